@@ -1,0 +1,82 @@
+"""A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
+
+import inspect
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service import __version__, catalog
+from service.data import Splits
+from service.identity import study_identity
+from service.plan import refuse_difference, search_of
+from service.preflight import check
+from service.search_space import Metaparameters
+from service.slots import Study
+from service.training.device import describe
+from service.training.trial import TrialRun
+from service.workload import Workload
+
+
+@dataclass
+class Bench:
+    """What a worker needs to train any study of one workload."""
+
+    spec: str
+    workload: Workload
+    splits: Splits
+    device: torch.device
+    versions: dict[str, str]
+    identity_parts: dict[str, Any]
+    confirmed: set[int] = field(default_factory=set)
+
+    def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
+        """A fresh trial."""
+        return TrialRun(self.workload, self.splits, batch_size, values, seed, self.device)
+
+
+def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
+    """The bench for a study: the current one if its workload is the same.
+
+    Raises IdentityError if the code found here gives the study another identity.
+    """
+    if current is None or not _serves(current, study):
+        current = _bench(study, device)
+    if study.id not in current.confirmed:
+        identity = study_identity(
+            current.workload, study.batch_size, current.identity_parts, search_of(study)
+        )
+        refuse_difference(study, identity)
+        current.confirmed.add(study.id)
+    return current
+
+
+def _serves(bench: Bench, study: Study) -> bool:
+    goal = study.identity["goal"]["value"]
+    return bench.spec == study.spec and bench.workload.goal.value == goal
+
+
+def _bench(study: Study, device: torch.device) -> Bench:
+    workload = catalog.load(study.spec)
+    if study.goal_value is not None:
+        workload = workload.with_goal(study.goal_value)
+    checked = check(workload, [study.batch_size])
+    versions = {
+        "batchfront": __version__,
+        "torch": torch.__version__,
+        "device": describe(device),
+        "source": _source(workload),
+    }
+    splits = checked.splits.to(device)
+    return Bench(study.spec, workload, splits, device, versions, checked.identity_parts)
+
+
+def _source(workload: Workload) -> str:
+    """A checksum of the file that defines the workload's model."""
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(workload.model))
+    except TypeError:  # a functools.partial, or a class written in C
+        path = None
+    return blake2b(Path(path).read_bytes(), digest_size=8).hexdigest() if path else "unknown"

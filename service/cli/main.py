@@ -1,0 +1,103 @@
+"""The `batchfront` command: its subcommands, and how errors become one line and an exit code."""
+
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from service import __version__
+from service.errors import BatchfrontError
+
+_COMMANDS = {  # in the order in which --help shows them
+    "run": "Plan, race and report a workload on this machine.",
+    "plan": "Create a workload's studies, without running any trial.",
+    "work": "Run trials of planned studies until none is left.",
+    "status": "Show how far the studies are, and who works on them.",
+    "frontier": "Print steps to target against batch size.",
+    "report": "Write the interactive report page.",
+    "workloads": "List the workloads there are, or show one.",
+    "dashboard": "Open the Optuna dashboard on the studies.",
+}
+
+
+class _Commands(click.Group):
+    """Imports a subcommand's module only when it is asked for: some take seconds to import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"service.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: batchfront run digits/mlp/momentum",
+)
+@click.version_option(__version__, message="batchfront %(version)s")
+def cli() -> None:
+    """How far does a larger batch speed up training?
+
+    batchfront tunes a workload's metaparameters afresh at every batch size, racing the trials of
+    each to the goal, and prints the fewest steps to target against batch size.
+
+    Every option can also be set in the environment: --storage as BATCHFRONT_STORAGE, and so on.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments or os.environ.get("BATCHFRONT_DEBUG", "") not in ("", "0")
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="batchfront: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("optuna", "matplotlib", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.exit(_run([a for a in arguments if a != "--debug"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        result: Any = cli.main(arguments, prog_name="batchfront", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BatchfrontError as error:
+        if debug:
+            raise
+        _say(str(error))
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        _say(f"unexpected {type(error).__name__}: {lines[0]} (--debug shows where)")
+        return 1
+
+
+def _say(message: str) -> None:
+    click.echo(f"batchfront: {' '.join(message.split())}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Options and arguments that several commands share."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from service.storage import DEFAULT_URL, parse_url
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(name: str, *others: str, **attributes: Any) -> Callable[[F], F]:
+    """An option that the environment variable BATCHFRONT_<NAME> sets too."""
+    variable = "BATCHFRONT_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
+    return click.option(name, *others, envvar=variable, **attributes)
+
+
+class BatchSizes(click.ParamType[tuple[int, ...]]):
+    """`2,8,32`, or `2..1024` for the powers of two between, or both."""
+
+    name = "SIZES"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        sizes: set[int] = set()
+        for part in str(value).split(","):
+            found = re.fullmatch(r"(-?\d+)(?:\.\.(\d+))?", part.strip())
+            if not found:
+                self.fail(f"{part.strip()!r} is not a batch size; write 2,8,32 or 2..1024")
+            low, high = int(found[1]), int(found[2] or found[1])
+            if low < 1:
+                self.fail(f"{low} is not a batch size; the smallest is 1")
+            if found[2] is None:
+                sizes.add(low)
+                continue
+            powers = [2**k for k in range(64) if low <= 2**k <= high]
+            if not powers:
+                self.fail(f"{part.strip()} holds no power of two; write 2..1024, low end first")
+            sizes.update(powers)
+        return tuple(sorted(sizes))
+
+
+def _set_data_dir(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None:
+        # The environment is how it reaches the loaders, which service/ doesn't know, and workers.
+        os.environ["BATCHFRONT_DATA_DIR"] = str(value.absolute())
+    return value
+
+
+storage = option(
+    "--storage",
+    default=DEFAULT_URL,
+    show_default=True,
+    metavar="URL",
+    help="The database: sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME.",
+)
+
+data_dir = option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    callback=_set_data_dir,
+    expose_value=False,
+    is_eager=True,
+    help="Where data sets are, or are downloaded to.",
+)
+
+batch_sizes = option(
+    "--batch-sizes",
+    type=BatchSizes(),
+    help="Such as 2,8,32 or 2..1024 (the powers of two).  [default: those planned before, or "
+    "else the workload's own]",
+)
+
+device = option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N.",
+)
+
+checkpoint_dir = option(
+    "--checkpoint-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where interrupted trials are kept; every worker must reach it.  [default: beside an "
+    "SQLite database]",
+)
+
+format_ = option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
+
+
+def checkpoints_for(url: str, given: Path | None) -> Path | None:
+    """The folder for checkpoints: as given, or beside an SQLite database, or none."""
+    if given is not None:
+        return given.absolute()
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(f"{parsed.database}.checkpoints").absolute()
+
+
+def planning(command: F) -> F:
+    """The options that say what to plan."""
+    for decorate in reversed(
+        (
+            batch_sizes,
+            option(
+                "--trials",
+                type=int,
+                help="Trials per batch size; more than before adds some.  [default: 32]",
+            ),
+            option("--seed", type=int, help="Of the search.  [default: 0]"),
+            option(
+                "--goal",
+                type=float,
+                help="Another value of the goal metric to pass.  [default: the workload's]",
+            ),
+            option(
+                "--count",
+                type=click.Choice(["all", "feasible"]),
+                help="What --trials counts: all, or only those that don't diverge.  [default: all]",
+            ),
+            option(
+                "--sampler",
+                type=click.Choice(["sobol", "tpe", "gp"]),
+                help="Quasi-random, or an adaptive one of Optuna's.  [default: sobol]",
+            ),
+            option(
+                "--schedule",
+                type=click.Choice(["race", "one-by-one"]),
+                help="Advance a study's trials together, or one after another up to the best so "
+                "far.  [default: race; one-by-one for tpe and gp]",
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command

@@ -1,0 +1,43 @@
+"""`batchfront plan`"""
+
+from typing import Any
+
+import click
+
+from service.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront plan digits/mlp/momentum
+  batchfront plan ./my_workload.py:my_workload --batch-sizes 8..512 --trials 64
+"""
+)
+@click.argument("workload")
+@options.storage
+@options.planning
+@options.data_dir
+def command(workload: str, storage: str, **asked: Any) -> None:
+    """Create a workload's studies, without running any trial.
+
+    WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
+    file.py:function. Planning again continues: more trials or batch sizes are added, and a
+    definition that has changed is refused.
+    """
+    from service.plan import Request
+
+    planned = plan_workload(workload, storage, Request(**asked), create=True)
+    for study, added in zip(planned.studies, planned.added, strict=True):
+        click.echo(f"{study.name}: {study.trials} trials, {added} new")
+
+
+def plan_workload(workload: str, storage: str, request: Any, *, create: bool) -> Any:
+    """Open the database, load the workload and plan it."""
+    from service import catalog
+    from service.plan import plan
+    from service.storage import open_storage
+
+    loaded = catalog.load(workload)
+    opened = open_storage(storage, create=create)
+    return plan(opened, catalog.spec_for_workers(workload), loaded, request)

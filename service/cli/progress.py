@@ -1,0 +1,152 @@
+"""Watching studies advance: a live table on a terminal, plain lines elsewhere."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from service.errors import StorageError
+from service.slots import Filter
+from service.status import Status, StudyStatus, load_status
+from service.storage import Storage
+
+_LIVE_SECONDS = 0.5
+_PLAIN_SECONDS = 10.0
+
+
+@contextmanager
+def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
+    """Show the progress of these studies on standard error while the block runs."""
+    console = Console(stderr=True, highlight=False)
+    follow = _follow_live if console.is_terminal else _follow_plainly
+    done = threading.Event()
+    thread = threading.Thread(target=follow, args=(storage, wanted, console, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class Speed:
+    """Steps per second of each study, over the last few looks."""
+
+    def __init__(self) -> None:
+        self._looks: dict[str, list[tuple[float, int]]] = {}
+
+    def of(self, status: Status) -> dict[str, float]:
+        """Study name to steps a second, as far as two looks tell."""
+        speeds = {}
+        for study in status.studies:
+            looks = self._looks.setdefault(study.name, [])
+            looks.append((status.at, study.steps))
+            del looks[:-11]
+            (begin, before), (end, after) = looks[0], looks[-1]
+            speeds[study.name] = max(after - before, 0) / (end - begin) if end > begin else 0.0
+        return speeds
+
+
+def _follow_live(storage: Storage, wanted: Filter, console: Console, done: threading.Event) -> None:
+    began, speed = monotonic(), Speed()
+    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
+        last = False
+        while not last:
+            last = done.wait(_LIVE_SECONDS)
+            try:
+                status = load_status(storage, wanted)
+            except StorageError as error:
+                live.update(Text(str(error)), refresh=True)
+                continue
+            live.update(render(status, speed.of(status), monotonic() - began), refresh=True)
+
+
+def render(status: Status, speeds: dict[str, float], elapsed: float) -> Group:
+    """The live display."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title, justify in (
+        ("batch size", "right"),
+        ("trials", "left"),
+        ("done", "right"),
+        ("best", "right"),
+        ("now at", "right"),
+        ("steps/s", "right"),
+        ("left", "right"),
+    ):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for study in status.studies:
+        bar = ProgressBar(total=study.total, completed=study.done, width=24)
+        cells = _cells(study, status, speeds[study.name])
+        style = "" if study.running else ("dim" if study.open else "green")
+        table.add_row(f"{study.batch_size:,}", bar, *cells, style=style)
+    busy = sum(worker.state == "busy" for worker in status.workers)
+    names = sorted({study.workload for study in status.studies})
+    line = f"{', '.join(names)} · {busy} of {len(status.workers)} workers busy"
+    return Group(table, Text(f"{line} · {duration(elapsed)}{_total_left(status)}", style="dim"))
+
+
+def _cells(study: StudyStatus, status: Status, speed: float) -> tuple[str, str, str, str, str]:
+    left = status.seconds_left(study)
+    return (
+        f"{study.done}/{study.total}",
+        "" if study.best is None else f"{study.best:,}",
+        f"{study.lead:,}" if study.running else "",
+        f"{speed:,.0f}" if study.running else "",
+        "" if left is None or not study.open else f"~{duration(left)}",
+    )
+
+
+def _total_left(status: Status) -> str:
+    lefts = [status.seconds_left(study) for study in status.studies]
+    if status.finished or not status.workers:
+        return ""
+    known = [left for left in lefts if left is not None]
+    if len(known) < len(lefts):
+        return ""
+    return f" · about {duration(sum(known) / len(status.workers))} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _follow_plainly(
+    storage: Storage, wanted: Filter, console: Console, done: threading.Event
+) -> None:
+    began, told, last_line = monotonic(), set[str](), monotonic()
+    last = False
+    while not last:
+        last = done.wait(_LIVE_SECONDS)
+        try:
+            status = load_status(storage, wanted)
+        except StorageError as error:
+            print(error, file=sys.stderr)
+            continue
+        for study in status.studies:
+            if not study.open and study.name not in told:
+                told.add(study.name)
+                best = "goal not reached" if study.best is None else f"{study.best:,} steps"
+                _line(console, began, f"{study.name}: {best}, {study.total} trials done")
+        if monotonic() - last_line > _PLAIN_SECONDS and not status.finished:
+            last_line = monotonic()
+            done_slots = sum(study.done for study in status.studies)
+            total = sum(study.total for study in status.studies)
+            _line(console, began, f"{done_slots} of {total} trials done{_total_left(status)}")
+
+
+def _line(console: Console, began: float, text: str) -> None:
+    console.print(f"[{duration(monotonic() - began)}] {text}", markup=False, soft_wrap=True)

@@ -1,0 +1,137 @@
+"""`batchfront run`"""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.cli import options
+from service.cli.plan import plan_workload
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront run digits/mlp/momentum
+  batchfront run mnist/fc_256/momentum --goal 0.04 --batch-sizes 16,64,256,1024 --trials 20
+  batchfront run ./my_workload.py:my_workload --workers 2 --report my_workload.html
+"""
+)
+@click.argument("workload")
+@options.storage
+@options.planning
+@options.option(
+    "--workers",
+    type=int,
+    help="Local worker processes.  [default: one per GPU, or else one per CPU core]",
+)
+@options.device
+@options.checkpoint_dir
+@options.data_dir
+@options.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="Where to write the report page.",
+)
+@options.format_
+def command(
+    workload: str,
+    storage: str,
+    workers: int | None,
+    device: str,
+    checkpoint_dir: Path | None,
+    report: Path,
+    format_: str,
+    **asked: Any,
+) -> int:
+    """Plan, race and report a workload on this machine.
+
+    WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
+    file.py:function. The frontier goes to standard output, progress to standard error. Ctrl-C
+    keeps everything; the same command again continues.
+    """
+    from service.cli.tables import print_frontier
+    from service.errors import UsageError
+    from service.frontier import load_frontier
+    from service.launch.local import LocalWorkers
+    from service.plan import Request
+    from service.report import write_report
+    from service.storage import open_storage
+    from service.training.device import local_devices
+
+    if not report.absolute().parent.is_dir():
+        raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
+    devices = local_devices(device, workers)
+    click.echo(f"Planning {workload} …", err=True)
+    planned = plan_workload(workload, storage, Request(**asked), create=True)
+    opened = open_storage(storage)
+    stop = _interrupts()
+    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    with LocalWorkers(opened, planned.filter, devices, checkpoints, _tell) as local:
+        finished = _wait(opened, planned.filter, local, stop)
+    frontier = load_frontier(opened, planned.workload.name)
+    print_frontier(frontier, format_)
+    write_report(opened, [planned.workload.name], report)
+    click.echo(f"Report: {report}", err=True)
+    if not finished:
+        click.echo("Interrupted; everything is kept. The same command continues.", err=True)
+        return 130
+    return 0 if frontier.reached else _explain(frontier)
+
+
+def _interrupts() -> threading.Event:
+    """An event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        click.echo("\nStopping: saving the trials in hand (Ctrl-C again to drop them) …", err=True)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    return stop
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _wait(opened: Any, wanted: Any, local: Any, stop: threading.Event) -> bool:
+    """Until the workers have ended, or the user interrupts; whether every slot is done."""
+    from service.cli.progress import showing
+    from service.status import load_status
+
+    with showing(opened, wanted):
+        while local.running and not stop.wait(0.2):
+            local.watch()
+        if stop.is_set():
+            try:
+                local.stop()
+            except KeyboardInterrupt:
+                local.kill()
+    return load_status(opened, wanted).finished
+
+
+def _explain(frontier: Any) -> int:
+    """Say why no batch size has a winner; the exit code."""
+    outcomes: dict[str, int] = {}
+    for point in frontier.points:
+        for outcome, number in point.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + number
+    ended = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
+    for point in frontier.points:
+        for trial in point.trials:
+            if trial.outcome == "failed":
+                first = (trial.reason or "").splitlines()[0]
+                click.echo(
+                    f"batchfront: {point.study.name} trial {trial.number}: {first}", err=True
+                )
+                return 1
+    return 1

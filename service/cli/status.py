@@ -1,0 +1,36 @@
+"""`batchfront status`"""
+
+import time
+
+import click
+
+from service.cli import options
+from service.slots import Filter
+
+
+@click.command(epilog="\b\nExample:\n  batchfront status --watch")
+@click.argument("workloads", nargs=-1)
+@options.storage
+@options.option("--watch", is_flag=True, help="Keep showing until everything is done.")
+@options.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
+def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str) -> None:
+    """Show how far the studies are, and who works on them."""
+    from service.cli.progress import showing
+    from service.cli.tables import print_status
+    from service.status import load_status
+    from service.storage import open_storage
+
+    opened = open_storage(storage)
+    wanted = Filter(workloads)
+    if watch:
+        with showing(opened, wanted):
+            while not load_status(opened, wanted).finished:
+                time.sleep(0.5)
+    print_status(load_status(opened, wanted), format_)

@@ -1,0 +1,184 @@
+"""What the commands print on standard output."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from service.frontier import Frontier, Point
+from service.status import Status
+
+_ORDER = ("reached", "capped", "stalled", "diverged", "exhausted", "failed", "open")
+
+
+def print_frontier(frontier: Frontier, format_: str) -> None:
+    """A frontier as a table, JSON or CSV."""
+    if format_ == "json":
+        click.echo(json.dumps(frontier.to_dict(), indent=2))
+    elif format_ == "csv":
+        _frontier_csv(frontier)
+    else:
+        _frontier_table(frontier)
+
+
+def print_status(status: Status, format_: str) -> None:
+    """Studies, workers and failures as tables or JSON."""
+    if format_ == "json":
+        shown = asdict(status)
+        for study, entry in zip(status.studies, shown["studies"], strict=True):
+            entry["seconds_left"] = status.seconds_left(study)
+        click.echo(json.dumps(shown, indent=2))
+        return
+    console = _console()
+    table = _table("Study", "free>", "running>", "done>", "best>", "steps>", "ended")
+    for study in status.studies:
+        free = study.open - study.running
+        best = "–" if study.best is None else f"{study.best:,}"
+        counts = (f"{free}", f"{study.running}", f"{study.done}", best, f"{study.steps:,}")
+        table.add_row(study.name, *counts, _ended(study.outcomes))
+    console.print(table)
+    if status.workers:
+        table = _table("Worker", "host", "process>", "device", "state", "study", "last seen>")
+        for worker in status.workers:
+            state = worker.state if worker.silent < 60 else "silent"
+            row = (worker.id[:8], worker.host, str(worker.pid), worker.device, state)
+            table.add_row(*row, worker.study or "–", f"{worker.silent:.0f} s ago")
+        console.print(table)
+    for failure in status.failures:
+        console.print(f"failed: {failure.study} trial {failure.trial}: {failure.reason}")
+
+
+def print_workloads(listed: list[dict[str, Any]]) -> None:
+    """The catalog as a table."""
+    table = _table("Workload", "goal", "batch sizes", "searched")
+    for workload in listed:
+        space = _first_space(workload["search_space"])
+        searched = ", ".join(name for name, entry in space.items() if isinstance(entry, Mapping))
+        table.add_row(
+            workload["name"], goal_text(workload["goal"]), sizes(workload["batch_sizes"]), searched
+        )
+    _console().print(table)
+
+
+def print_workload(shown: dict[str, Any]) -> None:
+    """One workload, whole."""
+    from service.search_space import restore_space
+
+    console = _console()
+    console.print(shown["name"])
+    if shown["description"]:
+        console.print(shown["description"])
+    console.print(f"\ngoal         {goal_text(shown['goal'])}")
+    console.print(f"algorithm    {shown['algorithm']['name']}")
+    console.print(f"schedule     {shown['schedule']['name']}")
+    console.print(f"batch sizes  {sizes(shown['batch_sizes'])}")
+    by_size = {b: s for b, s in shown["search_space"].items() if b.isdigit()}
+    for batch_size, space in (by_size or {"": shown["search_space"]}).items():
+        console.print(f"\nsearch space{f' at batch size {batch_size}' if batch_size else ''}")
+        for name, entry in restore_space(space).items():
+            console.print(f"  {name:<20} {entry}")
+    table = _table("batch size>", "step budget>", "examples>")
+    for batch_size, steps in shown["step_budget"].items():
+        table.add_row(batch_size, f"{steps:,}", f"{steps * int(batch_size):,}")
+    console.print(table)
+
+
+def goal_text(goal: Mapping[str, Any]) -> str:
+    """A goal in words: "validation error rate < 0.03"."""
+    return (
+        f"validation {goal['metric']} {'<' if goal['better'] == 'lower' else '>'} {goal['value']:g}"
+    )
+
+
+def sizes(batch_sizes: list[int]) -> str:
+    """Batch sizes for a person: "2..1024" where every power of two between is there."""
+    powers = [b for b in batch_sizes if b & (b - 1) == 0]
+    rest = [b for b in batch_sizes if b not in powers]
+    whole = len(powers) > 2 and powers == [powers[0] << k for k in range(len(powers))]
+    shown = [f"{powers[0]}..{powers[-1]}"] if whole else [str(b) for b in powers]
+    return ", ".join(shown + [str(b) for b in rest])
+
+
+def number(value: Any) -> str:
+    """A metaparameter for a person: three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _frontier_table(frontier: Frontier) -> None:
+    console = _console()
+    console.print(f"\n{frontier.workload}: steps to target, {frontier.goal_text}\n")
+    names = sorted({name for point in frontier.points for name in point.params})
+    titles = ("batch size>", "steps>", "after>", "examples>", "trial>", *(f"{n}>" for n in names))
+    table = _table(*titles, "all trials")
+    for point in frontier.points:
+        table.add_row(*_frontier_cells(point, names), _ended(point.outcomes))
+    console.print(table)
+    edges = [
+        f"{point.batch_size} ({', '.join(f'{name} {end}' for name, end in point.edges.items())})"
+        for point in frontier.points
+        if point.edges
+    ]
+    if edges:
+        console.print(
+            f"At an edge of the search space, so better may lie beyond: {'; '.join(edges)}"
+        )
+
+
+def _frontier_cells(point: Point, names: list[str]) -> list[str]:
+    if point.best is None or point.steps is None:
+        return [f"{point.batch_size:,}", *("–" for _ in range(4 + len(names)))]
+    return [
+        f"{point.batch_size:,}",
+        f"{point.steps:,}",
+        f"{point.steps_lower:,}",
+        f"{point.examples:,}",
+        str(point.best.number),
+        *(number(point.params.get(name, "–")) for name in names),
+    ]
+
+
+def _frontier_csv(frontier: Frontier) -> None:
+    points = [point.to_dict() for point in frontier.points]
+    params = sorted({name for point in points for name in point["params"]})
+    fields = ["batch_size", "steps", "steps_lower", "examples", "trial"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["workload", *fields, *params, *_ORDER])
+    for point in points:
+        writer.writerow(
+            [
+                frontier.workload,
+                *(point[field] for field in fields),
+                *(point["params"].get(name) for name in params),
+                *(point["outcomes"].get(outcome, 0) for outcome in _ORDER),
+            ]
+        )
+
+
+def _ended(outcomes: Mapping[str, int]) -> str:
+    return ", ".join(f"{outcomes[o]} {o}" for o in _ORDER if outcomes.get(o))
+
+
+def _first_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    first = next(iter(space))
+    return space[first] if first.isdigit() else space
+
+
+def _table(*titles: str) -> Table:
+    """A plain table; a title that ends in ">" heads a column of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in titles:
+        right = title.endswith(">")
+        table.add_column(title.rstrip(">"), justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def _console() -> Console:
+    # Piped, a table must not be folded to a terminal's width that isn't there.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)

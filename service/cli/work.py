@@ -1,0 +1,73 @@
+"""`batchfront work`"""
+
+import signal
+import sys
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from uuid import uuid4
+
+import click
+
+from service.cli import options
+from service.slots import Filter
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront work
+  batchfront work digits/mlp/momentum --batch-sizes 2..64 --device cuda:1
+"""
+)
+@click.argument("workloads", nargs=-1)
+@options.storage
+@options.batch_sizes
+@options.device
+@options.checkpoint_dir
+@options.data_dir
+@options.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--worker-id", default=lambda: uuid4().hex, hidden=True)
+@click.option("--sharing", default=1, hidden=True, help="Workers that share the device.")
+@click.option("--leash", is_flag=True, hidden=True, help="Stop when standard input closes.")
+def command(
+    workloads: tuple[str, ...],
+    storage: str,
+    batch_sizes: tuple[int, ...] | None,
+    device: str,
+    checkpoint_dir: Path | None,
+    quiet: bool,
+    worker_id: str,
+    sharing: int,
+    leash: bool,
+) -> None:
+    """Run trials of planned studies until none is left.
+
+    Start as many as there are devices, at any time. Ctrl-C, or SIGTERM, saves the trials in hand
+    and gives them back.
+    """
+    import torch
+
+    from service.cli.progress import showing
+    from service.storage import open_storage
+    from service.training.device import resolve
+    from service.worker import Settings, Worker
+
+    opened = open_storage(storage)
+    torch.set_num_threads(1)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if leash:
+        threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+    wanted = Filter(workloads, batch_sizes or ())
+    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    settings = Settings(worker_id, resolve(device), wanted, sharing, checkpoints)
+    with nullcontext() if quiet else showing(opened, wanted):
+        Worker(opened, settings, stop).run()
+    opened.close()
+
+
+def _wait_for_end(stop: threading.Event) -> None:
+    sys.stdin.read()  # returns when the launcher has gone, however it went
+    stop.set()

@@ -1,0 +1,68 @@
+"""Writing how slots ended: the slot, its Optuna trial and its measurements in one transaction."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection, insert
+
+from service.optuna_tables import TrialEnding, finish_trials
+from service.schema import measurements
+from service.slots import Slot, Study
+from service.training.heat import Ending
+
+_STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None for what a database should not be asked to keep as a number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -> None:
+    """End the Optuna trials (by id; None for a slot that never had one) of ended slots.
+
+    COMPLETE only if the goal was reached, FAIL after an error, PRUNED otherwise, with the goal
+    metric of the last full look as intermediate value: that is what an adaptive sampler ranks by.
+    """
+    endings = []
+    for trial_id, ending in written:
+        if trial_id is None:
+            continue
+        looked = ending.metric is not None and ending.metric_step is not None
+        endings.append(
+            TrialEnding(
+                trial_id,
+                _STATES.get(ending.outcome, TrialState.PRUNED),
+                ending.steps_to_target,
+                (ending.metric_step, ending.metric) if looked else None,  # type: ignore[arg-type]
+                {"outcome": ending.outcome, "reason": ending.reason, "steps": ending.steps},
+            )
+        )
+    finish_trials(conn, endings)
+
+
+def write_measurements(
+    conn: Connection, study: Study, written: Sequence[tuple[Slot, Ending]]
+) -> None:
+    """Store every full look, and the metrics at the step that passed the goal."""
+    rows = [
+        {"slot_id": slot.id, "step": step, "split": split, "metric": metric, "value": finite(value)}
+        for slot, ending in written
+        for (step, split, metric), value in _measured(study.metric, ending).items()
+    ]
+    if rows:
+        conn.execute(insert(measurements), rows)
+
+
+def _measured(metric: str, ending: Ending) -> dict[tuple[int, str, str], float | None]:
+    found: dict[tuple[int, str, str], Any] = {}
+    for look in ending.looks:
+        found[look.step, "train", "loss"] = look.loss
+        found[look.step, "validation", metric] = look.metric
+    if ending.steps_to_target is not None:
+        found[ending.steps_to_target, "validation", metric] = ending.metric
+        if ending.test_metric is not None:
+            found[ending.steps_to_target, "test", metric] = ending.test_metric
+    return found

@@ -1,0 +1,57 @@
+"""Every error that batchfront raises on purpose.
+
+BatchfrontError                what went wrong, in one line; exit code 1
+├── UsageError                 what the user typed or wrote is wrong; exit code 2
+│   ├── CatalogError           no such workload, or a file without one
+│   ├── WorkloadError          a workload whose parts do not fit together
+│   │   └── SearchSpaceError   a dimension without values
+│   └── IdentityError          a study exists under another definition
+├── StorageError               the database can't be opened, read or written
+├── DataError                  a data set is not where it should be, or not what it should be
+├── LeaseLost                  this worker's hold on a slot has passed to another
+└── WorkersFailed              local workers died and could not be replaced
+"""
+
+
+class BatchfrontError(Exception):
+    """Something went wrong that the message alone explains. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(BatchfrontError):
+    """The command line, or a workload's definition, is wrong. Exit code 2."""
+
+    exit_code = 2
+
+
+class CatalogError(UsageError):
+    """A workload that can't be found or loaded."""
+
+
+class WorkloadError(UsageError):
+    """A workload whose parts do not fit together."""
+
+
+class SearchSpaceError(WorkloadError):
+    """A metaparameter dimension that holds no values, or that nothing uses."""
+
+
+class IdentityError(UsageError):
+    """A study that exists under another definition than the one given."""
+
+
+class StorageError(BatchfrontError):
+    """The database can't be opened, read or written."""
+
+
+class DataError(BatchfrontError):
+    """A data set that is missing or damaged."""
+
+
+class LeaseLost(BatchfrontError):
+    """A slot's lease has passed to another worker, so this one's result is refused."""
+
+
+class WorkersFailed(BatchfrontError):
+    """Local workers died and could not be replaced."""

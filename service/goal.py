@@ -1,0 +1,41 @@
+"""What a trial has to reach."""
+
+from dataclasses import dataclass
+
+from service.errors import UsageError
+from service.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A metric of the validation split, and the value that it has to be strictly better than.
+
+    Strictly, as in the analysis code that Shallue et al. 2018 published with their data.
+    """
+
+    metric: Metric
+    value: float
+
+    def __post_init__(self) -> None:
+        if not self.metric.low <= self.value <= self.metric.high:
+            raise UsageError(
+                f"goal {self.value:g}: {self.metric.name} lies between "
+                f"{self.metric.low:g} and {self.metric.high:g}"
+            )
+
+    def passed(self, value: float) -> bool:
+        """Whether a full value of the metric is past the goal."""
+        return value < self.value if self.metric.better == "lower" else value > self.value
+
+    def out_of_reach(self, total: float, seen: int, size: int) -> bool:
+        """Whether no outcome of the unseen examples could pass the goal any more.
+
+        total, seen -- sum over, and number of, the examples seen; size -- of the whole split.
+        """
+        best = self.metric.low if self.metric.better == "lower" else self.metric.high
+        bound = (total + (size - seen) * best) / size if seen < size else total / size
+        return not self.passed(bound)
+
+    def __str__(self) -> str:
+        sign = "<" if self.metric.better == "lower" else ">"
+        return f"validation {self.metric.name} {sign} {self.value:g}"

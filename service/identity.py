@@ -1,0 +1,75 @@
+"""What a study is: the definition that all of its trials share, and how two of them differ."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+from service.data import Splits
+from service.search_space import describe_space
+from service.workload import Workload
+
+
+def describe_data(splits: Splits) -> dict[str, Any]:
+    """The sizes, shapes and checksums of a data set's splits."""
+    return {name: split.describe() for name, split in splits.named()}
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """A model's layers, as torch prints them, and its parameters by shape."""
+    return {
+        "layers": str(model),
+        "parameters": {name: list(p.shape) for name, p in model.named_parameters()},
+    }
+
+
+def study_identity(
+    workload: Workload, batch_size: int, parts: Mapping[str, Any], search: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The identity of one study, as JSON would give it back.
+
+    parts  -- `data` and `model`, described once for all batch sizes
+    search -- how the trials are drawn: seed, sampler, schedule, count
+    """
+    identity = {
+        "workload": workload.name,
+        "batch_size": batch_size,
+        **workload.describe(),
+        "search_space": describe_space(workload.space(batch_size)),
+        "step_budget": workload.steps_allowed(batch_size),
+        **parts,
+        "search": dict(search),
+    }
+    restored: dict[str, Any] = json.loads(json.dumps(identity))
+    return restored
+
+
+def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One phrase per entry that differs: "goal.value was 0.02, is 0.04"."""
+    before, after = dict(_flatten(stored)), dict(_flatten(now))
+    found = []
+    for path in [*before, *(path for path in after if path not in before)]:
+        old, new = before.get(path), after.get(path)
+        if path not in after:
+            found.append(f"{path} was {old}, is gone")
+        elif path not in before:
+            found.append(f"{path} is new: {new}")
+        elif old != new:
+            found.append(f"{path} was {_short(old)}, is {_short(new)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """A nested mapping as (dotted path, value) pairs, in its own order."""
+    for key, value in nested.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{path}.")
+        else:
+            yield path, value

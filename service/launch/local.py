@@ -1,0 +1,141 @@
+"""Workers as processes of this machine."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from threading import Thread
+from time import monotonic
+from uuid import uuid4
+
+from service.errors import WorkersFailed
+from service.ledger import Ledger
+from service.slots import Filter
+from service.storage import Storage
+
+log = logging.getLogger(__name__)
+
+_RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
+_PATIENCE = 60.0  # seconds from asking workers to stop until they are killed
+
+
+@dataclass
+class _Place:
+    """One of the worker processes, and what has happened to it so far."""
+
+    device: str
+    worker_id: str
+    process: subprocess.Popen[str]
+    restarts: int = 0
+    last_line: str = ""
+
+
+class LocalWorkers:
+    """Worker processes that live no longer than this object's `with` block.
+
+    A worker that dies is replaced, and its slots are free at once. Should this process itself be
+    killed, the workers notice that their standard input has closed, and stop in good order.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        wanted: Filter,
+        devices: Sequence[str],
+        checkpoints: Path | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.storage, self.wanted, self.checkpoints, self.tell = storage, wanted, checkpoints, tell
+        self._devices = devices
+        self._places: list[_Place] = []
+
+    def __enter__(self) -> "LocalWorkers":
+        for device in self._devices:
+            worker_id = uuid4().hex
+            process = self._start(device, worker_id)
+            self._places.append(place := _Place(device, worker_id, process))
+            self._listen(place)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def watch(self) -> int:
+        """Replace the workers that died; how many are alive or ended in good order.
+
+        Raises WorkersFailed when one has died too often, with the last line that it wrote.
+        """
+        for place in self._places:
+            code = place.process.poll()
+            if code in (None, 0):
+                continue
+            Ledger(self.storage, place.worker_id).release_worker()
+            ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+            if code == 2 or place.restarts >= _RESTARTS:
+                raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
+            log.warning("a worker ended with %s; starting another", ended)
+            place.restarts += 1
+            place.worker_id = uuid4().hex
+            place.process = self._start(place.device, place.worker_id)
+            self._listen(place)
+        return len(self._places)
+
+    @property
+    def running(self) -> int:
+        """How many worker processes are alive."""
+        return sum(place.process.poll() is None for place in self._places)
+
+    def stop(self) -> None:
+        """Ask all workers to save and hand back what they hold, and wait until they have."""
+        for place in self._places:
+            if place.process.poll() is None:
+                place.process.send_signal(SIGTERM)
+        deadline = monotonic() + _PATIENCE
+        for place in self._places:
+            try:
+                place.process.wait(max(deadline - monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                self.kill()
+            finally:
+                if place.process.stdin:
+                    place.process.stdin.close()
+            if place.process.returncode:
+                Ledger(self.storage, place.worker_id).release_worker()
+
+    def kill(self) -> None:
+        """End all workers at once; their trials restart from their last checkpoints."""
+        for place in self._places:
+            if place.process.poll() is None:
+                place.process.send_signal(SIGKILL)
+
+    def _start(self, device: str, worker_id: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-P", "-m", "service.cli.main", "work", *self.wanted.workloads]
+        command += ["--device", device, "--worker-id", worker_id, "--leash", "--quiet"]
+        command += ["--sharing", str(len(self._devices))]
+        if self.wanted.batch_sizes:
+            command += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
+        if self.checkpoints is not None:
+            command += ["--checkpoint-dir", str(self.checkpoints)]
+        # In the environment, not in the command: a URL may hold a password, and ps shows commands.
+        url = self.storage.url.render_as_string(hide_password=False)
+        return subprocess.Popen(
+            command,
+            env={**os.environ, "BATCHFRONT_STORAGE": url},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for this process, which then tells the workers
+        )
+
+    def _listen(self, place: _Place) -> None:
+        def forward(stream: object = place.process.stderr) -> None:
+            for line in stream or ():  # type: ignore[attr-defined]
+                place.last_line = line.rstrip()
+                self.tell(place.last_line)
+
+        Thread(target=forward, name="worker-stderr", daemon=True).start()

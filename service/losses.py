@@ -1,0 +1,13 @@
+"""Losses: what training minimizes. Keyword-only parameters are metaparameters."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy in nats of `outputs` [n, classes] (logits) and `targets` [n] (int64).
+
+    label_smoothing -- the share of each target spread evenly over all classes, 0 to 1
+                       (Szegedy et al. 2016)
+    """
+    return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)

@@ -1,0 +1,58 @@
+"""Metrics of held-out data, as means of a cost or score per example.
+
+That a metric is a mean over examples, each within known bounds, is what lets an evaluation stop
+as soon as the goal is out of reach without ever being wrong about it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The mean over examples of `per_example(outputs, targets)`.
+
+    per_example -- model outputs and targets of n examples to a tensor of n numbers
+    better      -- "lower" for errors and losses, "higher" for scores
+    low, high   -- bounds of one example's number
+    """
+
+    name: str
+    per_example: Callable[[Tensor, Tensor], Tensor]
+    better: Literal["lower", "higher"]
+    low: float = 0.0
+    high: float = float("inf")
+
+
+def _wrong(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=1) != targets).to(torch.float32)
+
+
+def _right(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=1) == targets).to(torch.float32)
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).square().reshape(len(targets), -1).mean(dim=1)
+
+
+ERROR_RATE = Metric("error rate", _wrong, "lower", high=1.0)
+"""The share of examples whose largest output, of shape [n, classes], is not their class."""
+
+ACCURACY = Metric("accuracy", _right, "higher", high=1.0)
+"""1 - error rate."""
+
+CROSS_ENTROPY = Metric("cross-entropy", _cross_entropy, "lower")
+"""Mean negative log-likelihood in nats, without label smoothing."""
+
+MEAN_SQUARED_ERROR = Metric("mean squared error", _squared_error, "lower")
+"""Mean squared difference between outputs and targets of the same shape."""

@@ -1,0 +1,171 @@
+"""Writing Optuna's tables inside our own transactions.
+
+Optuna's storage API commits every attribute on its own, so that a crash can fall between a
+trial's value and our record of it. Writing both in one transaction makes a trial end exactly
+once, and a claim of 32 slots a handful of statements. This is the only module that knows
+Optuna's columns (schema of Optuna 5); tests/service/test_optuna_tables.py reads everything
+back through Optuna's own API.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import Connection, func, insert, select, update
+
+from service.search_space import (
+    Choice,
+    Dimension,
+    Integer,
+    Log,
+    Metaparameters,
+    SearchSpace,
+    Value,
+    dimensions,
+)
+
+_studies = models.StudyModel.__table__
+_directions = models.StudyDirectionModel.__table__
+_study_attributes = models.StudyUserAttributeModel.__table__
+_trials = models.TrialModel.__table__
+_params = models.TrialParamModel.__table__
+_values = models.TrialValueModel.__table__
+_intermediate = models.TrialIntermediateValueModel.__table__
+_attributes = models.TrialUserAttributeModel.__table__
+
+_FINITE = models.TrialValueModel.TrialValueType.FINITE
+_Stored = models.TrialIntermediateValueModel.TrialIntermediateValueType
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """The Optuna distribution under which a dimension's values are shown and stored."""
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(dimension.values)
+    if isinstance(dimension, Integer):
+        return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    low, high = float(dimension.at(0.0)), float(dimension.at(1.0))
+    return FloatDistribution(low, high, log=isinstance(dimension, Log))
+
+
+def create_study(conn: Connection, name: str, attributes: Mapping[str, Any]) -> int:
+    """Insert a study that minimizes; its id. The caller has made sure that the name is new."""
+    new = insert(_studies).values(study_name=name).returning(_studies.c.study_id)
+    study_id = int(conn.execute(new).scalar_one())
+    direction = {"study_id": study_id, "direction": StudyDirection.MINIMIZE, "objective": 0}
+    conn.execute(insert(_directions).values(**direction))
+    conn.execute(insert(_study_attributes), _json_rows("study_id", study_id, attributes))
+    return study_id
+
+
+def lock_study(conn: Connection, study_id: int) -> None:
+    """Hold a study's row until the transaction ends, as Optuna does to number its trials."""
+    conn.execute(
+        select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update()
+    )
+
+
+def create_trials(
+    conn: Connection,
+    study_id: int,
+    space: SearchSpace,
+    draws: Sequence[Metaparameters],
+    attributes: Mapping[str, Any],
+) -> list[int]:
+    """Insert RUNNING trials with these parameters, numbered on; their ids in the same order."""
+    lock_study(conn, study_id)
+    first = conn.execute(select(func.count()).where(_trials.c.study_id == study_id)).scalar_one()
+    kinds = {name: distribution(d) for name, d in dimensions(space).items()}
+    ids, params, attrs = [], [], []
+    for number, draw in enumerate(draws, first):
+        row = {"study_id": study_id, "number": number, "state": TrialState.RUNNING}
+        new = insert(_trials).values(**row, datetime_start=_utc_now()).returning(_trials.c.trial_id)
+        trial_id = int(conn.execute(new).scalar_one())
+        ids.append(trial_id)
+        params += [_param_row(trial_id, name, kinds[name], draw[name]) for name in kinds]
+        attrs += _json_rows("trial_id", trial_id, attributes)
+    if params:
+        conn.execute(insert(_params), params)
+    if attrs:
+        conn.execute(insert(_attributes), attrs)
+    return ids
+
+
+def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
+    """Write final states, values, last intermediate values and attributes, in bulk."""
+    for ending in endings:
+        conn.execute(
+            update(_trials)
+            .where(_trials.c.trial_id == ending.trial_id)
+            .values(state=ending.state, datetime_complete=_utc_now())
+        )
+    values = [
+        {"trial_id": e.trial_id, "objective": 0, "value": e.value, "value_type": _FINITE}
+        for e in endings
+        if e.value is not None
+    ]
+    if values:
+        conn.execute(insert(_values), values)
+    shown = [_intermediate_row(e.trial_id, *e.last) for e in endings if e.last is not None]
+    if shown:
+        conn.execute(insert(_intermediate), shown)
+    attrs = [row for e in endings for row in _json_rows("trial_id", e.trial_id, e.attributes)]
+    if attrs:
+        conn.execute(insert(_attributes), attrs)
+
+
+class TrialEnding:
+    """How a trial ended, in Optuna's terms.
+
+    value -- steps to target, of COMPLETE trials only; last -- (step, goal metric) when last looked
+    """
+
+    def __init__(
+        self,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        last: tuple[int, float] | None,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        self.trial_id, self.state, self.value = trial_id, state, value
+        self.last, self.attributes = last, attributes
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)  # Optuna 5 keeps naive UTC
+
+
+def _param_row(trial_id: int, name: str, kind: BaseDistribution, value: Value) -> dict[str, Any]:
+    return {
+        "trial_id": trial_id,
+        "param_name": name,
+        "param_value": kind.to_internal_repr(value),
+        "distribution_json": distribution_to_json(kind),
+    }
+
+
+def _intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    finite = math.isfinite(value)
+    kind = _Stored.FINITE if finite else _Stored.NAN
+    return {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": value if finite else None,
+        "intermediate_value_type": kind,
+    }
+
+
+def _json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{owner: owner_id, "key": k, "value_json": json.dumps(v)} for k, v in entries.items()]

@@ -1,0 +1,209 @@
+"""From a workload to studies filled with slots."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from service import __version__
+from service.errors import IdentityError, UsageError
+from service.identity import differences, study_identity
+from service.optuna_tables import create_study
+from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
+from service.preflight import Checked, check
+from service.schema import studies
+from service.slots import Filter, Study, count_slots, find_studies
+from service.storage import Storage
+from service.workload import Workload
+
+SCHEDULES = ("race", "one-by-one")
+COUNTS = ("all", "feasible")
+DEFAULT_TRIALS = 32
+
+NOTE = (
+    "Value: steps to target, the first evaluated step at which the goal is passed. "
+    "COMPLETE trials reached the goal; PRUNED ones were capped (another trial had won with no "
+    "more steps), diverged, stalled or exhausted their step budget; see the user attributes "
+    "`outcome` and `reason`. Intermediate values are the goal metric."
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None leaves it to the studies that exist, then to the defaults.
+
+    trials   -- slots per study; a larger number than before adds some
+    schedule -- "race": a study's trials advance together; "one-by-one": each starts when one
+                ends, and stops at the best so far
+    count    -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
+                replaced by another, up to three times the budget)
+    """
+
+    batch_sizes: tuple[int, ...] | None = None
+    trials: int | None = None
+    seed: int | None = None
+    goal: float | None = None
+    sampler: str | None = None
+    schedule: str | None = None
+    count: str | None = None
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A request with nothing left open, but for a goal of the user's own."""
+
+    trials: int
+    seed: int
+    goal: float | None
+    sampler: str
+    schedule: str
+    count: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What planning did: the studies meant, and how many slots each gained."""
+
+    workload: Workload
+    studies: tuple[Study, ...]
+    added: tuple[int, ...]
+
+    @property
+    def filter(self) -> Filter:
+        """Exactly these studies."""
+        return Filter((self.workload.name,), tuple(s.batch_size for s in self.studies))
+
+
+def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> Planned:
+    """Create the studies of a workload that don't exist, and top up those that do.
+
+    Raises UsageError before anything is written if the workload or the request can't work, and
+    IdentityError if a study exists under another definition.
+    """
+    with storage.read() as conn:
+        existing = {s.batch_size: s for s in find_studies(conn, Filter((workload.name,)))}
+    batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
+    settled = _settle(workload.name, request, list(existing.values()))
+    if settled.goal is not None:
+        workload = workload.with_goal(settled.goal)
+    checked = check(workload, batch_sizes)
+    wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
+    for study in wanted:
+        if study.batch_size in existing:
+            refuse_difference(existing[study.batch_size], study.identity)
+    with storage.write() as conn:
+        made = [_make(storage, conn, s, len(checked.splits.train)) for s in wanted]
+    return Planned(workload, tuple(s for s, _ in made), tuple(added for _, added in made))
+
+
+def refuse_difference(stored: Study, identity: Mapping[str, Any]) -> None:
+    """Raise IdentityError, with the difference, if the stored study has another identity."""
+    changed = differences(stored.identity, identity)
+    if changed:
+        raise IdentityError(
+            f"study {stored.name} exists under another definition: {'; '.join(changed)}. "
+            "Undo the change, or keep both by using another --storage"
+        )
+
+
+def search_of(study: Study) -> dict[str, object]:
+    """The part of a study's identity that says how its trials are drawn."""
+    return {
+        "seed": study.seed,
+        "sampler": study.sampler,
+        "schedule": study.schedule,
+        "count": study.count,
+    }
+
+
+def _batch_sizes(chosen: Sequence[int]) -> list[int]:
+    for batch_size in chosen:
+        if batch_size < 1:
+            raise UsageError(f"batch size {batch_size}: must be at least 1")
+    return sorted(set(chosen))
+
+
+def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
+    """Fill what was not said from the workload's existing studies, then from the defaults."""
+    before = existing[0] if existing else None
+    sampler = request.sampler or (before.sampler if before else "sobol")
+    by_default = "race" if sampler == "sobol" else "one-by-one"
+    schedule = request.schedule or (before.schedule if before else by_default)
+    count = request.count or (before.count if before else "all")
+    for value, known, option in (
+        (sampler, SAMPLERS, "--sampler"),
+        (schedule, SCHEDULES, "--schedule"),
+        (count, COUNTS, "--count"),
+    ):
+        if value not in known:
+            raise UsageError(f"{option} {value!r}: must be one of {', '.join(known)}")
+    if sampler != "sobol" and schedule == "race":
+        raise UsageError(
+            f"{name}: --sampler {sampler} needs results to draw from, so its trials can't race; "
+            "use --schedule one-by-one"
+        )
+    if request.trials is not None and request.trials < 1:
+        raise UsageError(f"--trials {request.trials}: must be at least 1")
+    return _Search(
+        trials=request.trials or (before.trials if before else DEFAULT_TRIALS),
+        seed=request.seed if request.seed is not None else (before.seed if before else 0),
+        goal=request.goal if request.goal is not None else (before.goal_value if before else None),
+        sampler=sampler,
+        schedule=schedule,
+        count=count,
+    )
+
+
+def _study(
+    workload: Workload, spec: str, batch_size: int, search: _Search, checked: Checked
+) -> Study:
+    draft = Study(
+        id=-1,  # until the database gives it one
+        name=f"{workload.name}/b{batch_size}",
+        workload=workload.name,
+        spec=spec,
+        batch_size=batch_size,
+        identity={},
+        goal_value=search.goal,
+        seed=search.seed,
+        schedule=search.schedule,
+        sampler=search.sampler,
+        count=search.count,
+        trials=search.trials,
+    )
+    identity = study_identity(workload, batch_size, checked.identity_parts, search_of(draft))
+    return replace(draft, identity=identity)
+
+
+def _make(
+    storage: Storage, conn: Connection, study: Study, train_examples: int
+) -> tuple[Study, int]:
+    """The stored form of a wanted study, made or topped up, and how many slots it gained."""
+    row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
+    if row is None:
+        attributes = {
+            "workload": study.workload,
+            "batch_size": study.batch_size,
+            "goal": dict(study.identity["goal"]),
+            "note": NOTE,
+            "batchfront": __version__,
+        }
+        stored = replace(study, id=create_study(conn, study.name, attributes))
+        fields = {**vars(stored), "identity": json.dumps(dict(stored.identity))}
+        extra = {"train_examples": train_examples, "created_at": storage.now}
+        conn.execute(insert(studies).values(**fields, **extra))
+        return stored, fill(conn, stored, stored.trials)
+    stored = Study.from_row(row)
+    refuse_difference(stored, study.identity)
+    more = study.trials - stored.trials
+    if more <= 0:
+        return stored, 0
+    stored = replace(stored, trials=study.trials)
+    conn.execute(update(studies).where(studies.c.id == stored.id).values(trials=study.trials))
+    return stored, fill(conn, stored, _slots_after(conn, stored, more))
+
+
+def _slots_after(conn: Connection, study: Study, more: int) -> int:
+    return min(count_slots(conn, study.id) + more, FEASIBLE_LIMIT * study.trials)

@@ -1,0 +1,101 @@
+"""batchfront's own tables. They stand beside Optuna's in the same database.
+
+A row of `bf_studies` extends the row of Optuna's `studies` with the same id; a slot is one unit
+of a study's trial budget and owns at most one Optuna trial; measurements belong to slots.
+"""
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = 1
+"""Of the tables below; stored in `bf_meta` under the key "schema"."""
+
+metadata = MetaData()
+
+meta = Table(
+    "bf_meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+studies = Table(
+    "bf_studies",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # Optuna's study_id
+    Column("name", String(512), nullable=False, unique=True),
+    Column("workload", String(512), nullable=False, index=True),
+    Column("spec", Text, nullable=False),  # how a worker finds the workload's code
+    Column("batch_size", Integer, nullable=False),
+    Column("identity", Text, nullable=False),  # JSON; see service/identity.py
+    Column("goal_value", Float(53)),  # the user's own goal, when it replaces the workload's
+    Column("seed", Integer, nullable=False),  # as given by the user
+    Column("schedule", String(16), nullable=False),  # race | one-by-one
+    Column("sampler", String(16), nullable=False),  # sobol | tpe | gp
+    Column("count", String(16), nullable=False),  # all | feasible
+    Column("trials", Integer, nullable=False),  # the budget
+    Column("train_examples", Integer, nullable=False),
+    Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
+)
+
+slots = Table(
+    "bf_slots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", Integer, ForeignKey("bf_studies.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
+    Column("state", String(8), nullable=False),  # free | leased | done
+    Column("params", Text),  # JSON; empty until an adaptive sampler has drawn
+    Column("trial_id", Integer),  # Optuna's, from the first claim on
+    Column("worker_id", String(64)),
+    Column("lease_expires", Float(53)),
+    Column("fence", Integer, nullable=False, default=0),  # grows with every claim
+    Column("attempts", Integer, nullable=False, default=0),  # claims not handed back in order
+    Column("steps", Integer, nullable=False, default=0),  # trained so far
+    Column("steps_to_target", Integer),  # only of outcome `reached`
+    Column("steps_lower", Integer),  # the last evaluated step before it, where the goal stood open
+    Column("outcome", String(16)),
+    Column("reason", Text),
+    Column("metric", Float(53)),  # the goal metric when last computed in full
+    Column("training_seconds", Float(53)),
+    Column("evaluation_seconds", Float(53)),
+    Column("evaluated_examples", Integer),
+    Column("versions", Text),  # JSON: batchfront, torch, device, source
+    Column("started_at", Float(53)),
+    Column("finished_at", Float(53)),
+    UniqueConstraint("study_id", "number"),
+    Index("bf_slots_open", "state", "study_id", "steps"),
+)
+
+measurements = Table(
+    "bf_measurements",
+    metadata,
+    Column("slot_id", Integer, ForeignKey("bf_slots.id"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("split", String(16), primary_key=True),  # train | validation | test
+    Column("metric", String(64), primary_key=True),
+    Column("value", Float(53)),  # NULL: not finite
+)
+
+workers = Table(
+    "bf_workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(256), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("state", String(8), nullable=False),  # busy | idle | stopped
+    Column("study_id", Integer),
+    Column("started_at", Float(53), nullable=False),
+    Column("seen_at", Float(53), nullable=False),
+)

@@ -1,0 +1,102 @@
+"""Studies and their slots, as the code passes them around."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, true
+
+from service.schema import slots, studies
+from service.search_space import Value
+
+
+@dataclass(frozen=True)
+class Study:
+    """One (workload, batch size), as `bf_studies` keeps it."""
+
+    id: int
+    name: str
+    workload: str
+    spec: str
+    batch_size: int
+    identity: Mapping[str, Any]
+    goal_value: float | None
+    seed: int
+    schedule: str
+    sampler: str
+    count: str
+    trials: int
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> "Study":
+        """A row of `bf_studies` as a study."""
+        fields = {name: getattr(row, name) for name in cls.__dataclass_fields__}
+        return cls(**{**fields, "identity": json.loads(row.identity)})
+
+    @property
+    def metric(self) -> str:
+        """The name of the goal metric."""
+        return str(self.identity["goal"]["metric"])
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A claimed slot. `params` is None until an adaptive sampler has drawn, `trial_id` until the
+    slot has been started once; `steps` is how far a checkpoint may have brought it."""
+
+    id: int
+    study_id: int
+    number: int
+    fence: int
+    attempts: int
+    steps: int
+    params: Mapping[str, Value] | None
+    trial_id: int | None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which studies are meant; an empty tuple means all."""
+
+    workloads: tuple[str, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+
+    def clause(self) -> ColumnElement[bool]:
+        """The condition on `bf_studies` that says the same."""
+        clauses: list[ColumnElement[bool]] = [true()]
+        if self.workloads:
+            clauses.append(studies.c.workload.in_(self.workloads))
+        if self.batch_sizes:
+            clauses.append(studies.c.batch_size.in_(self.batch_sizes))
+        return and_(*clauses)
+
+
+def find_studies(conn: Connection, wanted: Filter) -> list[Study]:
+    """The studies that are meant, by workload and batch size."""
+    query = select(studies).where(wanted.clause())
+    ordered = query.order_by(studies.c.workload, studies.c.batch_size)
+    return [Study.from_row(row) for row in conn.execute(ordered)]
+
+
+def count_slots(conn: Connection, study_id: int) -> int:
+    """How many slots a study has, done or not."""
+    query = select(func.count()).where(slots.c.study_id == study_id)
+    return int(conn.execute(query).scalar_one())
+
+
+def add_slots(
+    conn: Connection, study_id: int, first: int, draws: Sequence[Mapping[str, Value] | None]
+) -> None:
+    """Append free slots numbered from `first`; a draw of None is left to an adaptive sampler."""
+    rows = [
+        {
+            "study_id": study_id,
+            "number": number,
+            "state": "free",
+            "params": None if draw is None else json.dumps(dict(draw)),
+        }
+        for number, draw in enumerate(draws, first)
+    ]
+    if rows:
+        conn.execute(insert(slots), rows)

@@ -1,0 +1,205 @@
+"""How far the studies of a database are, who is working on them, and what went wrong lately."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, select
+
+from service.schema import slots, studies, workers
+from service.slots import Filter
+from service.storage import Storage
+
+RECENT_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """One study.
+
+    total, done, running -- slots; the rest are free
+    outcomes -- how the done ones ended
+    best     -- the fewest steps to target so far
+    lead     -- how far the most advanced open slot is, in steps
+    behind   -- mean steps of the open slots
+    steps    -- trained by all its slots together
+    cost     -- seconds a step has taken, evaluations included; None before any trial has ended
+    """
+
+    name: str
+    workload: str
+    batch_size: int
+    total: int
+    done: int
+    running: int
+    outcomes: Mapping[str, int]
+    best: int | None
+    lead: int
+    behind: float
+    steps: int
+    cost: float | None
+
+    @property
+    def open(self) -> int:
+        """Slots that are not done."""
+        return self.total - self.done
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker that has not stopped; `silent` is the seconds since it was last heard of."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    state: str
+    study: str | None
+    silent: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that failed, with the first line of its reason."""
+
+    study: str
+    trial: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """A database at one moment. `at` is seconds since 1970, by the database's clock."""
+
+    at: float
+    studies: tuple[StudyStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every slot is done."""
+        return all(study.done == study.total for study in self.studies)
+
+    def seconds_left(self, study: StudyStatus) -> float | None:
+        """About how long one worker still needs for a study; None if nothing tells yet.
+
+        From the best so far, or, before there is one, from the nearest batch size that has one,
+        as if steps halve when the batch doubles.
+        """
+        if not study.open:
+            return 0.0
+        steps, cost = self._expected_steps(study), self._cost(study)
+        if steps is None or cost is None:
+            return None
+        return study.open * max(steps - study.behind, 0) * cost
+
+    def _expected_steps(self, study: StudyStatus) -> float | None:
+        if study.best is not None:
+            return float(study.best)
+        near = self._nearest(study, [s for s in self.studies if s.best is not None])
+        if near is None or near.best is None:
+            return None
+        guess = near.best * max(near.batch_size / study.batch_size, 1.0)
+        return max(guess, study.lead * 1.25)
+
+    def _cost(self, study: StudyStatus) -> float | None:
+        if study.cost is not None:
+            return study.cost
+        near = self._nearest(study, [s for s in self.studies if s.cost is not None])
+        return near.cost if near else None
+
+    @staticmethod
+    def _nearest(study: StudyStatus, among: Sequence[StudyStatus]) -> StudyStatus | None:
+        mine = [s for s in among if s.workload == study.workload]
+        return min(mine, key=lambda s: abs(math.log(s.batch_size / study.batch_size)), default=None)
+
+
+def load_status(storage: Storage, wanted: Filter) -> Status:
+    """The state of the studies that are meant, in four queries."""
+    with storage.read() as conn:
+        at = float(conn.execute(select(storage.now)).scalar_one())
+        rows = conn.execute(_by_study(wanted)).all()
+        ended = conn.execute(_by_outcome(wanted)).all()
+        at_work = conn.execute(
+            select(workers, studies.c.name.label("study"))
+            .select_from(workers.outerjoin(studies, workers.c.study_id == studies.c.id))
+            .where(workers.c.state != "stopped")
+            .order_by(workers.c.started_at)
+        ).all()
+        failed = conn.execute(_failures(wanted)).all()
+    outcomes: dict[int, dict[str, int]] = {}
+    for row in ended:
+        outcomes.setdefault(row.study_id, {})[row.outcome] = row.number
+    return Status(
+        at,
+        tuple(_study(row, outcomes.get(row.id, {})) for row in rows),
+        tuple(
+            WorkerStatus(w.id, w.host, w.pid, w.device, w.state, w.study, at - w.seen_at)
+            for w in at_work
+        ),
+        tuple(Failure(f.name, f.number, (f.reason or "").split("\n")[0]) for f in failed),
+    )
+
+
+def _by_study(wanted: Filter) -> Any:
+    done, leased = slots.c.state == "done", slots.c.state == "leased"
+    seconds = slots.c.training_seconds + slots.c.evaluation_seconds
+    return (
+        select(
+            studies.c.id,
+            studies.c.name,
+            studies.c.workload,
+            studies.c.batch_size,
+            func.count().label("total"),
+            func.sum(case((done, 1), else_=0)).label("done"),
+            func.sum(case((leased, 1), else_=0)).label("running"),
+            func.min(slots.c.steps_to_target).label("best"),
+            func.max(case((done, 0), else_=slots.c.steps)).label("lead"),
+            func.avg(case((done, None), else_=slots.c.steps)).label("behind"),
+            func.sum(slots.c.steps).label("steps"),
+            func.sum(case((seconds.is_not(None), slots.c.steps), else_=0)).label("timed_steps"),
+            func.sum(seconds).label("seconds"),
+        )
+        .select_from(studies.join(slots))
+        .where(wanted.clause())
+        .group_by(studies.c.id, studies.c.name, studies.c.workload, studies.c.batch_size)
+        .order_by(studies.c.workload, studies.c.batch_size)
+    )
+
+
+def _by_outcome(wanted: Filter) -> Any:
+    return (
+        select(slots.c.study_id, slots.c.outcome, func.count().label("number"))
+        .select_from(slots.join(studies))
+        .where(slots.c.outcome.is_not(None), wanted.clause())
+        .group_by(slots.c.study_id, slots.c.outcome)
+    )
+
+
+def _failures(wanted: Filter) -> Any:
+    return (
+        select(studies.c.name, slots.c.number, slots.c.reason)
+        .select_from(slots.join(studies))
+        .where(slots.c.outcome == "failed", wanted.clause())
+        .order_by(slots.c.finished_at.desc())
+        .limit(RECENT_FAILURES)
+    )
+
+
+def _study(row: Any, outcomes: Mapping[str, int]) -> StudyStatus:
+    return StudyStatus(
+        row.name,
+        row.workload,
+        row.batch_size,
+        row.total,
+        row.done,
+        row.running,
+        outcomes,
+        row.best,
+        row.lead or 0,
+        float(row.behind or 0),
+        row.steps or 0,
+        row.seconds / row.timed_steps if row.timed_steps else None,
+    )

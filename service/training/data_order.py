@@ -1,0 +1,36 @@
+"""Which examples each step trains on."""
+
+import torch
+from torch import Tensor
+
+from service.training.seeds import mix
+
+
+class DataOrder:
+    """Batches from an endless run of epochs, each a fresh permutation of the training set.
+
+    Every batch has exactly `batch_size` examples; one that spans two epochs takes the end of the
+    first and the start of the second. Which examples step s trains on depends on (seed, s) alone.
+    """
+
+    def __init__(self, examples: int, batch_size: int, seed: int, device: torch.device) -> None:
+        self.examples, self.batch_size, self.seed, self.device = examples, batch_size, seed, device
+        self._epoch = -1
+        self._permutation = torch.empty(0, dtype=torch.int64, device=device)
+
+    def batch(self, step: int) -> Tensor:
+        """The indices, int64 of shape [batch_size], of the batch after `step` updates."""
+        epoch, start = divmod(step * self.batch_size, self.examples)
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, self._shuffled(epoch)
+        stop = start + self.batch_size
+        if stop <= self.examples:
+            return self._permutation[start:stop]
+        head = self._permutation[start:]
+        self._epoch, self._permutation = epoch + 1, self._shuffled(epoch + 1)
+        return torch.cat([head, self._permutation[: stop - self.examples]])
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        # On the CPU, whatever the device, so that a trial sees the same examples on all of them.
+        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+        return torch.randperm(self.examples, generator=generator).to(self.device)

@@ -1,0 +1,54 @@
+"""Which devices there are, and how many trials fit on one."""
+
+import os
+
+import torch
+
+from service.errors import UsageError
+
+
+def resolve(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` names; UsageError if there is none."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name!r}: use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name!r}: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+    return device
+
+
+def local_devices(name: str, workers: int | None) -> list[str]:
+    """One device name per local worker: every GPU in turn, or the CPU once per core.
+
+    On the CPU each worker computes with one thread: two such processes beat one with two threads
+    many times over, as the models are small and the threads would wait for each other.
+    """
+    if name == "auto" and torch.cuda.is_available():
+        found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    else:
+        found = [str(resolve(name))]
+    if workers is None:
+        workers = len(found) if found[0].startswith("cuda") else len(os.sched_getaffinity(0))
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: must be at least 1")
+    return [found[index % len(found)] for index in range(workers)]
+
+
+def room_for(bytes_per_trial: int, device: torch.device, sharing: int) -> int:
+    """How many trials of that size one of `sharing` workers may hold at once; at least one."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # Half of what is free: activations, and whatever else runs here, need room too.
+    return max(1, int(free * 0.5 / max(sharing, 1) / max(bytes_per_trial, 1)))
+
+
+def describe(device: torch.device) -> str:
+    """The device for a person: the GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

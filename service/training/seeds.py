@@ -1,0 +1,31 @@
+"""Seeds derived from seeds: every random stream of a trial is a pure function of where it is used.
+
+The stream that a step's dropout draws from depends on (study seed, trial, step) alone, the order
+of an epoch on (study seed, trial, epoch). So a trial needs no generator state to go on exactly
+where it stopped, and what ran beside it can't disturb it.
+"""
+
+from zlib import crc32
+
+_MASK = (1 << 64) - 1
+
+
+def mix(*parts: int) -> int:
+    """A 63-bit seed from whole numbers, every bit depending on every part (splitmix64)."""
+    state = 0
+    for part in parts:
+        state = (state + part + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def study_seed(seed: int, workload: str, batch_size: int) -> int:
+    """The seed of one study: other points, and other trials, at every batch size."""
+    return mix(seed, crc32(workload.encode()), batch_size)
+
+
+def trial_seed(study: int, number: int) -> int:
+    """The seed of one trial of a study."""
+    return mix(study, number)

@@ -1,0 +1,69 @@
+"""When is a trial given up? Asked at the full looks, from what the trial itself has shown."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from service.goal import Goal
+from service.rules import StoppingRules
+
+Outcome = Literal["reached", "capped", "diverged", "stalled", "exhausted", "failed"]
+"""How a trial ends."""
+
+OUTCOMES: tuple[Outcome, ...] = (
+    "reached",
+    "capped",
+    "diverged",
+    "stalled",
+    "exhausted",
+    "failed",
+)
+
+
+class Look(NamedTuple):
+    """What a full look at a trial showed.
+
+    loss   -- mean training loss of the steps since the look before
+    metric -- the goal metric over the whole validation split
+    """
+
+    step: int
+    loss: float
+    metric: float
+
+
+def judge(
+    looks: Sequence[Look], untrained_loss: float, rules: StoppingRules, goal: Goal
+) -> tuple[Outcome, str] | None:
+    """The outcome and its reason, if the rules say that a trial with these looks is over."""
+    step, loss, metric = looks[-1]
+    if not math.isfinite(loss) or not math.isfinite(metric):
+        return "diverged", f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}"
+    if step < rules.patience:
+        return None
+    untrained = f"untrained {untrained_loss:.4g}"
+    if loss > rules.diverged_at * untrained_loss:
+        return "diverged", f"training loss {loss:.4g} at step {step}, {untrained}"
+    earlier = _mean_loss(looks, step // 4, step // 2)
+    later = _mean_loss(looks, step // 2, step)
+    if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
+        return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
+    best = _best_step(looks, goal)
+    if best * rules.stale_after < step:
+        return "stalled", f"no better {goal.metric.name} from step {best} to step {step}"
+    return None
+
+
+def _mean_loss(looks: Sequence[Look], after: int, until: int) -> float:
+    """The mean training loss of the stretches between looks that end in (after, until]."""
+    total, steps, previous = 0.0, 0, 0
+    for step, loss, _ in looks:
+        if after < step <= until:
+            total, steps = total + loss * (step - previous), steps + step - previous
+        previous = step
+    return total / steps if steps else math.nan
+
+
+def _best_step(looks: Sequence[Look], goal: Goal) -> int:
+    sign = 1 if goal.metric.better == "lower" else -1
+    return min(looks, key=lambda look: (sign * look.metric, look.step)).step

@@ -1,0 +1,149 @@
+"""One training run, resumable at any step."""
+
+import math
+from dataclasses import asdict, dataclass
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from service.algorithm import chosen
+from service.data import Splits
+from service.search_space import Metaparameters
+from service.training.data_order import DataOrder
+from service.training.evaluation import Evaluation, Evaluator, full_metric
+from service.training.seeds import mix
+from service.training.stopping import Look
+from service.workload import Workload
+
+_INIT, _ORDER, _DROPOUT = range(3)  # the trial's random streams
+
+
+@dataclass
+class Spent:
+    """What a trial has cost so far, over all the workers that advanced it."""
+
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    evaluated_examples: int = 0
+
+
+class TrialRun:
+    """A model in training with one draw of metaparameters: `advance` it, then `evaluate`.
+
+    Its result depends on the workload, the batch size, the draw and the seed alone: not on what
+    ran beside it, in which process, or how often it was interrupted and restored.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        splits: Splits,
+        batch_size: int,
+        values: Metaparameters,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.workload, self.splits, self.batch_size = workload, splits, batch_size
+        self.values, self.seed, self.device = values, seed, device
+        # Made on the CPU, so that a trial starts from the same weights on every device.
+        _seed(torch.device("cpu"), mix(seed, _INIT))
+        self.model = workload.model(**chosen(workload.model, values)).to(device)
+        self.optimizer = workload.algorithm.start(self.model, values)
+        self.order = DataOrder(len(splits.train), batch_size, mix(seed, _ORDER), device)
+        self.evaluator = Evaluator(splits.validation, workload.goal)
+        self.learning_rate = float(values["learning_rate"])
+        self.step = 0
+        self.looks: list[Look] = []
+        self.spent = Spent()
+        self._loss_values = chosen(workload.loss, values)
+        self._dropout_seed = mix(seed, _DROPOUT)
+        self._loss_sum = torch.zeros((), device=device)
+        self._loss_steps = 0
+        self.untrained_loss = self._untrained_loss()
+
+    def advance(self, to_step: int, stop: Event | None = None) -> bool:
+        """Train until `to_step` updates are done; False if `stop` was set before that."""
+        model, loss_of, values = self.model, self.workload.loss, self._loss_values
+        train, order, optimizer = self.splits.train, self.order, self.optimizer
+        factor, draw = self.workload.schedule.factor, self.values
+        began = perf_counter()
+        model.train()
+        while self.step < to_step:
+            if stop is not None and stop.is_set():
+                break
+            step = self.step
+            inputs, targets = train.batch(order.batch(step))
+            _seed(self.device, mix(self._dropout_seed, step))
+            loss = loss_of(model(inputs), targets, **values)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step(self.learning_rate * factor(step, draw))
+            self._loss_sum += loss.detach()
+            self.step = step + 1
+            self._loss_steps += 1
+        self.spent.training_seconds += perf_counter() - began
+        return self.step >= to_step
+
+    def finite(self) -> bool:
+        """Whether every training loss since the last full look was a finite number."""
+        return math.isfinite(self._loss_sum.item())
+
+    def evaluate(self, *, full: bool) -> Evaluation:
+        """Look at the validation split; a full look is kept in `looks`."""
+        began = perf_counter()
+        found = self.evaluator.look(self.model, full=full)
+        self.spent.evaluation_seconds += perf_counter() - began
+        self.spent.evaluated_examples += found.examples
+        if full and found.value is not None:
+            loss = self._loss_sum.item() / self._loss_steps if self._loss_steps else math.nan
+            self.looks.append(Look(self.step, loss, found.value))
+            self._loss_sum.zero_()
+            self._loss_steps = 0
+        return found
+
+    def test_metric(self) -> float | None:
+        """The goal metric on the test split, if there is one."""
+        if self.splits.test is None:
+            return None
+        return full_metric(self.model, self.splits.test, self.workload.goal.metric)
+
+    def state(self) -> dict[str, Any]:
+        """Everything from which `restore` on a fresh run of the same draw continues exactly."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state(),
+            "evaluation_order": self.evaluator.order,
+            "loss_sum": self._loss_sum,
+            "loss_steps": self._loss_steps,
+            "looks": [tuple(look) for look in self.looks],
+            "spent": asdict(self.spent),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a `state`."""
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.restore(state["optimizer"])
+        self.evaluator.order.copy_(state["evaluation_order"])
+        self._loss_sum.copy_(state["loss_sum"])
+        self._loss_steps = state["loss_steps"]
+        self.looks = [Look(*look) for look in state["looks"]]
+        self.spent = Spent(**state["spent"])
+
+    def _untrained_loss(self) -> float:
+        examples = torch.arange(min(512, len(self.splits.train)), device=self.device)
+        inputs, targets = self.splits.train.batch(examples)
+        self.model.eval()
+        with torch.inference_mode():
+            return float(self.workload.loss(self.model(inputs), targets, **self._loss_values))
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the stream that layers such as dropout draw from."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

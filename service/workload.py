@@ -1,0 +1,121 @@
+"""What a user describes: a data set, a model, a training algorithm, and a goal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from service.algorithm import REQUIRED, Algorithm, keyword_metaparameters
+from service.data import Splits
+from service.errors import SearchSpaceError, WorkloadError
+from service.goal import Goal
+from service.rules import EvaluationGrid, StoppingRules
+from service.schedule import Constant, Schedule
+from service.search_space import SearchSpace, dimensions
+
+
+def powers_of_two(low: int, high: int) -> tuple[int, ...]:
+    """The powers of two from `low` to `high`, both included: `powers_of_two(2, 1024)`."""
+    return tuple(2**k for k in range(64) if low <= 2**k <= high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A data set, a model and a training algorithm, with a goal on held-out data.
+
+    name         -- `dataset/model/optimizer`
+    data         -- makes the splits; called once per process
+    model        -- makes an untrained model; its keyword-only parameters are metaparameters
+    loss         -- `(outputs, targets) -> scalar`, the mean over a batch; its keyword-only
+                    parameters (such as `label_smoothing`) are metaparameters
+    algorithm    -- the training algorithm
+    goal         -- what a trial has to pass on the validation split
+    search_space -- metaparameter to dimension or fixed value; or a function from the batch size
+                    to that, where the range should shift with it
+    step_budget  -- the steps after which a trial is given up; or a function from the batch size
+    batch_sizes  -- those studied unless the user says otherwise
+    schedule     -- the learning rate over the steps
+    grid         -- when to evaluate
+    stopping     -- when to give a trial up
+    description  -- one line for a person
+    """
+
+    name: str
+    data: Callable[[], Splits]
+    model: Callable[..., nn.Module]
+    loss: Callable[..., Tensor]
+    algorithm: Algorithm
+    goal: Goal
+    search_space: SearchSpace | Callable[[int], SearchSpace]
+    step_budget: int | Callable[[int], int]
+    batch_sizes: Sequence[int]
+    schedule: Schedule = field(default_factory=Constant)
+    grid: EvaluationGrid = field(default_factory=EvaluationGrid)
+    stopping: StoppingRules = field(default_factory=StoppingRules)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        parts = self.name.split("/")
+        if len(parts) < 3 or not all(parts) or self.name != self.name.strip():
+            raise WorkloadError(f"workload name {self.name!r}: must read dataset/model/optimizer")
+        if not self.batch_sizes:
+            raise WorkloadError(f"{self.name}: batch_sizes is empty")
+
+    def with_goal(self, value: float) -> "Workload":
+        """The same workload with another value to pass."""
+        return replace(self, goal=replace(self.goal, value=value))
+
+    def steps_allowed(self, batch_size: int) -> int:
+        """The step budget of a trial at this batch size."""
+        budget = self.step_budget
+        steps = budget(batch_size) if callable(budget) else budget
+        if steps < self.grid.first:
+            raise WorkloadError(
+                f"{self.name}: step budget {steps} at batch size {batch_size} must be at least "
+                f"{self.grid.first}, the first evaluated step"
+            )
+        return int(steps)
+
+    def space(self, batch_size: int) -> SearchSpace:
+        """The search space at this batch size, checked against what the workload takes."""
+        space = self.search_space(batch_size) if callable(self.search_space) else self.search_space
+        taken = self.metaparameters()
+        for name in space:
+            if name not in taken:
+                raise SearchSpaceError(
+                    f"{self.name}: nothing takes the metaparameter {name!r}; "
+                    f"this workload takes {', '.join(sorted(taken))}"
+                )
+        missing = [n for n, default in taken.items() if default is REQUIRED and n not in space]
+        if missing:
+            raise SearchSpaceError(f"{self.name}: the search space lacks {', '.join(missing)}")
+        return space
+
+    def metaparameters(self) -> dict[str, Any]:
+        """Every metaparameter that some part takes: name to default, or to REQUIRED."""
+        return {
+            **keyword_metaparameters(self.model),
+            **keyword_metaparameters(self.loss),
+            **self.schedule.metaparameters(),
+            **self.algorithm.metaparameters(),
+        }
+
+    def searched(self, batch_size: int) -> list[str]:
+        """The names of the metaparameters that are searched at this batch size."""
+        return list(dimensions(self.space(batch_size)))
+
+    def describe(self) -> dict[str, Any]:
+        """Goal, grid, algorithm, schedule and rules as plain data, for a study's identity."""
+        return {
+            "goal": {
+                "metric": self.goal.metric.name,
+                "better": self.goal.metric.better,
+                "value": self.goal.value,
+            },
+            "algorithm": self.algorithm.describe(),
+            "schedule": self.schedule.describe(),
+            "loss": getattr(self.loss, "__qualname__", type(self.loss).__name__),
+            "grid": asdict(self.grid),
+            "stopping": asdict(self.stopping),
+        }

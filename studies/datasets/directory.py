@@ -1,0 +1,16 @@
+"""Where data sets are looked for, and kept when they had to be downloaded."""
+
+import os
+from pathlib import Path
+
+
+def data_directory() -> Path:
+    """`BATCHFRONT_DATA_DIR` where it is set, else `batchfront` in the user's cache folder.
+
+    The command line's `--data-dir` sets `BATCHFRONT_DATA_DIR`. The folder need not exist.
+    """
+    named = os.environ.get("BATCHFRONT_DATA_DIR")
+    if named:
+        return Path(named).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "batchfront"
