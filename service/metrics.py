@@ -30,11 +30,13 @@ class Metric:
 
 
 def _wrong(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=1) != targets).to(torch.float32)
+    largest, classes = outputs.max(dim=1)
+    # Beside a NaN nothing is largest; torch would name its place, which may be the right class.
+    return ((classes != targets) | largest.isnan()).to(torch.float32)
 
 
 def _right(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=1) == targets).to(torch.float32)
+    return 1 - _wrong(outputs, targets)
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

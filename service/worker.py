@@ -153,7 +153,7 @@ class _Race:
                 reason = f"{type(error).__name__}: {lines[0]}"
                 self._record([(slot, Ending("failed", reason, slot.steps))])
                 continue
-            if self.checkpoints:
+            if self.checkpoints and slot.steps:
                 self.checkpoints.restore(slot, run)
             self.heat.live.append((slot, run))
 

@@ -74,8 +74,12 @@ def _run(arguments: list[str], debug: bool) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="batchfront", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "batchfront"
+        _say(f"{error.format_message()} ({path} --help explains)")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -115,7 +115,14 @@ def _frontier_table(frontier: Frontier) -> None:
     console = _console()
     console.print(f"\n{frontier.workload}: steps to target, {frontier.goal_text}\n")
     names = sorted({name for point in frontier.points for name in point.params})
-    titles = ("batch size>", "steps>", "after>", "examples>", "trial>", *(f"{n}>" for n in names))
+    titles = (
+        "batch size>",
+        "steps>",
+        "last miss>",
+        "examples>",
+        "trial>",
+        *(f"{n}>" for n in names),
+    )
     table = _table(*titles, "all trials")
     for point in frontier.points:
         table.add_row(*_frontier_cells(point, names), _ended(point.outcomes))

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from threading import Thread
@@ -29,7 +29,8 @@ class _Place:
 
     device: str
     worker_id: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] = field(init=False)
+    listener: Thread = field(init=False)
     restarts: int = 0
     last_line: str = ""
 
@@ -56,9 +57,8 @@ class LocalWorkers:
     def __enter__(self) -> "LocalWorkers":
         for device in self._devices:
             worker_id = uuid4().hex
-            process = self._start(device, worker_id)
-            self._places.append(place := _Place(device, worker_id, process))
-            self._listen(place)
+            self._places.append(place := _Place(device, worker_id))
+            self._start(place)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,6 +73,7 @@ class LocalWorkers:
             code = place.process.poll()
             if code in (None, 0):
                 continue
+            _hang_up(place)
             Ledger(self.storage, place.worker_id).release_worker()
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == 2 or place.restarts >= _RESTARTS:
@@ -80,8 +81,7 @@ class LocalWorkers:
             log.warning("a worker ended with %s; starting another", ended)
             place.restarts += 1
             place.worker_id = uuid4().hex
-            place.process = self._start(place.device, place.worker_id)
-            self._listen(place)
+            self._start(place)
         return len(self._places)
 
     @property
@@ -100,9 +100,8 @@ class LocalWorkers:
                 place.process.wait(max(deadline - monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 self.kill()
-            finally:
-                if place.process.stdin:
-                    place.process.stdin.close()
+                place.process.wait()
+            _hang_up(place)
             if place.process.returncode:
                 Ledger(self.storage, place.worker_id).release_worker()
 
@@ -112,9 +111,9 @@ class LocalWorkers:
             if place.process.poll() is None:
                 place.process.send_signal(SIGKILL)
 
-    def _start(self, device: str, worker_id: str) -> subprocess.Popen[str]:
+    def _start(self, place: _Place) -> None:
         command = [sys.executable, "-P", "-m", "service.cli.main", "work", *self.wanted.workloads]
-        command += ["--device", device, "--worker-id", worker_id, "--leash", "--quiet"]
+        command += ["--device", place.device, "--worker-id", place.worker_id, "--leash", "--quiet"]
         command += ["--sharing", str(len(self._devices))]
         if self.wanted.batch_sizes:
             command += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
@@ -122,7 +121,7 @@ class LocalWorkers:
             command += ["--checkpoint-dir", str(self.checkpoints)]
         # In the environment, not in the command: a URL may hold a password, and ps shows commands.
         url = self.storage.url.render_as_string(hide_password=False)
-        return subprocess.Popen(
+        place.process = subprocess.Popen(
             command,
             env={**os.environ, "BATCHFRONT_STORAGE": url},
             stdin=subprocess.PIPE,
@@ -131,11 +130,18 @@ class LocalWorkers:
             text=True,
             start_new_session=True,  # a Ctrl-C is for this process, which then tells the workers
         )
+        place.listener = Thread(target=self._forward, args=(place,), daemon=True)
+        place.listener.start()
 
-    def _listen(self, place: _Place) -> None:
-        def forward(stream: object = place.process.stderr) -> None:
-            for line in stream or ():  # type: ignore[attr-defined]
-                place.last_line = line.rstrip()
-                self.tell(place.last_line)
+    def _forward(self, place: _Place) -> None:
+        for line in place.process.stderr or ():
+            place.last_line = line.rstrip()
+            self.tell(place.last_line)
 
-        Thread(target=forward, name="worker-stderr", daemon=True).start()
+
+def _hang_up(place: _Place) -> None:
+    """Read what an ended worker still had to say, and close its pipes."""
+    place.listener.join()
+    for pipe in (place.process.stdin, place.process.stderr):
+        if pipe is not None:
+            pipe.close()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,8 +36,9 @@ class Checkpoints:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(run.state(), scratch)
             scratch.replace(path)
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)
             log.warning("checkpoint of trial %s not written: %s", slot.number, error)
             return False
         return True
@@ -51,18 +53,19 @@ class Checkpoints:
         except Exception as error:  # whatever a damaged file makes torch raise
             log.warning("checkpoint %s can't be read and is passed over: %s", path, error)
             return False
+        if not run.owns(state):
+            log.warning("checkpoint %s is of another trial and is passed over", path)
+            return False
         run.restore(state)
         return True
 
     def drop(self, slot: Named) -> None:
         """Forget a slot that is done."""
         path = self._path(slot)
-        try:
+        with suppress(OSError):  # never there, or its folder still holds others
             path.unlink(missing_ok=True)
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
-        except OSError:
-            pass  # never there, or another worker files something beside it just now
+            path.parent.rmdir()
+            self.folder.rmdir()
 
     def _path(self, slot: Named) -> Path:
         return self.folder / f"study-{slot.study_id}" / f"trial-{slot.number}.pt"

@@ -1,0 +1,298 @@
+"""A trial's result is its own: the same alone, interrupted, restored, and in another process."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
+from service.data import Splits
+from service.schedule import Constant, LinearDecay, Schedule, WarmupCosine
+from service.search_space import Metaparameters
+from service.training.evaluation import Evaluation
+from service.training.trial import TrialRun
+from service.workload import Workload
+from tests.toy import clouds, splits
+
+CPU = torch.device("cpu")
+STEPS = 60
+VALUES: Metaparameters = {
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 1e-3,
+    "dropout": 0.3,
+    "label_smoothing": 0.1,
+    "decay_steps": 40,
+    "decay_factor": 0.1,
+    "warmup_steps": 5,
+    "total_steps": 50,
+}
+
+
+def _adamw(
+    parameters: list[Tensor], *, learning_rate: float, weight_decay: float = 0.01
+) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
+
+
+ALGORITHMS = [SGD(), Momentum(), NesterovMomentum(), TorchOptimizer("adamw", _adamw)]
+SCHEDULES = [Constant(), LinearDecay(), WarmupCosine()]
+
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.name)
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+
+
+@pytest.fixture(scope="module")
+def data() -> Splits:
+    return splits()
+
+
+def workload(algorithm: Algorithm, schedule: Schedule) -> Workload:
+    return replace(clouds(), algorithm=algorithm, schedule=schedule)
+
+
+def fresh(made_of: Workload, data: Splits, seed: int = 3, batch_size: int = 7) -> TrialRun:
+    return TrialRun(made_of, data, batch_size, VALUES, seed, CPU)
+
+
+def look(run: TrialRun) -> Evaluation:
+    """Every third look is a full one, as in a heat some are."""
+    return run.evaluate(full=run.step % 3 == 0)
+
+
+def undisturbed(run: TrialRun) -> list[Evaluation]:
+    found = []
+    for step in range(run.step + 1, STEPS + 1):
+        run.advance(step)
+        found.append(look(run))
+    return found
+
+
+def assert_same(one: TrialRun, other: TrialRun) -> None:
+    """Equal in every bit that the rest of the training, or the report, could depend on."""
+    before, after = one.model.state_dict(), other.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert one.looks == other.looks
+    assert one.step == other.step
+    assert torch.equal(one.evaluator.order, other.evaluator.order)
+    assert one.spent.evaluated_examples == other.spent.evaluated_examples
+
+
+@every_schedule
+@every_algorithm
+def test_interrupted_at_any_step_and_restored_from_a_file_it_ends_in_the_same_bits(
+    algorithm: Algorithm, schedule: Schedule, data: Splits, tmp_path: Path
+) -> None:
+    made_of = workload(algorithm, schedule)
+    expected = fresh(made_of, data)
+    wanted = undisturbed(expected)
+    random = Random(algorithm.name)
+    run, found = fresh(made_of, data), []
+    for step in range(1, STEPS + 1):
+        if random.random() < 0.2:
+            torch.save(run.state(), tmp_path / "state.pt")
+            run = fresh(made_of, data)
+            run.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+        run.advance(step)
+        found.append(look(run))
+    assert found == wanted
+    assert_same(run, expected)
+
+
+@every_algorithm
+def test_stopped_between_two_looks_it_goes_on_from_that_very_step(
+    algorithm: Algorithm, data: Splits
+) -> None:
+    made_of = workload(algorithm, LinearDecay())
+    expected, run, stop = fresh(made_of, data), fresh(made_of, data), Event()
+    expected.advance(40)
+
+    calls = 0
+
+    def stopping(outputs: Tensor, targets: Tensor, *, label_smoothing: float) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 12:
+            stop.set()
+        return made_of.loss(outputs, targets, label_smoothing=label_smoothing)
+
+    run.workload = replace(made_of, loss=stopping)
+    assert not run.advance(40, stop)
+    assert run.step == 12
+    resumed = fresh(made_of, data)
+    resumed.restore(run.state())
+    assert resumed.advance(40, Event())
+    assert resumed.evaluate(full=True) == expected.evaluate(full=True)
+    assert_same(resumed, expected)
+
+
+@every_algorithm
+def test_beside_others_it_ends_in_the_same_bits_as_alone(
+    algorithm: Algorithm, data: Splits
+) -> None:
+    made_of = workload(algorithm, LinearDecay())
+    alone = [fresh(made_of, data, seed) for seed in range(3)]
+    wanted = [undisturbed(run) for run in alone]
+    together = [fresh(made_of, data, seed) for seed in range(3)]
+    found: list[list[Evaluation]] = [[], [], []]
+    for step in range(1, STEPS + 1):
+        for index, run in enumerate(together):
+            run.advance(step)
+            found[index].append(look(run))
+    assert found == wanted
+    for one, other in zip(alone, together, strict=True):
+        assert_same(one, other)
+
+
+def test_another_process_trains_it_to_the_same_bits(data: Splits, tmp_path: Path) -> None:
+    run = fresh(clouds(), data)
+    undisturbed(run)
+    code = (
+        "import torch; torch.set_num_threads(1); torch.rand(9)\n"
+        "from tests.service.training.test_trial import *\n"
+        f"run = fresh(clouds(), splits()); undisturbed(run)\n"
+        f"torch.save(run.state(), {str(tmp_path / 'there.pt')!r})"
+    )
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+    there = fresh(clouds(), data)
+    there.restore(torch.load(tmp_path / "there.pt", weights_only=True))
+    assert_same(run, there)
+
+
+def test_what_the_process_drew_before_does_not_matter(data: Splits) -> None:
+    one = fresh(clouds(), data)
+    torch.manual_seed(99)
+    torch.rand(3)
+    other = fresh(clouds(), data)
+    undisturbed(one)
+    for step in range(1, STEPS + 1):
+        torch.rand(5)
+        other.advance(step)
+        look(other)
+    assert_same(one, other)
+
+
+def test_another_seed_gives_other_weights_another_order_and_other_dropout(data: Splits) -> None:
+    one, other = fresh(clouds(), data, 1), fresh(clouds(), data, 2)
+    assert not torch.equal(one.optimizer.flat.values, other.optimizer.flat.values)  # type: ignore[attr-defined]
+    assert not torch.equal(one.order.batch(0), other.order.batch(0))
+    dropped = []
+    for run in (one, other):
+        run.model.load_state_dict(one.model.state_dict())
+        run.order = one.order
+        run.advance(1)
+        dropped.append(run.finite() and run.model.state_dict()["4.weight"].clone())
+    assert not torch.equal(*dropped)
+
+
+def test_dropout_differs_from_step_to_step(data: Splits) -> None:
+    masks: list[Tensor] = []
+
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = nn.functional.dropout(torch.ones(64), 0.5, self.training)
+            masks.append(y)
+            return x
+
+    made_of = replace(clouds(), model=lambda: nn.Sequential(Watched(), nn.Linear(2, 3)))
+    fresh(made_of, data).advance(2)
+    _, first, second = masks  # before them, the untrained loss
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, torch.ones(64))
+
+
+def test_looking_changes_nothing_in_the_training(data: Splits) -> None:
+    looked, unseen = fresh(clouds(), data), fresh(clouds(), data)
+    undisturbed(looked)
+    unseen.advance(STEPS)
+    before, after = looked.model.state_dict(), unseen.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_batch_normalization_is_trained_in_training_and_restored_with_the_rest(
+    data: Splits,
+) -> None:
+    def model() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3))
+
+    made_of = replace(clouds(), model=model)
+    expected, run = fresh(made_of, data), fresh(made_of, data)
+    undisturbed(expected)
+    for step in range(1, 31):
+        run.advance(step)
+        look(run)
+    resumed = fresh(made_of, data)
+    resumed.restore(run.state())
+    undisturbed(resumed)
+    assert resumed.model.state_dict()["0.num_batches_tracked"] == STEPS
+    assert_same(resumed, expected)
+
+
+def test_a_full_look_keeps_the_mean_training_loss_since_the_one_before(data: Splits) -> None:
+    losses: list[float] = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        found = nn.functional.cross_entropy(outputs, targets)
+        losses.append(found.item())
+        return found
+
+    run = fresh(replace(clouds(), loss=loss), data)
+    assert run.untrained_loss == losses.pop()
+    for until in (3, 10):
+        run.advance(until)
+        run.evaluate(full=False)
+        run.evaluate(full=True)
+    first, second = run.looks
+    assert (first.step, second.step) == (3, 10)
+    assert first.loss == pytest.approx(sum(losses[:3]) / 3)
+    assert second.loss == pytest.approx(sum(losses[3:]) / 7)
+
+
+def test_a_training_loss_that_is_not_a_number_is_noticed(data: Splits) -> None:
+    run = fresh(clouds(), data)
+    run.advance(3)
+    assert run.finite()
+    run.optimizer.flat.values.fill_(float("nan"))  # type: ignore[attr-defined]
+    run.advance(4)
+    assert not run.finite()
+
+
+def test_the_test_metric_is_that_of_the_test_split_or_none_without_one(data: Splits) -> None:
+    run = fresh(clouds(), data)
+    wrong = run.model.eval()(data.test.inputs).argmax(dim=1) != data.test.targets  # type: ignore[union-attr]
+    assert run.test_metric() == pytest.approx(wrong.float().mean().item())
+    assert fresh(clouds(), Splits(data.train, data.validation)).test_metric() is None
+
+
+changed: list[Callable[[Splits], TrialRun]] = [
+    lambda data: fresh(clouds(), data, seed=4),
+    lambda data: fresh(clouds(), data, batch_size=8),
+    lambda data: TrialRun(clouds(), data, 7, {**VALUES, "momentum": 0.8}, 3, CPU),
+    lambda data: fresh(replace(clouds(), model=lambda: nn.Linear(2, 3)), data),
+]
+
+
+@pytest.mark.parametrize("other", changed, ids=["seed", "batch size", "values", "model"])
+def test_it_owns_its_own_state_and_none_of_another_trial(
+    other: Callable[[Splits], TrialRun], data: Splits
+) -> None:
+    run = fresh(clouds(), data)
+    run.advance(5)
+    assert fresh(clouds(), data).owns(run.state())
+    assert not other(data).owns(run.state())
+
+
+def test_a_state_without_its_trial_is_nobodys(data: Splits) -> None:
+    state: dict[str, Any] = fresh(clouds(), data).state()
+    del state["trial"]
+    assert not fresh(clouds(), data).owns(state)
