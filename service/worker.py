@@ -1,11 +1,13 @@
 """A worker: claim a heat, race it, record how it ended, until nothing is left to do."""
 
+import json
 import logging
 import math
 import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -153,8 +155,8 @@ class _Race:
                 reason = f"{type(error).__name__}: {lines[0]}"
                 self._record([(slot, Ending("failed", reason, slot.steps))])
                 continue
-            if self.checkpoints and slot.steps:
-                self.checkpoints.restore(slot, run)
+            if self.checkpoints:
+                self.checkpoints.restore(slot, run, self._tag(slot))
             self.heat.live.append((slot, run))
 
     def _hold(self) -> None:
@@ -208,4 +210,11 @@ class _Race:
     def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> set[int]:
         if self.checkpoints is None:
             return set()
-        return {slot.id for slot, run in runs if self.checkpoints.save(slot, run)}
+        keep = self.checkpoints.save
+        return {slot.id for slot, run in runs if keep(slot, run, self._tag(slot))}
+
+    def _tag(self, slot: Slot) -> str:
+        """What a checkpoint of this slot is a state of, but for the device it was made on."""
+        code = [self.bench.versions[key] for key in ("batchfront", "torch", "source")]
+        parts = [dict(self.study.identity), code, slot.number, dict(slot.params or {})]
+        return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -23,18 +23,22 @@ class Named(Protocol):
 
 
 class Checkpoints:
-    """A folder of trial states, one file a slot, each replaced as a whole."""
+    """A folder of trial states, one file a slot, each replaced as a whole.
+
+    Every state carries a tag that says what it is a state of. A database may be removed and its
+    folder stay behind: a state under another tag is passed over.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, slot: Named, run: TrialRun) -> bool:
+    def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Keep a run's state; False, and a warning, if it can't be written."""
         path = self._path(slot)
         scratch = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(run.state(), scratch)
+            torch.save({**run.state(), "tag": tag}, scratch)
             scratch.replace(path)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
             with suppress(OSError):
@@ -43,7 +47,7 @@ class Checkpoints:
             return False
         return True
 
-    def restore(self, slot: Named, run: TrialRun) -> bool:
+    def restore(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
         path = self._path(slot)
         try:
@@ -53,8 +57,8 @@ class Checkpoints:
         except Exception as error:  # whatever a damaged file makes torch raise
             log.warning("checkpoint %s can't be read and is passed over: %s", path, error)
             return False
-        if not run.owns(state):
-            log.warning("checkpoint %s is of another trial and is passed over", path)
+        if state.get("tag") != tag:
+            log.warning("checkpoint %s is of something else and is passed over", path)
             return False
         run.restore(state)
         return True

@@ -1,7 +1,6 @@
 """One training run, resumable at any step."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from threading import Event
 from time import perf_counter
@@ -112,7 +111,6 @@ class TrialRun:
     def state(self) -> dict[str, Any]:
         """Everything from which `restore` on a fresh run of the same draw continues exactly."""
         return {
-            "trial": self._identity(),
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state(),
@@ -123,12 +121,8 @@ class TrialRun:
             "spent": asdict(self.spent),
         }
 
-    def owns(self, state: Mapping[str, Any]) -> bool:
-        """Whether a `state` is of this very trial, and not of one that another database had."""
-        return bool(state.get("trial") == self._identity())
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a `state` that this run `owns`."""
+        """Continue from a `state`."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimizer.restore(state["optimizer"])
@@ -137,14 +131,6 @@ class TrialRun:
         self._loss_steps = state["loss_steps"]
         self.looks = [Look(*look) for look in state["looks"]]
         self.spent = Spent(**state["spent"])
-
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "values": dict(self.values),
-            "weights": [(name, list(p.shape)) for name, p in self.model.named_parameters()],
-        }
 
     def _untrained_loss(self) -> float:
         examples = torch.arange(min(512, len(self.splits.train)), device=self.device)

@@ -1,0 +1,54 @@
+"""What the README says can be run, and everything that can be set is in it."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+import service
+from service.cli import main as main_module
+from tests.service.cli.conftest import Result
+
+README = (Path(__file__).parents[3] / "README.md").read_text()
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    for name in main_module._COMMANDS:
+        command = import_module(f"service.cli.{name}").command
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {sub}", found) for sub, found in command.commands.items())
+
+
+def test_the_example_workload_runs_as_written(
+    batchfront: Callable[..., Result], folder: Path
+) -> None:
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "my_" in block
+    )
+    (folder / "my_workload.py").write_text(code)
+    shown = next(line for line in README.splitlines() if line.startswith("batchfront run ./"))
+    few = ("--trials", "4", "--batch-sizes", "8,64", "--workers", "1")
+    result = batchfront(*shlex.split(shown)[1:], *few)
+    assert result.code == 0, result.err
+    assert "shell/mlp/momentum" in result.out
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=str)
+def test_every_command_and_option_is_in_the_readme(name: str, command: click.Command) -> None:
+    assert f"batchfront {name}" in README
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert f"`{parameter.opts[0]}" in README, parameter.opts
+
+
+def test_every_public_name_exists_and_the_readme_names_no_other() -> None:
+    assert all(getattr(service, name) is not None for name in service.__all__)
+    parts = README.split("| part | what there is |")[1].split("\n\n")[0]
+    named = re.findall(r"`([A-Z][A-Za-z_]+)", parts)
+    assert len(named) > 15
+    assert set(named) <= set(service.__all__)
