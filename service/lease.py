@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Event, Lock, Thread
 
 from service.ledger import Ledger, News
@@ -23,7 +24,7 @@ class LeaseKeeper:
         self._ledger, self._study_id, self._every = ledger, study_id, every
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
-        self._news = News(cap=None, lost=frozenset(), idle=0)
+        self._news = News(cap=None, lost=frozenset(), idle=0, free=0)
         self._closed = Event()
         self._thread = Thread(target=self._keep, name="lease-keeper", daemon=True)
 
@@ -44,8 +45,7 @@ class LeaseKeeper:
     def news(self) -> News:
         """The latest news; `lost` only names slots that are still held here."""
         with self._lock:
-            news = self._news
-            return News(news.cap, news.lost & self._held.keys(), news.idle)
+            return replace(self._news, lost=self._news.lost & self._held.keys())
 
     def _keep(self) -> None:
         while not self._closed.wait(self._every):

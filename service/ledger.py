@@ -17,11 +17,11 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    or_,
     select,
     update,
 )
 
+from service.claims import LEASE_SECONDS, choose_study, give_up_worn_out, lease
 from service.endings import end_trials, finite, write_measurements
 from service.errors import LeaseLost
 from service.optuna_tables import create_trials
@@ -32,12 +32,6 @@ from service.slots import Filter, Slot, Study
 from service.storage import Storage
 from service.training.heat import Ending
 
-LEASE_SECONDS = 30.0
-"""How long a claim holds without being renewed."""
-
-ATTEMPTS = 3
-"""Claims of one slot that may end in an error or a dead worker before it counts as failed."""
-
 
 @dataclass(frozen=True)
 class News:
@@ -46,11 +40,13 @@ class News:
     cap  -- the fewest steps to target of the study so far
     lost -- ids of the slots that are no longer this worker's
     idle -- workers that are waiting for something to do
+    free -- slots of the study that they could take already
     """
 
     cap: int | None
     lost: frozenset[int]
     idle: int
+    free: int
 
 
 class Ledger:
@@ -100,13 +96,12 @@ class Ledger:
         a study the least advanced slots. A study with `one-by-one` schedule gives one slot.
         """
         with self.storage.write() as conn:
-            self._give_up_worn_out(conn, wanted)
-            chosen = self._choose_study(conn, wanted)
-            if chosen is None:
+            give_up_worn_out(conn, self.storage.now, wanted)
+            study = choose_study(conn, self.storage.now, wanted)
+            if study is None:
                 return None
-            row = conn.execute(select(studies).where(studies.c.id == chosen)).one()
-            study = Study.from_row(row)
-            taken = self._lease(conn, study, 1 if study.schedule == "one-by-one" else limit(study))
+            room = 1 if study.schedule == "one-by-one" else limit(study)
+            taken = lease(conn, self.storage.now, self.worker_id, study, room)
             conn.execute(
                 update(workers)
                 .where(workers.c.id == self.worker_id)
@@ -132,7 +127,7 @@ class Ledger:
             if not held:
                 raise LeaseLost(f"worker {self.worker_id} lost its lease before it could start")
             new = [s for s in held if s.trial_id is None]
-            draws = [s.params or {} for s in new]
+            draws = {s.number: s.params or {} for s in new}
             ids = create_trials(conn, study.id, space, draws, {"versions": dict(versions)})
             trial_ids = dict(zip((s.id for s in new), ids, strict=True))
             started = [replace(s, trial_id=trial_ids.get(s.id, s.trial_id)) for s in held]
@@ -185,7 +180,10 @@ class Ledger:
                 .where(workers.c.state == "idle")
                 .where(workers.c.seen_at > self.storage.now - LEASE_SECONDS)
             ).scalar_one()
-            return News(_cap(conn, study_id), frozenset(set(progress) - held), idle)
+            free = conn.execute(
+                select(func.count()).where(slots.c.study_id == study_id, slots.c.state == "free")
+            ).scalar_one()
+            return News(_cap(conn, study_id), frozenset(set(progress) - held), idle, free)
 
     def hand_back(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
         """Free slots (each with the steps that a checkpoint keeps) for whoever claims them next.
@@ -270,8 +268,6 @@ class Ledger:
                 update(workers).where(workers.c.id == self.worker_id).values(state="stopped")
             )
 
-    # -- inside
-
     def _mine(self, slot: Slot) -> ColumnElement[bool]:
         return and_(
             slots.c.id == slot.id,
@@ -279,93 +275,6 @@ class Ledger:
             slots.c.worker_id == self.worker_id,
             slots.c.state == "leased",
         )
-
-    def _claimable(self) -> ColumnElement[bool]:
-        expired = and_(slots.c.state == "leased", slots.c.lease_expires <= self.storage.now)
-        return or_(slots.c.state == "free", expired)
-
-    def _choose_study(self, conn: Connection, wanted: Filter) -> int | None:
-        busy = (
-            select(slots.c.study_id, func.count(slots.c.worker_id.distinct()).label("workers"))
-            .where(slots.c.state == "leased", slots.c.lease_expires > self.storage.now)
-            .group_by(slots.c.study_id)
-            .subquery()
-        )
-        query = (
-            select(studies.c.id)
-            .select_from(studies.outerjoin(busy, busy.c.study_id == studies.c.id))
-            .where(wanted.clause())
-            .where(
-                select(slots.c.id)
-                .where(slots.c.study_id == studies.c.id, self._claimable())
-                .exists()
-            )
-            .order_by(func.coalesce(busy.c.workers, 0), studies.c.batch_size, studies.c.id)
-            .limit(1)
-        )
-        return conn.execute(query).scalar_one_or_none()
-
-    def _lease(self, conn: Connection, study: Study, limit: int) -> list[Slot]:
-        query = (
-            select(slots)
-            .where(slots.c.study_id == study.id, self._claimable())
-            .order_by(slots.c.steps, slots.c.number)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        rows = conn.execute(query).all()
-        ids = [row.id for row in rows]
-        conn.execute(
-            update(slots)
-            .where(slots.c.id.in_(ids))
-            .values(
-                state="leased",
-                worker_id=self.worker_id,
-                lease_expires=self.storage.now + LEASE_SECONDS,
-                fence=slots.c.fence + 1,
-                attempts=slots.c.attempts + 1,
-            )
-        )
-        return [
-            Slot(
-                row.id,
-                row.study_id,
-                row.number,
-                row.fence + 1,
-                row.attempts + 1,
-                row.steps,
-                None if row.params is None else json.loads(row.params),
-                row.trial_id,
-            )
-            for row in sorted(rows, key=lambda row: row.number)
-        ]
-
-    def _give_up_worn_out(self, conn: Connection, wanted: Filter) -> None:
-        """End the slots whose workers died once too often: a trial that kills its process must
-        not kill every worker in turn."""
-        query = (
-            select(slots)
-            .select_from(slots.join(studies))
-            .where(wanted.clause(), self._claimable(), slots.c.attempts >= ATTEMPTS)
-            .with_for_update(of=slots, skip_locked=True)
-        )
-        worn = conn.execute(query).all()
-        if not worn:
-            return
-        reason = f"its worker died {ATTEMPTS} times"
-        conn.execute(
-            update(slots)
-            .where(slots.c.id.in_([row.id for row in worn]))
-            .values(
-                state="done",
-                outcome="failed",
-                reason=reason,
-                lease_expires=None,
-                fence=slots.c.fence + 1,
-                finished_at=self.storage.now,
-            )
-        )
-        end_trials(conn, [(row.trial_id, Ending("failed", reason, row.steps)) for row in worn])
 
 
 def _cap(conn: Connection, study_id: int) -> int | None:

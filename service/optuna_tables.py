@@ -8,7 +8,6 @@ back through Optuna's own API.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +22,7 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from service.search_space import (
     Choice,
@@ -46,7 +45,6 @@ _intermediate = models.TrialIntermediateValueModel.__table__
 _attributes = models.TrialUserAttributeModel.__table__
 
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
-_Stored = models.TrialIntermediateValueModel.TrialIntermediateValueType
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -80,15 +78,17 @@ def create_trials(
     conn: Connection,
     study_id: int,
     space: SearchSpace,
-    draws: Sequence[Metaparameters],
+    draws: Mapping[int, Metaparameters],
     attributes: Mapping[str, Any],
 ) -> list[int]:
-    """Insert RUNNING trials with these parameters, numbered on; their ids in the same order."""
+    """Insert RUNNING trials with these numbers and parameters; their ids in the same order.
+
+    The numbers are ours, the slots', in whatever order workers come to start them.
+    """
     lock_study(conn, study_id)
-    first = conn.execute(select(func.count()).where(_trials.c.study_id == study_id)).scalar_one()
     kinds = {name: distribution(d) for name, d in dimensions(space).items()}
     ids, params, attrs = [], [], []
-    for number, draw in enumerate(draws, first):
+    for number, draw in draws.items():
         row = {"study_id": study_id, "number": number, "state": TrialState.RUNNING}
         new = insert(_trials).values(**row, datetime_start=_utc_now()).returning(_trials.c.trial_id)
         trial_id = int(conn.execute(new).scalar_one())
@@ -157,12 +157,11 @@ def _param_row(trial_id: int, name: str, kind: BaseDistribution, value: Value) -
 
 
 def _intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
-    finite = math.isfinite(value)
-    kind = _Stored.FINITE if finite else _Stored.NAN
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     return {
         "trial_id": trial_id,
         "step": step,
-        "intermediate_value": value if finite else None,
+        "intermediate_value": stored,
         "intermediate_value_type": kind,
     }
 

@@ -130,7 +130,8 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
     before = existing[0] if existing else None
     sampler = request.sampler or (before.sampler if before else "sobol")
     by_default = "race" if sampler == "sobol" else "one-by-one"
-    schedule = request.schedule or (before.schedule if before else by_default)
+    goes_on = before is not None and before.sampler == sampler
+    schedule = request.schedule or (before.schedule if before and goes_on else by_default)
     count = request.count or (before.count if before else "all")
     for value, known, option in (
         (sampler, SAMPLERS, "--sampler"),

@@ -82,7 +82,14 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
 
 
 def _train_once(workload: Workload, model: nn.Module, train: Split, values: Metaparameters) -> None:
-    optimizer = workload.algorithm.start(model, values)
+    try:
+        optimizer = workload.algorithm.start(model, values)
+    except BatchfrontError:
+        raise
+    except Exception as error:
+        raise WorkloadError(
+            f"{workload.name}: its algorithm can't be started: {_named(error)}"
+        ) from error
     inputs, targets = train.batch(torch.arange(min(2, len(train))))
     try:
         outputs: Tensor = model(inputs)
@@ -91,6 +98,10 @@ def _train_once(workload: Workload, model: nn.Module, train: Split, values: Meta
             f"{workload.name}: the model does not accept inputs of shape "
             f"{_shape(inputs)} ({inputs.dtype}): {_named(error)}"
         ) from error
+    if not isinstance(outputs, Tensor):
+        raise WorkloadError(
+            f"{workload.name}: the model must return a Tensor, returned {type(outputs).__name__}"
+        )
     shapes = f"outputs of shape {_shape(outputs)} and targets of shape {_shape(targets)}"
     try:
         loss = workload.loss(outputs, targets, **chosen(workload.loss, values))
@@ -98,7 +109,7 @@ def _train_once(workload: Workload, model: nn.Module, train: Split, values: Meta
         raise WorkloadError(
             f"{workload.name}: the loss does not accept {shapes}: {_named(error)}"
         ) from error
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
+    if not isinstance(loss, Tensor) or loss.ndim:
         found = f"shape {_shape(loss)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise WorkloadError(
             f"{workload.name}: the loss must be a scalar, the mean over the batch; found {found}"
@@ -110,10 +121,11 @@ def _train_once(workload: Workload, model: nn.Module, train: Split, values: Meta
             f"{workload.name}: the goal's {workload.goal.metric.name} does not accept {shapes}: "
             f"{_named(error)}"
         ) from error
-    if costs.shape != (len(targets),):
+    if not isinstance(costs, Tensor) or costs.shape != (len(targets),):
+        found = _shape(costs) if isinstance(costs, Tensor) else type(costs).__name__
         raise WorkloadError(
             f"{workload.name}: the goal's {workload.goal.metric.name} must give one number per "
-            f"example, shape ({len(targets)},); found {_shape(costs)}"
+            f"example, shape ({len(targets)},); found {found}"
         )
     try:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -123,7 +135,13 @@ def _train_once(workload: Workload, model: nn.Module, train: Split, values: Meta
 
 
 def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Split) -> None:
-    value = full_metric(model, validation, workload.goal.metric)
+    try:
+        value = full_metric(model, validation, workload.goal.metric)
+    except Exception as error:
+        raise WorkloadError(
+            f"{workload.name}: the untrained model can't be evaluated on validation inputs of "
+            f"shape {_shape(validation.inputs)}: {_named(error)}"
+        ) from error
     if workload.goal.passed(value):
         raise UsageError(
             f"{workload.name}: the goal, {workload.goal}, is already passed before training "

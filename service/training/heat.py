@@ -1,6 +1,5 @@
 """A heat: trials of one study that race in lockstep over the evaluation grid."""
 
-import logging
 import traceback
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -10,8 +9,6 @@ from typing import Generic, Protocol, TypeVar
 from service.training.stopping import Look, Outcome, judge
 from service.training.trial import Spent, TrialRun
 from service.workload import Workload
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,7 @@ class Heat(Generic[S]):
         try:
             return self._to_next_look(run, target, stop)
         except Exception as error:
-            log.debug("trial failed", exc_info=True)
-            lines = str(error).strip().splitlines()
-            first = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-            return _ending(run, "failed", f"{first}\n{traceback.format_exc()}")
+            return _ending(run, "failed", failure(error))
 
     def _to_next_look(self, run: TrialRun, target: int, stop: Event) -> Ending | None:
         if not run.advance(target, stop):
@@ -134,6 +128,13 @@ class Heat(Generic[S]):
         if index == len(self.grid) - 1:
             return _ending(run, "exhausted", f"step budget of {target} spent")
         return None
+
+
+def failure(error: Exception) -> str:
+    """The reason of a failed trial: the error in one line, and then its traceback."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    trace = "".join(traceback.format_exception(error))
+    return f"{type(error).__name__}: {lines[0]}\n{trace}"
 
 
 def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:
