@@ -101,6 +101,15 @@ format_ = option(
     help="How to print.",
 )
 
+table_or_json = option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
+
 
 def checkpoints_for(url: str, given: Path | None) -> Path | None:
     """The folder for checkpoints: as given, or beside an SQLite database, or none."""

@@ -1,9 +1,9 @@
 """Watching studies advance: a live table on a terminal, plain lines elsewhere."""
 
-import sys
+import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 
 from rich import box
@@ -18,7 +18,9 @@ from service.slots import Filter
 from service.status import Status, StudyStatus, load_status
 from service.storage import Storage
 
-_LIVE_SECONDS = 0.5
+log = logging.getLogger(__name__)
+
+_SECONDS = 0.5
 _PLAIN_SECONDS = 10.0
 
 
@@ -26,9 +28,9 @@ _PLAIN_SECONDS = 10.0
 def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
     """Show the progress of these studies on standard error while the block runs."""
     console = Console(stderr=True, highlight=False)
-    follow = _follow_live if console.is_terminal else _follow_plainly
+    show = _live(console) if console.is_terminal else _plain(console)
     done = threading.Event()
-    thread = threading.Thread(target=follow, args=(storage, wanted, console, done), daemon=True)
+    thread = threading.Thread(target=_follow, args=(storage, wanted, show, done), daemon=True)
     thread.start()
     try:
         yield
@@ -55,18 +57,30 @@ class Speed:
         return speeds
 
 
-def _follow_live(storage: Storage, wanted: Filter, console: Console, done: threading.Event) -> None:
-    began, speed = monotonic(), Speed()
-    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
+Show = AbstractContextManager[Callable[[Status], None]]
+"""Gives, for as long as it is entered, a function that shows a status."""
+
+
+def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event) -> None:
+    with show as update:
         last = False
         while not last:
-            last = done.wait(_LIVE_SECONDS)
+            last = done.wait(_SECONDS)
             try:
-                status = load_status(storage, wanted)
+                update(load_status(storage, wanted))
             except StorageError as error:
-                live.update(Text(str(error)), refresh=True)
-                continue
+                log.warning("%s", error)
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Callable[[Status], None]]:
+    began, speed = monotonic(), Speed()
+    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
+
+        def update(status: Status) -> None:
             live.update(render(status, speed.of(status), monotonic() - began), refresh=True)
+
+        yield update
 
 
 def render(status: Status, speeds: dict[str, float], elapsed: float) -> Group:
@@ -89,7 +103,10 @@ def render(status: Status, speeds: dict[str, float], elapsed: float) -> Group:
         table.add_row(f"{study.batch_size:,}", bar, *cells, style=style)
     busy = sum(worker.state == "busy" for worker in status.workers)
     names = sorted({study.workload for study in status.studies})
-    line = f"{', '.join(names)} · {busy} of {len(status.workers)} workers busy"
+    at_work = (
+        f"{busy} of {len(status.workers)} workers busy" if status.workers else "no workers yet"
+    )
+    line = f"{', '.join(names)} · {at_work}"
     return Group(table, Text(f"{line} · {duration(elapsed)}{_total_left(status)}", style="dim"))
 
 
@@ -124,29 +141,26 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _follow_plainly(
-    storage: Storage, wanted: Filter, console: Console, done: threading.Event
-) -> None:
-    began, told, last_line = monotonic(), set[str](), monotonic()
-    last = False
-    while not last:
-        last = done.wait(_LIVE_SECONDS)
-        try:
-            status = load_status(storage, wanted)
-        except StorageError as error:
-            print(error, file=sys.stderr)
-            continue
+@contextmanager
+def _plain(console: Console) -> Iterator[Callable[[Status], None]]:
+    """A line for every study that ends, and one now and then in between."""
+    began = last_line = monotonic()
+    told: set[str] = set()
+
+    def say(text: str) -> None:
+        nonlocal last_line
+        last_line = monotonic()
+        line = f"[{duration(last_line - began)}] {text}"
+        console.print(line, markup=False, soft_wrap=True)
+
+    def update(status: Status) -> None:
         for study in status.studies:
             if not study.open and study.name not in told:
                 told.add(study.name)
                 best = "goal not reached" if study.best is None else f"{study.best:,} steps"
-                _line(console, began, f"{study.name}: {best}, {study.total} trials done")
+                say(f"{study.name}: {best}, {study.total} trials done")
         if monotonic() - last_line > _PLAIN_SECONDS and not status.finished:
-            last_line = monotonic()
-            done_slots = sum(study.done for study in status.studies)
-            total = sum(study.total for study in status.studies)
-            _line(console, began, f"{done_slots} of {total} trials done{_total_left(status)}")
+            done, total = (sum(getattr(s, n) for s in status.studies) for n in ("done", "total"))
+            say(f"{done} of {total} trials done{_total_left(status)}")
 
-
-def _line(console: Console, began: float, text: str) -> None:
-    console.print(f"[{duration(monotonic() - began)}] {text}", markup=False, soft_wrap=True)
+    yield update

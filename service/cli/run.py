@@ -108,8 +108,8 @@ def _wait(opened: Any, wanted: Any, local: Any, stop: threading.Event) -> bool:
     from service.status import load_status
 
     with showing(opened, wanted):
-        while local.running and not stop.wait(0.2):
-            local.watch()
+        while local.watch() and not stop.wait(0.2):
+            pass
         if stop.is_set():
             try:
                 local.stop()

@@ -12,14 +12,7 @@ from service.slots import Filter
 @click.argument("workloads", nargs=-1)
 @options.storage
 @options.option("--watch", is_flag=True, help="Keep showing until everything is done.")
-@options.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
+@options.table_or_json
 def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str) -> None:
     """Show how far the studies are, and who works on them."""
     from service.cli.progress import showing

@@ -7,15 +7,6 @@ import click
 
 from service.cli import options
 
-_format = options.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
-
 
 @click.group(
     invoke_without_command=True,
@@ -26,7 +17,7 @@ Examples:
   batchfront workloads --format json
 """,
 )
-@_format
+@options.table_or_json
 @click.pass_context
 def command(ctx: click.Context, format_: str) -> None:
     """List the workloads there are, or show one."""
@@ -41,7 +32,7 @@ def command(ctx: click.Context, format_: str) -> None:
 
 @command.command(epilog="\b\nExample:\n  batchfront workloads show ./my_workload.py:my_workload")
 @click.argument("workload")
-@_format
+@options.table_or_json
 def show(workload: str, format_: str) -> None:
     """Show a workload's goal, search space, batch sizes and step budgets."""
     from service import catalog

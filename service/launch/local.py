@@ -65,13 +65,15 @@ class LocalWorkers:
         self.stop()
 
     def watch(self) -> int:
-        """Replace the workers that died; how many are alive or ended in good order.
+        """Replace the workers that died; how many are alive now.
 
         Raises WorkersFailed when one has died too often, with the last line that it wrote.
         """
+        alive = 0
         for place in self._places:
             code = place.process.poll()
-            if code in (None, 0):
+            alive += code != 0
+            if not code:
                 continue
             _hang_up(place)
             Ledger(self.storage, place.worker_id).release_worker()
@@ -82,7 +84,7 @@ class LocalWorkers:
             place.restarts += 1
             place.worker_id = uuid4().hex
             self._start(place)
-        return len(self._places)
+        return alive
 
     @property
     def running(self) -> int:

@@ -1,0 +1,103 @@
+"""The page itself: everything in one file that asks for nothing else."""
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from plotly.offline.offline import get_plotlyjs
+
+from service import __version__
+from service.errors import BatchfrontError, UsageError
+from service.frontier import Frontier, load_curves, load_frontiers, workload_names
+from service.report.axes import Figure
+from service.report.outcomes import OUTCOMES
+from service.report.reading import goal_text, reading
+from service.report.section import section
+from service.storage import Storage
+
+
+def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path:
+    """Write the page of these workloads, or of all in the database when none are named.
+
+    An existing file is replaced in one step, so that a reader never sees half a page. Raises
+    UsageError for a path in no folder or an unknown workload, BatchfrontError where the file
+    can't be written.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"report {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UsageError(f"report {path}: is a folder; name a file")
+    frontiers = _frontiers(storage, workloads)
+    page = _page(storage, frontiers)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise BatchfrontError(f"report {path}: can't be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _frontiers(storage: Storage, workloads: Sequence[str]) -> list[Frontier]:
+    found = load_frontiers(storage, tuple(workloads))
+    missing = sorted(set(workloads) - {frontier.workload for frontier in found})
+    if missing:
+        there = ", ".join(workload_names(storage)) or "none"
+        raise UsageError(f"no studies of {', '.join(missing)} in this database; there are: {there}")
+    if not found:
+        raise UsageError("this database holds no studies to report")
+    return found
+
+
+def _page(storage: Storage, frontiers: Sequence[Frontier]) -> str:
+    sections: list[str] = []
+    figures: dict[str, Figure] = {}
+    for number, frontier in enumerate(frontiers, 1):
+        html, drawn = section(f"w{number}", frontier, partial(load_curves, storage))
+        sections.append(html)
+        figures |= drawn
+    names = [frontier.workload for frontier in frontiers]
+    title = names[0] if len(names) == 1 else f"{len(names)} workloads"
+    made = datetime.now().astimezone()
+    return Template(_asset("page.html")).substitute(
+        title=escape(f"{title}: steps to target by batch size"),
+        made=f"{made.day} {made:%B %Y, %H:%M}",
+        made_iso=made.isoformat(timespec="seconds"),
+        version=escape(__version__),
+        index=_index(frontiers),
+        sections="\n".join(sections),
+        outcomes="".join(f"<dt>{look.name}</dt><dd>{look.meaning}</dd>" for look in OUTCOMES),
+        style=_asset("page.css"),
+        figures=_embedded(figures),
+        plotly=get_plotlyjs(),  # type: ignore[no-untyped-call]
+        script=_asset("page.js"),
+    )
+
+
+def _index(frontiers: Sequence[Frontier]) -> str:
+    if len(frontiers) == 1:
+        return ""
+    items = "".join(
+        f'<li><a href="#w{number}">{escape(frontier.workload)}</a> '
+        f"<span>{escape(goal_text(frontier))}. {escape(reading(frontier))}</span></li>"
+        for number, frontier in enumerate(frontiers, 1)
+    )
+    return f'<nav aria-label="workloads"><ol>{items}</ol></nav>'
+
+
+def _embedded(figures: dict[str, Figure]) -> str:
+    """JSON that can stand inside a script element, whatever the names in it."""
+    text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,234 @@
+"""One study: all of its trials in the search space, and their learning curves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from service.frontier import CurvePoint, Frontier, Point, Trial
+from service.report.axes import Figure, figure, log_axis, nothing, plain_axis, scale_of, whole_axis
+from service.report.notation import count, in_figure, params_in_figure, rounded, words
+from service.report.outcomes import OUTCOMES, WINNER, Look, outcome_of
+from service.search_space import Dimension, ReverseLog, dimensions
+
+Curves = Mapping[int, Sequence[CurvePoint]]
+"""Trial number to its kept measurements."""
+
+_Coordinate = tuple[str, Callable[[Trial], Any], Callable[[Any], dict[str, Any]]]
+
+
+def trials_figure(frontier: Frontier, point: Point) -> Figure:
+    """Every started trial by its metaparameters and outcome; the winner starred."""
+    label = f"Trials by outcome, {_of(frontier, point)}"
+    space = dimensions(point.space)
+    across, up = second_coordinates(space)
+    x, y = _coordinate(across, space), _coordinate(up, space)
+    drawn = [trial for trial in point.trials if {across, up} & set(space) <= set(trial.params)]
+    if not drawn:
+        return nothing(label, "No trial has been drawn yet.")
+    traces = []
+    for look in OUTCOMES:
+        mine = [t for t in drawn if outcome_of(t) == look.name and t is not point.best]
+        if mine:
+            traces.append(_marks(_entry(look, len(mine)), mine, x, y, _marker(look)))
+    if point.best is not None:
+        traces.append(_marks("winner", [point.best], x, y, _STAR))
+    return figure(
+        label,
+        traces,
+        showlegend=True,
+        xaxis=x[2]([x[1](trial) for trial in drawn]),
+        yaxis=y[2]([y[1](trial) for trial in drawn]),
+    )
+
+
+def second_coordinates(space: Mapping[str, Dimension]) -> tuple[str, str]:
+    """What the trials are drawn by: searched metaparameters, else `number` and `steps`."""
+    across = "learning_rate" if "learning_rate" in space else next(iter(space), "number")
+    reverse = [n for n, d in space.items() if isinstance(d, ReverseLog) and n != across]
+    return across, "momentum" if "momentum" in reverse else next(iter(reverse), "steps")
+
+
+def coordinate_title(name: str, space: Mapping[str, Dimension]) -> str:
+    """A coordinate of `trials_figure` in words."""
+    return _coordinate(name, space)[0]
+
+
+def curves_figure(
+    frontier: Frontier, point: Point, curves: Curves, split: str, metric: str
+) -> Figure:
+    """One metric against step: a thin line per trial, the winner's thick, the goal labelled."""
+    title = f"{'training' if split == 'train' else split} {metric}"
+    label = f"Learning curves: {title}, {_of(frontier, point)}"
+    lines = {
+        number: [(p.step, p.value) for p in points if (p.split, p.metric) == (split, metric)]
+        for number, points in curves.items()
+    }
+    lines = {number: line for number, line in lines.items() if line}
+    if not lines:
+        return nothing(label, "Nothing has been measured yet.")
+    by_outcome: dict[str, dict[int, list[tuple[int, float | None]]]] = {}
+    for trial in point.trials:
+        if trial.number in lines and trial is not point.best:
+            by_outcome.setdefault(outcome_of(trial), {})[trial.number] = lines[trial.number]
+    traces = [
+        _curve(_entry(look, len(by_outcome[look.name])), by_outcome[look.name], look.color)
+        for look in OUTCOMES
+        if look.name in by_outcome
+    ]
+    if point.best is not None and point.best.number in lines:
+        best = lines[point.best.number]
+        traces += [_curve("winner", {point.best.number: best}, WINNER, thick=True), _end(best)]
+    goal = float(frontier.goal["value"]) if split == "validation" else None
+    return figure(
+        label,
+        traces,
+        showlegend=True,
+        xaxis=log_axis("step", [step for line in lines.values() for step, _ in line]),
+        yaxis=_metric_axis(title, list(lines.values()), goal, frontier),
+        shapes=[] if goal is None else [_goal_line(frontier, goal)],
+    )
+
+
+def _entry(look: Look, trials: int) -> str:
+    """A legend entry; the winner has its own."""
+    return f"{'also ' if look.name == 'reached' else ''}{look.name} ({trials})"
+
+
+def _of(frontier: Frontier, point: Point) -> str:
+    return f"{frontier.workload} at batch size {count(point.batch_size)}"
+
+
+def _coordinate(name: str, space: Mapping[str, Dimension]) -> _Coordinate:
+    if name == "number":
+        return "trial", lambda trial: trial.number, lambda numbers: whole_axis("trial", numbers)
+    if name == "steps":  # 0 steps can't be drawn on a log axis; it is the left of everything
+        title = "steps trained"
+        return title, lambda trial: max(trial.steps, 1), lambda values: log_axis(title, values)
+    scale = scale_of(name, space[name])
+    return scale.title, lambda trial: scale.shown(trial.params[name]), scale.axis
+
+
+_STAR: dict[str, Any] = {
+    "symbol": "star",
+    "color": WINNER,
+    "size": 17,
+    "opacity": 1,
+    "line": {"color": "var(--paper)", "width": 1.5},
+}
+
+
+def _marker(look: Look) -> dict[str, Any]:
+    line = {"color": look.color if look.symbol.endswith("open") else "var(--paper)", "width": 1}
+    return {"symbol": look.symbol, "color": look.color, "size": 10, "opacity": 0.9, "line": line}
+
+
+def _marks(
+    name: str, trials: Sequence[Trial], x: _Coordinate, y: _Coordinate, marker: dict[str, Any]
+) -> dict[str, Any]:
+    def place(value: Any) -> Any:
+        return rounded(value) if isinstance(value, float) else value
+
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [place(x[1](trial)) for trial in trials],
+        "y": [place(y[1](trial)) for trial in trials],
+        "marker": marker,
+        "hovertext": [_hover(trial) for trial in trials],
+        "hoverinfo": "text",
+        "cliponaxis": False,
+    }
+
+
+def _hover(trial: Trial) -> str:
+    lines = [
+        f"<b>trial {trial.number}</b>",
+        params_in_figure(dict(trial.params)),
+        in_figure(f"{outcome_of(trial)} after {count(trial.steps)} steps"),
+    ]
+    if trial.reason and trial.outcome != "reached":
+        # Narrow enough for a phone.
+        lines += map(in_figure, wrap(trial.reason, 40, max_lines=2, placeholder=" …"))
+    return "<br>".join(line for line in lines if line)
+
+
+def _curve(
+    name: str, lines: Mapping[int, list[tuple[int, float | None]]], color: str, thick: bool = False
+) -> dict[str, Any]:
+    """One trace for many trials, a gap after each, so that the legend has one entry for them."""
+    points = [
+        (step, None if value is None else rounded(value), number)
+        for number, line in lines.items()
+        for step, value in [*line, (None, None)]
+    ]
+    steps, values, numbers = zip(*points[:-1], strict=True)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(points) == 2 else "lines",
+        "name": name,
+        "x": list(steps),
+        "y": list(values),
+        "text": [f"trial {number}" for number in numbers],
+        "hovertemplate": "%{text}, step %{x:,}<br>%{y:.4~g}<extra></extra>",
+        "line": {"color": color, "width": 3 if thick else 1.25},
+        "opacity": 1 if thick else 0.65,
+        "legendgroup": name,
+    }
+
+
+def _end(line: Sequence[tuple[int, float | None]]) -> dict[str, Any]:
+    """The winner's star, where it passed the goal."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [line[-1][0]],
+        "y": [line[-1][1]],
+        "marker": _STAR,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": "winner",
+        "cliponaxis": False,
+    }
+
+
+def _metric_axis(
+    title: str,
+    lines: Sequence[Sequence[tuple[int, float | None]]],
+    goal: float | None,
+    frontier: Frontier,
+) -> dict[str, Any]:
+    values = [value for line in lines for _, value in line if value is not None]
+    title = in_figure(words(title))
+    # A diverging trial must not squeeze all others together at the bottom.
+    start = max((line[0][1] or 0.0 for line in lines), default=0.0)
+    top = min(10 * start, max(values)) if start > 0 and values else None
+    lower_is_better = goal is None or frontier.goal["better"] == "lower"
+    # A loss of exactly 0 leaves a gap on a log axis; a metric of 0 is a result and must show.
+    log = lower_is_better and (goal or 1) > 0 and min(values, default=-1) >= (1e-30 if goal else 0)
+    if log and any(values):
+        return log_axis(title, [min(v, top or v) for v in values if v] + [goal or values[0]])
+    axis = plain_axis(title)
+    if top is not None and max(values) > top:
+        axis["range"] = [min(values) - 0.05 * top, 1.05 * top]
+    return axis
+
+
+def _goal_line(frontier: Frontier, goal: float) -> dict[str, Any]:
+    sign = "<" if frontier.goal["better"] == "lower" else ">"
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": goal,
+        "y1": goal,
+        "line": {"color": "var(--ink)", "width": 1.25, "dash": "dash"},
+        "label": {
+            "text": in_figure(f"goal {sign} {goal:g}"),
+            "textposition": "start",
+            "yanchor": "bottom" if sign == "<" else "top",  # the side from which curves come late
+            "padding": 5,
+            "font": {"size": 12, "color": "var(--ink)"},
+        },
+    }

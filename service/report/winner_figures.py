@@ -1,0 +1,174 @@
+"""The winners' metaparameters against batch size, beside the scaling heuristics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.frontier import Frontier, Point
+from service.report.axes import Figure, Scale, figure, log2_axis, log_axis, scale_of
+from service.report.notation import count, in_figure, rounded, significant, words
+from service.report.outcomes import WINNER
+from service.search_space import Choice, Dimension, Value, dimensions
+
+EFFECTIVE = "effective learning rate"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metaparameter's figure. The heading says what its vertical axis is."""
+
+    heading: str
+    figure: Figure
+
+
+def winner_panels(frontier: Frontier) -> list[Panel]:
+    """A panel per searched metaparameter, learning rate and momentum first."""
+    reached = frontier.reached
+    if not reached:
+        return []
+    searched: dict[str, Dimension] = {}
+    for point in frontier.points:
+        searched |= dimensions(point.space)
+    first = [name for name in ("learning_rate", "momentum") if name in searched]
+    names = first + [name for name in searched if name not in first]
+    panels = [_panel(frontier, name, searched[name]) for name in names]
+    if first and all(_effective(point.params) is not None for point in reached):
+        panels.insert(len(first), Panel(EFFECTIVE, _effective_figure(frontier)))
+    return panels
+
+
+def _panel(frontier: Frontier, name: str, dimension: Dimension) -> Panel:
+    scale = scale_of(name, dimension)
+    drawn = [point for point in frontier.reached if name in point.params]
+    shown = [scale.shown(point.params[name]) for point in drawn]
+    band = _band(frontier, name, scale)
+    heuristics = _heuristics(frontier, drawn, shown) if name == "learning_rate" else []
+    edges = [point.edges.get(name) for point in drawn]
+    values = [significant(point.params[name]) for point in drawn]
+    winners = _winners(drawn, shown, edges, words(name), values)
+    ends = [value for trace in band for value in trace["y"]]
+    axis = scale.axis([*shown, *ends]) | {"title": {"text": ""}}
+    return Panel(scale.title, _drawn(frontier, words(name), [*band, *heuristics, winners], axis))
+
+
+def _effective_figure(frontier: Frontier) -> Figure:
+    drawn = list(frontier.reached)
+    shown = [value for point in drawn if (value := _effective(point.params)) is not None]
+    edges = [_first_edge(point) for point in drawn]
+    winners = _winners(drawn, shown, edges, EFFECTIVE, [significant(value) for value in shown])
+    axis = log_axis("", [min(shown) / 2, *shown, max(shown) * 2])
+    return _drawn(frontier, EFFECTIVE, [*_heuristics(frontier, drawn, shown), winners], axis)
+
+
+def _effective(params: Mapping[str, Value]) -> float | None:
+    """lr / (1 - m), if a trial has both."""
+    if "learning_rate" not in params or "momentum" not in params:
+        return None
+    remaining = 1 - float(params["momentum"])
+    return float(params["learning_rate"]) / remaining if remaining > 0 else None
+
+
+def _first_edge(point: Point) -> str | None:
+    edges = point.edges
+    found = [f"{end} in {words(n)}" for n, end in edges.items() if n in _PARTS]
+    return found[0] if found else None
+
+
+_PARTS = ("learning_rate", "momentum")
+
+
+def _drawn(
+    frontier: Frontier, name: str, traces: Sequence[dict[str, Any]], axis: dict[str, Any]
+) -> Figure:
+    batches = [point.batch_size for point in frontier.points]
+    marks = axis.get("categoryarray") or axis.get("ticktext") or ["0.00"]
+    room = 260 - 6.4 * max(map(len, marks))  # what a panel's labels leave of its least width
+    return figure(
+        f"Winners' {name} against batch size, {frontier.workload}",
+        traces,
+        xaxis=log2_axis("batch size", batches[0], batches[-1], ticks=6, pad=0.5, room=room),
+        yaxis=axis,
+        margin={"l": 40, "r": 8, "t": 8, "b": 44},
+    )
+
+
+def _winners(
+    drawn: Sequence[Point],
+    shown: Sequence[Any],
+    edges: Sequence[str | None],
+    name: str,
+    values: Sequence[str],
+) -> dict[str, Any]:
+    hover = [
+        f"<b>batch size {count(point.batch_size)}</b><br>{in_figure(f'{name} {value}')}"
+        + (f"<br>at an edge of the search space: {in_figure(edge)}" if edge else "")
+        for point, value, edge in zip(drawn, values, edges, strict=True)
+    ]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [point.batch_size for point in drawn],
+        "y": [rounded(y) if isinstance(y, float) else y for y in shown],
+        "line": {"color": WINNER, "width": 1.5},
+        "marker": {
+            "symbol": ["diamond" if edge else "circle" for edge in edges],
+            "color": ["var(--edge)" if edge else WINNER for edge in edges],
+            "size": [11 if edge else 8 for edge in edges],
+            "opacity": 1,
+            "line": {"color": "var(--paper)", "width": 1.5},
+        },
+        "hovertext": hover,
+        "hoverinfo": "text",
+        "cliponaxis": False,
+    }
+
+
+def _heuristics(
+    frontier: Frontier, drawn: Sequence[Point], shown: Sequence[float]
+) -> list[dict[str, Any]]:
+    """The linear and the square-root rule, from the smallest batch size that has a winner."""
+    if not drawn or frontier.points[-1].batch_size == drawn[0].batch_size:
+        return []
+    start, anchor = drawn[0].batch_size, float(shown[0])
+    batches = [start, frontier.points[-1].batch_size]
+    rules: tuple[tuple[str, Callable[[float], float]], ...] = (
+        ("dash", lambda ratio: ratio),
+        ("dot", lambda ratio: ratio**0.5),
+    )
+    return [
+        _line(batches, [anchor * rule(batch / start) for batch in batches], dash)
+        for dash, rule in rules
+    ]
+
+
+def _line(batches: list[int], values: list[float], dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": batches,
+        "y": [rounded(value) for value in values],
+        "line": {"color": "var(--muted)", "width": 1.5, "dash": dash},
+        "hoverinfo": "skip",
+    }
+
+
+def _band(frontier: Frontier, name: str, scale: Scale) -> list[dict[str, Any]]:
+    """The searched range at each batch size, as two lines with the space between them filled."""
+    ranges = []
+    for point in frontier.points:
+        dimension = dimensions(point.space).get(name)
+        if dimension is not None and not isinstance(dimension, Choice):
+            ends = sorted(scale.shown(dimension.at(position)) for position in (0.0, 1.0))
+            ranges.append((point.batch_size, *ends))
+    if not ranges:
+        return []
+    # Half an octave beyond the outer batch sizes, as the axis does, also for a single one.
+    batches = [ranges[0][0] / 2**0.5, *(batch for batch, _, _ in ranges), ranges[-1][0] * 2**0.5]
+    traces = []
+    for end, fill in ((1, "none"), (2, "tonexty")):
+        values = [ranges[0][end], *(entry[end] for entry in ranges), ranges[-1][end]]
+        trace = _line([], [], "solid")
+        trace |= {"x": [rounded(b) for b in batches], "y": [rounded(v) for v in values]}
+        trace |= {"line": {"width": 0}, "fill": fill, "fillcolor": "var(--band)"}
+        traces.append(trace)
+    return traces

@@ -1,0 +1,163 @@
+"""A small real database, a hand-made one with every odd case, and their pages in a browser."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+
+from service import catalog
+from service.plan import Request, plan
+from service.report import write_report
+from service.storage import Storage, open_storage
+from service.worker import Settings, Worker
+from tests.service.report.rows import add_study
+
+WORKLOAD = "digits/mlp/momentum"
+EVIL = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=2">/m&m/"sgd"'
+
+
+@pytest.fixture(scope="session")
+def raced(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """Three batch sizes of a real workload, raced to their ends."""
+    opened = _copied(made_database, tmp_path_factory.mktemp("raced"))
+    request = Request(batch_sizes=(64, 128, 512), trials=8)
+    planned = plan(opened, WORKLOAD, catalog.load(WORKLOAD), request)
+    Worker(opened, Settings("w1", torch.device("cpu"), planned.filter), Event()).run()
+    return opened
+
+
+@pytest.fixture(scope="session")
+def odd(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """Workloads without trials, without winners, without metaparameters, with hostile names."""
+    opened = _copied(made_database, tmp_path_factory.mktemp("odd"))
+    _add_evil(opened)
+    add_study(opened, "empty/no/slots", 8, [])
+    add_study(opened, "empty/no/winner", 8, [{"params": {"learning_rate": 0.1}}, {"params": {}}])
+    first = {"learning_rate": 0.1, "momentum": 0.9995}
+    curve = [(1, "validation", "error rate", 0.0), (1, "train", "loss", 0.0)]
+    add_study(
+        opened,
+        "single/batch/size",
+        64,
+        [{"params": first, "outcome": "reached", "steps_lower": 0, "steps": 1, "curve": curve}],
+    )
+    for batch, steps in ((64, 100), (128, 70)):
+        trials = [
+            {"outcome": "reached", "steps": steps, "steps_lower": steps - 10},
+            {"outcome": "capped", "steps": steps},
+        ]
+        add_study(opened, "no/meta/parameters", batch, trials, space={})
+    return opened
+
+
+def _copied(database: Path, folder: Path) -> Storage:
+    return open_storage(f"sqlite:///{shutil.copy(database, folder)}")
+
+
+def _add_evil(storage: Storage) -> None:
+    """Every outcome, kind of dimension and sort of bad number, under a name that attacks."""
+    space = {
+        "learning_rate": {"kind": "Log", "low": 1e-3, "high": 3.0},
+        "<b>decay</b>": {"kind": "Log", "low": 1e-6, "high": 1e-2},
+        "layers": {"kind": "Integer", "low": 1, "high": 8, "log": False},
+        "activation": {"kind": "Choice", "values": ["relu", "</script><i>gelu</i>"]},
+        "smoothing": {"kind": "Linear", "low": 0.0, "high": 0.2},
+        "fixed": 3,
+    }
+    goal = {"metric": "accuracy", "better": "higher", "value": 0.97}
+    outcomes = ["reached", "capped", "diverged", "stalled", "exhausted", "failed", None, "reached"]
+    for row, batch in enumerate((8, 16, 48, 1024, 65536)):
+        trials: list[dict[str, Any]] = []
+        for number, outcome in enumerate(outcomes):
+            ended = "exhausted" if outcome == "reached" and batch == 16 else outcome
+            steps = 200_000 // (row + 1) + 7 * number
+            trial = {
+                "params": {
+                    "learning_rate": 0.001 * 1.5 ** (number + row),
+                    "<b>decay</b>": 1e-6 * 3**number,
+                    "layers": number + 1,
+                    "activation": space["activation"]["values"][number % 2],  # type: ignore[index]
+                    "smoothing": 0.02 * number,
+                    "fixed": 3,
+                },
+                "outcome": ended,
+                "reason": "</script><b>a reason</b> " * 9,
+                "steps": steps,
+                "steps_lower": int(steps * (0.7 if batch == 48 else 0.99)),
+                "versions": {"torch": f"2.{row % 2}"},
+                "curve": _curve(ended),
+            }
+            trials.append(trial)
+        add_study(storage, EVIL, batch, trials, space=space, goal=goal)
+
+
+def _curve(outcome: str | None) -> list[tuple[int, str, str, float | None]]:
+    """An accuracy that rises, and a loss that falls or, diverging, grows until it is no number."""
+    rows: list[tuple[int, str, str, float | None]] = []
+    for look, step in enumerate((1, 3, 10, 30, 100, 300)):
+        bad = outcome == "diverged" and step > 30
+        rows.append((step, "validation", "accuracy", None if bad else 0.1 + 0.1 * look))
+        loss = 10.0**look if outcome == "diverged" else 2.3 / (1 + look)
+        rows.append((step, "train", "loss", None if bad else loss))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def page(raced: Storage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the real database."""
+    return write_report(raced, (), tmp_path_factory.mktemp("page") / "report.html")
+
+
+@pytest.fixture(scope="session")
+def odd_page(odd: Storage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the odd database."""
+    return write_report(odd, (), tmp_path_factory.mktemp("page") / "odd.html")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real Chromium, for tests marked `browser`."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is on the path")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    quiet += ["--disable-background-networking", "--disable-component-update"]
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=quiet)
+        yield launched
+        launched.close()
+
+
+SCREENS = {"phone": (390, 844), "desktop": (1280, 900)}
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a page on a screen in a scheme. Its `heard` lists errors, its `asked` requests."""
+    contexts = []
+
+    def visit(file: Path, screen: str = "desktop", scheme: str = "light") -> Any:
+        width, height = SCREENS[screen]
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            has_touch=screen == "phone",
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        tab.heard, tab.asked = [], []
+        tab.on("console", lambda message: tab.heard.append(message.text))
+        tab.on("pageerror", lambda error: tab.heard.append(str(error)))
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    yield visit
+    for context in contexts:
+        context.close()
