@@ -1,5 +1,7 @@
 """Which examples each step trains on."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,21 @@ class DataOrder:
         head = self._permutation[start:]
         self._epoch, self._permutation = epoch + 1, self._shuffled(epoch + 1)
         return torch.cat([head, self._permutation[: stop - self.examples]])
+
+    def batches(self, step: int, stop: int) -> Iterator[Tensor]:
+        """The batches of steps `step .. stop - 1`: those of `batch`, cut from an epoch at once."""
+        while step < stop:
+            epoch, start = divmod(step * self.batch_size, self.examples)
+            whole = min((self.examples - start) // self.batch_size, stop - step)
+            if not whole:
+                yield self.batch(step)
+                step += 1
+                continue
+            if epoch != self._epoch:
+                self._epoch, self._permutation = epoch, self._shuffled(epoch)
+            end = start + whole * self.batch_size
+            yield from self._permutation[start:end].split(self.batch_size)
+            step += whole
 
     def _shuffled(self, epoch: int) -> Tensor:
         # On the CPU, whatever the device, so that a trial sees the same examples on all of them.

@@ -48,7 +48,7 @@ class TrialRun:
         self.workload, self.splits, self.batch_size = workload, splits, batch_size
         self.values, self.seed, self.device = values, seed, device
         # Made on the CPU, so that a trial starts from the same weights on every device.
-        _seed(torch.device("cpu"), mix(seed, _INIT))
+        _generator(torch.device("cpu")).manual_seed(mix(seed, _INIT))
         self.model = workload.model(**chosen(workload.model, values)).to(device)
         self.optimizer = workload.algorithm.start(self.model, values)
         self.order = DataOrder(len(splits.train), batch_size, mix(seed, _ORDER), device)
@@ -68,18 +68,19 @@ class TrialRun:
         model, loss_of, values = self.model, self.workload.loss, self._loss_values
         train, order, optimizer = self.splits.train, self.order, self.optimizer
         factor, draw = self.workload.schedule.factor, self.values
+        reseed, dropout_seed = _generator(self.device).manual_seed, self._dropout_seed
+        rate, loss_sum = self.learning_rate, self._loss_sum
         began = perf_counter()
         model.train()
-        while self.step < to_step:
+        for step, indices in enumerate(order.batches(self.step, to_step), self.step):
             if stop is not None and stop.is_set():
                 break
-            step = self.step
-            inputs, targets = train.batch(order.batch(step))
-            _seed(self.device, mix(self._dropout_seed, step))
+            inputs, targets = train.batch(indices)
+            reseed(mix(dropout_seed, step))
             loss = loss_of(model(inputs), targets, **values)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step(self.learning_rate * factor(step, draw))
-            self._loss_sum += loss.detach()
+            optimizer.step(rate * factor(step, draw))
+            loss_sum.add_(loss.detach())
             self.step = step + 1
             self._loss_steps += 1
         self.spent.training_seconds += perf_counter() - began
@@ -140,10 +141,9 @@ class TrialRun:
             return float(self.workload.loss(self.model(inputs), targets, **self._loss_values))
 
 
-def _seed(device: torch.device, seed: int) -> None:
-    """Seed the stream that layers such as dropout draw from."""
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
+def _generator(device: torch.device) -> torch.Generator:
+    """What layers such as dropout draw from."""
+    if device.type != "cuda":
+        return torch.default_generator
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]

@@ -175,7 +175,7 @@ def test_mnist_is_read_from_files_of_which_only_some_are_compressed(root: Path) 
 
 
 @pytest.fixture
-def mirror(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # noqa: ARG001
+def mirror(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the compressed files, which a web server on this machine offers."""
     folder = tmp_path / "mirror"
     write_mnist(folder, compressed=True)
