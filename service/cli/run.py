@@ -1,6 +1,5 @@
 """`batchfront run`"""
 
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from service.cli import options
+from service.cli.interrupts import stop_on_signals
 from service.cli.plan import plan_workload
 
 
@@ -69,7 +69,7 @@ def command(
     click.echo(f"Planning {workload} …", err=True)
     planned = plan_workload(workload, storage, Request(**asked), create=True)
     opened = open_storage(storage)
-    stop = _interrupts()
+    stop = stop_on_signals()
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
     with LocalWorkers(opened, planned.filter, devices, checkpoints, _tell) as local:
         finished = _wait(opened, planned.filter, local, stop)
@@ -81,21 +81,6 @@ def command(
         click.echo("Interrupted; everything is kept. The same command continues.", err=True)
         return 130
     return 0 if frontier.reached else _explain(frontier)
-
-
-def _interrupts() -> threading.Event:
-    """An event that the first Ctrl-C or SIGTERM sets; the second Ctrl-C ends at once."""
-    stop = threading.Event()
-
-    def on_signal(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        click.echo("\nStopping: saving the trials in hand (Ctrl-C again to drop them) …", err=True)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    return stop
 
 
 def _tell(line: str) -> None:

@@ -1,6 +1,5 @@
 """`batchfront work`"""
 
-import signal
 import sys
 import threading
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from uuid import uuid4
 import click
 
 from service.cli import options
+from service.cli.interrupts import stop_on_signals
 from service.slots import Filter
 
 
@@ -55,9 +55,7 @@ def command(
 
     opened = open_storage(storage)
     torch.set_num_threads(1)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     if leash:
         threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
     wanted = Filter(workloads, batch_sizes or ())

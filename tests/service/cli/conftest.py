@@ -1,9 +1,10 @@
 """A user's own workload file, and the command as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def workload_file(folder: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def batchfront(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+def batchfront(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
     """Runs the command in this process: torch is imported already, which saves seconds."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str) -> Result:
         with pytest.raises(SystemExit) as ended:
@@ -90,7 +92,9 @@ def batchfront(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         out, err = capfd.readouterr()
         return Result(int(ended.value.code or 0), out, err)
 
-    return run
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
