@@ -40,15 +40,22 @@ def choose_study(conn: Connection, now: Clock, wanted: Filter) -> Study | None:
 
 
 def lease(conn: Connection, now: Clock, worker_id: str, study: Study, limit: int) -> list[Slot]:
-    """Up to `limit` open slots of a study, the least advanced first, leased to the worker."""
+    """Up to `limit` open slots of a study, the least advanced first, leased to the worker.
+
+    A trial that kills its worker costs every other in the heat an attempt too. So a slot at its
+    last attempt is leased alone, after all others: only the culprit wears out.
+    """
+    last_attempt = slots.c.attempts >= ATTEMPTS - 1
     query = (
         select(slots)
         .where(slots.c.study_id == study.id, _claimable(now))
-        .order_by(slots.c.steps, slots.c.number)
+        .order_by(last_attempt, slots.c.steps, slots.c.number)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    rows = sorted(conn.execute(query), key=lambda row: row.number)
+    found = conn.execute(query).all()
+    safe = [row for row in found if row.attempts < ATTEMPTS - 1]
+    rows = sorted(safe or found[:1], key=lambda row: row.number)
     conn.execute(
         update(slots)
         .where(slots.c.id.in_([row.id for row in rows]))

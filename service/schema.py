@@ -5,6 +5,7 @@ of a study's trial budget and owns at most one Optuna trial; measurements belong
 """
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     ForeignKey,
@@ -39,7 +40,7 @@ studies = Table(
     Column("batch_size", Integer, nullable=False),
     Column("identity", Text, nullable=False),  # JSON; see service/identity.py
     Column("goal_value", Float(53)),  # the user's own goal, when it replaces the workload's
-    Column("seed", Integer, nullable=False),  # as given by the user
+    Column("seed", BigInteger, nullable=False),  # as given by the user
     Column("schedule", String(16), nullable=False),  # race | one-by-one
     Column("sampler", String(16), nullable=False),  # sobol | tpe | gp
     Column("count", String(16), nullable=False),  # all | feasible
@@ -69,7 +70,7 @@ slots = Table(
     Column("metric", Float(53)),  # the goal metric when last computed in full
     Column("training_seconds", Float(53)),
     Column("evaluation_seconds", Float(53)),
-    Column("evaluated_examples", Integer),
+    Column("evaluated_examples", BigInteger),
     Column("versions", Text),  # JSON: batchfront, torch, device, source
     Column("started_at", Float(53)),
     Column("finished_at", Float(53)),

@@ -79,18 +79,20 @@ class Worker:
         return room_for(size, self.settings.device, self.settings.sharing)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
-        try:
-            bench = self._bench = set_up(study, self.settings.device, self._bench)
-            drawn = [s if s.params is not None else self._drawn(study, s) for s in taken]
-            space = bench.workload.space(study.batch_size)
-            started = self.ledger.start(study, drawn, space, bench.versions)
-        except LeaseLost as error:
-            log.warning("%s", error)
-            return
-        except BaseException:
-            self.ledger.hand_back([(slot, slot.steps) for slot in taken])
-            raise
         with LeaseKeeper(self.ledger, study.id) as keeper:
+            # From now on: loading the data may take longer than a lease lasts.
+            keeper.hold({s.id: (s.fence, s.steps) for s in taken})
+            try:
+                bench = self._bench = set_up(study, self.settings.device, self._bench)
+                drawn = [s if s.params is not None else self._drawn(study, s) for s in taken]
+                space = bench.workload.space(study.batch_size)
+                started = self.ledger.start(study, drawn, space, bench.versions)
+            except LeaseLost as error:
+                log.warning("%s", error)
+                return
+            except BaseException:
+                self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                raise
             Race(self.ledger, study, bench, keeper, self.checkpoints, self.stop).run(started)
 
     def _drawn(self, study: Study, slot: Slot) -> Slot:

@@ -1,8 +1,10 @@
 """What all tests share: one thread, and a database with its tables made once."""
 
+import multiprocessing
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -36,3 +38,37 @@ def storage(database: str) -> Iterator[Storage]:
     opened = open_storage(database)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def eight_processes() -> Callable[..., list[Any]]:
+    """Runs a module's function in eight processes at once, and gathers what they return.
+
+    Its arguments: what is given, then the process's number, then a barrier for all eight.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.conftest", "service.worker"])  # torch, but once
+
+    def run(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        barrier, found = context.Barrier(8), context.Queue()
+        parts = [(function, arguments, n, barrier, found) for n in range(8)]
+        processes = [context.Process(target=_report, args=part, daemon=True) for part in parts]
+        for process in processes:
+            process.start()
+        answers = [found.get(timeout=60) for _ in processes]
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * 8, answers
+        return answers
+
+    return run
+
+
+def _report(
+    function: Callable[..., Any], arguments: tuple[Any, ...], n: int, barrier: Any, found: Any
+) -> None:
+    try:
+        found.put(function(*arguments, n, barrier))
+    except BaseException as error:
+        found.put(f"{type(error).__name__}: {error}")
+        raise

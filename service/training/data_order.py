@@ -44,7 +44,7 @@ class DataOrder:
             if epoch != self._epoch:
                 self._epoch, self._permutation = epoch, self._shuffled(epoch)
             end = start + whole * self.batch_size
-            yield from self._permutation[start:end].split(self.batch_size)
+            yield from self._permutation[start:end].split(self.batch_size)  # type: ignore[no-untyped-call]
             step += whole
 
     def _shuffled(self, epoch: int) -> Tensor:

@@ -41,13 +41,14 @@ def judge(
         return "diverged", f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}"
     if step < rules.patience:
         return None
-    untrained = f"untrained {untrained_loss:.4g}"
-    if loss > rules.diverged_at * untrained_loss:
-        return "diverged", f"training loss {loss:.4g} at step {step}, {untrained}"
-    earlier = _mean_loss(looks, step // 4, step // 2)
-    later = _mean_loss(looks, step // 2, step)
-    if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
-        return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
+    if untrained_loss > 0:  # of a loss that starts at or below 0, no multiple says anything
+        untrained = f"untrained {untrained_loss:.4g}"
+        if loss > rules.diverged_at * untrained_loss:
+            return "diverged", f"training loss {loss:.4g} at step {step}, {untrained}"
+        earlier = _mean_loss(looks, step // 4, step // 2)
+        later = _mean_loss(looks, step // 2, step)
+        if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
+            return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
     best = _best_step(looks, goal)
     if best * rules.stale_after < step:
         return "stalled", f"no better {goal.metric.name} from step {best} to step {step}"

@@ -233,7 +233,10 @@ def test_an_error_in_a_module_beside_the_file_is_placed_there(tmp_path: Path) ->
         ("mine = _make()", "is a Workload, not a function"),
         ("def mine() -> Workload: return 3", "returned a int, not a Workload"),
         ("def mine(batch_size): ...", "TypeError: mine() missing 1 required positional"),
-        ("def mine(): return 1 / 0", f"mine.py, line {WORKLOAD.count(chr(10)) + 1}: ZeroDivisionError"),
+        (
+            "def mine(): return 1 / 0",
+            f"mine.py, line {WORKLOAD.count(chr(10)) + 1}: ZeroDivisionError",
+        ),
     ],
 )
 def test_what_is_not_a_function_that_returns_a_workload_is_refused(

@@ -2,12 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from threading import Event
-from typing import Any
 
 import pytest
 import torch
@@ -272,27 +270,3 @@ def test_the_test_metric_is_that_of_the_test_split_or_none_without_one(data: Spl
     wrong = run.model.eval()(data.test.inputs).argmax(dim=1) != data.test.targets  # type: ignore[union-attr]
     assert run.test_metric() == pytest.approx(wrong.float().mean().item())
     assert fresh(clouds(), Splits(data.train, data.validation)).test_metric() is None
-
-
-changed: list[Callable[[Splits], TrialRun]] = [
-    lambda data: fresh(clouds(), data, seed=4),
-    lambda data: fresh(clouds(), data, batch_size=8),
-    lambda data: TrialRun(clouds(), data, 7, {**VALUES, "momentum": 0.8}, 3, CPU),
-    lambda data: fresh(replace(clouds(), model=lambda: nn.Linear(2, 3)), data),
-]
-
-
-@pytest.mark.parametrize("other", changed, ids=["seed", "batch size", "values", "model"])
-def test_it_owns_its_own_state_and_none_of_another_trial(
-    other: Callable[[Splits], TrialRun], data: Splits
-) -> None:
-    run = fresh(clouds(), data)
-    run.advance(5)
-    assert fresh(clouds(), data).owns(run.state())
-    assert not other(data).owns(run.state())
-
-
-def test_a_state_without_its_trial_is_nobodys(data: Splits) -> None:
-    state: dict[str, Any] = fresh(clouds(), data).state()
-    del state["trial"]
-    assert not fresh(clouds(), data).owns(state)

@@ -1,0 +1,126 @@
+"""The lease keeper: leases live on while the main thread trains, and news comes in."""
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Event
+from threading import enumerate as threads
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from service.errors import StorageError
+from service.lease import LeaseKeeper
+from service.ledger import Ledger, News
+from service.plan import Request, plan
+from service.schema import slots
+from service.slots import Filter, Slot, Study
+from service.storage import Storage
+from service.training.heat import Ending
+from tests.toy import SPEC, clouds
+
+
+def worker(storage: Storage, name: str) -> Ledger:
+    ledger = Ledger(storage, name)
+    ledger.register("here", 1, "cpu")
+    return ledger
+
+
+def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
+    found = ledger.claim(Filter(), lambda _: limit)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def one(storage: Storage) -> Ledger:
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    return worker(storage, "one")
+
+
+def eventually(holds: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def held(*taken: Slot, steps: int = 0) -> dict[int, tuple[int, int]]:
+    return {slot.id: (slot.fence, steps) for slot in taken}
+
+
+def progress(storage: Storage) -> list[int]:
+    with storage.read() as conn:
+        return list(conn.execute(select(slots.c.steps).order_by(slots.c.number)).scalars())
+
+
+def test_leases_are_renewed_and_progress_published_while_it_is_open(
+    storage: Storage, one: Ledger
+) -> None:
+    study, taken = claimed(one, 2)
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        keeper.hold(held(*taken, steps=7))
+        eventually(lambda: progress(storage) == [7, 7, 0, 0])
+        with storage.write() as conn:
+            conn.execute(update(slots).values(lease_expires=storage.now - 1))
+        expired = slots.c.lease_expires <= storage.now
+
+        def renewed() -> bool:
+            with storage.read() as conn:
+                mine = conn.execute(select(slots.c.id).where(expired, slots.c.state == "leased"))
+                return not mine.all()
+
+        eventually(renewed)
+        assert keeper.news.lost == frozenset()
+    assert "lease-keeper" not in {thread.name for thread in threads()}
+
+
+def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> None:
+    study, _ = claimed(one, 2)
+    two = worker(storage, "two")
+    _, theirs = claimed(two, 1)
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        assert keeper.news == News(None, frozenset(), 0, 0)
+        started = two.start(study, theirs, clouds().space(4), {})
+        ending = Ending("reached", "", 33, steps_to_target=33, steps_lower=32)
+        two.finish(study, [(started[0], ending)])
+        eventually(lambda: keeper.news.cap == 33)
+        assert keeper.news.free == 1
+
+
+def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
+    study, taken = claimed(one, 2)
+    one.hand_back([(taken[0], 0)])
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        keeper.hold(held(*taken))
+        eventually(lambda: keeper.news.lost == {taken[0].id})
+        keeper.hold(held(taken[1]))
+        assert keeper.news.lost == frozenset()
+
+
+def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
+    storage: Storage,
+    one: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study, taken = claimed(one, 1)
+    renew, failed = one.renew, Event()
+
+    def fails_first(study_id: int, slots_held: Mapping[int, tuple[int, int]]) -> News:
+        if not failed.is_set():
+            failed.set()
+            raise StorageError("database is away")
+        return renew(study_id, slots_held)
+
+    monkeypatch.setattr(one, "renew", fails_first)
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        keeper.hold(held(*taken, steps=5))
+        eventually(lambda: progress(storage)[0] == 5)
+    assert "leases not renewed: database is away" in caplog.text
+
+
+def test_it_ends_when_the_work_raises(one: Ledger) -> None:
+    with pytest.raises(InterruptedError), LeaseKeeper(one, 1, every=60):
+        raise InterruptedError
+    assert "lease-keeper" not in {thread.name for thread in threads()}

@@ -1,0 +1,470 @@
+"""Slots pass from worker to worker without one being lost, run twice, or ended twice."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+
+from service import ledger as ledger_module
+from service.claims import ATTEMPTS, LEASE_SECONDS
+from service.errors import LeaseLost
+from service.ledger import Ledger
+from service.plan import Request, plan
+from service.points import FEASIBLE_LIMIT
+from service.schema import measurements, slots, workers
+from service.search_space import quasi_random_points
+from service.slots import Filter, Slot, Study
+from service.storage import Storage, open_storage
+from service.training.heat import Ending
+from service.training.seeds import study_seed
+from service.training.stopping import Look
+from tests.toy import POISONED, SPEC, clouds, poisoned
+
+ALL = Filter()
+VERSIONS = {"torch": "2", "device": "cpu"}
+
+
+def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
+    asked = {"trials": 6, "batch_sizes": (4,), **asked}
+    return plan(storage, SPEC, clouds(), Request(**asked)).studies
+
+
+def worker(storage: Storage, name: str = "one") -> Ledger:
+    found = Ledger(storage, name)
+    found.register("here", 1, "cpu")
+    return found
+
+
+def claim(ledger: Ledger, limit: int = 100, wanted: Filter = ALL) -> tuple[Study, list[Slot]]:
+    found = ledger.claim(wanted, lambda _: limit)
+    assert found is not None
+    return found
+
+
+def started(ledger: Ledger, limit: int = 100) -> tuple[Study, list[Slot]]:
+    study, taken = claim(ledger, limit)
+    return study, ledger.start(study, taken, clouds().space(study.batch_size), VERSIONS)
+
+
+def rows(storage: Storage, *where: Any) -> list[Any]:
+    with storage.read() as conn:
+        return list(conn.execute(select(slots).where(*where).order_by(slots.c.id)))
+
+
+def expire(storage: Storage) -> None:
+    """As if every lease had been left unrenewed for long enough."""
+    with storage.write() as conn:
+        conn.execute(
+            update(slots).where(slots.c.state == "leased").values(lease_expires=storage.now - 1)
+        )
+
+
+def optuna_trials(storage: Storage, name: str = "clouds/mlp/momentum/b4") -> list[Any]:
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string())
+    found = optuna.load_study(study_name=name, storage=rdb).trials
+    rdb.engine.dispose()
+    return found
+
+
+REACHED = Ending(
+    "reached",
+    "validation error rate < 0.1 at step 40",
+    40,
+    (Look(1, 1.5, 0.6), Look(32, 0.7, 0.2)),
+    steps_to_target=40,
+    steps_lower=39,
+    metric=0.09,
+    metric_step=40,
+    test_metric=0.12,
+)
+CAPPED = Ending("capped", "another was first", 40, metric=0.4, metric_step=32)
+DIVERGED = Ending("diverged", "not finite", 3)
+
+
+# Claims
+
+
+def test_a_claim_leases_the_lowest_numbers_with_their_points(storage: Storage) -> None:
+    (study,) = planned(storage)
+    found, taken = claim(worker(storage), limit=4)
+    assert found == study
+    assert [slot.number for slot in taken] == [0, 1, 2, 3]
+    seed = study_seed(0, study.workload, 4)
+    assert [s.params for s in taken] == quasi_random_points(clouds().space(4), 4, seed)
+    assert {(s.fence, s.attempts, s.steps, s.trial_id) for s in taken} == {(1, 1, 0, None)}
+    leased = rows(storage, slots.c.state == "leased")
+    assert [row.worker_id for row in leased] == ["one"] * 4
+
+
+def test_what_is_leased_is_nobody_elses(storage: Storage) -> None:
+    planned(storage)
+    _, first = claim(worker(storage, "one"), limit=4)
+    _, second = claim(worker(storage, "two"), limit=4)
+    assert [slot.number for slot in second] == [4, 5]
+    assert worker(storage, "three").claim(ALL, lambda _: 4) is None
+    assert not {slot.id for slot in first} & {slot.id for slot in second}
+
+
+def _claim_ten(url: str, n: int, barrier: Any) -> list[int]:
+    """Ten times, at the same moment as seven others, claims a slot and finishes it; their ids."""
+    storage = open_storage(url)
+    ledger, finished = worker(storage, f"worker-{n}"), []
+    for _ in range(10):
+        barrier.wait()
+        study, taken = claim(ledger, limit=1)
+        ours = ledger.start(study, taken, clouds().space(study.batch_size), VERSIONS)
+        assert ledger.finish(study, [(slot, CAPPED) for slot in ours]) == []
+        finished += [slot.id for slot in ours]
+    storage.close()
+    return finished
+
+
+def test_eight_processes_share_out_the_slots_exactly_once(
+    database: str, storage: Storage, eight_processes: Callable[..., list[Any]]
+) -> None:
+    """And none of them fails because the database is locked."""
+    planned(storage, trials=40, batch_sizes=(4, 16))
+    found = eight_processes(_claim_ten, database)
+    assert sorted(itertools.chain(*found)) == [row.id for row in rows(storage)]
+    assert {row.fence for row in rows(storage)} == {1}
+    for study in ("clouds/mlp/momentum/b4", "clouds/mlp/momentum/b16"):
+        assert [t.number for t in optuna_trials(storage, study)] == list(range(40))
+
+
+def test_a_study_that_fewer_workers_are_busy_with_comes_first_then_the_smaller_batch(
+    storage: Storage,
+) -> None:
+    planned(storage, batch_sizes=(4, 16))
+    sizes = [claim(worker(storage, name), limit=1)[0].batch_size for name in "abcd"]
+    assert sizes == [4, 16, 4, 16]
+
+
+def test_the_least_advanced_slots_come_first(storage: Storage) -> None:
+    planned(storage, trials=3)
+    one = worker(storage)
+    _, taken = claim(one)
+    one.hand_back(zip(taken, (50, 10, 30), strict=True))
+    _, again = claim(one, limit=2)
+    assert [(slot.number, slot.steps) for slot in again] == [(1, 10), (2, 30)]
+
+
+def test_one_by_one_gives_one_slot_at_a_time(storage: Storage) -> None:
+    planned(storage, schedule="one-by-one")
+    _, taken = claim(worker(storage, "one"))
+    assert [slot.number for slot in taken] == [0]
+    _, other = claim(worker(storage, "two"))
+    assert [slot.number for slot in other] == [1]
+
+
+def test_a_filter_keeps_a_worker_to_its_workloads_and_batch_sizes(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4, 16))
+    plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(4,)))
+    one = worker(storage)
+    study, _ = claim(one, wanted=Filter(batch_sizes=(16,)))
+    assert study.batch_size == 16
+    study, _ = claim(one, wanted=Filter(workloads=("clouds/poisoned/momentum",)))
+    assert study.workload == "clouds/poisoned/momentum"
+    assert one.claim(Filter(("clouds/poisoned/momentum",)), lambda _: 9) is None
+    assert one.open_slots(Filter(("clouds/poisoned/momentum",))) == 2
+    assert one.open_slots(ALL) == 14
+    assert one.claim(Filter(("no/such/workload",)), lambda _: 9) is None
+
+
+# Leases
+
+
+def test_an_expired_lease_is_taken_over_and_the_late_result_refused(storage: Storage) -> None:
+    planned(storage, trials=1)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, first = started(one)
+    assert two.claim(ALL, lambda _: 9) is None
+    expire(storage)
+    _, second = started(two)
+    assert second[0].id == first[0].id
+    assert second[0].trial_id == first[0].trial_id
+    assert one.finish(study, [(first[0], CAPPED)]) == first
+    assert rows(storage)[0].state == "leased"
+    assert optuna_trials(storage)[0].state == TrialState.RUNNING
+    assert two.finish(study, [(second[0], REACHED)]) == []
+    assert one.finish(study, [(first[0], CAPPED)]) == first
+    assert rows(storage)[0].outcome == "reached"
+    (trial,) = optuna_trials(storage)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
+
+
+def test_a_worker_that_lost_its_lease_can_neither_start_hand_back_nor_renew(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=2)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, first = claim(one)
+    expire(storage)
+    claim(two)
+    before = rows(storage)
+    with pytest.raises(LeaseLost, match="worker one lost its lease"):
+        one.start(study, first, clouds().space(4), VERSIONS)
+    one.hand_back([(slot, 7) for slot in first])
+    news = one.renew(study.id, {slot.id: (slot.fence, 9) for slot in first})
+    assert news.lost == {slot.id for slot in first}
+    assert rows(storage) == before
+    assert optuna_trials(storage) == []
+
+
+def test_only_the_slots_still_held_are_started(storage: Storage) -> None:
+    planned(storage, trials=3)
+    one = worker(storage)
+    study, taken = claim(one)
+    one.hand_back([(taken[1], 0)])
+    held = one.start(study, taken, clouds().space(4), VERSIONS)
+    assert [slot.number for slot in held] == [0, 2]
+    assert [trial.number for trial in optuna_trials(storage)] == [0, 2]
+
+
+def test_renewing_keeps_the_lease_and_publishes_progress(storage: Storage) -> None:
+    planned(storage, trials=2)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, taken = claim(one)
+    expire(storage)
+    news = one.renew(study.id, {slot.id: (slot.fence, 11) for slot in taken})
+    assert news.lost == frozenset()
+    assert two.claim(ALL, lambda _: 9) is None
+    assert [row.steps for row in rows(storage)] == [11, 11]
+    with storage.read() as conn:
+        left = conn.execute(select(slots.c.lease_expires - storage.now)).scalars().all()
+    assert all(0 < seconds <= LEASE_SECONDS for seconds in left)
+
+
+def test_a_finished_slot_can_not_be_renewed_back_to_life(storage: Storage) -> None:
+    planned(storage, trials=1)
+    one = worker(storage)
+    study, taken = started(one)
+    one.finish(study, [(taken[0], CAPPED)])
+    assert one.renew(study.id, {taken[0].id: (taken[0].fence, 99)}).lost == {taken[0].id}
+    assert (rows(storage)[0].state, rows(storage)[0].steps) == ("done", 40)
+
+
+def test_news_tells_of_winners_elsewhere_of_waiting_workers_and_of_what_they_could_take(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=5)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, mine = started(one, limit=2)
+    first = one.renew(study.id, {})
+    assert (first.cap, first.idle, first.free) == (None, 1, 3)
+    _, theirs = started(two, limit=2)
+    assert one.renew(study.id, {}).idle == 0
+    two.finish(study, [(theirs[0], REACHED)])
+    two.report("idle")
+    news = one.renew(study.id, {})
+    assert (news.cap, news.idle, news.free) == (40, 1, 1)
+    assert one.cap(study.id) == 40
+    with storage.write() as conn:
+        long_ago = storage.now - LEASE_SECONDS - 1
+        conn.execute(update(workers).where(workers.c.id == "two").values(seen_at=long_ago))
+    assert one.renew(study.id, {}).idle == 0
+    assert mine
+
+
+def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=2)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    _, taken = started(one)
+    one.hand_back([(taken[0], 25), (taken[1], 0)])
+    assert {row.state for row in rows(storage)} == {"free"}
+    _, again = started(two)
+    assert [(s.steps, s.attempts, s.fence) for s in again] == [(25, 1, 2), (0, 1, 2)]
+    assert [s.trial_id for s in again] == [s.trial_id for s in taken]
+    assert len(optuna_trials(storage)) == 2
+
+
+def test_a_released_workers_slots_are_free_at_once_and_nobody_elses(storage: Storage) -> None:
+    planned(storage)
+    one, two, three = (worker(storage, name) for name in ("one", "two", "three"))
+    _, dead = claim(one, limit=2)
+    claim(two, limit=2)
+    Ledger(storage, "one").release_worker()
+    _, taken = claim(three)
+    assert [slot.number for slot in taken] == [0, 1, 4, 5]
+    assert [slot.attempts for slot in taken] == [2, 2, 1, 1]
+    assert dead[0].fence < taken[0].fence
+
+
+# Attempts
+
+
+def test_a_slot_whose_workers_die_is_failed_after_its_attempts(storage: Storage) -> None:
+    planned(storage, trials=1)
+    for attempt in range(ATTEMPTS):
+        one = worker(storage, f"victim-{attempt}")
+        study, taken = started(one)
+        assert taken[0].attempts == attempt + 1
+        expire(storage)
+    assert worker(storage, "survivor").claim(ALL, lambda _: 9) is None
+    (row,) = rows(storage)
+    assert (row.state, row.outcome, row.reason) == ("done", "failed", "its worker died 3 times")
+    assert optuna_trials(storage)[0].state == TrialState.FAIL
+    assert one.finish(study, [(taken[0], REACHED)]) == taken
+    assert worker(storage, "another").open_slots(ALL) == 0
+
+
+def test_a_slot_that_failed_keeps_count_and_one_handed_back_in_order_does_not(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=1)
+    one = worker(storage)
+    for failed, counted in ((False, 1), (True, 1), (False, 2), (True, 2), (False, 3)):
+        _, (slot,) = started(one)
+        assert slot.attempts == counted
+        one.hand_back([(slot, 0)], failed=failed)
+
+
+def test_of_a_heat_that_loses_its_worker_again_and_again_only_the_culprit_fails(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=9)
+    heats = []
+    while claimed := worker(storage, f"worker-{len(heats)}").claim(ALL, lambda _: 100):
+        study, taken = claimed
+        heats.append([slot.number for slot in taken])
+        if 5 in heats[-1]:  # the trial that kills
+            expire(storage)
+        else:
+            Ledger(storage, f"worker-{len(heats) - 1}").finish(study, [(s, REACHED) for s in taken])
+    assert heats == [[*range(9)], [*range(9)], *([number] for number in range(9))]
+    assert {row.number: row.outcome for row in rows(storage)} == {
+        number: "failed" if number == 5 else "reached" for number in range(9)
+    }
+
+
+def test_a_slot_that_never_started_fails_without_an_optuna_trial(storage: Storage) -> None:
+    planned(storage, trials=1)
+    for attempt in range(ATTEMPTS):
+        claim(worker(storage, f"victim-{attempt}"))
+        expire(storage)
+    assert worker(storage, "survivor").claim(ALL, lambda _: 9) is None
+    assert rows(storage)[0].outcome == "failed"
+    assert optuna_trials(storage) == []
+
+
+# Endings
+
+
+def test_an_ending_is_written_to_the_slot_optuna_and_the_measurements(storage: Storage) -> None:
+    planned(storage, trials=3)
+    one = worker(storage)
+    study, taken = started(one)
+    one.finish(study, list(zip(taken, (REACHED, CAPPED, DIVERGED), strict=True)))
+    reached, capped, diverged = rows(storage)
+    assert {row.state for row in (reached, capped, diverged)} == {"done"}
+    assert (reached.outcome, reached.steps_to_target, reached.steps_lower) == ("reached", 40, 39)
+    assert (reached.metric, json.loads(reached.versions)) == (0.09, VERSIONS)
+    assert (capped.outcome, capped.steps_to_target, capped.steps) == ("capped", None, 40)
+    assert (diverged.outcome, diverged.metric) == ("diverged", None)
+    trials = optuna_trials(storage)
+    assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert [t.value for t in trials] == [40, None, None]
+    assert [t.user_attrs["outcome"] for t in trials] == ["reached", "capped", "diverged"]
+    assert [t.user_attrs["reason"] for t in trials][1:] == ["another was first", "not finite"]
+    assert [t.intermediate_values for t in trials] == [{40: 0.09}, {32: 0.4}, {}]
+    with storage.read() as conn:
+        kept = conn.execute(select(measurements).order_by(measurements.c.step)).all()
+    assert {(m.step, m.split, m.metric): m.value for m in kept} == {
+        (1, "train", "loss"): 1.5,
+        (1, "validation", "error rate"): 0.6,
+        (32, "train", "loss"): 0.7,
+        (32, "validation", "error rate"): 0.2,
+        (40, "validation", "error rate"): 0.09,
+        (40, "test", "error rate"): 0.12,
+    }
+    assert {m.slot_id for m in kept} == {reached.id}
+
+
+def test_numbers_that_are_not_finite_are_kept_as_missing(storage: Storage) -> None:
+    planned(storage, trials=1)
+    one = worker(storage)
+    study, taken = started(one)
+    looks = (Look(1, float("inf"), float("nan")),)
+    ending = Ending("diverged", "gone", 1, looks, metric=float("nan"), metric_step=1)
+    one.finish(study, [(taken[0], ending)])
+    assert rows(storage)[0].metric is None
+    with storage.read() as conn:
+        assert conn.execute(select(measurements.c.value)).scalars().all() == [None, None]
+
+
+@pytest.mark.parametrize("broken", ["end_trials", "write_measurements", "replace_diverged"])
+def test_an_ending_is_written_as_a_whole_or_not_at_all(
+    storage: Storage, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, trials=2, count="feasible")
+    one = worker(storage)
+    study, taken = started(one)
+    before = rows(storage)
+    working: Callable[..., Any] = getattr(ledger_module, broken)
+
+    def breaks(*arguments: Any) -> None:
+        working(*arguments)
+        raise InterruptedError
+
+    endings = list(zip(taken, (REACHED, DIVERGED), strict=True))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger_module, broken, breaks)
+        with pytest.raises(InterruptedError):
+            one.finish(study, endings)
+    assert rows(storage) == before
+    assert {t.state for t in optuna_trials(storage)} == {TrialState.RUNNING}
+    with storage.read() as conn:
+        assert conn.execute(select(measurements)).all() == []
+    assert one.finish(study, endings) == []
+    assert len(rows(storage, slots.c.state == "done")) == 2
+
+
+def test_a_diverged_trial_is_replaced_by_the_next_point_when_feasible_ones_count(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=2, count="feasible")
+    one = worker(storage)
+    study, taken = started(one)
+    one.finish(study, list(zip(taken, (DIVERGED, CAPPED), strict=True)))
+    seed = study_seed(0, study.workload, 4)
+    third = quasi_random_points(clouds().space(4), 1, seed, first=2)
+    _, again = started(one)
+    assert [(slot.number, slot.params) for slot in again] == [(2, third[0])]
+    one.finish(study, [(again[0], CAPPED)])
+    assert one.open_slots(ALL) == 0
+
+
+def test_replacements_end_at_three_times_the_budget(storage: Storage) -> None:
+    planned(storage, trials=2, count="feasible")
+    one = worker(storage)
+    while (claimed := one.claim(ALL, lambda _: 9)) is not None:
+        study, taken = claimed
+        ours = one.start(study, taken, clouds().space(4), VERSIONS)
+        one.finish(study, [(slot, DIVERGED) for slot in ours])
+    assert len(rows(storage)) == 2 * FEASIBLE_LIMIT
+    assert [t.number for t in optuna_trials(storage)] == list(range(2 * FEASIBLE_LIMIT))
+
+
+def test_diverged_trials_are_not_replaced_when_all_count(storage: Storage) -> None:
+    planned(storage, trials=2)
+    one = worker(storage)
+    study, taken = started(one)
+    one.finish(study, [(slot, DIVERGED) for slot in taken])
+    assert len(rows(storage)) == 2
+
+
+def test_slots_added_to_a_feasible_study_continue_after_the_replacements(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=2, count="feasible")
+    one = worker(storage)
+    study, taken = started(one)
+    one.finish(study, list(zip(taken, (DIVERGED, CAPPED), strict=True)))
+    planned(storage, trials=4)
+    assert [row.number for row in rows(storage)] == [0, 1, 2, 3, 4]

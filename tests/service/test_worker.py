@@ -1,0 +1,326 @@
+"""Workers: whatever happens to one of them, the frontier is that of an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from sqlalchemy import select
+
+from service import race
+from service.claims import ATTEMPTS
+from service.errors import IdentityError
+from service.frontier import load_frontier
+from service.ledger import Ledger
+from service.plan import Request, plan
+from service.schema import slots, workers
+from service.slots import Filter
+from service.storage import Storage, open_storage
+from service.training.checkpoint import Checkpoints
+from service.training.trial import TrialRun
+from service.worker import Settings, Worker
+from tests.toy import POISONED, SPEC, clouds, poisoned
+
+CLOUDS = "clouds/mlp/momentum"
+PAUSE = "0.02"  # seconds a training step, so that a test can step in between
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def planned(storage: Storage, **asked: Any) -> None:
+    plan(storage, SPEC, clouds(), Request(**{"trials": 8, "batch_sizes": (4,), **asked}))
+
+
+def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
+    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=folder), Event()).run()
+
+
+def rows(storage: Storage) -> list[Any]:
+    with storage.read() as conn:
+        return list(conn.execute(select(slots).order_by(slots.c.study_id, slots.c.number)))
+
+
+def best(storage: Storage, workload: str = CLOUDS) -> list[tuple[Any, ...]]:
+    """What must not depend on how the work was shared out."""
+    points = load_frontier(storage, workload).points
+    return [(p.batch_size, p.steps, p.steps_lower, p.to_dict()["trial"], p.params) for p in points]
+
+
+def ended(storage: Storage) -> list[tuple[Any, ...]]:
+    return [(r.number, r.outcome, r.steps, r.metric, r.evaluated_examples) for r in rows(storage)]
+
+
+def assert_each_ended_once(storage: Storage, name: str = f"{CLOUDS}/b4") -> None:
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string())
+    trials = optuna.load_study(study_name=name, storage=rdb).trials
+    rdb.engine.dispose()
+    mine = rows(storage)
+    assert {row.state for row in mine} == {"done"}
+    assert [t.number for t in trials] == [row.number for row in mine]
+    assert [t.user_attrs["outcome"] for t in trials] == [row.outcome for row in mine]
+    assert [t.value for t in trials] == [row.steps_to_target for row in mine]
+
+
+def eventually(holds: Callable[[], Any]) -> Any:
+    """What `holds` returns once that is true; a test that waits in vain fails."""
+    deadline = time.monotonic() + 60
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def advanced(storage: Storage, steps: int = 3) -> bool:
+    """Whether a worker has published that all slots in its hands have come some way."""
+    held = [row for row in rows(storage) if row.state == "leased"]
+    return bool(held) and all(row.steps >= steps for row in held)
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def start(database: str, checkpoints: Path) -> Iterator[Start]:
+    """Starts `batchfront work` as a process of its own, slowed down."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_one(name: str, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-P", "-m", "service.cli.main", "work", "--quiet"]
+        command += ["--worker-id", name, "--device", "cpu", "--checkpoint-dir", str(checkpoints)]
+        env = {"BATCHFRONT_STORAGE": database, "TOY_PAUSE": PAUSE, **environment}
+        process = subprocess.Popen(
+            command, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def undisturbed(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+    """The same studies, run by one worker from start to end."""
+    path = tmp_path / "undisturbed.db"
+    path.write_bytes(made_database.read_bytes())
+    storage = open_storage(f"sqlite:///{path}")
+    planned(storage)
+    work(storage, None)
+    yield storage
+    storage.close()
+
+
+def test_a_worker_runs_every_study_to_its_end(storage: Storage, checkpoints: Path) -> None:
+    planned(storage, batch_sizes=(4, 16), trials=6)
+    work(storage, checkpoints)
+    assert {row.state for row in rows(storage)} == {"done"}
+    frontier = load_frontier(storage, CLOUDS)
+    assert all(point.steps for point in frontier.points)
+    assert all(sum(point.outcomes.values()) == 6 for point in frontier.points)
+    assert frontier.versions["torch"] == [torch.__version__]
+    assert not checkpoints.exists()
+    with storage.read() as conn:
+        assert conn.execute(select(workers.c.state)).scalars().all() == ["stopped"]
+
+
+@pytest.mark.slow
+def test_a_killed_workers_trials_are_finished_by_another_with_the_same_frontier(
+    storage: Storage, undisturbed: Storage, checkpoints: Path, start: Start
+) -> None:
+    planned(storage)
+    victim = start("victim")
+    eventually(lambda: advanced(storage))
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    assert {row.state for row in rows(storage)} == {"leased"}
+    Ledger(storage, "victim").release_worker()
+    work(storage, checkpoints, "heir")
+    assert {row.worker_id for row in rows(storage)} == {"heir"}
+    assert {row.attempts for row in rows(storage)} == {2}
+    assert_each_ended_once(storage)
+    assert best(storage) == best(undisturbed)
+    assert ended(storage) == ended(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
+    storage: Storage,
+    undisturbed: Storage,
+    checkpoints: Path,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planned(storage)
+    stopped = start("stopped")
+    eventually(lambda: advanced(storage))
+    stopped.send_signal(signal.SIGTERM)
+    _, said = stopped.communicate(timeout=60)
+    assert (stopped.returncode, said) == (0, "")
+    handed_back = rows(storage)
+    assert {(row.state, row.worker_id, row.attempts) for row in handed_back} == {("free", None, 0)}
+    assert all(row.steps >= 3 for row in handed_back)
+    assert len(list(checkpoints.rglob("*.pt"))) == 8
+
+    continued: dict[int, int] = {}
+    restore = Checkpoints.restore
+
+    def watched(self: Checkpoints, slot: Any, run: TrialRun, tag: str) -> bool:
+        found = restore(self, slot, run, tag)
+        continued[slot.number] = run.step
+        return found
+
+    monkeypatch.setattr(Checkpoints, "restore", watched)
+    work(storage, checkpoints, "heir")
+    assert continued == {row.number: row.steps for row in handed_back}
+    assert_each_ended_once(storage)
+    assert best(storage) == best(undisturbed)
+    assert ended(storage) == ended(undisturbed)
+    assert not checkpoints.exists()
+
+
+def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
+    storage: Storage, undisturbed: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage)
+    stop = Event()
+    advance = TrialRun.advance
+
+    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+        if to_step == 6:
+            stop.set()
+        return advance(self, to_step, stopped)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRun, "advance", stopping)
+        Worker(storage, Settings("stopped", torch.device("cpu")), stop).run()
+    assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
+    work(storage, None)
+    assert ended(storage) == ended(undisturbed)
+
+
+@pytest.mark.slow
+def test_an_idle_worker_is_given_part_of_a_running_heat_with_the_same_frontier(
+    storage: Storage,
+    undisturbed: Storage,
+    checkpoints: Path,
+    start: Start,
+) -> None:
+    planned(storage)
+    holder = start("holder", TOY_PAUSE="0.08")
+    eventually(lambda: any(row.state == "leased" for row in rows(storage)))
+    assert {row.worker_id for row in rows(storage)} == {"holder"}
+    work(storage, checkpoints, "idle")
+    assert holder.wait(60) == 0
+    assert {row.worker_id for row in rows(storage)} == {"holder", "idle"}
+    assert_each_ended_once(storage)
+    assert best(storage) == best(undisturbed)
+
+
+def test_a_worker_whose_code_gives_another_definition_is_refused_and_takes_nothing(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage)
+    monkeypatch.setenv("TOY_WIDTH", "13")
+    with pytest.raises(IdentityError, match=r"model\.layers was .*out_features=12"):
+        work(storage, None)
+    assert {(row.state, row.attempts, row.trial_id) for row in rows(storage)} == {("free", 0, None)}
+    with storage.read() as conn:
+        assert conn.execute(select(workers.c.state)).scalars().all() == ["stopped"]
+    monkeypatch.delenv("TOY_WIDTH")
+    work(storage, None, "with the right code")
+    assert_each_ended_once(storage)
+
+
+def test_a_trial_that_raises_fails_after_its_attempts_and_the_others_go_on(
+    storage: Storage, checkpoints: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan(storage, POISONED, poisoned(), Request(trials=8, batch_sizes=(4,)))
+    work(storage, checkpoints)
+    failed = [row for row in rows(storage) if row.outcome == "failed"]
+    others = [row for row in rows(storage) if row.outcome != "failed"]
+    assert failed
+    assert {row.state for row in others} == {"done"}
+    assert {row.outcome for row in others} & {"reached"}
+    for row in failed:
+        assert row.attempts == ATTEMPTS
+        assert row.reason.startswith("ArithmeticError: poisoned by 0.")
+        assert "in forward" in row.reason
+        assert f"trial {row.number} failed (attempt 3 of 3): ArithmeticError" in caplog.text
+    assert {row.attempts for row in others} == {1}
+    assert_each_ended_once(storage, "clouds/poisoned/momentum/b4")
+    assert load_frontier(storage, "clouds/poisoned/momentum").reached
+
+
+def test_a_trial_whose_model_can_not_be_made_fails_alone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage)
+    made = TrialRun.__init__
+
+    def init(self: TrialRun, *arguments: Any) -> None:
+        made(self, *arguments)
+        if self.values["dropout"] == 0.3:
+            raise MemoryError("no room")
+
+    monkeypatch.setattr(TrialRun, "__init__", init)
+    work(storage, None)
+    outcomes = {row.number: row.outcome for row in rows(storage)}
+    assert None not in outcomes.values()
+    failed = [row for row in rows(storage) if row.outcome == "failed"]
+    assert 0 < len(failed) < 8
+    assert all(row.reason.startswith("MemoryError: no room") for row in failed)
+
+
+def test_checkpoints_are_kept_while_a_heat_runs(
+    storage: Storage, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage)
+    monkeypatch.setattr(race, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(race, "_CHECKPOINT_SHARE", 1e9)
+    saved: list[int] = []
+    save = Checkpoints.save
+
+    def watched(self: Checkpoints, slot: Any, run: TrialRun, tag: str) -> bool:
+        saved.append(run.step)
+        return save(self, slot, run, tag)
+
+    monkeypatch.setattr(Checkpoints, "save", watched)
+    work(storage, checkpoints)
+    assert set(saved) == set(range(1, max(saved) + 1))
+    assert not checkpoints.exists()
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "tpe"])
+def test_one_by_one_stops_trials_at_the_best_so_far(
+    storage: Storage, undisturbed: Storage, sampler: str
+) -> None:
+    planned(storage, schedule="one-by-one", sampler=sampler)
+    work(storage, None)
+    record: int | None = None
+    for row in rows(storage):
+        if record is not None:
+            assert row.steps <= record
+            assert row.outcome != "reached" or row.steps_to_target <= record
+        record = min(filter(None, (record, row.steps_to_target)), default=None)
+    assert_each_ended_once(storage)
+    if sampler == "sobol":
+        assert best(storage)[0][1:4] == best(undisturbed)[0][1:4]
+
+
+def test_a_filter_keeps_a_worker_to_its_studies_and_lets_it_end(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4, 16), trials=3)
+    wanted = Filter(batch_sizes=(16,))
+    Worker(storage, Settings("picky", torch.device("cpu"), wanted), Event()).run()
+    states = {row.study_id: row.state for row in rows(storage)}
+    assert sorted(states.values()) == ["done", "free"]

@@ -1,0 +1,201 @@
+"""Checkpoints: whole or not at all, and never a reason to lose a trial."""
+
+import errno
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.training.checkpoint import Checkpoints
+from service.training.trial import TrialRun
+from tests.service.training.test_trial import ALGORITHMS, assert_same, every_algorithm
+from tests.service.training.test_trial import fresh as fresh_run
+from tests.service.training.test_trial import workload as made_of
+from tests.toy import clouds, splits
+
+DATA = splits()
+TAG = "what it is a state of"
+
+
+@dataclass(frozen=True)
+class Slot:
+    study_id: int = 1
+    number: int = 4
+
+
+def fresh() -> TrialRun:
+    return fresh_run(clouds(), DATA)
+
+
+def advanced(steps: int = 9) -> TrialRun:
+    run = fresh()
+    run.advance(steps)
+    run.evaluate(full=True)
+    return run
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "kept" / "here")
+
+
+def files(checkpoints: Checkpoints) -> list[Path]:
+    return [path for path in checkpoints.folder.rglob("*") if path.is_file()]
+
+
+@every_algorithm
+def test_a_restored_run_stands_where_the_saved_one_stood(
+    algorithm: Any, checkpoints: Checkpoints
+) -> None:
+    workload = made_of(algorithm, clouds().schedule)
+    run, restored = fresh_run(workload, DATA), fresh_run(workload, DATA)
+    run.advance(9)
+    run.evaluate(full=True)
+    assert checkpoints.save(Slot(), run, TAG)
+    assert checkpoints.restore(Slot(), restored, TAG)
+    assert_same(restored, run)
+    for each in (run, restored):
+        each.advance(20)
+    assert_same(restored, run)
+
+
+def test_every_algorithm_is_among_those_tested() -> None:
+    assert [a.name for a in ALGORITHMS] == ["sgd", "momentum", "nesterov_momentum", "adamw"]
+
+
+def test_without_a_checkpoint_a_run_starts_at_the_beginning(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = fresh()
+    assert not checkpoints.restore(Slot(), run, TAG)
+    assert run.step == 0
+    assert not caplog.records
+
+
+def test_slots_do_not_see_each_others_checkpoints(checkpoints: Checkpoints) -> None:
+    checkpoints.save(Slot(1, 4), advanced(), TAG)
+    assert not checkpoints.restore(Slot(1, 5), fresh(), TAG)
+    assert not checkpoints.restore(Slot(2, 4), fresh(), TAG)
+
+
+def test_a_later_checkpoint_replaces_the_earlier_one_and_leaves_nothing_beside_it(
+    checkpoints: Checkpoints,
+) -> None:
+    run = advanced(3)
+    checkpoints.save(Slot(), run, TAG)
+    run.advance(8)
+    checkpoints.save(Slot(), run, TAG)
+    assert len(files(checkpoints)) == 1
+    restored = fresh()
+    checkpoints.restore(Slot(), restored, TAG)
+    assert restored.step == 8
+
+
+def test_a_writer_that_dies_midway_leaves_the_earlier_checkpoint_whole(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = advanced(3)
+    checkpoints.save(Slot(), run, TAG)
+
+    def dies(state: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half of")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", dies)
+    run.advance(8)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(Slot(), run, TAG)
+    restored = fresh()
+    assert checkpoints.restore(Slot(), restored, TAG)
+    assert restored.step == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04half"])
+def test_a_damaged_file_is_passed_over_with_a_warning(
+    checkpoints: Checkpoints, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints.save(Slot(), advanced(), TAG)
+    (path,) = files(checkpoints)
+    path.write_bytes(content)
+    run = fresh()
+    assert not checkpoints.restore(Slot(), run, TAG)
+    assert run.step == 0
+    assert "can't be read and is passed over" in caplog.text
+
+
+def test_a_truncated_file_is_passed_over_with_a_warning(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints.save(Slot(), advanced(), TAG)
+    (path,) = files(checkpoints)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert not checkpoints.restore(Slot(), fresh(), TAG)
+    assert "can't be read and is passed over" in caplog.text
+
+
+def test_a_checkpoint_under_another_tag_is_passed_over_with_a_warning(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Left by a database that was deleted and made anew with another definition, say."""
+    checkpoints.save(Slot(), advanced(), TAG)
+    run = fresh()
+    assert not checkpoints.restore(Slot(), run, "something else")
+    assert run.step == 0
+    assert "is passed over" in caplog.text
+
+
+def test_dropping_a_checkpoint_forgets_it_and_leaves_no_empty_folders(
+    checkpoints: Checkpoints,
+) -> None:
+    checkpoints.save(Slot(1, 4), advanced(), TAG)
+    checkpoints.save(Slot(1, 5), advanced(), TAG)
+    checkpoints.drop(Slot(1, 4))
+    assert not checkpoints.restore(Slot(1, 4), fresh(), TAG)
+    assert checkpoints.restore(Slot(1, 5), fresh(), TAG)
+    checkpoints.drop(Slot(1, 5))
+    assert not checkpoints.folder.exists()
+    checkpoints.drop(Slot(1, 5))
+
+
+def test_a_disk_error_is_a_warning_and_leaves_the_earlier_checkpoint(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = advanced(3)
+    checkpoints.save(Slot(), run, TAG)
+
+    def full(state: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half of")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        assert not checkpoints.save(Slot(), run, TAG)
+    assert "checkpoint of trial 4 not written: [Errno 28]" in caplog.text
+    assert len(files(checkpoints)) == 1
+    assert checkpoints.restore(Slot(), fresh(), TAG)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_disk_that_is_really_full_is_a_warning(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = checkpoints.folder / "study-1"
+    folder.mkdir(parents=True)
+    (folder / f"trial-4.{os.getpid()}.tmp").symlink_to("/dev/full")
+    assert not checkpoints.save(Slot(), advanced(), TAG)
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert files(checkpoints) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    checkpoints = Checkpoints(tmp_path / "file" / "below")
+    assert not checkpoints.save(Slot(), advanced(), TAG)
+    assert "not written" in caplog.text
+    checkpoints.drop(Slot())

@@ -1,0 +1,129 @@
+"""Whether the goal is passed is always answered exactly, however few examples are looked at."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.data import Split
+from service.goal import Goal
+from service.metrics import ACCURACY, CROSS_ENTROPY, ERROR_RATE, MEAN_SQUARED_ERROR, Metric
+from service.training.evaluation import Evaluator, full_metric
+
+CLASSES = 4
+
+
+class Fixed(nn.Module):
+    """A model that is right about a fixed share of the examples, which drift as it learns."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.hardness = torch.rand(size, generator=self.generator)
+        self.skill = 0.5
+
+    def learn(self, skill: float) -> None:
+        self.skill = skill
+        self.hardness += 0.05 * torch.randn(len(self.hardness), generator=self.generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wrong = self.hardness[x[:, 0].long()] > self.skill
+        target = (x[:, 0].long() + wrong) % CLASSES
+        return 3.0 * nn.functional.one_hot(target, CLASSES)
+
+
+def numbered(size: int) -> Split:
+    """Each example's input is its number, from which its class follows."""
+    numbers = torch.arange(size)
+    return Split(numbers[:, None].float(), numbers % CLASSES)
+
+
+def values_of(metric: Metric) -> list[float]:
+    return [0.3, 1.0, 2.0] if metric.high > 1 else [0.0, 0.02, 0.1, 0.35, 0.5, 0.9, 0.98, 1.0]
+
+
+METRICS = [ERROR_RATE, ACCURACY, CROSS_ENTROPY]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+@pytest.mark.parametrize("size", [1, 31, 33, 700])
+def test_passed_always_agrees_with_the_plain_evaluation_of_every_example(
+    metric: Metric, size: int
+) -> None:
+    split = numbered(size)
+    passed = 0
+    for value in values_of(metric):
+        evaluator = Evaluator(split, Goal(metric, value))
+        model = Fixed(size, seed=size)
+        for skill in [k / 12 for k in range(13)] * 2:
+            model.learn(skill)
+            plain = full_metric(model, split, metric)
+            found = evaluator.look(model, full=False)
+            assert found.passed == evaluator.goal.passed(plain)
+            assert found.value is None or found.value == pytest.approx(plain)
+            assert found.value is not None or not found.passed
+            assert sorted(evaluator.order.tolist()) == list(range(size))
+            full = evaluator.look(model, full=True)
+            assert (full.passed, full.examples) == (found.passed, size)
+            assert full.value == pytest.approx(plain)
+            passed += found.passed
+    assert 0 < passed < 26 * len(values_of(metric))
+
+
+def test_the_goal_is_decided_exactly_where_the_last_error_makes_the_difference() -> None:
+    split = numbered(200)
+    for errors in range(20):
+        model = Fixed(200, seed=0)
+        model.hardness = (torch.arange(200) < errors).float()
+        evaluator = Evaluator(split, Goal(ERROR_RATE, 10 / 200))
+        assert evaluator.look(model, full=False).passed == (errors < 10)
+
+
+@pytest.mark.parametrize("metric", [ERROR_RATE, ACCURACY], ids=lambda m: m.name)
+def test_a_hopeless_model_costs_a_small_share_of_the_examples_from_the_second_look_on(
+    metric: Metric,
+) -> None:
+    goal = Goal(metric, 0.05 if metric.better == "lower" else 0.95)
+    model, evaluator = Fixed(2000, seed=1), Evaluator(numbered(2000), goal)
+    examples = []
+    for skill in (0.6, 0.65, 0.7, 0.75):
+        model.learn(skill)
+        found = evaluator.look(model, full=False)
+        assert found.value is None
+        examples.append(found.examples)
+    assert examples[0] <= 512
+    assert examples[3] <= 128
+
+
+def test_hard_examples_come_first_after_a_walk_that_went_on() -> None:
+    model, evaluator = Fixed(400, seed=2), Evaluator(numbered(400), Goal(ERROR_RATE, 0.02))
+    model.skill = 0.9
+    evaluator.look(model, full=True)
+    wrong = set((model.hardness > 0.9).nonzero()[:, 0].tolist())
+    assert wrong == set(evaluator.order[: len(wrong)].tolist())
+
+
+@pytest.mark.parametrize("metric", [*METRICS, MEAN_SQUARED_ERROR], ids=lambda m: m.name)
+@pytest.mark.parametrize("full", [True, False])
+def test_a_model_whose_outputs_are_not_numbers_never_passes(metric: Metric, full: bool) -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.full((len(x), CLASSES), float("nan"))
+
+    easiest = replace(metric, low=metric.low - 1) if metric.better == "lower" else metric
+    goal = Goal(easiest, min(metric.high, 100.0) if metric.better == "lower" else metric.low)
+    split = Split(torch.zeros(100, 1), torch.zeros(100, dtype=torch.int64))
+    if metric is MEAN_SQUARED_ERROR:
+        split = Split(torch.zeros(100, 1), torch.zeros(100, CLASSES))
+    evaluator = Evaluator(split, goal)
+    for _ in range(3):
+        assert not evaluator.look(Broken(), full=full).passed
+        assert sorted(evaluator.order.tolist()) == list(range(100))
+
+
+def test_the_model_is_looked_at_in_evaluation_mode() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, CLASSES), nn.Dropout(0.9)).train()
+    evaluator = Evaluator(numbered(64), Goal(CROSS_ENTROPY, 1.0))
+    first = evaluator.look(model, full=True)
+    assert evaluator.look(model.train(), full=True).value == pytest.approx(first.value)
