@@ -1,7 +1,7 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
         )
-        refuse_difference(study, identity)
+        refuse_difference(study, replace(study, identity=identity))
         current.confirmed.add(study.id)
     return current
 

@@ -155,11 +155,19 @@ class CurvePoint:
 def load_frontier(storage: Storage | str, workload: str) -> Frontier:
     """The frontier of one workload. Raises UsageError, naming those there are, if it has none."""
     opened = open_storage(storage) if isinstance(storage, str) else storage
-    found = load_frontiers(opened, (workload,))
-    if not found:
-        there = ", ".join(workload_names(opened)) or "none"
-        raise UsageError(f"no studies of {workload!r} in this database; there are: {there}")
-    return found[0]
+    require(opened, (workload,))
+    return load_frontiers(opened, (workload,))[0]
+
+
+def require(storage: Storage, workloads: Sequence[str]) -> None:
+    """Raise UsageError, naming those there are, unless all of these workloads have studies."""
+    there = workload_names(storage)
+    for workload in workloads:
+        if workload not in there:
+            raise UsageError(
+                f"no studies of {workload!r} in this database; there are: "
+                f"{', '.join(there) or 'none'}"
+            )
 
 
 def load_frontiers(storage: Storage, workloads: Sequence[str] = ()) -> list[Frontier]:

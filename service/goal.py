@@ -17,11 +17,12 @@ class Goal:
     value: float
 
     def __post_init__(self) -> None:
-        if not self.metric.low <= self.value <= self.metric.high:
-            raise UsageError(
-                f"goal {self.value:g}: {self.metric.name} lies between "
-                f"{self.metric.low:g} and {self.metric.high:g}"
-            )
+        low, high, name = self.metric.low, self.metric.high, self.metric.name
+        if not low <= self.value <= high:
+            raise UsageError(f"goal {self.value:g}: {name} lies between {low:g} and {high:g}")
+        best = low if self.metric.better == "lower" else high
+        if not self.passed(best):
+            raise UsageError(f"goal {self.value:g}: no {name} can be strictly better than that")
 
     def passed(self, value: float) -> bool:
         """Whether a full value of the metric is past the goal."""

@@ -185,6 +185,12 @@ class Ledger:
             ).scalar_one()
             return News(_cap(conn, study_id), frozenset(set(progress) - held), idle, free)
 
+    def kept(self, held: Sequence[Slot]) -> None:
+        """Checkpoints of these slots were written: they have got on, whatever ended before."""
+        with self.storage.write() as conn:
+            for slot in held:
+                conn.execute(update(slots).where(self._mine(slot)).values(attempts=1))
+
     def hand_back(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
         """Free slots (each with the steps that a checkpoint keeps) for whoever claims them next.
 

@@ -44,6 +44,8 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    if outputs.shape != targets.shape:  # which torch would broadcast, to another number
+        raise ValueError("outputs and targets must have the same shape")
     return (outputs - targets).square().reshape(len(targets), -1).mean(dim=1)
 
 

@@ -1,9 +1,8 @@
 """From a workload to studies filled with slots."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -91,16 +90,26 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     checked = check(workload, batch_sizes)
     wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
     for study in wanted:
-        if study.batch_size in existing:
-            refuse_difference(existing[study.batch_size], study.identity)
+        for stored in existing.values():
+            refuse_difference(stored, study)
     with storage.write() as conn:
         made = [_make(storage, conn, s, len(checked.splits.train)) for s in wanted]
     return Planned(workload, tuple(s for s, _ in made), tuple(added for _, added in made))
 
 
-def refuse_difference(stored: Study, identity: Mapping[str, Any]) -> None:
-    """Raise IdentityError, with the difference, if the stored study has another identity."""
-    changed = differences(stored.identity, identity)
+_OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
+
+
+def refuse_difference(stored: Study, now: Study) -> None:
+    """Raise IdentityError, with the difference, if the two can't stand in one frontier.
+
+    Studies of two batch sizes may differ in what depends on the batch size, and in nothing else.
+    """
+    before, after = dict(stored.identity), dict(now.identity)
+    if stored.batch_size != now.batch_size:
+        for key in _OF_ONE_BATCH_SIZE:
+            del before[key], after[key]
+    changed = differences(before, after)
     if changed:
         raise IdentityError(
             f"study {stored.name} exists under another definition: {'; '.join(changed)}. "
@@ -197,12 +206,14 @@ def _make(
         conn.execute(insert(studies).values(**fields, **extra))
         return stored, fill(conn, stored, stored.trials)
     stored = Study.from_row(row)
-    refuse_difference(stored, study.identity)
-    more = study.trials - stored.trials
-    if more <= 0:
+    refuse_difference(stored, study)
+    more = max(study.trials - stored.trials, 0)
+    stored = replace(stored, spec=study.spec, trials=stored.trials + more)
+    # The spec too: the file that holds the workload may have been moved or renamed.
+    changed = update(studies).where(studies.c.id == stored.id)
+    conn.execute(changed.values(spec=stored.spec, trials=stored.trials))
+    if not more:
         return stored, 0
-    stored = replace(stored, trials=study.trials)
-    conn.execute(update(studies).where(studies.c.id == stored.id).values(trials=study.trials))
     return stored, fill(conn, stored, _slots_after(conn, stored, more))
 
 

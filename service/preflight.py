@@ -1,6 +1,7 @@
 """Does a workload hold together? Asked on real data before any slot is made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +26,14 @@ class Checked:
 
 
 def check(workload: Workload, batch_sizes: Iterable[int]) -> Checked:
-    """Load the data and try the workload once at its middle metaparameters.
+    """Load the data and try the workload once, at the middle of its search space.
 
     Raises UsageError (WorkloadError, SearchSpaceError) in one line for whatever would make every
     trial fail: sizes, shapes, a loss that is no scalar, a goal that is passed before training.
     """
-    batch_sizes = list(batch_sizes)
+    batch_sizes = sorted(batch_sizes)
     for batch_size in batch_sizes:
-        workload.space(batch_size)
-        workload.steps_allowed(batch_size)
+        _check_schedule(workload, batch_size)
     splits = _load(workload)
     for batch_size in batch_sizes:
         if batch_size > len(splits.train):
@@ -41,26 +41,46 @@ def check(workload: Workload, batch_sizes: Iterable[int]) -> Checked:
                 f"{workload.name}: batch size {batch_size} is larger than the training set "
                 f"of {len(splits.train):,} examples"
             )
-    space = workload.space(batch_sizes[0])
-    values = point_at(space, [0.5] * len(workload.searched(batch_sizes[0])))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _model(workload, values)
-        _train_once(workload, model, splits.train, values)
-        torch.manual_seed(0)
+        values = _middle(workload, batch_sizes[0])
+        _train_once(workload, _model(workload, values), splits.train, values, batch_sizes[0])
         _refuse_passed_goal(workload, _model(workload, values), splits.validation)
-    return Checked(splits, {"data": describe_data(splits), "model": describe_model(model)})
+        # Described at one and the same point whatever is planned, as a layer may depend on it.
+        described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
+    return Checked(splits, {"data": describe_data(splits), "model": described})
 
 
-def _load(workload: Workload) -> Splits:
+def _middle(workload: Workload, batch_size: int) -> Metaparameters:
+    return point_at(workload.space(batch_size), [0.5] * len(workload.searched(batch_size)))
+
+
+@contextmanager
+def _naming(workload: Workload, what: str) -> Iterator[None]:
+    """Turn an error of the user's code into one line that says what it broke."""
     try:
-        splits = workload.data()
+        yield
     except BatchfrontError:
         raise
     except Exception as error:
-        raise WorkloadError(
-            f"{workload.name}: its data can't be loaded: {_named(error)}"
-        ) from error
+        lines = str(error).strip().splitlines()
+        named = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise WorkloadError(f"{workload.name}: {what}: {named}") from error
+
+
+def _check_schedule(workload: Workload, batch_size: int) -> None:
+    budget = workload.steps_allowed(batch_size)
+    ends = [[position] * len(workload.searched(batch_size)) for position in (0.0, 0.5, 1.0)]
+    for end in ends:
+        values = point_at(workload.space(batch_size), end)
+        with _naming(workload, f"its schedule fails at batch size {batch_size} with {values}"):
+            for step in (0, budget - 1):
+                float(workload.schedule.factor(step, values))
+
+
+def _load(workload: Workload) -> Splits:
+    with _naming(workload, "its data can't be loaded"):
+        splits = workload.data()
     if not isinstance(splits, Splits):
         raise WorkloadError(
             f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
@@ -69,10 +89,8 @@ def _load(workload: Workload) -> Splits:
 
 
 def _model(workload: Workload, values: Metaparameters) -> nn.Module:
-    try:
+    with _naming(workload, "its model can't be made"):
         model = workload.model(**chosen(workload.model, values))
-    except Exception as error:
-        raise WorkloadError(f"{workload.name}: its model can't be made: {_named(error)}") from error
     if not isinstance(model, nn.Module):
         raise WorkloadError(
             f"{workload.name}: model() must return a torch.nn.Module, "
@@ -81,67 +99,43 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
     return model
 
 
-def _train_once(workload: Workload, model: nn.Module, train: Split, values: Metaparameters) -> None:
-    try:
+def _train_once(
+    workload: Workload, model: nn.Module, train: Split, values: Metaparameters, batch_size: int
+) -> None:
+    name, metric = workload.name, workload.goal.metric
+    with _naming(workload, "its algorithm can't be started"):
         optimizer = workload.algorithm.start(model, values)
-    except BatchfrontError:
-        raise
-    except Exception as error:
-        raise WorkloadError(
-            f"{workload.name}: its algorithm can't be started: {_named(error)}"
-        ) from error
-    inputs, targets = train.batch(torch.arange(min(2, len(train))))
-    try:
+    inputs, targets = train.batch(torch.arange(batch_size))
+    given = f"inputs of shape {_shape(inputs)} ({inputs.dtype})"
+    with _naming(workload, f"the model does not accept {given}"):
         outputs: Tensor = model(inputs)
-    except Exception as error:
-        raise WorkloadError(
-            f"{workload.name}: the model does not accept inputs of shape "
-            f"{_shape(inputs)} ({inputs.dtype}): {_named(error)}"
-        ) from error
     if not isinstance(outputs, Tensor):
         raise WorkloadError(
-            f"{workload.name}: the model must return a Tensor, returned {type(outputs).__name__}"
+            f"{name}: the model must return a Tensor, returned {type(outputs).__name__}"
         )
     shapes = f"outputs of shape {_shape(outputs)} and targets of shape {_shape(targets)}"
-    try:
+    with _naming(workload, f"the loss does not accept {shapes}"):
         loss = workload.loss(outputs, targets, **chosen(workload.loss, values))
-    except Exception as error:
-        raise WorkloadError(
-            f"{workload.name}: the loss does not accept {shapes}: {_named(error)}"
-        ) from error
     if not isinstance(loss, Tensor) or loss.ndim:
-        found = f"shape {_shape(loss)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise WorkloadError(
-            f"{workload.name}: the loss must be a scalar, the mean over the batch; found {found}"
+            f"{name}: the loss must be a scalar, the mean over the batch; found {_found(loss)}"
         )
-    try:
-        costs = workload.goal.metric.per_example(outputs.detach(), targets)
-    except Exception as error:
-        raise WorkloadError(
-            f"{workload.name}: the goal's {workload.goal.metric.name} does not accept {shapes}: "
-            f"{_named(error)}"
-        ) from error
+    with _naming(workload, f"the goal's {metric.name} does not accept {shapes}"):
+        costs = metric.per_example(outputs.detach(), targets)
     if not isinstance(costs, Tensor) or costs.shape != (len(targets),):
-        found = _shape(costs) if isinstance(costs, Tensor) else type(costs).__name__
         raise WorkloadError(
-            f"{workload.name}: the goal's {workload.goal.metric.name} must give one number per "
-            f"example, shape ({len(targets)},); found {found}"
+            f"{name}: the goal's {metric.name} must give one number per example, "
+            f"shape ({len(targets)},); found {_found(costs)}"
         )
-    try:
+    with _naming(workload, "a training step fails"):
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(float(values["learning_rate"]))
-    except Exception as error:
-        raise WorkloadError(f"{workload.name}: a training step fails: {_named(error)}") from error
 
 
 def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Split) -> None:
-    try:
+    given = f"validation inputs of shape {_shape(validation.inputs)}"
+    with _naming(workload, f"the untrained model can't be evaluated on {given}"):
         value = full_metric(model, validation, workload.goal.metric)
-    except Exception as error:
-        raise WorkloadError(
-            f"{workload.name}: the untrained model can't be evaluated on validation inputs of "
-            f"shape {_shape(validation.inputs)}: {_named(error)}"
-        ) from error
     if workload.goal.passed(value):
         raise UsageError(
             f"{workload.name}: the goal, {workload.goal}, is already passed before training "
@@ -149,9 +143,8 @@ def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Split)
         )
 
 
-def _named(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _found(value: object) -> str:
+    return f"shape {_shape(value)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _shape(tensor: Tensor) -> str:

@@ -20,6 +20,7 @@ from service.training.trial import TrialRun
 log = logging.getLogger(__name__)
 
 _SHARE_SECONDS = 2.0  # a heat is kept whole at least this long between two hand-outs
+_FIRST_CHECKPOINT_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 60.0
 _CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into checkpoints
 
@@ -45,7 +46,7 @@ class Race:
         self.keeper.hold({s.id: (s.fence, s.steps) for s in slots})
         self._enter(slots)
         shared = saved = monotonic()
-        pause = _CHECKPOINT_SECONDS
+        pause = _FIRST_CHECKPOINT_SECONDS
         self.heat.lower_cap(self.ledger.cap(self.study.id))
         while self.heat.live:
             self._hold()
@@ -62,7 +63,8 @@ class Race:
                 shared = monotonic()
             if self.checkpoints and monotonic() - saved > pause:
                 began = monotonic()
-                self._save(self.heat.live)
+                kept = self._save(self.heat.live)
+                self.ledger.kept([slot for slot, _ in self.heat.live if slot.id in kept])
                 saved = monotonic()
                 pause = max(_CHECKPOINT_SECONDS, (saved - began) / _CHECKPOINT_SHARE)
 

@@ -61,8 +61,8 @@ class StoppingRules:
     worse_by       -- stalled: the mean training loss of the last three quarters of the steps,
                       in both their earlier and later part, is above the untrained loss by
                       this share
-    stale_after    -- stalled: no better full value of the goal metric for all but the first
-                      1/stale_after of the steps
+    stale_after    -- stalled: neither a better full value of the goal metric nor a lower training
+                      loss for all but the first 1/stale_after of the steps
     """
 
     diverged_at: float = 1e4

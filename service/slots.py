@@ -57,10 +57,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which studies are meant; an empty tuple means all."""
+    """Which studies are meant; an empty tuple means all, but for the workloads in `without`."""
 
     workloads: tuple[str, ...] = ()
     batch_sizes: tuple[int, ...] = ()
+    without: tuple[str, ...] = ()
 
     def clause(self) -> ColumnElement[bool]:
         """The condition on `bf_studies` that says the same."""
@@ -69,6 +70,8 @@ class Filter:
             clauses.append(studies.c.workload.in_(self.workloads))
         if self.batch_sizes:
             clauses.append(studies.c.batch_size.in_(self.batch_sizes))
+        if self.without:
+            clauses.append(studies.c.workload.not_in(self.without))
         return and_(*clauses)
 
 

@@ -12,7 +12,7 @@ from threading import Event
 import torch
 
 from service.bench import Bench, set_up
-from service.errors import LeaseLost
+from service.errors import BatchfrontError, LeaseLost, StorageError
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
 from service.race import Race
@@ -52,26 +52,37 @@ class Worker:
         self.ledger = Ledger(storage, settings.worker_id)
         self.checkpoints = Checkpoints(settings.checkpoints) if settings.checkpoints else None
         self._bench: Bench | None = None
+        self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
     def run(self) -> None:
         """Work until no slot is left that this worker could take, or until stopped.
 
-        Raises IdentityError if this worker's code gives a study another definition.
+        A workload that can't be set up here (its code is gone, or gives a study another identity,
+        or its data is missing) is left to others; its error is raised at the end.
         """
         device = describe(self.settings.device)
         self.ledger.register(socket.gethostname(), os.getpid(), device)
         try:
             while not self.stop.is_set():
-                claimed = self.ledger.claim(self.settings.wanted, self._limit)
+                wanted = replace(self.settings.wanted, without=tuple(self._unfit))
+                claimed = self.ledger.claim(wanted, self._limit)
                 if claimed is not None:
                     self._take(*claimed)
-                elif not self.ledger.open_slots(self.settings.wanted):
+                elif not self.ledger.open_slots(wanted):
                     break
                 else:
                     self.ledger.report("idle")
                     self.stop.wait(_IDLE_SECONDS)
         finally:
             self.ledger.report("stopped")
+        self._tell_unfit()
+
+    def _tell_unfit(self) -> None:
+        errors = list(self._unfit.values())
+        for error in errors[1:]:
+            log.warning("%s", error)
+        if errors:
+            raise errors[0]
 
     def _limit(self, study: Study) -> int:
         shapes = study.identity["model"]["parameters"].values()
@@ -89,6 +100,12 @@ class Worker:
                 started = self.ledger.start(study, drawn, space, bench.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
+                return
+            except BatchfrontError as error:
+                self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                if isinstance(error, StorageError):
+                    raise
+                self._unfit[study.workload] = error
                 return
             except BaseException:
                 self.ledger.hand_back([(slot, slot.steps) for slot in taken])

@@ -85,7 +85,8 @@ class Workload:
             if name not in taken:
                 raise SearchSpaceError(
                     f"{self.name}: nothing takes the metaparameter {name!r}; "
-                    f"this workload takes {', '.join(sorted(taken))}"
+                    f"this workload takes {', '.join(sorted(taken))} (of your own functions, the "
+                    "keyword-only parameters)"
                 )
         missing = [n for n, default in taken.items() if default is REQUIRED and n not in space]
         if missing:

@@ -2,12 +2,15 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C ends the process at once."""
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C raises KeyboardInterrupt."""
     stop = threading.Event()
 
     def on_signal(number: int, _: object) -> None:
@@ -17,6 +20,9 @@ def stop_on_signals() -> threading.Event:
             click.echo("\nSaving the trials in hand (Ctrl-C again to drop them) …", err=True)
         stop.set()
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    return stop
+    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -101,7 +101,7 @@ format_ = option(
     help="How to print.",
 )
 
-table_or_json = option(
+table_or_json = click.option(  # not from the environment, where --format may say csv
     "--format",
     "format_",
     type=click.Choice(["table", "json"]),

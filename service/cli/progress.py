@@ -27,7 +27,7 @@ _PLAIN_SECONDS = 10.0
 @contextmanager
 def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
     """Show the progress of these studies on standard error while the block runs."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     show = _live(console) if console.is_terminal else _plain(console)
     done = threading.Event()
     thread = threading.Thread(target=_follow, args=(storage, wanted, show, done), daemon=True)
@@ -151,7 +151,7 @@ def _plain(console: Console) -> Iterator[Callable[[Status], None]]:
         nonlocal last_line
         last_line = monotonic()
         line = f"[{duration(last_line - began)}] {text}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     def update(status: Status) -> None:
         for study in status.studies:

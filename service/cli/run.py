@@ -69,9 +69,11 @@ def command(
     click.echo(f"Planning {workload} …", err=True)
     planned = plan_workload(workload, storage, Request(**asked), create=True)
     opened = open_storage(storage)
-    stop = stop_on_signals()
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-    with LocalWorkers(opened, planned.filter, devices, checkpoints, _tell) as local:
+    with (
+        stop_on_signals() as stop,
+        LocalWorkers(opened, planned.filter, devices, checkpoints, _tell) as local,
+    ):
         finished = _wait(opened, planned.filter, local, stop)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)

@@ -17,10 +17,12 @@ def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str)
     """Show how far the studies are, and who works on them."""
     from service.cli.progress import showing
     from service.cli.tables import print_status
+    from service.frontier import require
     from service.status import load_status
     from service.storage import open_storage
 
     opened = open_storage(storage)
+    require(opened, workloads)
     wanted = Filter(workloads)
     if watch:
         with showing(opened, wanted):

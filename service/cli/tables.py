@@ -188,4 +188,5 @@ def _table(*titles: str) -> Table:
 
 def _console() -> Console:
     # Piped, a table must not be folded to a terminal's width that isn't there.
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)

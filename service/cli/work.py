@@ -49,19 +49,20 @@ def command(
     import torch
 
     from service.cli.progress import showing
+    from service.frontier import require
     from service.storage import open_storage
     from service.training.device import resolve
     from service.worker import Settings, Worker
 
     opened = open_storage(storage)
+    require(opened, workloads)
     torch.set_num_threads(1)
-    stop = stop_on_signals()
-    if leash:
-        threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
     wanted = Filter(workloads, batch_sizes or ())
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
     settings = Settings(worker_id, resolve(device), wanted, sharing, checkpoints)
-    with nullcontext() if quiet else showing(opened, wanted):
+    with stop_on_signals() as stop, nullcontext() if quiet else showing(opened, wanted):
+        if leash:
+            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
         Worker(opened, settings, stop).run()
     opened.close()
 

@@ -114,13 +114,14 @@ class LocalWorkers:
                 place.process.send_signal(SIGKILL)
 
     def _start(self, place: _Place) -> None:
-        command = [sys.executable, "-P", "-m", "service.cli.main", "work", *self.wanted.workloads]
+        command = [sys.executable, "-P", "-m", "service.cli.main", "work"]
         command += ["--device", place.device, "--worker-id", place.worker_id, "--leash", "--quiet"]
-        command += ["--sharing", str(len(self._devices))]
+        command += ["--sharing", str(self._devices.count(place.device))]
         if self.wanted.batch_sizes:
             command += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
         if self.checkpoints is not None:
             command += ["--checkpoint-dir", str(self.checkpoints)]
+        command += ["--", *self.wanted.workloads]
         # In the environment, not in the command: a URL may hold a password, and ps shows commands.
         url = self.storage.url.render_as_string(hide_password=False)
         place.process = subprocess.Popen(

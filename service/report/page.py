@@ -14,7 +14,7 @@ from plotly.offline.offline import get_plotlyjs
 
 from service import __version__
 from service.errors import BatchfrontError, UsageError
-from service.frontier import Frontier, load_curves, load_frontiers, workload_names
+from service.frontier import Frontier, load_curves, load_frontiers, require
 from service.report.axes import Figure
 from service.report.outcomes import OUTCOMES
 from service.report.reading import goal_text, reading
@@ -47,11 +47,8 @@ def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path
 
 
 def _frontiers(storage: Storage, workloads: Sequence[str]) -> list[Frontier]:
-    found = load_frontiers(storage, tuple(workloads))
-    missing = sorted(set(workloads) - {frontier.workload for frontier in found})
-    if missing:
-        there = ", ".join(workload_names(storage)) or "none"
-        raise UsageError(f"no studies of {', '.join(missing)} in this database; there are: {there}")
+    require(storage, workloads)
+    found = load_frontiers(storage, workloads)
     if not found:
         raise UsageError("this database holds no studies to report")
     return found

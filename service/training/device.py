@@ -2,6 +2,7 @@
 
 import os
 
+import psutil
 import torch
 
 from service.errors import UsageError
@@ -33,7 +34,7 @@ def local_devices(name: str, workers: int | None) -> list[str]:
     else:
         found = [str(resolve(name))]
     if workers is None:
-        workers = len(found) if found[0].startswith("cuda") else len(os.sched_getaffinity(0))
+        workers = len(found) if found[0].startswith("cuda") else _cores()
     if workers < 1:
         raise UsageError(f"--workers {workers}: must be at least 1")
     return [found[index % len(found)] for index in range(workers)]
@@ -44,9 +45,15 @@ def room_for(bytes_per_trial: int, device: torch.device, sharing: int) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = psutil.virtual_memory().available  # type: ignore[no-untyped-call]
     # Half of what is free: activations, and whatever else runs here, need room too.
     return max(1, int(free * 0.5 / max(sharing, 1) / max(bytes_per_trial, 1)))
+
+
+def _cores() -> int:
+    """The cores that this process may run on; on macOS, that there are."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def describe(device: torch.device) -> str:

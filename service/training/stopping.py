@@ -49,9 +49,9 @@ def judge(
         later = _mean_loss(looks, step // 2, step)
         if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
             return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
-    best = _best_step(looks, goal)
+    best = max(_best_step(looks, goal), min(looks, key=lambda look: (look.loss, look.step)).step)
     if best * rules.stale_after < step:
-        return "stalled", f"no better {goal.metric.name} from step {best} to step {step}"
+        return "stalled", f"no lower training loss or better {goal.metric.name} since step {best}"
     return None
 
 

@@ -30,7 +30,7 @@ def test_out_of_reach_is_said_as_soon_as_it_is_certain_and_never_before(
 ) -> None:
     generator = random.Random(size)
     best = metric.low if metric.better == "lower" else metric.high
-    for value in (0.0, 0.03, 1 / 3, 0.5, 0.97, 1.0):
+    for value in (1 - best, 0.03, 1 / 3, 0.5, 0.97):
         goal = Goal(metric, value)
         numbers = [float(generator.random() < value) for _ in range(size)]
         for seen in range(size + 1):
@@ -55,3 +55,11 @@ def test_a_goal_outside_its_metric_is_refused_with_the_bounds(value: float) -> N
 def test_a_goal_reads_as_what_it_asks() -> None:
     assert str(Goal(ERROR_RATE, 0.03)) == "validation error rate < 0.03"
     assert str(Goal(ACCURACY, 0.9)) == "validation accuracy > 0.9"
+
+
+@pytest.mark.parametrize("goal", [(ERROR_RATE, 0.0), (ACCURACY, 1.0)])
+def test_a_goal_that_nothing_can_be_strictly_better_than_is_refused(
+    goal: tuple[Metric, float],
+) -> None:
+    with pytest.raises(UsageError, match="strictly better"):
+        Goal(*goal)

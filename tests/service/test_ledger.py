@@ -353,6 +353,16 @@ def test_a_slot_that_never_started_fails_without_an_optuna_trial(storage: Storag
     assert optuna_trials(storage) == []
 
 
+def test_a_slot_that_gets_on_between_outages_never_wears_out(storage: Storage) -> None:
+    planned(storage, trials=2)
+    for outage in range(3 * ATTEMPTS):
+        one = worker(storage, f"worker-{outage}")
+        _, taken = started(one)
+        one.kept(taken)
+        assert len(taken) == 2  # still racing each other
+        expire(storage)
+
+
 # Endings
 
 

@@ -15,3 +15,8 @@ def test_metrics_give_one_number_per_example() -> None:
     assert losses.mean() == pytest.approx(float(cross_entropy(outputs, targets)))
     squares = MEAN_SQUARED_ERROR.per_example(outputs, torch.zeros(2, 2))
     assert squares.tolist() == [2.5, 4.5]
+
+
+def test_a_squared_error_of_unlike_shapes_is_refused_rather_than_broadcast() -> None:
+    with pytest.raises(ValueError, match="same shape"):
+        MEAN_SQUARED_ERROR.per_example(torch.zeros(3, 1), torch.zeros(3))

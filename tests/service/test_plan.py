@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import select
 from torch import nn
 
+from service.algorithm import SGD
 from service.errors import IdentityError, UsageError
 from service.plan import Planned, Request, plan
+from service.schedule import Constant
 from service.schema import slots, studies
-from service.search_space import Choice, Integer, Linear, Log, quasi_random_points
+from service.search_space import Choice, Integer, Linear, Log, SearchSpace, quasi_random_points
 from service.slots import Filter, find_studies
 from service.storage import Storage
 from service.training.seeds import study_seed
@@ -214,3 +216,35 @@ def test_a_search_space_may_shift_with_the_batch_size(storage: Storage) -> None:
         rates = [p["learning_rate"] for p in points(storage, batch_size)]
         assert all(1e-3 * batch_size <= rate <= 1e-2 * batch_size for rate in rates)
     assert set(make(storage, workload).added) == {0}
+
+
+def test_another_batch_size_may_not_have_another_definition(storage: Storage) -> None:
+    make(storage, batch_sizes=(4,), trials=2)
+    wider = replace(clouds(), model=lambda: nn.Linear(2, 3), search_space={"learning_rate": 0.1})
+    for other in (Request(goal=0.2), Request(seed=1), Request(count="feasible")):
+        with pytest.raises(IdentityError, match="b4 exists under another definition"):
+            plan(storage, SPEC, clouds(), replace(other, batch_sizes=(16,), trials=2))
+    with pytest.raises(IdentityError, match=r"model\.layers was"):
+        plan(storage, SPEC, replace(wider, algorithm=SGD(), schedule=Constant()), Request())
+    with storage.read() as conn:
+        assert [s.batch_size for s in find_studies(conn, Filter())] == [4]
+
+
+def test_the_search_space_may_depend_on_the_batch_size_even_where_the_model_takes_it(
+    storage: Storage,
+) -> None:
+    def space(batch_size: int) -> SearchSpace:
+        return {**clouds().space(4), "dropout": Linear(0.0, 1 / batch_size)}
+
+    shifting = replace(clouds(), search_space=space)
+    first = plan(storage, SPEC, shifting, Request(batch_sizes=(16,), trials=2))
+    both = plan(storage, SPEC, shifting, Request(batch_sizes=(4, 16), trials=2))
+    assert (first.added, both.added) == ((2,), (2, 0))
+
+
+def test_a_file_that_was_moved_is_found_where_it_is_now(storage: Storage) -> None:
+    make(storage, trials=2)
+    moved = plan(storage, "elsewhere.py:clouds", clouds(), Request(trials=2))
+    assert moved.added == (0, 0)
+    with storage.read() as conn:
+        assert {s.spec for s in find_studies(conn, Filter())} == {"elsewhere.py:clouds"}

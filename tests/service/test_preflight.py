@@ -18,7 +18,7 @@ from service.plan import Request, plan
 from service.preflight import check
 from service.rules import EvaluationGrid
 from service.schema import slots, studies
-from service.search_space import Log
+from service.search_space import Integer, Log
 from service.storage import Storage
 from service.workload import Workload
 from tests.toy import clouds, splits
@@ -53,8 +53,8 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a model that does not accept its data": (
         {"model": lambda: nn.Linear(5, 3)},
         [
-            "the model does not accept inputs of shape (2, 2) (torch.float32)",
-            "mat1 and mat2 shapes cannot be multiplied (2x2 and 5x3)",
+            "the model does not accept inputs of shape (4, 2) (torch.float32)",
+            "mat1 and mat2 shapes cannot be multiplied (4x2 and 5x3)",
         ],
     ),
     "a model without parameters": (
@@ -87,11 +87,19 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a loss that is not scalar": (
         {"loss": lambda outputs, targets: outputs.square().mean(dim=1)},
-        ["the loss must be a scalar, the mean over the batch; found shape (2)"],
+        ["the loss must be a scalar, the mean over the batch; found shape (4)"],
     ),
     "a loss of one number that is no scalar": (
         {"loss": lambda outputs, targets: outputs.square().mean().reshape(1)},
         ["the loss must be a scalar, the mean over the batch; found shape (1)"],
+    ),
+    "a layer that does not accept so small a batch": (
+        {"model": lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), "batch_sizes": (1, 8)},
+        ["the model does not accept inputs of shape (1, 2)", "more than 1 value per channel"],
+    ),
+    "a schedule that fails at an end of its range": (
+        {"search_space": {**clouds().space(4), "decay_steps": Integer(0, 100)}},
+        ["its schedule fails at batch size 4", "'decay_steps': 0", "ZeroDivisionError"],
     ),
     "a loss that is no tensor": (
         {"loss": lambda outputs, targets: 1.5},
@@ -103,15 +111,15 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a loss that raises": (
         {"loss": lambda outputs, targets: nn.functional.mse_loss(outputs, targets[:, None, None])},
-        ["the loss does not accept outputs of shape (2, 3) and targets of shape (2)"],
+        ["the loss does not accept outputs of shape (4, 3) and targets of shape (4)"],
     ),
     "a metric of one number a batch": (
         {"goal": Goal(PER_BATCH, 0.5)},
-        ["the goal's hit must give one number per example, shape (2,); found ()"],
+        ["the goal's hit must give one number per example, shape (4,); found shape ()"],
     ),
     "a metric that raises": (
         {"goal": Goal(CRASHING, 0.5)},
-        ["the goal's hit does not accept outputs of shape (2, 3) and targets", "class 7"],
+        ["the goal's hit does not accept outputs of shape (4, 3) and targets", "class 7"],
     ),
     "validation inputs of another shape": (
         {"data": _validation_of_another_shape},

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from service import race
 from service.claims import ATTEMPTS
-from service.errors import IdentityError
+from service.errors import CatalogError, IdentityError
 from service.frontier import load_frontier
 from service.ledger import Ledger
 from service.plan import Request, plan
@@ -242,6 +242,21 @@ def test_a_worker_whose_code_gives_another_definition_is_refused_and_takes_nothi
     assert_each_ended_once(storage)
 
 
+def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_others(
+    storage: Storage, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.py"
+    gone.write_text(f"from {clouds.__module__} import poisoned\n")
+    plan(storage, f"{gone}:poisoned", poisoned(), Request(trials=2, batch_sizes=(4,)))
+    gone.unlink()
+    planned(storage)
+    with pytest.raises(CatalogError, match=r"no file .*gone\.py"):
+        work(storage, None)
+    (point,) = load_frontier(storage, poisoned().name).points
+    assert point.outcomes == {"open": 2}
+    assert all("open" not in p.outcomes for p in load_frontier(storage, CLOUDS).points)
+
+
 def test_a_trial_that_raises_fails_after_its_attempts_and_the_others_go_on(
     storage: Storage, checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,6 +301,7 @@ def test_checkpoints_are_kept_while_a_heat_runs(
     storage: Storage, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
+    monkeypatch.setattr(race, "_FIRST_CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(race, "_CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(race, "_CHECKPOINT_SHARE", 1e9)
     saved: list[int] = []

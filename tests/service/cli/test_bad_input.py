@@ -157,6 +157,14 @@ def test_a_data_directory_without_the_data_is_refused(
     refused(result, str(folder / "empty"), "train-images-idx3-ubyte", "--data-dir", code=1)
 
 
+@pytest.mark.parametrize("command", ["work", "status", "frontier", "report"])
+def test_a_workload_without_studies_is_refused_with_those_there_are(
+    batchfront: Run, workload_file: Write, command: str
+) -> None:
+    assert batchfront("plan", workload_file(), "--trials", "1").code == 0
+    refused(batchfront(command, "blobs/linear/sgd"), "'blobs/linear/sgd'", "blobs/linear/momentum")
+
+
 def test_a_changed_definition_is_refused_with_the_difference_and_nothing_is_lost(
     batchfront: Run, workload_file: Write
 ) -> None:
@@ -195,7 +203,7 @@ def test_an_option_that_cannot_be_is_refused(
 def test_a_trial_that_raises_fails_alone_and_is_told(batchfront: Run, workload_file: Write) -> None:
     spec = workload_file(
         ("def model():", "def model(*, doomed=0):"),
-        ("    return nn.Linear(4, 2)", "    if doomed:\n        raise ValueError('doomed!')\n"
+        ("    return nn.Linear(4, 2)", "    if doomed:\n        raise ValueError('[/doomed] n!')\n"
          "    return nn.Linear(4, 2)"),
         ('{"learning_rate"', '{"doomed": Choice(1, 0), "learning_rate"'),
         ("ERROR_RATE, Goal", "Choice, ERROR_RATE, Goal"),
@@ -204,10 +212,10 @@ def test_a_trial_that_raises_fails_alone_and_is_told(batchfront: Run, workload_f
     assert result.code == 0, result.err
     assert "1 reached" in result.out
     assert "failed" in result.out
-    assert "ValueError: doomed!" in result.err
+    assert "ValueError: [/doomed] n!" in result.err
     assert "Traceback" not in result.err
     status = batchfront("status").out
-    assert "ValueError: doomed!" in status
+    assert "ValueError: [/doomed] n!" in status
 
 
 @pytest.mark.usefixtures("folder")

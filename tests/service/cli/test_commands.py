@@ -8,6 +8,7 @@ import pty
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
     leader, follower = pty.openpty()
     command = ["run", workload_file(), "--trials", "4", "--workers", "1"]
     process = subprocess.Popen(
-        ["batchfront", *command],
+        [Path(sys.executable).with_name("batchfront"), *command],
         stdout=subprocess.DEVNULL,
         stderr=follower,
         env={**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"},

@@ -217,7 +217,7 @@ def test_a_folder_is_refused(raced: Storage, tmp_path: Path) -> None:
 def test_an_unknown_workload_is_refused_with_those_there_are(
     raced: Storage, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=f"no studies of digits/mlp/sgd .*there are: {WORKLOAD}"):
+    with pytest.raises(UsageError, match=f"no studies of 'digits/mlp/sgd' .*there are: {WORKLOAD}"):
         write_report(raced, [WORKLOAD, "digits/mlp/sgd"], tmp_path / "report.html")
 
 

@@ -40,7 +40,10 @@ def numbered(size: int) -> Split:
 
 
 def values_of(metric: Metric) -> list[float]:
-    return [0.3, 1.0, 2.0] if metric.high > 1 else [0.0, 0.02, 0.1, 0.35, 0.5, 0.9, 0.98, 1.0]
+    if metric.high > 1:
+        return [0.3, 1.0, 2.0]
+    easiest = 1.0 if metric.better == "lower" else 0.0
+    return [0.02, 0.1, 0.35, 0.5, 0.9, 0.98, easiest]
 
 
 METRICS = [ERROR_RATE, ACCURACY, CROSS_ENTROPY]

@@ -177,10 +177,16 @@ def test_a_trial_that_spends_its_budget_is_exhausted() -> None:
 
 
 def test_a_trial_without_progress_is_stalled() -> None:
-    ending = raced(heat(fixed(0.9), NUMBERED, 4, range(1)))[0]
+    def same(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        return outputs.sum() * 0 + 1
+
+    going_nowhere = replace(fixed(0.9), loss=same)
+    ending = raced(heat(going_nowhere, NUMBERED, 4, range(1)))[0]
     assert (ending.outcome, ending.steps) == ("stalled", 128)
-    assert ending.reason == "no better error rate from step 1 to step 128"
-    patient = replace(fixed(*[0.9] * 140, 0.1), stopping=StoppingRules(stale_after=1e9))
+    assert ending.reason == "no lower training loss or better error rate since step 1"
+    learning = fixed(0.9)  # whose training loss does come down
+    assert raced(heat(learning, NUMBERED, 4, range(1)))[0].outcome == "exhausted"
+    patient = replace(fixed(*[0.9] * 140, 0.1), loss=same, stopping=StoppingRules(stale_after=1e9))
     assert raced(heat(patient, NUMBERED, 4, range(1)))[0].outcome == "reached"
 
 

@@ -65,6 +65,8 @@ def test_a_training_loss_that_has_come_down_lately_is_not_stalled() -> None:
 
 def test_a_metric_without_a_better_value_for_all_but_an_eighth_of_the_steps_is_stalled() -> None:
     looks = [Look(s, 1.0, max(0.2, 0.9 - s * 0.02)) for s in STEPS]
+    falling = [look._replace(loss=1 / look.step) for look in looks]
+    assert first_verdict(falling) is None  # as when a rare class is learnt: loss first, then error
     best = next(look.step for look in looks if look.metric == 0.2)
     found = first_verdict(looks)
     assert found is not None
