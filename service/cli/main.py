@@ -52,7 +52,7 @@ def cli() -> None:
     batchfront tunes a workload's metaparameters afresh at every batch size, racing the trials of
     each to the goal, and prints the fewest steps to target against batch size.
 
-    Every option can also be set in the environment: --storage as BATCHFRONT_STORAGE, and so on.
+    Options can also be set in the environment: --storage as BATCHFRONT_STORAGE, and so on.
     """
 
 
