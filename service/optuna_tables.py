@@ -38,6 +38,7 @@ from service.search_space import (
 _studies = models.StudyModel.__table__
 _directions = models.StudyDirectionModel.__table__
 _study_attributes = models.StudyUserAttributeModel.__table__
+_study_settings = models.StudySystemAttributeModel.__table__
 _trials = models.TrialModel.__table__
 _params = models.TrialParamModel.__table__
 _values = models.TrialValueModel.__table__
@@ -64,6 +65,8 @@ def create_study(conn: Connection, name: str, attributes: Mapping[str, Any]) -> 
     direction = {"study_id": study_id, "direction": StudyDirection.MINIMIZE, "objective": 0}
     conn.execute(insert(_directions).values(**direction))
     conn.execute(insert(_study_attributes), _json_rows("study_id", study_id, attributes))
+    named = {"study:metric_names": ["steps to target"]}  # what the dashboard writes on its axes
+    conn.execute(insert(_study_settings), _json_rows("study_id", study_id, named))
     return study_id
 
 

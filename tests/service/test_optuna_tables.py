@@ -73,6 +73,7 @@ def test_a_study_is_read_back_with_direction_and_attributes(
     study = load(rdb)
     assert study._study_id == study_id
     assert study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert study.metric_names == ["steps to target"]
     assert study.user_attrs == {"goal": goal, "batch_size": 4, "note": "é"}
     assert study.trials == []
 
