@@ -1,5 +1,6 @@
 """Has a model passed the goal? Answered exactly, from as few examples as it takes."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -87,12 +88,10 @@ class Evaluator:
 
 
 def _chunk(goal: Goal, size: int) -> int:
-    """A power of two a little over the examples that it takes to rule a goal out."""
+    """A little over the number of examples that it takes to rule a goal out, in steps of 32."""
     metric = goal.metric
     span = metric.high - metric.low
     allowed = size * abs(goal.value - (metric.low if metric.better == "lower" else metric.high))
     needed = allowed / span if span < float("inf") else size
-    chunk = _SMALLEST_CHUNK
-    while chunk < 1.25 * needed and chunk < _LARGEST_CHUNK:
-        chunk *= 2
-    return chunk
+    chunk = math.ceil(1.25 * needed / _SMALLEST_CHUNK) * _SMALLEST_CHUNK
+    return min(max(chunk, _SMALLEST_CHUNK), _LARGEST_CHUNK)

@@ -1,0 +1,216 @@
+"""Where does the time of a run go: training, evaluation, the database, and everything else?
+
+    python -m tests.benchmarks.time_shares
+
+A worker in this process, with an SQLite database, does what `batchfront run` does from its first
+import to its last trial. The time of the main thread is split without overlap; what the thread
+that renews leases spends in the database runs beside it and is shown apart. Time is that of the
+CPU, which neighbours on a shared core don't change; --wall counts waiting too.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from threading import Event, current_thread, main_thread
+from time import perf_counter, thread_time
+from typing import Any
+from unittest.mock import patch
+
+from tests.benchmarks.markdown import spread, table
+
+PROMISE = 0.05
+"""The most of the working time, after setup, that the database may take."""
+
+SETUP = ("imports", "data", "plan and preflight", "model construction")
+WORK = ("training", "evaluation", "storage", "everything else")
+BESIDE = "lease thread's storage (beside)"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run: as on the command line of `batchfront run`."""
+
+    spec: str
+    batch_sizes: tuple[int, ...] | None
+    trials: int
+    goal: float | None = None
+
+
+DIGITS = Job("digits/mlp/momentum", None, 32)
+DIGITS_QUICK = Job("digits/mlp/momentum", (16, 64), 6, goal=0.1)
+MNIST = Job("mnist/fc_256/momentum", (64, 256), 8, goal=0.06)
+
+
+@dataclass
+class Clock:
+    """Exclusive time by part: entering one pauses the part around it. For the main thread."""
+
+    now: Callable[[], float] = thread_time
+    spent: dict[str, float] = field(default_factory=dict)
+    _open: list[str] = field(default_factory=list)
+    _since: float = 0.0
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time what is inside as `name`."""
+        if current_thread() is not main_thread():
+            began = self.now()
+            yield
+            self.spent[BESIDE] = self.spent.get(BESIDE, 0.0) + self.now() - began
+            return
+        self._turn()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._turn()
+            self._open.pop()
+
+    def _turn(self) -> None:
+        now = self.now()
+        if self._open:
+            self.spent[self._open[-1]] = self.spent.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, its calls timed as `name`."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self.part(name):
+                return function(*args, **kwargs)
+
+        return call
+
+    def timed_block(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The context manager, what happens inside it timed as `name`."""
+
+        @contextmanager
+        def block(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            with self.part(name), function(*args, **kwargs) as inside:
+                yield inside
+
+        return block
+
+
+def measure(job: Job, wall: bool) -> dict[str, float]:
+    """Seconds by part of one run, in this process."""
+    clock = Clock(perf_counter if wall else thread_time)
+    with TemporaryDirectory() as folder, clock.part("everything else"):
+        with clock.part("imports"):
+            import torch
+
+            import service.plan  # with Optuna's models, SQLAlchemy and torch
+            import service.worker
+            from service import catalog
+            from service.slots import Filter
+            from service.storage import open_storage
+        torch.set_num_threads(1)
+        with _watching(clock), clock.part("plan and preflight"):
+            workload = catalog.load(job.spec)
+            storage = open_storage(f"sqlite:///{Path(folder, 'batchfront.db')}", create=True)
+            request = service.plan.Request(job.batch_sizes, job.trials, goal=job.goal)
+            service.plan.plan(storage, job.spec, workload, request)
+        settings = service.worker.Settings("here", torch.device("cpu"), Filter((job.spec,)))
+        with _watching(clock):
+            service.worker.Worker(storage, settings, Event()).run()
+        storage.close()
+    return clock.spent
+
+
+@contextmanager
+def _watching(clock: Clock) -> Iterator[None]:
+    """Time the parts of batchfront wherever they are called from."""
+    from service import bench, preflight
+    from service.storage import Storage
+    from service.training.trial import TrialRun
+
+    def on(owner: object, name: str, part: str, block: bool = False) -> AbstractContextManager[Any]:
+        wrap = clock.timed_block if block else clock.timed
+        return patch.object(owner, name, wrap(part, getattr(owner, name)))
+
+    with (
+        on(Storage, "read", "storage", block=True),
+        on(Storage, "write", "storage", block=True),
+        on(TrialRun, "__init__", "model construction"),
+        on(TrialRun, "advance", "training"),
+        on(TrialRun, "evaluate", "evaluation"),
+        on(TrialRun, "test_metric", "evaluation"),
+        on(preflight, "_load", "data"),
+        on(bench, "check", "plan and preflight"),
+    ):
+        yield
+
+
+def _in_a_fresh_process(job: Job, wall: bool) -> dict[str, float]:
+    """`measure` where nothing is imported yet."""
+    from multiprocessing import get_context
+
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (job, wall))
+
+
+def shares_table(measured: dict[str, list[dict[str, float]]]) -> str:
+    """One row a part: median seconds and share of the whole, of every job."""
+    columns = ["part"]
+    for spec in measured:
+        columns += [f"{spec}, s", "share"]
+    rows = []
+    for part in (*SETUP, *WORK, "all", BESIDE):
+        row = [part]
+        for runs in measured.values():
+            seconds = [_seconds(run, part) for run in runs]
+            row += [spread(seconds, ".2f"), f"{median(_share(run, part) for run in runs):.1%}"]
+        rows.append(row)
+    return table(columns, rows)
+
+
+def _seconds(run: dict[str, float], part: str) -> float:
+    if part == "all":
+        return sum(run.get(name, 0.0) for name in (*SETUP, *WORK))
+    return run.get(part, 0.0)
+
+
+def _share(run: dict[str, float], part: str) -> float:
+    return _seconds(run, part) / _seconds(run, "all")
+
+
+def storage_share(run: dict[str, float]) -> float:
+    """The database's share of the working time, after setup."""
+    return run["storage"] / sum(run[name] for name in WORK)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and with --check say whether the promise holds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small run on digits, once")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--wall", action="store_true", help="time by the clock on the wall")
+    parser.add_argument(
+        "--check", action="store_true", help=f"exit 1 if storage takes more than {PROMISE:.0%}"
+    )
+    asked = parser.parse_args(arguments)
+    jobs = [DIGITS_QUICK] if asked.quick else [DIGITS, MNIST]
+    if not asked.quick and "BATCHFRONT_DATA_DIR" not in os.environ:
+        print("mnist left out: BATCHFRONT_DATA_DIR names no folder with it", file=sys.stderr)
+        jobs = [DIGITS]
+    measured: dict[str, list[dict[str, float]]] = {}
+    for job in jobs:
+        for _ in range(1 if asked.quick else asked.repetitions):
+            print(f"{job.spec} …", file=sys.stderr)
+            measured.setdefault(job.spec, []).append(_in_a_fresh_process(job, asked.wall))
+    print(shares_table(measured))
+    share = max(median(map(storage_share, runs)) for runs in measured.values())
+    if asked.check and share > PROMISE:
+        print(f"storage took {share:.1%} of the work, more than {PROMISE:.0%}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
