@@ -56,6 +56,12 @@ def _beyond(near: Point, reached: tuple[Point, ...]) -> str:
     if saved <= 0:
         return f"No larger batch size, up to {count(larger[-1].batch_size)}, takes fewer steps."
     where = f"{count(fewest.steps or 0)} at {count(fewest.batch_size)}"
+    ratio = (near.steps or 0) / (fewest.steps or 1)
+    if ratio >= 2:  # a share saved says little where most of the steps are
+        return (
+            f"Beyond {count(near.batch_size)} the steps fall {_fold(ratio)}, to {where}, where "
+            f"perfect scaling would be {_fold(fewest.batch_size / near.batch_size)}."
+        )
     return (
         f"Beyond {count(near.batch_size)}, up to {count(larger[-1].batch_size)}, the steps fall "
         f"by at most another {saved:.0f}\u00a0%, to {where}."

@@ -43,6 +43,12 @@ def frontier(storage: Storage, steps: dict[int, int | None]) -> Frontier:
             "40\u00a0% more examples than 2. Beyond 2, up to 4, the steps fall by at most another "
             "30\u00a0%, to 70 at 4.",
         ),
+        (
+            {16: 2562, 64: 951, 1024: 160},
+            "No larger batch comes within 20\u00a0% of perfect scaling: batch size 64 already "
+            "needs 48\u00a0% more examples than 16. Beyond 16 the steps fall 16-fold, to 160 at "
+            "1,024, where perfect scaling would be 64-fold.",
+        ),
         ({2: None, 4: 1}, "One batch size has a winner so far: 4, in 1 step (4 examples)."),
         ({2: None}, "No trial has reached the goal yet."),
     ],
