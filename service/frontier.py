@@ -117,9 +117,7 @@ class Frontier:
     @property
     def goal_text(self) -> str:
         """The goal in words: "validation error rate < 0.03"."""
-        goal = self.goal
-        sign = "<" if goal["better"] == "lower" else ">"
-        return f"validation {goal['metric']} {sign} {goal['value']:g}"
+        return goal_text(self.goal)
 
     @property
     def reached(self) -> tuple[Point, ...]:
@@ -150,6 +148,12 @@ class CurvePoint:
     split: str
     metric: str
     value: float | None
+
+
+def goal_text(goal: Mapping[str, Any]) -> str:
+    """A stored goal in words: "validation error rate < 0.03"."""
+    sign = "<" if goal["better"] == "lower" else ">"
+    return f"validation {goal['metric']} {sign} {goal['value']:g}"
 
 
 def load_frontier(storage: Storage | str, workload: str) -> Frontier:

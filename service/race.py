@@ -10,7 +10,7 @@ from time import monotonic
 from service.bench import Bench
 from service.claims import ATTEMPTS
 from service.lease import LeaseKeeper
-from service.ledger import Ledger
+from service.ledger import Ledger, News
 from service.slots import Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure
@@ -56,8 +56,7 @@ class Race:
                 given, self.heat.live = self.heat.live, []
                 self._hand_back(given)
                 return
-            self._hear()
-            news = self.keeper.news
+            news = self._hear()
             if news.idle and not news.free and monotonic() - shared > _SHARE_SECONDS:
                 self._share()
                 shared = monotonic()
@@ -113,12 +112,13 @@ class Race:
                 if slot not in lost:
                     self.checkpoints.drop(slot)
 
-    def _hear(self) -> None:
+    def _hear(self) -> News:
         news = self.keeper.news
         self.heat.lower_cap(news.cap)
         if news.lost:
             log.warning("%s: %d trials passed to another worker", self.study.name, len(news.lost))
             self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]
+        return news
 
     def _share(self) -> None:
         """Give every second trial of the heat to whoever is idle."""

@@ -101,15 +101,12 @@ class Worker:
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
-            except BatchfrontError as error:
+            except BaseException as error:
                 self.ledger.hand_back([(slot, slot.steps) for slot in taken])
-                if isinstance(error, StorageError):
+                if not isinstance(error, BatchfrontError) or isinstance(error, StorageError):
                     raise
                 self._unfit[study.workload] = error
                 return
-            except BaseException:
-                self.ledger.hand_back([(slot, slot.steps) for slot in taken])
-                raise
             Race(self.ledger, study, bench, keeper, self.checkpoints, self.stop).run(started)
 
     def _drawn(self, study: Study, slot: Slot) -> Slot:

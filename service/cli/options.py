@@ -40,7 +40,11 @@ class BatchSizes(click.ParamType[tuple[int, ...]]):
             if found[2] is None:
                 sizes.add(low)
                 continue
-            powers = [2**k for k in range(64) if low <= 2**k <= high]
+            from service.workload import (
+                powers_of_two,  # brings torch, which most commands don't need
+            )
+
+            powers = powers_of_two(low, high)
             if not powers:
                 self.fail(f"{part.strip()} holds no power of two; write 2..1024, low end first")
             sizes.update(powers)

@@ -27,17 +27,17 @@ def command(workload: str, storage: str, **asked: Any) -> None:
     """
     from service.plan import Request
 
-    planned = plan_workload(workload, storage, Request(**asked), create=True)
+    _, planned = plan_workload(workload, storage, Request(**asked))
     for study, added in zip(planned.studies, planned.added, strict=True):
         click.echo(f"{study.name}: {study.trials} trials, {added} new")
 
 
-def plan_workload(workload: str, storage: str, request: Any, *, create: bool) -> Any:
-    """Open the database, load the workload and plan it."""
+def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
+    """Load the workload, open or make the database, and plan: the Storage and what was Planned."""
     from service import catalog
     from service.plan import plan
     from service.storage import open_storage
 
     loaded = catalog.load(workload)
-    opened = open_storage(storage, create=create)
-    return plan(opened, catalog.spec_for_workers(workload), loaded, request)
+    opened = open_storage(storage, create=True)
+    return opened, plan(opened, catalog.spec_for_workers(workload), loaded, request)

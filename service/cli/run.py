@@ -60,15 +60,13 @@ def command(
     from service.launch.local import LocalWorkers
     from service.plan import Request
     from service.report import write_report
-    from service.storage import open_storage
     from service.training.device import local_devices
 
     if not report.absolute().parent.is_dir():
         raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
     devices = local_devices(device, workers)
     click.echo(f"Planning {workload} …", err=True)
-    planned = plan_workload(workload, storage, Request(**asked), create=True)
-    opened = open_storage(storage)
+    opened, planned = plan_workload(workload, storage, Request(**asked))
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
     with (
         stop_on_signals() as stop,

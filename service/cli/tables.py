@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from service.frontier import Frontier, Point
+from service.frontier import Frontier, Point, goal_text
 from service.status import Status
 
 _ORDER = ("reached", "capped", "stalled", "diverged", "exhausted", "failed", "open")
@@ -88,13 +88,6 @@ def print_workload(shown: dict[str, Any]) -> None:
     for batch_size, steps in shown["step_budget"].items():
         table.add_row(batch_size, f"{steps:,}", f"{steps * int(batch_size):,}")
     console.print(table)
-
-
-def goal_text(goal: Mapping[str, Any]) -> str:
-    """A goal in words: "validation error rate < 0.03"."""
-    return (
-        f"validation {goal['metric']} {'<' if goal['better'] == 'lower' else '>'} {goal['value']:g}"
-    )
 
 
 def sizes(batch_sizes: list[int]) -> str:
