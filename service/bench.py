@@ -16,6 +16,7 @@ from service.preflight import check
 from service.search_space import Metaparameters
 from service.slots import Study
 from service.training.device import describe
+from service.training.memory import Passes
 from service.training.trial import TrialRun
 from service.workload import Workload
 
@@ -31,10 +32,13 @@ class Bench:
     versions: dict[str, str]
     identity_parts: dict[str, Any]
     confirmed: set[int] = field(default_factory=set)
+    passes: Passes = field(default_factory=Passes)
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
         """A fresh trial."""
-        return TrialRun(self.workload, self.splits, batch_size, values, seed, self.device)
+        return TrialRun(
+            self.workload, self.splits, batch_size, values, seed, self.device, self.passes
+        )
 
 
 def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:

@@ -1,6 +1,7 @@
 """Has a model passed the goal? Answered exactly, from as few examples as it takes."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from service.data import Split
 from service.goal import Goal
 from service.metrics import Metric
+from service.training.memory import PassSize
 
 _SMALLEST_CHUNK = 32
 _LARGEST_CHUNK = 1024
@@ -29,15 +31,32 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def full_metric(model: nn.Module, split: Split, metric: Metric) -> float:
+def full_metric(
+    model: nn.Module, split: Split, metric: Metric, passes: PassSize | None = None
+) -> float:
     """The metric over a whole split, with the model in evaluation mode afterwards."""
     model.eval()
-    total = 0.0
+    total, fit = 0.0, (PassSize() if passes is None else passes).fit
     for start in range(0, len(split), _LARGEST_CHUNK):
         stop = start + _LARGEST_CHUNK
-        costs = metric.per_example(model(split.inputs[start:stop]), split.targets[start:stop])
+        inputs, targets = split.inputs[start:stop], split.targets[start:stop]
+        costs = fit(len(inputs), _costs(model, metric, inputs, targets))
         total += costs.sum(dtype=torch.float64).item()
     return total / len(split)
+
+
+def _costs(
+    model: nn.Module, metric: Metric, inputs: Tensor, targets: Tensor
+) -> Callable[[int], Tensor]:
+    """Each example's cost, computed in passes of the size that is given."""
+
+    def compute(size: int) -> Tensor:
+        if size >= len(inputs):
+            return metric.per_example(model(inputs), targets)
+        pairs = zip(inputs.split(size), targets.split(size), strict=True)  # type: ignore[no-untyped-call]
+        return torch.cat([metric.per_example(model(x), y) for x, y in pairs])
+
+    return compute
 
 
 class Evaluator:
@@ -49,8 +68,9 @@ class Evaluator:
     examples as the goal allows errors. Which examples are looked at never changes the answer.
     """
 
-    def __init__(self, split: Split, goal: Goal) -> None:
+    def __init__(self, split: Split, goal: Goal, passes: PassSize | None = None) -> None:
         self.split = split
+        self.passes = PassSize() if passes is None else passes
         self.goal = goal
         self.order = torch.arange(len(split), device=split.inputs.device)
         self.chunk = _chunk(goal, len(split))
@@ -65,7 +85,8 @@ class Evaluator:
         while seen < size and (full or reachable):
             indices = self.order[seen : seen + self.chunk]
             inputs, targets = self.split.batch(indices)
-            costs.append(metric.per_example(model(inputs), targets))
+            work = _costs(model, metric, inputs, targets)
+            costs.append(self.passes.fit(len(indices), work))
             total += costs[-1].sum(dtype=torch.float64).item()
             seen += len(indices)
             # A non-finite total is never past a goal: comparisons with NaN are false.

@@ -20,6 +20,7 @@ class Ending:
     steps_lower     -- the evaluated step before that one, where the goal stood open
     metric          -- the goal metric when last computed in full, at step `metric_step`
     test_metric     -- the same on the test split, where the goal was reached
+    micro_batch     -- examples a training pass, where memory was too small for the whole batch
     spent           -- what it cost
     """
 
@@ -32,6 +33,7 @@ class Ending:
     metric: float | None = None
     metric_step: int | None = None
     test_metric: float | None = None
+    micro_batch: int | None = None
     spent: Spent = field(default_factory=Spent)
 
 
@@ -117,6 +119,7 @@ class Heat(Generic[S]):
                 metric=found.value,
                 metric_step=target,
                 test_metric=run.test_metric(),
+                micro_batch=run.passes.micro_batch(run.batch_size),
                 spent=run.spent,
             )
         if full:
@@ -146,5 +149,6 @@ def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:
         tuple(run.looks),
         metric=last.metric if last else None,
         metric_step=last.step if last else None,
+        micro_batch=run.passes.micro_batch(run.batch_size),
         spent=run.spent,
     )

@@ -2,17 +2,20 @@
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from threading import Event
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from service.algorithm import chosen
 from service.data import Splits
 from service.search_space import Metaparameters
 from service.training.data_order import DataOrder
 from service.training.evaluation import Evaluation, Evaluator, full_metric
+from service.training.memory import Passes, release
 from service.training.seeds import mix
 from service.training.stopping import Look
 from service.workload import Workload
@@ -44,6 +47,7 @@ class TrialRun:
         values: Metaparameters,
         seed: int,
         device: torch.device,
+        passes: Passes | None = None,
     ) -> None:
         self.workload, self.splits, self.batch_size = workload, splits, batch_size
         self.values, self.seed, self.device = values, seed, device
@@ -52,39 +56,65 @@ class TrialRun:
         self.model = workload.model(**chosen(workload.model, values)).to(device)
         self.optimizer = workload.algorithm.start(self.model, values)
         self.order = DataOrder(len(splits.train), batch_size, mix(seed, _ORDER), device)
-        self.evaluator = Evaluator(splits.validation, workload.goal)
+        self.passes = Passes() if passes is None else passes
+        self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self.looks: list[Look] = []
         self.spent = Spent()
         self._loss_values = chosen(workload.loss, values)
-        self._dropout_seed = mix(seed, _DROPOUT)
+        self._dropout_seed, self._reseed = mix(seed, _DROPOUT), _generator(device).manual_seed
         self._loss_sum = torch.zeros((), device=device)
         self._loss_steps = 0
         self.untrained_loss = self._untrained_loss()
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done; False if `stop` was set before that."""
-        model, loss_of, values = self.model, self.workload.loss, self._loss_values
-        train, order, optimizer = self.splits.train, self.order, self.optimizer
+        order, optimizer, fit = self.order, self.optimizer, self.passes.training.fit
         factor, draw = self.workload.schedule.factor, self.values
-        reseed, dropout_seed = _generator(self.device).manual_seed, self._dropout_seed
         rate, loss_sum = self.learning_rate, self._loss_sum
         began = perf_counter()
-        model.train()
+        self.model.train()
         for step, indices in enumerate(order.batches(self.step, to_step), self.step):
             if stop is not None and stop.is_set():
                 break
-            inputs, targets = train.batch(indices)
-            reseed(mix(dropout_seed, step))
-            loss = loss_of(model(inputs), targets, **values)
-            loss.backward()  # type: ignore[no-untyped-call]
+            work = partial(self._gradient, step, indices)
+            loss = fit(self.batch_size, work, self._drop_gradient)
             optimizer.step(rate * factor(step, draw))
-            loss_sum.add_(loss.detach())
+            loss_sum.add_(loss)
             self.step = step + 1
             self._loss_steps += 1
         self.spent.training_seconds += perf_counter() - began
         return self.step >= to_step
+
+    def _gradient(self, step: int, indices: Tensor, size: int) -> Tensor:
+        """The batch's mean loss, its gradient left in the parameters; `size` examples at a time.
+
+        Passes differ from the whole batch by rounding, and in what dropout draws.
+        """
+        model, loss_of, values, train = (
+            self.model,
+            self.workload.loss,
+            self._loss_values,
+            self.splits.train,
+        )
+        self._reseed(mix(self._dropout_seed, step))
+        if size >= self.batch_size:
+            inputs, targets = train.batch(indices)
+            loss = loss_of(model(inputs), targets, **values)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+        total = torch.zeros_like(self._loss_sum)
+        for part in indices.split(size):  # type: ignore[no-untyped-call]
+            inputs, targets = train.batch(part)
+            loss = loss_of(model(inputs), targets, **values) * (len(part) / self.batch_size)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total.add_(loss.detach())
+        return total
+
+    def _drop_gradient(self) -> None:
+        self.model.zero_grad(set_to_none=True)
+        release()
 
     def finite(self) -> bool:
         """Whether every training loss since the last full look was a finite number."""
@@ -107,7 +137,8 @@ class TrialRun:
         """The goal metric on the test split, if there is one."""
         if self.splits.test is None:
             return None
-        return full_metric(self.model, self.splits.test, self.workload.goal.metric)
+        metric, passes = self.workload.goal.metric, self.passes.evaluation
+        return full_metric(self.model, self.splits.test, metric, passes)
 
     def state(self) -> dict[str, Any]:
         """Everything from which `restore` on a fresh run of the same draw continues exactly."""
@@ -134,11 +165,18 @@ class TrialRun:
         self.spent = Spent(**state["spent"])
 
     def _untrained_loss(self) -> float:
-        examples = torch.arange(min(512, len(self.splits.train)), device=self.device)
-        inputs, targets = self.splits.train.batch(examples)
+        count = min(512, len(self.splits.train))
         self.model.eval()
-        with torch.inference_mode():
-            return float(self.workload.loss(self.model(inputs), targets, **self._loss_values))
+        return self.passes.evaluation.fit(count, partial(self._loss_of_first, count))
+
+    @torch.inference_mode()
+    def _loss_of_first(self, count: int, size: int) -> float:
+        total, examples = 0.0, torch.arange(count, device=self.device)
+        for part in examples.split(size):  # type: ignore[no-untyped-call]
+            inputs, targets = self.splits.train.batch(part)
+            loss = self.workload.loss(self.model(inputs), targets, **self._loss_values)
+            total += float(loss) * (len(part) / count)
+        return total
 
 
 def _generator(device: torch.device) -> torch.Generator:

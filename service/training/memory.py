@@ -1,0 +1,76 @@
+"""Running out of memory: told apart from other errors, and answered by smaller passes."""
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the host, has no memory left to give."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = str(error)
+    # The CPU's allocator and cuBLAS raise a plain RuntimeError.
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in words
+        or "CUDA out of memory" in words
+        or "CUBLAS_STATUS_ALLOC_FAILED" in words
+    )
+
+
+def release() -> None:
+    """Give back what nothing refers to any more, so that a smaller try finds room."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@dataclass
+class PassSize:
+    """How many examples go through a model at once: all, until memory has run out.
+
+    What the passes compute is added up, so that the batch, or the evaluation, stays what it is.
+    """
+
+    limit: int | None = None
+
+    def fit(self, examples: int, work: Callable[[int], T], undo: Callable[[], None] = release) -> T:
+        """`work(size)` with the largest pass size, up to `examples`, that fits into memory.
+
+        undo -- called after a try that failed, to give back what it left behind
+        """
+        while True:
+            size = examples if self.limit is None else min(examples, self.limit)
+            try:
+                return work(size)
+            except Exception as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+                self.limit = (size + 1) // 2
+                log.warning(
+                    "out of memory with %d examples at once; going on with %d", size, self.limit
+                )
+            # Outside of the except clause, whose traceback still holds the failed try's tensors.
+            undo()
+
+
+@dataclass
+class Passes:
+    """The pass sizes of a workload on a device: one object for all of its trials, so that the
+    second need not learn them anew. Gradients take more room than looks do."""
+
+    training: PassSize = field(default_factory=PassSize)
+    evaluation: PassSize = field(default_factory=PassSize)
+
+    def micro_batch(self, batch_size: int) -> int | None:
+        """Examples a training pass, where that is less than the batch."""
+        limit = self.training.limit
+        return limit if limit is not None and limit < batch_size else None
