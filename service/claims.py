@@ -1,54 +1,55 @@
-"""Choosing and leasing slots, inside the transaction of a claim."""
+"""Choosing and taking slots, and taking them from workers that are gone; inside a transaction."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tuple_, update
 
 from service.endings import end_trials
+from service.roster import Clock, busy_by_study, gone
 from service.schema import slots, studies
 from service.slots import Filter, Slot, Study
 from service.training.heat import Ending
 
-LEASE_SECONDS = 30.0
-"""How long a claim holds without being renewed."""
-
 ATTEMPTS = 3
 """Claims of one slot that may end in an error or a dead worker before it counts as failed."""
 
-Clock = ColumnElement[float]
+_CANDIDATES = 8  # studies to try when others take the slots of the first at the same moment
 
 
-def choose_study(conn: Connection, now: Clock, wanted: Filter) -> Study | None:
-    """The study with open slots that the fewest workers are busy with; of those, the one with
-    the smallest batch size."""
-    busy = (
-        select(slots.c.study_id, func.count(slots.c.worker_id.distinct()).label("workers"))
-        .where(slots.c.state == "leased", slots.c.lease_expires > now)
-        .group_by(slots.c.study_id)
-        .subquery()
-    )
-    mine = select(slots.c.id).where(slots.c.study_id == studies.c.id, _claimable(now))
+def choose_studies(
+    conn: Connection, now: Clock, worker_id: str, wanted: Filter, last: int | None
+) -> list[Study]:
+    """Studies with free slots, the best first: that which the fewest other workers are busy with;
+    of those the one that this worker was at, whose data it has; then the smallest batch size."""
+    busy = busy_by_study(now, worker_id)
+    free = select(slots.c.id).where(slots.c.study_id == studies.c.id, slots.c.state == "free")
     query = (
         select(studies)
         .select_from(studies.outerjoin(busy, busy.c.study_id == studies.c.id))
-        .where(wanted.clause(), mine.exists())
-        .order_by(func.coalesce(busy.c.workers, 0), studies.c.batch_size, studies.c.id)
-        .limit(1)
+        .where(wanted.clause(), free.exists())
+        .order_by(
+            func.coalesce(busy.c.workers, 0),
+            case((studies.c.id == (last or -1), 0), else_=1),
+            studies.c.batch_size,
+            studies.c.id,
+        )
+        .limit(_CANDIDATES)
     )
-    row = conn.execute(query).first()
-    return None if row is None else Study.from_row(row)
+    return [Study.from_row(row) for row in conn.execute(query)]
 
 
-def lease(conn: Connection, now: Clock, worker_id: str, study: Study, limit: int) -> list[Slot]:
-    """Up to `limit` open slots of a study, the least advanced first, leased to the worker.
+def take(conn: Connection, worker_id: str, study: Study, limit: int) -> list[Slot]:
+    """Up to `limit` free slots of a study, the least advanced first, now held by the worker.
 
     A trial that kills its worker costs every other in the heat an attempt too. So a slot at its
-    last attempt is leased alone, after all others: only the culprit wears out.
+    last attempt is taken alone, after all others: only the culprit wears out.
     """
     last_attempt = slots.c.attempts >= ATTEMPTS - 1
     query = (
         select(slots)
-        .where(slots.c.study_id == study.id, _claimable(now))
+        .where(slots.c.study_id == study.id, slots.c.state == "free")
         .order_by(last_attempt, slots.c.steps, slots.c.number)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -56,17 +57,17 @@ def lease(conn: Connection, now: Clock, worker_id: str, study: Study, limit: int
     found = conn.execute(query).all()
     safe = [row for row in found if row.attempts < ATTEMPTS - 1]
     rows = sorted(safe or found[:1], key=lambda row: row.number)
-    conn.execute(
-        update(slots)
-        .where(slots.c.id.in_([row.id for row in rows]))
-        .values(
-            state="leased",
-            worker_id=worker_id,
-            lease_expires=now + LEASE_SECONDS,
-            fence=slots.c.fence + 1,
-            attempts=slots.c.attempts + 1,
+    if rows:
+        conn.execute(
+            update(slots)
+            .where(slots.c.id.in_([row.id for row in rows]))
+            .values(
+                state="leased",
+                worker_id=worker_id,
+                fence=slots.c.fence + 1,
+                attempts=slots.c.attempts + 1,
+            )
         )
-    )
     return [
         Slot(
             row.id,
@@ -82,34 +83,56 @@ def lease(conn: Connection, now: Clock, worker_id: str, study: Study, limit: int
     ]
 
 
-def give_up_worn_out(conn: Connection, now: Clock, wanted: Filter) -> None:
-    """End the slots whose workers died once too often: a trial that kills its process must not
-    kill every worker in turn."""
-    query = (
-        select(slots)
-        .select_from(slots.join(studies))
-        .where(wanted.clause(), _claimable(now), slots.c.attempts >= ATTEMPTS)
-        .with_for_update(of=slots, skip_locked=True)
+def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
+    """The condition on `bf_slots` that one is among those taken, and still the worker's."""
+    claims = [(slot.id, slot.fence) for slot in taken]
+    return and_(
+        tuple_(slots.c.id, slots.c.fence).in_(claims),
+        slots.c.worker_id == worker_id,
+        slots.c.state == "leased",
     )
-    worn = conn.execute(query).all()
-    if not worn:
-        return
-    reason = f"its worker died {ATTEMPTS} times"
+
+
+def give_back(conn: Connection, condition: Any, *, counted: bool, **values: Any) -> None:
+    """Free held slots for whoever claims them next; the attempt counts, or doesn't."""
     conn.execute(
         update(slots)
-        .where(slots.c.id.in_([row.id for row in worn]))
+        .where(condition, slots.c.state == "leased")
         .values(
-            state="done",
-            outcome="failed",
-            reason=reason,
-            lease_expires=None,
-            fence=slots.c.fence + 1,
-            finished_at=now,
+            state="free",
+            worker_id=None,
+            attempts=slots.c.attempts - (0 if counted else 1),
+            **values,
         )
     )
-    end_trials(conn, [(row.trial_id, Ending("failed", reason, row.steps)) for row in worn])
 
 
-def _claimable(now: Clock) -> ColumnElement[bool]:
-    expired = and_(slots.c.state == "leased", slots.c.lease_expires <= now)
-    return or_(slots.c.state == "free", expired)
+def sweep(conn: Connection, now: Clock) -> None:
+    """Free the slots of workers whose lease has run out."""
+    found = gone(conn, now)
+    if found:
+        take_from(conn, now, found)
+
+
+def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> None:
+    """Free all that workers hold which are gone; what has worn out too many ends as failed: a
+    trial that kills its process must not kill every worker in turn."""
+    held = and_(slots.c.worker_id.in_(worker_ids), slots.c.state == "leased")
+    worn = conn.execute(
+        select(slots).where(held, slots.c.attempts >= ATTEMPTS).with_for_update()
+    ).all()
+    if worn:
+        reason = f"its worker died {ATTEMPTS} times"
+        conn.execute(
+            update(slots)
+            .where(slots.c.id.in_([row.id for row in worn]))
+            .values(
+                state="done",
+                outcome="failed",
+                reason=reason,
+                fence=slots.c.fence + 1,
+                finished_at=now,
+            )
+        )
+        end_trials(conn, [(row.trial_id, Ending("failed", reason, row.steps)) for row in worn])
+    give_back(conn, held, counted=True, fence=slots.c.fence + 1)

@@ -1,9 +1,8 @@
-"""One URL to one database: engine, transactions, clock and schema, for SQLite and PostgreSQL."""
+"""A database that holds studies: its engine, transactions, clock and errors, for SQLite and
+PostgreSQL."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy import (
     URL,
@@ -13,41 +12,64 @@ from sqlalchemy import (
     Float,
     create_engine,
     event,
-    insert,
-    inspect,
     literal_column,
-    make_url,
-    select,
 )
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError
+from sqlalchemy import exc as errors
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
-from service import schema
-from service.errors import StorageError, UsageError
-
-DEFAULT_URL = "sqlite:///batchfront.db"
+from service.errors import StorageError, Unreachable
 
 _BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
-_SCHEMA_LOCK = 0x62667363  # any fixed number: PostgreSQL's advisory lock while creating tables
+
+_POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in the URL
+    "application_name": "batchfront",
+    "connect_timeout": 5,  # seconds
+    # A host that vanishes leaves its connections open: ask every so often whether it is there.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+    # Milliseconds. Transactions here take a few; what waits this long will not get through.
+    "options": "-c statement_timeout=60000 -c lock_timeout=20000 "
+    "-c idle_in_transaction_session_timeout=60000",
+}
+
+_PASSING = ("08", "53", "57", "40", "55P03")
+"""SQLSTATEs (or classes of them) of what passes by itself: connections and servers that break
+off or start up, resources that run short, deadlocks, locks and statements timed out."""
+
+_LASTING = (
+    "authentication failed",
+    "certificate",
+    "does not exist",
+    "does not support SSL",
+    "no password supplied",
+    "pg_hba.conf",
+)
+"""Words of those failures to connect that no waiting mends; libpq gives them no SQLSTATE."""
 
 
 class Storage:
     """A database that holds studies. Reads and writes go through `read` and `write`."""
 
-    def __init__(self, url: URL, engine: Engine) -> None:
+    def __init__(self, url: URL) -> None:
         self.url = url
-        self.engine = engine
+        self.engine = _engine(url)
+
+    def __str__(self) -> str:
+        return f"database {shown(self.url)}"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self._errors_named(), self.engine.connect() as conn:
+        with self.errors_named(), self.engine.connect() as conn:
             yield conn
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; on SQLite it takes the write lock at once, because a read
         that turns into a write fails immediately there when another process wrote in between."""
-        with self._errors_named(), self.engine.connect() as plain:
+        with self.errors_named(), self.engine.connect() as plain:
             conn = plain.execution_options(batchfront_write=True)
             with conn.begin():
                 yield conn
@@ -64,74 +86,53 @@ class Storage:
         self.engine.dispose()
 
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
+    def errors_named(self) -> Iterator[None]:
+        """Raise the database's errors as ours: in one line, and Unreachable if they may pass."""
         try:
             yield
-        except DatabaseError as error:
-            raise StorageError(f"database {shown(self.url)}: {_first_line(error)}") from error
+        except (DatabaseError, InterfaceError, errors.TimeoutError) as error:
+            kind = Unreachable if _passes(error) else StorageError
+            raise kind(f"{self}: {_first_line(error)}") from error
 
 
 def shown(url: URL) -> str:
-    """The URL without its password."""
-    return url.render_as_string(hide_password=True)
+    """The URL without its passwords, of which libpq takes some as parameters too."""
+    secret = {name: "***" for name in url.query if "password" in name}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
 
 
-def parse_url(text: str) -> URL:
-    """A storage URL; a bare `postgresql://` is taken as psycopg2."""
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise UsageError(
-            f"storage {text!r} is not a URL; write sqlite:///FILE.db or "
-            "postgresql+psycopg2://USER@HOST/DATABASE"
-        ) from None
-    if url.drivername in ("postgres", "postgresql"):
-        url = url.set(drivername="postgresql+psycopg2")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise UsageError(
-            f"storage {shown(url)}: unknown scheme {url.drivername!r}; "
-            "use sqlite:/// or postgresql+psycopg2://"
-        )
-    return url
-
-
-def open_storage(text: str, *, create: bool = False) -> Storage:
-    """The database at a URL, with its schema checked, or made first if `create`.
-
-    Raises UsageError for a URL that can't be meant, StorageError for a database that is missing,
-    unwritable, corrupt, or of another version.
-    """
-    url = parse_url(text)
-    file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-    if url.get_backend_name() == "sqlite" and (file is None or url.database == ":memory:"):
-        raise UsageError("storage sqlite:// in memory can't be shared with workers; name a file")
-    if file is not None and not file.exists() and not create:
-        raise StorageError(f"no database {file}: `batchfront run` or `batchfront plan` makes one")
-    if file is not None and create and not file.parent.is_dir():
-        raise StorageError(f"database {file}: the folder {file.parent} does not exist")
-    try:
-        engine = _engine(url)
-    except (NoSuchModuleError, ImportError) as error:
-        raise UsageError(
-            f"storage {shown(url)}: its database driver can't be loaded ({error}); "
-            "use sqlite:/// or postgresql+psycopg2://"
-        ) from None
-    storage = Storage(url, engine)
-    try:
-        _prepare(storage, create)
-    except DatabaseError as error:
-        raise StorageError(f"database {shown(url)}: {_first_line(error)}") from error
-    return storage
-
-
-def _first_line(error: DatabaseError) -> str:
+def _first_line(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return str(cause).strip().splitlines()[0]
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the same may work when tried again."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, errors.TimeoutError)  # no connection left in the pool
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    code, words = getattr(error.orig, "pgcode", None), str(error.orig)
+    if code is not None:
+        return str(code).startswith(_PASSING)
+    if type(error.orig).__module__ == "sqlite3":
+        return "locked" in words or "full" in words or "disk I/O" in words
+    return not any(word in words for word in _LASTING)
 
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=3)
+        ours = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+        return create_engine(
+            url,
+            connect_args=ours,
+            executemany_mode="values_plus_batch",  # one round trip for the rows of a heat
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=3,
+        )
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -147,62 +148,3 @@ def _engine(url: URL) -> Engine:
         conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
-
-
-def _prepare(storage: Storage, create: bool) -> None:
-    version = _version(storage)
-    if version is None:
-        if not create:
-            raise StorageError(
-                f"database {shown(storage.url)} holds no batchfront studies: "
-                "`batchfront run` or `batchfront plan` makes some"
-            )
-        _create_schema(storage)
-        version = _version(storage)
-    if version != schema.VERSION:
-        raise StorageError(
-            f"database {shown(storage.url)} has schema version {version}, "
-            f"this batchfront works with version {schema.VERSION}"
-        )
-
-
-def _version(storage: Storage) -> int | None:
-    if not inspect(storage.engine).has_table(schema.meta.name):
-        return None
-    with storage.read() as conn:
-        query = select(schema.meta.c.value).where(schema.meta.c.key == "schema")
-        found = conn.execute(query).scalar_one_or_none()
-    return None if found is None else int(found)
-
-
-def _create_schema(storage: Storage) -> None:
-    """Optuna's tables and ours. Several processes may meet the same empty database: they queue
-    on PostgreSQL's advisory lock, and on SQLite the losers find the tables made."""
-    with storage.engine.connect() as conn:
-        if storage.engine.dialect.name == "postgresql":
-            conn.exec_driver_sql(f"SELECT pg_advisory_lock({_SCHEMA_LOCK})")
-        for pause in (0.05, 0.2, 0.5, 1.0, 2.0, None):
-            try:
-                _create_tables(storage)
-                return
-            except (DBAPIError, StorageError):
-                if _version(storage) is not None:
-                    return
-                if pause is None:
-                    raise
-                time.sleep(pause)
-
-
-def _create_tables(storage: Storage) -> None:
-    if _version(storage) is not None:
-        return
-    from optuna.storages import RDBStorage  # takes a second to import; only needed here
-
-    url = storage.url.render_as_string(hide_password=False)
-    try:
-        RDBStorage(url).engine.dispose()
-    except RuntimeError as error:  # Optuna's word for tables of another Optuna
-        raise StorageError(f"database {shown(storage.url)}: {error}") from error
-    schema.metadata.create_all(storage.engine)
-    with storage.write() as conn:
-        conn.execute(insert(schema.meta).values(key="schema", value=str(schema.VERSION)))

@@ -7,6 +7,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   │   └── SearchSpaceError   a dimension without values
 │   └── IdentityError          a study exists under another definition
 ├── StorageError               the database can't be opened, read or written
+│   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
@@ -43,6 +44,10 @@ class IdentityError(UsageError):
 
 class StorageError(BatchfrontError):
     """The database can't be opened, read or written."""
+
+
+class Unreachable(StorageError):
+    """The database doesn't answer, or not in time; it may when asked again."""
 
 
 class DataError(BatchfrontError):

@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import select
 
+from service.database import Storage
 from service.errors import UsageError
 from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges, restore_space
 from service.slots import Filter, Study, find_studies
-from service.storage import Storage, open_storage
+from service.storage import open_storage
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,40 @@
-"""A thread that keeps a worker's leases alive while its main thread trains."""
+"""A thread that keeps a worker's lease alive while its main thread trains."""
 
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Event, Lock, Thread
+from time import monotonic
 
 from service.ledger import Ledger, News
+from service.roster import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
 
-RENEW_SECONDS = 0.5
-"""Between renewals: also how long a winner elsewhere goes unnoticed."""
+FIRST_PAUSE = min(0.5, LEASE_SECONDS / 10)
+LONGEST_PAUSE = LEASE_SECONDS / 6
+"""Seconds between two renewals: also how long a winner elsewhere goes unnoticed. They grow with
+the heat's age, so that what is trained in vain stays a few percent of the heat, and a thousand
+workers with long heats don't ask a database two thousand times a second."""
+
+_GROWTH = 0.05
+_LEAVING_SECONDS = 2.0  # a renewal under way is not waited for longer than this
 
 
 class LeaseKeeper:
-    """Renews the leases of a study's slots until closed, and keeps the latest news.
+    """Renews a worker's lease until closed, and keeps the latest news of its study.
 
     The training thread publishes how far each slot is with `hold`; it never waits for the
     database.
     """
 
-    def __init__(self, ledger: Ledger, study_id: int, every: float = RENEW_SECONDS) -> None:
+    def __init__(self, ledger: Ledger, study_id: int, every: float | None = None) -> None:
         self._ledger, self._study_id, self._every = ledger, study_id, every
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
-        self._news = News(cap=None, lost=frozenset(), idle=0, free=0)
+        self._news = News()
         self._closed = Event()
+        self._speed = _Speed()
         self._thread = Thread(target=self._keep, name="lease-keeper", daemon=True)
 
     def __enter__(self) -> "LeaseKeeper":
@@ -34,7 +43,7 @@ class LeaseKeeper:
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
-        self._thread.join()
+        self._thread.join(_LEAVING_SECONDS)
 
     def hold(self, slots: Mapping[int, tuple[int, int]]) -> None:
         """From now on these slots are held: id to (fence, steps trained so far)."""
@@ -48,14 +57,35 @@ class LeaseKeeper:
             return replace(self._news, lost=self._news.lost & self._held.keys())
 
     def _keep(self) -> None:
-        while not self._closed.wait(self._every):
+        began = monotonic()
+        while not self._closed.wait(self._every or self._pause(monotonic() - began)):
             with self._lock:
                 held = dict(self._held)
+            rate = self._speed.of({slot_id: steps for slot_id, (_, steps) in held.items()})
             try:
-                news = self._ledger.renew(self._study_id, held)
+                news = self._ledger.renew(self._study_id, held, rate)
             except Exception as error:
-                # The lease outlives a short outage; a longer one shows when results are written.
-                log.warning("leases not renewed: %s", error)
+                # The lease outlives a short outage, and after a longer one everyone's is renewed.
+                log.debug("lease not renewed: %s", error)
                 continue
             with self._lock:
                 self._news = news
+
+    @staticmethod
+    def _pause(age: float) -> float:
+        return min(max(_GROWTH * age, FIRST_PAUSE), LONGEST_PAUSE)
+
+
+class _Speed:
+    """Steps a second of all trials together, since the last look."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, int] = {}
+        self._at = monotonic()
+
+    def of(self, steps: Mapping[int, int]) -> float:
+        now = monotonic()
+        done = sum(reached - self._steps.get(k, reached) for k, reached in steps.items())
+        rate = max(done, 0) / max(now - self._at, 1e-3)
+        self._steps, self._at = dict(steps), now
+        return rate

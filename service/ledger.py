@@ -1,114 +1,146 @@
-"""Who works on what: slots claimed under leases, progress, and endings, each written once.
+"""Who works on what: slots claimed under a lease, progress, and endings, each written once.
 
-Every transition is one transaction that checks the lease's fence, a number that grows with each
-claim: a worker whose lease has passed to another can't write. Optuna's trial is created and ended
+Every transition is one transaction that checks the slot's fence, a number that grows with each
+claim: a worker whose slots have passed to another can't write. Optuna's trial is created and ended
 in the same transaction as the slot, so the two can't disagree.
+
+A connection may break between a commit and its answer. So each operation is one that can be
+repeated: what the first try did, the second finds done.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, and_, bindparam, case, func, select, tuple_, update
 
-from service.claims import LEASE_SECONDS, choose_study, give_up_worn_out, lease
+from service import roster
+from service.claims import choose_studies, give_back, held_by, sweep, take, take_from
+from service.database import Storage
 from service.endings import end_trials, finite, write_measurements
 from service.errors import LeaseLost
 from service.optuna_tables import create_trials
+from service.outage import impatient
 from service.points import replace_diverged
 from service.schema import slots, studies, workers
 from service.search_space import SearchSpace
 from service.slots import Filter, Slot, Study
-from service.storage import Storage
 from service.training.heat import Ending
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class News:
-    """What a worker learns when it renews its leases.
+    """What a worker learns when it renews its lease.
 
-    cap  -- the fewest steps to target of the study so far
-    lost -- ids of the slots that are no longer this worker's
-    idle -- workers that are waiting for something to do
-    free -- slots of the study that they could take already
+    cap    -- the fewest steps to target of the study so far
+    lost   -- ids of the slots that are no longer this worker's
+    share  -- an idle worker waits for a part of this worker's heat
+    behind -- the steps of the least advanced trial of the study that nobody holds; None: no such
     """
 
-    cap: int | None
-    lost: frozenset[int]
-    idle: int
-    free: int
+    cap: int | None = None
+    lost: frozenset[int] = frozenset()
+    share: bool = False
+    behind: int | None = None
+
+
+class Tries(Protocol):
+    """Runs an operation, perhaps more than once."""
+
+    def __call__(self, operation: Callable[[], T], /) -> T: ...
+
+
+def _repeatable(
+    method: Callable[Concatenate["Ledger", P], T],
+) -> Callable[Concatenate["Ledger", P], T]:
+    @wraps(method)
+    def tried(self: "Ledger", /, *arguments: P.args, **named: P.kwargs) -> T:
+        return self.tries(lambda: method(self, *arguments, **named))
+
+    return tried
 
 
 class Ledger:
-    """The slots of a database, as seen by one worker."""
+    """The slots of a database, as seen by one worker.
 
-    def __init__(self, storage: Storage, worker_id: str) -> None:
-        self.storage = storage
-        self.worker_id = worker_id
+    tries -- how often and how long an operation is tried while the database is away
+    """
+
+    def __init__(self, storage: Storage, worker_id: str, tries: Tries = impatient) -> None:
+        self.storage, self.worker_id, self.tries = storage, worker_id, tries
+        self._last: int | None = None  # the study that it was at
 
     # -- the worker itself
 
+    @_repeatable
     def register(self, host: str, pid: int, device: str) -> None:
         """Enter the worker in the list of workers."""
-        now = self.storage.now
         with self.storage.write() as conn:
-            conn.execute(
-                insert(workers).values(
-                    id=self.worker_id,
-                    host=host,
-                    pid=pid,
-                    device=device,
-                    state="idle",
-                    started_at=now,
-                    seen_at=now,
-                )
-            )
+            roster.excuse_absence(conn, self.storage.now)
+            about = {"host": host, "pid": pid, "device": device}
+            roster.enter(conn, self.storage.now, self.worker_id, **about)
 
-    def report(self, state: str, study_id: int | None = None) -> None:
-        """Say what the worker is doing: busy, idle or stopped."""
+    @_repeatable
+    def wait(self, wanted: Filter) -> None:
+        """Say that the worker has nothing to do, and which study it would take a part of."""
         with self.storage.write() as conn:
-            conn.execute(
-                update(workers)
-                .where(workers.c.id == self.worker_id)
-                .values(state=state, study_id=study_id, seen_at=self.storage.now)
-            )
+            now = self.storage.now
+            joins = roster.study_to_join(conn, now, self.worker_id, wanted)
+            roster.seen(conn, now, self.worker_id, state="idle", study_id=joins, rate=0.0)
+
+    @_repeatable
+    def leave(self) -> None:
+        """Say that the worker has stopped; whatever it still holds is free."""
+        with self.storage.write() as conn:
+            now = self.storage.now
+            give_back(conn, slots.c.worker_id == self.worker_id, counted=False)
+            roster.seen(conn, now, self.worker_id, state="stopped", study_id=None, rate=0.0)
+
+    @_repeatable
+    def bury(self) -> None:
+        """Free what the worker holds: said by the launcher that saw its process die."""
+        with self.storage.write() as conn:
+            take_from(conn, self.storage.now, [self.worker_id])
+            dead = update(workers).where(workers.c.id == self.worker_id)
+            conn.execute(dead.values(state="stopped", study_id=None, rate=0.0))
 
     # -- claims
 
+    @_repeatable
     def claim(
         self, wanted: Filter, limit: Callable[[Study], int]
     ) -> tuple[Study, list[Slot]] | None:
-        """As many open slots of one study as fit, leased to this worker; None if none is open.
+        """As many free slots of one study as fit, held by this worker; None if none is free.
 
         limit -- how many trials of a study this worker can hold at once
 
-        Studies that fewer workers are busy with come first, then the smaller batch size; within
-        a study the least advanced slots. A study with `one-by-one` schedule gives one slot.
+        Studies that fewer others are busy with come first, then the one that this worker was at,
+        then the smaller batch size; within a study the least advanced slots. A study with
+        `one-by-one` schedule gives one slot.
         """
         with self.storage.write() as conn:
-            give_up_worn_out(conn, self.storage.now, wanted)
-            study = choose_study(conn, self.storage.now, wanted)
-            if study is None:
-                return None
-            room = 1 if study.schedule == "one-by-one" else limit(study)
-            taken = lease(conn, self.storage.now, self.worker_id, study, room)
-            conn.execute(
-                update(workers)
-                .where(workers.c.id == self.worker_id)
-                .values(state="busy", study_id=study.id, seen_at=self.storage.now)
-            )
-            return (study, taken) if taken else None
+            now = self.storage.now
+            # What it holds is from a claim whose answer was lost: it claims when it holds nothing.
+            give_back(conn, slots.c.worker_id == self.worker_id, counted=False)
+            roster.excuse_absence(conn, now)
+            sweep(conn, now)
+            for study in choose_studies(conn, now, self.worker_id, wanted, self._last):
+                room = 1 if study.schedule == "one-by-one" else limit(study)
+                taken = take(conn, self.worker_id, study, room)
+                if taken:
+                    self._last = study.id
+                    state = {"state": "busy", "study_id": study.id, "rate": 0.0}
+                    steps = min(slot.steps for slot in taken)
+                    roster.seen(conn, now, self.worker_id, steps=steps, **state)
+                    return study, taken
+        return None
 
+    @_repeatable
     def start(
         self,
         study: Study,
@@ -121,169 +153,161 @@ class Ledger:
         Returns the slots that are still this worker's. Raises LeaseLost if none is.
         """
         with self.storage.write() as conn:
-            held = [
-                s for s in taken if conn.execute(select(slots.c.id).where(self._mine(s))).first()
-            ]
+            query = select(slots.c.id, slots.c.trial_id).where(held_by(self.worker_id, taken))
+            trial_ids = {row.id: row.trial_id for row in conn.execute(query)}
+            held = [replace(s, trial_id=trial_ids[s.id]) for s in taken if s.id in trial_ids]
             if not held:
                 raise LeaseLost(f"worker {self.worker_id} lost its lease before it could start")
             new = [s for s in held if s.trial_id is None]
             draws = {s.number: s.params or {} for s in new}
             ids = create_trials(conn, study.id, space, draws, {"versions": dict(versions)})
-            trial_ids = dict(zip((s.id for s in new), ids, strict=True))
-            started = [replace(s, trial_id=trial_ids.get(s.id, s.trial_id)) for s in held]
-            for s in started:
-                conn.execute(
-                    update(slots)
-                    .where(slots.c.id == s.id)
-                    .values(
-                        trial_id=s.trial_id,
-                        params=json.dumps(dict(s.params or {})),
-                        versions=json.dumps(dict(versions)),
-                        started_at=func.coalesce(slots.c.started_at, self.storage.now),
-                    )
-                )
-        return started
+            trial_ids |= dict(zip((s.id for s in new), ids, strict=True))
+            rows = [
+                {"b_id": s.id, "b_trial": trial_ids[s.id], "b_params": json.dumps(dict(s.params))}
+                for s in held
+                if s.params is not None
+            ]
+            conn.execute(
+                update(slots)
+                .where(slots.c.id == bindparam("b_id"))
+                .values(
+                    trial_id=bindparam("b_trial"),
+                    params=bindparam("b_params"),
+                    versions=json.dumps(dict(versions)),
+                    started_at=func.coalesce(slots.c.started_at, self.storage.now),
+                ),
+                rows,
+            )
+        return [replace(s, trial_id=trial_ids[s.id]) for s in held]
 
     # -- while it runs
 
-    def renew(self, study_id: int, progress: Mapping[int, tuple[int, int]]) -> News:
-        """Renew the leases of slots (id to fence and steps so far), and hear the news."""
+    def renew(self, study_id: int, held: Mapping[int, tuple[int, int]], rate: float = 0.0) -> News:
+        """Renew the lease, and hear the news.
+
+        held -- id of each slot in hand to its fence and its steps so far
+        rate -- steps a second, of all its trials together
+        """
         with self.storage.write() as conn:
-            rows = [
-                {"b_id": slot_id, "b_fence": fence, "b_steps": steps}
-                for slot_id, (fence, steps) in progress.items()
-            ]
-            if rows:
-                conn.execute(
-                    update(slots)
-                    .where(slots.c.id == bindparam("b_id"), slots.c.fence == bindparam("b_fence"))
-                    .where(slots.c.state == "leased")
-                    .values(
-                        lease_expires=self.storage.now + LEASE_SECONDS, steps=bindparam("b_steps")
-                    ),
-                    rows,
-                )
-            conn.execute(
-                update(workers)
-                .where(workers.c.id == self.worker_id)
-                .values(seen_at=self.storage.now)
-            )
+            now = self.storage.now
+            steps = min((steps for _, steps in held.values()), default=0)
+            state = {"state": "busy", "study_id": study_id}
+            roster.seen(conn, now, self.worker_id, steps=steps, rate=rate, **state)
+            claims = [(slot_id, fence) for slot_id, (fence, _) in held.items()]
             mine = select(slots.c.id).where(
                 slots.c.worker_id == self.worker_id,
                 slots.c.state == "leased",
-                slots.c.id.in_(list(progress)),
+                tuple_(slots.c.id, slots.c.fence).in_(claims),
             )
-            held = set(conn.execute(mine).scalars())
-            idle = conn.execute(
-                select(func.count())
-                .select_from(workers)
-                .where(workers.c.state == "idle")
-                .where(workers.c.seen_at > self.storage.now - LEASE_SECONDS)
-            ).scalar_one()
-            free = conn.execute(
-                select(func.count()).where(slots.c.study_id == study_id, slots.c.state == "free")
-            ).scalar_one()
-            return News(_cap(conn, study_id), frozenset(set(progress) - held), idle, free)
+            still = set(conn.execute(mine).scalars())
+            free = and_(slots.c.study_id == study_id, slots.c.state == "free")
+            behind = select(func.min(slots.c.steps)).where(free).scalar_subquery()
+            wait = and_(roster.waiting(now), workers.c.study_id == study_id)
+            idle = select(func.count(workers.c.id)).where(wait).scalar_subquery()
+            row = conn.execute(
+                select(_cap(study_id).scalar_subquery().label("cap"), behind.label("behind"), idle)
+            ).one()
+            share = bool(row[2]) and roster.should_share(conn, self.worker_id, study_id, row[2])
+            return News(row.cap, frozenset(set(held) - still), share, row.behind)
 
-    def kept(self, held: Sequence[Slot]) -> None:
-        """Checkpoints of these slots were written: they have got on, whatever ended before."""
-        with self.storage.write() as conn:
-            for slot in held:
-                conn.execute(update(slots).where(self._mine(slot)).values(attempts=1))
+    @_repeatable
+    def kept(self, held: Sequence[tuple[Slot, int]]) -> None:
+        """Checkpoints of these slots were written at these steps: they have got on, whatever
+        ended before."""
+        if held:
+            with self.storage.write() as conn:
+                mine = update(slots).where(held_by(self.worker_id, [slot for slot, _ in held]))
+                conn.execute(mine.values(attempts=1, steps=_steps(held)))
 
+    @_repeatable
     def hand_back(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
         """Free slots (each with the steps that a checkpoint keeps) for whoever claims them next.
 
         Unless the hand-back is because of a failure, the attempt doesn't count.
         """
-        with self.storage.write() as conn:
-            for slot, steps in taken:
-                conn.execute(
-                    update(slots)
-                    .where(self._mine(slot))
-                    .values(
-                        state="free",
-                        worker_id=None,
-                        lease_expires=None,
-                        steps=steps,
-                        attempts=slots.c.attempts - (0 if failed else 1),
-                    )
-                )
+        given = list(taken)
+        if given:
+            with self.storage.write() as conn:
+                mine = held_by(self.worker_id, [slot for slot, _ in given])
+                give_back(conn, mine, counted=failed, steps=_steps(given))
 
     # -- endings
 
+    @_repeatable
     def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
         """Write how slots ended; those that were lost to other workers are returned instead.
 
         With `count` "feasible", each diverged slot opens another, up to three times the budget.
         """
-        lost, written = [], []
         with self.storage.write() as conn:
-            for slot, ending in endings:
-                result = conn.execute(
-                    update(slots)
-                    .where(self._mine(slot))
-                    .values(
-                        state="done",
-                        lease_expires=None,
-                        steps=ending.steps,
-                        steps_to_target=ending.steps_to_target,
-                        steps_lower=ending.steps_lower,
-                        outcome=ending.outcome,
-                        reason=ending.reason,
-                        metric=finite(ending.metric),
-                        **asdict(ending.spent),
-                        finished_at=self.storage.now,
-                    )
-                )
-                if result.rowcount:
-                    written.append((slot, ending))
-                else:
-                    lost.append(slot)
-            end_trials(conn, [(slot.trial_id, ending) for slot, ending in written])
-            write_measurements(conn, study, written)
-            if study.count == "feasible":
-                diverged = sum(ending.outcome == "diverged" for _, ending in written)
-                replace_diverged(conn, study, diverged)
-        return lost
+            taken = [slot for slot, _ in endings]
+            query = select(slots.c.id).where(held_by(self.worker_id, taken)).with_for_update()
+            held = set(conn.execute(query).scalars())
+            written = [(slot, ending) for slot, ending in endings if slot.id in held]
+            if written:
+                self._write(conn, study, written)
+            return self._not_mine(conn, [slot for slot in taken if slot.id not in held])
 
-    def open_slots(self, wanted: Filter) -> int:
-        """How many slots are not done yet, whoever holds them."""
+    def _write(
+        self, conn: Connection, study: Study, written: Sequence[tuple[Slot, Ending]]
+    ) -> None:
+        columns = ("steps", "steps_to_target", "steps_lower", "outcome", "reason", "micro_batch")
+        rows = [
+            {
+                **{f"b_{name}": getattr(ending, name) for name in columns},
+                **{f"b_{name}": value for name, value in asdict(ending.spent).items()},
+                "b_metric": finite(ending.metric),
+                "b_id": slot.id,
+            }
+            for slot, ending in written
+        ]
+        values: dict[str, Any] = {name[2:]: bindparam(name) for name in rows[0] if name != "b_id"}
+        conn.execute(
+            update(slots)
+            .where(slots.c.id == bindparam("b_id"))
+            .values(state="done", finished_at=self.storage.now, **values),
+            rows,
+        )
+        end_trials(conn, [(slot.trial_id, ending) for slot, ending in written])
+        write_measurements(conn, study, written)
+        if study.count == "feasible":
+            diverged = sum(ending.outcome == "diverged" for _, ending in written)
+            replace_diverged(conn, study, diverged)
+
+    def _not_mine(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
+        """Those that ended under another claim, not by an earlier try of this one."""
+        claims = [(slot.id, slot.fence) for slot in missing]
+        query = select(slots.c.id).where(
+            tuple_(slots.c.id, slots.c.fence).in_(claims),
+            slots.c.worker_id == self.worker_id,
+            slots.c.state == "done",
+        )
+        mine = set(conn.execute(query).scalars()) if missing else set()
+        return [slot for slot in missing if slot.id not in mine]
+
+    @_repeatable
+    def is_open(self, wanted: Filter) -> bool:
+        """Whether some slot is not done yet, whoever holds it."""
         query = (
-            select(func.count())
+            select(slots.c.id)
             .select_from(slots.join(studies))
-            .where(slots.c.state != "done", wanted.clause())
+            .where(slots.c.state.in_(("free", "leased")), wanted.clause())
+            .limit(1)
         )
         with self.storage.read() as conn:
-            return int(conn.execute(query).scalar_one())
+            return conn.execute(query).first() is not None
 
+    @_repeatable
     def cap(self, study_id: int) -> int | None:
         """The fewest steps to target that a trial of the study has needed so far."""
         with self.storage.read() as conn:
-            return _cap(conn, study_id)
-
-    def release_worker(self) -> None:
-        """Free whatever this worker holds: said by the launcher that saw its process end."""
-        with self.storage.write() as conn:
-            conn.execute(
-                update(slots)
-                .where(slots.c.worker_id == self.worker_id, slots.c.state == "leased")
-                .values(lease_expires=self.storage.now)
-            )
-            conn.execute(
-                update(workers).where(workers.c.id == self.worker_id).values(state="stopped")
-            )
-
-    def _mine(self, slot: Slot) -> ColumnElement[bool]:
-        return and_(
-            slots.c.id == slot.id,
-            slots.c.fence == slot.fence,
-            slots.c.worker_id == self.worker_id,
-            slots.c.state == "leased",
-        )
+            found: int | None = conn.execute(_cap(study_id)).scalar_one()
+            return found
 
 
-def _cap(conn: Connection, study_id: int) -> int | None:
-    query = select(func.min(slots.c.steps_to_target)).where(slots.c.study_id == study_id)
-    found: int | None = conn.execute(query).scalar_one()
-    return found
+def _cap(study_id: int) -> Any:
+    return select(func.min(slots.c.steps_to_target)).where(slots.c.study_id == study_id)
+
+
+def _steps(pairs: Iterable[tuple[Slot, int]]) -> Any:
+    return case({slot.id: steps for slot, steps in pairs}, value=slots.c.id)

@@ -90,12 +90,14 @@ def create_trials(
     """
     lock_study(conn, study_id)
     kinds = {name: distribution(d) for name, d in dimensions(space).items()}
-    ids, params, attrs = [], [], []
-    for number, draw in draws.items():
-        row = {"study_id": study_id, "number": number, "state": TrialState.RUNNING}
-        new = insert(_trials).values(**row, datetime_start=_utc_now()).returning(_trials.c.trial_id)
-        trial_id = int(conn.execute(new).scalar_one())
-        ids.append(trial_id)
+    if not draws:
+        return []
+    common = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc_now()}
+    new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
+    rows = [{"number": number, **common} for number in draws]
+    ids = [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
+    params, attrs = [], []
+    for trial_id, draw in zip(ids, draws.values(), strict=True):
         params += [_param_row(trial_id, name, kinds[name], draw[name]) for name in kinds]
         attrs += _json_rows("trial_id", trial_id, attributes)
     if params:
@@ -107,11 +109,12 @@ def create_trials(
 
 def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
     """Write final states, values, last intermediate values and attributes, in bulk."""
-    for ending in endings:
+    for state in {ending.state for ending in endings}:
+        ids = [ending.trial_id for ending in endings if ending.state == state]
         conn.execute(
             update(_trials)
-            .where(_trials.c.trial_id == ending.trial_id)
-            .values(state=ending.state, datetime_complete=_utc_now())
+            .where(_trials.c.trial_id.in_(ids))
+            .values(state=state, datetime_complete=_utc_now())
         )
     values = [
         {"trial_id": e.trial_id, "objective": 0, "value": e.value, "value_type": _FINITE}

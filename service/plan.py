@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, insert, select, update
 
 from service import __version__
+from service.database import Storage
 from service.errors import IdentityError, UsageError
 from service.identity import differences, study_identity
 from service.optuna_tables import create_study
@@ -14,7 +15,6 @@ from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
 from service.schema import studies
 from service.slots import Filter, Study, count_slots, find_studies
-from service.storage import Storage
 from service.workload import Workload
 
 SCHEDULES = ("race", "one-by-one")

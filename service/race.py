@@ -9,24 +9,32 @@ from time import monotonic
 
 from service.bench import Bench
 from service.claims import ATTEMPTS
+from service.errors import Unreachable
 from service.lease import LeaseKeeper
 from service.ledger import Ledger, News
 from service.slots import Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure
+from service.training.memory import is_out_of_memory, release
 from service.training.seeds import study_seed, trial_seed
 from service.training.trial import TrialRun
 
 log = logging.getLogger(__name__)
 
+STRETCH = 1.5
+"""A heat is handed back when it is this many times as far as trials that nobody could take yet.
+What is trained past the winner's step is then, at worst, half as much again."""
+
 _SHARE_SECONDS = 2.0  # a heat is kept whole at least this long between two hand-outs
+_SET_UP_SHARE = 0.05  # of the time, at most, goes into setting trials up for a stretch
 _FIRST_CHECKPOINT_SECONDS = 10.0
 _CHECKPOINT_SECONDS = 60.0
 _CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into checkpoints
+_SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
 
 
 class Race:
-    """One heat from its start to the end of its last trial, or to the stop."""
+    """One heat from its start to the end of its last trial, to the stop, or to a hand-back."""
 
     def __init__(
         self,
@@ -40,12 +48,23 @@ class Race:
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [])
+        self._kept: dict[int, int] = {}  # slot id to the step of its checkpoint
 
     def run(self, slots: Sequence[Slot]) -> None:
         """Race the slots, which are started and leased, until none is live or `stop` is set."""
         self.keeper.hold({s.id: (s.fence, s.steps) for s in slots})
+        try:
+            self._run(slots)
+        except Unreachable:
+            # Given up on the database, but not on the work: whoever is next goes on from here.
+            self._save(self.heat.live)
+            raise
+
+    def _run(self, slots: Sequence[Slot]) -> None:
+        began = monotonic()
         self._enter(slots)
-        shared = saved = monotonic()
+        entered = shared = saved = monotonic()
+        stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
         pause = _FIRST_CHECKPOINT_SECONDS
         self.heat.lower_cap(self.ledger.cap(self.study.id))
         while self.heat.live:
@@ -53,36 +72,52 @@ class Race:
             ended = self.heat.round(self.stop)
             self._record(ended)
             if self.stop.is_set():
-                given, self.heat.live = self.heat.live, []
-                self._hand_back(given)
+                self._hand_back_all()
                 return
-            news = self._hear()
-            if news.idle and not news.free and monotonic() - shared > _SHARE_SECONDS:
+            news, now = self._hear(), monotonic()
+            if now - entered > stretch and self._ahead(news):
+                self._hand_back_all()
+                return
+            if news.share and news.behind is None and now - shared > _SHARE_SECONDS:
                 self._share()
                 shared = monotonic()
-            if self.checkpoints and monotonic() - saved > pause:
-                began = monotonic()
-                kept = self._save(self.heat.live)
-                self.ledger.kept([slot for slot, _ in self.heat.live if slot.id in kept])
+            if self.checkpoints and now - saved > pause:
+                self._keep()
                 saved = monotonic()
-                pause = max(_CHECKPOINT_SECONDS, (saved - began) / _CHECKPOINT_SHARE)
+                pause = max(_CHECKPOINT_SECONDS, (saved - now) / _CHECKPOINT_SHARE)
 
     def _enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
         seed = study_seed(self.study.seed, self.study.workload, self.study.batch_size)
-        broken = []
-        for slot in slots:
+        broken: list[tuple[Slot, Ending]] = []
+        for index, slot in enumerate(slots):
             try:
                 run = self.bench.run(
                     self.study.batch_size, slot.params or {}, trial_seed(seed, slot.number)
                 )
             except Exception as error:
+                if is_out_of_memory(error) and self.heat.live:
+                    release()
+                    self._leave_out(slots[index:], error)
+                    break
                 broken.append((slot, Ending("failed", failure(error), slot.steps)))
                 continue
-            if self.checkpoints:
-                self.checkpoints.restore(slot, run, self._tag(slot))
+            if self.checkpoints and self.checkpoints.restore(slot, run, self._tag(slot)):
+                self._kept[slot.id] = run.step
             self.heat.live.append((slot, run))
         self._record(broken)
+
+    def _leave_out(self, slots: Sequence[Slot], error: Exception) -> None:
+        """Trials that there is no room for beside those that run wait for another claim."""
+        log.warning(
+            "%s: room for %d trials at once, not for %d (%s)",
+            self.study.name,
+            len(self.heat.live),
+            len(self.heat.live) + len(slots),
+            str(error).splitlines()[0],
+        )
+        self._hold()
+        self.ledger.hand_back([(slot, slot.steps) for slot in slots])
 
     def _hold(self) -> None:
         self.keeper.hold({slot.id: (slot.fence, run.step) for slot, run in self.heat.live})
@@ -105,8 +140,7 @@ class Race:
                     ending.reason.splitlines()[0],
                 )
         lost = self.ledger.finish(self.study, final) if final else []
-        if again:
-            self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
+        self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
         if self.checkpoints:
             for slot, _ in ended:
                 if slot not in lost:
@@ -120,6 +154,12 @@ class Race:
             self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]
         return news
 
+    def _ahead(self, news: News) -> bool:
+        """Whether trials that nobody holds are so far behind that it is their turn."""
+        if news.behind is None or not self.checkpoints or self.study.schedule == "one-by-one":
+            return False
+        return all(run.step >= STRETCH * news.behind for _, run in self.heat.live)
+
     def _share(self) -> None:
         """Give every second trial of the heat to whoever is idle."""
         given = self.heat.live[1::2]
@@ -127,17 +167,36 @@ class Race:
             self.heat.live = self.heat.live[::2]
             self._hand_back(given)
 
+    def _hand_back_all(self) -> None:
+        given, self.heat.live = self.heat.live, []
+        self._hand_back(given)
+
     def _hand_back(self, given: Sequence[tuple[Slot, TrialRun]]) -> None:
         """Save trials that are no longer in the heat, and free their slots."""
-        kept = self._save(given)
+        self._save(given)
         self._hold()
-        self.ledger.hand_back((slot, run.step if slot.id in kept else 0) for slot, run in given)
+        self.ledger.hand_back([(slot, self._kept.get(slot.id, 0)) for slot, _ in given])
 
-    def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> set[int]:
+    def _keep(self) -> None:
+        """Write checkpoints of all, and say so."""
+        saved = self._save(self.heat.live)
+        self.ledger.kept([(slot, self._kept[slot.id]) for slot in saved])
+
+    def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> list[Slot]:
+        """Write checkpoints; of which slots it worked."""
         if self.checkpoints is None:
-            return set()
-        keep = self.checkpoints.save
-        return {slot.id for slot, run in runs if keep(slot, run, self._tag(slot))}
+            return []
+        began, saved = monotonic(), []
+        for slot, run in runs:
+            if self.stop.is_set() and monotonic() - began > _SAVING_SECONDS:
+                log.warning("%s: no time left to save every trial", self.study.name)
+                break
+            if self._kept.get(slot.id) == run.step:
+                saved.append(slot)
+            elif self.checkpoints.save(slot, run, self._tag(slot)):
+                self._kept[slot.id] = run.step
+                saved.append(slot)
+        return saved
 
     def _tag(self, slot: Slot) -> str:
         """What a checkpoint of this slot is a state of, but for the device it was made on."""

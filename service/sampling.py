@@ -9,10 +9,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
 
+from service.database import Storage
 from service.schema import slots
 from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions, restore_space
 from service.slots import Study
-from service.storage import Storage
 from service.training.seeds import mix, study_seed
 
 

@@ -1,7 +1,9 @@
 """batchfront's own tables. They stand beside Optuna's in the same database.
 
 A row of `bf_studies` extends the row of Optuna's `studies` with the same id; a slot is one unit
-of a study's trial budget and owns at most one Optuna trial; measurements belong to slots.
+of a study's trial budget and owns at most one Optuna trial; measurements belong to slots. A worker
+holds slots for as long as it renews its one lease; what it has got done with them in between is
+written once for all, as the trials of a heat advance together.
 """
 
 from sqlalchemy import (
@@ -18,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1
+VERSION = 2
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 metadata = MetaData()
@@ -55,11 +57,10 @@ slots = Table(
     Column("id", Integer, primary_key=True),
     Column("study_id", Integer, ForeignKey("bf_studies.id"), nullable=False),
     Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
-    Column("state", String(8), nullable=False),  # free | leased | done
+    Column("state", String(8), nullable=False),  # free | leased (to worker_id) | done
     Column("params", Text),  # JSON; empty until an adaptive sampler has drawn
     Column("trial_id", Integer),  # Optuna's, from the first claim on
     Column("worker_id", String(64)),
-    Column("lease_expires", Float(53)),
     Column("fence", Integer, nullable=False, default=0),  # grows with every claim
     Column("attempts", Integer, nullable=False, default=0),  # claims not handed back in order
     Column("steps", Integer, nullable=False, default=0),  # trained so far
@@ -71,11 +72,14 @@ slots = Table(
     Column("training_seconds", Float(53)),
     Column("evaluation_seconds", Float(53)),
     Column("evaluated_examples", BigInteger),
+    Column("micro_batch", Integer),  # examples a pass at the end; empty: the whole batch
     Column("versions", Text),  # JSON: batchfront, torch, device, source
     Column("started_at", Float(53)),
     Column("finished_at", Float(53)),
     UniqueConstraint("study_id", "number"),
     Index("bf_slots_open", "state", "study_id", "steps"),
+    Index("bf_slots_held", "worker_id", "state"),
+    Index("bf_slots_won", "study_id", "steps_to_target"),
 )
 
 measurements = Table(
@@ -95,8 +99,13 @@ workers = Table(
     Column("host", String(256), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("device", String(64), nullable=False),
-    Column("state", String(8), nullable=False),  # busy | idle | stopped
-    Column("study_id", Integer),
+    Column("state", String(8), nullable=False),  # busy | idle | stopped | lost (its lease ran out)
+    Column("study_id", Integer),  # busy with; or, idle, would take a part of
     Column("started_at", Float(53), nullable=False),
     Column("seen_at", Float(53), nullable=False),
+    Column("lease_expires", Float(53), nullable=False),  # of all slots that it holds
+    Column("steps", Integer, nullable=False),  # reached by every trial of its heat
+    Column("rate", Float(53), nullable=False),  # steps a second, its trials together
+    Index("bf_workers_leases", "state", "lease_expires"),
+    Index("bf_workers_seen", "seen_at"),
 )

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 
+from service.database import Storage
 from service.schema import slots, studies, workers
 from service.slots import Filter
-from service.storage import Storage
 
 RECENT_FAILURES = 5
 
@@ -25,6 +25,8 @@ class StudyStatus:
     behind   -- mean steps of the open slots
     steps    -- trained by all its slots together
     cost     -- seconds a step has taken, evaluations included; None before any trial has ended
+    workers  -- busy with it
+    rate     -- steps a second, of all its workers together
     """
 
     name: str
@@ -39,6 +41,8 @@ class StudyStatus:
     behind: float
     steps: int
     cost: float | None
+    workers: int = 0
+    rate: float = 0.0
 
     @property
     def open(self) -> int:
@@ -117,15 +121,16 @@ class Status:
 
 
 def load_status(storage: Storage, wanted: Filter) -> Status:
-    """The state of the studies that are meant, in four queries."""
+    """The state of the studies that are meant, in five queries."""
     with storage.read() as conn:
         at = float(conn.execute(select(storage.now)).scalar_one())
         rows = conn.execute(_by_study(wanted)).all()
         ended = conn.execute(_by_outcome(wanted)).all()
+        speeds = {row.study_id: row for row in conn.execute(_speeds(storage.now))}
         at_work = conn.execute(
             select(workers, studies.c.name.label("study"))
             .select_from(workers.outerjoin(studies, workers.c.study_id == studies.c.id))
-            .where(workers.c.state != "stopped")
+            .where(workers.c.state.in_(("busy", "idle")))
             .order_by(workers.c.started_at)
         ).all()
         failed = conn.execute(_failures(wanted)).all()
@@ -134,7 +139,7 @@ def load_status(storage: Storage, wanted: Filter) -> Status:
         outcomes.setdefault(row.study_id, {})[row.outcome] = row.number
     return Status(
         at,
-        tuple(_study(row, outcomes.get(row.id, {})) for row in rows),
+        tuple(_study(row, outcomes.get(row.id, {}), speeds.get(row.id)) for row in rows),
         tuple(
             WorkerStatus(w.id, w.host, w.pid, w.device, w.state, w.study, at - w.seen_at)
             for w in at_work
@@ -145,6 +150,10 @@ def load_status(storage: Storage, wanted: Filter) -> Status:
 
 def _by_study(wanted: Filter) -> Any:
     done, leased = slots.c.state == "done", slots.c.state == "leased"
+    # A worker publishes one number for its whole heat, which advances together.
+    steps = case(
+        (and_(leased, workers.c.steps > slots.c.steps), workers.c.steps), else_=slots.c.steps
+    )
     seconds = slots.c.training_seconds + slots.c.evaluation_seconds
     return (
         select(
@@ -156,13 +165,13 @@ def _by_study(wanted: Filter) -> Any:
             func.sum(case((done, 1), else_=0)).label("done"),
             func.sum(case((leased, 1), else_=0)).label("running"),
             func.min(slots.c.steps_to_target).label("best"),
-            func.max(case((done, 0), else_=slots.c.steps)).label("lead"),
-            func.avg(case((done, None), else_=slots.c.steps)).label("behind"),
-            func.sum(slots.c.steps).label("steps"),
+            func.max(case((done, 0), else_=steps)).label("lead"),
+            func.avg(case((done, None), else_=steps)).label("behind"),
+            func.sum(steps).label("steps"),
             func.sum(case((seconds.is_not(None), slots.c.steps), else_=0)).label("timed_steps"),
             func.sum(seconds).label("seconds"),
         )
-        .select_from(studies.join(slots))
+        .select_from(studies.join(slots).outerjoin(workers, workers.c.id == slots.c.worker_id))
         .where(wanted.clause())
         .group_by(studies.c.id, studies.c.name, studies.c.workload, studies.c.batch_size)
         .order_by(studies.c.workload, studies.c.batch_size)
@@ -178,6 +187,18 @@ def _by_outcome(wanted: Filter) -> Any:
     )
 
 
+def _speeds(now: ColumnElement[float]) -> Any:
+    return (
+        select(
+            workers.c.study_id,
+            func.count().label("workers"),
+            func.sum(workers.c.rate).label("rate"),
+        )
+        .where(workers.c.state == "busy", workers.c.lease_expires > now)
+        .group_by(workers.c.study_id)
+    )
+
+
 def _failures(wanted: Filter) -> Any:
     return (
         select(studies.c.name, slots.c.number, slots.c.reason)
@@ -188,7 +209,7 @@ def _failures(wanted: Filter) -> Any:
     )
 
 
-def _study(row: Any, outcomes: Mapping[str, int]) -> StudyStatus:
+def _study(row: Any, outcomes: Mapping[str, int], speed: Any) -> StudyStatus:
     return StudyStatus(
         row.name,
         row.workload,
@@ -202,4 +223,6 @@ def _study(row: Any, outcomes: Mapping[str, int]) -> StudyStatus:
         float(row.behind or 0),
         row.steps or 0,
         row.seconds / row.timed_steps if row.timed_steps else None,
+        speed.workers if speed else 0,
+        speed.rate if speed else 0.0,
     )

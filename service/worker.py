@@ -5,27 +5,34 @@ import math
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 import torch
 
 from service.bench import Bench, set_up
-from service.errors import BatchfrontError, LeaseLost, StorageError
+from service.database import Storage
+from service.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
+from service.outage import Patience
 from service.race import Race
 from service.sampling import draw
 from service.slots import Filter, Slot, Study
-from service.storage import Storage
 from service.training.checkpoint import Checkpoints
 from service.training.device import describe, room_for
 
 log = logging.getLogger(__name__)
 
-_IDLE_SECONDS = 0.3  # between two looks for something to do
+_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
 _COPIES = 4  # weights, gradients, optimizer state, and room for more
+
+
+MAX_OUTAGE = 3600.0
+"""Seconds that a worker outlasts without its database, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Settings:
     sharing     -- how many workers share the device's memory
     checkpoints -- a folder that every worker of the database can reach; None: interrupted trials
                    start again
+    forever     -- wait for further studies when all are done
+    max_outage  -- seconds that the database may be away before the worker gives up
     """
 
     worker_id: str
@@ -42,6 +51,8 @@ class Settings:
     wanted: Filter = field(default_factory=Filter)
     sharing: int = 1
     checkpoints: Path | None = None
+    forever: bool = False
+    max_outage: float = MAX_OUTAGE
 
 
 class Worker:
@@ -49,7 +60,8 @@ class Worker:
 
     def __init__(self, storage: Storage, settings: Settings, stop: Event) -> None:
         self.storage, self.settings, self.stop = storage, settings, stop
-        self.ledger = Ledger(storage, settings.worker_id)
+        patience = Patience(settings.max_outage, stop)
+        self.ledger = Ledger(storage, settings.worker_id, patience)
         self.checkpoints = Checkpoints(settings.checkpoints) if settings.checkpoints else None
         self._bench: Bench | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
@@ -63,19 +75,30 @@ class Worker:
         device = describe(self.settings.device)
         self.ledger.register(socket.gethostname(), os.getpid(), device)
         try:
-            while not self.stop.is_set():
-                wanted = replace(self.settings.wanted, without=tuple(self._unfit))
-                claimed = self.ledger.claim(wanted, self._limit)
-                if claimed is not None:
-                    self._take(*claimed)
-                elif not self.ledger.open_slots(wanted):
-                    break
-                else:
-                    self.ledger.report("idle")
-                    self.stop.wait(_IDLE_SECONDS)
+            self._work()
+        except Unreachable as error:
+            if not self.stop.is_set():
+                raise
+            log.warning("%s; what this worker holds is free when its lease runs out", error)
         finally:
-            self.ledger.report("stopped")
+            with suppress(Unreachable):  # then the list of workers learns it from the lease
+                self.ledger.leave()
         self._tell_unfit()
+
+    def _work(self) -> None:
+        pause = _IDLE_SECONDS
+        while not self.stop.is_set():
+            wanted = replace(self.settings.wanted, without=tuple(self._unfit))
+            claimed = self.ledger.claim(wanted, self._limit)
+            if claimed is not None:
+                self._take(*claimed)
+                pause = _IDLE_SECONDS
+            elif self.settings.forever or self.ledger.is_open(wanted):
+                self.ledger.wait(wanted)
+                self.stop.wait(pause)
+                pause = min(1.5 * pause, _LONGEST_IDLE_SECONDS)
+            else:
+                break
 
     def _tell_unfit(self) -> None:
         errors = list(self._unfit.values())
@@ -101,13 +124,18 @@ class Worker:
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
+            except Unreachable:
+                raise
             except BaseException as error:
                 self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                 if not isinstance(error, BatchfrontError) or isinstance(error, StorageError):
                     raise
                 self._unfit[study.workload] = error
+                if self.settings.forever:  # there is no end at which to tell
+                    log.warning("left to other workers: %s", error)
                 return
             Race(self.ledger, study, bench, keeper, self.checkpoints, self.stop).run(started)
 
     def _drawn(self, study: Study, slot: Slot) -> Slot:
-        return replace(slot, params=draw(self.storage, study, slot.number))
+        draws = partial(draw, self.storage, study, slot.number)
+        return replace(slot, params=self.ledger.tries(draws))

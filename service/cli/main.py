@@ -14,6 +14,7 @@ from service.errors import BatchfrontError
 _COMMANDS = {  # in the order in which --help shows them
     "run": "Plan, race and report a workload on this machine.",
     "plan": "Create a workload's studies, without running any trial.",
+    "init": "Make a database's tables, or upgrade them.",
     "work": "Run trials of planned studies until none is left.",
     "status": "Show how far the studies are, and who works on them.",
     "frontier": "Print steps to target against batch size.",

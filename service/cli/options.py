@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -51,6 +51,23 @@ class BatchSizes(click.ParamType[tuple[int, ...]]):
         return tuple(sorted(sizes))
 
 
+class Duration(click.ParamType[float]):
+    """Seconds, written 90, 90s, 30m, 12h or 1d."""
+
+    name = "DURATION"
+    _units: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value).strip())
+        if not found:
+            self.fail(f"{str(value)!r} is not a duration; write 90s, 30m, 12h or 1d")
+        return float(found[1]) * self._units[found[2]]
+
+
 def _set_data_dir(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     if value is not None:
         # The environment is how it reaches the loaders, which service/ doesn't know, and workers.
@@ -94,6 +111,14 @@ checkpoint_dir = option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where interrupted trials are kept; every worker must reach it.  [default: beside an "
     "SQLite database]",
+)
+
+max_outage = option(
+    "--max-outage",
+    type=Duration(),
+    default="1h",
+    show_default=True,
+    help="How long the database may be away before a worker gives up.",
 )
 
 format_ = option(

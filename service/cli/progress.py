@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from service.database import Storage
 from service.errors import StorageError
 from service.slots import Filter
 from service.status import Status, StudyStatus, load_status
-from service.storage import Storage
 
 log = logging.getLogger(__name__)
 

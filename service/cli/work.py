@@ -2,7 +2,8 @@
 
 import sys
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from service.slots import Filter
 Examples:
   batchfront work
   batchfront work digits/mlp/momentum --batch-sizes 2..64 --device cuda:1
+  batchfront work --storage postgresql://batchfront@db/batchfront --forever --max-time 12h
 """
 )
 @click.argument("workloads", nargs=-1)
@@ -26,6 +28,17 @@ Examples:
 @options.device
 @options.checkpoint_dir
 @options.data_dir
+@options.option(
+    "--until-done/--forever",
+    default=True,
+    help="End when everything is done, or wait for more to be planned.  [default: until-done]",
+)
+@options.option(
+    "--max-time",
+    type=options.Duration(),
+    help="Then save the trials in hand, give them back and end.  [default: no limit]",
+)
+@options.max_outage
 @options.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--worker-id", default=lambda: uuid4().hex, hidden=True)
 @click.option("--sharing", default=1, hidden=True, help="Workers that share the device.")
@@ -36,6 +49,9 @@ def command(
     batch_sizes: tuple[int, ...] | None,
     device: str,
     checkpoint_dir: Path | None,
+    until_done: bool,
+    max_time: float | None,
+    max_outage: float,
     quiet: bool,
     worker_id: str,
     sharing: int,
@@ -43,28 +59,53 @@ def command(
 ) -> None:
     """Run trials of planned studies until none is left.
 
-    Start as many as there are devices, at any time. Ctrl-C, or SIGTERM, saves the trials in hand
-    and gives them back.
+    Start as many as there are devices, on any machine, at any time. Ctrl-C, or SIGTERM, saves the
+    trials in hand and gives them back.
     """
-    import torch
+    with stop_on_signals() as stop, _time_limit(max_time, stop):
+        import torch
 
-    from service.cli.progress import showing
-    from service.frontier import require
-    from service.storage import open_storage
-    from service.training.device import resolve
-    from service.worker import Settings, Worker
+        from service.cli.progress import showing
+        from service.frontier import require
+        from service.outage import Patience
+        from service.storage import open_storage
+        from service.training.device import resolve
+        from service.worker import Settings, Worker
 
-    opened = open_storage(storage)
-    require(opened, workloads)
-    torch.set_num_threads(1)
-    wanted = Filter(workloads, batch_sizes or ())
-    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-    settings = Settings(worker_id, resolve(device), wanted, sharing, checkpoints)
-    with stop_on_signals() as stop, nullcontext() if quiet else showing(opened, wanted):
-        if leash:
-            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
-        Worker(opened, settings, stop).run()
-    opened.close()
+        opened = Patience(max_outage, stop)(lambda: open_storage(storage))
+        if until_done:
+            require(opened, workloads)
+        torch.set_num_threads(1)
+        wanted = Filter(workloads, batch_sizes or ())
+        settings = Settings(
+            worker_id,
+            resolve(device),
+            wanted,
+            sharing=sharing,
+            checkpoints=options.checkpoints_for(storage, checkpoint_dir),
+            forever=not until_done,
+            max_outage=max_outage,
+        )
+        with nullcontext() if quiet else showing(opened, wanted):
+            if leash:
+                threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+            Worker(opened, settings, stop).run()
+        opened.close()
+
+
+@contextmanager
+def _time_limit(seconds: float | None, stop: threading.Event) -> Iterator[None]:
+    """Set `stop` when the time is over."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _wait_for_end(stop: threading.Event) -> None:

@@ -12,10 +12,10 @@ from threading import Thread
 from time import monotonic
 from uuid import uuid4
 
+from service.database import Storage
 from service.errors import WorkersFailed
 from service.ledger import Ledger
 from service.slots import Filter
-from service.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class LocalWorkers:
             if not code:
                 continue
             _hang_up(place)
-            Ledger(self.storage, place.worker_id).release_worker()
+            Ledger(self.storage, place.worker_id).bury()
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == 2 or place.restarts >= _RESTARTS:
                 raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
@@ -105,7 +105,7 @@ class LocalWorkers:
                 place.process.wait()
             _hang_up(place)
             if place.process.returncode:
-                Ledger(self.storage, place.worker_id).release_worker()
+                Ledger(self.storage, place.worker_id).bury()
 
     def kill(self) -> None:
         """End all workers at once; their trials restart from their last checkpoints."""

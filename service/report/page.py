@@ -13,13 +13,13 @@ from string import Template
 from plotly.offline.offline import get_plotlyjs
 
 from service import __version__
+from service.database import Storage
 from service.errors import BatchfrontError, UsageError
 from service.frontier import Frontier, load_curves, load_frontiers, require
 from service.report.axes import Figure
 from service.report.outcomes import OUTCOMES
 from service.report.reading import goal_text, reading
 from service.report.section import section
-from service.storage import Storage
 
 
 def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path:

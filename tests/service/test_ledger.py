@@ -11,11 +11,12 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 
 from service import ledger as ledger_module
-from service.claims import ATTEMPTS, LEASE_SECONDS
+from service.claims import ATTEMPTS
 from service.errors import LeaseLost
-from service.ledger import Ledger
+from service.ledger import Ledger, News
 from service.plan import Request, plan
 from service.points import FEASIBLE_LIMIT
+from service.roster import LEASE_SECONDS
 from service.schema import measurements, slots, workers
 from service.search_space import quasi_random_points
 from service.slots import Filter, Slot, Study
@@ -59,9 +60,7 @@ def rows(storage: Storage, *where: Any) -> list[Any]:
 def expire(storage: Storage) -> None:
     """As if every lease had been left unrenewed for long enough."""
     with storage.write() as conn:
-        conn.execute(
-            update(slots).where(slots.c.state == "leased").values(lease_expires=storage.now - 1)
-        )
+        conn.execute(update(workers).values(lease_expires=storage.now - 1))
 
 
 def optuna_trials(storage: Storage, name: str = "clouds/mlp/momentum/b4") -> list[Any]:
@@ -167,11 +166,12 @@ def test_a_filter_keeps_a_worker_to_its_workloads_and_batch_sizes(storage: Stora
     one = worker(storage)
     study, _ = claim(one, wanted=Filter(batch_sizes=(16,)))
     assert study.batch_size == 16
-    study, _ = claim(one, wanted=Filter(workloads=("clouds/poisoned/momentum",)))
+    poison = Filter(workloads=("clouds/poisoned/momentum",))
+    study, _ = claim(one, wanted=poison)
     assert study.workload == "clouds/poisoned/momentum"
-    assert one.claim(Filter(("clouds/poisoned/momentum",)), lambda _: 9) is None
-    assert one.open_slots(Filter(("clouds/poisoned/momentum",))) == 2
-    assert one.open_slots(ALL) == 14
+    assert worker(storage, "two").claim(poison, lambda _: 9) is None
+    assert one.is_open(Filter(("clouds/poisoned/momentum",)))
+    assert not one.is_open(Filter(("no/such/workload",)))
     assert one.claim(Filter(("no/such/workload",)), lambda _: 9) is None
 
 
@@ -230,13 +230,14 @@ def test_renewing_keeps_the_lease_and_publishes_progress(storage: Storage) -> No
     one, two = worker(storage, "one"), worker(storage, "two")
     study, taken = claim(one)
     expire(storage)
-    news = one.renew(study.id, {slot.id: (slot.fence, 11) for slot in taken})
+    news = one.renew(study.id, {slot.id: (slot.fence, 11 + slot.number) for slot in taken}, 3.5)
     assert news.lost == frozenset()
     assert two.claim(ALL, lambda _: 9) is None
-    assert [row.steps for row in rows(storage)] == [11, 11]
     with storage.read() as conn:
-        left = conn.execute(select(slots.c.lease_expires - storage.now)).scalars().all()
-    assert all(0 < seconds <= LEASE_SECONDS for seconds in left)
+        me = select(workers, (workers.c.lease_expires - storage.now).label("left"))
+        row = conn.execute(me.where(workers.c.id == "one")).one()
+    assert (row.steps, row.rate, row.state) == (11, 3.5, "busy")
+    assert 0 < row.left <= LEASE_SECONDS
 
 
 def test_a_finished_slot_can_not_be_renewed_back_to_life(storage: Storage) -> None:
@@ -248,26 +249,55 @@ def test_a_finished_slot_can_not_be_renewed_back_to_life(storage: Storage) -> No
     assert (rows(storage)[0].state, rows(storage)[0].steps) == ("done", 40)
 
 
-def test_news_tells_of_winners_elsewhere_of_waiting_workers_and_of_what_they_could_take(
+def test_news_tells_of_winners_elsewhere_and_of_trials_that_are_behind(
     storage: Storage,
 ) -> None:
     planned(storage, trials=5)
     one, two = worker(storage, "one"), worker(storage, "two")
     study, mine = started(one, limit=2)
-    first = one.renew(study.id, {})
-    assert (first.cap, first.idle, first.free) == (None, 1, 3)
+    assert one.renew(study.id, {}) == News(cap=None, behind=0)
     _, theirs = started(two, limit=2)
-    assert one.renew(study.id, {}).idle == 0
     two.finish(study, [(theirs[0], REACHED)])
-    two.report("idle")
-    news = one.renew(study.id, {})
-    assert (news.cap, news.idle, news.free) == (40, 1, 1)
+    assert one.renew(study.id, {}) == News(cap=40, behind=0)
     assert one.cap(study.id) == 40
+    three = worker(storage, "three")
+    _, (last,) = started(three)
+    three.hand_back([(last, 17)])
+    assert one.renew(study.id, {}) == News(cap=40, behind=17)
+    three.claim(ALL, lambda _: 1)
+    assert one.renew(study.id, {}) == News(cap=40)
+    assert mine
+
+
+def test_who_waits_is_given_a_part_by_those_who_hold_the_most_of_the_study(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=6)
+    one, two, idle = (worker(storage, name) for name in ("one", "two", "idle"))
+    study, _ = started(one, limit=2)
+    started(two, limit=4)
+    idle.wait(ALL)
+    assert two.renew(study.id, {}).share
+    assert not one.renew(study.id, {}).share
+    worker(storage, "another").wait(ALL)
+    assert one.renew(study.id, {}).share
     with storage.write() as conn:
         long_ago = storage.now - LEASE_SECONDS - 1
-        conn.execute(update(workers).where(workers.c.id == "two").values(seen_at=long_ago))
-    assert one.renew(study.id, {}).idle == 0
-    assert mine
+        waiting = update(workers).where(workers.c.state == "idle")
+        conn.execute(waiting.values(seen_at=long_ago))
+    assert not two.renew(study.id, {}).share
+
+
+def test_who_waits_for_other_studies_is_given_nothing(storage: Storage) -> None:
+    planned(storage, trials=2, batch_sizes=(4, 16))
+    holders = [worker(storage, name) for name in ("one", "two")]
+    (four, _), (sixteen, _) = (started(holder) for holder in holders)
+    idle = worker(storage, "idle")
+    idle.wait(Filter(("no/such/workload",)))
+    assert not any(h.renew(s.id, {}).share for h, s in zip(holders, (four, sixteen), strict=True))
+    idle.wait(Filter(batch_sizes=(16,)))
+    assert holders[1].renew(sixteen.id, {}).share
+    assert not holders[0].renew(four.id, {}).share
 
 
 def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
@@ -289,7 +319,7 @@ def test_a_released_workers_slots_are_free_at_once_and_nobody_elses(storage: Sto
     one, two, three = (worker(storage, name) for name in ("one", "two", "three"))
     _, dead = claim(one, limit=2)
     claim(two, limit=2)
-    Ledger(storage, "one").release_worker()
+    Ledger(storage, "one").bury()
     _, taken = claim(three)
     assert [slot.number for slot in taken] == [0, 1, 4, 5]
     assert [slot.attempts for slot in taken] == [2, 2, 1, 1]
@@ -311,7 +341,7 @@ def test_a_slot_whose_workers_die_is_failed_after_its_attempts(storage: Storage)
     assert (row.state, row.outcome, row.reason) == ("done", "failed", "its worker died 3 times")
     assert optuna_trials(storage)[0].state == TrialState.FAIL
     assert one.finish(study, [(taken[0], REACHED)]) == taken
-    assert worker(storage, "another").open_slots(ALL) == 0
+    assert not worker(storage, "another").is_open(ALL)
 
 
 def test_a_slot_that_failed_keeps_count_and_one_handed_back_in_order_does_not(
@@ -358,7 +388,7 @@ def test_a_slot_that_gets_on_between_outages_never_wears_out(storage: Storage) -
     for outage in range(3 * ATTEMPTS):
         one = worker(storage, f"worker-{outage}")
         _, taken = started(one)
-        one.kept(taken)
+        one.kept([(slot, 5) for slot in taken])
         assert len(taken) == 2  # still racing each other
         expire(storage)
 
@@ -447,7 +477,7 @@ def test_a_diverged_trial_is_replaced_by_the_next_point_when_feasible_ones_count
     _, again = started(one)
     assert [(slot.number, slot.params) for slot in again] == [(2, third[0])]
     one.finish(study, [(again[0], CAPPED)])
-    assert one.open_slots(ALL) == 0
+    assert not one.is_open(ALL)
 
 
 def test_replacements_end_at_three_times_the_budget(storage: Storage) -> None:

@@ -15,7 +15,7 @@ from service import sampling
 from service.frontier import load_frontier
 from service.ledger import Ledger
 from service.plan import Request, plan
-from service.schema import slots
+from service.schema import slots, workers
 from service.search_space import Choice, Integer, Linear, Log, ReverseLog, SearchSpace, dimensions
 from service.slots import Filter, Slot, Study
 from service.storage import Storage
@@ -191,6 +191,8 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
     drawn = replace(first, params=sampling.draw(storage, study, 0))
     ledger.hand_back([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
+    ledger = Ledger(storage, "two")
+    ledger.register("here", 2, "cpu")
     with storage.write() as conn:
-        conn.execute(update(slots).values(lease_expires=storage.now))
+        conn.execute(update(workers).values(lease_expires=storage.now))
     assert claimed().params == drawn.params

@@ -50,8 +50,9 @@ def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
     planned(storage)
     one = worker(storage)
     study, taken = started(one, 4, limit=3)
-    one.renew(study.id, {slot.id: (slot.fence, 10 * slot.number) for slot in taken})
+    one.kept([(slot, 10 * slot.number) for slot in taken])
     one.finish(study, [(taken[0], reached(40, seconds=2.0))])
+    one.renew(study.id, {slot.id: (slot.fence, 15 + slot.number) for slot in taken[1:]}, rate=6.5)
     first, second = load_status(storage, ALL).studies
     assert first == StudyStatus(
         name="clouds/mlp/momentum/b4",
@@ -63,9 +64,11 @@ def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
         outcomes={"reached": 1},
         best=40,
         lead=20,
-        behind=10.0,
-        steps=70,
+        behind=12.0,
+        steps=76,
         cost=0.05,
+        workers=1,
+        rate=6.5,
     )
     assert (first.open, second.open) == (3, 4)
     assert (second.done, second.running, second.best, second.cost) == (0, 0, None, None)
@@ -93,8 +96,8 @@ def test_workers_are_shown_with_their_study_until_they_stop(storage: Storage) ->
     planned(storage)
     busy, idle, gone = (worker(storage, name) for name in ("busy", "idle", "gone"))
     started(busy, 16)
-    gone.report("stopped")
-    idle.report("idle")
+    gone.leave()
+    idle.wait(Filter(("no/such/workload",)))
     found = {w.id: w for w in load_status(storage, ALL).workers}
     assert found.keys() == {"busy", "idle"}
     assert (found["busy"].state, found["busy"].study) == ("busy", "clouds/mlp/momentum/b16")

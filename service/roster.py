@@ -1,0 +1,130 @@
+"""The workers of a database: who there is, what each is at, and whose lease has run out.
+
+A worker has one lease for all slots that it holds, on its row of `bf_workers`, which it renews.
+All functions work inside the caller's transaction, and by the database's clock.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+
+from service.schema import slots, studies, workers
+from service.slots import Filter
+
+LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
+"""How long a worker may stay silent before its slots pass to others. The environment sets it for
+tests, which have no half minutes to wait."""
+
+Clock = ColumnElement[float]
+
+
+def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
+    """Add a worker (host, pid, device) to the list; harmless if it is in it."""
+    known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
+    if known is None:
+        fields = {"state": "idle", "steps": 0, "rate": 0.0, "lease_expires": now}
+        new = insert(workers).values(id=worker_id, started_at=now, seen_at=now, **fields, **about)
+        conn.execute(new)
+
+
+def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
+    """The worker is there: renew its lease, and note what it is at."""
+    excuse_absence(conn, now)
+    conn.execute(
+        update(workers)
+        .where(workers.c.id == worker_id)
+        .values(seen_at=now, lease_expires=now + LEASE_SECONDS, **news)
+    )
+
+
+def excuse_absence(conn: Connection, now: Clock) -> None:
+    """After a silence of all workers alike, give each a whole lease to come back in.
+
+    It was the server that was away, or the network, and whoever is back first must not take the
+    others' trials. On SQLite, which no network comes between, silence means that they are gone.
+    """
+    if conn.dialect.name == "sqlite":
+        return
+    last = select(func.max(workers.c.seen_at)).scalar_subquery()
+    conn.execute(
+        update(workers)
+        .where(workers.c.state == "busy", last < now - LEASE_SECONDS / 2)
+        .values(lease_expires=now + LEASE_SECONDS)
+    )
+
+
+def gone(conn: Connection, now: Clock) -> Sequence[str]:
+    """The workers whose lease has just been found to have run out; they count as lost now."""
+    late = (
+        select(workers.c.id)
+        .where(workers.c.state == "busy", workers.c.lease_expires <= now)
+        .with_for_update(skip_locked=True)
+    )
+    found = conn.execute(late).scalars().all()
+    if found:
+        conn.execute(update(workers).where(workers.c.id.in_(found)).values(state="lost"))
+    return found
+
+
+def busy_by_study(now: Clock, without: str) -> Any:
+    """Study to the number of workers at it, other than one, as a subquery."""
+    return (
+        select(workers.c.study_id, func.count().label("workers"))
+        .where(workers.c.state == "busy", workers.c.lease_expires > now, workers.c.id != without)
+        .group_by(workers.c.study_id)
+        .subquery()
+    )
+
+
+def waiting(now: Clock) -> ColumnElement[bool]:
+    """The condition on `bf_workers` that one is there and has nothing to do."""
+    return and_(workers.c.state == "idle", workers.c.seen_at > now - LEASE_SECONDS)
+
+
+def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) -> int | None:
+    """The study of which an idle worker would take a part: the one with the most trials to each
+    worker that holds some or waits for some; None if none has two to share."""
+    held = (
+        select(
+            slots.c.study_id,
+            func.count().label("trials"),
+            func.count(slots.c.worker_id.distinct()).label("holders"),
+        )
+        .where(slots.c.state == "leased")
+        .group_by(slots.c.study_id)
+        .subquery()
+    )
+    others = (
+        select(workers.c.study_id, func.count().label("waiting"))
+        .where(waiting(now), workers.c.id != worker_id)
+        .group_by(workers.c.study_id)
+        .subquery()
+    )
+    claimants = held.c.holders + func.coalesce(others.c.waiting, 0)
+    query = (
+        select(held.c.study_id)
+        .select_from(
+            held.join(studies, studies.c.id == held.c.study_id).outerjoin(
+                others, others.c.study_id == held.c.study_id
+            )
+        )
+        .where(wanted.clause(), held.c.trials > claimants)
+        .order_by((held.c.trials * 1.0 / claimants).desc(), held.c.study_id)
+        .limit(1)
+    )
+    found: int | None = conn.execute(query).scalar_one_or_none()
+    return found
+
+
+def should_share(conn: Connection, worker_id: str, study_id: int, idle: int) -> bool:
+    """Whether this worker is among the `idle` ones that hold the most trials of a study."""
+    holders = (
+        select(slots.c.worker_id)
+        .where(slots.c.study_id == study_id, slots.c.state == "leased")
+        .group_by(slots.c.worker_id)
+        .order_by(func.count().desc(), slots.c.worker_id)
+        .limit(idle)
+    )
+    return worker_id in conn.execute(holders).scalars().all()

@@ -1,0 +1,81 @@
+"""One URL to one database, made ready."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from service.database import Storage, shown
+from service.errors import StorageError, UsageError
+from service.versions import check_schema, make_schema, upgrade_schema
+
+DEFAULT_URL = "sqlite:///batchfront.db"
+
+
+def parse_url(text: str) -> URL:
+    """A storage URL; a bare `postgresql://` is taken as psycopg2."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        hidden = re.sub(r":[^:@]*@", ":***@", text)
+        raise UsageError(
+            f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
+            "postgresql+psycopg2://USER@HOST/DATABASE"
+        ) from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg2")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"storage {shown(url)}: unknown scheme {url.drivername!r}; "
+            "use sqlite:/// or postgresql+psycopg2://"
+        )
+    return url
+
+
+def open_storage(text: str, *, create: bool = False) -> Storage:
+    """The database at a URL, with its schema checked, or made first if `create`.
+
+    Raises UsageError for a URL that can't be meant, StorageError for a database that is missing,
+    unwritable, corrupt, or of another version, and Unreachable for one that doesn't answer.
+    """
+    storage = _storage(parse_url(text), create)
+    with storage.errors_named():
+        (make_schema if create else check_schema)(storage)
+    return storage
+
+
+def init_storage(text: str, *, upgrade: bool = False) -> str:
+    """Make a database's tables, or with `upgrade` bring older ones to this version; what was
+    done, in one line. Harmless where there is nothing to do."""
+    storage = _storage(parse_url(text), create=True)
+    with storage.errors_named():
+        if upgrade:
+            before, after = upgrade_schema(storage)
+            done = f"upgraded from version {before} to {after}" if before < after else "up to date"
+        else:
+            done = "tables made" if make_schema(storage) else "tables are there"
+    storage.close()
+    return f"{storage}: {done}"
+
+
+def _storage(url: URL, create: bool) -> Storage:
+    if url.get_backend_name() == "sqlite":
+        _check_file(url, create)
+    try:
+        return Storage(url)
+    except (NoSuchModuleError, ImportError) as error:
+        raise UsageError(
+            f"storage {shown(url)}: its database driver can't be loaded ({error}); "
+            "use sqlite:/// or postgresql+psycopg2://"
+        ) from None
+
+
+def _check_file(url: URL, create: bool) -> None:
+    if not url.database or url.database == ":memory:":
+        raise UsageError("storage sqlite:// in memory can't be shared with workers; name a file")
+    file = Path(url.database)
+    if create and not file.parent.is_dir():
+        raise StorageError(f"database {file}: the folder {file.parent} does not exist")
+    if not create and not file.exists():
+        raise StorageError(f"no database {file}: `batchfront run` or `batchfront plan` makes one")

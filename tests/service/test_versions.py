@@ -1,0 +1,179 @@
+"""Tables of another version: refused with what to do, and brought to this one when asked."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy import inspect, select, text, update
+
+from service import schema
+from service.database import Storage
+from service.errors import StorageError
+from service.frontier import load_frontier
+from service.ledger import Ledger
+from service.plan import Request, plan
+from service.slots import Filter
+from service.storage import init_storage, open_storage
+from service.versions import OPTUNA_SCHEMA
+from tests.toy import SPEC, clouds
+
+Refused = Callable[[], str]
+
+
+@pytest.fixture
+def refused(database: str) -> Refused:
+    def attempt() -> str:
+        for create in (True, False):
+            with pytest.raises(StorageError) as error:
+                open_storage(database, create=create)
+        return str(error.value)
+
+    return attempt
+
+
+def set_version(database: str, version: int) -> None:
+    storage = open_storage(database)
+    with storage.write() as conn:
+        row = update(schema.meta).where(schema.meta.c.key == "schema")
+        conn.execute(row.values(value=str(version)))
+    storage.close()
+
+
+def as_of_version_1(storage: Storage) -> None:
+    """Undo what has changed since."""
+    with storage.write() as conn:
+        for statement in (
+            "DROP INDEX bf_slots_held",
+            "DROP INDEX bf_slots_won",
+            "DROP INDEX bf_workers_leases",
+            "DROP INDEX bf_workers_seen",
+            "ALTER TABLE bf_slots ADD COLUMN lease_expires FLOAT",
+            "ALTER TABLE bf_slots DROP COLUMN micro_batch",
+            "ALTER TABLE bf_workers DROP COLUMN lease_expires",
+            "ALTER TABLE bf_workers DROP COLUMN steps",
+            "ALTER TABLE bf_workers DROP COLUMN rate",
+            "DELETE FROM bf_meta WHERE key = 'database'",
+            "UPDATE bf_meta SET value = '1' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
+def layout(storage: Storage) -> dict[str, tuple[set[str], set[str | None]]]:
+    looked = inspect(storage.engine)
+    return {
+        table: (
+            {column["name"] for column in looked.get_columns(table)},
+            {index["name"] for index in looked.get_indexes(table)},
+        )
+        for table in schema.metadata.tables
+    }
+
+
+def test_a_newer_database_wants_a_newer_batchfront(database: str, refused: Refused) -> None:
+    set_version(database, schema.VERSION + 1)
+    said = refused()
+    assert f"has schema version {schema.VERSION + 1}, which is newer" in said
+    assert "install a newer batchfront" in said
+    with pytest.raises(StorageError, match="is newer"):
+        init_storage(database, upgrade=True)
+
+
+def test_an_older_database_names_the_command_that_upgrades_it(
+    database: str, refused: Refused
+) -> None:
+    set_version(database, schema.VERSION - 1)
+    said = refused()
+    assert f"has schema version {schema.VERSION - 1}, which is older" in said
+    assert "stop all workers, back it up, and run `batchfront init --upgrade`" in said
+    with pytest.raises(StorageError, match="is older"):
+        init_storage(database)
+
+
+def test_tables_of_another_optuna_are_refused(
+    database: str, storage: Storage, refused: Refused
+) -> None:
+    for version, word in (("v3.0.0.d", "older"), ("v9.0.0.a", "install a newer batchfront")):
+        with storage.write() as conn:
+            conn.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+        said = refused()
+        assert version in said
+        assert OPTUNA_SCHEMA in said
+        assert word in said
+
+
+def test_optunas_tables_are_those_that_it_makes_itself(storage: Storage) -> None:
+    with storage.read() as conn:
+        found = conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    assert found == OPTUNA_SCHEMA
+
+
+def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
+    database: str, storage: Storage
+) -> None:
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    one = Ledger(storage, "one")
+    one.register("here", 1, "cpu")
+    assert one.claim(Filter(), lambda _: 2)
+    with storage.write() as conn:
+        conn.execute(update(schema.workers).values(seen_at=storage.now - 100))
+    now = layout(storage)
+    as_of_version_1(storage)
+    assert layout(storage) != now
+
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 2")
+    assert layout(storage) == now
+    with open_storage(database).read() as conn:
+        states = conn.execute(select(schema.slots.c.state)).scalars().all()
+        assert conn.execute(select(schema.workers.c.state)).scalars().all() == ["stopped"]
+    assert states == ["free"] * 4
+    assert load_frontier(database, "clouds/mlp/momentum").points[0].outcomes == {"open": 4}
+    two = Ledger(storage, "two")
+    two.register("here", 2, "cpu")
+    assert two.claim(Filter(), lambda _: 9)
+    assert init_storage(database, upgrade=True).endswith("up to date")
+
+
+def test_nothing_is_upgraded_under_workers(database: str, storage: Storage) -> None:
+    Ledger(storage, "one").register("here", 1, "cpu")
+    as_of_version_1(storage)
+    with pytest.raises(StorageError, match="while 1 workers are at work: stop them first"):
+        init_storage(database, upgrade=True)
+    with storage.read() as conn:
+        assert conn.execute(select(schema.meta.c.value)).scalars().all() == ["1"]
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
+    database: str, storage: Storage
+) -> None:
+    as_of_version_1(storage)
+    before = layout(storage)
+    with storage.write() as conn:  # so that the last step finds its row there
+        conn.execute(text("INSERT INTO bf_meta (key, value) VALUES ('database', 'x')"))
+    with pytest.raises(StorageError, match=r"(?i)unique"):
+        init_storage(database, upgrade=True)
+    assert layout(storage) == before
+
+
+def test_init_makes_what_is_not_there_and_says_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert init_storage(url) == f"database {url}: tables made"
+    assert init_storage(url) == f"database {url}: tables are there"
+    assert init_storage(url, upgrade=True) == f"database {url}: up to date"
+    with sqlite3.connect(tmp_path / "new.db") as conn:
+        assert conn.execute("SELECT value FROM bf_meta WHERE key = 'schema'").fetchall() == [
+            (str(schema.VERSION),)
+        ]
+    conn.close()
+
+
+def test_every_database_has_a_name_of_its_own(tmp_path: Path) -> None:
+    names = set()
+    for number in (1, 2):
+        storage = open_storage(f"sqlite:///{tmp_path}/{number}.db", create=True)
+        with storage.read() as conn:
+            query = sqlalchemy.select(schema.meta.c.value).where(schema.meta.c.key == "database")
+            names.add(conn.execute(query).scalar_one())
+        storage.close()
+    assert len(names) == 2
