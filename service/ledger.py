@@ -286,6 +286,17 @@ class Ledger:
         return [slot for slot in missing if slot.id not in mine]
 
     @_repeatable
+    def over(self, taken: Sequence[Slot]) -> list[Slot]:
+        """Those that have ended by now, under whosever claim: a worker that was frozen may have
+        kept what nobody needs any more."""
+        query = select(slots.c.id).where(
+            slots.c.id.in_([slot.id for slot in taken]), slots.c.state == "done"
+        )
+        with self.storage.read() as conn:
+            done = set(conn.execute(query).scalars()) if taken else set()
+        return [slot for slot in taken if slot.id in done]
+
+    @_repeatable
     def is_open(self, wanted: Filter) -> bool:
         """Whether some slot is not done yet, whoever holds it."""
         query = (

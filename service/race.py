@@ -102,7 +102,7 @@ class Race:
                     break
                 broken.append((slot, Ending("failed", failure(error), slot.steps)))
                 continue
-            if self.checkpoints and self.checkpoints.restore(slot, run, self._tag(slot)):
+            if self._may_be_kept(slot) and self._restore(slot, run):
                 self._kept[slot.id] = run.step
             self.heat.live.append((slot, run))
         self._record(broken)
@@ -141,10 +141,7 @@ class Race:
                 )
         lost = self.ledger.finish(self.study, final) if final else []
         self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
-        if self.checkpoints:
-            for slot, _ in ended:
-                if slot not in lost:
-                    self.checkpoints.drop(slot)
+        self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
 
     def _hear(self) -> News:
         news = self.keeper.news
@@ -173,14 +170,16 @@ class Race:
 
     def _hand_back(self, given: Sequence[tuple[Slot, TrialRun]]) -> None:
         """Save trials that are no longer in the heat, and free their slots."""
-        self._save(given)
+        saved = self._save(given)
         self._hold()
         self.ledger.hand_back([(slot, self._kept.get(slot.id, 0)) for slot, _ in given])
+        self._drop(self.ledger.over(saved))
 
     def _keep(self) -> None:
         """Write checkpoints of all, and say so."""
         saved = self._save(self.heat.live)
         self.ledger.kept([(slot, self._kept[slot.id]) for slot in saved])
+        self._drop(self.ledger.over(saved))
 
     def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> list[Slot]:
         """Write checkpoints; of which slots it worked."""
@@ -197,6 +196,18 @@ class Race:
                 self._kept[slot.id] = run.step
                 saved.append(slot)
         return saved
+
+    def _may_be_kept(self, slot: Slot) -> bool:
+        """Whether somebody may have written a checkpoint: asking a store takes its time."""
+        return slot.id in self._kept or slot.steps > 0 or slot.attempts > 1
+
+    def _restore(self, slot: Slot, run: TrialRun) -> bool:
+        return self.checkpoints is not None and self.checkpoints.restore(slot, run, self._tag(slot))
+
+    def _drop(self, slots: Sequence[Slot]) -> None:
+        if self.checkpoints is not None:
+            for slot in slots:
+                self.checkpoints.drop(slot)
 
     def _tag(self, slot: Slot) -> str:
         """What a checkpoint of this slot is a state of, but for the device it was made on."""

@@ -129,6 +129,13 @@ def _version_in(conn: Connection) -> int | None:
     return None if found is None else int(found)
 
 
+def database_name(storage: Storage) -> str:
+    """The name that the database was given when it was made: no other has the same."""
+    query = select(schema.meta.c.value).where(schema.meta.c.key == "database")
+    with storage.read() as conn:
+        return str(conn.execute(query).scalar_one())
+
+
 def _optuna_version(conn: Connection) -> str:
     return str(conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from threading import Event
 
 import torch
@@ -24,6 +23,7 @@ from service.sampling import draw
 from service.slots import Filter, Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.device import describe, room_for
+from service.versions import database_name
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class Settings:
     """What a worker works on, and with.
 
     sharing     -- how many workers share the device's memory
-    checkpoints -- a folder that every worker of the database can reach; None: interrupted trials
-                   start again
+    checkpoints -- a folder, or fsspec's URL of one, that every worker of the database can reach;
+                   None: interrupted trials start again
     forever     -- wait for further studies when all are done
     max_outage  -- seconds that the database may be away before the worker gives up
     """
@@ -50,7 +50,7 @@ class Settings:
     device: torch.device
     wanted: Filter = field(default_factory=Filter)
     sharing: int = 1
-    checkpoints: Path | None = None
+    checkpoints: str | None = None
     forever: bool = False
     max_outage: float = MAX_OUTAGE
 
@@ -62,7 +62,10 @@ class Worker:
         self.storage, self.settings, self.stop = storage, settings, stop
         patience = Patience(settings.max_outage, stop)
         self.ledger = Ledger(storage, settings.worker_id, patience)
-        self.checkpoints = Checkpoints(settings.checkpoints) if settings.checkpoints else None
+        self.checkpoints: Checkpoints | None = None
+        if settings.checkpoints is not None:
+            name = self.ledger.tries(lambda: database_name(storage))
+            self.checkpoints = Checkpoints(settings.checkpoints, name)
         self._bench: Bench | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
+from service.errors import UsageError
 from service.storage import DEFAULT_URL, parse_url
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -108,9 +109,9 @@ device = option(
 
 checkpoint_dir = option(
     "--checkpoint-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where interrupted trials are kept; every worker must reach it.  [default: beside an "
-    "SQLite database]",
+    metavar="DIR",
+    help="Where interrupted trials are kept, a folder or an fsspec URL that every worker must "
+    "reach.  [default: beside an SQLite database]",
 )
 
 max_outage = option(
@@ -140,14 +141,21 @@ table_or_json = click.option(  # not from the environment, where --format may sa
 )
 
 
-def checkpoints_for(url: str, given: Path | None) -> Path | None:
-    """The folder for checkpoints: as given, or beside an SQLite database, or none."""
+def checkpoints_for(url: str, given: str | None) -> str | None:
+    """The place for checkpoints: as given, or beside an SQLite database, or none."""
     if given is not None:
-        return given.absolute()
+        return given if "://" in given else str(_folder(given))
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
-    return Path(f"{parsed.database}.checkpoints").absolute()
+    return str(Path(f"{parsed.database}.checkpoints").absolute())
+
+
+def _folder(given: str) -> Path:
+    path = Path(given).absolute()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--checkpoint-dir {given}: is a file; name a folder")
+    return path
 
 
 def planning(command: F) -> F:

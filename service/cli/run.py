@@ -43,7 +43,7 @@ def command(
     storage: str,
     workers: int | None,
     device: str,
-    checkpoint_dir: Path | None,
+    checkpoint_dir: str | None,
     report: Path,
     format_: str,
     **asked: Any,

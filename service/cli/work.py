@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from uuid import uuid4
 
 import click
@@ -48,7 +47,7 @@ def command(
     storage: str,
     batch_sizes: tuple[int, ...] | None,
     device: str,
-    checkpoint_dir: Path | None,
+    checkpoint_dir: str | None,
     until_done: bool,
     max_time: float | None,
     max_outage: float,

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from threading import Thread
 from time import monotonic
@@ -47,7 +46,7 @@ class LocalWorkers:
         storage: Storage,
         wanted: Filter,
         devices: Sequence[str],
-        checkpoints: Path | None,
+        checkpoints: str | None,
         tell: Callable[[str], None],
     ) -> None:
         self.storage, self.wanted, self.checkpoints, self.tell = storage, wanted, checkpoints, tell
@@ -120,7 +119,7 @@ class LocalWorkers:
         if self.wanted.batch_sizes:
             command += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
         if self.checkpoints is not None:
-            command += ["--checkpoint-dir", str(self.checkpoints)]
+            command += ["--checkpoint-dir", self.checkpoints]
         command += ["--", *self.wanted.workloads]
         # In the environment, not in the command: a URL may hold a password, and ps shows commands.
         url = self.storage.url.render_as_string(hide_password=False)

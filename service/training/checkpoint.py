@@ -1,16 +1,21 @@
-"""Trials on disk, so that an interrupted one goes on where it stopped."""
+"""Trials kept in a folder or an object store, so that an interrupted one can go on."""
 
 import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
+import fsspec
 import torch
 
+from service.errors import UsageError
 from service.training.trial import TrialRun
 
 log = logging.getLogger(__name__)
+
+_WRITER = uuid4().hex[:8]  # this process, among all that may write the same file
 
 
 class Named(Protocol):
@@ -23,26 +28,35 @@ class Named(Protocol):
 
 
 class Checkpoints:
-    """A folder of trial states, one file a slot, each replaced as a whole.
+    """Trial states, one file a slot, each replaced as a whole.
 
-    Every state carries a tag that says what it is a state of. A database may be removed and its
-    folder stay behind: a state under another tag is passed over.
+    where    -- a folder, or any URL that fsspec has a file system for
+    database -- the name of the database whose slots they are: several may share a place
+
+    Every state carries a tag that says what it is a state of. Code may change between two
+    workers: a state under another tag is passed over.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, where: str | os.PathLike[str], database: str = "") -> None:
+        try:
+            self._files, root = fsspec.url_to_fs(os.fspath(where))  # type: ignore[no-untyped-call]
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"--checkpoint-dir {where}: {error}") from None
+        self._root = root.rstrip("/")
+        self._folder = f"{self._root}/{database}" if database else self._root
 
     def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Keep a run's state; False, and a warning, if it can't be written."""
         path = self._path(slot)
-        scratch = path.with_suffix(f".{os.getpid()}.tmp")
+        scratch = f"{path}.{_WRITER}.tmp"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({**run.state(), "tag": tag}, scratch)
-            scratch.replace(path)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
-            with suppress(OSError):
-                scratch.unlink(missing_ok=True)
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with self._files.open(scratch, "wb") as file:
+                torch.save({**run.state(), "tag": tag}, file)
+            self._files.mv(scratch, path)
+        except Exception as error:  # each file system has its own, and torch one for a full disk
+            with suppress(Exception):
+                self._files.rm_file(scratch)
             log.warning("checkpoint of trial %s not written: %s", slot.number, error)
             return False
         return True
@@ -51,7 +65,8 @@ class Checkpoints:
         """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
         path = self._path(slot)
         try:
-            state: dict[str, Any] = torch.load(path, map_location=run.device, weights_only=True)
+            with self._files.open(path, "rb") as file:
+                state: dict[str, Any] = torch.load(file, map_location=run.device, weights_only=True)
         except FileNotFoundError:
             return False
         except Exception as error:  # whatever a damaged file makes torch raise
@@ -66,10 +81,12 @@ class Checkpoints:
     def drop(self, slot: Named) -> None:
         """Forget a slot that is done."""
         path = self._path(slot)
-        with suppress(OSError):  # never there, or its folder still holds others
-            path.unlink(missing_ok=True)
-            path.parent.rmdir()
-            self.folder.rmdir()
+        with suppress(Exception):  # never there
+            self._files.rm_file(path)
+        if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
+            with suppress(OSError):  # not empty: it holds others
+                for folder in (path.rpartition("/")[0], self._folder, self._root):
+                    Path(folder).rmdir()
 
-    def _path(self, slot: Named) -> Path:
-        return self.folder / f"study-{slot.study_id}" / f"trial-{slot.number}.pt"
+    def _path(self, slot: Named) -> str:
+        return f"{self._folder}/study-{slot.study_id}/trial-{slot.number}.pt"

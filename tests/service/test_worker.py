@@ -39,7 +39,8 @@ def planned(storage: Storage, **asked: Any) -> None:
 
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=folder), Event()).run()
+    kept = None if folder is None else str(folder)
+    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
 
 
 def rows(storage: Storage) -> list[Any]:

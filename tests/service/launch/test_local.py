@@ -27,7 +27,7 @@ def planned(storage: Storage) -> Planned:
 def local(
     storage: Storage, work: Planned, folder: Path, tell: Any = lambda _: None
 ) -> LocalWorkers:
-    return LocalWorkers(storage, work.filter, ["cpu"], folder, tell)
+    return LocalWorkers(storage, work.filter, ["cpu"], str(folder), tell)
 
 
 def pids(storage: Storage, *states: str) -> list[int]:

@@ -3,13 +3,17 @@
 import errno
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 
+from service.errors import UsageError
+from service.training import checkpoint
 from service.training.checkpoint import Checkpoints
 from service.training.trial import TrialRun
 from tests.service.training.test_trial import ALGORITHMS, assert_same, every_algorithm
@@ -38,13 +42,29 @@ def advanced(steps: int = 9) -> TrialRun:
     return run
 
 
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "kept" / "here")
+PLACES = ("a folder", "file://", "memory://")
 
 
-def files(checkpoints: Checkpoints) -> list[Path]:
-    return [path for path in checkpoints.folder.rglob("*") if path.is_file()]
+@pytest.fixture(params=PLACES)
+def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Checkpoints]:
+    """A place of each kind: a folder, the same as a URL, and an object store (in memory)."""
+    if request.param == "memory://":
+        url = f"memory://kept/{tmp_path.name}"
+        yield Checkpoints(url, "a-database")
+        files = fsspec.filesystem("memory")
+        if files.exists("/kept"):
+            files.rm("/kept", recursive=True)
+    else:
+        prefix = "file://" if request.param == "file://" else ""
+        yield Checkpoints(f"{prefix}{tmp_path}/kept/here", "a-database")
+
+
+def files(checkpoints: Checkpoints) -> list[str]:
+    return list(checkpoints._files.find(checkpoints._root))
+
+
+def write(checkpoints: Checkpoints, path: str, content: bytes) -> None:
+    checkpoints._files.pipe_file(path, content)
 
 
 @every_algorithm
@@ -101,8 +121,8 @@ def test_a_writer_that_dies_midway_leaves_the_earlier_checkpoint_whole(
     run = advanced(3)
     checkpoints.save(Slot(), run, TAG)
 
-    def dies(state: Any, path: Path) -> None:
-        Path(path).write_bytes(b"half of")
+    def dies(state: Any, file: Any) -> None:
+        file.write(b"half of")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", dies)
@@ -120,7 +140,7 @@ def test_a_damaged_file_is_passed_over_with_a_warning(
 ) -> None:
     checkpoints.save(Slot(), advanced(), TAG)
     (path,) = files(checkpoints)
-    path.write_bytes(content)
+    write(checkpoints, path, content)
     run = fresh()
     assert not checkpoints.restore(Slot(), run, TAG)
     assert run.step == 0
@@ -132,7 +152,7 @@ def test_a_truncated_file_is_passed_over_with_a_warning(
 ) -> None:
     checkpoints.save(Slot(), advanced(), TAG)
     (path,) = files(checkpoints)
-    path.write_bytes(path.read_bytes()[:-200])
+    write(checkpoints, path, checkpoints._files.cat_file(path)[:-200])
     assert not checkpoints.restore(Slot(), fresh(), TAG)
     assert "can't be read and is passed over" in caplog.text
 
@@ -157,7 +177,9 @@ def test_dropping_a_checkpoint_forgets_it_and_leaves_no_empty_folders(
     assert not checkpoints.restore(Slot(1, 4), fresh(), TAG)
     assert checkpoints.restore(Slot(1, 5), fresh(), TAG)
     checkpoints.drop(Slot(1, 5))
-    assert not checkpoints.folder.exists()
+    assert files(checkpoints) == []
+    if "file" in checkpoints._files.protocol:
+        assert not Path(checkpoints._root).exists()
     checkpoints.drop(Slot(1, 5))
 
 
@@ -167,8 +189,8 @@ def test_a_disk_error_is_a_warning_and_leaves_the_earlier_checkpoint(
     run = advanced(3)
     checkpoints.save(Slot(), run, TAG)
 
-    def full(state: Any, path: Path) -> None:
-        Path(path).write_bytes(b"half of")
+    def full(state: Any, file: Any) -> None:
+        file.write(b"half of")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
@@ -181,11 +203,12 @@ def test_a_disk_error_is_a_warning_and_leaves_the_earlier_checkpoint(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_disk_that_is_really_full_is_a_warning(
-    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = checkpoints.folder / "study-1"
+    checkpoints = Checkpoints(tmp_path / "kept")
+    folder = tmp_path / "kept" / "study-1"
     folder.mkdir(parents=True)
-    (folder / f"trial-4.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (folder / f"trial-4.pt.{checkpoint._WRITER}.tmp").symlink_to("/dev/full")
     assert not checkpoints.save(Slot(), advanced(), TAG)
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert files(checkpoints) == []
@@ -199,3 +222,39 @@ def test_a_folder_that_cannot_be_made_is_a_warning(
     assert not checkpoints.save(Slot(), advanced(), TAG)
     assert "not written" in caplog.text
     checkpoints.drop(Slot())
+
+
+def test_databases_that_share_a_place_do_not_see_each_others_checkpoints(tmp_path: Path) -> None:
+    one, two = (Checkpoints(tmp_path / "kept", name) for name in ("one", "two"))
+    one.save(Slot(), advanced(), TAG)
+    assert not two.restore(Slot(), fresh(), TAG)
+    two.drop(Slot())
+    assert one.restore(Slot(), fresh(), TAG)
+
+
+def test_a_place_that_no_file_system_is_known_for_is_named_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"--checkpoint-dir nowhere://x: .*not known: nowhere"):
+        Checkpoints("nowhere://x")
+
+
+def test_nothing_that_a_checkpoint_holds_is_unpickled(
+    checkpoints: Checkpoints, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints.save(Slot(), advanced(), TAG)
+    (path,) = files(checkpoints)
+    evil = tmp_path / "evil.pt"
+    torch.save({"tag": TAG, "step": Touch(tmp_path / "touched")}, evil)
+    write(checkpoints, path, evil.read_bytes())
+    assert not checkpoints.restore(Slot(), fresh(), TAG)
+    assert not (tmp_path / "touched").exists()
+    assert "can't be read and is passed over" in caplog.text
+
+
+class Touch:
+    """Pickled, it makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
