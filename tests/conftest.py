@@ -1,4 +1,7 @@
-"""What all tests share: one thread, and a database with its tables made once."""
+"""What all tests share: one thread, and databases with their tables made once.
+
+A test marked `every_storage` runs on SQLite and on PostgreSQL; any other on SQLite.
+"""
 
 import multiprocessing
 import shutil
@@ -11,6 +14,7 @@ import pytest
 import torch
 
 from service.storage import Storage, open_storage
+from tests.postgres import TEMPLATE, NoPostgres, Postgres
 
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -24,9 +28,50 @@ def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of this process, with a template of a made database."""
+    try:
+        server = Postgres()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    try:
+        open_storage(server.url(TEMPLATE), create=True).close()
+        server.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+        yield server
+    finally:
+        server.remove()
+
+
 @pytest.fixture
-def database(made_database: Path, tmp_path: Path) -> str:
+def postgres(postgres_server: Postgres) -> Iterator[Postgres]:
+    """The server, which a test may stop, crash or freeze: it is up again for the next one."""
+    yield postgres_server
+    postgres_server.make_sure()
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a PostgreSQL database of the test's own."""
+    name = postgres.create()
+    yield postgres.url(name)
+    postgres.make_sure()
+    postgres.drop(name)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test marked `every_storage` once on each."""
+    if metafunc.definition.get_closest_marker("every_storage"):
+        both = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+        metafunc.parametrize("database", both, indirect=True)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, made_database: Path, tmp_path: Path) -> str:
     """The URL of a database of the test's own."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        url: str = request.getfixturevalue("postgres_database")
+        return url
     path = tmp_path / "trials.db"
     shutil.copy(made_database, path)
     return f"sqlite:///{path}"
