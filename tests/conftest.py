@@ -60,8 +60,9 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test marked `every_storage` once on each."""
-    if metafunc.definition.get_closest_marker("every_storage"):
+    """Run a test marked `every_storage` once on each, if it has to do with one."""
+    marked = metafunc.definition.get_closest_marker("every_storage")
+    if marked and "database" in metafunc.fixturenames:
         both = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
         metafunc.parametrize("database", both, indirect=True)
 

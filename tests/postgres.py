@@ -9,12 +9,13 @@ import pwd
 import random
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,11 @@ class Postgres:
     def freeze(self) -> None:
         """Let no process of the server run; its connections stay open and silent."""
         for _ in range(2):  # its first process may just have been making another
-            for process in self._processes():
-                process.suspend()
+            self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen server run on."""
-        for process in self._processes():
-            process.resume()
+        self._signal(signal.SIGCONT)
 
     def make_sure(self) -> None:
         """Have it up and running again, whatever a test has done to it."""
@@ -222,6 +221,11 @@ class Postgres:
         if self._guard is not None:
             guard, self._guard = self._guard, None
             guard.communicate(word)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):  # sessions come and go
+                process.send_signal(number)
 
     def _processes(self) -> Sequence[psutil.Process]:
         guard = self._guard
