@@ -14,6 +14,8 @@ from service.slots import Study
 from service.storage import Storage
 from tests.toy import SPEC, clouds
 
+pytestmark = pytest.mark.every_storage
+
 CPU = torch.device("cpu")
 
 

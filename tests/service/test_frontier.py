@@ -16,6 +16,8 @@ from service.training.heat import Ending
 from service.training.stopping import Look
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
+pytestmark = pytest.mark.every_storage
+
 NAME = "clouds/mlp/momentum"
 
 
@@ -77,7 +79,7 @@ def test_the_best_is_optunas_best_trial_and_has_its_number_and_parameters(
     planned(storage)
     end(storage, 4, CAPPED, reached(41, 40), DIVERGED, reached(40, 39))
     point = load_frontier(storage, NAME).points[0]
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string())
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
     theirs = optuna.load_study(study_name=point.study.name, storage=rdb).best_trial
     rdb.engine.dispose()
     assert point.best is not None
@@ -177,7 +179,7 @@ def test_an_unknown_workload_is_refused_with_those_there_are(storage: Storage) -
 
 def test_a_frontier_is_loaded_from_a_url_too(storage: Storage, tmp_path: Path) -> None:
     planned(storage)
-    url = storage.url.render_as_string()
+    url = storage.url.render_as_string(hide_password=False)
     assert load_frontier(url, NAME).to_dict() == load_frontier(storage, NAME).to_dict()
     with pytest.raises(StorageError, match="no database"):
         load_frontier(f"sqlite:///{tmp_path}/none.db", NAME)

@@ -19,6 +19,8 @@ from service.storage import Storage
 from service.training.heat import Ending
 from tests.toy import SPEC, clouds
 
+pytestmark = pytest.mark.every_storage
+
 
 def worker(storage: Storage, name: str) -> Ledger:
     ledger = Ledger(storage, name)

@@ -26,6 +26,8 @@ from service.training.seeds import study_seed
 from service.training.stopping import Look
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
+pytestmark = pytest.mark.every_storage
+
 ALL = Filter()
 VERSIONS = {"torch": "2", "device": "cpu"}
 
@@ -64,7 +66,7 @@ def expire(storage: Storage) -> None:
 
 
 def optuna_trials(storage: Storage, name: str = "clouds/mlp/momentum/b4") -> list[Any]:
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string())
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
     found = optuna.load_study(study_name=name, storage=rdb).trials
     rdb.engine.dispose()
     return found

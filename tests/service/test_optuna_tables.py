@@ -30,6 +30,8 @@ from service.search_space import (
 )
 from service.storage import Storage
 
+pytestmark = pytest.mark.every_storage
+
 SPACE: SearchSpace = {
     "learning_rate": Log(1e-3, 1.0),
     "momentum": ReverseLog(0.0, 0.99),

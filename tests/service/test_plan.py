@@ -21,6 +21,8 @@ from service.training.seeds import study_seed
 from service.workload import Workload
 from tests.toy import SPEC, clouds
 
+pytestmark = pytest.mark.every_storage
+
 
 def make(storage: Storage, workload: Workload | None = None, **asked: Any) -> Planned:
     return plan(storage, SPEC, workload or clouds(), Request(**asked))

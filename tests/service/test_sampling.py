@@ -24,6 +24,8 @@ from service.worker import Settings, Worker
 from service.workload import Workload
 from tests.toy import SPEC, clouds
 
+pytestmark = pytest.mark.every_storage
+
 SPACE: SearchSpace = {
     "learning_rate": Log(1e-3, 0.1),
     "momentum": ReverseLog(0.0, 0.95),

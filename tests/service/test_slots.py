@@ -11,6 +11,8 @@ from service.slots import Filter, add_slots, count_slots, find_studies
 from service.storage import Storage
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
+pytestmark = pytest.mark.every_storage
+
 
 @pytest.fixture
 def planned(storage: Storage) -> Storage:

@@ -15,6 +15,8 @@ from service.training.heat import Ending
 from service.training.trial import Spent
 from tests.toy import SPEC, clouds
 
+pytestmark = pytest.mark.every_storage
+
 ALL = Filter()
 
 

@@ -29,6 +29,8 @@ from service.training.trial import TrialRun
 from service.worker import Settings, Worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
+pytestmark = pytest.mark.every_storage
+
 CLOUDS = "clouds/mlp/momentum"
 PAUSE = "0.02"  # seconds a training step, so that a test can step in between
 Start = Callable[..., subprocess.Popen[str]]
@@ -59,7 +61,7 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
 
 
 def assert_each_ended_once(storage: Storage, name: str = f"{CLOUDS}/b4") -> None:
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string())
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
     trials = optuna.load_study(study_name=name, storage=rdb).trials
     rdb.engine.dispose()
     mine = rows(storage)
