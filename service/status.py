@@ -99,6 +99,15 @@ class Status:
             return None
         return study.open * max(steps - study.behind, 0) * cost
 
+    @property
+    def all_seconds_left(self) -> float | None:
+        """About how long the workers there are still need; None if nothing tells yet."""
+        lefts = [self.seconds_left(study) for study in self.studies]
+        known = [left for left in lefts if left is not None]
+        if not self.workers or len(known) < len(lefts):
+            return None
+        return sum(known) / len(self.workers)
+
     def _expected_steps(self, study: StudyStatus) -> float | None:
         if study.best is not None:
             return float(study.best)

@@ -39,24 +39,6 @@ def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
         thread.join()
 
 
-class Speed:
-    """Steps per second of each study, over the last few looks."""
-
-    def __init__(self) -> None:
-        self._looks: dict[str, list[tuple[float, int]]] = {}
-
-    def of(self, status: Status) -> dict[str, float]:
-        """Study name to steps a second, as far as two looks tell."""
-        speeds = {}
-        for study in status.studies:
-            looks = self._looks.setdefault(study.name, [])
-            looks.append((status.at, study.steps))
-            del looks[:-11]
-            (begin, before), (end, after) = looks[0], looks[-1]
-            speeds[study.name] = max(after - before, 0) / (end - begin) if end > begin else 0.0
-        return speeds
-
-
 Show = AbstractContextManager[Callable[[Status], None]]
 """Gives, for as long as it is entered, a function that shows a status."""
 
@@ -74,16 +56,16 @@ def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event)
 
 @contextmanager
 def _live(console: Console) -> Iterator[Callable[[Status], None]]:
-    began, speed = monotonic(), Speed()
+    began = monotonic()
     with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
 
         def update(status: Status) -> None:
-            live.update(render(status, speed.of(status), monotonic() - began), refresh=True)
+            live.update(render(status, monotonic() - began), refresh=True)
 
         yield update
 
 
-def render(status: Status, speeds: dict[str, float], elapsed: float) -> Group:
+def render(status: Status, elapsed: float) -> Group:
     """The live display."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title, justify in (
@@ -98,7 +80,7 @@ def render(status: Status, speeds: dict[str, float], elapsed: float) -> Group:
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for study in status.studies:
         bar = ProgressBar(total=study.total, completed=study.done, width=24)
-        cells = _cells(study, status, speeds[study.name])
+        cells = _cells(study, status)
         style = "" if study.running else ("dim" if study.open else "green")
         table.add_row(f"{study.batch_size:,}", bar, *cells, style=style)
     busy = sum(worker.state == "busy" for worker in status.workers)
@@ -110,25 +92,20 @@ def render(status: Status, speeds: dict[str, float], elapsed: float) -> Group:
     return Group(table, Text(f"{line} · {duration(elapsed)}{_total_left(status)}", style="dim"))
 
 
-def _cells(study: StudyStatus, status: Status, speed: float) -> tuple[str, str, str, str, str]:
+def _cells(study: StudyStatus, status: Status) -> tuple[str, str, str, str, str]:
     left = status.seconds_left(study)
     return (
         f"{study.done}/{study.total}",
         "" if study.best is None else f"{study.best:,}",
         f"{study.lead:,}" if study.running else "",
-        f"{speed:,.0f}" if study.running else "",
+        f"{study.rate:,.0f}" if study.workers else "",
         "" if left is None or not study.open else f"~{duration(left)}",
     )
 
 
 def _total_left(status: Status) -> str:
-    lefts = [status.seconds_left(study) for study in status.studies]
-    if status.finished or not status.workers:
-        return ""
-    known = [left for left in lefts if left is not None]
-    if len(known) < len(lefts):
-        return ""
-    return f" · about {duration(sum(known) / len(status.workers))} left"
+    left = status.all_seconds_left
+    return "" if left is None or status.finished else f" · about {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """`batchfront status`"""
 
+import sys
 import time
 
 import click
@@ -14,9 +15,9 @@ from service.slots import Filter
 @options.option("--watch", is_flag=True, help="Keep showing until everything is done.")
 @options.table_or_json
 def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str) -> None:
-    """Show how far the studies are, and who works on them."""
+    """Show how far the studies are, who works on them, and what failed lately."""
     from service.cli.progress import showing
-    from service.cli.tables import print_status
+    from service.cli.status_view import print_status, watch_status
     from service.frontier import require
     from service.status import load_status
     from service.storage import open_storage
@@ -24,7 +25,9 @@ def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str)
     opened = open_storage(storage)
     require(opened, workloads)
     wanted = Filter(workloads)
-    if watch:
+    if watch and sys.stderr.isatty():
+        watch_status(lambda: load_status(opened, wanted))
+    elif watch:
         with showing(opened, wanted):
             while not load_status(opened, wanted).finished:
                 time.sleep(0.5)

@@ -1,10 +1,9 @@
-"""What the commands print on standard output."""
+"""What the commands print on standard output: tables, and the same as JSON or CSV."""
 
 import csv
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -13,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from service.frontier import Frontier, Point, goal_text
-from service.status import Status
 
 _ORDER = ("reached", "capped", "stalled", "diverged", "exhausted", "failed", "open")
 
@@ -28,50 +26,23 @@ def print_frontier(frontier: Frontier, format_: str) -> None:
         _frontier_table(frontier)
 
 
-def print_status(status: Status, format_: str) -> None:
-    """Studies, workers and failures as tables or JSON."""
-    if format_ == "json":
-        shown = asdict(status)
-        for study, entry in zip(status.studies, shown["studies"], strict=True):
-            entry["seconds_left"] = status.seconds_left(study)
-        click.echo(json.dumps(shown, indent=2))
-        return
-    console = _console()
-    table = _table("Study", "free>", "running>", "done>", "best>", "steps>", "ended")
-    for study in status.studies:
-        free = study.open - study.running
-        best = "–" if study.best is None else f"{study.best:,}"
-        counts = (f"{free}", f"{study.running}", f"{study.done}", best, f"{study.steps:,}")
-        table.add_row(study.name, *counts, _ended(study.outcomes))
-    console.print(table)
-    if status.workers:
-        table = _table("Worker", "host", "process>", "device", "state", "study", "last seen>")
-        for worker in status.workers:
-            state = worker.state if worker.silent < 60 else "silent"
-            row = (worker.id[:8], worker.host, str(worker.pid), worker.device, state)
-            table.add_row(*row, worker.study or "–", f"{worker.silent:.0f} s ago")
-        console.print(table)
-    for failure in status.failures:
-        console.print(f"failed: {failure.study} trial {failure.trial}: {failure.reason}")
-
-
 def print_workloads(listed: list[dict[str, Any]]) -> None:
     """The catalog as a table."""
-    table = _table("Workload", "goal", "batch sizes", "searched")
+    table = plain_table("Workload", "goal", "batch sizes", "searched")
     for workload in listed:
         space = _first_space(workload["search_space"])
         searched = ", ".join(name for name, entry in space.items() if isinstance(entry, Mapping))
         table.add_row(
             workload["name"], goal_text(workload["goal"]), sizes(workload["batch_sizes"]), searched
         )
-    _console().print(table)
+    console_for_output().print(table)
 
 
 def print_workload(shown: dict[str, Any]) -> None:
     """One workload, whole."""
     from service.search_space import restore_space
 
-    console = _console()
+    console = console_for_output()
     console.print(shown["name"])
     if shown["description"]:
         console.print(shown["description"])
@@ -84,7 +55,7 @@ def print_workload(shown: dict[str, Any]) -> None:
         console.print(f"\nsearch space{f' at batch size {batch_size}' if batch_size else ''}")
         for name, entry in restore_space(space).items():
             console.print(f"  {name:<20} {entry}")
-    table = _table("batch size>", "step budget>", "examples>")
+    table = plain_table("batch size>", "step budget>", "examples>")
     for batch_size, steps in shown["step_budget"].items():
         table.add_row(batch_size, f"{steps:,}", f"{steps * int(batch_size):,}")
     console.print(table)
@@ -105,7 +76,7 @@ def number(value: Any) -> str:
 
 
 def _frontier_table(frontier: Frontier) -> None:
-    console = _console()
+    console = console_for_output()
     console.print(f"\n{frontier.workload}: steps to target, {frontier.goal_text}\n")
     names = sorted({name for point in frontier.points for name in point.params})
     titles = (
@@ -116,9 +87,9 @@ def _frontier_table(frontier: Frontier) -> None:
         "trial>",
         *(f"{n}>" for n in names),
     )
-    table = _table(*titles, "all trials")
+    table = plain_table(*titles, "all trials")
     for point in frontier.points:
-        table.add_row(*_frontier_cells(point, names), _ended(point.outcomes))
+        table.add_row(*_frontier_cells(point, names), ended(point.outcomes))
     console.print(table)
     edges = [
         f"{point.batch_size} ({', '.join(f'{name} {end}' for name, end in point.edges.items())})"
@@ -161,7 +132,8 @@ def _frontier_csv(frontier: Frontier) -> None:
         )
 
 
-def _ended(outcomes: Mapping[str, int]) -> str:
+def ended(outcomes: Mapping[str, int]) -> str:
+    """Outcomes and their numbers for a person: "1 reached, 31 capped"."""
     return ", ".join(f"{outcomes[o]} {o}" for o in _ORDER if outcomes.get(o))
 
 
@@ -170,7 +142,7 @@ def _first_space(space: Mapping[str, Any]) -> Mapping[str, Any]:
     return space[first] if first.isdigit() else space
 
 
-def _table(*titles: str) -> Table:
+def plain_table(*titles: str) -> Table:
     """A plain table; a title that ends in ">" heads a column of numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in titles:
@@ -179,7 +151,8 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _console() -> Console:
+def console_for_output() -> Console:
+    """Standard output, for tables."""
     # Piped, a table must not be folded to a terminal's width that isn't there.
     width = None if sys.stdout.isatty() else 200
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
