@@ -61,10 +61,10 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test marked `every_storage` once on each, if it has to do with one."""
-    marked = metafunc.definition.get_closest_marker("every_storage")
-    if marked and "database" in metafunc.fixturenames:
+    if metafunc.definition.get_closest_marker("every_storage"):
         both = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-        metafunc.parametrize("database", both, indirect=True)
+        for name in {"database", "empty_database"} & set(metafunc.fixturenames):
+            metafunc.parametrize(name, both, indirect=True)
 
 
 @pytest.fixture
@@ -76,6 +76,19 @@ def database(request: pytest.FixtureRequest, made_database: Path, tmp_path: Path
     path = tmp_path / "trials.db"
     shutil.copy(made_database, path)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database in which nothing has been made yet."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create(template="template0")
+    yield server.url(name)
+    server.make_sure()
+    server.drop(name)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_wrong_password_is_refused(
 ) -> None:
     name = postgres_database.rpartition("/")[2]
     url = postgres.url(name, by_socket=by_socket)
-    assert rows(url) == [("schema",)]
+    assert ("schema",) in rows(url)
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         rows(make_url(url).set(password="wrong").render_as_string(hide_password=False))
 

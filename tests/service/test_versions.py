@@ -1,15 +1,14 @@
 """Tables of another version: refused with what to do, and brought to this one when asked."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import inspect, make_url, select, text, update
 
 from service import schema
-from service.database import Storage
+from service.database import Storage, shown
 from service.errors import StorageError
 from service.frontier import load_frontier
 from service.ledger import Ledger
@@ -71,6 +70,7 @@ def layout(storage: Storage) -> dict[str, tuple[set[str], set[str | None]]]:
     }
 
 
+@pytest.mark.every_storage
 def test_a_newer_database_wants_a_newer_batchfront(database: str, refused: Refused) -> None:
     set_version(database, schema.VERSION + 1)
     said = refused()
@@ -80,6 +80,7 @@ def test_a_newer_database_wants_a_newer_batchfront(database: str, refused: Refus
         init_storage(database, upgrade=True)
 
 
+@pytest.mark.every_storage
 def test_an_older_database_names_the_command_that_upgrades_it(
     database: str, refused: Refused
 ) -> None:
@@ -91,6 +92,7 @@ def test_an_older_database_names_the_command_that_upgrades_it(
         init_storage(database)
 
 
+@pytest.mark.every_storage
 def test_tables_of_another_optuna_are_refused(
     database: str, storage: Storage, refused: Refused
 ) -> None:
@@ -103,12 +105,14 @@ def test_tables_of_another_optuna_are_refused(
         assert word in said
 
 
+@pytest.mark.every_storage
 def test_optunas_tables_are_those_that_it_makes_itself(storage: Storage) -> None:
     with storage.read() as conn:
         found = conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
     assert found == OPTUNA_SCHEMA
 
 
+@pytest.mark.every_storage
 def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     database: str, storage: Storage
 ) -> None:
@@ -135,6 +139,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     assert init_storage(database, upgrade=True).endswith("up to date")
 
 
+@pytest.mark.every_storage
 def test_nothing_is_upgraded_under_workers(database: str, storage: Storage) -> None:
     Ledger(storage, "one").register("here", 1, "cpu")
     as_of_version_1(storage)
@@ -144,6 +149,7 @@ def test_nothing_is_upgraded_under_workers(database: str, storage: Storage) -> N
         assert conn.execute(select(schema.meta.c.value)).scalars().all() == ["1"]
 
 
+@pytest.mark.every_storage
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
     database: str, storage: Storage
 ) -> None:
@@ -156,16 +162,17 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
     assert layout(storage) == before
 
 
-def test_init_makes_what_is_not_there_and_says_so(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/new.db"
-    assert init_storage(url) == f"database {url}: tables made"
-    assert init_storage(url) == f"database {url}: tables are there"
-    assert init_storage(url, upgrade=True) == f"database {url}: up to date"
-    with sqlite3.connect(tmp_path / "new.db") as conn:
-        assert conn.execute("SELECT value FROM bf_meta WHERE key = 'schema'").fetchall() == [
-            (str(schema.VERSION),)
-        ]
-    conn.close()
+@pytest.mark.every_storage
+def test_init_makes_what_is_not_there_and_says_so(empty_database: str) -> None:
+    name = f"database {shown(make_url(empty_database))}"
+    assert init_storage(empty_database) == f"{name}: tables made"
+    assert init_storage(empty_database) == f"{name}: tables are there"
+    assert init_storage(empty_database, upgrade=True) == f"{name}: up to date"
+    storage = open_storage(empty_database)
+    with storage.read() as conn:
+        version = select(schema.meta.c.value).where(schema.meta.c.key == "schema")
+        assert conn.execute(version).scalar_one() == str(schema.VERSION)
+    storage.close()
 
 
 def test_every_database_has_a_name_of_its_own(tmp_path: Path) -> None:
