@@ -13,7 +13,7 @@ from service.identity import differences, study_identity
 from service.optuna_tables import create_study
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
-from service.schema import studies
+from service.schema import meta, studies
 from service.slots import Filter, Study, count_slots, find_studies
 from service.workload import Workload
 
@@ -93,6 +93,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
         for stored in existing.values():
             refuse_difference(stored, study)
     with storage.write() as conn:
+        # Whoever plans the same at this moment waits here, and then finds the studies made.
+        conn.execute(select(meta).where(meta.c.key == "schema").with_for_update())
         made = [_make(storage, conn, s, len(checked.splits.train)) for s in wanted]
     return Planned(workload, tuple(s for s, _ in made), tuple(added for _, added in made))
 
