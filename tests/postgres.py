@@ -55,9 +55,13 @@ class NoPostgres(Exception):
 
 
 class Postgres:
-    """One server with a database for whoever asks, on loopback TCP and on a socket."""
+    """One server with a database for whoever asks, on loopback TCP and on a socket.
 
-    def __init__(self) -> None:
+    settings -- PostgreSQL's own, where they are to be others than suit the tests
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = {**_SETTINGS, **settings}
         self.password = secrets.token_hex(8) + "@/:%"  # what a URL must quote
         self.port = _free_port()
         self._databases = 0
@@ -76,7 +80,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        settings = {**_SETTINGS, "port": self.port, "unix_socket_directories": self.folder}
+        settings = {**self._settings, "port": self.port, "unix_socket_directories": self.folder}
         options = [f"--{name}={value}" for name, value in settings.items()]
         command = [str(self._bin / "postgres"), "-D", str(self._data), *options]
         self._guard = subprocess.Popen(
