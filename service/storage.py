@@ -8,6 +8,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from service.database import Storage, shown
 from service.errors import StorageError, UsageError
+from service.password import with_password
 from service.versions import check_schema, make_schema, upgrade_schema
 
 DEFAULT_URL = "sqlite:///batchfront.db"
@@ -63,7 +64,7 @@ def _storage(url: URL, create: bool) -> Storage:
     if url.get_backend_name() == "sqlite":
         _check_file(url, create)
     try:
-        return Storage(url)
+        return Storage(with_password(url))
     except (NoSuchModuleError, ImportError) as error:
         raise UsageError(
             f"storage {shown(url)}: its database driver can't be loaded ({error}); "
