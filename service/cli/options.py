@@ -114,6 +114,18 @@ checkpoint_dir = option(
     "reach.  [default: beside an SQLite database]",
 )
 
+until_done = option(
+    "--until-done/--forever",
+    default=True,
+    help="End when everything is done, or wait for more to be planned.  [default: until-done]",
+)
+
+max_time = option(
+    "--max-time",
+    type=Duration(),
+    help="Then save the trials in hand, give them back and end.  [default: no limit]",
+)
+
 max_outage = option(
     "--max-outage",
     type=Duration(),

@@ -27,16 +27,8 @@ Examples:
 @options.device
 @options.checkpoint_dir
 @options.data_dir
-@options.option(
-    "--until-done/--forever",
-    default=True,
-    help="End when everything is done, or wait for more to be planned.  [default: until-done]",
-)
-@options.option(
-    "--max-time",
-    type=options.Duration(),
-    help="Then save the trials in hand, give them back and end.  [default: no limit]",
-)
+@options.until_done
+@options.max_time
 @options.max_outage
 @options.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--worker-id", default=lambda: uuid4().hex, hidden=True)
