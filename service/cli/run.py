@@ -1,6 +1,6 @@
 """`batchfront run`"""
 
-import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,15 @@ def command(
     file.py:function. The frontier goes to standard output, progress to standard error. Ctrl-C
     keeps everything; the same command again continues.
     """
+    from service.cli.progress import showing
     from service.cli.tables import print_frontier
     from service.errors import UsageError
     from service.frontier import load_frontier
     from service.launch.local import LocalWorkers
+    from service.launch.order import Order
     from service.plan import Request
     from service.report import write_report
+    from service.status import load_status
     from service.training.device import local_devices
 
     if not report.absolute().parent.is_dir():
@@ -68,11 +71,14 @@ def command(
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, Request(**asked))
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    order = Order(opened.url, planned.filter, checkpoints=checkpoints)
     with (
         stop_on_signals() as stop,
-        LocalWorkers(opened, planned.filter, devices, checkpoints, _tell) as local,
+        LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
+        showing(opened, planned.filter),
     ):
-        finished = _wait(opened, planned.filter, local, stop)
+        local.hold(stop)
+    finished = load_status(opened, planned.filter).finished
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
     write_report(opened, [planned.workload.name], report)
@@ -81,26 +87,6 @@ def command(
         click.echo("Interrupted; everything is kept. The same command continues.", err=True)
         return 130
     return 0 if frontier.reached else _explain(frontier)
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _wait(opened: Any, wanted: Any, local: Any, stop: threading.Event) -> bool:
-    """Until the workers have ended, or the user interrupts; whether every slot is done."""
-    from service.cli.progress import showing
-    from service.status import load_status
-
-    with showing(opened, wanted):
-        while local.watch() and not stop.wait(0.2):
-            pass
-        if stop.is_set():
-            try:
-                local.stop()
-            except KeyboardInterrupt:
-                local.kill()
-    return load_status(opened, wanted).finished
 
 
 def _explain(frontier: Any) -> int:

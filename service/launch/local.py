@@ -5,21 +5,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from signal import SIGKILL, SIGTERM
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
 from service.database import Storage
 from service.errors import WorkersFailed
+from service.launch.launcher import Launched
+from service.launch.order import Order
 from service.ledger import Ledger
-from service.slots import Filter
+from service.training.device import local_devices
 
 log = logging.getLogger(__name__)
 
 _RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
 _PATIENCE = 60.0  # seconds from asking workers to stop until they are killed
+_LOOK_SECONDS = 0.2  # between two looks at whether all are alive
 
 
 @dataclass
@@ -44,12 +47,11 @@ class LocalWorkers:
     def __init__(
         self,
         storage: Storage,
-        wanted: Filter,
+        order: Order,
         devices: Sequence[str],
-        checkpoints: str | None,
         tell: Callable[[str], None],
     ) -> None:
-        self.storage, self.wanted, self.checkpoints, self.tell = storage, wanted, checkpoints, tell
+        self.storage, self.order, self.tell = storage, order, tell
         self._devices = devices
         self._places: list[_Place] = []
 
@@ -85,6 +87,22 @@ class LocalWorkers:
             self._start(place)
         return alive
 
+    def hold(self, stop: Event) -> None:
+        """Until all have ended, or `stop` is set and they have handed everything back; a Ctrl-C
+        while they do ends them at once."""
+        while self.watch() and not stop.wait(_LOOK_SECONDS):
+            pass
+        if stop.is_set():
+            try:
+                self.stop()
+            except KeyboardInterrupt:
+                self.kill()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes, one for each device."""
+        return tuple(place.process.pid for place in self._places)
+
     @property
     def running(self) -> int:
         """How many worker processes are alive."""
@@ -113,19 +131,12 @@ class LocalWorkers:
                 place.process.send_signal(SIGKILL)
 
     def _start(self, place: _Place) -> None:
-        command = [sys.executable, "-P", "-m", "service.cli.main", "work"]
-        command += ["--device", place.device, "--worker-id", place.worker_id, "--leash", "--quiet"]
-        command += ["--sharing", str(self._devices.count(place.device))]
-        if self.wanted.batch_sizes:
-            command += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
-        if self.checkpoints is not None:
-            command += ["--checkpoint-dir", self.checkpoints]
-        command += ["--", *self.wanted.workloads]
-        # In the environment, not in the command: a URL may hold a password, and ps shows commands.
-        url = self.storage.url.render_as_string(hide_password=False)
+        order = replace(self.order, device=place.device)
+        sharing = str(self._devices.count(place.device))
+        told = order.arguments("--worker-id", place.worker_id, "--leash", "--sharing", sharing)
         place.process = subprocess.Popen(
-            command,
-            env={**os.environ, "BATCHFRONT_STORAGE": url},
+            [sys.executable, "-P", "-m", "service.cli.main", "work", *told],
+            env={**os.environ, **order.environment()},
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -139,6 +150,27 @@ class LocalWorkers:
         for line in place.process.stderr or ():
             place.last_line = line.rstrip()
             self.tell(place.last_line)
+
+
+class Local:
+    """Launches workers as processes of this machine, on every device in turn."""
+
+    def __init__(self, storage: Storage, tell: Callable[[str], None]) -> None:
+        self.storage, self.tell = storage, tell
+
+    def launch(self, order: Order, workers: int | None = None) -> Launched:
+        """Start them; by default one per GPU, or else one per CPU core."""
+        devices = local_devices(order.device, workers)
+        started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
+
+        def hold(stop: Event) -> None:
+            try:
+                started.hold(stop)
+            finally:
+                started.stop()
+
+        ids = tuple(map(str, started.pids))
+        return Launched(ids, "batchfront status --watch", "Ctrl-C", hold)
 
 
 def _hang_up(place: _Place) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from service.database import Storage
 from service.errors import WorkersFailed
 from service.launch.local import LocalWorkers
+from service.launch.order import Order
 from service.plan import Planned, Request, plan
 from service.schema import slots, workers
-from service.storage import Storage
 from tests.toy import SPEC, clouds
 
 
@@ -27,7 +28,8 @@ def planned(storage: Storage) -> Planned:
 def local(
     storage: Storage, work: Planned, folder: Path, tell: Any = lambda _: None
 ) -> LocalWorkers:
-    return LocalWorkers(storage, work.filter, ["cpu"], str(folder), tell)
+    order = Order(storage.url, work.filter, checkpoints=str(folder))
+    return LocalWorkers(storage, order, ["cpu"], tell)
 
 
 def pids(storage: Storage, *states: str) -> list[int]:
@@ -170,12 +172,12 @@ def test_a_password_is_not_in_the_workers_command(
 
 PARENT = """
 import sys
-from pathlib import Path
 from service.launch.local import LocalWorkers
-from service.slots import Filter
+from service.launch.order import Order
 from service.storage import open_storage
 
-with LocalWorkers(open_storage(sys.argv[1]), Filter(), ["cpu"], Path(sys.argv[2]), print):
+storage = open_storage(sys.argv[1])
+with LocalWorkers(storage, Order(storage.url, checkpoints=sys.argv[2]), ["cpu"], print):
     sys.stdin.read()
 """
 

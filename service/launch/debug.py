@@ -1,0 +1,28 @@
+"""A worker in this very process, so that everything can be stepped through."""
+
+from collections.abc import Sequence
+from threading import Event
+
+from service.launch.launcher import Launched
+from service.launch.order import Order, in_environment
+
+
+class Debug:
+    """Runs workers one after another in this process; errors keep their traceback."""
+
+    def launch(self, order: Order, workers: int = 1) -> Launched:
+        """Nothing runs until it is held, and a breakpoint anywhere stops it."""
+
+        def hold(_: Event) -> None:
+            for _number in range(workers):
+                with in_environment(order.environment()):
+                    work_here(order.arguments())
+
+        return Launched((), "batchfront status --watch", "Ctrl-C", hold)
+
+
+def work_here(arguments: Sequence[str]) -> None:
+    """Run `batchfront work` in this process, and raise what it raises."""
+    from service.cli.main import cli  # the command line imports the launchers, not they it
+
+    cli.main(["work", *arguments], prog_name="batchfront", standalone_mode=False)
