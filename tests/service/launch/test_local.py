@@ -53,8 +53,8 @@ def alive(pid: int) -> bool:
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def eventually(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
+def eventually(holds: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
