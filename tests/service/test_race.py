@@ -1,0 +1,169 @@
+"""Heats that hold a part of their study only: handed back in stretches, so that racing holds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import select
+
+from service import race, worker
+from service.frontier import load_frontier
+from service.ledger import Ledger
+from service.plan import Request, plan
+from service.race import STRETCH, Race
+from service.schema import slots
+from service.slots import Slot
+from service.storage import Storage, open_storage
+from service.training.trial import TrialRun
+from service.worker import Settings, Worker
+from tests.toy import SPEC, clouds
+
+CLOUDS = "clouds/mlp/momentum"
+TRIALS = 12
+
+
+def planned(storage: Storage, **asked: Any) -> None:
+    plan(storage, SPEC, clouds(), Request(**{"trials": TRIALS, "batch_sizes": (4,), **asked}))
+
+
+def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
+    kept = None if folder is None else str(folder)
+    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
+
+
+def rows(storage: Storage) -> list[Any]:
+    with storage.read() as conn:
+        return list(conn.execute(select(slots).order_by(slots.c.number)))
+
+
+def winner(storage: Storage) -> tuple[int, int]:
+    """Its number, and its steps to target."""
+    (point,) = load_frontier(storage, CLOUDS).points
+    assert point.best is not None
+    assert point.steps is not None
+    return point.best.number, point.steps
+
+
+@pytest.fixture
+def undisturbed(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+    """The same study, all of its trials in one heat."""
+    path = tmp_path / "undisturbed.db"
+    path.write_bytes(made_database.read_bytes())
+    storage = open_storage(f"sqlite:///{path}")
+    planned(storage)
+    work(storage, None)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def room_for_three(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Workers hold three trials at once, for stretches as short as they may be; the heats."""
+    heats: list[list[int]] = []
+    run = Race.run
+
+    def watched(self: Race, taken: Any) -> None:
+        heats.append([slot.number for slot in taken])
+        run(self, taken)
+
+    monkeypatch.setattr(Race, "run", watched)
+    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
+    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
+    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
+    monkeypatch.setattr("service.lease.FIRST_PAUSE", 0.001)
+    return heats
+
+
+def test_trials_too_many_for_one_heat_take_turns_and_the_same_one_wins(
+    storage: Storage, undisturbed: Storage, tmp_path: Path, room_for_three: list[list[int]]
+) -> None:
+    planned(storage)
+    work(storage, tmp_path / "kept")
+    assert winner(storage) == winner(undisturbed)
+    assert len(room_for_three) > 2 * TRIALS / 3
+    assert all(len(heat) <= 3 for heat in room_for_three)
+    assert {row.attempts for row in rows(storage)} == {1}
+    assert not (tmp_path / "kept").exists()
+
+
+def test_no_trial_is_trained_far_past_the_winner(
+    storage: Storage, undisturbed: Storage, tmp_path: Path, room_for_three: list[list[int]]
+) -> None:
+    planned(storage)
+    work(storage, tmp_path / "kept")
+    steps = [row.steps for row in rows(storage)]
+    alone = [row.steps for row in rows(undisturbed)]
+    # News comes in by a thread, so that a few evaluated steps may pass before it is heard.
+    assert max(steps) <= 2 * STRETCH * winner(undisturbed)[1]
+    assert sum(steps) <= 2 * STRETCH * sum(alone)
+
+
+def test_without_a_place_for_checkpoints_a_heat_runs_to_its_end(
+    storage: Storage, undisturbed: Storage, room_for_three: list[list[int]]
+) -> None:
+    planned(storage)
+    work(storage, None)
+    assert [len(heat) for heat in room_for_three] == [3] * 4
+    assert winner(storage) == winner(undisturbed)
+
+
+def test_a_trial_after_the_other_is_not_handed_back_for_those_that_wait(
+    storage: Storage, tmp_path: Path, room_for_three: list[list[int]]
+) -> None:
+    planned(storage, schedule="one-by-one")
+    work(storage, tmp_path / "kept")
+    assert room_for_three == [[number] for number in range(TRIALS)]
+
+
+def test_trials_that_there_is_no_memory_for_wait_for_another_heat(
+    storage: Storage,
+    undisturbed: Storage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    planned(storage)
+    made, room = TrialRun.__init__, [5]
+
+    def init(self: TrialRun, *arguments: Any) -> None:
+        room[0] -= 1
+        if room[0] < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made(self, *arguments)
+
+    run = Race.run
+
+    def watched(self: Race, taken: Any) -> None:
+        room[0] = 5
+        run(self, taken)
+
+    monkeypatch.setattr(TrialRun, "__init__", init)
+    monkeypatch.setattr(Race, "run", watched)
+    work(storage, tmp_path / "kept")
+    assert winner(storage) == winner(undisturbed)
+    assert {row.outcome for row in rows(storage)} <= {"reached", "capped", "stalled", "diverged"}
+    assert "room for 5 trials at once, not for 12 (CUDA out of memory)" in caplog.text
+
+
+def test_what_a_frozen_worker_keeps_too_late_is_dropped(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others end its trials while it sleeps, just before it writes a checkpoint."""
+    planned(storage, trials=2)
+    monkeypatch.setattr(race, "_FIRST_CHECKPOINT_SECONDS", 0.0)
+    save, slept = Race._save, Event()
+
+    def sleeps(self: Race, runs: Any) -> list[Slot]:
+        if not slept.is_set():
+            slept.set()
+            Ledger(storage, "sleeper").bury()
+            work(storage, tmp_path / "kept", "heir")
+        return save(self, runs)
+
+    monkeypatch.setattr(Race, "_save", sleeps)
+    work(storage, tmp_path / "kept", "sleeper")
+    assert {row.worker_id for row in rows(storage)} == {"heir"}
+    assert list((tmp_path / "kept").rglob("*.pt")) == []
