@@ -57,13 +57,19 @@ def command(
         import torch
 
         from service.cli.progress import showing
+        from service.errors import Unreachable
         from service.frontier import require
         from service.outage import Patience
         from service.storage import open_storage
         from service.training.device import resolve
         from service.worker import Settings, Worker
 
-        opened = Patience(max_outage, stop)(lambda: open_storage(storage))
+        try:
+            opened = Patience(max_outage, stop)(lambda: open_storage(storage))
+        except Unreachable:
+            if stop.is_set():  # told to stop before there was anything to save
+                return
+            raise
         if until_done:
             require(opened, workloads)
         torch.set_num_threads(1)
