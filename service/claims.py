@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tupl
 
 from service.endings import end_trials
 from service.roster import Clock, busy_by_study, gone
-from service.schema import slots, studies
+from service.schema import free, leased, slots, studies
 from service.slots import Filter, Slot, Study
 from service.training.heat import Ending
 
@@ -24,11 +24,14 @@ def choose_studies(
     """Studies with free slots, the best first: that which the fewest other workers are busy with;
     of those the one that this worker was at, whose data it has; then the smallest batch size."""
     busy = busy_by_study(now, worker_id)
-    free = select(slots.c.id).where(slots.c.study_id == studies.c.id, slots.c.state == "free")
+    # One look into an index for each study: it is in this order. Asked whether some slot EXISTS,
+    # in no order, a planner may read every free slot, or the whole table.
+    some = select(slots.c.id).where(slots.c.study_id == studies.c.id, free)
+    some = some.order_by(slots.c.steps, slots.c.number).limit(1)
     query = (
         select(studies)
         .select_from(studies.outerjoin(busy, busy.c.study_id == studies.c.id))
-        .where(wanted.clause(), free.exists())
+        .where(wanted.clause(), some.scalar_subquery().is_not(None))
         .order_by(
             func.coalesce(busy.c.workers, 0),
             case((studies.c.id == (last or -1), 0), else_=1),
@@ -46,17 +49,16 @@ def take(conn: Connection, worker_id: str, study: Study, limit: int) -> list[Slo
     A trial that kills its worker costs every other in the heat an attempt too. So a slot at its
     last attempt is taken alone, after all others: only the culprit wears out.
     """
-    last_attempt = slots.c.attempts >= ATTEMPTS - 1
-    query = (
+    least_advanced = (
         select(slots)
-        .where(slots.c.study_id == study.id, slots.c.state == "free")
-        .order_by(last_attempt, slots.c.steps, slots.c.number)
-        .limit(limit)
+        .where(slots.c.study_id == study.id, free)
+        .order_by(slots.c.steps, slots.c.number)
         .with_for_update(skip_locked=True)
     )
-    found = conn.execute(query).all()
-    safe = [row for row in found if row.attempts < ATTEMPTS - 1]
-    rows = sorted(safe or found[:1], key=lambda row: row.number)
+    last_attempt = slots.c.attempts >= ATTEMPTS - 1
+    found = conn.execute(least_advanced.where(~last_attempt).limit(limit)).all()
+    found = found or conn.execute(least_advanced.where(last_attempt).limit(1)).all()
+    rows = sorted(found, key=lambda row: row.number)
     if rows:
         conn.execute(
             update(slots)
@@ -89,7 +91,7 @@ def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
     return and_(
         tuple_(slots.c.id, slots.c.fence).in_(claims),
         slots.c.worker_id == worker_id,
-        slots.c.state == "leased",
+        leased,
     )
 
 
@@ -97,7 +99,7 @@ def give_back(conn: Connection, condition: Any, *, counted: bool, **values: Any)
     """Free held slots for whoever claims them next; the attempt counts, or doesn't."""
     conn.execute(
         update(slots)
-        .where(condition, slots.c.state == "leased")
+        .where(condition, leased)
         .values(
             state="free",
             worker_id=None,
@@ -117,7 +119,7 @@ def sweep(conn: Connection, now: Clock) -> None:
 def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> None:
     """Free all that workers hold which are gone; what has worn out too many ends as failed: a
     trial that kills its process must not kill every worker in turn."""
-    held = and_(slots.c.worker_id.in_(worker_ids), slots.c.state == "leased")
+    held = and_(slots.c.worker_id.in_(worker_ids), leased)
     worn = conn.execute(
         select(slots).where(held, slots.c.attempts >= ATTEMPTS).with_for_update()
     ).all()

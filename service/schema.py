@@ -6,9 +6,12 @@ holds slots for as long as it renews its one lease; what it has got done with th
 written once for all, as the trials of a heat advance together.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -18,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 VERSION = 2
@@ -77,10 +81,22 @@ slots = Table(
     Column("started_at", Float(53)),
     Column("finished_at", Float(53)),
     UniqueConstraint("study_id", "number"),
-    Index("bf_slots_open", "state", "study_id", "steps"),
-    Index("bf_slots_held", "worker_id", "state"),
-    Index("bf_slots_won", "study_id", "steps_to_target"),
 )
+
+free = slots.c.state == literal_column("'free'")
+leased = slots.c.state == literal_column("'leased'")
+reached = slots.c.steps_to_target.is_not(None)
+"""Conditions on a slot, said with literals: a planner has to see that they are an index's own."""
+
+
+def _index(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> Index:
+    """An index of the slots of one condition alone, however many others there are."""
+    return Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
+
+_index("bf_slots_free", free, slots.c.study_id, slots.c.steps, slots.c.number)
+_index("bf_slots_held", leased, slots.c.worker_id)
+_index("bf_slots_won", reached, slots.c.study_id, slots.c.steps_to_target)
 
 measurements = Table(
     "bf_measurements",

@@ -181,6 +181,7 @@ def _refuse_at_work(storage: Storage) -> None:
 def _from_1(conn: Connection) -> None:
     """Leases belong to workers, no longer to each slot."""
     for statement in (
+        "DROP INDEX bf_slots_open",
         "UPDATE bf_slots SET state = 'free', worker_id = NULL WHERE state = 'leased'",
         "ALTER TABLE bf_slots DROP COLUMN lease_expires",
         "ALTER TABLE bf_slots ADD COLUMN micro_batch INTEGER",

@@ -44,10 +44,12 @@ def as_of_version_1(storage: Storage) -> None:
     """Undo what has changed since."""
     with storage.write() as conn:
         for statement in (
+            "DROP INDEX bf_slots_free",
             "DROP INDEX bf_slots_held",
             "DROP INDEX bf_slots_won",
             "DROP INDEX bf_workers_leases",
             "DROP INDEX bf_workers_seen",
+            "CREATE INDEX bf_slots_open ON bf_slots (state, study_id, steps)",
             "ALTER TABLE bf_slots ADD COLUMN lease_expires FLOAT",
             "ALTER TABLE bf_slots DROP COLUMN micro_batch",
             "ALTER TABLE bf_workers DROP COLUMN lease_expires",
