@@ -81,7 +81,9 @@ class Storage:
         """Seconds since 1970 by the database's clock, the only one that leases go by."""
         if self.engine.dialect.name == "sqlite":
             return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float(53))
-        return literal_column("extract(epoch from clock_timestamp())::double precision", Float(53))
+        # The same throughout a statement: what may change from row to row can't use an index.
+        clock = "extract(epoch from statement_timestamp())::double precision"
+        return literal_column(clock, Float(53))
 
     def close(self) -> None:
         """Give all connections back."""

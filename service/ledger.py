@@ -39,6 +39,8 @@ from service.search_space import SearchSpace
 from service.slots import Filter, Slot, Study
 from service.training.heat import Ending
 
+_IDLE = {"trials": 0, "rate": 0.0}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -91,7 +93,7 @@ class Ledger:
     def register(self, host: str, pid: int, device: str) -> None:
         """Enter the worker in the list of workers."""
         with self.storage.write() as conn:
-            roster.excuse_absence(conn, self.storage.now)
+            roster.excuse_absence(conn, self.storage.now, self.worker_id)
             about = {"host": host, "pid": pid, "device": device}
             roster.enter(conn, self.storage.now, self.worker_id, **about)
 
@@ -101,7 +103,7 @@ class Ledger:
         with self.storage.write() as conn:
             now = self.storage.now
             joins = roster.study_to_join(conn, now, self.worker_id, wanted)
-            roster.seen(conn, now, self.worker_id, state="idle", study_id=joins, rate=0.0)
+            roster.seen(conn, now, self.worker_id, state="idle", study_id=joins, **_IDLE)
 
     @_repeatable
     def leave(self) -> None:
@@ -109,7 +111,7 @@ class Ledger:
         with self.storage.write() as conn:
             now = self.storage.now
             give_back(conn, slots.c.worker_id == self.worker_id, counted=False)
-            roster.seen(conn, now, self.worker_id, state="stopped", study_id=None, rate=0.0)
+            roster.seen(conn, now, self.worker_id, state="stopped", study_id=None, **_IDLE)
 
     @_repeatable
     def bury(self) -> None:
@@ -117,7 +119,7 @@ class Ledger:
         with self.storage.write() as conn:
             take_from(conn, self.storage.now, [self.worker_id])
             dead = update(workers).where(workers.c.id == self.worker_id)
-            conn.execute(dead.values(state="stopped", study_id=None, rate=0.0))
+            conn.execute(dead.values(state="stopped", study_id=None, **_IDLE))
 
     # -- claims
 
@@ -137,16 +139,16 @@ class Ledger:
             now = self.storage.now
             # What it holds is from a claim whose answer was lost: it claims when it holds nothing.
             give_back(conn, slots.c.worker_id == self.worker_id, counted=False)
-            roster.excuse_absence(conn, now)
+            roster.excuse_absence(conn, now, self.worker_id)
             sweep(conn, now)
             for study in choose_studies(conn, now, self.worker_id, wanted, self._last):
                 room = 1 if study.schedule == "one-by-one" else limit(study)
                 taken = take(conn, self.worker_id, study, room)
                 if taken:
                     self._last = study.id
-                    state = {"state": "busy", "study_id": study.id, "rate": 0.0}
-                    steps = min(slot.steps for slot in taken)
-                    roster.seen(conn, now, self.worker_id, steps=steps, **state)
+                    news = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
+                    news["steps"] = min(slot.steps for slot in taken)
+                    roster.seen(conn, now, self.worker_id, state="busy", **news)
                     return study, taken
         return None
 
@@ -201,8 +203,8 @@ class Ledger:
         with self.storage.write() as conn:
             now = self.storage.now
             steps = min((steps for _, steps in held.values()), default=0)
-            state = {"state": "busy", "study_id": study_id}
-            roster.seen(conn, now, self.worker_id, steps=steps, rate=rate, **state)
+            news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
+            roster.seen(conn, now, self.worker_id, state="busy", **news)
             claims = [(slot_id, fence) for slot_id, (fence, _) in held.items()]
             mine = select(slots.c.id).where(
                 slots.c.worker_id == self.worker_id,

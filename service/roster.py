@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
-from service.schema import slots, studies, workers
+from service.schema import studies, workers
 from service.slots import Filter
 
 LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
@@ -24,14 +24,14 @@ def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
     """Add a worker (host, pid, device) to the list; harmless if it is in it."""
     known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
     if known is None:
-        fields = {"state": "idle", "steps": 0, "rate": 0.0, "lease_expires": now}
+        fields = {"state": "idle", "trials": 0, "steps": 0, "rate": 0.0, "lease_expires": now}
         new = insert(workers).values(id=worker_id, started_at=now, seen_at=now, **fields, **about)
         conn.execute(new)
 
 
 def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
     """The worker is there: renew its lease, and note what it is at."""
-    excuse_absence(conn, now)
+    excuse_absence(conn, now, worker_id)
     conn.execute(
         update(workers)
         .where(workers.c.id == worker_id)
@@ -39,7 +39,7 @@ def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
     )
 
 
-def excuse_absence(conn: Connection, now: Clock) -> None:
+def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:
     """After a silence of all workers alike, give each a whole lease to come back in.
 
     It was the server that was away, or the network, and whoever is back first must not take the
@@ -47,10 +47,13 @@ def excuse_absence(conn: Connection, now: Clock) -> None:
     """
     if conn.dialect.name == "sqlite":
         return
+    long_ago = now - LEASE_SECONDS / 2
+    own = select(workers.c.seen_at).where(workers.c.id == worker_id).scalar_subquery()
     last = select(func.max(workers.c.seen_at)).scalar_subquery()
+    # Its own time comes first: if that is recent, nobody else's has to be read.
     conn.execute(
         update(workers)
-        .where(workers.c.state == "busy", last < now - LEASE_SECONDS / 2)
+        .where(func.coalesce(own, 0) < long_ago, last < long_ago, workers.c.state == "busy")
         .values(lease_expires=now + LEASE_SECONDS)
     )
 
@@ -88,12 +91,12 @@ def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) 
     worker that holds some or waits for some; None if none has two to share."""
     held = (
         select(
-            slots.c.study_id,
-            func.count().label("trials"),
-            func.count(slots.c.worker_id.distinct()).label("holders"),
+            workers.c.study_id,
+            func.sum(workers.c.trials).label("trials"),
+            func.count().label("holders"),
         )
-        .where(slots.c.state == "leased")
-        .group_by(slots.c.study_id)
+        .where(workers.c.state == "busy", workers.c.lease_expires > now)
+        .group_by(workers.c.study_id)
         .subquery()
     )
     others = (
@@ -121,10 +124,9 @@ def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) 
 def should_share(conn: Connection, worker_id: str, study_id: int, idle: int) -> bool:
     """Whether this worker is among the `idle` ones that hold the most trials of a study."""
     holders = (
-        select(slots.c.worker_id)
-        .where(slots.c.study_id == study_id, slots.c.state == "leased")
-        .group_by(slots.c.worker_id)
-        .order_by(func.count().desc(), slots.c.worker_id)
+        select(workers.c.id)
+        .where(workers.c.study_id == study_id, workers.c.state == "busy")
+        .order_by(workers.c.trials.desc(), workers.c.id)
         .limit(idle)
     )
     return worker_id in conn.execute(holders).scalars().all()

@@ -120,8 +120,10 @@ workers = Table(
     Column("started_at", Float(53), nullable=False),
     Column("seen_at", Float(53), nullable=False),
     Column("lease_expires", Float(53), nullable=False),  # of all slots that it holds
-    Column("steps", Integer, nullable=False),  # reached by every trial of its heat
+    Column("trials", Integer, nullable=False),  # that it holds
+    Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
-    Index("bf_workers_leases", "state", "lease_expires"),
-    Index("bf_workers_seen", "seen_at"),
+    # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
+    Index("bf_workers_at", "state", "study_id"),
+    postgresql_with={"fillfactor": 50},
 )

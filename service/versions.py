@@ -186,11 +186,14 @@ def _from_1(conn: Connection) -> None:
         "ALTER TABLE bf_slots DROP COLUMN lease_expires",
         "ALTER TABLE bf_slots ADD COLUMN micro_batch INTEGER",
         "ALTER TABLE bf_workers ADD COLUMN lease_expires FLOAT NOT NULL DEFAULT 0",
+        "ALTER TABLE bf_workers ADD COLUMN trials INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE bf_workers ADD COLUMN steps INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE bf_workers ADD COLUMN rate FLOAT NOT NULL DEFAULT 0",
         "UPDATE bf_workers SET state = 'stopped'",
     ):
         conn.execute(text(statement))
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("ALTER TABLE bf_workers SET (fillfactor = 50)"))
     for table in (schema.slots, schema.workers):
         for index in table.indexes:
             index.create(conn, checkfirst=True)

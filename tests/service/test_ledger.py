@@ -54,6 +54,10 @@ def started(ledger: Ledger, limit: int = 100) -> tuple[Study, list[Slot]]:
     return study, ledger.start(study, taken, clouds().space(study.batch_size), VERSIONS)
 
 
+def in_hand(taken: list[Slot]) -> dict[int, tuple[int, int]]:
+    return {slot.id: (slot.fence, slot.steps) for slot in taken}
+
+
 def rows(storage: Storage, *where: Any) -> list[Any]:
     with storage.read() as conn:
         return list(conn.execute(select(slots).where(*where).order_by(slots.c.id)))
@@ -276,30 +280,31 @@ def test_who_waits_is_given_a_part_by_those_who_hold_the_most_of_the_study(
 ) -> None:
     planned(storage, trials=6)
     one, two, idle = (worker(storage, name) for name in ("one", "two", "idle"))
-    study, _ = started(one, limit=2)
-    started(two, limit=4)
+    study, few = started(one, limit=2)
+    _, many = started(two, limit=4)
     idle.wait(ALL)
-    assert two.renew(study.id, {}).share
-    assert not one.renew(study.id, {}).share
+    assert two.renew(study.id, in_hand(many)).share
+    assert not one.renew(study.id, in_hand(few)).share
     worker(storage, "another").wait(ALL)
-    assert one.renew(study.id, {}).share
+    assert one.renew(study.id, in_hand(few)).share
     with storage.write() as conn:
         long_ago = storage.now - LEASE_SECONDS - 1
         waiting = update(workers).where(workers.c.state == "idle")
         conn.execute(waiting.values(seen_at=long_ago))
-    assert not two.renew(study.id, {}).share
+    assert not two.renew(study.id, in_hand(many)).share
 
 
 def test_who_waits_for_other_studies_is_given_nothing(storage: Storage) -> None:
     planned(storage, trials=2, batch_sizes=(4, 16))
     holders = [worker(storage, name) for name in ("one", "two")]
-    (four, _), (sixteen, _) = (started(holder) for holder in holders)
+    (four, first), (sixteen, second) = (started(holder) for holder in holders)
     idle = worker(storage, "idle")
     idle.wait(Filter(("no/such/workload",)))
-    assert not any(h.renew(s.id, {}).share for h, s in zip(holders, (four, sixteen), strict=True))
+    assert not holders[0].renew(four.id, in_hand(first)).share
+    assert not holders[1].renew(sixteen.id, in_hand(second)).share
     idle.wait(Filter(batch_sizes=(16,)))
-    assert holders[1].renew(sixteen.id, {}).share
-    assert not holders[0].renew(four.id, {}).share
+    assert holders[1].renew(sixteen.id, in_hand(second)).share
+    assert not holders[0].renew(four.id, in_hand(first)).share
 
 
 def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
