@@ -43,6 +43,8 @@ _LASTING = (
     "certificate",
     "does not exist",
     "does not support SSL",
+    "invalid integer value",  # of a parameter in the URL, such as a port
+    "invalid sslmode value",
     "no password supplied",
     "pg_hba.conf",
 )
