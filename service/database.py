@@ -3,6 +3,7 @@ PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -128,18 +129,24 @@ def _passes(error: Exception) -> bool:
     return not any(word in words for word in _LASTING)
 
 
+def connect_args(url: URL) -> dict[str, Any]:
+    """What every connection to a database is told that its URL leaves open: time-outs above all."""
+    if url.get_backend_name() == "postgresql":
+        return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+    return {"timeout": _BUSY_SECONDS}
+
+
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        ours = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
         return create_engine(
             url,
-            connect_args=ours,
+            connect_args=connect_args(url),
             executemany_mode="values_plus_batch",  # one round trip for the rows of a heat
             pool_pre_ping=True,
             pool_size=2,
             max_overflow=3,
         )
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(url, connect_args=connect_args(url))
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection, _record):  # type: ignore[no-untyped-def]
