@@ -10,6 +10,7 @@ back through Optuna's own API.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import (
@@ -22,7 +23,7 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from service.search_space import (
     Choice,
@@ -58,16 +59,38 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(low, high, log=isinstance(dimension, Log))
 
 
-def create_study(conn: Connection, name: str, attributes: Mapping[str, Any]) -> int:
-    """Insert a study that minimizes; its id. The caller has made sure that the name is new."""
+def create_study(
+    conn: Connection,
+    name: str,
+    attributes: Mapping[str, Any],
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
+    """Insert a study that minimizes; its id. The caller has made sure that the name is new.
+
+    attributes -- for users of the study;  settings -- for Optuna and its dashboard
+    """
     new = insert(_studies).values(study_name=name).returning(_studies.c.study_id)
     study_id = int(conn.execute(new).scalar_one())
     direction = {"study_id": study_id, "direction": StudyDirection.MINIMIZE, "objective": 0}
     conn.execute(insert(_directions).values(**direction))
     conn.execute(insert(_study_attributes), _json_rows("study_id", study_id, attributes))
     named = {"study:metric_names": ["steps to target"]}  # what the dashboard writes on its axes
-    conn.execute(insert(_study_settings), _json_rows("study_id", study_id, named))
+    rows = _json_rows("study_id", study_id, {**named, **settings})
+    conn.execute(insert(_study_settings), rows)
     return study_id
+
+
+def replace_settings(
+    conn: Connection, study_id: int, prefix: str, settings: Mapping[str, Any]
+) -> None:
+    """Put these settings of a study in the place of all whose keys begin so."""
+    mine = _study_settings.c.study_id == study_id
+    conn.execute(
+        delete(_study_settings).where(
+            mine, _study_settings.c.key.startswith(prefix, autoescape=True)
+        )
+    )
+    conn.execute(insert(_study_settings), _json_rows("study_id", study_id, settings))
 
 
 def lock_study(conn: Connection, study_id: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, insert, select, update
 
 from service import __version__
+from service.dashboard_attributes import note_attributes
 from service.database import Storage
 from service.errors import IdentityError, UsageError
 from service.identity import differences, study_identity
@@ -15,18 +16,12 @@ from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
 from service.schema import meta, studies
 from service.slots import Filter, Study, count_slots, find_studies
+from service.study_note import study_note
 from service.workload import Workload
 
 SCHEDULES = ("race", "one-by-one")
 COUNTS = ("all", "feasible")
 DEFAULT_TRIALS = 32
-
-NOTE = (
-    "Value: steps to target, the first evaluated step at which the goal is passed. "
-    "COMPLETE trials reached the goal; PRUNED ones were capped (another trial had won with no "
-    "more steps), diverged, stalled or exhausted their step budget; see the user attributes "
-    "`outcome` and `reason`. Intermediate values are the goal metric."
-)
 
 
 @dataclass(frozen=True)
@@ -199,10 +194,10 @@ def _make(
             "workload": study.workload,
             "batch_size": study.batch_size,
             "goal": dict(study.identity["goal"]),
-            "note": NOTE,
             "batchfront": __version__,
         }
-        stored = replace(study, id=create_study(conn, study.name, attributes))
+        note = note_attributes(study_note(study))
+        stored = replace(study, id=create_study(conn, study.name, attributes, note))
         fields = {**vars(stored), "identity": json.dumps(dict(stored.identity))}
         extra = {"train_examples": train_examples, "created_at": storage.now}
         conn.execute(insert(studies).values(**fields, **extra))

@@ -1,0 +1,54 @@
+"""What a study is, in words, for whoever opens it in the Optuna dashboard."""
+
+import re
+
+from service.frontier import goal_text
+from service.slots import Study
+
+_SCHEDULES = {
+    "race": "The trials race: they advance together over the same evaluated steps, and the first "
+    "to pass the goal has won.",
+    "one-by-one": "The trials run one after another, each up to the best so far.",
+}
+
+
+def study_note(study: Study) -> str:
+    """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
+    goal = goal_text(study.identity["goal"])
+    return f"""\
+The fewest training steps to the goal at **batch size {study.batch_size:,}**, \
+for the workload {_code(study.workload)}.
+
+- **Goal**: {_plain(goal)}.
+- **Value**: steps to target, the first evaluated step at which the goal is passed; fewer is \
+better. Only trials that reached the goal have one.
+- **Intermediate values**: the goal metric, when it was last computed in full.
+
+{_SCHEDULES[study.schedule]} How a trial ended stands in its user attributes \
+`outcome` and `reason`:
+
+- `reached` (COMPLETE): it passed the goal.
+- `capped` (PRUNED): another trial of the study had reached the goal with no more steps.
+- `diverged` (PRUNED): its loss was not finite, or far above the untrained loss.
+- `stalled` (PRUNED): it learnt nothing, or nothing more, for a long stretch.
+- `exhausted` (PRUNED): its step budget was spent.
+- `failed` (FAIL): it raised an error, or lost its worker, again and again.
+
+This study is one of a family, {_code(study.workload + "/b<batch size>")}, that differ in \
+nothing but the batch size and what depends on it. Their best trials are the workload's frontier: \
+drawn on the first page of each of them here, and by `batchfront report`. \
+Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.
+"""
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as it stands: every mark that could mean something is escaped."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Text in code font, within more backticks than it holds in a row."""
+    text = " ".join(text.split())
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{room}{text}{room}{fence}"

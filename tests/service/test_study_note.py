@@ -1,0 +1,63 @@
+"""What the note on a study says, and that names are text in it."""
+
+import re
+
+import optuna
+import pytest
+from optuna_dashboard import get_note
+
+from service.database import Storage
+from service.plan import Request, plan
+from service.slots import Study
+from service.study_note import study_note
+from service.training.stopping import OUTCOMES
+from tests.toy import SPEC, clouds
+
+
+def study(workload: str = "a/b/c", metric: str = "error rate", schedule: str = "race") -> Study:
+    goal = {"metric": metric, "better": "lower", "value": 0.03}
+    name = f"{workload}/b2048"
+    return Study(1, name, workload, "", 2048, {"goal": goal}, None, 0, schedule, "sobol", "all", 8)
+
+
+def test_planning_writes_the_note_where_the_dashboard_reads_it(
+    storage: Storage, database: str
+) -> None:
+    for planned in plan(storage, SPEC, clouds(), Request(trials=1)).studies:
+        found = optuna.load_study(study_name=planned.name, storage=database)
+        assert get_note(found) == study_note(planned)
+
+
+def test_it_explains_goal_value_outcomes_and_family() -> None:
+    note = study_note(study())
+    assert "**Goal**: validation error rate \\< 0\\.03." in note
+    assert "first evaluated step at which the goal is passed" in note
+    assert "`a/b/c/b<batch size>`" in note
+    assert "batch size 2,048" in note
+    assert set(re.findall(r"- `(\w+)` \(", note)) == set(OUTCOMES)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"), [("race", "advance together"), ("one-by-one", "one after another")]
+)
+def test_it_says_how_the_trials_are_scheduled(schedule: str, says: str) -> None:
+    assert says in study_note(study(schedule=schedule))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a/`b`/c", "``a/`b`/c``"),
+        ("a/``/`", "``` a/``/` ```"),
+        ("a/b\n\n# c/d", "`a/b # c/d`"),
+        ("[x](javascript:alert(1))/b/c", "`[x](javascript:alert(1))/b/c`"),
+    ],
+)
+def test_a_name_can_not_leave_its_code_font(name: str, shown: str) -> None:
+    first = study_note(study(workload=name)).splitlines()[0]
+    assert f"for the workload {shown}." in first
+
+
+def test_a_metrics_name_is_text() -> None:
+    note = study_note(study(metric="<b>![x](y)</b> _m_\n- item"))
+    assert "\\<b\\>\\!\\[x\\]\\(y\\)\\<\\/b\\> \\_m\\_ \\- item" in note
