@@ -1,0 +1,72 @@
+"""Real servers in a thread, and real requests to them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPMessage
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import WSGIApplication
+
+from service.web import Server
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """All headers of this name."""
+        return ", ".join(self.headers.get_all(name, []))
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@contextmanager
+def served(app: WSGIApplication, host: str = "127.0.0.1") -> Iterator[str]:
+    """The address at which an application is served meanwhile."""
+    server = Server(app, host, 0)
+    thread = Thread(target=server.run)
+    thread.start()
+    try:
+        yield server.address
+    finally:
+        server.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def ask(
+    address: str,
+    path: str = "/",
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: object = None,
+) -> Answer:
+    """One request, its path and headers sent as given; a body goes as JSON."""
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=60)
+    try:
+        connection.putrequest(method, path, skip_host="Host" in (headers or {}))
+        sent = b"" if body is None else json.dumps(body).encode()
+        if sent:
+            connection.putheader("Content-Type", "application/json")
+            connection.putheader("Content-Length", str(len(sent)))
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders(sent)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
