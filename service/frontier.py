@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from service.database import Storage
 from service.errors import UsageError
@@ -214,6 +214,26 @@ def load_curves(storage: Storage, study_id: int) -> dict[int, list[CurvePoint]]:
             point = CurvePoint(row.step, row.split, row.metric, row.value)
             curves.setdefault(row.number, []).append(point)
     return curves
+
+
+def last_change(storage: Storage, workloads: Sequence[str] = ()) -> dict[str, tuple[object, ...]]:
+    """By workload, a value that differs once studies, slots or endings have been added: whether
+    a frontier must be read again, in one query."""
+    query = (
+        select(
+            studies.c.workload,
+            func.count(studies.c.id.distinct()),
+            func.count(slots.c.id),
+            func.count(slots.c.trial_id),
+            func.count(slots.c.finished_at),
+            func.max(slots.c.finished_at),
+        )
+        .select_from(studies.outerjoin(slots))
+        .where(Filter(tuple(workloads)).clause())
+        .group_by(studies.c.workload)
+    )
+    with storage.read() as conn:
+        return {row[0]: tuple(row[1:]) for row in conn.execute(query)}
 
 
 def workload_names(storage: Storage) -> list[str]:

@@ -1,10 +1,14 @@
 """`batchfront report`"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from service.cli import options
+from service.cli import listening, options
+
+if TYPE_CHECKING:
+    from service.database import Storage
 
 
 @click.command(
@@ -12,6 +16,7 @@ from service.cli import options
 Examples:
   batchfront report
   batchfront report digits/mlp/momentum digits/mlp/sgd --output momentum.html
+  batchfront report --serve
 """
 )
 @click.argument("workloads", nargs=-1)
@@ -25,13 +30,38 @@ Examples:
     envvar="BATCHFRONT_REPORT",
     help="Where to write the page.",
 )
-def command(workloads: tuple[str, ...], storage: str, output: Path) -> None:
-    """Write the interactive report page.
+@options.option("--serve", is_flag=True, help="Serve the page instead, kept up to date.")
+@listening.host
+@listening.port(8090)
+def command(
+    workloads: tuple[str, ...], storage: str, output: Path, serve: bool, host: str, port: int
+) -> int:
+    """Write the interactive report page, or serve it.
 
-    One self-contained HTML file, of these WORKLOADS or of all that the database holds.
+    One self-contained HTML file, of these WORKLOADS or of all that the database holds. Served, it
+    is made anew while trials end, and a browser that shows it follows. A database role that can
+    only read is enough.
     """
-    from service.report import write_report
     from service.storage import open_storage
 
-    write_report(open_storage(storage), workloads, output)
+    opened = open_storage(storage)
+    if serve:
+        return _serve(opened, workloads, host, port)
+    from service.report import write_report
+
+    write_report(opened, workloads, output)
     click.echo(f"Report: {output}", err=True)
+    return 0
+
+
+def _serve(opened: "Storage", workloads: tuple[str, ...], host: str, port: int) -> int:
+    from service.report.live import live_report
+    from service.web import Server, guarded, only_reading, serve
+
+    app, kept = live_report(opened, workloads)
+    server = Server(guarded(only_reading(app, "the report is for reading"), host), host, port)
+    listening.warn_if_open(host, "read it")
+    click.echo(f"Report on {server.address} (Ctrl-C ends it)", err=True)
+    code = serve(server)
+    kept.close()
+    return code

@@ -1,8 +1,11 @@
-// Draws the figures into their places: again when a study is chosen, and when the colours change.
+// Draws the figures into their places: again when a study is chosen, when the colours change, and
+// when a served page has been refreshed.
 (() => {
   "use strict";
-  const figures = JSON.parse(document.getElementById("figures").textContent);
-  const places = [...document.querySelectorAll("[data-figure]")];
+  const read = () => JSON.parse(document.getElementById("figures").textContent);
+  const places = () => [...document.querySelectorAll("[data-figure]")];
+  const drawn = new WeakMap(); // place to what is drawn there, as text
+  let figures = read();
   const touch = matchMedia("(pointer: coarse)");
   const still = { fixedrange: true };
 
@@ -51,22 +54,28 @@
 
   // Values beside points: those that would run into one drawn before are left to the table.
   const declutter = (plot) => {
-    const drawn = [];
+    const shown = [];
     for (const text of plot.querySelectorAll(".textpoint text")) {
       const box = text.getBoundingClientRect();
-      const hit = drawn.some((other) => box.left < other.right && other.left < box.right &&
+      const hit = shown.some((other) => box.left < other.right && other.left < box.right &&
         box.top < other.bottom && other.top < box.bottom);
       text.style.visibility = hit ? "hidden" : "";
-      if (!hit) drawn.push(box);
+      if (!hit) shown.push(box);
     }
   };
 
   const draw = (place) => {
-    const figure = coloured(figures[chosen(place)], getComputedStyle(document.documentElement));
+    const name = chosen(place);
+    const figure = coloured(figures[name], getComputedStyle(document.documentElement));
+    drawn.set(place, JSON.stringify(figures[name]));
     // On a touch screen a finger on a figure scrolls the page.
     const { xaxis, yaxis } = figure.layout;
-    const layout = !touch.matches ? figure.layout : {
-      ...figure.layout, dragmode: false, xaxis: { ...xaxis, ...still }, yaxis: { ...yaxis, ...still },
+    const layout = {
+      ...figure.layout,
+      uirevision: name, // a reader's zoom, and what was hidden, stay when the data change
+      ...(touch.matches && {
+        dragmode: false, xaxis: { ...xaxis, ...still }, yaxis: { ...yaxis, ...still },
+      }),
     };
     place.setAttribute("aria-label", figure.label);
     Plotly.react(place, figure.data, layout, config);
@@ -76,21 +85,24 @@
       declutter(place);
     }
   };
-  const drawAll = () => places.forEach(draw);
+  const drawAll = () => places().forEach(draw);
 
-  for (const select of document.querySelectorAll("select")) {
-    select.addEventListener("change", () => {
-      const section = select.closest("section");
-      places.filter((p) => section.contains(p) && p.dataset.figure.includes(`{${select.name}}`)).forEach(draw);
-    });
-  }
+  document.addEventListener("change", ({ target: select }) => {
+    if (!select.matches("select")) return;
+    const section = select.closest("section");
+    places().filter((p) => section.contains(p) && p.dataset.figure.includes(`{${select.name}}`)).forEach(draw);
+  });
+  document.addEventListener("refreshed", () => {
+    figures = read();
+    places().filter((p) => drawn.get(p) !== JSON.stringify(figures[chosen(p)])).forEach(draw);
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 
   // Paper is light, and narrower than a screen.
   const printing = (on) => {
     document.documentElement.classList.toggle("printing", on);
     drawAll();
-    places.forEach((place) => Plotly.Plots.resize(place));
+    places().forEach((place) => Plotly.Plots.resize(place));
   };
   addEventListener("beforeprint", () => printing(true));
   addEventListener("afterprint", () => printing(false));

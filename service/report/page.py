@@ -1,4 +1,4 @@
-"""The page itself: everything in one file that asks for nothing else."""
+"""The page itself: everything in one file that asks for nothing else, or served with its parts."""
 
 import json
 import os
@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
-
-from plotly.offline.offline import get_plotlyjs
 
 from service import __version__
 from service.database import Storage
 from service.errors import BatchfrontError, UsageError
-from service.frontier import Frontier, load_curves, load_frontiers, require
+from service.frontier import Frontier, load_curves, load_frontiers, require, workload_names
 from service.report.axes import Figure
 from service.report.outcomes import OUTCOMES
 from service.report.reading import goal_text, reading
+from service.report.scripts import Scripts, asset, inline_scripts
 from service.report.section import section
+
+NOTICE = "<!-- notice -->"
+"""Where a served page says what is wrong with it. No name can bring a second one: they are
+escaped."""
+
+_TITLE = "steps to target by batch size"
 
 
 def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path:
@@ -33,11 +37,13 @@ def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path
         raise UsageError(f"report {path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UsageError(f"report {path}: is a folder; name a file")
-    frontiers = _frontiers(storage, workloads)
-    page = _page(storage, frontiers)
+    require(storage, workloads)
+    if not workload_names(storage):
+        raise UsageError("this database holds no studies to report")
+    text = page(storage, workloads, inline_scripts())
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
         raise BatchfrontError(f"report {path}: can't be written: {error.strerror}") from error
@@ -46,15 +52,9 @@ def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path
     return path
 
 
-def _frontiers(storage: Storage, workloads: Sequence[str]) -> list[Frontier]:
-    require(storage, workloads)
-    found = load_frontiers(storage, workloads)
-    if not found:
-        raise UsageError("this database holds no studies to report")
-    return found
-
-
-def _page(storage: Storage, frontiers: Sequence[Frontier]) -> str:
+def page(storage: Storage, workloads: Sequence[str], scripts: Scripts) -> str:
+    """The page of these workloads, or of all, as they are now."""
+    frontiers = load_frontiers(storage, workloads)
     sections: list[str] = []
     figures: dict[str, Figure] = {}
     for number, frontier in enumerate(frontiers, 1):
@@ -62,25 +62,26 @@ def _page(storage: Storage, frontiers: Sequence[Frontier]) -> str:
         sections.append(html)
         figures |= drawn
     names = [frontier.workload for frontier in frontiers]
-    title = names[0] if len(names) == 1 else f"{len(names)} workloads"
     made = datetime.now().astimezone()
-    return Template(_asset("page.html")).substitute(
-        title=escape(f"{title}: steps to target by batch size"),
+    return Template(asset("page.html")).substitute(
+        title=escape(f"{names[0] if len(names) == 1 else f'{len(names)} workloads'}: {_TITLE}"),
+        policy=scripts.policy,
+        notice=NOTICE,
         made=f"{made.day} {made:%B %Y, %H:%M}",
         made_iso=made.isoformat(timespec="seconds"),
+        freshness=scripts.freshness,
         version=escape(__version__),
         index=_index(frontiers),
-        sections="\n".join(sections),
+        sections="\n".join(sections) or '<p class="reading">There are no studies yet.</p>',
         outcomes="".join(f"<dt>{look.name}</dt><dd>{look.meaning}</dd>" for look in OUTCOMES),
-        style=_asset("page.css"),
+        style=asset("page.css"),
         figures=_embedded(figures),
-        plotly=get_plotlyjs(),  # type: ignore[no-untyped-call]
-        script=_asset("page.js"),
+        scripts=scripts.html,
     )
 
 
 def _index(frontiers: Sequence[Frontier]) -> str:
-    if len(frontiers) == 1:
+    if len(frontiers) < 2:
         return ""
     items = "".join(
         f'<li><a href="#w{number}">{escape(frontier.workload)}</a> '
@@ -94,7 +95,3 @@ def _embedded(figures: dict[str, Figure]) -> str:
     """JSON that can stand inside a script element, whatever the names in it."""
     text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -118,22 +118,6 @@ def odd_page(odd: Storage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(odd, (), tmp_path_factory.mktemp("page") / "odd.html")
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A real Chromium, for tests marked `browser`."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is on the path")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    quiet += ["--disable-background-networking", "--disable-component-update"]
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=quiet)
-        yield launched
-        launched.close()
-
-
 SCREENS = {"phone": (390, 844), "desktop": (1280, 900)}
 
 

@@ -1,0 +1,58 @@
+"""The page's scripts, in the page or linked from it, and the policy that allows no others."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+
+from plotly.offline.offline import get_plotlyjs
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """What draws the page's figures, as HTML; what a browser must allow for it; and what the
+    page says of how new it stays, as HTML."""
+
+    html: str
+    allowed: str
+    freshness: str = ""
+
+    @property
+    def policy(self) -> str:
+        """The Content-Security-Policy: these scripts, and none that a name could bring in."""
+        return (
+            f"default-src 'none'; style-src 'unsafe-inline'; {self.allowed}; "
+            "img-src data: blob:; base-uri 'none'; form-action 'none'"
+        )
+
+
+def inline_scripts() -> Scripts:
+    """All in the page, allowed by their hashes."""
+    texts = (_plotly(), asset("page.js"))
+    hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in texts)
+    return Scripts(
+        "\n".join(f"<script>{text}</script>" for text in texts),
+        " ".join(["script-src", *(f"'sha256-{found}'" for found in hashes)]),
+    )
+
+
+def asset(name: str) -> str:
+    """A file of this package, as text."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def linked_scripts() -> tuple[Scripts, dict[str, str]]:
+    """For a server: named by the page and cached by the browser, and the files, name to text.
+
+    The names change with what is in them.
+    """
+    texts = {"plotly.js": _plotly(), "page.js": asset("page.js"), "live.js": asset("live.js")}
+    files = {f"{sha256(text.encode()).hexdigest()[:12]}.{n}": text for n, text in texts.items()}
+    html = "\n".join(f'<script src="{name}"></script>' for name in files)
+    kept_fresh = " · kept up to date while it is open"
+    return Scripts(html, "script-src 'self'; connect-src 'self'", kept_fresh), files
+
+
+def _plotly() -> str:
+    """plotly.js, as the installed Plotly comes with it."""
+    return str(get_plotlyjs())  # type: ignore[no-untyped-call]
