@@ -2,34 +2,35 @@
 
 import click
 
-from service.cli import options
+from service.cli import listening, options
 
 
-@click.command(epilog="\b\nExample:\n  batchfront dashboard --port 8081")
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront dashboard --port 8081
+  BATCHFRONT_STORAGE=postgresql://viewer@db/batchfront batchfront dashboard
+"""
+)
 @options.storage
-@options.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@options.option("--port", default=8080, show_default=True, help="Port to listen on.")
-def command(storage: str, host: str, port: int) -> None:
-    """Open the Optuna dashboard on the studies.
+@listening.host
+@listening.port(8080)
+@options.option("--allow-changes", is_flag=True, help="Let whoever reaches it change and delete.")
+def command(storage: str, host: str, port: int, allow_changes: bool) -> int:
+    """Open the Optuna dashboard on the studies, for reading.
 
-    The dashboard has no authentication, and whoever reaches it can delete studies: keep it on
-    127.0.0.1, or put a proxy in front.
+    Nothing can be changed or deleted through it, unless --allow-changes; a database role that
+    can only read is enough. It has no authentication: keep it on 127.0.0.1, or put a proxy that
+    has one in front.
     """
-    from optuna.storages import RDBStorage
-    from optuna_dashboard import run_server  # type: ignore[attr-defined]
-
-    from service.errors import UsageError
+    from service.dashboard.app import dashboard
     from service.storage import open_storage
+    from service.web import Server, guarded, serve
 
-    opened = open_storage(storage)
-    url = opened.url.render_as_string(hide_password=False)
-    opened.close()
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        click.echo(
-            f"batchfront: warning: anyone who reaches {host}:{port} can delete studies", err=True
-        )
-    click.echo(f"Optuna dashboard on http://{host}:{port}/ (Ctrl-C ends it)", err=True)
-    try:
-        run_server(RDBStorage(url), host=host, port=port)
-    except OSError as error:
-        raise UsageError(f"--host {host} --port {port}: {error.strerror or error}") from None
+    app = dashboard(open_storage(storage), changes=allow_changes)
+    server = Server(guarded(app, host), host, port)
+    may = "read, change and delete every study" if allow_changes else "read every study"
+    listening.warn_if_open(host, may)
+    mode = "changes allowed" if allow_changes else "for reading"
+    click.echo(f"Optuna dashboard, {mode}, on {server.address} (Ctrl-C ends it)", err=True)
+    return serve(server)

@@ -56,6 +56,7 @@ def command(
     """
     from service.cli.progress import showing
     from service.cli.tables import print_frontier
+    from service.dashboard.figure import store_figure
     from service.errors import UsageError
     from service.frontier import load_frontier
     from service.launch.local import LocalWorkers
@@ -82,6 +83,7 @@ def command(
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
     write_report(opened, [planned.workload.name], report)
+    store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)
     if not finished:
         click.echo("Interrupted; everything is kept. The same command continues.", err=True)

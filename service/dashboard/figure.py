@@ -1,0 +1,54 @@
+"""The frontier figure, as the Optuna dashboard draws it on a study's page."""
+
+import json
+import re
+from typing import Any
+
+from service.dashboard_attributes import figure_attributes, figure_prefix
+from service.database import Storage
+from service.frontier import Frontier
+from service.optuna_tables import replace_settings
+from service.report.axes import Figure, nothing
+from service.report.notation import in_figure
+from service.report.scripts import asset
+from service.report.steps_figure import steps_figure
+
+NAME = "steps-to-target"
+"""The figure's name among a study's figures."""
+
+
+def frontier_figure(frontier: Frontier) -> str:
+    """Steps to target against batch size as Plotly's JSON, in the report's light colours.
+
+    The dashboard draws it as it is, on white and on dark pages; so it brings its own background.
+    """
+    label = f"Steps to target against batch size, {frontier.workload}"
+    drawn: Figure = (
+        steps_figure(frontier)
+        if frontier.reached
+        else nothing(label, "No trial has reached the goal yet.")
+    )
+    title = {"text": in_figure(drawn["label"]), "font": {"size": 14}, "x": 0, "xref": "paper"}
+    layout = {**drawn["layout"], "title": title, "paper_bgcolor": "var(--paper)"}
+    layout["margin"] = {**layout["margin"], "t": 64}
+    colours = dict(re.findall(r"(--[\w-]+): ([^;]+);", asset("page.css").partition("}")[0]))
+    return json.dumps(_coloured({"data": drawn["data"], "layout": layout}, colours))
+
+
+def store_figure(storage: Storage, frontier: Frontier) -> None:
+    """Keep the figure, as it is now, with each study of the frontier, so that a plain
+    `optuna-dashboard` shows it too."""
+    attributes = figure_attributes(NAME, frontier_figure(frontier))
+    with storage.write() as conn:
+        for point in frontier.points:
+            replace_settings(conn, point.study.id, figure_prefix(NAME), attributes)
+
+
+def _coloured(value: Any, colours: dict[str, str]) -> Any:
+    """Colours by their names in the page, `var(--ink)`, as the colours themselves."""
+    if isinstance(value, dict):
+        return {key: _coloured(entry, colours) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_coloured(entry, colours) for entry in value]
+    named = re.fullmatch(r"var\((--[\w-]+)\)", value) if isinstance(value, str) else None
+    return colours[named[1]] if named else value
