@@ -1,0 +1,56 @@
+# Two images: `service` has what init, dashboard and report need, and `worker` has torch as well.
+#
+#   docker build --target worker --tag batchfront-worker .
+
+ARG PYTHON=python:3.11-slim-trixie
+
+FROM ${PYTHON} AS packages
+# pip reads these by itself: another package index, or a further one such as that of torch's CPU
+# builds. They stay in this stage, so an index that needs a password doesn't show in the images.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /source
+RUN python -m venv --without-pip /opt/batchfront
+COPY constraints.txt pyproject.toml ./
+# torch and scikit-learn come with a workload's code; without them the image is a tenth of the size.
+RUN sed -n '/^dependencies = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml > worker.txt \
+    && grep -vE '^(torch|scikit-learn)' worker.txt > service.txt \
+    && python -m pip --python /opt/batchfront/bin/python install \
+    -c constraints.txt -r service.txt
+
+FROM packages AS training
+RUN python -m pip --python /opt/batchfront/bin/python install -c constraints.txt -r worker.txt
+
+# Our own code apart from the packages: a change to it makes a small new layer, not a large one.
+FROM packages AS code
+COPY README.md ./
+COPY service service
+COPY studies studies
+RUN python -m pip --python /opt/batchfront/bin/python install --no-deps --target /opt/code .
+
+FROM ${PYTHON} AS base
+LABEL org.opencontainers.image.title="batchfront" \
+    org.opencontainers.image.description="Steps to target against batch size"
+RUN groupadd --gid 10001 batchfront \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp batchfront \
+    && install -d -o batchfront -g batchfront /checkpoints /data /workloads
+ENV PATH=/opt/code/bin:/opt/batchfront/bin:$PATH \
+    PYTHONPATH=/opt/code \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    OMP_NUM_THREADS=1 \
+    BATCHFRONT_DATA_DIR=/data
+USER 10001:10001
+WORKDIR /workloads
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["batchfront"]
+CMD ["--help"]
+
+FROM base AS service
+COPY --from=packages /opt/batchfront /opt/batchfront
+COPY --from=code /opt/code /opt/code
+
+FROM base AS worker
+COPY --from=training /opt/batchfront /opt/batchfront
+COPY --from=code /opt/code /opt/code
