@@ -45,13 +45,16 @@ Show = AbstractContextManager[Callable[[Status], None]]
 
 def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event) -> None:
     with show as update:
-        last = False
+        last = away = False
         while not last:
             last = done.wait(_SECONDS)
             try:
                 update(load_status(storage, wanted))
+                away = False
             except StorageError as error:
-                log.warning("%s", error)
+                if not away:  # once an outage
+                    log.warning("%s", error)
+                away = True
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from time import monotonic
 from uuid import uuid4
 
 from service.database import Storage
-from service.errors import WorkersFailed
+from service.errors import Unreachable, WorkersFailed
 from service.launch.launcher import Launched
 from service.launch.order import Order
 from service.ledger import Ledger
@@ -77,7 +77,7 @@ class LocalWorkers:
             if not code:
                 continue
             _hang_up(place)
-            Ledger(self.storage, place.worker_id).bury()
+            self._bury(place)
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == 2 or place.restarts >= _RESTARTS:
                 raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
@@ -122,13 +122,20 @@ class LocalWorkers:
                 place.process.wait()
             _hang_up(place)
             if place.process.returncode:
-                Ledger(self.storage, place.worker_id).bury()
+                self._bury(place)
 
     def kill(self) -> None:
         """End all workers at once; their trials restart from their last checkpoints."""
         for place in self._places:
             if place.process.poll() is None:
                 place.process.send_signal(SIGKILL)
+
+    def _bury(self, place: _Place) -> None:
+        """Free at once what a dead worker held; in an outage, its lease does that in a while."""
+        try:
+            Ledger(self.storage, place.worker_id).bury()
+        except Unreachable as error:
+            log.warning("%s", error)
 
     def _start(self, place: _Place) -> None:
         order = replace(self.order, device=place.device)
