@@ -62,7 +62,8 @@ class Postgres:
 
     def __init__(self, **settings: str) -> None:
         self._settings = {**_SETTINGS, **settings}
-        self.password = secrets.token_hex(8) + "@/:%"  # what a URL must quote
+        self.secret = secrets.token_hex(8)  # as it is in the password however that is quoted
+        self.password = self.secret + "@/:%"
         self.port = _free_port()
         self._databases = 0
         self._guard: subprocess.Popen[bytes] | None = None
