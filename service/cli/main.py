@@ -16,6 +16,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "plan": "Create a workload's studies, without running any trial.",
     "init": "Make a database's tables, or upgrade them.",
     "work": "Run trials of planned studies until none is left.",
+    "launch": "Start workers on this machine, Slurm, Ray or Kubernetes.",
     "status": "Show how far the studies are, and who works on them.",
     "frontier": "Print steps to target against batch size.",
     "report": "Write the interactive report page.",

@@ -121,6 +121,7 @@ def submit(
     eventually(lambda: not said_by("squeue", "--noheader"))
 
 
+@pytest.mark.every_storage
 def test_an_array_finishes_its_plan_though_one_is_requeued_and_all_are_pre_empted(
     submit: Callable[..., Launched], storage: Storage
 ) -> None:
