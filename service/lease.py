@@ -13,9 +13,10 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = min(0.5, LEASE_SECONDS / 10)
 LONGEST_PAUSE = LEASE_SECONDS / 6
-"""Seconds between two renewals: also how long a winner elsewhere goes unnoticed. They grow with
-the heat's age, so that what is trained in vain stays a few percent of the heat, and a thousand
-workers with long heats don't ask a database two thousand times a second."""
+"""Seconds between two looks at the news: also how long a winner elsewhere goes unnoticed. They
+grow with the heat's age, so that what is trained in vain stays a few percent of the heat, and a
+thousand workers with long heats don't ask a database two thousand times a second. The lease itself
+is renewed, which is a write, by the first of them and then once in the longest pause."""
 
 _GROWTH = 0.05
 _LEAVING_SECONDS = 2.0  # a renewal under way is not waited for longer than this
@@ -58,12 +59,19 @@ class LeaseKeeper:
 
     def _keep(self) -> None:
         began = monotonic()
-        while not self._closed.wait(self._every or self._pause(monotonic() - began)):
+        pause, due = self._every or FIRST_PAUSE, began
+        while not self._closed.wait(pause):
+            now = monotonic()
+            pause = self._every or self._pause(now - began)
             with self._lock:
                 held = dict(self._held)
-            rate = self._speed.of({slot_id: steps for slot_id, (_, steps) in held.items()})
             try:
-                news = self._ledger.renew(self._study_id, held, rate)
+                if now < due:
+                    news = self._ledger.news(self._study_id, held)
+                else:
+                    rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
+                    news = self._ledger.renew(self._study_id, held, rate)
+                    due = now + (self._every or LONGEST_PAUSE - pause / 2)
             except Exception as error:
                 # The lease outlives a short outage, and after a longer one everyone's is renewed.
                 log.debug("lease not renewed: %s", error)

@@ -205,22 +205,26 @@ class Ledger:
             steps = min((steps for _, steps in held.values()), default=0)
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
             roster.seen(conn, now, self.worker_id, state="busy", **news)
-            claims = [(slot_id, fence) for slot_id, (fence, _) in held.items()]
-            mine = select(slots.c.id).where(
-                slots.c.worker_id == self.worker_id,
-                leased,
-                tuple_(slots.c.id, slots.c.fence).in_(claims),
-            )
-            still = set(conn.execute(mine).scalars())
-            waiting = select(slots.c.steps).where(slots.c.study_id == study_id, free)
-            behind = waiting.order_by(slots.c.steps).limit(1).scalar_subquery()
-            wait = and_(roster.waiting(now), workers.c.study_id == study_id)
-            idle = select(func.count(workers.c.id)).where(wait).scalar_subquery()
-            row = conn.execute(
-                select(_cap(study_id).scalar_subquery().label("cap"), behind.label("behind"), idle)
-            ).one()
-            share = bool(row[2]) and roster.should_share(conn, self.worker_id, study_id, row[2])
-            return News(row.cap, frozenset(set(held) - still), share, row.behind)
+            return self._news(conn, study_id, held)
+
+    def news(self, study_id: int, held: Mapping[int, tuple[int, int]]) -> News:
+        """Hear the news, and leave the lease as it is: for between two renewals."""
+        with self.storage.read() as conn:
+            return self._news(conn, study_id, held)
+
+    def _news(self, conn: Connection, study_id: int, held: Mapping[int, tuple[int, int]]) -> News:
+        mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == self.worker_id, leased)
+        fences = {row.id: row.fence for row in conn.execute(mine)}
+        lost = frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
+        waiting = select(slots.c.steps).where(slots.c.study_id == study_id, free)
+        behind = waiting.order_by(slots.c.steps).limit(1).scalar_subquery()
+        wait = and_(roster.waiting(self.storage.now), workers.c.study_id == study_id)
+        idle = select(func.count(workers.c.id)).where(wait).scalar_subquery()
+        row = conn.execute(
+            select(_cap(study_id).scalar_subquery().label("cap"), behind.label("behind"), idle)
+        ).one()
+        share = bool(row[2]) and roster.should_share(conn, self.worker_id, study_id, row[2])
+        return News(row.cap, lost, share, row.behind)
 
     @_repeatable
     def kept(self, held: Sequence[tuple[Slot, int]]) -> None:

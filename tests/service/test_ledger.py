@@ -255,6 +255,21 @@ def test_a_finished_slot_can_not_be_renewed_back_to_life(storage: Storage) -> No
     assert (rows(storage)[0].state, rows(storage)[0].steps) == ("done", 40)
 
 
+def test_news_between_renewals_leave_the_lease_as_it_is(storage: Storage) -> None:
+    planned(storage, trials=4)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, mine = started(one, limit=2)
+    two.finish(study, [(slot, REACHED) for slot in started(two, limit=1)[1]])
+    renewed = one.renew(study.id, in_hand(mine))
+    with storage.read() as conn:
+        before = conn.execute(select(workers).order_by(workers.c.id)).all()
+    assert one.news(study.id, in_hand(mine)) == renewed == News(cap=40, behind=0)
+    with storage.read() as conn:
+        assert conn.execute(select(workers).order_by(workers.c.id)).all() == before
+    one.hand_back([(mine[0], 0)])
+    assert one.news(study.id, in_hand(mine)).lost == {mine[0].id}
+
+
 def test_news_tells_of_winners_elsewhere_and_of_trials_that_are_behind(
     storage: Storage,
 ) -> None:
