@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
+from service.bulk import insert_rows
 from service.optuna_tables import TrialEnding, finish_trials
 from service.schema import measurements
 from service.slots import Slot, Study
@@ -52,8 +53,7 @@ def write_measurements(
         for slot, ending in written
         for (step, split, metric), value in _measured(study.metric, ending).items()
     ]
-    if rows:
-        conn.execute(insert(measurements), rows)
+    insert_rows(conn, measurements, rows)
 
 
 def _measured(metric: str, ending: Ending) -> dict[tuple[int, str, str], float | None]:

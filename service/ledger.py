@@ -17,7 +17,6 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from sqlalchemy import (
     Connection,
     and_,
-    bindparam,
     case,
     func,
     or_,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 )
 
 from service import roster
+from service.bulk import update_rows
 from service.claims import choose_studies, give_back, held_by, sweep, take, take_from
 from service.database import Storage
 from service.endings import end_trials, finite, write_measurements
@@ -175,21 +175,13 @@ class Ledger:
             ids = create_trials(conn, study.id, space, draws, {"versions": dict(versions)})
             trial_ids |= dict(zip((s.id for s in new), ids, strict=True))
             rows = [
-                {"b_id": s.id, "b_trial": trial_ids[s.id], "b_params": json.dumps(dict(s.params))}
+                {"id": s.id, "trial_id": trial_ids[s.id], "params": json.dumps(dict(s.params))}
                 for s in held
                 if s.params is not None
             ]
-            conn.execute(
-                update(slots)
-                .where(slots.c.id == bindparam("b_id"))
-                .values(
-                    trial_id=bindparam("b_trial"),
-                    params=bindparam("b_params"),
-                    versions=json.dumps(dict(versions)),
-                    started_at=func.coalesce(slots.c.started_at, self.storage.now),
-                ),
-                rows,
-            )
+            started_at = func.coalesce(slots.c.started_at, self.storage.now)
+            said = json.dumps(dict(versions))
+            update_rows(conn, slots, rows, versions=said, started_at=started_at)
         return [replace(s, trial_id=trial_ids[s.id]) for s in held]
 
     # -- while it runs
@@ -270,20 +262,14 @@ class Ledger:
         columns = ("steps", "steps_to_target", "steps_lower", "outcome", "reason", "micro_batch")
         rows = [
             {
-                **{f"b_{name}": getattr(ending, name) for name in columns},
-                **{f"b_{name}": value for name, value in asdict(ending.spent).items()},
-                "b_metric": finite(ending.metric),
-                "b_id": slot.id,
+                **{name: getattr(ending, name) for name in columns},
+                **asdict(ending.spent),
+                "metric": finite(ending.metric),
+                "id": slot.id,
             }
             for slot, ending in written
         ]
-        values: dict[str, Any] = {name[2:]: bindparam(name) for name in rows[0] if name != "b_id"}
-        conn.execute(
-            update(slots)
-            .where(slots.c.id == bindparam("b_id"))
-            .values(state="done", finished_at=self.storage.now, **values),
-            rows,
-        )
+        update_rows(conn, slots, rows, state="done", finished_at=self.storage.now)
         end_trials(conn, [(slot.trial_id, ending) for slot, ending in written])
         write_measurements(conn, study, written)
         if study.count == "feasible":

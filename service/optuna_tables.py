@@ -25,6 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, delete, insert, select, update
 
+from service.bulk import insert_rows
 from service.search_space import (
     Choice,
     Dimension,
@@ -123,10 +124,8 @@ def create_trials(
     for trial_id, draw in zip(ids, draws.values(), strict=True):
         params += [_param_row(trial_id, name, kinds[name], draw[name]) for name in kinds]
         attrs += _json_rows("trial_id", trial_id, attributes)
-    if params:
-        conn.execute(insert(_params), params)
-    if attrs:
-        conn.execute(insert(_attributes), attrs)
+    insert_rows(conn, _params, params)
+    insert_rows(conn, _attributes, attrs)
     return ids
 
 
@@ -150,8 +149,7 @@ def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
     if shown:
         conn.execute(insert(_intermediate), shown)
     attrs = [row for e in endings for row in _json_rows("trial_id", e.trial_id, e.attributes)]
-    if attrs:
-        conn.execute(insert(_attributes), attrs)
+    insert_rows(conn, _attributes, attrs)
 
 
 class TrialEnding:

@@ -101,7 +101,8 @@ _index("bf_slots_won", reached, slots.c.study_id, slots.c.steps_to_target)
 measurements = Table(
     "bf_measurements",
     metadata,
-    Column("slot_id", Integer, ForeignKey("bf_slots.id"), primary_key=True),
+    # No foreign key: PostgreSQL would look up the slot for every row, which doubles their cost.
+    Column("slot_id", Integer, primary_key=True, autoincrement=False),
     Column("step", Integer, primary_key=True),
     Column("split", String(16), primary_key=True),  # train | validation | test
     Column("metric", String(64), primary_key=True),

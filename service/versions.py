@@ -194,6 +194,8 @@ def _from_1(conn: Connection) -> None:
         conn.execute(text(statement))
     if conn.dialect.name == "postgresql":
         conn.execute(text("ALTER TABLE bf_workers SET (fillfactor = 50)"))
+        foreign = "bf_measurements_slot_id_fkey"
+        conn.execute(text(f"ALTER TABLE bf_measurements DROP CONSTRAINT IF EXISTS {foreign}"))
     for table in (schema.slots, schema.workers):
         for index in table.indexes:
             index.create(conn, checkfirst=True)
