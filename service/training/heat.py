@@ -137,7 +137,9 @@ def failure(error: Exception) -> str:
     """The reason of a failed trial: the error in one line, and then its traceback."""
     lines = str(error).strip().splitlines() or ["no message"]
     trace = "".join(traceback.format_exception(error))
-    return f"{type(error).__name__}: {lines[0]}\n{trace}"
+    text = f"{type(error).__name__}: {lines[0]}\n{trace}"
+    # What PostgreSQL's text can't hold: NUL, and halves of surrogate pairs.
+    return text.replace("\0", "�").encode(errors="replace").decode()
 
 
 def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:

@@ -290,7 +290,7 @@ def test_a_trial_whose_model_can_not_be_made_fails_alone(
     def init(self: TrialRun, *arguments: Any) -> None:
         made(self, *arguments)
         if self.values["dropout"] == 0.3:
-            raise MemoryError("no room")
+            raise MemoryError("no room \0 \ud800")  # what a database can't hold as it is
 
     monkeypatch.setattr(TrialRun, "__init__", init)
     work(storage, None)
