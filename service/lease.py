@@ -6,7 +6,8 @@ from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from service.ledger import Ledger, News
+from service.ledger import Ledger
+from service.news import News
 from service.roster import LEASE_SECONDS
 
 log = logging.getLogger(__name__)

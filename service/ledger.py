@@ -10,13 +10,12 @@ repeated: what the first try did, the second finds done.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     Connection,
-    and_,
     case,
     func,
     or_,
@@ -31,10 +30,11 @@ from service.claims import choose_studies, give_back, held_by, sweep, take, take
 from service.database import Storage
 from service.endings import end_trials, finite, write_measurements
 from service.errors import LeaseLost
+from service.news import Held, News, fewest_steps, hear
 from service.optuna_tables import create_trials
-from service.outage import impatient
+from service.outage import Tries, impatient
 from service.points import replace_diverged
-from service.schema import free, leased, reached, slots, studies, workers
+from service.schema import free, leased, slots, studies, workers
 from service.search_space import SearchSpace
 from service.slots import Filter, Slot, Study
 from service.training.heat import Ending
@@ -43,28 +43,6 @@ _IDLE = {"trials": 0, "rate": 0.0}
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class News:
-    """What a worker learns when it renews its lease.
-
-    cap    -- the fewest steps to target of the study so far
-    lost   -- ids of the slots that are no longer this worker's
-    share  -- an idle worker waits for a part of this worker's heat
-    behind -- the steps of the least advanced trial of the study that nobody holds; None: no such
-    """
-
-    cap: int | None = None
-    lost: frozenset[int] = frozenset()
-    share: bool = False
-    behind: int | None = None
-
-
-class Tries(Protocol):
-    """Runs an operation, perhaps more than once."""
-
-    def __call__(self, operation: Callable[[], T], /) -> T: ...
 
 
 def _repeatable(
@@ -186,7 +164,7 @@ class Ledger:
 
     # -- while it runs
 
-    def renew(self, study_id: int, held: Mapping[int, tuple[int, int]], rate: float = 0.0) -> News:
+    def renew(self, study_id: int, held: Held, rate: float = 0.0) -> News:
         """Renew the lease, and hear the news.
 
         held -- id of each slot in hand to its fence and its steps so far
@@ -197,26 +175,12 @@ class Ledger:
             steps = min((steps for _, steps in held.values()), default=0)
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
             roster.seen(conn, now, self.worker_id, state="busy", **news)
-            return self._news(conn, study_id, held)
+            return hear(conn, self.storage.now, self.worker_id, study_id, held)
 
-    def news(self, study_id: int, held: Mapping[int, tuple[int, int]]) -> News:
+    def news(self, study_id: int, held: Held) -> News:
         """Hear the news, and leave the lease as it is: for between two renewals."""
         with self.storage.read() as conn:
-            return self._news(conn, study_id, held)
-
-    def _news(self, conn: Connection, study_id: int, held: Mapping[int, tuple[int, int]]) -> News:
-        mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == self.worker_id, leased)
-        fences = {row.id: row.fence for row in conn.execute(mine)}
-        lost = frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
-        waiting = select(slots.c.steps).where(slots.c.study_id == study_id, free)
-        behind = waiting.order_by(slots.c.steps).limit(1).scalar_subquery()
-        wait = and_(roster.waiting(self.storage.now), workers.c.study_id == study_id)
-        idle = select(func.count(workers.c.id)).where(wait).scalar_subquery()
-        row = conn.execute(
-            select(_cap(study_id).scalar_subquery().label("cap"), behind.label("behind"), idle)
-        ).one()
-        share = bool(row[2]) and roster.should_share(conn, self.worker_id, study_id, row[2])
-        return News(row.cap, lost, share, row.behind)
+            return hear(conn, self.storage.now, self.worker_id, study_id, held)
 
     @_repeatable
     def kept(self, held: Sequence[tuple[Slot, int]]) -> None:
@@ -313,12 +277,8 @@ class Ledger:
     def cap(self, study_id: int) -> int | None:
         """The fewest steps to target that a trial of the study has needed so far."""
         with self.storage.read() as conn:
-            found: int | None = conn.execute(_cap(study_id)).scalar_one()
+            found: int | None = conn.execute(fewest_steps(study_id)).scalar_one()
             return found
-
-
-def _cap(study_id: int) -> Any:
-    return select(func.min(slots.c.steps_to_target)).where(slots.c.study_id == study_id, reached)
 
 
 def _steps(pairs: Iterable[tuple[Slot, int]]) -> Any:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from threading import Event
 from time import monotonic
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from service.errors import Unreachable
 
@@ -15,6 +15,12 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds between two tries
 _AFTER_STOP = 3.0  # seconds that a worker which was told to stop goes on trying
+
+
+class Tries(Protocol):
+    """Runs an operation, perhaps more than once."""
+
+    def __call__(self, operation: Callable[[], T], /) -> T: ...
 
 
 class Patience:

@@ -11,7 +11,8 @@ from service.bench import Bench
 from service.claims import ATTEMPTS
 from service.errors import Unreachable
 from service.lease import LeaseKeeper
-from service.ledger import Ledger, News
+from service.ledger import Ledger
+from service.news import News
 from service.slots import Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure

@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 
 from service.errors import StorageError
 from service.lease import LeaseKeeper
-from service.ledger import Ledger, News
+from service.ledger import Ledger
+from service.news import News
 from service.plan import Request, plan
 from service.schema import workers
 from service.slots import Filter, Slot, Study

@@ -13,7 +13,8 @@ from sqlalchemy import select, update
 from service import ledger as ledger_module
 from service.claims import ATTEMPTS
 from service.errors import LeaseLost
-from service.ledger import Ledger, News
+from service.ledger import Ledger
+from service.news import News
 from service.plan import Request, plan
 from service.points import FEASIBLE_LIMIT
 from service.roster import LEASE_SECONDS

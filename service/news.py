@@ -1,0 +1,49 @@
+"""What a worker at a study has to hear of the others; inside the caller's transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select
+
+from service.roster import Clock, should_share, waiting
+from service.schema import free, leased, reached, slots, workers
+
+Held = Mapping[int, tuple[int, int]]
+"""The slots that a worker has in hand: id to its fence, and to its steps so far."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What a worker learns when it renews its lease, and in between.
+
+    cap    -- the fewest steps to target of the study so far
+    lost   -- ids of the slots that are no longer this worker's
+    share  -- an idle worker waits for a part of this worker's heat
+    behind -- the steps of the least advanced trial of the study that nobody holds; None: no such
+    """
+
+    cap: int | None = None
+    lost: frozenset[int] = frozenset()
+    share: bool = False
+    behind: int | None = None
+
+
+def hear(conn: Connection, now: Clock, worker_id: str, study_id: int, held: Held) -> News:
+    """The news for a worker that holds some slots of a study."""
+    mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == worker_id, leased)
+    fences = {row.id: row.fence for row in conn.execute(mine)}
+    lost = frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
+    unheld = select(slots.c.steps).where(slots.c.study_id == study_id, free)
+    behind = unheld.order_by(slots.c.steps).limit(1).scalar_subquery()
+    idlers = and_(waiting(now), workers.c.study_id == study_id)
+    idle = select(func.count(workers.c.id)).where(idlers).scalar_subquery()
+    cap = fewest_steps(study_id).scalar_subquery()
+    row = conn.execute(select(cap.label("cap"), behind.label("behind"), idle.label("idle"))).one()
+    share = bool(row.idle) and should_share(conn, worker_id, study_id, row.idle)
+    return News(row.cap, lost, share, row.behind)
+
+
+def fewest_steps(study_id: int) -> Any:
+    """The query for the fewest steps to target that a trial of a study has needed."""
+    return select(func.min(slots.c.steps_to_target)).where(slots.c.study_id == study_id, reached)
