@@ -20,7 +20,7 @@ import psycopg2.errors
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLAN = ("digits/mlp/momentum", "--batch-sizes", "2..128", "--trials", "24")
+PLAN = ("digits/mlp/momentum", "--batch-sizes", "2..128", "--trials", "64")
 PAGES = ("dashboard", "report")
 PORTS = ("POSTGRES_PORT", "DASHBOARD_PORT", "REPORT_PORT")
 
@@ -77,14 +77,20 @@ class Stack:
         psql = ("psql", "--username=postgres", "--tuples-only", "--no-align", "--command", query)
         return self.compose("exec", "-T", "postgres", *psql, "batchfront").strip()
 
+    def healthy(self, service: str = "postgres") -> bool:
+        return bool(self.containers(service)[0]["State"]["Health"]["Status"] == "healthy")
+
     def done(self) -> int:
         return int(self.sql("SELECT count(*) FROM bf_slots WHERE state = 'done'"))
 
     def ask(self, port: str, path: str, method: str = "GET") -> tuple[int, bytes]:
         connection = HTTPConnection("127.0.0.1", int(self.environment[port]), timeout=10)
-        connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 300) -> None:
@@ -125,11 +131,12 @@ def frontier(stack: Stack) -> list[dict[str, Any]]:
     stack.batchfront("plan", *PLAN)
     wait_for(lambda: stack.done() > 10)
     stack.compose("restart", "postgres")
+    wait_for(stack.healthy)
     before = stack.done()
-    wait_for(lambda: stack.done() > before + 5)
+    wait_for(lambda: stack.done() > before)
     stack.compose("kill", "--signal", "KILL", "postgres")
     stack.compose("start", "postgres")
-    wait_for(lambda: stack.containers("postgres")[0]["State"]["Health"]["Status"] == "healthy")
+    wait_for(stack.healthy)
     slots = int(stack.sql("SELECT count(*) FROM bf_slots"))
     assert stack.done() < slots, "all was done before the database came back: nothing was tried"
     wait_for(lambda: stack.done() == slots)
@@ -164,7 +171,7 @@ def test_four_workers_shared_it_and_every_slot_ended_once(
 def test_the_pages_answer_and_change_nothing(stack: Stack, frontier: list[dict[str, Any]]) -> None:
     wait_for(lambda: b"digits/mlp/momentum" in stack.ask("REPORT_PORT", "/")[1])
     for page in PAGES:
-        assert stack.containers(page)[0]["State"]["Health"]["Status"] == "healthy"
+        assert stack.healthy(page)
     status, listed = stack.ask("DASHBOARD_PORT", "/api/studies")
     assert status == 200
     study = json.loads(listed)["study_summaries"][0]["study_id"]
@@ -202,11 +209,9 @@ def test_no_password_is_shown(stack: Stack, frontier: list[dict[str, Any]]) -> N
 
 
 def test_workers_that_are_stopped_exit_in_good_order(stack: Stack) -> None:
-    stack.batchfront("plan", PLAN[0], "--batch-sizes", "2", "--trials", "64")
+    stack.batchfront("plan", "digits/mlp/sgd", "--batch-sizes", "2,4", "--trials", "64")
     wait_for(lambda: stack.sql("SELECT count(*) FROM bf_slots WHERE state = 'leased'") != "0")
-    began = time.monotonic()
-    stack.compose("stop", "worker")
-    assert time.monotonic() - began < 15
+    stack.compose("stop", "worker")  # which kills what outstays its grace period: 137
     codes = [container["State"]["ExitCode"] for container in stack.containers("worker")]
     assert codes == [0, 0, 0, 0]
     assert stack.sql("SELECT count(*) FROM bf_slots WHERE state = 'leased'") == "0"
