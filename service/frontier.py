@@ -204,7 +204,7 @@ def load_curves(storage: Storage, study_id: int) -> dict[int, list[CurvePoint]]:
     """The kept measurements of a study: trial number to points, by step."""
     query = (
         select(slots.c.number, measurements)
-        .select_from(measurements.join(slots))
+        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
         .where(slots.c.study_id == study_id)
         .order_by(slots.c.number, measurements.c.step)
     )

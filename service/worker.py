@@ -121,6 +121,9 @@ class Worker:
             keeper.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
                 bench = self._bench = set_up(study, self.settings.device, self._bench)
+                if self.stop.is_set():
+                    self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                    return
                 drawn = [s if s.params is not None else self._drawn(study, s) for s in taken]
                 space = bench.workload.space(study.batch_size)
                 started = self.ledger.start(study, drawn, space, bench.versions)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import click
 
 from service.cli import options
-from service.cli.interrupts import stop_on_signals
+from service.cli.interrupts import end_on_sigterm, stop_on_signals
 from service.slots import Filter
 
 
@@ -53,23 +53,18 @@ def command(
     Start as many as there are devices, on any machine, at any time. Ctrl-C, or SIGTERM, saves the
     trials in hand and gives them back.
     """
-    with stop_on_signals() as stop, _time_limit(max_time, stop):
+    with end_on_sigterm():
         import torch
 
         from service.cli.progress import showing
-        from service.errors import Unreachable
         from service.frontier import require
         from service.outage import Patience
         from service.storage import open_storage
         from service.training.device import resolve
         from service.worker import Settings, Worker
 
-        try:
-            opened = Patience(max_outage, stop)(lambda: open_storage(storage))
-        except Unreachable:
-            if stop.is_set():  # told to stop before there was anything to save
-                return
-            raise
+        patience = Patience(min(max_outage, max_time or max_outage), threading.Event())
+        opened = patience(lambda: open_storage(storage))
         if until_done:
             require(opened, workloads)
         torch.set_num_threads(1)
@@ -83,11 +78,15 @@ def command(
             forever=not until_done,
             max_outage=max_outage,
         )
-        with nullcontext() if quiet else showing(opened, wanted):
-            if leash:
-                threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
-            Worker(opened, settings, stop).run()
-        opened.close()
+    with (
+        stop_on_signals() as stop,
+        _time_limit(max_time, stop),
+        nullcontext() if quiet else showing(opened, wanted),
+    ):
+        if leash:
+            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+        Worker(opened, settings, stop).run()
+    opened.close()
 
 
 @contextmanager
