@@ -33,6 +33,7 @@ class Bench:
     identity_parts: dict[str, Any]
     confirmed: set[int] = field(default_factory=set)
     passes: Passes = field(default_factory=Passes)
+    room: int | None = None  # trials at once, where memory has been found to hold no more
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
         """A fresh trial."""
@@ -40,13 +41,18 @@ class Bench:
             self.workload, self.splits, batch_size, values, seed, self.device, self.passes
         )
 
+    def serves(self, study: Study) -> bool:
+        """Whether a study's trials can be run here."""
+        goal = study.identity["goal"]["value"]
+        return self.spec == study.spec and self.workload.goal.value == goal
+
 
 def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
     """The bench for a study: the current one if its workload is the same.
 
     Raises IdentityError if the code found here gives the study another identity.
     """
-    if current is None or not _serves(current, study):
+    if current is None or not current.serves(study):
         current = _bench(study, device)
     if study.id not in current.confirmed:
         identity = study_identity(
@@ -55,11 +61,6 @@ def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
         refuse_difference(study, replace(study, identity=identity))
         current.confirmed.add(study.id)
     return current
-
-
-def _serves(bench: Bench, study: Study) -> bool:
-    goal = study.identity["goal"]["value"]
-    return bench.spec == study.spec and bench.workload.goal.value == goal
 
 
 def _bench(study: Study, device: torch.device) -> Bench:

@@ -4,29 +4,73 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from service.endings import end_trials
-from service.roster import Clock, busy_by_study, gone
-from service.schema import free, leased, slots, studies
+from service.roster import LEASE_SECONDS, Clock, busy_by_study, gone
+from service.schema import free, leased, slots, studies, workers
 from service.slots import Filter, Slot, Study
 from service.training.heat import Ending
 
 ATTEMPTS = 3
-"""Claims of one slot that may end in an error or a dead worker before it counts as failed."""
+"""Claims of one slot that may end in an error before it counts as failed."""
+
+COMPANY_DEATHS, DEATHS = 3, 6
+"""Dead workers after which a slot is held alone, and after which it counts as failed. A trial that
+kills its worker is then told from those that happened to be with it; one that has got on since,
+by a checkpoint, starts to count anew."""
 
 _CANDIDATES = 8  # studies to try when others take the slots of the first at the same moment
 
 
+alone = or_(slots.c.attempts >= ATTEMPTS - 1, slots.c.deaths >= COMPANY_DEATHS)
+"""The condition on a slot that it is held alone: no other is to suffer, or to be in its way."""
+
+
+def for_another(conn: Connection, now: Clock, worker_id: str) -> ColumnElement[bool]:
+    """The condition on a slot that it failed with this worker lately: it is left for another,
+    who may have what this one lacks, if there is any."""
+    others = select(workers.c.id).where(
+        workers.c.id != worker_id,
+        workers.c.state.in_(("busy", "idle")),
+        workers.c.lease_expires > now,
+    )
+    if conn.execute(others.limit(1)).first() is None:
+        return false()
+    lately = slots.c.failed_at > now - LEASE_SECONDS
+    return and_(func.coalesce(slots.c.failed_by, "") == worker_id, lately)
+
+
 def choose_studies(
-    conn: Connection, now: Clock, worker_id: str, wanted: Filter, last: int | None
+    conn: Connection,
+    now: Clock,
+    worker_id: str,
+    wanted: Filter,
+    last: int | None,
+    spared: ColumnElement[bool],
 ) -> list[Study]:
     """Studies with free slots, the best first: that which the fewest other workers are busy with;
-    of those the one that this worker was at, whose data it has; then the smallest batch size."""
+    of those the one that this worker was at, whose data it has; then the smallest batch size.
+
+    spared -- the condition on slots that are left for others
+    """
     busy = busy_by_study(now, worker_id)
     # One look into an index for each study: it is in this order. Asked whether some slot EXISTS,
     # in no order, a planner may read every free slot, or the whole table.
     some = select(slots.c.id).where(slots.c.study_id == studies.c.id, free)
+    some = some.where(not_(spared))
     some = some.order_by(slots.c.steps, slots.c.number).limit(1)
     query = (
         select(studies)
@@ -43,22 +87,22 @@ def choose_studies(
     return [Study.from_row(row) for row in conn.execute(query)]
 
 
-def take(conn: Connection, worker_id: str, study: Study, limit: int) -> list[Slot]:
+def take(
+    conn: Connection, worker_id: str, study: Study, limit: int, spared: ColumnElement[bool]
+) -> list[Slot]:
     """Up to `limit` free slots of a study, the least advanced first, now held by the worker.
 
-    A trial that kills its worker costs every other in the heat an attempt too. So a slot at its
-    last attempt is taken alone, after all others: only the culprit wears out.
+    A trial that kills its worker costs every other in the heat a death too. So one with which it
+    has happened too often is taken alone, after all others: only the culprit wears out.
     """
     least_advanced = (
         select(slots)
-        .where(slots.c.study_id == study.id, free)
+        .where(slots.c.study_id == study.id, free, not_(spared))
         .order_by(slots.c.steps, slots.c.number)
         .with_for_update(skip_locked=True)
     )
-    last_attempt = slots.c.attempts >= ATTEMPTS - 1
-    found = conn.execute(least_advanced.where(~last_attempt).limit(limit)).all()
-    found = found or conn.execute(least_advanced.where(last_attempt).limit(1)).all()
-    rows = sorted(found, key=lambda row: row.number)
+    rows = conn.execute(least_advanced.where(not_(alone)).limit(limit)).all()
+    rows = rows or conn.execute(least_advanced.where(alone).limit(1)).all()
     if rows:
         conn.execute(
             update(slots)
@@ -80,6 +124,7 @@ def take(conn: Connection, worker_id: str, study: Study, limit: int) -> list[Slo
             row.steps,
             None if row.params is None else json.loads(row.params),
             row.trial_id,
+            row.deaths,
         )
         for row in rows
     ]
@@ -95,18 +140,10 @@ def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
     )
 
 
-def give_back(conn: Connection, condition: Any, *, counted: bool, **values: Any) -> None:
-    """Free held slots for whoever claims them next; the attempt counts, or doesn't."""
-    conn.execute(
-        update(slots)
-        .where(condition, leased)
-        .values(
-            state="free",
-            worker_id=None,
-            attempts=slots.c.attempts - (0 if counted else 1),
-            **values,
-        )
-    )
+def give_back(conn: Connection, condition: Any, **values: Any) -> None:
+    """Free held slots for whoever claims them next; the attempt doesn't count unless told so."""
+    changes = {"attempts": slots.c.attempts - 1, "state": "free", "worker_id": None}
+    conn.execute(update(slots).where(condition, leased).values({**changes, **values}))
 
 
 def sweep(conn: Connection, now: Clock) -> None:
@@ -117,14 +154,13 @@ def sweep(conn: Connection, now: Clock) -> None:
 
 
 def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> None:
-    """Free all that workers hold which are gone; what has worn out too many ends as failed: a
+    """Free all that workers hold which died; what has seen too many of them die ends as failed: a
     trial that kills its process must not kill every worker in turn."""
     held = and_(slots.c.worker_id.in_(worker_ids), leased)
-    worn = conn.execute(
-        select(slots).where(held, slots.c.attempts >= ATTEMPTS).with_for_update()
-    ).all()
+    found = conn.execute(select(slots).where(held).order_by(slots.c.id).with_for_update()).all()
+    worn = [row for row in found if row.deaths >= DEATHS - 1]
     if worn:
-        reason = f"its worker died {ATTEMPTS} times"
+        reason = f"its worker died {DEATHS} times"
         conn.execute(
             update(slots)
             .where(slots.c.id.in_([row.id for row in worn]))
@@ -133,8 +169,9 @@ def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> None:
                 outcome="failed",
                 reason=reason,
                 fence=slots.c.fence + 1,
+                deaths=DEATHS,
                 finished_at=now,
             )
         )
         end_trials(conn, [(row.trial_id, Ending("failed", reason, row.steps)) for row in worn])
-    give_back(conn, held, counted=True, fence=slots.c.fence + 1)
+    give_back(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)

@@ -35,9 +35,10 @@ _POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in t
     "-c idle_in_transaction_session_timeout=60000",
 }
 
-_PASSING = ("08", "53", "57", "40", "55P03")
+_PASSING = ("08", "53", "57", "40", "55P03", "25006")
 """SQLSTATEs (or classes of them) of what passes by itself: connections and servers that break
-off or start up, resources that run short, deadlocks, locks and statements timed out."""
+off or start up, resources that run short, deadlocks, locks and statements timed out, a server
+that only reads until another has handed over to it."""
 
 _LASTING = (
     "authentication failed",
@@ -47,7 +48,9 @@ _LASTING = (
     "invalid integer value",  # of a parameter in the URL, such as a port
     "invalid sslmode value",
     "no password supplied",
+    "permission denied for database",
     "pg_hba.conf",
+    "unrecognized configuration parameter",
 )
 """Words of those failures to connect that no waiting mends; libpq gives them no SQLSTATE."""
 
@@ -143,8 +146,8 @@ def _engine(url: URL) -> Engine:
             connect_args=connect_args(url),
             executemany_mode="values_plus_batch",  # one round trip for the rows of a heat
             pool_pre_ping=True,
-            pool_size=2,
-            max_overflow=3,
+            pool_size=1,  # a thousand workers keep a thousand connections, no more
+            max_overflow=4,
         )
     engine = create_engine(url, connect_args=connect_args(url))
 

@@ -78,7 +78,7 @@ class LeaseKeeper:
                 log.debug("lease not renewed: %s", error)
                 continue
             with self._lock:
-                self._news = news
+                self._news = replace(news, at=self._news.at + 1)
 
     @staticmethod
     def _pause(age: float) -> float:

@@ -26,7 +26,15 @@ from sqlalchemy import (
 
 from service import roster
 from service.bulk import update_rows
-from service.claims import choose_studies, give_back, held_by, sweep, take, take_from
+from service.claims import (
+    choose_studies,
+    for_another,
+    give_back,
+    held_by,
+    sweep,
+    take,
+    take_from,
+)
 from service.database import Storage
 from service.endings import end_trials, finite, write_measurements
 from service.errors import LeaseLost
@@ -84,17 +92,23 @@ class Ledger:
             roster.seen(conn, now, self.worker_id, state="idle", study_id=joins, **_IDLE)
 
     @_repeatable
-    def leave(self) -> None:
-        """Say that the worker has stopped; whatever it still holds is free."""
+    def leave(self, *, in_order: bool) -> None:
+        """Say that the worker has stopped, in order or by an error of its own; whatever it still
+        holds is free."""
         with self.storage.write() as conn:
             now = self.storage.now
-            give_back(conn, slots.c.worker_id == self.worker_id, counted=False)
+            roster.lock(conn, self.worker_id)
+            if in_order:
+                give_back(conn, slots.c.worker_id == self.worker_id)
+            else:
+                take_from(conn, now, [self.worker_id])
             roster.seen(conn, now, self.worker_id, state="stopped", study_id=None, **_IDLE)
 
     @_repeatable
     def bury(self) -> None:
         """Free what the worker holds: said by the launcher that saw its process die."""
         with self.storage.write() as conn:
+            roster.lock(conn, self.worker_id)
             take_from(conn, self.storage.now, [self.worker_id])
             dead = update(workers).where(workers.c.id == self.worker_id)
             conn.execute(dead.values(state="stopped", study_id=None, **_IDLE))
@@ -116,12 +130,14 @@ class Ledger:
         with self.storage.write() as conn:
             now = self.storage.now
             # What it holds is from a claim whose answer was lost: it claims when it holds nothing.
-            give_back(conn, slots.c.worker_id == self.worker_id, counted=False)
+            roster.lock(conn, self.worker_id)
+            give_back(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
             sweep(conn, now)
-            for study in choose_studies(conn, now, self.worker_id, wanted, self._last):
+            spared = for_another(conn, now, self.worker_id)
+            for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
                 room = 1 if study.schedule == "one-by-one" else limit(study)
-                taken = take(conn, self.worker_id, study, room)
+                taken = take(conn, self.worker_id, study, room, spared)
                 if taken:
                     self._last = study.id
                     news = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
@@ -143,7 +159,8 @@ class Ledger:
         Returns the slots that are still this worker's. Raises LeaseLost if none is.
         """
         with self.storage.write() as conn:
-            query = select(slots.c.id, slots.c.trial_id).where(held_by(self.worker_id, taken))
+            mine = select(slots.c.id, slots.c.trial_id).where(held_by(self.worker_id, taken))
+            query = mine.order_by(slots.c.id).with_for_update()
             trial_ids = {row.id: row.trial_id for row in conn.execute(query)}
             held = [replace(s, trial_id=trial_ids[s.id]) for s in taken if s.id in trial_ids]
             if not held:
@@ -175,6 +192,7 @@ class Ledger:
             steps = min((steps for _, steps in held.values()), default=0)
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
             roster.seen(conn, now, self.worker_id, state="busy", **news)
+            sweep(conn, now)  # a trial that a dead worker holds may be one that is behind
             return hear(conn, self.storage.now, self.worker_id, study_id, held)
 
     def news(self, study_id: int, held: Held) -> News:
@@ -189,7 +207,7 @@ class Ledger:
         if held:
             with self.storage.write() as conn:
                 mine = update(slots).where(held_by(self.worker_id, [slot for slot, _ in held]))
-                conn.execute(mine.values(attempts=1, steps=_steps(held)))
+                conn.execute(mine.values(deaths=0, steps=_steps(held)))
 
     @_repeatable
     def hand_back(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
@@ -201,7 +219,11 @@ class Ledger:
         if given:
             with self.storage.write() as conn:
                 mine = held_by(self.worker_id, [slot for slot, _ in given])
-                give_back(conn, mine, counted=failed, steps=_steps(given))
+                values = {"steps": _steps(given)}
+                if failed:
+                    values |= {"attempts": slots.c.attempts, "failed_by": self.worker_id}
+                    values["failed_at"] = self.storage.now
+                give_back(conn, mine, **values)
 
     # -- endings
 
@@ -213,7 +235,8 @@ class Ledger:
         """
         with self.storage.write() as conn:
             taken = [slot for slot, _ in endings]
-            query = select(slots.c.id).where(held_by(self.worker_id, taken)).with_for_update()
+            mine = select(slots.c.id).where(held_by(self.worker_id, taken)).order_by(slots.c.id)
+            query = mine.with_for_update()
             held = set(conn.execute(query).scalars())
             written = [(slot, ending) for slot, ending in endings if slot.id in held]
             if written:

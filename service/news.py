@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, not_, select
 
+from service.claims import alone
 from service.roster import Clock, should_share, waiting
 from service.schema import free, leased, reached, slots, workers
 
@@ -20,13 +21,16 @@ class News:
     cap    -- the fewest steps to target of the study so far
     lost   -- ids of the slots that are no longer this worker's
     share  -- an idle worker waits for a part of this worker's heat
-    behind -- the steps of the least advanced trial of the study that nobody holds; None: no such
+    behind -- the steps of the least advanced trial of the study that this worker could take
+              instead; None: no such
+    at     -- the number of these news: they come again and again until there are others
     """
 
     cap: int | None = None
     lost: frozenset[int] = frozenset()
     share: bool = False
     behind: int | None = None
+    at: int = 0
 
 
 def hear(conn: Connection, now: Clock, worker_id: str, study_id: int, held: Held) -> News:
@@ -34,7 +38,8 @@ def hear(conn: Connection, now: Clock, worker_id: str, study_id: int, held: Held
     mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == worker_id, leased)
     fences = {row.id: row.fence for row in conn.execute(mine)}
     lost = frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
-    unheld = select(slots.c.steps).where(slots.c.study_id == study_id, free)
+    others = func.coalesce(slots.c.failed_by, "") != worker_id  # what failed here is left to others
+    unheld = select(slots.c.steps).where(slots.c.study_id == study_id, free, not_(alone), others)
     behind = unheld.order_by(slots.c.steps).limit(1).scalar_subquery()
     idlers = and_(waiting(now), workers.c.study_id == study_id)
     idle = select(func.count(workers.c.id)).where(idlers).scalar_subquery()

@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Callable
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Protocol, TypeVar
 
 from service.errors import Unreachable
@@ -32,10 +32,11 @@ class Patience:
 
     def __init__(self, longest: float, stop: Event) -> None:
         self.longest, self.stop = longest, stop
+        self._stopped = 0.0  # when it was first seen to be set, by whichever operation
 
     def __call__(self, operation: Callable[[], T]) -> T:
         """What `operation` returns, which must be one that may be tried again."""
-        pause, began, stopped = _FIRST_PAUSE, 0.0, 0.0
+        pause, began = _FIRST_PAUSE, 0.0
         while True:
             try:
                 found = operation()
@@ -44,18 +45,24 @@ class Patience:
                 if not began:
                     began = now
                     log.warning("%s; trying again for %.0f s", error, self.longest)
-                if self.stop.is_set() and not stopped:
-                    stopped = now
-                if now - began > self.longest or (stopped and now - stopped > _AFTER_STOP):
+                if self._over(now) or now - began > self.longest:
                     raise
-                # Not all workers at the same moment, when the server comes back.
-                wait = pause * random.uniform(0.7, 1.3)
-                _ = Event().wait(0.5) if stopped else self.stop.wait(wait)
+                if self._stopped:
+                    sleep(_FIRST_PAUSE)
+                else:
+                    # Not all workers at the same moment, when the server comes back.
+                    self.stop.wait(pause * random.uniform(0.7, 1.3))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 if began:
                     log.warning("the database is back after %.0f s", monotonic() - began)
                 return found
+
+    def _over(self, now: float) -> bool:
+        """Whether a worker that was told to stop has waited long enough."""
+        if self.stop.is_set() and not self._stopped:
+            self._stopped = now
+        return bool(self._stopped) and now - self._stopped > _AFTER_STOP
 
 
 def impatient(operation: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from service.news import News
 from service.slots import Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure
-from service.training.memory import is_out_of_memory, release
+from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.seeds import study_seed, trial_seed
 from service.training.trial import TrialRun
 
@@ -66,7 +66,7 @@ class Race:
         self._enter(slots)
         entered = shared = saved = monotonic()
         stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
-        pause = _FIRST_CHECKPOINT_SECONDS
+        pause, answered = _FIRST_CHECKPOINT_SECONDS, 0
         self.heat.lower_cap(self.ledger.cap(self.study.id))
         while self.heat.live:
             self._hold()
@@ -77,11 +77,11 @@ class Race:
                 return
             news, now = self._hear(), monotonic()
             if now - entered > stretch and self._ahead(news):
-                self._hand_back_all()
-                return
-            if news.share and news.behind is None and now - shared > _SHARE_SECONDS:
-                self._share()
-                shared = monotonic()
+                self._give(self.heat.live)
+                entered = monotonic()  # what couldn't be saved goes on
+            if news.share and news.at > answered and now - shared > _SHARE_SECONDS:
+                self._give(self.heat.live[1::2])
+                shared, answered = monotonic(), news.at
             if self.checkpoints and now - saved > pause:
                 self._keep()
                 saved = monotonic()
@@ -92,31 +92,34 @@ class Race:
         seed = study_seed(self.study.seed, self.study.workload, self.study.batch_size)
         broken: list[tuple[Slot, Ending]] = []
         for index, slot in enumerate(slots):
+            if self.stop.is_set():
+                self._leave_out(slots[index:])
+                break
+            full = None
             try:
                 run = self.bench.run(
                     self.study.batch_size, slot.params or {}, trial_seed(seed, slot.number)
                 )
+                if self._may_be_kept(slot) and self._restore(slot, run):
+                    self._kept[slot.id] = run.step
+                self.heat.live.append((slot, run))
             except Exception as error:
+                if is_lost_device(error):
+                    raise
                 if is_out_of_memory(error) and self.heat.live:
-                    release()
-                    self._leave_out(slots[index:], error)
-                    break
-                broken.append((slot, Ending("failed", failure(error), slot.steps)))
-                continue
-            if self._may_be_kept(slot) and self._restore(slot, run):
-                self._kept[slot.id] = run.step
-            self.heat.live.append((slot, run))
+                    full = failure(error).splitlines()[0]
+                else:
+                    broken.append((slot, Ending("failed", failure(error), slot.steps)))
+            if full is not None:  # not before: the error keeps hold of what was being made
+                release()
+                self.bench.room = room = len(self.heat.live)
+                log.warning("%s: room for %d trials at once (%s)", self.study.name, room, full)
+                self._leave_out(slots[index:])
+                break
         self._record(broken)
 
-    def _leave_out(self, slots: Sequence[Slot], error: Exception) -> None:
-        """Trials that there is no room for beside those that run wait for another claim."""
-        log.warning(
-            "%s: room for %d trials at once, not for %d (%s)",
-            self.study.name,
-            len(self.heat.live),
-            len(self.heat.live) + len(slots),
-            str(error).splitlines()[0],
-        )
+    def _leave_out(self, slots: Sequence[Slot]) -> None:
+        """Trials that have not begun here wait for another claim."""
         self._hold()
         self.ledger.hand_back([(slot, slot.steps) for slot in slots])
 
@@ -141,8 +144,9 @@ class Race:
                     ending.reason.splitlines()[0],
                 )
         lost = self.ledger.finish(self.study, final) if final else []
-        self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
+        # First: once a slot is free, its next worker may have written a file of its own.
         self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
+        self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
 
     def _hear(self) -> News:
         news = self.keeper.news
@@ -158,23 +162,23 @@ class Race:
             return False
         return all(run.step >= STRETCH * news.behind for _, run in self.heat.live)
 
-    def _share(self) -> None:
-        """Give every second trial of the heat to whoever is idle."""
-        given = self.heat.live[1::2]
-        if given and self.checkpoints:
-            self.heat.live = self.heat.live[::2]
-            self._hand_back(given)
+    def _give(self, runs: Sequence[tuple[Slot, TrialRun]]) -> None:
+        """Give trials to whoever claims them, but for those that can't be saved: they would lose
+        what they have got done, again and again where no checkpoint can be written."""
+        saved = self._save(runs)
+        self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in saved]
+        self._free(saved)
 
     def _hand_back_all(self) -> None:
+        """Save what can be saved, and free it all: this worker has been told to stop."""
         given, self.heat.live = self.heat.live, []
-        self._hand_back(given)
+        self._save(given)
+        self._free([slot for slot, _ in given])
 
-    def _hand_back(self, given: Sequence[tuple[Slot, TrialRun]]) -> None:
-        """Save trials that are no longer in the heat, and free their slots."""
-        saved = self._save(given)
+    def _free(self, slots: Sequence[Slot]) -> None:
         self._hold()
-        self.ledger.hand_back([(slot, self._kept.get(slot.id, 0)) for slot, _ in given])
-        self._drop(self.ledger.over(saved))
+        self.ledger.hand_back([(slot, self._kept.get(slot.id, 0)) for slot in slots])
+        self._drop(self.ledger.over(slots))
 
     def _keep(self) -> None:
         """Write checkpoints of all, and say so."""
@@ -200,7 +204,7 @@ class Race:
 
     def _may_be_kept(self, slot: Slot) -> bool:
         """Whether somebody may have written a checkpoint: asking a store takes its time."""
-        return slot.id in self._kept or slot.steps > 0 or slot.attempts > 1
+        return slot.id in self._kept or slot.steps > 0 or slot.attempts > 1 or slot.deaths > 0
 
     def _restore(self, slot: Slot, run: TrialRun) -> bool:
         return self.checkpoints is not None and self.checkpoints.restore(slot, run, self._tag(slot))

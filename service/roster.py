@@ -24,9 +24,16 @@ def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
     """Add a worker (host, pid, device) to the list; harmless if it is in it."""
     known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
     if known is None:
-        fields = {"state": "idle", "trials": 0, "steps": 0, "rate": 0.0, "lease_expires": now}
-        new = insert(workers).values(id=worker_id, started_at=now, seen_at=now, **fields, **about)
+        fields = {"state": "idle", "trials": 0, "steps": 0, "rate": 0.0}
+        times = {"started_at": now, "seen_at": now, "lease_expires": now + LEASE_SECONDS}
+        new = insert(workers).values(id=worker_id, **times, **fields, **about)
         conn.execute(new)
+
+
+def lock(conn: Connection, worker_id: str) -> None:
+    """Hold the worker's row until the transaction ends: whoever goes on to its slots has to, so
+    that two who do can't wait for each other."""
+    conn.execute(select(workers.c.id).where(workers.c.id == worker_id).with_for_update())
 
 
 def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
@@ -62,7 +69,7 @@ def gone(conn: Connection, now: Clock) -> Sequence[str]:
     """The workers whose lease has just been found to have run out; they count as lost now."""
     late = (
         select(workers.c.id)
-        .where(workers.c.state == "busy", workers.c.lease_expires <= now)
+        .where(workers.c.state.in_(("busy", "idle")), workers.c.lease_expires <= now)
         .with_for_update(skip_locked=True)
     )
     found = conn.execute(late).scalars().all()

@@ -66,7 +66,10 @@ slots = Table(
     Column("trial_id", Integer),  # Optuna's, from the first claim on
     Column("worker_id", String(64)),
     Column("fence", Integer, nullable=False, default=0),  # grows with every claim
-    Column("attempts", Integer, nullable=False, default=0),  # claims not handed back in order
+    Column("attempts", Integer, nullable=False, default=0),  # claims that ended in an error, or run
+    Column("deaths", Integer, nullable=False, default=0),  # workers that died since it last got on
+    Column("failed_by", String(64)),  # the worker with which it failed last
+    Column("failed_at", Float(53)),
     Column("steps", Integer, nullable=False, default=0),  # trained so far
     Column("steps_to_target", Integer),  # only of outcome `reached`
     Column("steps_lower", Integer),  # the last evaluated step before it, where the goal stood open

@@ -43,7 +43,8 @@ class Study:
 @dataclass(frozen=True)
 class Slot:
     """A claimed slot. `params` is None until an adaptive sampler has drawn, `trial_id` until the
-    slot has been started once; `steps` is how far a checkpoint may have brought it."""
+    slot has been started once; `steps` is how far a checkpoint may have brought it, `deaths` how
+    many workers have died with it since."""
 
     id: int
     study_id: int
@@ -53,6 +54,7 @@ class Slot:
     steps: int
     params: Mapping[str, Value] | None
     trial_id: int | None
+    deaths: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,13 @@ def parse_url(text: str) -> URL:
     """A storage URL; a bare `postgresql://` is taken as psycopg2."""
     try:
         url = make_url(text)
-    except ArgumentError:
-        hidden = re.sub(r":[^:@]*@", ":***@", text)
+        if "@" in (url.host or ""):
+            raise ArgumentError
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
+        hidden = re.sub(r"(//[^:/]*):.*@", r"\1:***@", text)
         raise UsageError(
             f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
-            "postgresql+psycopg2://USER@HOST/DATABASE"
+            "postgresql+psycopg2://USER@HOST/DATABASE, with %40 for an @ in a password"
         ) from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg2")

@@ -35,6 +35,10 @@ MAX_OUTAGE = 3600.0
 """Seconds that a worker outlasts without its database, unless told otherwise."""
 
 
+LARGEST_HEAT = 1000
+"""Trials that a worker holds at most, however small they are."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a worker works on, and with.
@@ -76,17 +80,20 @@ class Worker:
         or its data is missing) is left to others; its error is raised at the end.
         """
         device = describe(self.settings.device)
-        self.ledger.register(socket.gethostname(), os.getpid(), device)
+        in_order = False
         try:
+            self.ledger.register(socket.gethostname(), os.getpid(), device)
             self._work()
+            in_order = True
         except Unreachable as error:
             if not self.stop.is_set():
                 raise
             log.warning("%s; what this worker holds is free when its lease runs out", error)
         finally:
             with suppress(Unreachable):  # then the list of workers learns it from the lease
-                self.ledger.leave()
-        self._tell_unfit()
+                self.ledger.leave(in_order=in_order)
+        if not self.stop.is_set():
+            self._tell_unfit()
 
     def _work(self) -> None:
         pause = _IDLE_SECONDS
@@ -113,7 +120,9 @@ class Worker:
     def _limit(self, study: Study) -> int:
         shapes = study.identity["model"]["parameters"].values()
         size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
-        return room_for(size, self.settings.device, self.settings.sharing)
+        room = room_for(size, self.settings.device, self.settings.sharing)
+        known = self._bench.room if self._bench is not None and self._bench.serves(study) else None
+        return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
         with LeaseKeeper(self.ledger, study.id) as keeper:

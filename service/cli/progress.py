@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS = 0.5
 _PLAIN_SECONDS = 10.0
+_LEAVING_SECONDS = 2.0  # a database that doesn't answer is not waited for longer than this
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join()
+        thread.join(_LEAVING_SECONDS)
 
 
 Show = AbstractContextManager[Callable[[Status], None]]
@@ -45,9 +46,10 @@ Show = AbstractContextManager[Callable[[Status], None]]
 
 def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event) -> None:
     with show as update:
-        last = away = False
+        last, away, pause = False, False, _SECONDS
         while not last:
-            last = done.wait(_SECONDS)
+            last = done.wait(pause)
+            began = monotonic()
             try:
                 update(load_status(storage, wanted))
                 away = False
@@ -55,6 +57,8 @@ def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event)
                 if not away:  # once an outage
                     log.warning("%s", error)
                 away = True
+            # A large database is not to be kept busy by those who only look.
+            pause = max(_SECONDS, 20 * (monotonic() - began))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from uuid import uuid4
 import click
 
 from service.cli import options
-from service.cli.interrupts import end_on_sigterm, stop_on_signals
+from service.cli.interrupts import GRACE_SECONDS, end_on_sigterm, stop_on_signals
 from service.slots import Filter
 
 
@@ -66,7 +66,7 @@ def command(
         patience = Patience(min(max_outage, max_time or max_outage), threading.Event())
         opened = patience(lambda: open_storage(storage))
         if until_done:
-            require(opened, workloads)
+            patience(lambda: require(opened, workloads))
         torch.set_num_threads(1)
         wanted = Filter(workloads, batch_sizes or ())
         settings = Settings(
@@ -79,7 +79,7 @@ def command(
             max_outage=max_outage,
         )
     with (
-        stop_on_signals() as stop,
+        stop_on_signals(within=GRACE_SECONDS) as stop,
         _time_limit(max_time, stop),
         nullcontext() if quiet else showing(opened, wanted),
     ):

@@ -4,6 +4,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -11,10 +12,12 @@ import fsspec
 import torch
 
 from service.errors import UsageError
+from service.training.memory import is_out_of_memory
 from service.training.trial import TrialRun
 
 log = logging.getLogger(__name__)
 
+_PAUSES = (0.5, 2.0)  # seconds between tries to read from a store that has a bad moment
 _WRITER = uuid4().hex[:8]  # this process, among all that may write the same file
 
 
@@ -49,10 +52,12 @@ class Checkpoints:
         """Keep a run's state; False, and a warning, if it can't be written."""
         path = self._path(slot)
         scratch = f"{path}.{_WRITER}.tmp"
+        state = {**run.state(), "tag": tag}
         try:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            with self._files.open(scratch, "wb") as file:
-                torch.save({**run.state(), "tag": tag}, file)
+            try:
+                self._write(state, scratch)
+            except FileNotFoundError:  # another's drop took the empty folder away meanwhile
+                self._write(state, scratch)
             self._files.mv(scratch, path)
         except Exception as error:  # each file system has its own, and torch one for a full disk
             with suppress(Exception):
@@ -61,15 +66,21 @@ class Checkpoints:
             return False
         return True
 
+    def _write(self, state: dict[str, Any], path: str) -> None:
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with self._files.open(path, "wb") as file:
+            torch.save(state, file)
+
     def restore(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
         path = self._path(slot)
         try:
-            with self._files.open(path, "rb") as file:
-                state: dict[str, Any] = torch.load(file, map_location=run.device, weights_only=True)
+            state = self._read(path)
         except FileNotFoundError:
             return False
         except Exception as error:  # whatever a damaged file makes torch raise
+            if is_out_of_memory(error):
+                raise
             log.warning("checkpoint %s can't be read and is passed over: %s", path, error)
             return False
         if state.get("tag") != tag:
@@ -78,12 +89,29 @@ class Checkpoints:
         run.restore(state)
         return True
 
+    def _read(self, path: str) -> dict[str, Any]:
+        for pause in _PAUSES:
+            try:
+                return self._load(path)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                sleep(pause)
+        return self._load(path)
+
+    def _load(self, path: str) -> dict[str, Any]:
+        with self._files.open(path, "rb") as file:
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        return state
+
     def drop(self, slot: Named) -> None:
         """Forget a slot that is done."""
         path = self._path(slot)
         with suppress(Exception):  # never there
             self._files.rm_file(path)
         if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
+            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
+                left.unlink(missing_ok=True)
             with suppress(OSError):  # not empty: it holds others
                 for folder in (path.rpartition("/")[0], self._folder, self._root):
                     Path(folder).rmdir()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
+from service.training.memory import is_lost_device
 from service.training.stopping import Look, Outcome, judge
 from service.training.trial import Spent, TrialRun
 from service.workload import Workload
@@ -97,6 +98,8 @@ class Heat(Generic[S]):
         try:
             return self._to_next_look(run, target, stop)
         except Exception as error:
+            if is_lost_device(error):
+                raise
             return _ending(run, "failed", failure(error))
 
     def _to_next_look(self, run: TrialRun, target: int, stop: Event) -> Ending | None:

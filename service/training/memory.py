@@ -12,17 +12,30 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_FULL = (
+    "can't allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the host, has no memory left to give."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = str(error)
-    # The CPU's allocator and cuBLAS raise a plain RuntimeError.
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in words
-        or "CUDA out of memory" in words
-        or "CUBLAS_STATUS_ALLOC_FAILED" in words
+    # The CPU's allocator, cuBLAS and cuDNN raise a plain RuntimeError.
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
+
+
+def is_lost_device(error: BaseException) -> bool:
+    """Whether an error says that the GPU, or this process's hold on it, is of no more use. It is
+    not the trial's fault, and every other trial in this process would meet the same."""
+    return (
+        isinstance(error, RuntimeError)
+        and not is_out_of_memory(error)
+        and ("CUDA error" in str(error) or "CUDA driver error" in str(error))
     )
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from service.algorithm import chosen
 from service.data import Splits
+from service.errors import WorkloadError
 from service.search_space import Metaparameters
 from service.training.data_order import DataOrder
 from service.training.evaluation import Evaluation, Evaluator, full_metric
@@ -57,6 +59,7 @@ class TrialRun:
         self.optimizer = workload.algorithm.start(self.model, values)
         self.order = DataOrder(len(splits.train), batch_size, mix(seed, _ORDER), device)
         self.passes = Passes() if passes is None else passes
+        self._normalizes_batches = any(isinstance(m, _BatchNorm) for m in self.model.modules())
         self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
@@ -104,6 +107,12 @@ class TrialRun:
             loss = loss_of(model(inputs), targets, **values)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
+        if self._normalizes_batches:
+            raise WorkloadError(
+                f"{self.workload.name}: memory is too small for a batch of {self.batch_size}, and "
+                "batch normalization of whole batches can't be split; use GroupNorm, or normalize "
+                "over a fixed number of examples"
+            )
         total = torch.zeros_like(self._loss_sum)
         for part in indices.split(size):  # type: ignore[no-untyped-call]
             inputs, targets = train.batch(part)

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 
 from service import ledger as ledger_module
-from service.claims import ATTEMPTS
+from service.claims import ATTEMPTS, COMPANY_DEATHS, DEATHS
 from service.errors import LeaseLost
 from service.ledger import Ledger
 from service.news import News
@@ -332,8 +332,8 @@ def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
     one.hand_back([(taken[0], 25), (taken[1], 0)])
     assert {row.state for row in rows(storage)} == {"free"}
     _, again = started(two)
-    assert [(s.steps, s.attempts, s.fence) for s in again] == [(25, 1, 2), (0, 1, 2)]
-    assert [s.trial_id for s in again] == [s.trial_id for s in taken]
+    assert [(s.steps, s.attempts, s.fence) for s in again] == [(0, 1, 2), (25, 1, 2)]
+    assert [s.trial_id for s in again] == [taken[1].trial_id, taken[0].trial_id]
     assert len(optuna_trials(storage)) == 2
 
 
@@ -345,23 +345,27 @@ def test_a_released_workers_slots_are_free_at_once_and_nobody_elses(storage: Sto
     Ledger(storage, "one").bury()
     _, taken = claim(three)
     assert [slot.number for slot in taken] == [0, 1, 4, 5]
-    assert [slot.attempts for slot in taken] == [2, 2, 1, 1]
+    assert [(slot.attempts, slot.deaths) for slot in taken] == [(1, 1), (1, 1), (1, 0), (1, 0)]
     assert dead[0].fence < taken[0].fence
 
 
 # Attempts
 
 
-def test_a_slot_whose_workers_die_is_failed_after_its_attempts(storage: Storage) -> None:
+def test_a_slot_whose_workers_die_is_failed_after_so_many(storage: Storage) -> None:
     planned(storage, trials=1)
-    for attempt in range(ATTEMPTS):
-        one = worker(storage, f"victim-{attempt}")
+    for death in range(DEATHS):
+        one = worker(storage, f"victim-{death}")
         study, taken = started(one)
-        assert taken[0].attempts == attempt + 1
+        assert (taken[0].attempts, taken[0].deaths) == (1, death)
         expire(storage)
     assert worker(storage, "survivor").claim(ALL, lambda _: 9) is None
     (row,) = rows(storage)
-    assert (row.state, row.outcome, row.reason) == ("done", "failed", "its worker died 3 times")
+    assert (row.state, row.outcome, row.reason) == (
+        "done",
+        "failed",
+        f"its worker died {DEATHS} times",
+    )
     assert optuna_trials(storage)[0].state == TrialState.FAIL
     assert one.finish(study, [(taken[0], REACHED)]) == taken
     assert not worker(storage, "another").is_open(ALL)
@@ -390,7 +394,9 @@ def test_of_a_heat_that_loses_its_worker_again_and_again_only_the_culprit_fails(
             expire(storage)
         else:
             Ledger(storage, f"worker-{len(heats) - 1}").finish(study, [(s, REACHED) for s in taken])
-    assert heats == [[*range(9)], [*range(9)], *([number] for number in range(9))]
+    together = [[*range(9)]] * COMPANY_DEATHS
+    culprit = [[5]] * (DEATHS - COMPANY_DEATHS)
+    assert heats == [*together, *([n] for n in range(5)), *culprit, *([n] for n in range(6, 9))]
     assert {row.number: row.outcome for row in rows(storage)} == {
         number: "failed" if number == 5 else "reached" for number in range(9)
     }
@@ -398,8 +404,8 @@ def test_of_a_heat_that_loses_its_worker_again_and_again_only_the_culprit_fails(
 
 def test_a_slot_that_never_started_fails_without_an_optuna_trial(storage: Storage) -> None:
     planned(storage, trials=1)
-    for attempt in range(ATTEMPTS):
-        claim(worker(storage, f"victim-{attempt}"))
+    for death in range(DEATHS):
+        claim(worker(storage, f"victim-{death}"))
         expire(storage)
     assert worker(storage, "survivor").claim(ALL, lambda _: 9) is None
     assert rows(storage)[0].outcome == "failed"
@@ -408,12 +414,98 @@ def test_a_slot_that_never_started_fails_without_an_optuna_trial(storage: Storag
 
 def test_a_slot_that_gets_on_between_outages_never_wears_out(storage: Storage) -> None:
     planned(storage, trials=2)
-    for outage in range(3 * ATTEMPTS):
+    for outage in range(3 * DEATHS):
         one = worker(storage, f"worker-{outage}")
         _, taken = started(one)
         one.kept([(slot, 5) for slot in taken])
         assert len(taken) == 2  # still racing each other
         expire(storage)
+
+
+def test_a_slot_that_failed_is_left_for_another_worker_while_there_is_one(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=3)
+    one = worker(storage, "one")
+    _, taken = started(one)
+    one.hand_back([(slot, 0) for slot in taken[:2]], failed=True)
+    one.hand_back([(taken[2], 0)])
+    two = worker(storage, "two")
+    assert [slot.number for slot in claim(one)[1]] == [2]
+    assert [slot.number for slot in claim(two)[1]] == [0, 1]
+    two.leave(in_order=True)
+    assert [slot.number for slot in claim(one)[1]] == [0, 1, 2]
+
+
+def test_a_slot_that_failed_is_taken_again_when_no_other_has_in_a_while(storage: Storage) -> None:
+    planned(storage, trials=1)
+    one = worker(storage, "one")
+    worker(storage, "of another kind")
+    _, taken = started(one)
+    one.hand_back([(taken[0], 0)], failed=True)
+    assert one.claim(ALL, lambda _: 9) is None
+    with storage.write() as conn:
+        conn.execute(update(slots).values(failed_at=storage.now - LEASE_SECONDS - 1))
+    assert claim(one)[1][0].number == 0
+
+
+def test_a_worker_that_ends_by_an_error_counts_as_one_that_died(storage: Storage) -> None:
+    planned(storage, trials=1)
+    one = worker(storage, "one")
+    started(one)
+    one.leave(in_order=False)
+    assert [(row.state, row.attempts, row.deaths) for row in rows(storage)] == [("free", 0, 1)]
+    started(one)
+    one.leave(in_order=True)
+    assert [(row.state, row.attempts, row.deaths) for row in rows(storage)] == [("free", 0, 1)]
+
+
+def test_what_has_to_be_held_alone_is_behind_nobody(storage: Storage) -> None:
+    planned(storage, trials=2)
+    one = worker(storage, "one")
+    study, _ = started(one, limit=1)
+    for values in ({"attempts": ATTEMPTS - 1}, {"attempts": 0, "deaths": COMPANY_DEATHS}):
+        assert one.renew(study.id, {}).behind == 0
+        with storage.write() as conn:
+            conn.execute(update(slots).where(slots.c.number == 1).values(**values))
+        assert one.renew(study.id, {}).behind is None
+        with storage.write() as conn:
+            conn.execute(update(slots).values(attempts=0, deaths=0))
+
+
+def test_a_renewal_frees_what_dead_workers_hold(storage: Storage) -> None:
+    planned(storage, trials=3)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, _ = started(one, limit=1)
+    started(two)
+    assert one.renew(study.id, {}).behind is None
+    expire(storage)
+    assert one.renew(study.id, {}).behind == 0
+
+
+def _leave_or_sweep(url: str, n: int, barrier: Any) -> None:
+    storage = open_storage(url)
+    me = worker(storage, f"worker-{n}")
+    for _ in range(10):
+        me.claim(ALL, lambda _: 5)
+        barrier.wait()
+        if n % 2:
+            me.leave(in_order=bool(n % 4 == 1))
+        else:
+            with storage.write() as conn:
+                next_one = update(workers).where(workers.c.id == f"worker-{n + 1}")
+                conn.execute(next_one.values(lease_expires=storage.now - 1))
+            me.renew(1, {})
+        barrier.wait()
+    storage.close()
+
+
+def test_workers_that_leave_and_workers_that_sweep_do_not_wait_for_each_other(
+    database: str, storage: Storage, eight_processes: Callable[..., list[Any]]
+) -> None:
+    planned(storage, trials=40)
+    assert eight_processes(_leave_or_sweep, database) == [None] * 8
+    assert {row.state for row in rows(storage)} <= {"free", "leased", "done"}
 
 
 # Endings

@@ -17,6 +17,7 @@ from service.race import STRETCH, Race
 from service.schema import slots
 from service.slots import Slot
 from service.storage import Storage, open_storage
+from service.training.seeds import study_seed, trial_seed
 from service.training.trial import TrialRun
 from service.worker import Settings, Worker
 from tests.toy import SPEC, clouds
@@ -97,8 +98,8 @@ def test_no_trial_is_trained_far_past_the_winner(
     steps = [row.steps for row in rows(storage)]
     alone = [row.steps for row in rows(undisturbed)]
     # News comes in by a thread, so that a few evaluated steps may pass before it is heard.
-    assert max(steps) <= 2 * STRETCH * winner(undisturbed)[1]
-    assert sum(steps) <= 2 * STRETCH * sum(alone)
+    assert max(steps) <= 1.2 * STRETCH * winner(undisturbed)[1] + 5
+    assert sum(steps) <= 1.2 * STRETCH * sum(alone)
 
 
 def test_without_a_place_for_checkpoints_a_heat_runs_to_its_end(
@@ -145,7 +146,8 @@ def test_trials_that_there_is_no_memory_for_wait_for_another_heat(
     work(storage, tmp_path / "kept")
     assert winner(storage) == winner(undisturbed)
     assert {row.outcome for row in rows(storage)} <= {"reached", "capped", "stalled", "diverged"}
-    assert "room for 5 trials at once, not for 12 (CUDA out of memory)" in caplog.text
+    said = "room for 5 trials at once (OutOfMemoryError: CUDA out of memory)"
+    assert caplog.text.count(said) == 1  # then it is known
 
 
 def test_what_a_frozen_worker_keeps_too_late_is_dropped(
@@ -167,3 +169,66 @@ def test_what_a_frozen_worker_keeps_too_late_is_dropped(
     work(storage, tmp_path / "kept", "sleeper")
     assert {row.worker_id for row in rows(storage)} == {"heir"}
     assert list((tmp_path / "kept").rglob("*.pt")) == []
+
+
+def test_where_no_checkpoint_can_be_written_heats_of_a_part_run_to_their_end(
+    storage: Storage,
+    undisturbed: Storage,
+    tmp_path: Path,
+    room_for_three: list[list[int]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They would begin at step 0 again and again otherwise, and never get past the first."""
+    planned(storage)
+    (tmp_path / "file").touch()
+    work(storage, tmp_path / "file" / "below")
+    assert [len(heat) for heat in room_for_three] == [3] * 4
+    assert winner(storage) == winner(undisturbed)
+    assert "not written" in caplog.text
+
+
+def test_a_lost_device_ends_the_worker_and_costs_no_trial(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, trials=3)
+
+    def lost(self: TrialRun, *arguments: Any) -> bool:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRun, "advance", lost)
+        with pytest.raises(RuntimeError, match="device-side assert"):
+            work(storage, None)
+    assert {(row.state, row.attempts, row.deaths) for row in rows(storage)} == {("free", 0, 1)}
+
+
+def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, trials=4)
+    restored = TrialRun.restore
+    monkeypatch.setattr(race, "_FIRST_CHECKPOINT_SECONDS", 0.0)
+    stop, advance = Event(), TrialRun.advance
+
+    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+        if to_step == 6:
+            stop.set()
+        return advance(self, to_step, stopped)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRun, "advance", stopping)
+        kept = str(tmp_path / "kept")
+        Worker(storage, Settings("first", torch.device("cpu"), checkpoints=kept), stop).run()
+
+    def breaks(self: TrialRun, state: Any) -> None:
+        if self.seed == broken:
+            raise KeyError("velocities")
+        restored(self, state)
+
+    broken = trial_seed(study_seed(0, CLOUDS, 4), 2)
+    monkeypatch.setattr(TrialRun, "restore", breaks)
+    work(storage, tmp_path / "kept")
+    # Its next attempt begins anew, without the checkpoint.
+    assert {row.state for row in rows(storage)} == {"done"}
+    assert {row.number: row.attempts for row in rows(storage)} == {0: 1, 1: 1, 2: 2, 3: 1}
+    assert not any(row.outcome == "failed" for row in rows(storage))

@@ -98,7 +98,7 @@ def test_workers_are_shown_with_their_study_until_they_stop(storage: Storage) ->
     planned(storage)
     busy, idle, gone = (worker(storage, name) for name in ("busy", "idle", "gone"))
     started(busy, 16)
-    gone.leave()
+    gone.leave(in_order=True)
     idle.wait(Filter(("no/such/workload",)))
     found = {w.id: w for w in load_status(storage, ALL).workers}
     assert found.keys() == {"busy", "idle"}

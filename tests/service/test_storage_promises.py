@@ -114,7 +114,7 @@ def _claim_until_none(url: str, n: int, barrier: Any) -> list[tuple[int, int]]:
         ended = [slot for slot in ours if slot not in back]
         assert ledger.finish(study, [(slot, REACHED) for slot in ended]) == []
         found += [(slot.id, slot.fence) for slot in ended]
-    ledger.leave()
+    ledger.leave(in_order=True)
     storage.close()
     return found
 

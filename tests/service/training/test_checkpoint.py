@@ -258,3 +258,46 @@ class Touch:
 
     def __reduce__(self) -> Any:
         return (Path.touch, (self.path,))
+
+
+def test_a_store_that_has_a_bad_moment_is_asked_again(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.save(Slot(), advanced(), TAG)
+    load, failures = Checkpoints._load, [OSError("timed out"), OSError("timed out")]
+
+    def fails(self: Checkpoints, path: str) -> Any:
+        if failures:
+            raise failures.pop()
+        return load(self, path)
+
+    monkeypatch.setattr(Checkpoints, "_load", fails)
+    monkeypatch.setattr(checkpoint, "_PAUSES", (0.0, 0.0))
+    run = fresh()
+    assert checkpoints.restore(Slot(), run, TAG)
+    assert run.step == 9
+
+
+def test_what_a_killed_writer_left_goes_with_the_checkpoint(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "kept")
+    checkpoints.save(Slot(), advanced(), TAG)
+    left = tmp_path / "kept" / "study-1" / "trial-4.pt.0123abcd.tmp"
+    left.write_bytes(b"half of")
+    checkpoints.drop(Slot())
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_folder_that_another_takes_away_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, write, dropped = Checkpoints(tmp_path / "kept"), Checkpoints._write, []
+
+    def interrupted(self: Checkpoints, state: Any, path: str) -> None:
+        if not dropped:
+            dropped.append(True)
+            raise FileNotFoundError(path)
+        write(self, state, path)
+
+    monkeypatch.setattr(Checkpoints, "_write", interrupted)
+    assert checkpoints.save(Slot(), advanced(), TAG)
+    assert checkpoints.restore(Slot(), fresh(), TAG)

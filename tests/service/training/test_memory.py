@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from service.data import Split, Splits
+from service.errors import WorkloadError
 from service.training.evaluation import full_metric
-from service.training.memory import Passes, PassSize, is_out_of_memory
+from service.training.memory import Passes, PassSize, is_lost_device, is_out_of_memory
 from service.training.trial import TrialRun
 from tests.toy import clouds, model, splits
 
@@ -66,6 +67,8 @@ def run(batch_size: int, passes: Passes, first: nn.Module | None = None) -> Tria
             True,
         ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("can't allocate memory"), False),
     ],
@@ -178,3 +181,22 @@ def test_what_failed_is_undone_before_the_next_try() -> None:
 
     assert PassSize().fit(8, work, lambda: events.append("undone")) == 2
     assert events == ["try 8", "undone", "try 4", "undone", "try 2"]
+
+
+def test_a_batch_that_is_normalized_as_a_whole_is_not_split() -> None:
+    def normalizing(*, dropout: float) -> nn.Module:
+        return nn.Sequential(nn.Identity(), nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+    workload = replace(clouds(), model=normalizing)
+    trial = TrialRun(workload, splits(), 16, VALUES, 3, CPU, Passes())
+    trial.model[0] = Narrow(5)
+    with pytest.raises(WorkloadError, match="batch normalization of whole batches can't be split"):
+        trial.advance(1)
+
+
+def test_a_device_that_is_lost_is_told_from_a_full_one() -> None:
+    assert is_lost_device(RuntimeError("CUDA error: device-side assert triggered"))
+    assert is_lost_device(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not is_lost_device(RuntimeError("CUDA error: out of memory"))
+    assert not is_lost_device(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not is_lost_device(ValueError("CUDA error"))
