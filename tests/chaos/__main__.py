@@ -1,0 +1,83 @@
+"""`python -m tests.chaos`: the tally of so many seeds, as a Markdown table."""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Before anything reads it: a lease that a test can outlast.
+    os.environ.setdefault("BATCHFRONT_LEASE_SECONDS", "3")
+
+from tests.benchmarks.markdown import table
+from tests.chaos.campaign import QUICK, Scale, Tally, prepare, run, undisturbed
+from tests.postgres import Postgres
+
+COLUMNS = (
+    "seed",
+    "slots",
+    "seconds",
+    "killed",
+    "frozen",
+    "terminated",
+    "database crashes",
+    "workers in all",
+    "slots taken over",
+    "slowest end (s)",
+    "wrong",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tally; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--quick", action="store_true", help="fewer workers and trials")
+    parser.add_argument("--quiet", action="store_true", help="don't tell each fault")
+    asked = parser.parse_args(arguments)
+    scale = QUICK if asked.quick else Scale()
+    tell = _silent if asked.quiet else _tell
+    server, tallies = Postgres(), []
+    try:
+        prepare(server)
+        with tempfile.TemporaryDirectory(prefix="bf-chaos-") as folder:
+            calm = undisturbed(server, Path(folder), scale)
+            for seed in range(asked.first, asked.first + asked.seeds):
+                tally = run(server, Path(folder), scale, seed, calm, tell)
+                tallies.append(tally)
+                for line in tally.wrong:
+                    print(f"seed {seed}: {line}", file=sys.stderr)
+    finally:
+        server.remove()
+    print(table(COLUMNS, [_row(tally) for tally in tallies]))
+    return int(any(tally.wrong for tally in tallies))
+
+
+def _row(tally: Tally) -> list[object]:
+    return [
+        tally.seed,
+        tally.slots,
+        f"{tally.seconds:.0f}",
+        tally.killed,
+        tally.frozen,
+        tally.terminated,
+        tally.crashes,
+        tally.workers,
+        tally.taken_over,
+        f"{tally.slowest_end:.1f}",
+        len(tally.wrong) or "nothing",
+    ]
+
+
+def _tell(fault: str) -> None:
+    print(fault, file=sys.stderr)
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""One plan, run twice: by one worker in peace, and by many in chaos."""
+
+import random
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from service.plan import Request, plan
+from service.roster import LEASE_SECONDS
+from service.storage import open_storage
+from tests.chaos.fleet import Fleet
+from tests.chaos.verdict import compare, rows
+from tests.postgres import TEMPLATE, Postgres
+from tests.toy import POISONED, SPEC, clouds, poisoned
+
+_OUT_OF_TIME = 600.0
+_LEAVING_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of it.
+
+    workers     -- at any time
+    trials      -- a study
+    batch_sizes -- of the plan
+    pause       -- seconds that a training step takes longer, in chaos
+    every       -- seconds between two faults, on average
+    """
+
+    workers: int = 8
+    trials: int = 16
+    batch_sizes: tuple[int, ...] = (4, 8, 16, 32)
+    pause: float = 0.03
+    every: float = 1.0
+
+
+QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16))
+
+
+@dataclass
+class Tally:
+    """What was done in one seed's chaos, and what came of it."""
+
+    seed: int
+    slots: int
+    seconds: float = 0.0
+    workers: int = 0
+    killed: int = 0
+    frozen: int = 0
+    terminated: int = 0
+    crashes: int = 0
+    taken_over: int = 0
+    slowest_end: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+
+def prepare(server: Postgres) -> None:
+    """Make the template of which each run's database is a copy."""
+    open_storage(server.url(TEMPLATE), create=True).close()
+    server.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+
+
+def undisturbed(server: Postgres, folder: Path, scale: Scale) -> str:
+    """Run the plan with one worker and no fault; the name of its database."""
+    name = _planned(server, scale)
+    fleet = Fleet(server.url(name), _made(folder / "undisturbed"), pause=0.0)
+    try:
+        fleet.start(1)
+        fleet.wait(_OUT_OF_TIME)
+    finally:
+        fleet.end()
+    if fleet.wrong:
+        raise RuntimeError(f"undisturbed, {'; '.join(fleet.wrong)}")
+    return name
+
+
+def run(
+    server: Postgres,
+    folder: Path,
+    scale: Scale,
+    seed: int,
+    calm: str,
+    tell: Callable[[str], None],
+) -> Tally:
+    """Run the plan in chaos, and compare it with the undisturbed database `calm`."""
+    name = _planned(server, scale)
+    fleet = Fleet(server.url(name), _made(folder / f"seed-{seed}"), scale.pause)
+    chaos = _Chaos(server, name, fleet, scale, random.Random(seed), tell)
+    began = time.monotonic()
+    try:
+        fleet.start(scale.workers)
+        chaos.rage()
+        fleet.wait(_LEAVING_SECONDS)
+    finally:
+        fleet.end()
+        server.make_sure()
+    tally = Tally(seed, chaos.slots, time.monotonic() - began, fleet.started, crashes=chaos.crashes)
+    opened = open_storage(server.url(name))
+    tally.taken_over = sum(row.fence > 1 for row in rows(opened).values())
+    opened.close()
+    tally.wrong = [*fleet.wrong, *compare(server.url(calm), server.url(name), fleet.checkpoints)]
+    if not tally.wrong:
+        server.drop(name)
+        shutil.rmtree(fleet.folder)
+    ended = {"killed": fleet.killed, "frozen": fleet.frozen, "terminated": fleet.terminated}
+    return replace(tally, slowest_end=fleet.slowest_end, **ended)
+
+
+class _Chaos:
+    """Faults at random, until no slot is left."""
+
+    def __init__(
+        self,
+        server: Postgres,
+        name: str,
+        fleet: Fleet,
+        scale: Scale,
+        dice: random.Random,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.server, self.name, self.fleet, self.scale = server, name, fleet, scale
+        self.dice, self.tell = dice, tell
+        self.slots = self._count("true")
+        self.crashes = 0
+        self._crash_at = [0.15, 0.45]  # shares of the slots that are done
+
+    def rage(self) -> None:
+        """Until every slot is done."""
+        deadline = time.monotonic() + _OUT_OF_TIME
+        strikes = time.monotonic() + self._pause()
+        while (done := self._count("state = 'done'")) < self.slots:
+            if self._crash_at and done >= self._crash_at[0] * self.slots:
+                self._crash_at.pop(0)
+                self._crash()
+            if time.monotonic() > strikes:
+                self._strike()
+                strikes = time.monotonic() + self._pause()
+            self.fleet.look(replace=True)
+            if time.monotonic() > deadline:
+                left = self.slots - done
+                self.fleet.wrong.append(f"{left} slots are not done after {_OUT_OF_TIME:g} s")
+                return
+            time.sleep(0.05)
+
+    def _pause(self) -> float:
+        return self.scale.every * self.dice.uniform(0.5, 1.5)
+
+    def _strike(self) -> None:
+        known = {pid for (pid,) in self._query("SELECT pid FROM bf_workers")}
+        victims = [w for w in self.fleet.live if w.at_large and w.process.pid in known]
+        if not victims:
+            return
+        victim = self.dice.choice(victims)
+        fault = self.dice.choice(("kill", "freeze", "terminate"))
+        self.tell(f"{fault} {victim.process.pid}")
+        if fault == "kill":
+            self.fleet.kill(victim)
+        elif fault == "terminate":
+            self.fleet.terminate(victim)
+        else:
+            self.fleet.freeze(victim, LEASE_SECONDS * self.dice.uniform(1.3, 2.5))
+
+    def _crash(self) -> None:
+        """Stop the server at once, and start it after a while, in which faults go on."""
+        self.tell("crash the database")
+        self.server.crash()
+        self.crashes += 1
+        back = time.monotonic() + self.dice.uniform(0.5, 2 * LEASE_SECONDS)
+        while time.monotonic() < back:
+            self.fleet.look(replace=True)
+            time.sleep(0.05)
+        self.server.start()
+
+    def _count(self, where: str) -> int:
+        return int(self._query(f"SELECT count(*) FROM bf_slots WHERE {where}")[0][0])
+
+    def _query(self, query: str) -> list[tuple[int, ...]]:
+        return self.server.execute(query, database=self.name)
+
+
+def _planned(server: Postgres, scale: Scale) -> str:
+    """A database with the plan: workloads of which one has trials that fail."""
+    name = server.create()
+    storage = open_storage(server.url(name))
+    asked = Request(trials=scale.trials, batch_sizes=scale.batch_sizes)
+    plan(storage, SPEC, clouds(), asked)
+    plan(storage, POISONED, poisoned(), replace(asked, batch_sizes=scale.batch_sizes[:1]))
+    storage.close()
+    return name
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder

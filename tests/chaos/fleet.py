@@ -1,0 +1,169 @@
+"""Worker processes that run `batchfront work`, to be killed, frozen, terminated and replaced.
+
+A fork server that has torch imported makes them, so that a worker starts in a moment and still is
+a process of its own with the whole of the command in it.
+"""
+
+import faulthandler
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+TERM_SECONDS = 10.0
+"""How long a worker may take to end in good order after SIGTERM."""
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload(["service.cli.work", "service.worker", "tests.toy"])
+
+
+@dataclass
+class Worker:
+    """One process. `thaws` is when a frozen one runs on, `told` when it was told to end."""
+
+    process: BaseProcess
+    log: Path
+    thaws: float | None = None
+    told: float | None = None
+    killed: bool = False
+
+    @property
+    def at_large(self) -> bool:
+        """Whether it runs, and nothing has been done to it."""
+        return self.process.is_alive() and self.thaws is None and self.told is None
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal."""
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, number)
+
+
+@dataclass
+class Fleet:
+    """So many workers on one database, whatever happens to them.
+
+    url         -- of the database
+    folder      -- for their logs, and for the checkpoints that they share
+    pause       -- seconds that each training step takes longer
+    wrong       -- what a worker did that it must not
+    """
+
+    url: str
+    folder: Path
+    pause: float
+    live: list[Worker] = field(default_factory=list)
+    started: int = 0
+    killed: int = 0
+    frozen: int = 0
+    terminated: int = 0
+    slowest_end: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    def start(self, number: int) -> None:
+        """Start so many workers."""
+        for _ in range(number):
+            self.started += 1
+            log = self.folder / f"worker-{self.started}.log"
+            process = _context.Process(
+                target=_work, args=(self.url, str(self.checkpoints), str(log), self.pause)
+            )
+            process.start()
+            self.live.append(Worker(process, log))
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker without a word."""
+        worker.send(signal.SIGKILL)
+        worker.killed = True
+        self.killed += 1
+
+    def freeze(self, worker: Worker, seconds: float) -> None:
+        """Stop a worker's clock for so long."""
+        worker.send(signal.SIGSTOP)
+        worker.thaws = time.monotonic() + seconds
+        self.frozen += 1
+
+    def terminate(self, worker: Worker) -> None:
+        """Tell a worker to end in good order."""
+        worker.send(signal.SIGTERM)
+        worker.told = time.monotonic()
+        self.terminated += 1
+
+    def look(self, *, replace: bool) -> None:
+        """Thaw whose time has come, take note of who has ended and how, and start others for
+        those that something was done to."""
+        now = time.monotonic()
+        for worker in list(self.live):
+            if worker.thaws is not None and now >= worker.thaws:
+                worker.send(signal.SIGCONT)
+                worker.thaws = None
+            if worker.process.is_alive():
+                if worker.told is not None and now - worker.told > TERM_SECONDS:
+                    worker.send(signal.SIGUSR1)  # where?
+                    time.sleep(0.5)
+                    self._blame(worker, f"still there {TERM_SECONDS:g} s after SIGTERM")
+                    self.kill(worker)
+                    worker.told = None
+                continue
+            worker.process.join()
+            self.live.remove(worker)
+            if worker.told is not None:
+                self.slowest_end = max(self.slowest_end, now - worker.told)
+            if not worker.killed and worker.process.exitcode != 0:
+                self._blame(worker, f"ended with {worker.process.exitcode}")
+            if replace and (worker.killed or worker.told is not None):
+                self.start(1)
+
+    def wait(self, seconds: float) -> None:
+        """Until all have ended by themselves; whoever has not by then is to blame."""
+        deadline = time.monotonic() + seconds
+        while self.live and time.monotonic() < deadline:
+            self.look(replace=False)
+            time.sleep(0.05)
+        for worker in self.live:
+            self._blame(worker, f"still at work {seconds:g} s after the last slot was done")
+        self.end()
+
+    def end(self) -> None:
+        """Leave no process."""
+        for worker in self.live:
+            worker.send(signal.SIGKILL)
+            worker.process.join()
+        self.live.clear()
+
+    def _blame(self, worker: Worker, what: str) -> None:
+        said = worker.log.read_text().strip().splitlines() if worker.log.exists() else []
+        last = "\n  ".join(said[-30:]) or "it said nothing"
+        self.wrong.append(f"worker {worker.process.pid} {what}: {last}")
+
+
+def _work(url: str, checkpoints: str, log: str, pause: float) -> None:
+    """The body of a worker process."""
+    sys.stderr = Path(log).open("w", buffering=1)  # noqa: SIM115 -- for as long as it lives
+    faulthandler.register(signal.SIGUSR1, sys.stderr)
+    os.environ |= {"BATCHFRONT_STORAGE": url, "TOY_PAUSE": str(pause)}
+    _hurry()
+    from service.cli.main import main
+
+    options = ["--device", "cpu", "--checkpoint-dir", checkpoints, "--max-outage", "60s", "--quiet"]
+    main(["work", *options])
+
+
+def _hurry() -> None:
+    """Leases here are a tenth of what they are, and so is what goes with them. A worker lives for
+    seconds, so that a trial may well lose three in a row: that is no longer its own fault."""
+    from service import claims, race
+
+    race._FIRST_CHECKPOINT_SECONDS = 1.0
+    race._CHECKPOINT_SECONDS = 2.0
+    race._CHECKPOINT_SHARE = 0.2
+    race._SHARE_SECONDS = 0.5
+    claims.ATTEMPTS = 1_000  # deaths; errors still end a trial at the third (race.ATTEMPTS)

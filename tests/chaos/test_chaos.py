@@ -1,0 +1,119 @@
+"""Whatever is done to workers and their database, the result is that of an undisturbed run; and
+the verdict that says so can say otherwise."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+from sqlalchemy import delete, text, update
+
+from service.database import Storage
+from service.plan import Request, plan
+from service.schema import slots
+from service.storage import open_storage
+from service.worker import Settings, Worker
+from tests.chaos.verdict import compare
+from tests.postgres import Postgres
+from tests.toy import SPEC, clouds
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_chaos_changes_nothing(postgres: Postgres) -> None:
+    """As a process of its own, because its leases are a tenth of those of this one."""
+    command = [sys.executable, "-m", "tests.chaos", "--seeds", "1", "--quick"]
+    command += ["--first", str(os.getpid())]  # each time another
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing |" in done.stdout
+
+
+# The verdict
+
+
+@pytest.fixture
+def calm(storage: Storage) -> Storage:
+    """A small plan, run to its end."""
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    Worker(storage, Settings("only", torch.device("cpu")), Event()).run()
+    return storage
+
+
+WINNER = slots.c.steps_to_target.is_not(None)
+
+
+def _lose_a_slot(storage: Storage) -> None:
+    with storage.write() as conn:
+        conn.execute(text("DELETE FROM bf_measurements"))
+        conn.execute(delete(slots).where(slots.c.number == 3))
+
+
+def _leave_a_slot_open(storage: Storage) -> None:
+    with storage.write() as conn:
+        conn.execute(update(slots).where(slots.c.number == 3).values(state="free"))
+
+
+def _end_another_way(storage: Storage) -> None:
+    with storage.write() as conn:
+        conn.execute(update(slots).where(~WINNER).values(outcome="failed", reason="x"))
+
+
+def _reach_the_goal_later(storage: Storage) -> None:
+    with storage.write() as conn:
+        conn.execute(update(slots).where(WINNER).values(steps_to_target=149))
+
+
+def _count_a_trial_twice(storage: Storage) -> None:
+    with storage.write() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO trials (number, study_id, state) "
+                "SELECT number, study_id, state FROM trials WHERE number = 2"
+            )
+        )
+
+
+def _end_only_here(storage: Storage) -> None:
+    with storage.write() as conn:
+        conn.execute(text("UPDATE trials SET state = 'RUNNING' WHERE number = 1"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_lose_a_slot, "other trials"),
+        (_leave_a_slot_open, "slot 3 is free"),
+        (_end_another_way, "is failed: ['x']"),
+        (_reach_the_goal_later, "reached the goal otherwise"),
+        (_reach_the_goal_later, "another frontier"),
+        (_count_a_trial_twice, "is 2 trials in Optuna"),
+        (_end_only_here, "is RUNNING in Optuna"),
+    ],
+)
+def test_the_verdict_finds_every_kind_of_harm(
+    calm: Storage, database: str, tmp_path: Path, harm: Callable[[Storage], None], said: str
+) -> None:
+    calm.close()
+    shutil.copy(tmp_path / "trials.db", tmp_path / "copy.db")
+    other = f"sqlite:///{tmp_path}/copy.db"
+    assert compare(database, other, tmp_path / "checkpoints") == []
+    storage = open_storage(other)
+    harm(storage)
+    storage.close()
+    assert any(said in line for line in compare(database, other, tmp_path / "checkpoints"))
+
+
+def test_the_verdict_finds_a_checkpoint_that_was_left(
+    calm: Storage, database: str, tmp_path: Path
+) -> None:
+    left = tmp_path / "checkpoints" / "x" / "1.pt"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    (said,) = compare(database, database, tmp_path / "checkpoints")
+    assert "1 files are left" in said

@@ -1,0 +1,93 @@
+"""What must be the same, whatever was done to the workers and to their database."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from sqlalchemy import select
+
+from service.database import Storage
+from service.frontier import load_frontiers
+from service.schema import slots, studies
+from service.storage import open_storage
+
+EXACT = ("outcome", "steps_to_target", "steps_lower", "metric", "evaluated_examples")
+
+
+def compare(undisturbed: str, disturbed: str, checkpoints: Path) -> list[str]:
+    """What is wrong with the disturbed run, a line each; the databases are given by URL."""
+    calm, rough = open_storage(undisturbed), open_storage(disturbed)
+    found = [*_each_ended_once(rough), *_same_results(calm, rough)]
+    if _frontiers(calm) != _frontiers(rough):
+        found.append(f"another frontier: {_frontiers(rough)} in place of {_frontiers(calm)}")
+    left = [str(path) for path in checkpoints.rglob("*") if path.is_file()]
+    if left:
+        found.append(f"{len(left)} files are left among the checkpoints: {left[:3]}")
+    calm.close()
+    rough.close()
+    return found
+
+
+def rows(storage: Storage) -> dict[tuple[str, int], Any]:
+    """Every slot, by study and number."""
+    query = select(slots, studies.c.name).select_from(slots.join(studies))
+    with storage.read() as conn:
+        return {(row.name, row.number): row for row in conn.execute(query)}
+
+
+def _each_ended_once(storage: Storage) -> Iterator[str]:
+    """Slots against Optuna's trials, read through Optuna."""
+    mine = rows(storage)
+    for (study, number), row in mine.items():
+        if row.state != "done":
+            yield f"{study} slot {number} is {row.state}"
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
+    theirs = {
+        (study.study_name, trial.number): trial
+        for study in rdb.get_all_studies()
+        for trial in rdb.get_all_trials(study._study_id)
+    }
+    counted = Counter(
+        (study.study_name, trial.number)
+        for study in rdb.get_all_studies()
+        for trial in rdb.get_all_trials(study._study_id)
+    )
+    rdb.engine.dispose()
+    for key, times in counted.items():
+        if times > 1 or key not in mine:
+            yield f"{key} is {times} trials in Optuna, and {int(key in mine)} slots"
+    for key, row in mine.items():
+        trial = theirs.get(key)
+        if trial is None:
+            yield f"{key} has no trial in Optuna"
+        elif not trial.state.is_finished() or trial._trial_id != row.trial_id:
+            yield f"{key} is {trial.state.name} in Optuna"
+        elif (trial.value, trial.user_attrs["outcome"]) != (row.steps_to_target, row.outcome):
+            yield f"{key} is {trial.value}, {trial.user_attrs['outcome']} in Optuna"
+
+
+def _same_results(calm: Storage, rough: Storage) -> Iterator[str]:
+    """A trial that reached the goal in both did so with the same numbers; one that failed did so
+    in both; and there are the same trials."""
+    before, after = rows(calm), rows(rough)
+    if before.keys() != after.keys():
+        yield f"other trials: {sorted(before.keys() ^ after.keys())}"
+    for key in before.keys() & after.keys():
+        was, now = before[key], after[key]
+        if was.outcome == now.outcome == "reached":
+            pairs = [(getattr(was, name), getattr(now, name)) for name in EXACT]
+            if any(a != b for a, b in pairs):
+                yield f"{key} reached the goal otherwise: {pairs}"
+        if "failed" in (was.outcome, now.outcome) and was.outcome != now.outcome:
+            reason = (now.reason or "").splitlines()[:1]
+            yield f"{key} was {was.outcome}, is {now.outcome}: {reason}"
+
+
+def _frontiers(storage: Storage) -> list[tuple[Any, ...]]:
+    return [
+        (frontier.workload, p.batch_size, p.steps, p.steps_lower, p.best and p.best.number)
+        for frontier in load_frontiers(storage)
+        for p in frontier.points
+    ]
