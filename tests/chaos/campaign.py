@@ -4,7 +4,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.plan import Request, plan
@@ -40,21 +40,26 @@ class Scale:
 QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tally:
-    """What was done in one seed's chaos, and what came of it."""
+    """What was done in one seed's chaos, and what came of it.
+
+    workers     -- started in all
+    taken_over  -- slots that more than one claim was needed for
+    slowest_end -- seconds from SIGTERM to exit
+    """
 
     seed: int
     slots: int
-    seconds: float = 0.0
-    workers: int = 0
-    killed: int = 0
-    frozen: int = 0
-    terminated: int = 0
-    crashes: int = 0
-    taken_over: int = 0
-    slowest_end: float = 0.0
-    wrong: list[str] = field(default_factory=list)
+    seconds: float
+    workers: int
+    killed: int
+    frozen: int
+    terminated: int
+    crashes: int
+    taken_over: int
+    slowest_end: float
+    wrong: list[str]
 
 
 def prepare(server: Postgres) -> None:
@@ -97,16 +102,27 @@ def run(
     finally:
         fleet.end()
         server.make_sure()
-    tally = Tally(seed, chaos.slots, time.monotonic() - began, fleet.started, crashes=chaos.crashes)
+    seconds = time.monotonic() - began
     opened = open_storage(server.url(name))
-    tally.taken_over = sum(row.fence > 1 for row in rows(opened).values())
+    taken_over = sum(row.fence > 1 for row in rows(opened).values())
     opened.close()
-    tally.wrong = [*fleet.wrong, *compare(server.url(calm), server.url(name), fleet.checkpoints)]
-    if not tally.wrong:
+    wrong = [*fleet.wrong, *compare(server.url(calm), server.url(name), fleet.checkpoints)]
+    if not wrong:
         server.drop(name)
         shutil.rmtree(fleet.folder)
-    ended = {"killed": fleet.killed, "frozen": fleet.frozen, "terminated": fleet.terminated}
-    return replace(tally, slowest_end=fleet.slowest_end, **ended)
+    return Tally(
+        seed,
+        chaos.slots,
+        seconds,
+        fleet.started,
+        fleet.killed,
+        fleet.frozen,
+        fleet.terminated,
+        chaos.crashes,
+        taken_over,
+        fleet.slowest_end,
+        wrong,
+    )
 
 
 class _Chaos:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,8 @@ def test_tls_options_reach_libpq(
 
 
 @pytest.fixture
-def reader(postgres: Postgres, postgres_database: str) -> dict[str, str]:
-    """A role as the README has an operator make it, in place of the owner."""
+def reader(postgres: Postgres, postgres_database: str) -> Iterator[dict[str, str]]:
+    """A role that may read all tables, to take the owner's place in the URL."""
     name = make_url(postgres_database).database
     postgres.execute(
         "CREATE ROLE reader LOGIN PASSWORD 'reads'",
