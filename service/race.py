@@ -195,6 +195,8 @@ class Race:
             if self.stop.is_set() and monotonic() - began > _SAVING_SECONDS:
                 log.warning("%s: no time left to save every trial", self.study.name)
                 break
+            if not run.step:
+                continue  # nothing is lost, and nobody would look for it
             if self._kept.get(slot.id) == run.step:
                 saved.append(slot)
             elif self.checkpoints.save(slot, run, self._tag(slot)):

@@ -215,6 +215,25 @@ def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
     assert ended(storage) == ended(undisturbed)
 
 
+def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(
+    storage: Storage, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage)
+    stop = Event()
+
+    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+        stop.set()
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRun, "advance", stopping)
+        settings = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
+        Worker(storage, settings, stop).run()
+    assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
+    work(storage, checkpoints)
+    assert not checkpoints.exists()
+
+
 @pytest.mark.slow
 def test_an_idle_worker_is_given_part_of_a_running_heat_with_the_same_frontier(
     storage: Storage,
