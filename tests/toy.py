@@ -91,7 +91,8 @@ class Poison(nn.Module):
 
     def __init__(self, dose: float) -> None:
         super().__init__()
-        self.dose, self.steps = dose, 0
+        self.dose = dose
+        self.register_buffer("steps", torch.tensor(0))  # which a checkpoint keeps
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += self.training

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from uuid import uuid4
+
+from service.training import checkpoint
 
 TERM_SECONDS = 10.0
 """How long a worker may take to end in good order after SIGTERM."""
@@ -150,6 +153,7 @@ def _work(url: str, checkpoints: str, log: str, pause: float) -> None:
     sys.stderr = Path(log).open("w", buffering=1)  # noqa: SIM115 -- for as long as it lives
     faulthandler.register(signal.SIGUSR1, sys.stderr)
     os.environ |= {"BATCHFRONT_STORAGE": url, "TOY_PAUSE": str(pause)}
+    checkpoint._WRITER = uuid4().hex[:8]  # which the fork server has made for all
     _hurry()
     from service.cli.main import main
 
