@@ -38,7 +38,7 @@ from service.claims import (
 from service.database import Storage
 from service.endings import end_trials, finite, write_measurements
 from service.errors import LeaseLost
-from service.news import Held, News, fewest_steps, hear
+from service.news import Held, Listener, News, fewest_steps
 from service.optuna_tables import create_trials
 from service.outage import Tries, impatient
 from service.points import replace_diverged
@@ -72,6 +72,7 @@ class Ledger:
     def __init__(self, storage: Storage, worker_id: str, tries: Tries = impatient) -> None:
         self.storage, self.worker_id, self.tries = storage, worker_id, tries
         self._last: int | None = None  # the study that it was at
+        self._listener = Listener(storage.now, worker_id)
 
     # -- the worker itself
 
@@ -193,12 +194,12 @@ class Ledger:
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
             roster.seen(conn, now, self.worker_id, state="busy", **news)
             sweep(conn, now)  # a trial that a dead worker holds may be one that is behind
-            return hear(conn, self.storage.now, self.worker_id, study_id, held)
+            return self._listener.hear(conn, study_id, held)
 
     def news(self, study_id: int, held: Held) -> News:
         """Hear the news, and leave the lease as it is: for between two renewals."""
         with self.storage.read() as conn:
-            return hear(conn, self.storage.now, self.worker_id, study_id, held)
+            return self._listener.hear(conn, study_id, held)
 
     @_repeatable
     def kept(self, held: Sequence[tuple[Slot, int]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, not_, select
+from sqlalchemy import Connection, Integer, bindparam, func, not_, select
 
 from service.claims import alone
 from service.roster import Clock, should_share, waiting
@@ -33,22 +33,38 @@ class News:
     at: int = 0
 
 
-def hear(conn: Connection, now: Clock, worker_id: str, study_id: int, held: Held) -> News:
-    """The news for a worker that holds some slots of a study."""
-    mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == worker_id, leased)
-    fences = {row.id: row.fence for row in conn.execute(mine)}
-    lost = frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
-    others = func.coalesce(slots.c.failed_by, "") != worker_id  # what failed here is left to others
-    unheld = select(slots.c.steps).where(slots.c.study_id == study_id, free, not_(alone), others)
-    behind = unheld.order_by(slots.c.steps).limit(1).scalar_subquery()
-    idlers = and_(waiting(now), workers.c.study_id == study_id)
-    idle = select(func.count(workers.c.id)).where(idlers).scalar_subquery()
-    cap = fewest_steps(study_id).scalar_subquery()
-    row = conn.execute(select(cap.label("cap"), behind.label("behind"), idle.label("idle"))).one()
-    share = bool(row.idle) and should_share(conn, worker_id, study_id, row.idle)
-    return News(row.cap, lost, share, row.behind)
+class Listener:
+    """Asks for the news of one worker: in one query, which is put together once, as it is asked
+    every few seconds by each of many workers."""
+
+    def __init__(self, now: Clock, worker_id: str) -> None:
+        self._worker_id = worker_id
+        study: Any = bindparam("study", type_=Integer)
+        others = func.coalesce(slots.c.failed_by, "") != worker_id  # what failed here is theirs
+        unheld = select(slots.c.steps).where(slots.c.study_id == study, free, not_(alone), others)
+        idlers = select(func.count(workers.c.id)).where(waiting(now), workers.c.study_id == study)
+        mine = select(func.count(slots.c.id)).where(slots.c.worker_id == worker_id, leased)
+        self._query = select(
+            fewest_steps(study).scalar_subquery().label("cap"),
+            unheld.order_by(slots.c.steps).limit(1).scalar_subquery().label("behind"),
+            idlers.scalar_subquery().label("idle"),
+            mine.scalar_subquery().label("mine"),
+        )
+
+    def hear(self, conn: Connection, study_id: int, held: Held) -> News:
+        """The news for a worker that holds some slots of a study."""
+        row = conn.execute(self._query, {"study": study_id}).one()
+        # A lease runs out for all slots at once: while the number is right, all are there.
+        lost = self._lost(conn, held) if row.mine < len(held) else frozenset()
+        share = bool(row.idle) and should_share(conn, self._worker_id, study_id, row.idle)
+        return News(row.cap, lost, share, row.behind)
+
+    def _lost(self, conn: Connection, held: Held) -> frozenset[int]:
+        mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == self._worker_id, leased)
+        fences = {row.id: row.fence for row in conn.execute(mine)}
+        return frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
 
 
-def fewest_steps(study_id: int) -> Any:
+def fewest_steps(study_id: Any) -> Any:
     """The query for the fewest steps to target that a trial of a study has needed."""
     return select(func.min(slots.c.steps_to_target)).where(slots.c.study_id == study_id, reached)
