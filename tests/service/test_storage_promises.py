@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, tzinfo
+from threading import Event
 from typing import Any
 
 import optuna
@@ -10,6 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from service import frontier as frontier_module
+from service import ledger as ledger_module
 from service import plan as plan_module
 from service.database import Storage
 from service.frontier import load_frontier
@@ -152,6 +155,43 @@ def test_an_ending_that_can_not_be_written_whole_is_not_written(
     assert [trial.state.name for trial in trials(storage)] == ["RUNNING"]
     assert one.finish(study, [(slot, REACHED)]) == []
     assert [trial.state.name for trial in trials(storage)] == ["COMPLETE"]
+
+
+def test_a_start_that_outlasts_its_lease_makes_no_second_trial(
+    database: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the worker is frozen in the midst of it, and another takes its slots over."""
+    planned(storage, trials=3)
+    inside, go, making = Event(), Event(), ledger_module.create_trials
+
+    def frozen(*arguments: Any) -> list[int]:
+        if not inside.is_set():
+            inside.set()
+            assert go.wait(60)
+        return making(*arguments)
+
+    monkeypatch.setattr(ledger_module, "create_trials", frozen)
+
+    def take_over() -> tuple[Study, list[Slot]]:
+        other = open_storage(database)
+        two = worker(other, "two")
+        with other.write() as conn:
+            conn.execute(update(workers).values(lease_expires=other.now - 1))
+        found = started(two)
+        other.close()
+        return found
+
+    one = worker(storage, "one")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(started, one)
+        assert inside.wait(60)
+        second = threads.submit(take_over)
+        wait([second], timeout=1.5)  # without harm if it gets that far, or waits for the first
+        go.set()
+        (study, mine), (_, theirs) = first.result(60), second.result(60)
+    assert [slot.trial_id for slot in mine] == [slot.trial_id for slot in theirs]
+    assert [trial.number for trial in trials(storage)] == [0, 1, 2]
+    assert one.finish(study, [(slot, REACHED) for slot in mine]) == mine
 
 
 # Clocks

@@ -219,7 +219,7 @@ def test_the_password_is_in_nothing_that_a_run_leaves_or_shows(
         commands = [" ".join(worker.cmdline()) for worker in workers]
         assert all(" work " in line for line in commands)
         assert postgres.secret not in " ".join([*commands, *process.args])
-        _until_busy(postgres)
+        _until_busy(postgres, 2)
         workers[0].send_signal(signal.SIGKILL)
         postgres.crash()
         time.sleep(1)  # an outage that the other worker notices, and says so
@@ -235,6 +235,31 @@ def test_the_password_is_in_nothing_that_a_run_leaves_or_shows(
     assert postgres.secret not in "".join([*left, repr(rows)])
 
 
+@pytest.mark.slow
+def test_sigterm_ends_a_worker_in_time_though_the_database_is_silent(
+    postgres: Postgres,
+    use: Callable[..., None],
+    batchfront: Run,
+    workload_file: Write,
+    started: Callable[..., "subprocess.Popen[str]"],
+) -> None:
+    spec = workload_file(*SLOW, ("step_budget=200", "step_budget=200_000"))
+    assert batchfront("plan", spec, "--trials", "4").code == 0
+    worker = started("work", "--quiet")
+    try:
+        _until_busy(postgres, 1)
+        postgres.freeze()
+        time.sleep(1)  # until it has a question to which there is no answer
+        told = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=30)
+        assert worker.returncode == 0
+        assert time.monotonic() - told < 10
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
 def _children(pid: int, number: int) -> list[psutil.Process]:
     """The worker processes of a command, once there are so many."""
     deadline = time.monotonic() + 60
@@ -244,11 +269,11 @@ def _children(pid: int, number: int) -> list[psutil.Process]:
     return found
 
 
-def _until_busy(postgres: Postgres) -> None:
-    """Wait until two workers are at work."""
+def _until_busy(postgres: Postgres, number: int) -> None:
+    """Wait until so many workers are at work."""
     name = make_url(os.environ["BATCHFRONT_STORAGE"]).database
     count = "SELECT count(*) FROM bf_workers WHERE state = 'busy'"
     deadline = time.monotonic() + 60
-    while postgres.execute(count, database=str(name)) != [(2,)]:
+    while postgres.execute(count, database=str(name)) != [(number,)]:
         assert time.monotonic() < deadline, "no busy workers"
         time.sleep(0.05)
