@@ -2,7 +2,17 @@
 
 import pytest
 
-from tests.benchmarks import engine_throughput, frontier_cost, time_shares
+from tests.benchmarks import (
+    claim_cost,
+    engine_throughput,
+    fleet,
+    fleet_connections,
+    frontier_cost,
+    ledger_throughput,
+    scaling_workers,
+    time_shares,
+)
+from tests.postgres import Postgres
 
 
 def test_three_ways_to_search_the_same_trials_find_the_same_frontier_and_no_rule_loses_a_winner(
@@ -33,3 +43,45 @@ def test_time_inside_a_part_is_not_counted_in_the_part_around_it() -> None:
         pass
     assert set(clock.spent) == {"outer", "inner"}
     assert min(clock.spent.values()) >= 0
+
+
+@pytest.mark.postgresql
+def test_our_ledger_and_optunas_end_trials_side_by_side(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ledger_throughput.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {kind} " in shown for kind in ledger_throughput.KINDS)
+
+
+@pytest.mark.postgresql
+def test_a_claim_costs_the_same_in_a_larger_database(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert claim_cost.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("| claim ") == shown.count("| Optuna's ask ") == 2
+
+
+@pytest.mark.postgresql
+def test_a_fleet_works_without_an_error_and_loses_no_trial(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleet.main(["--quick"]) == 0  # raises unless every trial has ended exactly once
+    assert "waiting for the database" in capsys.readouterr().out
+
+
+@pytest.mark.postgresql
+def test_what_connections_cost_is_measured(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleet_connections.main(["--quick"]) == 0
+    assert "connections that a worker holds" in capsys.readouterr().out
+
+
+@pytest.mark.postgresql
+def test_more_workers_find_the_same_frontier(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scaling_workers.main(["--quick"]) == 0  # 1 where a frontier differs
+    assert "2, heats kept whole" in capsys.readouterr().out

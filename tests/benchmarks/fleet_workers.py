@@ -1,0 +1,148 @@
+"""Simulated workers: the true ledger and the true lease keeper, and training that only waits."""
+
+import gc
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from time import monotonic, perf_counter, thread_time
+from typing import Any
+
+from service.lease import LeaseKeeper
+from service.ledger import Ledger
+from service.news import News
+from service.slots import Slot, Study
+from service.storage import open_storage
+from service.training.heat import Ending
+from tests.benchmarks.noop_trials import ALL, SPACE, VERSIONS, capped, reached, stalled
+
+HEAT = 32
+STEPS = 600
+"""What the winner of a heat needs; its looks are 36 measurements, as are those of most trials."""
+
+EARLY = 8
+"""Trials of a heat that are given up one by one before the winner has won."""
+
+BLOCKING = ("claim", "start", "cap", "finish")
+"""What a worker's training waits for."""
+
+BESIDE = ("renew", "news")
+"""What its lease keeper does beside the training."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the ledger: when it began, its seconds, and those of the caller's CPU."""
+
+    kind: str
+    began: float
+    seconds: float
+    cpu: float
+
+
+@dataclass
+class Seen:
+    """What a process of workers has seen."""
+
+    calls: list[Call] = field(default_factory=list)
+    heats: list[tuple[float, float]] = field(default_factory=list)  # when it began, and its seconds
+    measurements: list[tuple[float, int]] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)  # trials, as the ledger took them
+    lost: list[int] = field(default_factory=list)  # trials whose lease had run out
+    errors: list[str] = field(default_factory=list)
+
+
+class TimedLedger(Ledger):
+    """A ledger that times each of its calls."""
+
+    seen: Seen
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        began, at, cpu = monotonic(), perf_counter(), thread_time()
+        yield
+        self.seen.calls.append(Call(kind, began, perf_counter() - at, thread_time() - cpu))
+
+    def claim(self, *arguments: Any) -> tuple[Study, list[Slot]] | None:
+        with self._timed("claim"):
+            return super().claim(*arguments)
+
+    def start(self, *arguments: Any) -> list[Slot]:
+        with self._timed("start"):
+            return super().start(*arguments)
+
+    def cap(self, study_id: int) -> int | None:
+        with self._timed("cap"):
+            return super().cap(study_id)
+
+    def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
+        looks = sum(2 * len(ending.looks) for _, ending in endings)
+        self.seen.measurements.append((monotonic(), looks))
+        with self._timed("finish"):
+            lost = super().finish(study, endings)
+        self.seen.ended.append(len(endings) - len(lost))
+        self.seen.lost.append(len(lost))
+        return lost
+
+    def renew(self, *arguments: Any) -> News:
+        with self._timed("renew"):
+            return super().renew(*arguments)
+
+    def news(self, *arguments: Any) -> News:
+        with self._timed("news"):
+            return super().news(*arguments)
+
+
+def work(url: str, names: Sequence[str], sharing: int, seconds: float, until: float) -> Seen:
+    """Be so many workers, of which `sharing` go through one engine's connections, until a time on
+    the monotonic clock; each begins at some moment of the length of a heat."""
+    gc.freeze()  # what was imported is not looked through again and again
+    seen, stop = Seen(), Event()
+    threads = []
+    for index, name in enumerate(names):
+        if index % sharing == 0:
+            storage = open_storage(url)
+        ledger = TimedLedger(storage, name)
+        ledger.seen = seen
+        threads.append(Thread(target=_work, args=(ledger, seconds, until, stop), daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seen
+
+
+def _work(ledger: TimedLedger, seconds: float, until: float, stop: Event) -> None:
+    stop.wait(random.uniform(0, seconds))
+    try:
+        ledger.register("here", 1, "cpu")
+        while monotonic() < until:
+            began = monotonic()
+            _heat(ledger, seconds, stop)
+            ledger.seen.heats.append((began, monotonic() - began))
+    except Exception as error:
+        ledger.seen.errors.append(f"{type(error).__name__}: {error}")
+
+
+def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> None:
+    claimed = ledger.claim(ALL, lambda _: HEAT)
+    if claimed is None:
+        raise RuntimeError("nothing is left to claim")
+    study, taken = claimed
+    with LeaseKeeper(ledger, study.id) as keeper:
+        keeper.hold({slot.id: (slot.fence, 0) for slot in taken})
+        live = ledger.start(study, taken, SPACE, VERSIONS)
+        ledger.cap(study.id)
+        began = monotonic()
+        for share in sorted(random.random() for _ in range(EARLY)):
+            stop.wait(began + share * seconds - monotonic())
+            steps = max(1, round(share * STEPS))
+            ended = live.pop()
+            keeper.hold({slot.id: (slot.fence, steps) for slot in live})
+            ledger.finish(study, [(ended, stalled(steps))])
+        stop.wait(began + seconds - monotonic())
+        endings = [(live[0], reached(STEPS, curve=True))]
+        endings += [(slot, capped(STEPS, STEPS)) for slot in live[1:]]
+        keeper.hold({})
+        ledger.finish(study, endings)
