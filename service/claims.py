@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +28,7 @@ from service.training.heat import Ending
 ATTEMPTS = 3
 """Claims of one slot that may end in an error before it counts as failed."""
 
-COMPANY_DEATHS, DEATHS = 3, 6
+COMPANY_DEATHS, DEATHS = 3, 10
 """Dead workers after which a slot is held alone, and after which it counts as failed. A trial that
 kills its worker is then told from those that happened to be with it; one that has got on since,
 by a checkpoint, starts to count anew."""
@@ -114,20 +115,8 @@ def take(
                 attempts=slots.c.attempts + 1,
             )
         )
-    return [
-        Slot(
-            row.id,
-            row.study_id,
-            row.number,
-            row.fence + 1,
-            row.attempts + 1,
-            row.steps,
-            None if row.params is None else json.loads(row.params),
-            row.trial_id,
-            row.deaths,
-        )
-        for row in rows
-    ]
+    found = map(_slot, rows)
+    return [replace(s, fence=s.fence + 1, attempts=s.attempts + 1) for s in found]
 
 
 def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
@@ -146,16 +135,15 @@ def give_back(conn: Connection, condition: Any, **values: Any) -> None:
     conn.execute(update(slots).where(condition, leased).values({**changes, **values}))
 
 
-def sweep(conn: Connection, now: Clock) -> None:
-    """Free the slots of workers whose lease has run out."""
+def sweep(conn: Connection, now: Clock) -> list[Slot]:
+    """Free the slots of workers whose lease has run out; those that have worn out instead."""
     found = gone(conn, now)
-    if found:
-        take_from(conn, now, found)
+    return take_from(conn, now, found) if found else []
 
 
-def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> None:
-    """Free all that workers hold which died; what has seen too many of them die ends as failed: a
-    trial that kills its process must not kill every worker in turn."""
+def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
+    """Free all that workers hold which died; what has seen too many of them die ends as failed,
+    and is returned: a trial that kills its process must not kill every worker in turn."""
     held = and_(slots.c.worker_id.in_(worker_ids), leased)
     found = conn.execute(select(slots).where(held).order_by(slots.c.id).with_for_update()).all()
     worn = [row for row in found if row.deaths >= DEATHS - 1]
@@ -175,3 +163,10 @@ def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> None:
         )
         end_trials(conn, [(row.trial_id, Ending("failed", reason, row.steps)) for row in worn])
     give_back(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
+    return [_slot(row) for row in worn]
+
+
+def _slot(row: Any) -> Slot:
+    params = None if row.params is None else json.loads(row.params)
+    counts = (row.fence, row.attempts, row.steps)
+    return Slot(row.id, row.study_id, row.number, *counts, params, row.trial_id, row.deaths)

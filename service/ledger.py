@@ -71,6 +71,7 @@ class Ledger:
 
     def __init__(self, storage: Storage, worker_id: str, tries: Tries = impatient) -> None:
         self.storage, self.worker_id, self.tries = storage, worker_id, tries
+        self.worn: list[Slot] = []  # found to have ended with their workers: nobody else knows
         self._last: int | None = None  # the study that it was at
         self._listener = Listener(storage.now, worker_id)
 
@@ -134,17 +135,25 @@ class Ledger:
             roster.lock(conn, self.worker_id)
             give_back(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
-            sweep(conn, now)
-            spared = for_another(conn, now, self.worker_id)
-            for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
-                room = 1 if study.schedule == "one-by-one" else limit(study)
-                taken = take(conn, self.worker_id, study, room, spared)
-                if taken:
-                    self._last = study.id
-                    news = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
-                    news["steps"] = min(slot.steps for slot in taken)
-                    roster.seen(conn, now, self.worker_id, state="busy", **news)
-                    return study, taken
+            worn = sweep(conn, now)
+            claimed = self._take(conn, wanted, limit)
+        self.worn += worn
+        return claimed
+
+    def _take(
+        self, conn: Connection, wanted: Filter, limit: Callable[[Study], int]
+    ) -> tuple[Study, list[Slot]] | None:
+        now = self.storage.now
+        spared = for_another(conn, now, self.worker_id)
+        for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
+            room = 1 if study.schedule == "one-by-one" else limit(study)
+            taken = take(conn, self.worker_id, study, room, spared)
+            if taken:
+                self._last = study.id
+                news = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
+                news["steps"] = min(slot.steps for slot in taken)
+                roster.seen(conn, now, self.worker_id, state="busy", **news)
+                return study, taken
         return None
 
     @_repeatable
@@ -193,7 +202,8 @@ class Ledger:
             steps = min((steps for _, steps in held.values()), default=0)
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
             roster.seen(conn, now, self.worker_id, state="busy", **news)
-            sweep(conn, now)  # a trial that a dead worker holds may be one that is behind
+            # A trial that a dead worker holds may be one that is behind.
+            self.worn += sweep(conn, now)
             return self._listener.hear(conn, study_id, held)
 
     def news(self, study_id: int, held: Held) -> News:

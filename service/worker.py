@@ -100,6 +100,8 @@ class Worker:
         while not self.stop.is_set():
             wanted = replace(self.settings.wanted, without=tuple(self._unfit))
             claimed = self.ledger.claim(wanted, self._limit)
+            while self.checkpoints is not None and self.ledger.worn:
+                self.checkpoints.drop(self.ledger.worn.pop())
             if claimed is not None:
                 self._take(*claimed)
                 pause = _IDLE_SECONDS
