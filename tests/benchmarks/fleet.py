@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.fleet
 
-The workers are threads of a few processes, a share of whom go through one engine: the ledger, its
+The workers are threads of a few processes, each with connections of its own: the ledger, its
 transactions and the lease keepers are the true ones, and training is a wait of 30 s for each heat
 of 32 trials. Eight trials of a heat end one by one before a winner ends the rest; their curves are
 written as they end. Server and workers share this machine's cores.
@@ -29,7 +29,6 @@ PROMISE = 0.02
 """The most of its time that a worker may wait for the database."""
 
 BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-_SHARING = 25  # workers to an engine, which has 2 connections, and up to 5
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def run(on: Server, fleet: Fleet) -> Watched:
     with context.Pool(fleet.processes) as pool:
         clients = [psutil.Process(process.pid) for process in multiprocessing.active_children()]
         parts = [
-            (url, names[n :: fleet.processes], _SHARING, fleet.heat_seconds, end)
+            (url, names[n :: fleet.processes], fleet.heat_seconds, end)
             for n in range(fleet.processes)
         ]
         working = pool.starmap_async(work, parts)
@@ -198,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fleet = Fleet(asked.workers, asked.processes, asked.heat_seconds, asked.seconds)
     if asked.quick:
         fleet = Fleet(20, 2, 2.0, 4.0)
-    with server(max_connections="400") as on:
+    with server(max_connections=str(2 * fleet.workers + 50)) as on:
         found = run(on, fleet)
     print(fleet_table(found), calls_table(found), sep="\n\n")
     for error in sorted(set(found.errors))[:5]:

@@ -9,11 +9,12 @@ from threading import Event, Thread
 from time import monotonic, perf_counter, thread_time
 from typing import Any
 
+from service.database import Storage
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
 from service.news import News
 from service.slots import Slot, Study
-from service.storage import open_storage
+from service.storage import parse_url
 from service.training.heat import Ending
 from tests.benchmarks.noop_trials import ALL, SPACE, VERSIONS, capped, reached, stalled
 
@@ -94,16 +95,14 @@ class TimedLedger(Ledger):
             return super().news(*arguments)
 
 
-def work(url: str, names: Sequence[str], sharing: int, seconds: float, until: float) -> Seen:
-    """Be so many workers, of which `sharing` go through one engine's connections, until a time on
-    the monotonic clock; each begins at some moment of the length of a heat."""
+def work(url: str, names: Sequence[str], seconds: float, until: float) -> Seen:
+    """Be these workers, each with connections of its own, until a time on the monotonic clock;
+    each begins at some moment of the length of a heat."""
     gc.freeze()  # what was imported is not looked through again and again
     seen, stop = Seen(), Event()
     threads = []
-    for index, name in enumerate(names):
-        if index % sharing == 0:
-            storage = open_storage(url)
-        ledger = TimedLedger(storage, name)
+    for name in names:
+        ledger = TimedLedger(Storage(parse_url(url)), name)
         ledger.seen = seen
         threads.append(Thread(target=_work, args=(ledger, seconds, until, stop), daemon=True))
     for thread in threads:
@@ -121,6 +120,7 @@ def _work(ledger: TimedLedger, seconds: float, until: float, stop: Event) -> Non
             began = monotonic()
             _heat(ledger, seconds, stop)
             ledger.seen.heats.append((began, monotonic() - began))
+        ledger.storage.close()
     except Exception as error:
         ledger.seen.errors.append(f"{type(error).__name__}: {error}")
 
