@@ -114,7 +114,7 @@ def eight_processes() -> Callable[..., list[Any]]:
         processes = [context.Process(target=_report, args=part, daemon=True) for part in parts]
         for process in processes:
             process.start()
-        answers = [found.get(timeout=60) for _ in processes]
+        answers = [found.get(timeout=200) for _ in processes]
         for process in processes:
             process.join(60)
         assert [process.exitcode for process in processes] == [0] * 8, answers

@@ -28,6 +28,8 @@ class Scale:
     batch_sizes -- of the plan
     pause       -- seconds that a training step takes longer, in chaos
     every       -- seconds between two faults, on average
+    faults      -- of workers, at most: a machine that is slow would else see its workers die
+                   faster than they get anything done
     """
 
     workers: int = 8
@@ -35,9 +37,10 @@ class Scale:
     batch_sizes: tuple[int, ...] = (4, 8, 16, 32)
     pause: float = 0.03
     every: float = 1.0
+    faults: int = 60
 
 
-QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16))
+QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16), faults=12)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class _Chaos:
             if self._crash_at and done >= self._crash_at[0] * self.slots:
                 self._crash_at.pop(0)
                 self._crash()
-            if time.monotonic() > strikes:
+            if time.monotonic() > strikes and self.fleet.faults < self.scale.faults:
                 self._strike()
                 strikes = time.monotonic() + self._pause()
             self.fleet.look(replace=True)

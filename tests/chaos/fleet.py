@@ -71,6 +71,11 @@ class Fleet:
         """The folder of checkpoints."""
         return self.folder / "checkpoints"
 
+    @property
+    def faults(self) -> int:
+        """How much has been done to them."""
+        return self.killed + self.frozen + self.terminated
+
     def start(self, number: int) -> None:
         """Start so many workers."""
         for _ in range(number):
