@@ -80,7 +80,7 @@ class Race:
                 self._give(self.heat.live)
                 entered = monotonic()  # what couldn't be saved goes on
             if news.share and news.at > answered and now - shared > _SHARE_SECONDS:
-                self._give(self.heat.live[1::2])
+                self._share()
                 shared, answered = monotonic(), news.at
             if self.checkpoints and now - saved > pause:
                 self._keep()
@@ -161,6 +161,10 @@ class Race:
         if news.behind is None or not self.checkpoints or self.study.schedule == "one-by-one":
             return False
         return all(run.step >= STRETCH * news.behind for _, run in self.heat.live)
+
+    def _share(self) -> None:
+        """Give every second trial of the heat to whoever is idle."""
+        self._give(self.heat.live[1::2])
 
     def _give(self, runs: Sequence[tuple[Slot, TrialRun]]) -> None:
         """Give trials to whoever claims them, but for those that can't be saved: they would lose
