@@ -70,14 +70,14 @@ class Watched:
 
 
 def run(on: Server, fleet: Fleet) -> Watched:
-    """Let a fleet work, and watch it once all are well in their second heat."""
+    """Let a fleet work, and watch it once all are at it."""
     storage = on.fresh()
     planned(storage, fleet.trials, BATCH_SIZES)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.benchmarks.fleet_workers"])
     names = [f"worker-{n}" for n in range(fleet.workers)]
     url = storage.url.render_as_string(hide_password=False)
-    begin = monotonic() + 3 + 2 * fleet.heat_seconds
+    begin = monotonic() + 3 + 1.2 * fleet.heat_seconds
     end = begin + fleet.seconds
     with context.Pool(fleet.processes) as pool:
         clients = [psutil.Process(process.pid) for process in multiprocessing.active_children()]

@@ -104,28 +104,31 @@ def work(url: str, names: Sequence[str], seconds: float, until: float) -> Seen:
     for name in names:
         ledger = TimedLedger(Storage(parse_url(url)), name)
         ledger.seen = seen
-        threads.append(Thread(target=_work, args=(ledger, seconds, until, stop), daemon=True))
+        threads.append(Thread(target=_work, args=(ledger, seconds, stop), daemon=True))
     for thread in threads:
         thread.start()
+    stop.wait(until - monotonic())
+    stop.set()
     for thread in threads:
         thread.join()
     return seen
 
 
-def _work(ledger: TimedLedger, seconds: float, until: float, stop: Event) -> None:
+def _work(ledger: TimedLedger, seconds: float, stop: Event) -> None:
     stop.wait(random.uniform(0, seconds))
     try:
         ledger.register("here", 1, "cpu")
-        while monotonic() < until:
+        while not stop.is_set():
             began = monotonic()
-            _heat(ledger, seconds, stop)
-            ledger.seen.heats.append((began, monotonic() - began))
+            if _heat(ledger, seconds, stop):
+                ledger.seen.heats.append((began, monotonic() - began))
         ledger.storage.close()
     except Exception as error:
         ledger.seen.errors.append(f"{type(error).__name__}: {error}")
 
 
-def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> None:
+def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> bool:
+    """A heat from its claim to the end of its last trial; False if it was stopped before."""
     claimed = ledger.claim(ALL, lambda _: HEAT)
     if claimed is None:
         raise RuntimeError("nothing is left to claim")
@@ -136,13 +139,16 @@ def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> None:
         ledger.cap(study.id)
         began = monotonic()
         for share in sorted(random.random() for _ in range(EARLY)):
-            stop.wait(began + share * seconds - monotonic())
+            if stop.wait(began + share * seconds - monotonic()):
+                return False
             steps = max(1, round(share * STEPS))
             ended = live.pop()
             keeper.hold({slot.id: (slot.fence, steps) for slot in live})
             ledger.finish(study, [(ended, stalled(steps))])
-        stop.wait(began + seconds - monotonic())
+        if stop.wait(began + seconds - monotonic()):
+            return False
         endings = [(live[0], reached(STEPS, curve=True))]
         endings += [(slot, capped(STEPS, STEPS)) for slot in live[1:]]
         keeper.hold({})
         ledger.finish(study, endings)
+    return True
