@@ -144,7 +144,6 @@ def _engine(url: URL) -> Engine:
         return create_engine(
             url,
             connect_args=connect_args(url),
-            executemany_mode="values_plus_batch",  # one round trip for the rows of a heat
             pool_pre_ping=True,
             pool_size=1,  # a thousand workers keep a thousand connections, no more
             max_overflow=4,

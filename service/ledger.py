@@ -152,7 +152,7 @@ class Ledger:
                 self._last = study.id
                 news = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
                 news["steps"] = min(slot.steps for slot in taken)
-                roster.seen(conn, now, self.worker_id, state="busy", **news)
+                roster.note(conn, now, self.worker_id, state="busy", **news)
                 return study, taken
         return None
 
@@ -289,11 +289,13 @@ class Ledger:
     def over(self, taken: Sequence[Slot]) -> list[Slot]:
         """Those that have ended by now, under whosever claim: a worker that was frozen may have
         kept what nobody needs any more."""
+        if not taken:
+            return []
         query = select(slots.c.id).where(
             slots.c.id.in_([slot.id for slot in taken]), slots.c.state == "done"
         )
         with self.storage.read() as conn:
-            done = set(conn.execute(query).scalars()) if taken else set()
+            done = set(conn.execute(query).scalars())
         return [slot for slot in taken if slot.id in done]
 
     @_repeatable

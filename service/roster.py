@@ -37,8 +37,13 @@ def lock(conn: Connection, worker_id: str) -> None:
 
 
 def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
-    """The worker is there: renew its lease, and note what it is at."""
+    """The worker is there: excuse an absence of all, and do as `note` does."""
     excuse_absence(conn, now, worker_id)
+    note(conn, now, worker_id, **news)
+
+
+def note(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
+    """Renew the worker's lease, and note what it is at."""
     conn.execute(
         update(workers)
         .where(workers.c.id == worker_id)
