@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,11 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
+from tests import waiting
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.postgresql
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
+eventually = partial(waiting.eventually, seconds=30)
 
 
 def rows(url: str) -> list[tuple[Any, ...]]:

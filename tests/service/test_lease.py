@@ -1,10 +1,9 @@
 """The lease keeper: leases live on while the main thread trains, and news comes in."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from threading import Event
 from threading import enumerate as threads
-from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -18,9 +17,11 @@ from service.schema import workers
 from service.slots import Filter, Slot, Study
 from service.storage import Storage
 from service.training.heat import Ending
+from tests import waiting
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
+eventually = partial(waiting.eventually, seconds=30, pause=0.01)
 
 
 def worker(storage: Storage, name: str) -> Ledger:
@@ -39,13 +40,6 @@ def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
 def one(storage: Storage) -> Ledger:
     plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
     return worker(storage, "one")
-
-
-def eventually(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def held(*taken: Slot, steps: int = 0) -> dict[int, tuple[int, int]]:

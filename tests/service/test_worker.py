@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -28,6 +27,7 @@ from service.training.checkpoint import Checkpoints
 from service.training.trial import TrialRun
 from service.worker import Settings, Worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.every_storage
 
@@ -69,15 +69,6 @@ def assert_each_ended_once(storage: Storage, name: str = f"{CLOUDS}/b4") -> None
     assert [t.number for t in trials] == [row.number for row in mine]
     assert [t.user_attrs["outcome"] for t in trials] == [row.outcome for row in mine]
     assert [t.value for t in trials] == [row.steps_to_target for row in mine]
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    """What `holds` returns once that is true; a test that waits in vain fails."""
-    deadline = time.monotonic() + 60
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def advanced(storage: Storage, steps: int = 3) -> bool:

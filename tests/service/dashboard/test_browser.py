@@ -1,6 +1,5 @@
 """The dashboard in a real browser: our note and figure on a study's page, and names that attack."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event
@@ -18,6 +17,7 @@ from service.search_space import Choice, Linear
 from service.web import guarded, only_reading
 from service.worker import Settings, Worker
 from tests.toy import SPEC, clouds
+from tests.waiting import eventually
 from tests.web import ask, served
 
 pytestmark = [
@@ -43,10 +43,7 @@ def address(raced: Storage) -> Iterator[str]:
 
 def wait_for(tab: Any, condition: str) -> None:
     """Playwright's own waiting may evaluate strings, which a page may forbid."""
-    deadline = time.monotonic() + 30
-    while not tab.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
+    eventually(lambda: tab.evaluate(condition), 30, condition)
 
 
 def drawn(selector: str) -> str:

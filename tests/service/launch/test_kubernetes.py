@@ -19,7 +19,8 @@ from service.launch.kubernetes import Kubernetes, Volume
 from service.launch.order import Order
 from service.slots import Filter
 from tests.service.launch.ended import every_slot_ended_once
-from tests.service.launch.test_local import eventually, pids, planned, states
+from tests.service.launch.test_local import pids, planned, states
+from tests.waiting import eventually
 
 ORDER = Order(None, Filter(("a/b/c",), (2, 4)), "cuda", "s3://bucket/kept", data_dir="/data")
 

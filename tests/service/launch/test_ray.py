@@ -19,7 +19,8 @@ from service.errors import BatchfrontError, UsageError, WorkersFailed
 from service.launch.order import Order
 from service.launch.ray import Ray
 from tests.service.launch.ended import every_slot_ended_once
-from tests.service.launch.test_local import alive, eventually, pids, planned, states
+from tests.service.launch.test_local import alive, pids, planned, states
+from tests.waiting import eventually
 
 with_ray = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

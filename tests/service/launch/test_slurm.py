@@ -17,7 +17,8 @@ from service.launch.order import Order
 from service.launch.slurm import Slurm
 from service.slots import Filter
 from tests.service.launch.ended import every_slot_ended_once
-from tests.service.launch.test_local import eventually, pids, planned, states
+from tests.service.launch.test_local import pids, planned, states
+from tests.waiting import eventually
 
 pytest.importorskip("submitit")
 

@@ -17,7 +17,8 @@ from service.launch.launcher import Launched
 from service.launch.order import Order
 from service.launch.slurm import Slurm
 from tests.service.launch.ended import every_slot_ended_once
-from tests.service.launch.test_local import alive, eventually, pids, planned, states
+from tests.service.launch.test_local import alive, pids, planned, states
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

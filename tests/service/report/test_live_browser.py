@@ -1,6 +1,5 @@
 """The served page in a real browser: it follows the database, and the reader keeps their place."""
 
-import time
 from collections.abc import Iterator
 from threading import Thread
 from typing import Any
@@ -12,6 +11,7 @@ from service.report.live import live_report
 from service.web import Server, guarded
 from tests.service.report.conftest import EVIL
 from tests.service.report.rows import add_study
+from tests.waiting import eventually
 from tests.web import served
 
 pytestmark = pytest.mark.browser
@@ -42,10 +42,7 @@ def address(storage: Storage) -> Iterator[str]:
 
 
 def wait_for(tab: Any, condition: str) -> None:
-    deadline = time.monotonic() + 20
-    while not tab.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
+    eventually(lambda: tab.evaluate(condition), 20, condition)
 
 
 def has(text: str) -> str:
