@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 
 from service.database import Storage
 from service.errors import UsageError
-from service.schema import measurements, slots, studies
-from service.search_space import SearchSpace, Value, edges, restore_space
-from service.slots import Filter, Study, find_studies
+from service.schema import measurements, reached, slots, studies
+from service.search_space import SearchSpace, Value, edges
+from service.slots import SEARCHES, Filter, Study, find_studies
 from service.storage import open_storage
 
 
@@ -31,14 +31,28 @@ class Trial:
     evaluation_seconds: float | None
     evaluated_examples: int | None
     versions: Mapping[str, str]
+    repeats: int | None = None
+
+
+@dataclass(frozen=True)
+class Finisher:
+    """A trial that reached the goal: its number, its steps to target, and the look before."""
+
+    number: int
+    steps: int
+    steps_lower: int | None
 
 
 @dataclass(frozen=True)
 class Point:
     """The frontier at one batch size.
 
-    steps       -- steps to target of the best trial; None while none has reached the goal. Ties
-                   go to the lowest trial number
+    best        -- the trial with the fewest steps to target, of equals the one with the lowest
+                   number; None while none has reached the goal. Of steps measured elsewhere, the
+                   median: its trials are seeds, and no search
+    finishers   -- the trials that reached the goal, best first
+    versions    -- what its trials ran on: kind of version to the different ones found
+    steps       -- steps to target of the best trial
     steps_lower -- the last evaluated step at which that trial's goal stood open: the goal was
                    passed somewhere in (steps_lower, steps]
     examples    -- steps * batch_size
@@ -49,9 +63,10 @@ class Point:
     """
 
     study: Study
-    train_examples: int
-    trials: tuple[Trial, ...]
     best: Trial | None
+    outcomes: Mapping[str, int]
+    finishers: tuple[Finisher, ...]
+    versions: Mapping[str, Sequence[str]]
 
     @property
     def batch_size(self) -> int:
@@ -74,16 +89,13 @@ class Point:
         return self.best.params if self.best else {}
 
     @property
-    def outcomes(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for trial in self.trials:
-            key = trial.outcome or "open"
-            found[key] = found.get(key, 0) + 1
-        return found
+    def trials(self) -> int:
+        """The number of its trials, done or not."""
+        return sum(self.outcomes.values())
 
     @property
     def space(self) -> SearchSpace:
-        return restore_space(self.study.identity["search_space"])
+        return self.study.space
 
     @property
     def edges(self) -> dict[str, str]:
@@ -98,7 +110,7 @@ class Point:
             "examples": self.examples,
             "trial": self.best.number if self.best else None,
             "params": dict(self.params),
-            "outcomes": self.outcomes,
+            "outcomes": dict(self.outcomes),
             "edges": self.edges,
         }
 
@@ -130,9 +142,8 @@ class Frontier:
         """What the trials ran on: kind of version to the different ones found."""
         found: dict[str, set[str]] = {}
         for point in self.points:
-            for trial in point.trials:
-                for kind, version in trial.versions.items():
-                    found.setdefault(kind, set()).add(version)
+            for kind, versions in point.versions.items():
+                found.setdefault(kind, set()).update(versions)
         return {kind: sorted(versions) for kind, versions in sorted(found.items())}
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,28 +187,73 @@ def require(storage: Storage, workloads: Sequence[str]) -> None:
 
 
 def load_frontiers(storage: Storage, workloads: Sequence[str] = ()) -> list[Frontier]:
-    """The frontiers of these workloads, or of all that the database holds, by name."""
-    wanted = Filter(tuple(workloads))
-    query = (
-        select(slots, studies.c.train_examples)
-        .select_from(slots.join(studies))
-        .where(wanted.clause())
-        .order_by(slots.c.study_id, slots.c.number)
-    )
+    """The frontiers of these workloads, or of all that the database holds, by name.
+
+    A handful of queries, however many studies and trials there are.
+    """
+    wanted = Filter(tuple(workloads), purposes=SEARCHES)
     with storage.read() as conn:
         found = find_studies(conn, wanted)
-        rows = conn.execute(query).all()
-    trials: dict[int, list[Trial]] = {study.id: [] for study in found}
-    examples: dict[int, int] = {}
-    for row in rows:
-        trials[row.study_id].append(_trial(row))
-        examples[row.study_id] = row.train_examples
+        best = {row.study_id: _trial(row) for row in conn.execute(_winners(wanted))}
+        outcomes: dict[int, dict[str, int]] = {}
+        for study_id, outcome, number in conn.execute(_outcomes(wanted)):
+            outcomes.setdefault(study_id, {})[outcome] = number
+        finishers: dict[int, list[Finisher]] = {}
+        for study_id, *finisher in conn.execute(_finishers(wanted)):
+            finishers.setdefault(study_id, []).append(Finisher(*finisher))
+        versions: dict[int, dict[str, set[str]]] = {}
+        for study_id, text in conn.execute(_versions(wanted)):
+            for kind, version in json.loads(text).items():
+                versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
     points: dict[str, list[Point]] = {}
     for study in found:
-        mine = tuple(trials[study.id])
-        point = Point(study, examples.get(study.id, 0), mine, _best(mine))
+        point = Point(
+            study,
+            best.get(study.id),
+            outcomes.get(study.id, {}),
+            tuple(finishers.get(study.id, ())),
+            {kind: sorted(known) for kind, known in versions.get(study.id, {}).items()},
+        )
         points.setdefault(study.workload, []).append(point)
     return [Frontier(name, tuple(mine)) for name, mine in points.items()]
+
+
+def _of(wanted: Filter, *columns: Any) -> Select[Any]:
+    return select(*columns).select_from(slots.join(studies)).where(wanted.clause())
+
+
+def _winners(wanted: Filter) -> Select[Any]:
+    """The slots of the best trials: in their study's order of steps the first, or the middle."""
+    order = [slots.c.steps_to_target, slots.c.number]
+    place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
+    all_ = func.count().over(partition_by=slots.c.study_id)
+    wins: ColumnElement[int] = case((studies.c.purpose == "points", (all_ + 1) // 2), else_=1)
+    ranked = _of(wanted, slots.c.id, place.label("place"), wins.label("wins")).where(reached)
+    ranks = ranked.subquery()
+    return select(slots).join(ranks, ranks.c.id == slots.c.id).where(ranks.c.place == ranks.c.wins)
+
+
+def _outcomes(wanted: Filter) -> Select[Any]:
+    outcome = func.coalesce(slots.c.outcome, "open")
+    return _of(wanted, slots.c.study_id, outcome, func.count()).group_by(slots.c.study_id, outcome)
+
+
+def _finishers(wanted: Filter) -> Select[Any]:
+    columns = (slots.c.study_id, slots.c.number, slots.c.steps_to_target, slots.c.steps_lower)
+    found = _of(wanted, *columns).where(reached)
+    return found.order_by(slots.c.study_id, slots.c.steps_to_target, slots.c.number)
+
+
+def _versions(wanted: Filter) -> Select[Any]:
+    found = _of(wanted, slots.c.study_id, slots.c.versions).distinct()
+    return found.where(slots.c.versions.is_not(None))
+
+
+def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:
+    """All trials of a study, by number."""
+    query = select(slots).where(slots.c.study_id == study_id).order_by(slots.c.number)
+    with storage.read() as conn:
+        return tuple(map(_trial, conn.execute(query)))
 
 
 def load_curves(storage: Storage, study_id: int) -> dict[int, list[CurvePoint]]:
@@ -238,14 +294,10 @@ def last_change(storage: Storage, workloads: Sequence[str] = ()) -> dict[str, tu
 
 def workload_names(storage: Storage) -> list[str]:
     """The workloads that the database holds studies of."""
-    query = select(studies.c.workload).distinct().order_by(studies.c.workload)
+    there = Filter(purposes=SEARCHES).clause()
+    query = select(studies.c.workload).where(there).distinct().order_by(studies.c.workload)
     with storage.read() as conn:
         return list(conn.execute(query).scalars())
-
-
-def _best(trials: Sequence[Trial]) -> Trial | None:
-    reached = [t for t in trials if t.steps_to_target is not None]
-    return min(reached, key=lambda t: (t.steps_to_target, t.number), default=None)
 
 
 def _trial(row: Any) -> Trial:
@@ -262,4 +314,5 @@ def _trial(row: Any) -> Trial:
         row.evaluation_seconds,
         row.evaluated_examples,
         json.loads(row.versions) if row.versions else {},
+        row.repeats,
     )

@@ -1,6 +1,5 @@
 """From a workload to studies filled with slots."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from service.optuna_tables import create_study
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
 from service.schema import meta, studies
-from service.slots import Filter, Study, count_slots, find_studies
+from service.slots import SEARCHES, Filter, Study, count_slots, find_studies
 from service.study_note import study_note
 from service.workload import Workload
 
@@ -67,7 +66,8 @@ class Planned:
     @property
     def filter(self) -> Filter:
         """Exactly these studies."""
-        return Filter((self.workload.name,), tuple(s.batch_size for s in self.studies))
+        sizes = tuple(s.batch_size for s in self.studies)
+        return Filter((self.workload.name,), sizes, purposes=SEARCHES)
 
 
 def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> Planned:
@@ -77,7 +77,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     IdentityError if a study exists under another definition.
     """
     with storage.read() as conn:
-        existing = {s.batch_size: s for s in find_studies(conn, Filter((workload.name,)))}
+        meant = Filter((workload.name,), purposes=SEARCHES)
+        existing = {s.batch_size: s for s in find_studies(conn, meant)}
     batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
     settled = _settle(workload.name, request, list(existing.values()))
     if settled.goal is not None:
@@ -90,7 +91,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     with storage.write() as conn:
         # Whoever plans the same at this moment waits here, and then finds the studies made.
         conn.execute(select(meta).where(meta.c.key == "schema").with_for_update())
-        made = [_make(storage, conn, s, len(checked.splits.train)) for s in wanted]
+        made = [_make(storage, conn, s) for s in wanted]
     return Planned(workload, tuple(s for s, _ in made), tuple(added for _, added in made))
 
 
@@ -179,14 +180,13 @@ def _study(
         sampler=search.sampler,
         count=search.count,
         trials=search.trials,
+        train_examples=len(checked.splits.train),
     )
     identity = study_identity(workload, batch_size, checked.identity_parts, search_of(draft))
     return replace(draft, identity=identity)
 
 
-def _make(
-    storage: Storage, conn: Connection, study: Study, train_examples: int
-) -> tuple[Study, int]:
+def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int]:
     """The stored form of a wanted study, made or topped up, and how many slots it gained."""
     row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
     if row is None:
@@ -198,9 +198,7 @@ def _make(
         }
         note = note_attributes(study_note(study))
         stored = replace(study, id=create_study(conn, study.name, attributes, note))
-        fields = {**vars(stored), "identity": json.dumps(dict(stored.identity))}
-        extra = {"train_examples": train_examples, "created_at": storage.now}
-        conn.execute(insert(studies).values(**fields, **extra))
+        conn.execute(insert(studies).values(**stored.to_row(), created_at=storage.now))
         return stored, fill(conn, stored, stored.trials)
     stored = Study.from_row(row)
     refuse_difference(stored, study)

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from service.optuna_tables import lock_study
-from service.search_space import SearchSpace, Value, quasi_random_points, restore_space
+from service.search_space import SearchSpace, Value, quasi_random_points
 from service.slots import Study, add_slots, count_slots
 from service.training.seeds import study_seed
 
@@ -30,8 +30,7 @@ def fill(conn: Connection, study: Study, total: int) -> int:
     first = count_slots(conn, study.id)
     count = max(total - first, 0)
     if count:
-        space = restore_space(study.identity["search_space"])
-        add_slots(conn, study.id, first, draw_points(study, space, first, count))
+        add_slots(conn, study.id, first, draw_points(study, study.space, first, count))
     return count
 
 

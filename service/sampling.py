@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from service.database import Storage
 from service.schema import slots
-from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions, restore_space
+from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions
 from service.slots import Study
 from service.training.seeds import mix, study_seed
 
@@ -23,7 +23,7 @@ def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
     cube: scales that Optuna has no distribution for (1 - momentum on a log scale) cost nothing,
     and nothing is written before the slot's own transaction writes it.
     """
-    space = restore_space(study.identity["search_space"])
+    space = study.space
     searched = dimensions(space)
     seed = mix(study_seed(study.seed, study.workload, study.batch_size), number) % 2**32
     copy = optuna.create_study(sampler=_sampler(study.sampler, seed))

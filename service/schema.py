@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 2
+VERSION = 3
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 metadata = MetaData()
@@ -51,6 +51,10 @@ studies = Table(
     Column("sampler", String(16), nullable=False),  # sobol | tpe | gp
     Column("count", String(16), nullable=False),  # all | feasible
     Column("trials", Integer, nullable=False),  # the budget
+    Column("purpose", String(16), nullable=False, default="search"),  # see service/slots.py
+    Column("finishers", Integer, nullable=False, default=1),  # a race ends when so many passed
+    Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
+    Column("extensions", Text),  # JSON: wider search spaces, and the slots drawn from them
     Column("train_examples", Integer, nullable=False),
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
@@ -79,6 +83,7 @@ slots = Table(
     Column("training_seconds", Float(53)),
     Column("evaluation_seconds", Float(53)),
     Column("evaluated_examples", BigInteger),
+    Column("repeats", Integer),  # the search's trial that it runs again, with another seed
     Column("micro_batch", Integer),  # examples a pass at the end; empty: the whole batch
     Column("versions", Text),  # JSON: batchfront, torch, device, source
     Column("started_at", Float(53)),

@@ -8,12 +8,24 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, true
 
 from service.schema import slots, studies
-from service.search_space import Value
+from service.search_space import SearchSpace, Value, restore_space
+
+SEARCHES = ("search", "points")
+"""Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
+`points`, steps measured elsewhere, one trial a seed, whose median is. Other studies run trials of a
+search again: `confirm` its best ones, `linear` and `square-root` what a rule makes of the winner of
+the smallest batch size."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One (workload, batch size), as `bf_studies` keeps it."""
+    """One (workload, batch size, purpose), as `bf_studies` keeps it.
+
+    purpose    -- what its trials are for; see SEARCHES
+    finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
+    continuing -- of those that pass, so many go on to the step budget
+    extensions -- wider search spaces since, each `{"first": slot number, "space": ...}`
+    """
 
     id: int
     name: str
@@ -27,12 +39,30 @@ class Study:
     sampler: str
     count: str
     trials: int
+    train_examples: int = 0
+    purpose: str = "search"
+    finishers: int = 1
+    continuing: int = 0
+    extensions: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> "Study":
         """A row of `bf_studies` as a study."""
         fields = {name: getattr(row, name) for name in cls.__dataclass_fields__}
-        return cls(**{**fields, "identity": json.loads(row.identity)})
+        fields["identity"] = json.loads(row.identity)
+        fields["extensions"] = tuple(json.loads(row.extensions or "[]"))
+        return cls(**fields)
+
+    def to_row(self) -> dict[str, Any]:
+        """The study as `bf_studies` keeps it."""
+        extensions = json.dumps(self.extensions) if self.extensions else None
+        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space, as wide as it is now."""
+        described = self.extensions[-1]["space"] if self.extensions else None
+        return restore_space(described or self.identity["search_space"])
 
     @property
     def metric(self) -> str:
@@ -64,6 +94,7 @@ class Filter:
     workloads: tuple[str, ...] = ()
     batch_sizes: tuple[int, ...] = ()
     without: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
 
     def clause(self) -> ColumnElement[bool]:
         """The condition on `bf_studies` that says the same."""
@@ -72,6 +103,8 @@ class Filter:
             clauses.append(studies.c.workload.in_(self.workloads))
         if self.batch_sizes:
             clauses.append(studies.c.batch_size.in_(self.batch_sizes))
+        if self.purposes:
+            clauses.append(studies.c.purpose.in_(self.purposes))
         if self.without:
             clauses.append(studies.c.workload.not_in(self.without))
         return and_(*clauses)

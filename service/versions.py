@@ -205,5 +205,17 @@ def _from_1(conn: Connection) -> None:
     conn.execute(insert(schema.meta).values(key="database", value=uuid4().hex))
 
 
-_UPGRADES: dict[int, Callable[[Connection], None]] = {1: _from_1}
+def _from_2(conn: Connection) -> None:
+    """Studies have a purpose, a race more than one finisher, and a search space can grow."""
+    for statement in (
+        "ALTER TABLE bf_studies ADD COLUMN purpose VARCHAR(16) NOT NULL DEFAULT 'search'",
+        "ALTER TABLE bf_studies ADD COLUMN finishers INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE bf_studies ADD COLUMN continuing INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE bf_studies ADD COLUMN extensions TEXT",
+        "ALTER TABLE bf_slots ADD COLUMN repeats INTEGER",
+    ):
+        conn.execute(text(statement))
+
+
+_UPGRADES: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
 """Each brings the tables from the version that is its key to the next."""

@@ -136,8 +136,7 @@ class Worker:
                     self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                     return
                 drawn = [s if s.params is not None else self._drawn(study, s) for s in taken]
-                space = bench.workload.space(study.batch_size)
-                started = self.ledger.start(study, drawn, space, bench.versions)
+                started = self.ledger.start(study, drawn, study.space, bench.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return

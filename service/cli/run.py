@@ -88,11 +88,13 @@ def command(
     if not finished:
         click.echo("Interrupted; everything is kept. The same command continues.", err=True)
         return 130
-    return 0 if frontier.reached else _explain(frontier)
+    return 0 if frontier.reached else _explain(opened, frontier)
 
 
-def _explain(frontier: Any) -> int:
+def _explain(storage: Any, frontier: Any) -> int:
     """Say why no batch size has a winner; the exit code."""
+    from service.frontier import load_trials
+
     outcomes: dict[str, int] = {}
     for point in frontier.points:
         for outcome, number in point.outcomes.items():
@@ -100,7 +102,7 @@ def _explain(frontier: Any) -> int:
     ended = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
     click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
     for point in frontier.points:
-        for trial in point.trials:
+        for trial in load_trials(storage, point.study.id):
             if trial.outcome == "failed":
                 first = (trial.reason or "").splitlines()[0]
                 click.echo(

@@ -12,7 +12,14 @@ from string import Template
 from service import __version__
 from service.database import Storage
 from service.errors import BatchfrontError, UsageError
-from service.frontier import Frontier, load_curves, load_frontiers, require, workload_names
+from service.frontier import (
+    Frontier,
+    load_curves,
+    load_frontiers,
+    load_trials,
+    require,
+    workload_names,
+)
 from service.report.axes import Figure
 from service.report.outcomes import OUTCOMES
 from service.report.reading import goal_text, reading
@@ -58,7 +65,9 @@ def page(storage: Storage, workloads: Sequence[str], scripts: Scripts) -> str:
     sections: list[str] = []
     figures: dict[str, Figure] = {}
     for number, frontier in enumerate(frontiers, 1):
-        html, drawn = section(f"w{number}", frontier, partial(load_curves, storage))
+        html, drawn = section(
+            f"w{number}", frontier, partial(load_trials, storage), partial(load_curves, storage)
+        )
         sections.append(html)
         figures |= drawn
     names = [frontier.workload for frontier in frontiers]

@@ -1,10 +1,10 @@
 """One workload's part of the page: its HTML, and the figures that go into it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from service.frontier import Frontier, Point
+from service.frontier import Frontier, Point, Trial
 from service.report.axes import Figure
 from service.report.notation import count
 from service.report.reading import (
@@ -30,18 +30,23 @@ TRAINING_LOSS = ("train", "loss")
 
 
 def section(
-    key: str, frontier: Frontier, curves_of: Callable[[int], Curves]
+    key: str,
+    frontier: Frontier,
+    trials_of: Callable[[int], Sequence[Trial]],
+    curves_of: Callable[[int], Curves],
 ) -> tuple[str, dict[str, Figure]]:
     """The section of a workload and its figures, by the names that the HTML refers to.
 
     key       -- the section's id on the page
+    trials_of -- a study's id to its trials
     curves_of -- a study's id to its kept measurements
     """
     figures = {f"{key}/steps": steps_figure(frontier)} if frontier.reached else {}
     panels = winner_panels(frontier)
     figures |= {f"{key}/winner/{n}": panel.figure for n, panel in enumerate(panels)}
     for point in frontier.points:
-        figures |= _study(f"{key}/{point.batch_size}", frontier, point, curves_of(point.study.id))
+        trials, curves = trials_of(point.study.id), curves_of(point.study.id)
+        figures |= _study(f"{key}/{point.batch_size}", frontier, point, trials, curves)
     parts = [
         f'<section class="workload" id="{key}" aria-labelledby="{key}-name">',
         _head(key, frontier),
@@ -54,12 +59,14 @@ def section(
     return "\n".join(filter(None, parts)), figures
 
 
-def _study(key: str, frontier: Frontier, point: Point, curves: Curves) -> dict[str, Figure]:
+def _study(
+    key: str, frontier: Frontier, point: Point, trials: Sequence[Trial], curves: Curves
+) -> dict[str, Figure]:
     metric = point.study.metric
     return {
-        f"{key}/trials": trials_figure(frontier, point),
-        f"{key}/goal": curves_figure(frontier, point, curves, "validation", metric),
-        f"{key}/loss": curves_figure(frontier, point, curves, *TRAINING_LOSS),
+        f"{key}/trials": trials_figure(frontier, point, trials),
+        f"{key}/goal": curves_figure(frontier, point, trials, curves, "validation", metric),
+        f"{key}/loss": curves_figure(frontier, point, trials, curves, *TRAINING_LOSS),
     }
 
 
@@ -100,7 +107,7 @@ def _steps(key: str, frontier: Frontier) -> str:
 
 
 def _fastest_of(frontier: Frontier) -> str:
-    trials = {len(point.trials) for point in frontier.points}
+    trials = {point.trials for point in frontier.points}
     if max(trials) == 1:
         return "Each point is a single trial"
     return f"Each point is the fastest of {'up to ' if len(trials) > 1 else ''}{max(trials)} trials"

@@ -16,18 +16,18 @@ Curves = Mapping[int, Sequence[CurvePoint]]
 _Coordinate = tuple[str, Callable[[Trial], Any], Callable[[Any], dict[str, Any]]]
 
 
-def trials_figure(frontier: Frontier, point: Point) -> Figure:
+def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> Figure:
     """Every started trial by its metaparameters and outcome; the winner starred."""
     label = f"Trials by outcome, {_of(frontier, point)}"
     space = dimensions(point.space)
     across, up = second_coordinates(space)
     x, y = _coordinate(across, space), _coordinate(up, space)
-    drawn = [trial for trial in point.trials if {across, up} & set(space) <= set(trial.params)]
+    drawn = [trial for trial in trials if {across, up} & set(space) <= set(trial.params)]
     if not drawn:
         return nothing(label, "No trial has been drawn yet.")
     traces = []
     for look in OUTCOMES:
-        mine = [t for t in drawn if outcome_of(t) == look.name and t is not point.best]
+        mine = [t for t in drawn if outcome_of(t) == look.name and t != point.best]
         if mine:
             traces.append(_marks(_entry(look, len(mine)), mine, x, y, _marker(look)))
     if point.best is not None:
@@ -54,7 +54,12 @@ def coordinate_title(name: str, space: Mapping[str, Dimension]) -> str:
 
 
 def curves_figure(
-    frontier: Frontier, point: Point, curves: Curves, split: str, metric: str
+    frontier: Frontier,
+    point: Point,
+    trials: Sequence[Trial],
+    curves: Curves,
+    split: str,
+    metric: str,
 ) -> Figure:
     """One metric against step: a thin line per trial, the winner's thick, the goal labelled."""
     title = f"{'training' if split == 'train' else split} {metric}"
@@ -67,8 +72,8 @@ def curves_figure(
     if not lines:
         return nothing(label, "Nothing has been measured yet.")
     by_outcome: dict[str, dict[int, list[tuple[int, float | None]]]] = {}
-    for trial in point.trials:
-        if trial.number in lines and trial is not point.best:
+    for trial in trials:
+        if trial.number in lines and trial != point.best:
             by_outcome.setdefault(outcome_of(trial), {})[trial.number] = lines[trial.number]
     traces = [
         _curve(_entry(look, len(by_outcome[look.name])), by_outcome[look.name], look.color)

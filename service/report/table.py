@@ -26,7 +26,7 @@ def frontier_table(frontier: Frontier) -> str:
 def _row(frontier: Frontier, point: Point, names: list[str]) -> str:
     cells = [_number(cell) for cell in _cells(frontier, point)]
     cells += [_param(point, name) for name in names]
-    others = point.outcomes
+    others = dict(point.outcomes)
     if point.best is not None:
         others["reached"] -= 1
     cells.append(f'<td class="text">{escape(counted(others)) or "none"}</td>')

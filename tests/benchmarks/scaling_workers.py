@@ -25,7 +25,7 @@ from unittest.mock import patch
 import torch
 
 from service import catalog
-from service.frontier import load_frontiers
+from service.frontier import load_frontiers, load_trials
 from service.plan import Request, plan
 from service.race import Race
 from service.slots import Filter
@@ -104,7 +104,7 @@ def _work(url: str, worker_id: str, folder: str, sharing: bool, pause: float, re
 
 def _found(storage: Storage, seconds: float) -> Finished:
     points = load_frontiers(storage)[0].points
-    trials = [trial for point in points for trial in point.trials]
+    trials = [trial for point in points for trial in load_trials(storage, point.study.id)]
     return Finished(
         seconds,
         {point.batch_size: sum(trial.steps for trial in point.trials) for point in points},

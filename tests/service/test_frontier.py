@@ -7,7 +7,14 @@ import optuna
 import pytest
 
 from service.errors import StorageError, UsageError
-from service.frontier import CurvePoint, load_curves, load_frontier, load_frontiers, workload_names
+from service.frontier import (
+    CurvePoint,
+    load_curves,
+    load_frontier,
+    load_frontiers,
+    load_trials,
+    workload_names,
+)
 from service.ledger import Ledger
 from service.plan import Request, plan
 from service.slots import Filter, Study
@@ -56,8 +63,8 @@ def test_the_best_trial_is_the_one_with_the_fewest_steps(storage: Storage) -> No
     assert point.examples == 160
     assert point.best is not None
     assert point.best.number == 2
-    assert point.params == point.trials[2].params
-    assert point.train_examples == 96
+    assert point.params == load_trials(storage, point.study.id)[2].params
+    assert point.study.train_examples == 96
     assert point.outcomes == {"capped": 1, "reached": 2, "diverged": 1, "open": 1}
     assert frontier.reached == (point,)
     assert (open_point.steps, open_point.examples, open_point.best) == (None, None, None)
@@ -121,7 +128,7 @@ def test_a_frontier_as_plain_data_has_the_promised_keys(storage: Storage) -> Non
 
 def test_a_winner_at_an_end_of_the_search_space_is_marked(storage: Storage) -> None:
     planned(storage, trials=40, batch_sizes=(4,))
-    trials = load_frontier(storage, NAME).points[0].trials
+    trials = load_trials(storage, load_frontier(storage, NAME).points[0].study.id)
     highest = max(trials, key=lambda t: float(t.params["learning_rate"]))
     endings = [CAPPED] * highest.number + [reached(40, 39)]
     end(storage, 4, *endings)

@@ -15,7 +15,7 @@ from service.plan import Planned, Request, plan
 from service.schedule import Constant
 from service.schema import slots, studies
 from service.search_space import Choice, Integer, Linear, Log, SearchSpace, quasi_random_points
-from service.slots import Filter, find_studies
+from service.slots import SEARCHES, Filter, find_studies
 from service.storage import Storage
 from service.training.seeds import study_seed
 from service.workload import Workload
@@ -55,7 +55,7 @@ def test_every_batch_size_gets_a_study_with_its_slots_drawn(storage: Storage) ->
         "clouds/mlp/momentum/b16",
     ]
     assert planned.added == (5, 5)
-    assert planned.filter == Filter(("clouds/mlp/momentum",), (4, 16))
+    assert planned.filter == Filter(("clouds/mlp/momentum",), (4, 16), purposes=SEARCHES)
     with storage.read() as conn:
         assert find_studies(conn, planned.filter) == list(planned.studies)
         rows = conn.execute(select(slots)).all()

@@ -58,6 +58,11 @@ def as_of_version_1(storage: Storage) -> None:
             "ALTER TABLE bf_workers DROP COLUMN trials",
             "ALTER TABLE bf_workers DROP COLUMN steps",
             "ALTER TABLE bf_workers DROP COLUMN rate",
+            "ALTER TABLE bf_studies DROP COLUMN purpose",
+            "ALTER TABLE bf_studies DROP COLUMN finishers",
+            "ALTER TABLE bf_studies DROP COLUMN continuing",
+            "ALTER TABLE bf_studies DROP COLUMN extensions",
+            "ALTER TABLE bf_slots DROP COLUMN repeats",
             "DELETE FROM bf_meta WHERE key = 'database'",
             "UPDATE bf_meta SET value = '1' WHERE key = 'schema'",
         ):
@@ -131,7 +136,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     as_of_version_1(storage)
     assert layout(storage) != now
 
-    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 2")
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 3")
     assert layout(storage) == now
     with open_storage(database).read() as conn:
         states = conn.execute(select(schema.slots.c.state)).scalars().all()
