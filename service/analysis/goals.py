@@ -26,6 +26,7 @@ class GoalPoint:
                    first; of equals the lowest number. None if none was seen to
     steps_lower -- the last look before, where the goal stood open; without `steps`, the fewest
                    steps by which no trial had passed it, None if all trials were given up
+    examples    -- steps * batch_size
     complete    -- no trial that might have been first stopped before
     reason      -- if not, which did
     """
@@ -33,13 +34,10 @@ class GoalPoint:
     batch_size: int
     steps: int | None
     steps_lower: int | None
+    examples: int | None
     trial: int | None
     complete: bool
     reason: str = ""
-
-    @property
-    def examples(self) -> int | None:
-        return None if self.steps is None else self.steps * self.batch_size
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,12 @@ def default_goals(frontier: Frontier, curves: Curves) -> tuple[float, ...]:
     batch size came to."""
     own = GoalMetric.of(frontier)
     starts, ends = [], []
-    for point in frontier.reached:
+    for point in frontier.points:
         costs = [own.cost(curve.values) for curve in curves.get(point.study.id, ())]
         first = [float(cost[0]) for cost in costs if math.isfinite(cost[0])]
         if first:
             starts.append(float(np.median(first)))
+        if first and point.steps is not None:
             ends.append(float(np.nanmin(np.concatenate(costs))))
     chosen = [own.value]
     if starts and min(starts) > own.cost(own.value):
@@ -153,6 +152,7 @@ def _own(point: Point) -> GoalPoint:
         point.batch_size,
         point.steps,
         point.steps_lower,
+        point.examples,
         best.number if best else None,
         not running,
         f"{running} open" if running else "",
@@ -172,11 +172,12 @@ def _point(
         steps, number, lower = min(passed)
         short = stopped_short((p.trial for p in others), steps)
         reason = f"stopped before: {in_words(short)}" if short else ""
-        return GoalPoint(point.batch_size, steps, lower, number, not short, reason)
+        examples = steps * point.batch_size
+        return GoalPoint(point.batch_size, steps, lower, examples, number, not short, reason)
     looked = min((p.lower for p in others), default=None)
     short = stopped_short((p.trial for p in others if p.trial.outcome != "exhausted"), _NEVER)
     reason = f"none passed it, but stopped early: {in_words(short)}" if short else "none passed it"
-    return GoalPoint(point.batch_size, None, looked, None, not short, reason)
+    return GoalPoint(point.batch_size, None, looked, None, None, not short, reason)
 
 
 _NEVER = 2**63

@@ -27,20 +27,14 @@ class TrialOutcome:
 
 @dataclass(frozen=True)
 class Band:
-    """The ended trials of one decade, low <= rate < high, by outcome."""
+    """The ended trials of one decade, low <= rate < high, by outcome; `feasible` is the share that
+    did not diverge."""
 
     low: float
     high: float
+    trials: int
+    feasible: float
     outcomes: Mapping[str, int]
-
-    @property
-    def trials(self) -> int:
-        return sum(self.outcomes.values())
-
-    @property
-    def feasible(self) -> float:
-        """The share that did not diverge."""
-        return 1 - self.outcomes.get("diverged", 0) / self.trials
 
 
 @dataclass(frozen=True)
@@ -88,6 +82,10 @@ def _bands(rates: Sequence[tuple[TrialOutcome, float]]) -> tuple[Band, ...]:
     for mark, rate in rates:
         band = counts.setdefault(math.floor(math.log10(rate)), {})
         band[mark.outcome] = band.get(mark.outcome, 0) + 1
-    return tuple(
-        Band(10.0**decade, 10.0 ** (decade + 1), found) for decade, found in sorted(counts.items())
-    )
+    return tuple(_band(decade, found) for decade, found in sorted(counts.items()))
+
+
+def _band(decade: int, found: Mapping[str, int]) -> Band:
+    trials = sum(found.values())
+    feasible = 1 - found.get("diverged", 0) / trials
+    return Band(10.0**decade, 10.0 ** (decade + 1), trials, feasible, found)
