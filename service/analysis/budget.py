@@ -75,10 +75,12 @@ class BudgetResult:
 
 @dataclass(frozen=True)
 class Budgets:
-    """All budgets of a workload; none, with a `reason`, if nothing was measured."""
+    """All budgets of a workload; none, with a `reason`, if nothing was measured. `metric` and
+    `better` ("lower" or "higher") are its goal's."""
 
     workload: str
-    goal: str
+    metric: str
+    better: str
     results: tuple[BudgetResult, ...]
     reason: str = ""
 
@@ -87,10 +89,10 @@ def budgets(
     frontier: Frontier, trials: Trials, curves: Curves, wanted: Sequence[Budget] = ()
 ) -> Budgets:
     """The best value within each budget; by default, within budgets chosen from what was run."""
+    metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
     if not any(curves.get(point.study.id) for point in frontier.points):
-        metric = frontier.goal["metric"]
-        reason = f"no measurements of validation {metric} are kept"
-        return Budgets(frontier.workload, frontier.goal_text, (), reason)
+        reason = f"no measurements of {metric} are kept"
+        return Budgets(frontier.workload, metric, better, (), reason)
     goal = GoalMetric.of(frontier)
     chosen = wanted or default_budgets(frontier, curves)
     results = tuple(
@@ -104,7 +106,7 @@ def budgets(
         )
         for budget in chosen
     )
-    return Budgets(frontier.workload, frontier.goal_text, results)
+    return Budgets(frontier.workload, metric, better, results)
 
 
 def default_budgets(frontier: Frontier, curves: Curves) -> tuple[Budget, ...]:
