@@ -42,10 +42,9 @@ class GoalPoint:
 
 @dataclass(frozen=True)
 class GoalFrontier:
-    """A goal, in words too, and its frontier. `own`: it is the one that the trials ran for."""
+    """A goal and its frontier. `own`: it is the one that the trials ran for."""
 
     value: float
-    text: str
     own: bool
     points: tuple[GoalPoint, ...]
 
@@ -53,9 +52,11 @@ class GoalFrontier:
 @dataclass(frozen=True)
 class Goals:
     """The frontiers of a workload for several goals, the easiest first; none, with a `reason`, if
-    nothing was measured."""
+    nothing was measured. `metric` and `better` ("lower" or "higher") are those of its own goal."""
 
     workload: str
+    metric: str
+    better: str
     frontiers: tuple[GoalFrontier, ...]
     reason: str = ""
 
@@ -79,15 +80,14 @@ def goals(
     for value in values:
         if not math.isfinite(value):
             raise UsageError(f"--goal {value:g}: must be a finite number")
+    metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
     if not any(curves.get(point.study.id) for point in frontier.points):
-        reason = f"no measurements of validation {frontier.goal['metric']} are kept"
-        return Goals(frontier.workload, (), reason)
+        reason = f"no measurements of {metric} are kept"
+        return Goals(frontier.workload, metric, better, (), reason)
     own = GoalMetric.of(frontier)
     chosen = sorted(set(values or default_goals(frontier, curves)), key=own.cost, reverse=True)
-    return Goals(
-        frontier.workload,
-        tuple(_frontier(frontier, trials, curves, own, value) for value in chosen),
-    )
+    found = tuple(_frontier(frontier, trials, curves, own, value) for value in chosen)
+    return Goals(frontier.workload, metric, better, found)
 
 
 def default_goals(frontier: Frontier, curves: Curves) -> tuple[float, ...]:
@@ -135,14 +135,12 @@ def _went_on(frontier: Frontier, curves: Curves) -> bool:
 def _frontier(
     frontier: Frontier, trials: Trials, curves: Curves, own: GoalMetric, value: float
 ) -> GoalFrontier:
-    sign = "<" if own.lower else ">"
-    text = f"validation {frontier.goal['metric']} {sign} {value:g}"
     points = tuple(
         _own(point) if value == own.value else _point(point, trials, curves, own, value)
         for point in frontier.points
         if curves.get(point.study.id) or value == own.value
     )
-    return GoalFrontier(value, text, value == own.value, points)
+    return GoalFrontier(value, value == own.value, points)
 
 
 def _own(point: Point) -> GoalPoint:
