@@ -69,9 +69,9 @@ def ours(frontiers: Sequence[Frontier]) -> Summary:
     found: Summary = {}
     for point in (point for frontier in frontiers for point in frontier.points):
         states: Counter[str] = Counter()
-        for outcome, number in point.outcomes.items():
+        for outcome, trials in point.outcomes.items():
             if outcome != "open":
-                states[_STATES.get(outcome, "PRUNED")] += number
+                states[_STATES.get(outcome, "PRUNED")] += trials
         searched = dimensions(point.study.space)
         params = {name: value for name, value in point.params.items() if name in searched}
         number = point.best.number if point.best else None
