@@ -19,7 +19,8 @@ from sqlalchemy import (
     update,
 )
 
-from service.endings import end_trials
+from service.bulk import update_rows
+from service.endings import end_trials, upheld
 from service.roster import LEASE_SECONDS, Clock, busy_by_study, gone
 from service.schema import free, leased, slots, studies, workers
 from service.slots import Filter, Slot, Study
@@ -142,26 +143,18 @@ def sweep(conn: Connection, now: Clock) -> list[Slot]:
 
 
 def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
-    """Free all that workers hold which died; what has seen too many of them die ends as failed,
-    and is returned: a trial that kills its process must not kill every worker in turn."""
+    """Free all that workers hold which died; what has seen too many of them die ends as failed (or
+    as reached, if the goal had been passed), and is returned: a trial that kills its process must
+    not kill every worker in turn."""
     held = and_(slots.c.worker_id.in_(worker_ids), leased)
     found = conn.execute(select(slots).where(held).order_by(slots.c.id).with_for_update()).all()
     worn = [row for row in found if row.deaths >= DEATHS - 1]
-    if worn:
-        reason = f"its worker died {DEATHS} times"
-        conn.execute(
-            update(slots)
-            .where(slots.c.id.in_([row.id for row in worn]))
-            .values(
-                state="done",
-                outcome="failed",
-                reason=reason,
-                fence=slots.c.fence + 1,
-                deaths=DEATHS,
-                finished_at=now,
-            )
-        )
-        end_trials(conn, [(row.trial_id, Ending("failed", reason, row.steps)) for row in worn])
+    reason = f"its worker died {DEATHS} times"
+    endings = [(row, upheld(Ending("failed", reason, row.steps), row)) for row in worn]
+    ends = [{"id": row.id, "outcome": e.outcome, "reason": e.reason} for row, e in endings]
+    common = {"fence": slots.c.fence + 1, "deaths": DEATHS, "finished_at": now}
+    update_rows(conn, slots, ends, state="done", **common)
+    end_trials(conn, [(row.trial_id, ending) for row, ending in endings])
     give_back(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
     return [_slot(row) for row in worn]
 
@@ -169,4 +162,5 @@ def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[S
 def _slot(row: Any) -> Slot:
     params = None if row.params is None else json.loads(row.params)
     counts = (row.fence, row.attempts, row.steps)
-    return Slot(row.id, row.study_id, row.number, *counts, params, row.trial_id, row.deaths)
+    rest = (row.trial_id, row.deaths, row.steps_to_target)
+    return Slot(row.id, row.study_id, row.number, *counts, params, *rest)

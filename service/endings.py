@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
@@ -19,6 +20,22 @@ _STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
 def finite(value: float | None) -> float | None:
     """The value, or None for what a database should not be asked to keep as a number."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def upheld(ending: Ending, slot: Any) -> Ending:
+    """The ending of a slot (its row), of which it stands that the goal was passed, if it was:
+    a trial that goes on after that may raise an error, or round otherwise on another device."""
+    if slot.steps_to_target is None or ending.steps_to_target == slot.steps_to_target:
+        return ending
+    return replace(
+        ending,
+        outcome="reached",
+        reason=f"goal passed at step {slot.steps_to_target}, and then: {ending.reason}",
+        steps_to_target=slot.steps_to_target,
+        steps_lower=slot.steps_lower,
+        metric=slot.metric,
+        metric_step=slot.steps_to_target,
+    )
 
 
 def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -> None:

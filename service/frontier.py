@@ -291,6 +291,7 @@ def last_change(storage: Storage, workloads: Sequence[str] = ()) -> dict[str, tu
             func.count(slots.c.id),
             func.count(slots.c.trial_id),
             func.count(slots.c.finished_at),
+            func.count(slots.c.steps_to_target),
             func.max(slots.c.finished_at),
         )
         .select_from(studies.outerjoin(slots))

@@ -30,7 +30,7 @@ def study_identity(
     """The identity of one study, as JSON would give it back.
 
     parts  -- `data` and `model`, described once for all batch sizes
-    search -- how the trials are drawn: seed, sampler, schedule, count
+    search -- how the trials are drawn and raced: see `service.plan.search_of`
     """
     identity = {
         "workload": workload.name,

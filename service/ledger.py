@@ -36,9 +36,9 @@ from service.claims import (
     take_from,
 )
 from service.database import Storage
-from service.endings import end_trials, finite, write_measurements
+from service.endings import end_trials, finite, upheld, write_measurements
 from service.errors import LeaseLost
-from service.news import Held, Listener, News, fewest_steps
+from service.news import Held, Listener, News
 from service.optuna_tables import create_trials
 from service.outage import Tries, impatient
 from service.points import replace_diverged
@@ -46,6 +46,7 @@ from service.schema import free, leased, slots, studies, workers
 from service.search_space import SearchSpace
 from service.slots import Filter, Slot, Study
 from service.training.heat import Ending
+from service.training.stopping import Passage
 
 _IDLE = {"trials": 0, "rate": 0.0}
 
@@ -212,6 +213,28 @@ class Ledger:
             return self._listener.hear(conn, study_id, held)
 
     @_repeatable
+    def passed(self, passages: Sequence[tuple[Slot, Passage]]) -> None:
+        """Write where trials passed the goal that go on nevertheless: from now on they count as
+        finishers. One that did so before, and was begun again, keeps what stands there."""
+        if not passages:
+            return
+        with self.storage.write() as conn:
+            claimed = held_by(self.worker_id, [slot for slot, _ in passages])
+            new = select(slots.c.id).where(claimed, slots.c.steps_to_target.is_(None))
+            held = set(conn.execute(new.order_by(slots.c.id).with_for_update()).scalars())
+            rows = [
+                {
+                    "id": slot.id,
+                    "steps_to_target": passage.step,
+                    "steps_lower": passage.lower,
+                    "metric": finite(passage.metric),
+                }
+                for slot, passage in passages
+                if slot.id in held
+            ]
+            update_rows(conn, slots, rows)
+
+    @_repeatable
     def kept(self, held: Sequence[tuple[Slot, int]]) -> None:
         """Checkpoints of these slots were written at these steps: they have got on, whatever
         ended before."""
@@ -242,14 +265,16 @@ class Ledger:
     def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
         """Write how slots ended; those that were lost to other workers are returned instead.
 
+        That a trial had passed the goal, and went on, stands however it ended.
         With `count` "feasible", each diverged slot opens another, up to three times the budget.
         """
         with self.storage.write() as conn:
             taken = [slot for slot, _ in endings]
-            mine = select(slots.c.id).where(held_by(self.worker_id, taken)).order_by(slots.c.id)
-            query = mine.with_for_update()
-            held = set(conn.execute(query).scalars())
-            written = [(slot, ending) for slot, ending in endings if slot.id in held]
+            passage = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
+            mine = select(slots.c.id, *passage).where(held_by(self.worker_id, taken))
+            query = mine.order_by(slots.c.id).with_for_update()
+            held = {row.id: row for row in conn.execute(query)}
+            written = [(s, upheld(ending, held[s.id])) for s, ending in endings if s.id in held]
             if written:
                 self._write(conn, study, written)
             return self._not_mine(conn, [slot for slot in taken if slot.id not in held])
@@ -308,13 +333,6 @@ class Ledger:
         query = select(or_(*(one.scalar_subquery().is_not(None) for one in some)))
         with self.storage.read() as conn:
             return bool(conn.execute(query).scalar_one())
-
-    @_repeatable
-    def cap(self, study_id: int) -> int | None:
-        """The fewest steps to target that a trial of the study has needed so far."""
-        with self.storage.read() as conn:
-            found: int | None = conn.execute(fewest_steps(study_id)).scalar_one()
-            return found
 
 
 def _steps(pairs: Iterable[tuple[Slot, int]]) -> Any:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, not_, select
+from sqlalchemy import Connection, Integer, bindparam, case, func, not_, select
 
 from service.claims import alone
 from service.roster import Clock, should_share, waiting
-from service.schema import free, leased, reached, slots, workers
+from service.schema import free, leased, reached, slots, studies, workers
 
 Held = Mapping[int, tuple[int, int]]
 """The slots that a worker has in hand: id to its fence, and to its steps so far."""
@@ -18,7 +18,9 @@ Held = Mapping[int, tuple[int, int]]
 class News:
     """What a worker learns when it renews its lease, and in between.
 
-    cap    -- the fewest steps to target of the study so far
+    cap    -- the steps in which as many trials of the study have passed the goal as are to be
+              finishers; None while fewer have, or where no trial is to be capped
+    passed -- how many trials of the study have passed the goal
     lost   -- ids of the slots that are no longer this worker's
     share  -- an idle worker waits for a part of this worker's heat
     behind -- the steps of the least advanced trial of the study that this worker could take
@@ -30,6 +32,7 @@ class News:
     lost: frozenset[int] = frozenset()
     share: bool = False
     behind: int | None = None
+    passed: int = 0
     at: int = 0
 
 
@@ -44,8 +47,10 @@ class Listener:
         unheld = select(slots.c.steps).where(slots.c.study_id == study, free, not_(alone), others)
         idlers = select(func.count(workers.c.id)).where(waiting(now), workers.c.study_id == study)
         mine = select(func.count(slots.c.id)).where(slots.c.worker_id == worker_id, leased)
+        passed = select(func.count()).where(slots.c.study_id == study, reached)
         self._query = select(
-            fewest_steps(study).scalar_subquery().label("cap"),
+            _cap(study).scalar_subquery().label("cap"),
+            passed.scalar_subquery().label("passed"),
             unheld.order_by(slots.c.steps).limit(1).scalar_subquery().label("behind"),
             idlers.scalar_subquery().label("idle"),
             mine.scalar_subquery().label("mine"),
@@ -57,7 +62,7 @@ class Listener:
         # A lease runs out for all slots at once: while the number is right, all are there.
         lost = self._lost(conn, held) if row.mine < len(held) else frozenset()
         share = bool(row.idle) and should_share(conn, self._worker_id, study_id, row.idle)
-        return News(row.cap, lost, share, row.behind)
+        return News(row.cap, lost, share, row.behind, row.passed)
 
     def _lost(self, conn: Connection, held: Held) -> frozenset[int]:
         mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == self._worker_id, leased)
@@ -65,6 +70,13 @@ class Listener:
         return frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
 
 
-def fewest_steps(study_id: Any) -> Any:
-    """The query for the fewest steps to target that a trial of a study has needed."""
-    return select(func.min(slots.c.steps_to_target)).where(slots.c.study_id == study_id, reached)
+_NEVER = 2**31 - 1  # so many trials no study has
+
+
+def _cap(study_id: Any) -> Any:
+    """The query for the R-th fewest steps to target of a study that has R finishers: one look
+    into an index."""
+    skipped = case((studies.c.finishers > 0, studies.c.finishers - 1), else_=_NEVER)
+    others = select(skipped).where(studies.c.id == study_id).scalar_subquery()
+    passed = select(slots.c.steps_to_target).where(slots.c.study_id == study_id, reached)
+    return passed.order_by(slots.c.steps_to_target).limit(1).offset(others)

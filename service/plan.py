@@ -20,18 +20,23 @@ from service.workload import Workload
 
 SCHEDULES = ("race", "one-by-one")
 COUNTS = ("all", "feasible")
+AFTER_GOAL = ("stop", "continue")
 DEFAULT_TRIALS = 32
+DEFAULT_FINISHERS = 1
 
 
 @dataclass(frozen=True)
 class Request:
     """What the user asked for; None leaves it to the studies that exist, then to the defaults.
 
-    trials   -- slots per study; a larger number than before adds some
-    schedule -- "race": a study's trials advance together; "one-by-one": each starts when one
-                ends, and stops at the best so far
-    count    -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
-                replaced by another, up to three times the budget)
+    trials     -- slots per study; a larger number than before adds some
+    schedule   -- "race": a study's trials advance together; "one-by-one": each starts when one
+                  ends, and stops at the best so far
+    count      -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
+                  replaced by another, up to three times the budget)
+    finishers  -- trials that pass the goal before the others of their study are capped
+    after_goal -- "stop": a trial ends when it passes the goal; "continue": the first `continuing`
+                  of a study go on to the step budget
     """
 
     batch_sizes: tuple[int, ...] | None = None
@@ -41,6 +46,9 @@ class Request:
     sampler: str | None = None
     schedule: str | None = None
     count: str | None = None
+    finishers: int | None = None
+    after_goal: str | None = None
+    continuing: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class _Search:
     sampler: str
     schedule: str
     count: str
+    finishers: int
+    continuing: int
 
 
 @dataclass(frozen=True)
@@ -116,12 +126,14 @@ def refuse_difference(stored: Study, now: Study) -> None:
 
 
 def search_of(study: Study) -> dict[str, object]:
-    """The part of a study's identity that says how its trials are drawn."""
+    """The part of a study's identity that says how its trials are drawn and raced."""
     return {
         "seed": study.seed,
         "sampler": study.sampler,
         "schedule": study.schedule,
         "count": study.count,
+        "finishers": study.finishers,
+        "continuing": study.continuing,
     }
 
 
@@ -152,8 +164,14 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
             f"{name}: --sampler {sampler} needs results to draw from, so its trials can't race; "
             "use --schedule one-by-one"
         )
-    if request.trials is not None and request.trials < 1:
-        raise UsageError(f"--trials {request.trials}: must be at least 1")
+    for option, number in (
+        ("--trials", request.trials),
+        ("--finishers", request.finishers),
+        ("--continuing", request.continuing),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"{option} {number}: must be at least 1")
+    finishers = request.finishers or (before.finishers if before else DEFAULT_FINISHERS)
     return _Search(
         trials=request.trials or (before.trials if before else DEFAULT_TRIALS),
         seed=request.seed if request.seed is not None else (before.seed if before else 0),
@@ -161,7 +179,28 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         sampler=sampler,
         schedule=schedule,
         count=count,
+        finishers=finishers,
+        continuing=_continuing(request, before, finishers),
     )
+
+
+def _continuing(request: Request, before: Study | None, finishers: int) -> int:
+    """How many trials go on past the goal."""
+    going_on = before.continuing if before else 0
+    after_goal = request.after_goal or ("continue" if going_on else "stop")
+    if after_goal not in AFTER_GOAL:
+        raise UsageError(f"--after-goal {after_goal!r}: must be one of {', '.join(AFTER_GOAL)}")
+    if after_goal == "stop":
+        if request.continuing is not None:
+            raise UsageError(f"--continuing {request.continuing}: needs --after-goal continue")
+        return 0
+    continuing = request.continuing or going_on or 1
+    if continuing > finishers:
+        raise UsageError(
+            f"--continuing {continuing}: must be at most --finishers, {finishers}, as the others "
+            "are capped before they pass the goal"
+        )
+    return continuing
 
 
 def _study(
@@ -181,6 +220,8 @@ def _study(
         count=search.count,
         trials=search.trials,
         train_examples=len(checked.splits.train),
+        finishers=search.finishers,
+        continuing=search.continuing,
     )
     identity = study_identity(workload, batch_size, checked.identity_parts, search_of(draft))
     return replace(draft, identity=identity)

@@ -48,8 +48,10 @@ class Race:
     ) -> None:
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
-        self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [])
+        race = (study.finishers, study.continuing)
+        self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race)
         self._kept: dict[int, int] = {}  # slot id to the step of its checkpoint
+        self._marked: set[int] = set()  # ids of slots of which it is written that they go on
 
     def run(self, slots: Sequence[Slot]) -> None:
         """Race the slots, which are started and leased, until none is live or `stop` is set."""
@@ -67,11 +69,13 @@ class Race:
         entered = shared = saved = monotonic()
         stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
         pause, answered = _FIRST_CHECKPOINT_SECONDS, 0
-        self.heat.lower_cap(self.ledger.cap(self.study.id))
+        self._ask()
         while self.heat.live:
             self._hold()
             ended = self.heat.round(self.stop)
             self._record(ended)
+            if self._mark() or any(ending.outcome == "reached" for _, ending in ended):
+                self._ask()
             if self.stop.is_set():
                 self._hand_back_all()
                 return
@@ -102,6 +106,8 @@ class Race:
                 )
                 if self._may_be_kept(slot) and self._restore(slot, run):
                     self._kept[slot.id] = run.step
+                if slot.steps_to_target is not None or run.passage is not None:
+                    self.heat.let_go_on(slot)
                 self.heat.live.append((slot, run))
             except Exception as error:
                 if is_lost_device(error):
@@ -148,9 +154,28 @@ class Race:
         self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
         self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
 
+    def _mark(self) -> bool:
+        """Write of trials that go on past the goal that they have passed it; whether any had."""
+        passages = [
+            (slot, run.passage)
+            for slot, run in self.heat.live
+            if run.passage is not None and slot.id not in self._marked
+        ]
+        self.ledger.passed(passages)
+        self._marked |= {slot.id for slot, _ in passages}
+        return bool(passages)
+
+    def _ask(self) -> None:
+        """Learn at once how the race stands, where the next news may come seconds later."""
+        self._heed(self.ledger.tries(lambda: self.ledger.news(self.study.id, {})))
+
+    def _heed(self, news: News) -> None:
+        self.heat.lower_cap(news.cap)
+        self.heat.count_passed(news.passed)
+
     def _hear(self) -> News:
         news = self.keeper.news
-        self.heat.lower_cap(news.cap)
+        self._heed(news)
         if news.lost:
             log.warning("%s: %d trials passed to another worker", self.study.name, len(news.lost))
             self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]

@@ -81,7 +81,7 @@ def _history(storage: Storage, study: Study, space: SearchSpace) -> list[optuna.
         sign = 1 if study.identity["goal"]["better"] == "lower" else -1
         trials.append(
             create_trial(
-                state=_state(row.outcome),
+                state=_state(row.outcome, row.steps_to_target),
                 value=row.steps_to_target,
                 params={name: _coordinate(searched[name], params[name]) for name in searched},
                 distributions=axes,
@@ -91,9 +91,9 @@ def _history(storage: Storage, study: Study, space: SearchSpace) -> list[optuna.
     return trials
 
 
-def _state(outcome: str | None) -> TrialState:
+def _state(outcome: str | None, steps_to_target: int | None) -> TrialState:
+    if steps_to_target is not None:  # also of one that goes on
+        return TrialState.COMPLETE
     if outcome is None:
         return TrialState.RUNNING
-    if outcome == "failed":
-        return TrialState.FAIL
-    return TrialState.COMPLETE if outcome == "reached" else TrialState.PRUNED
+    return TrialState.FAIL if outcome == "failed" else TrialState.PRUNED

@@ -75,7 +75,7 @@ slots = Table(
     Column("failed_by", String(64)),  # the worker with which it failed last
     Column("failed_at", Float(53)),
     Column("steps", Integer, nullable=False, default=0),  # trained so far
-    Column("steps_to_target", Integer),  # only of outcome `reached`
+    Column("steps_to_target", Integer),  # of outcome `reached`; or not done yet, and it goes on
     Column("steps_lower", Integer),  # the last evaluated step before it, where the goal stood open
     Column("outcome", String(16)),
     Column("reason", Text),

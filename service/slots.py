@@ -74,7 +74,8 @@ class Study:
 class Slot:
     """A claimed slot. `params` is None until an adaptive sampler has drawn, `trial_id` until the
     slot has been started once; `steps` is how far a checkpoint may have brought it, `deaths` how
-    many workers have died with it since."""
+    many workers have died with it since; `steps_to_target` is set of one that has passed the goal,
+    and goes on."""
 
     id: int
     study_id: int
@@ -85,6 +86,7 @@ class Slot:
     params: Mapping[str, Value] | None
     trial_id: int | None
     deaths: int = 0
+    steps_to_target: int | None = None
 
 
 @dataclass(frozen=True)

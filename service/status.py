@@ -1,17 +1,20 @@
 """How far the studies of a database are, who is working on them, and what went wrong lately."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, not_, select
 
 from service.database import Storage
-from service.schema import slots, studies, workers
+from service.schema import reached, slots, studies, workers
 from service.slots import Filter
 
 RECENT_FAILURES = 5
+
+_FURTHER = 1.25  # than it has come, a race may go that nobody has won
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,15 @@ class StudyStatus:
     total, done, running -- slots; the rest are free
     outcomes -- how the done ones ended
     best     -- the fewest steps to target so far
-    lead     -- how far the most advanced open slot is, in steps
-    behind   -- mean steps of the open slots
+    lead     -- how far the most advanced open slot is that has not passed the goal, in steps
+    behind   -- mean steps of these slots
     steps    -- trained by all its slots together
     cost     -- seconds a step has taken, evaluations included; None before any trial has ended
     workers  -- busy with it
     rate     -- steps a second, of all its workers together
+    cap      -- the steps at which its open slots end, once as many have passed the goal as are to
+    beyond   -- open slots that have passed the goal and go on, and `left`, the steps that they
+                have left to their budget
     """
 
     name: str
@@ -43,6 +49,9 @@ class StudyStatus:
     cost: float | None
     workers: int = 0
     rate: float = 0.0
+    cap: int | None = None
+    beyond: int = 0
+    left: int = 0
 
     @property
     def open(self) -> int:
@@ -89,15 +98,16 @@ class Status:
     def seconds_left(self, study: StudyStatus) -> float | None:
         """About how long one worker still needs for a study; None if nothing tells yet.
 
-        From the best so far, or, before there is one, from the nearest batch size that has one,
-        as if steps halve when the batch doubles.
+        From where its trials are capped; or, before that is known, from the best so far; or from
+        the nearest batch size that has one, as if steps halve when the batch doubles. Trials that
+        will go on past the goal count from when they have passed it.
         """
         if not study.open:
             return 0.0
         steps, cost = self._expected_steps(study), self._cost(study)
         if steps is None or cost is None:
             return None
-        return study.open * max(steps - study.behind, 0) * cost
+        return ((study.open - study.beyond) * max(steps - study.behind, 0) + study.left) * cost
 
     @property
     def all_seconds_left(self) -> float | None:
@@ -109,13 +119,15 @@ class Status:
         return sum(known) / len(self.workers)
 
     def _expected_steps(self, study: StudyStatus) -> float | None:
+        if study.cap is not None:
+            return float(study.cap)
         if study.best is not None:
-            return float(study.best)
+            return _FURTHER * max(study.best, study.lead)
         near = self._nearest(study, [s for s in self.studies if s.best is not None])
         if near is None or near.best is None:
             return None
-        guess = near.best * max(near.batch_size / study.batch_size, 1.0)
-        return max(guess, study.lead * 1.25)
+        guess = (near.cap or near.best) * max(near.batch_size / study.batch_size, 1.0)
+        return max(guess, _FURTHER * study.lead)
 
     def _cost(self, study: StudyStatus) -> float | None:
         if study.cost is not None:
@@ -130,11 +142,16 @@ class Status:
 
 
 def load_status(storage: Storage, wanted: Filter) -> Status:
-    """The state of the studies that are meant, in five queries."""
+    """The state of the studies that are meant, in seven queries."""
     with storage.read() as conn:
         at = float(conn.execute(select(storage.now)).scalar_one())
         rows = conn.execute(_by_study(wanted)).all()
         ended = conn.execute(_by_outcome(wanted)).all()
+        caps = {row.study_id: row.cap for row in conn.execute(_caps(wanted))}
+        budgets = {
+            row.id: json.loads(row.identity)["step_budget"]
+            for row in conn.execute(_with_continuing(wanted))
+        }
         speeds = {row.study_id: row for row in conn.execute(_speeds(storage.now))}
         at_work = conn.execute(
             select(workers, studies.c.name.label("study"))
@@ -148,7 +165,14 @@ def load_status(storage: Storage, wanted: Filter) -> Status:
         outcomes.setdefault(row.study_id, {})[row.outcome] = row.number
     return Status(
         at,
-        tuple(_study(row, outcomes.get(row.id, {}), speeds.get(row.id)) for row in rows),
+        tuple(
+            replace(
+                _study(row, outcomes.get(row.id, {}), speeds.get(row.id)),
+                cap=caps.get(row.id),
+                left=row.beyond * budgets.get(row.id, 0) - row.beyond_steps,
+            )
+            for row in rows
+        ),
         tuple(
             WorkerStatus(w.id, w.host, w.pid, w.device, w.state, w.study, at - w.seen_at)
             for w in at_work
@@ -159,6 +183,8 @@ def load_status(storage: Storage, wanted: Filter) -> Status:
 
 def _by_study(wanted: Filter) -> Any:
     done, leased = slots.c.state == "done", slots.c.state == "leased"
+    racing = and_(not_(done), not_(reached))
+    beyond = and_(not_(done), reached)
     # A worker publishes one number for its whole heat, which advances together.
     steps = case(
         (and_(leased, workers.c.steps > slots.c.steps), workers.c.steps), else_=slots.c.steps
@@ -174,8 +200,10 @@ def _by_study(wanted: Filter) -> Any:
             func.sum(case((done, 1), else_=0)).label("done"),
             func.sum(case((leased, 1), else_=0)).label("running"),
             func.min(slots.c.steps_to_target).label("best"),
-            func.max(case((done, 0), else_=steps)).label("lead"),
-            func.avg(case((done, None), else_=steps)).label("behind"),
+            func.max(case((racing, steps), else_=0)).label("lead"),
+            func.avg(case((racing, steps))).label("behind"),
+            func.sum(case((beyond, 1), else_=0)).label("beyond"),
+            func.sum(case((beyond, steps), else_=0)).label("beyond_steps"),
             func.sum(steps).label("steps"),
             func.sum(case((seconds.is_not(None), slots.c.steps), else_=0)).label("timed_steps"),
             func.sum(seconds).label("seconds"),
@@ -194,6 +222,22 @@ def _by_outcome(wanted: Filter) -> Any:
         .where(slots.c.outcome.is_not(None), wanted.clause())
         .group_by(slots.c.study_id, slots.c.outcome)
     )
+
+
+def _caps(wanted: Filter) -> Any:
+    """The steps of the trial with which a study has as many finishers as it is to have."""
+    order = [slots.c.steps_to_target, slots.c.number]
+    place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
+    passed = select(slots.c.study_id, slots.c.steps_to_target, place.label("place"))
+    passed = passed.add_columns(studies.c.finishers).select_from(slots.join(studies))
+    ranks = passed.where(wanted.clause(), reached).subquery()
+    last = ranks.c.place == ranks.c.finishers
+    return select(ranks.c.study_id, ranks.c.steps_to_target.label("cap")).where(last)
+
+
+def _with_continuing(wanted: Filter) -> Any:
+    mine = select(studies.c.id, studies.c.identity)
+    return mine.where(studies.c.continuing > 0, wanted.clause())
 
 
 def _speeds(now: ColumnElement[float]) -> Any:
@@ -234,4 +278,5 @@ def _study(row: Any, outcomes: Mapping[str, int], speed: Any) -> StudyStatus:
         row.seconds / row.timed_steps if row.timed_steps else None,
         speed.workers if speed else 0,
         speed.rate if speed else 0.0,
+        beyond=row.beyond or 0,
     )

@@ -8,7 +8,7 @@ from service.slots import Study
 _SCHEDULES = {
     "race": "The trials race: they advance together over the same evaluated steps, and the first "
     "to pass the goal has won.",
-    "one-by-one": "The trials run one after another, each up to the best so far.",
+    "one-by-one": "The trials run one after another.",
 }
 
 
@@ -24,11 +24,11 @@ for the workload {_code(study.workload)}.
 better. Only trials that reached the goal have one.
 - **Intermediate values**: the goal metric, when it was last computed in full.
 
-{_SCHEDULES[study.schedule]} How a trial ended stands in its user attributes \
+{_SCHEDULES[study.schedule]}{_beyond(study)} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
 - `reached` (COMPLETE): it passed the goal.
-- `capped` (PRUNED): another trial of the study had reached the goal with no more steps.
+- `capped` (PRUNED): {_capped(study)}.
 - `diverged` (PRUNED): its loss was not finite, or far above the untrained loss.
 - `stalled` (PRUNED): it learnt nothing, or nothing more, for a long stretch.
 - `exhausted` (PRUNED): its step budget was spent.
@@ -39,6 +39,20 @@ nothing but the batch size and what depends on it. Their best trials are the wor
 drawn on the first page of each of them here, and by `batchfront report`. \
 Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.
 """
+
+
+def _capped(study: Study) -> str:
+    if not study.finishers:
+        return "none here; all may reach the goal, however many have"
+    others = "another trial" if study.finishers == 1 else f"{study.finishers} other trials"
+    return f"{others} of the study had reached the goal with no more steps"
+
+
+def _beyond(study: Study) -> str:
+    if not study.continuing:
+        return ""
+    those = "The first" if study.continuing == 1 else f"The first {study.continuing}"
+    return f" {those} to pass the goal trained on to the step budget."
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,6 @@
 """The tables of a database: made once, checked whenever it is opened, upgraded when asked to."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -215,6 +216,12 @@ def _from_2(conn: Connection) -> None:
         "ALTER TABLE bf_slots ADD COLUMN repeats INTEGER",
     ):
         conn.execute(text(statement))
+    # A definition says how its trials race: as they did, so that it is the same as before.
+    for row in conn.execute(text("SELECT id, identity FROM bf_studies")).all():
+        identity = json.loads(row.identity)
+        identity["search"] |= {"finishers": 1, "continuing": 0}
+        changed = update(schema.studies).where(schema.studies.c.id == row.id)
+        conn.execute(changed.values(identity=json.dumps(identity)))
 
 
 _UPGRADES: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}

@@ -202,6 +202,24 @@ def planning(command: F) -> F:
                 help="Advance a study's trials together, or one after another up to the best so "
                 "far.  [default: race; one-by-one for tpe and gp]",
             ),
+            option(
+                "--finishers",
+                type=int,
+                help="Trials of a batch size that pass the goal before its others are stopped.  "
+                "[default: 1]",
+            ),
+            option(
+                "--after-goal",
+                type=click.Choice(["stop", "continue"]),
+                help="What a trial does that passes the goal: stop, or continue to the step "
+                "budget, for curves beyond the goal.  [default: stop]",
+            ),
+            option(
+                "--continuing",
+                type=int,
+                help="With --after-goal continue: how many trials of a batch size do, the first "
+                "that pass.  [default: 1]",
+            ),
         )
     ):
         command = decorate(command)

@@ -1,13 +1,13 @@
 """A heat: trials of one study that race in lockstep over the evaluation grid."""
 
 import traceback
-from bisect import bisect_right
-from dataclasses import dataclass, field
+from bisect import bisect_right, insort
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
 from service.training.memory import is_lost_device
-from service.training.stopping import Look, Outcome, judge
+from service.training.stopping import Look, Outcome, Passage, judge
 from service.training.trial import Spent, TrialRun
 from service.workload import Workload
 
@@ -19,7 +19,8 @@ class Ending:
     steps           -- how far it was trained
     steps_to_target -- the first evaluated step past the goal; of outcome `reached` only
     steps_lower     -- the evaluated step before that one, where the goal stood open
-    metric          -- the goal metric when last computed in full, at step `metric_step`
+    metric          -- the goal metric when last computed in full, at step `metric_step`; of outcome
+                       `reached`, at the step that passed the goal
     test_metric     -- the same on the test split, where the goal was reached
     micro_batch     -- examples a training pass, where memory was too small for the whole batch
     spent           -- what it cost
@@ -49,18 +50,46 @@ S = TypeVar("S", bound=Numbered)
 
 
 class Heat(Generic[S]):
-    """Runs of one study with the slots they fill; `round` after `round` until none is live."""
+    """Runs of one study with the slots they fill; `round` after `round` until none is live.
 
-    def __init__(self, workload: Workload, batch_size: int, runs: list[tuple[S, TrialRun]]) -> None:
+    finishers  -- the race goes on until so many trials of the study have passed the goal; 0: no
+                  trial is capped
+    continuing -- of the study's trials that pass, the first so many go on to the step budget
+
+    A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
+    `count_passed`). Told late, it caps a trial late, and lets one more go on: never one too few.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        batch_size: int,
+        runs: list[tuple[S, TrialRun]],
+        finishers: int = 1,
+        continuing: int = 0,
+    ) -> None:
         self.workload = workload
         self.grid = workload.grid.steps(workload.steps_allowed(batch_size))
         self.live = runs
         self.cap: int | None = None
+        self._finishers, self._continuing = finishers, continuing
+        self._passed = 0  # trials of the study, as far as known here
+        self._to_target: list[int] = []  # steps of this heat's trials, in order
+        self._goes_on: set[int] = set()  # by number of the slot
 
     def lower_cap(self, cap: int | None) -> None:
-        """Take note that another heat of the study has won in `cap` steps."""
+        """Take note that so many trials as there are to be finishers, in whatever heats, have
+        passed the goal in at most `cap` steps."""
         if cap is not None and (self.cap is None or cap < self.cap):
             self.cap = cap
+
+    def count_passed(self, passed: int) -> None:
+        """Take note that so many trials of the study have passed the goal, in whatever heats."""
+        self._passed = max(self._passed, passed)
+
+    def let_go_on(self, slot: S) -> None:
+        """Take note that a trial is one that passed the goal before, and goes on."""
+        self._goes_on.add(slot.number)
 
     def round(self, stop: Event) -> list[tuple[S, Ending]]:
         """Bring the least advanced trials to their next evaluated step, and look at them.
@@ -74,66 +103,82 @@ class Heat(Generic[S]):
         for slot, run in self.live:
             if stop.is_set():
                 break
-            if self._next_step(run.step) == target and not self._beaten(run):
-                ending = self._attempt(run, int(target), stop)
+            if self._next_step(run.step) == target and not self._beaten(slot, run):
+                ending = self._attempt(slot, run, int(target), stop)
                 if ending is not None:
                     ended[slot.number] = ending
-                    self.lower_cap(ending.steps_to_target)
         for slot, run in self.live:
-            if slot.number not in ended and self._beaten(run):
-                reason = f"another trial reached the goal in {self.cap} steps"
-                ended[slot.number] = _ending(run, "capped", reason)
+            if slot.number not in ended and self._beaten(slot, run):
+                ended[slot.number] = _ending(run, "capped", self._why_capped())
         over = [(slot, ended[slot.number]) for slot, _ in self.live if slot.number in ended]
         self.live = [(slot, run) for slot, run in self.live if slot.number not in ended]
         return over
 
-    def _beaten(self, run: TrialRun) -> bool:
-        return self.cap is not None and run.step >= self.cap
+    def _beaten(self, slot: S, run: TrialRun) -> bool:
+        return self.cap is not None and run.step >= self.cap and slot.number not in self._goes_on
+
+    def _why_capped(self) -> str:
+        if self._finishers == 1:
+            return f"another trial reached the goal in {self.cap} steps"
+        return f"{self._finishers} other trials reached the goal in at most {self.cap} steps"
 
     def _next_step(self, step: int) -> float:
         index = bisect_right(self.grid, step)
         return self.grid[index] if index < len(self.grid) else float("inf")
 
-    def _attempt(self, run: TrialRun, target: int, stop: Event) -> Ending | None:
+    def _attempt(self, slot: S, run: TrialRun, target: int, stop: Event) -> Ending | None:
         try:
-            return self._to_next_look(run, target, stop)
+            if not run.advance(target, stop):
+                return None
+            return self._look(slot, run)
         except Exception as error:
             if is_lost_device(error):
                 raise
             return _ending(run, "failed", failure(error))
 
-    def _to_next_look(self, run: TrialRun, target: int, stop: Event) -> Ending | None:
-        if not run.advance(target, stop):
-            return None
+    def _look(self, slot: S, run: TrialRun) -> Ending | None:
+        """Look at a run that is at an evaluated step: its ending, if that is where it ends.
+
+        One that has passed the goal is looked at for its curve alone: at the rungs, and at last.
+        """
         if not run.finite():
-            return _ending(run, "diverged", f"training loss not finite by step {run.step}")
-        index = bisect_right(self.grid, target) - 1
-        previous = self.grid[index - 1] if index else 0
-        full = self.workload.grid.is_look(target, previous)
-        found = run.evaluate(full=full)
-        if found.passed:
-            return Ending(
-                "reached",
-                f"{self.workload.goal} at step {target}",
-                run.step,
-                tuple(run.looks),
-                steps_to_target=target,
-                steps_lower=previous,
-                metric=found.value,
-                metric_step=target,
-                test_metric=run.test_metric(),
-                micro_batch=run.passes.micro_batch(run.batch_size),
-                spent=run.spent,
-            )
+            return self._over(run, "diverged", f"training loss not finite by step {run.step}")
+        index = bisect_right(self.grid, run.step) - 1
+        previous, last = self.grid[index - 1] if index else 0, index == len(self.grid) - 1
+        full = self.workload.grid.is_look(run.step, previous) or (last and bool(run.passage))
+        if run.passage is None:
+            found = run.evaluate(full=full)
+            if found.passed and found.value is not None:
+                passage = self._pass(slot, run, previous, found.value)
+                if slot.number not in self._goes_on:
+                    return _reached(run, passage, f"{self.workload.goal} at step {passage.step}")
+        elif full:
+            run.evaluate(full=True)
         if full:
-            verdict = judge(
-                run.looks, run.untrained_loss, self.workload.stopping, self.workload.goal
-            )
-            if verdict is not None:
-                return _ending(run, *verdict)
-        if index == len(self.grid) - 1:
-            return _ending(run, "exhausted", f"step budget of {target} spent")
-        return None
+            rules, goal = self.workload.stopping, self.workload.goal
+            verdict = judge(run.looks, run.untrained_loss, rules, goal)
+            if verdict is not None and (run.passage is None or verdict[0] == "diverged"):
+                return self._over(run, *verdict)
+        return self._over(run, "exhausted", f"step budget of {run.step} spent") if last else None
+
+    def _pass(self, slot: S, run: TrialRun, previous: int, metric: float) -> Passage:
+        run.passage = passage = Passage(run.step, previous, metric, run.test_metric())
+        insort(self._to_target, run.step)
+        if 0 < self._finishers <= len(self._to_target):
+            self.lower_cap(self._to_target[self._finishers - 1])
+        if slot.number not in self._goes_on:
+            if self._passed < self._continuing:
+                self._goes_on.add(slot.number)
+            self._passed += 1
+        return passage
+
+    def _over(self, run: TrialRun, outcome: Outcome, reason: str) -> Ending:
+        """The ending by a rule; of a trial that has passed the goal it is still `reached`."""
+        passage = run.passage
+        if passage is None:
+            return _ending(run, outcome, reason)
+        reason = f"{self.workload.goal} at step {passage.step}, and then: {reason}"
+        return _reached(run, passage, reason)
 
 
 def failure(error: Exception) -> str:
@@ -156,4 +201,15 @@ def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:
         metric_step=last.step if last else None,
         micro_batch=run.passes.micro_batch(run.batch_size),
         spent=run.spent,
+    )
+
+
+def _reached(run: TrialRun, passage: Passage, reason: str) -> Ending:
+    return replace(
+        _ending(run, "reached", reason),
+        steps_to_target=passage.step,
+        steps_lower=passage.lower,
+        metric=passage.metric,
+        metric_step=passage.step,
+        test_metric=passage.test_metric,
     )

@@ -32,6 +32,21 @@ class Look(NamedTuple):
     metric: float
 
 
+class Passage(NamedTuple):
+    """Where a trial first passed the goal.
+
+    step        -- the first evaluated step past the goal
+    lower       -- the evaluated step before that one, where the goal stood open
+    metric      -- the goal metric at `step`
+    test_metric -- the same on the test split, if there is one
+    """
+
+    step: int
+    lower: int
+    metric: float
+    test_metric: float | None = None
+
+
 def judge(
     looks: Sequence[Look], untrained_loss: float, rules: StoppingRules, goal: Goal
 ) -> tuple[Outcome, str] | None:

@@ -19,7 +19,7 @@ from service.training.data_order import DataOrder
 from service.training.evaluation import Evaluation, Evaluator, full_metric
 from service.training.memory import Passes, release
 from service.training.seeds import mix
-from service.training.stopping import Look
+from service.training.stopping import Look, Passage
 from service.workload import Workload
 
 _INIT, _ORDER, _DROPOUT = range(3)  # the trial's random streams
@@ -38,7 +38,8 @@ class TrialRun:
     """A model in training with one draw of metaparameters: `advance` it, then `evaluate`.
 
     Its result depends on the workload, the batch size, the draw and the seed alone: not on what
-    ran beside it, in which process, or how often it was interrupted and restored.
+    ran beside it, in which process, or how often it was interrupted and restored. `passage` is
+    where it passed the goal, as a heat has found.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TrialRun:
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self.looks: list[Look] = []
+        self.passage: Passage | None = None
         self.spent = Spent()
         self._loss_values = chosen(workload.loss, values)
         self._dropout_seed, self._reseed = mix(seed, _DROPOUT), _generator(device).manual_seed
@@ -159,6 +161,7 @@ class TrialRun:
             "loss_sum": self._loss_sum,
             "loss_steps": self._loss_steps,
             "looks": [tuple(look) for look in self.looks],
+            "passage": None if self.passage is None else tuple(self.passage),
             "spent": asdict(self.spent),
         }
 
@@ -171,6 +174,7 @@ class TrialRun:
         self._loss_sum.copy_(state["loss_sum"])
         self._loss_steps = state["loss_steps"]
         self.looks = [Look(*look) for look in state["looks"]]
+        self.passage = None if state["passage"] is None else Passage(*state["passage"])
         self.spent = Spent(**state["spent"])
 
     def _untrained_loss(self) -> float:

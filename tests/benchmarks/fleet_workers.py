@@ -25,7 +25,7 @@ STEPS = 600
 EARLY = 8
 """Trials of a heat that are given up one by one before the winner has won."""
 
-BLOCKING = ("claim", "start", "cap", "finish")
+BLOCKING = ("claim", "start", "ask", "finish")
 """What a worker's training waits for."""
 
 BESIDE = ("renew", "news")
@@ -73,9 +73,10 @@ class TimedLedger(Ledger):
         with self._timed("start"):
             return super().start(*arguments)
 
-    def cap(self, study_id: int) -> int | None:
-        with self._timed("cap"):
-            return super().cap(study_id)
+    def ask(self, study_id: int) -> News:
+        """How the race stands, asked by the thread that trains."""
+        with self._timed("ask"):
+            return super().news(study_id, {})
 
     def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
         looks = sum(2 * len(ending.looks) for _, ending in endings)
@@ -136,7 +137,7 @@ def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> bool:
     with LeaseKeeper(ledger, study.id) as keeper:
         keeper.hold({slot.id: (slot.fence, 0) for slot in taken})
         live = ledger.start(study, taken, SPACE, VERSIONS)
-        ledger.cap(study.id)
+        ledger.ask(study.id)
         began = monotonic()
         for share in sorted(random.random() for _ in range(EARLY)):
             if stop.wait(began + share * seconds - monotonic()):

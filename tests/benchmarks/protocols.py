@@ -94,8 +94,12 @@ class Setting:
 
 def race(setting: Setting) -> Found:
     """All trials in one heat."""
-    heat = Heat(setting.workload, setting.batch_size, list(setting.runs()))
-    return _found(setting, _raced(heat))
+    return _found(setting, heat(setting))
+
+
+def heat(setting: Setting, finishers: int = 1) -> list[tuple[Entry, Ending]]:
+    """How all trials end in one heat, which goes on until so many have passed the goal."""
+    return _raced(Heat(setting.workload, setting.batch_size, list(setting.runs()), finishers))
 
 
 def one_by_one(setting: Setting) -> Found:

@@ -264,7 +264,7 @@ def test_news_between_renewals_leave_the_lease_as_it_is(storage: Storage) -> Non
     renewed = one.renew(study.id, in_hand(mine))
     with storage.read() as conn:
         before = conn.execute(select(workers).order_by(workers.c.id)).all()
-    assert one.news(study.id, in_hand(mine)) == renewed == News(cap=40, behind=0)
+    assert one.news(study.id, in_hand(mine)) == renewed == News(cap=40, behind=0, passed=1)
     with storage.read() as conn:
         assert conn.execute(select(workers).order_by(workers.c.id)).all() == before
     one.hand_back([(mine[0], 0)])
@@ -280,14 +280,13 @@ def test_news_tells_of_winners_elsewhere_and_of_trials_that_are_behind(
     assert one.renew(study.id, {}) == News(cap=None, behind=0)
     _, theirs = started(two, limit=2)
     two.finish(study, [(theirs[0], REACHED)])
-    assert one.renew(study.id, {}) == News(cap=40, behind=0)
-    assert one.cap(study.id) == 40
+    assert one.renew(study.id, {}) == News(cap=40, behind=0, passed=1)
     three = worker(storage, "three")
     _, (last,) = started(three)
     three.hand_back([(last, 17)])
-    assert one.renew(study.id, {}) == News(cap=40, behind=17)
+    assert one.renew(study.id, {}) == News(cap=40, behind=17, passed=1)
     three.claim(ALL, lambda _: 1)
-    assert one.renew(study.id, {}) == News(cap=40)
+    assert one.renew(study.id, {}) == News(cap=40, passed=1)
     assert mine
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from service.algorithm import SGD
 from service.errors import IdentityError, UsageError
-from service.plan import Planned, Request, plan
+from service.plan import DEFAULT_FINISHERS, Planned, Request, plan
 from service.schedule import Constant
 from service.schema import slots, studies
 from service.search_space import Choice, Integer, Linear, Log, SearchSpace, quasi_random_points
@@ -73,6 +73,7 @@ def test_what_nobody_asked_for_is_the_default(storage: Storage) -> None:
     study = planned.studies[0]
     assert (study.trials, study.seed, study.goal_value) == (32, 0, None)
     assert (study.sampler, study.schedule, study.count) == ("sobol", "race", "all")
+    assert (study.finishers, study.continuing) == (DEFAULT_FINISHERS, 0)
 
 
 def test_planning_again_adds_nothing(storage: Storage) -> None:
@@ -102,12 +103,20 @@ def test_another_batch_size_is_added_beside_those_there_are(storage: Storage) ->
 
 def test_what_is_not_said_is_taken_from_the_studies_that_exist(storage: Storage) -> None:
     asked = {"trials": 3, "seed": 7, "goal": 0.2, "sampler": "tpe", "count": "feasible"}
+    asked |= {"finishers": 7, "after_goal": "continue", "continuing": 2}
     first = make(storage, **asked)
     again = make(storage)
     assert again.studies == first.studies
     study = again.studies[0]
     assert (study.schedule, study.sampler, study.count) == ("one-by-one", "tpe", "feasible")
+    assert (study.finishers, study.continuing) == (7, 2)
     assert again.workload.goal.value == 0.2
+
+
+def test_one_trial_goes_on_past_the_goal_unless_more_are_asked_for(storage: Storage) -> None:
+    planned = make(storage, after_goal="continue", trials=2)
+    assert {study.continuing for study in planned.studies} == {1}
+    assert set(make(storage, continuing=1).added) == {0}
 
 
 changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
@@ -117,6 +126,8 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"sampler": "tpe"}, "search.sampler was sobol, is tpe"),
     (lambda w: w, {"schedule": "one-by-one"}, "search.schedule was race, is one-by-one"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
+    (lambda w: w, {"finishers": 9}, "search.finishers was "),
+    (lambda w: w, {"after_goal": "continue"}, "search.continuing was 0, is 1"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
         {},
@@ -167,6 +178,15 @@ refusals: list[tuple[dict[str, Any], str]] = [
     ({"schedule": "fifo"}, "--schedule 'fifo': must be one of race, one-by-one"),
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),
     ({"trials": 0}, "--trials 0: must be at least 1"),
+    ({"finishers": 0}, "--finishers 0: must be at least 1"),
+    ({"after_goal": "go"}, "--after-goal 'go': must be one of stop, continue"),
+    ({"after_goal": "continue", "continuing": 0}, "--continuing 0: must be at least 1"),
+    ({"continuing": 2}, "--continuing 2: needs --after-goal continue"),
+    ({"after_goal": "stop", "continuing": 1}, "--continuing 1: needs --after-goal continue"),
+    (
+        {"finishers": 2, "after_goal": "continue", "continuing": 3},
+        "--continuing 3: must be at most --finishers, 2",
+    ),
     ({"batch_sizes": (0,)}, "batch size 0"),
     ({"batch_sizes": (-4,)}, "batch size -4"),
     ({"batch_sizes": (97,)}, "batch size 97 is larger than the training set of 96 examples"),

@@ -12,8 +12,9 @@ from service.slots import Filter, Slot, Study
 from service.status import RECENT_FAILURES, Status, StudyStatus, load_status
 from service.storage import Storage
 from service.training.heat import Ending
+from service.training.stopping import Passage
 from service.training.trial import Spent
-from tests.toy import SPEC, clouds
+from tests.toy import SPEC, STEP_BUDGET, clouds
 
 pytestmark = pytest.mark.every_storage
 
@@ -21,7 +22,7 @@ ALL = Filter()
 
 
 def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), Request(**{"trials": 4, **asked}))
+    plan(storage, SPEC, clouds(), Request(**{"trials": 4, "finishers": 1, **asked}))
 
 
 def worker(storage: Storage, name: str = "one") -> Ledger:
@@ -71,10 +72,37 @@ def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
         cost=0.05,
         workers=1,
         rate=6.5,
+        cap=40,
     )
     assert (first.open, second.open) == (3, 4)
     assert (second.done, second.running, second.best, second.cost) == (0, 0, None, None)
     assert (second.steps, second.lead, second.outcomes) == (0, 0, {})
+
+
+def test_with_several_finishers_it_knows_where_the_race_ends_once_they_have_passed(
+    storage: Storage,
+) -> None:
+    planned(storage, batch_sizes=(4,), finishers=2)
+    one = worker(storage)
+    study, taken = started(one, 4)
+    for slot, steps, cap in zip(taken, (50, 40, 45), (None, 50, 45), strict=False):
+        one.finish(study, [(slot, reached(steps))])
+        (found,) = load_status(storage, ALL).studies
+        assert (found.best, found.cap) == (min(50, steps), cap)
+
+
+def test_trials_that_go_on_past_the_goal_have_their_budget_left(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4,), after_goal="continue")
+    one = worker(storage)
+    study, taken = started(one, 4)
+    one.kept([(slot, 60 if slot.number == 1 else 20) for slot in taken])
+    one.passed([(taken[1], Passage(40, 39, 0.09))])
+    one.finish(study, [(taken[0], reached(40, seconds=2.0))])
+    status = load_status(storage, ALL)
+    (found,) = status.studies
+    assert (found.open, found.beyond, found.left) == (3, 1, STEP_BUDGET - 60)
+    assert (found.lead, found.behind) == (20, 20.0)
+    assert status.seconds_left(found) == pytest.approx((2 * 20 + STEP_BUDGET - 60) * 0.05)
 
 
 def test_it_is_finished_when_the_last_slot_is_done(storage: Storage) -> None:
@@ -153,10 +181,15 @@ def left(of_study: StudyStatus, *others: StudyStatus) -> float | None:
     return Status(0.0, (of_study, *others), (), ()).seconds_left(of_study)
 
 
-def test_the_time_left_is_that_of_bringing_the_open_slots_to_the_best_so_far() -> None:
-    assert left(of(8, done=4, best=100, behind=40.0, cost=0.5)) == 6 * 60 * 0.5
-    assert left(of(8, done=4, best=100, behind=140.0, cost=0.5)) == 0.0
+def test_the_time_left_is_that_of_bringing_the_open_slots_to_where_they_are_capped() -> None:
+    assert left(of(8, done=4, best=90, cap=100, behind=40.0, cost=0.5)) == 6 * 60 * 0.5
+    assert left(of(8, done=4, best=90, cap=100, behind=140.0, cost=0.5)) == 0.0
     assert left(of(8, done=10)) == 0.0
+
+
+def test_before_enough_have_passed_the_race_goes_somewhat_further_than_it_has_come() -> None:
+    assert left(of(8, done=4, best=100, behind=50.0, cost=0.5)) == 6 * 75 * 0.5
+    assert left(of(8, done=4, best=100, lead=120, behind=50.0, cost=0.5)) == 6 * 100 * 0.5
 
 
 def test_before_a_best_the_nearest_batch_size_tells_as_if_steps_halved() -> None:

@@ -1,6 +1,7 @@
 """What the note on a study says, and that names are text in it."""
 
 import re
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -42,6 +43,21 @@ def test_it_explains_goal_value_outcomes_and_family() -> None:
 )
 def test_it_says_how_the_trials_are_scheduled(schedule: str, says: str) -> None:
     assert says in study_note(study(schedule=schedule))
+
+
+@pytest.mark.parametrize(
+    ("race", "says"),
+    [
+        ({"finishers": 1}, "`capped` (PRUNED): another trial of the study had reached the goal"),
+        ({"finishers": 4}, "`capped` (PRUNED): 4 other trials of the study had reached the goal"),
+        ({"finishers": 0}, "`capped` (PRUNED): none here"),
+        ({"continuing": 1}, "The first to pass the goal trained on to the step budget."),
+        ({"continuing": 3}, "The first 3 to pass the goal trained on to the step budget."),
+    ],
+)
+def test_it_says_when_a_trial_ends(race: dict[str, int], says: str) -> None:
+    assert says in study_note(replace(study(), **race))
+    assert "trained on" not in study_note(study())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tables of another version: refused with what to do, and brought to this one when asked."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def set_version(database: str, version: int) -> None:
 def as_of_version_1(storage: Storage) -> None:
     """Undo what has changed since."""
     with storage.write() as conn:
+        for row in conn.execute(select(schema.studies)).all():
+            identity = json.loads(row.identity)
+            del identity["search"]["finishers"], identity["search"]["continuing"]
+            mine = update(schema.studies).where(schema.studies.c.id == row.id)
+            conn.execute(mine.values(identity=json.dumps(identity)))
         for statement in (
             "DROP INDEX bf_slots_free",
             "DROP INDEX bf_slots_held",
@@ -126,7 +132,7 @@ def test_optunas_tables_are_those_that_it_makes_itself(storage: Storage) -> None
 def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     database: str, storage: Storage
 ) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
     one = Ledger(storage, "one")
     one.register("here", 1, "cpu")
     assert one.claim(Filter(), lambda _: 2)
@@ -138,6 +144,8 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
 
     assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 3")
     assert layout(storage) == now
+    again = plan(storage, SPEC, clouds(), Request(trials=4, finishers=1, after_goal="stop"))
+    assert (again.added, again.studies[0].finishers) == ((0,), 1)
     with open_storage(database).read() as conn:
         states = conn.execute(select(schema.slots.c.state)).scalars().all()
         assert conn.execute(select(schema.workers.c.state)).scalars().all() == ["stopped"]

@@ -33,13 +33,13 @@ def data() -> Splits:
 
 
 def heat(
-    workload: Workload, data: Splits, batch_size: int, numbers: range, seed: int = 1
+    workload: Workload, data: Splits, batch_size: int, numbers: range, **race: int
 ) -> Heat[Slot]:
-    points = quasi_random_points(workload.space(batch_size), numbers.stop, seed)
+    points = quasi_random_points(workload.space(batch_size), numbers.stop, 1)
     runs = [
         (Slot(n), TrialRun(workload, data, batch_size, points[n], 100 + n, CPU)) for n in numbers
     ]
-    return Heat(workload, batch_size, runs)
+    return Heat(workload, batch_size, runs, **race)
 
 
 def raced(running: Heat[Slot], rounds: int = 10_000) -> dict[int, Ending]:

@@ -1,0 +1,193 @@
+"""What does a race with several finishers cost, and what do they tell about the best of k trials?
+
+    python -m tests.benchmarks.finishers
+
+One race of digits/mlp/momentum at each batch size goes on until MOST trials have passed the goal. A
+race with fewer finishers is the beginning of that one: every trial ends where it did, or at the
+steps of the last finisher. So it shows the cost of each number of finishers exactly; a race with
+one finisher is run too, and must come out as it says.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from math import comb, log, pi, sqrt
+from multiprocessing import get_context
+from statistics import mean, median, variance
+
+import torch
+
+from service import catalog
+from service.training.heat import Ending
+from service.workload import powers_of_two
+from tests.benchmarks.markdown import spread, table
+from tests.benchmarks.protocols import Setting, heat
+
+WORKLOAD = "digits/mlp/momentum"
+FINISHERS = (1, 2, 3, 4, 6, 8)
+BEST_OF = (8, 16, 32)
+
+MOST = 12
+"""Of 32 trials, so many leave 1.2 % of what the expected best of 8 of them depends on unknown."""
+
+LIMIT = 5
+"""The longer race ends at this multiple of the best steps at the latest."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """One study, raced until MOST trials had passed the goal.
+
+    alone -- training steps of the same study with one finisher, as it was run
+    ends  -- the steps at which each trial ended, whether it passed the goal there or not
+    steps -- of those that passed the goal, in order
+    """
+
+    seed: int
+    batch_size: int
+    alone: int
+    ends: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def finished(self, finishers: int) -> bool:
+        """Whether so many trials have passed."""
+        return len(self.steps) >= finishers
+
+    def cost(self, finishers: int) -> int:
+        """Training steps of the race with so many finishers; at least, if fewer have passed."""
+        cap = self.steps[finishers - 1] if self.finished(finishers) else max(self.ends)
+        return sum(min(end, cap) for end in self.ends)
+
+    def expected_best(self, k: int, finishers: int) -> float:
+        """The expected best of k of the trials, at least: those not seen to pass would take one
+        step more than the last that did."""
+        seen, n = self.steps[:finishers], len(self.ends)
+        unseen = comb(n - len(seen), k) * (seen[-1] + 1)
+        total = sum(s * comb(n - i, k - 1) for i, s in enumerate(seen, 1)) + unseen
+        return total / comb(n, k)
+
+    def spacings(self, finishers: int) -> list[float]:
+        """i·log(s_(i+1)/s_(i)) of the finishers, the mean of which is the scale on which log steps
+        grow near their minimum (Hill 1975): of as many trials, the least has a standard deviation
+        of pi/sqrt(6) times that in the logarithm."""
+        seen = self.steps[:finishers]
+        return [i * log(b / a) for i, (a, b) in enumerate(pairwise(seen), 1)]
+
+
+def measure(trials: int, goal: float | None, at: tuple[int, int]) -> Race:
+    """Race one study, at (seed, batch size), with one finisher and with MOST."""
+    torch.set_num_threads(1)
+    seed, batch_size = at
+    print(f"seed {seed}, batch size {batch_size} …", file=sys.stderr)
+    workload = catalog.load(WORKLOAD)
+    if goal is not None:
+        workload = workload.with_goal(goal)
+    setting = Setting(workload, workload.data(), batch_size, seed, trials)
+    one = heat(setting)
+    best = _steps(one)[0]
+    longer = replace(workload, step_budget=min(workload.steps_allowed(batch_size), LIMIT * best))
+    many = heat(replace(setting, workload=longer), MOST)
+    alone = sum(ending.steps for _, ending in one)
+    return Race(seed, batch_size, alone, tuple(e.steps for _, e in many), tuple(_steps(many)))
+
+
+def _steps(ended: Sequence[tuple[object, Ending]]) -> list[int]:
+    return sorted(e.steps_to_target for _, e in ended if e.steps_to_target is not None)
+
+
+def cost_table(races: Sequence[Race]) -> str:
+    """One row for each number of finishers; over seeds, and over studies."""
+    seeds = sorted({race.seed for race in races})
+    rows = []
+    for finishers in FINISHERS:
+        steps, examples = [], []
+        for seed in seeds:
+            mine = [race for race in races if race.seed == seed]
+            costs = [(r.cost(finishers), r.cost(1), r.batch_size) for r in mine]
+            steps.append(sum(c for c, *_ in costs) / sum(one for _, one, _ in costs))
+            examples.append(sum(c * b for c, _, b in costs) / sum(one * b for _, one, b in costs))
+        done = [race for race in races if race.finished(finishers)]
+        last = [race.steps[finishers - 1] / race.steps[0] for race in done]
+        short = len(races) - len(done)
+        rows.append(
+            [finishers, spread(steps, ".2f"), spread(examples, ".2f"), spread(last, ".2f"), short]
+        )
+    columns = "finishers|steps / of one|examples / of one|last finisher / first"
+    columns += f"|studies with fewer within {LIMIT}× the best"
+    return table(columns.split("|"), rows)
+
+
+def worth_table(races: Sequence[Race]) -> str:
+    """What the finishers say about the best of k of the same trials, and about its noise."""
+    rows = []
+    for finishers in FINISHERS:
+        row: list[object] = [finishers]
+        for k in BEST_OF:
+            n = min(len(race.ends) for race in races)
+            if k > n:
+                continue
+            known = 1 - comb(n - finishers, k) / comb(n, k)
+            least = [
+                race.expected_best(k, finishers) / race.expected_best(k, MOST) for race in races
+            ]
+            row += [f"{known:.0%}", f"{median(least):.2f} ({min(least):.2f})"]
+        found = [gap for race in races for gap in race.spacings(finishers)]
+        scale = mean(found) * pi / sqrt(6) if found else None
+        row.append(f"{scale:.2f} ± {scale / sqrt(len(found)):.2f}" if scale else "–")
+        row.append(f"{1 / sqrt(finishers - 1):.0%}" if finishers > 1 else "–")
+        rows.append(row)
+    columns = ["finishers"]
+    for k in BEST_OF:
+        if k <= min(len(race.ends) for race in races):
+            columns += [f"best of {k}: known", "expected / true: median (least)"]
+    columns += ["noise of the minimum, log", "its error from one study"]
+    return table(columns, rows)
+
+
+def observed_noise(races: Sequence[Race]) -> float | None:
+    """The standard deviation of the log of the best steps from seed to seed, over batch sizes."""
+    by_size: dict[int, list[float]] = {}
+    for race in races:
+        by_size.setdefault(race.batch_size, []).append(log(race.steps[0]))
+    if min(map(len, by_size.values())) < 2:
+        return None
+    return sqrt(mean(variance(found) for found in by_size.values()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print the tables; 1 if a race with one finisher is not the longer one's start."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few trials, an easy goal")
+    parser.add_argument("--seeds", default="0,1,2", help="such as 0,1,2 (default)")
+    parser.add_argument("--trials", type=int, default=32)
+    parser.add_argument("--processes", type=int, default=2, help="studies run side by side")
+    asked = parser.parse_args(arguments)
+    studies = [(int(s), b) for s in asked.seeds.split(",") for b in powers_of_two(2, 1024)]
+    trials, goal = asked.trials, None
+    if asked.quick:
+        studies, trials, goal = [(0, 64), (0, 256)], 18, 0.1
+    work = partial(measure, trials, goal)
+    if asked.quick or asked.processes == 1:
+        races = list(map(work, studies))
+    else:
+        with get_context("spawn").Pool(asked.processes) as pool:
+            races = pool.map(work, studies, chunksize=1)
+    print(cost_table(races), worth_table(races), sep="\n\n")
+    noise = observed_noise(races)
+    if noise is not None:
+        print(f"\nFrom seed to seed the log of the best steps has a deviation of {noise:.2f}.")
+    broken = [
+        f"seed {race.seed}, batch size {race.batch_size}: {race.alone} steps, not {race.cost(1)}"
+        for race in races
+        if race.alone != race.cost(1)
+    ]
+    for line in broken:
+        print(line, file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
