@@ -43,9 +43,11 @@ class GoalPoint:
 
 @dataclass(frozen=True)
 class GoalFrontier:
-    """A goal and its frontier. `own`: it is the one that the trials ran for."""
+    """A goal, what it asks of the metric ("< 0.05"), and its frontier. `own`: it is the one that
+    the trials ran for."""
 
     value: float
+    text: str
     own: bool
     points: tuple[GoalPoint, ...]
 
@@ -142,7 +144,7 @@ def _frontier(
         for point in frontier.points
         if point.study.id in curves or value == own.value
     )
-    return GoalFrontier(value, value == own.value, points)
+    return GoalFrontier(value, f"{'<' if own.lower else '>'} {value:g}", value == own.value, points)
 
 
 def _own(point: Point) -> GoalPoint:
