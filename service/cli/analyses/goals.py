@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.analysis.goals import GoalFrontier, GoalPoint, Goals
+from service.analysis.goals import GoalPoint, Goals
 from service.cli.analyses.output import NOTHING, print_as, table, whole
 
 
@@ -23,18 +23,14 @@ def _show(found: Goals, show: Callable[..., None]) -> None:
     show(f"\n{found.workload}: steps to other goals of {found.metric}\n")
     columns = [{p.batch_size: _cell(p) for p in one.points} for one in found.frontiers]
     sizes = sorted({batch_size for column in columns for batch_size in column})
-    titles = [_title(found, one) for one in found.frontiers]
+    # Each title ends in the mark of a column of numbers.
+    titles = [f"{one.text}{' (its own)' if one.own else ''}>" for one in found.frontiers]
     rows = [[whole(size), *(column.get(size, NOTHING) for column in columns)] for size in sizes]
     show(table(("batch size>", *titles), rows))
     show(
         "\nA goal was passed between two looks, such as 90-128. <=: perhaps sooner, by a trial "
         "that stopped before; >: by none of them within these steps."
     )
-
-
-def _title(found: Goals, one: GoalFrontier) -> str:
-    sign = "<" if found.better == "lower" else ">"
-    return f"{sign} {one.value:g}{' (its own)' if one.own else ''}>"  # ends in the mark of numbers
 
 
 def _cell(point: GoalPoint) -> str:
