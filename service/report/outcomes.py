@@ -22,8 +22,8 @@ OUTCOMES = (
         "capped",
         "var(--capped)",
         "square",
-        "stopped because as many other trials of its study as there are to be finishers, one or "
-        "more, had already won with no more steps; it could not have become the winner",
+        "stopped because as many others of its study as were to finish had already won with no "
+        "more steps; it could not have become the winner",
     ),
     Look("diverged", "var(--diverged)", "triangle-up", "its loss grew out of bounds"),
     Look("stalled", "var(--stalled)", "diamond", "made no progress for a long stretch"),

@@ -40,7 +40,7 @@ def test_chaos_changes_nothing(postgres: Postgres) -> None:
 @pytest.fixture
 def calm(storage: Storage) -> Storage:
     """A small plan, run to its end."""
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
     Worker(storage, Settings("only", torch.device("cpu")), Event()).run()
     return storage
 

@@ -38,7 +38,7 @@ def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
 
 @pytest.fixture
 def one(storage: Storage) -> Ledger:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
     return worker(storage, "one")
 
 

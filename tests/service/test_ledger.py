@@ -34,7 +34,7 @@ VERSIONS = {"torch": "2", "device": "cpu"}
 
 
 def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
-    asked = {"trials": 6, "batch_sizes": (4,), **asked}
+    asked = {"trials": 6, "batch_sizes": (4,), "finishers": 1, **asked}
     return plan(storage, SPEC, clouds(), Request(**asked)).studies
 
 

@@ -27,7 +27,8 @@ TRIALS = 12
 
 
 def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), Request(**{"trials": TRIALS, "batch_sizes": (4,), **asked}))
+    asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
+    plan(storage, SPEC, clouds(), Request(**asked))
 
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:

@@ -37,7 +37,8 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), Request(**{"trials": 8, "batch_sizes": (4,), **asked}))
+    asked = {"trials": 8, "batch_sizes": (4,), "finishers": 1, **asked}
+    plan(storage, SPEC, clouds(), Request(**asked))
 
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:

@@ -1,0 +1,85 @@
+"""The whole tool on a workload of which the frontier can be computed: the noisy quadratic model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.frontier import Frontier, load_frontier, load_trials
+from service.plan import Request, plan
+from service.storage import Storage, open_storage
+from service.training.trial import TrialRun
+from tests.quadratic import (
+    BATCH_SIZES,
+    SPEC,
+    data,
+    expected_loss,
+    fewest_steps,
+    quadratic,
+    steps_to_target,
+)
+
+TRIALS, FINISHERS = 16, 3
+
+
+@pytest.fixture(scope="module")
+def storage(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """Planned, and raced by two worker processes."""
+    path = tmp_path_factory.mktemp("quadratic") / "trials.db"
+    path.write_bytes(made_database.read_bytes())
+    opened = open_storage(f"sqlite:///{path}")
+    plan(opened, SPEC, quadratic(), Request(trials=TRIALS, finishers=FINISHERS))
+    command = [sys.executable, "-P", "-m", "service.cli.main", "work", "--quiet"]
+    command += ["--storage", f"sqlite:///{path}", "--device", "cpu"]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(w.communicate(timeout=300)[1], w.returncode) for w in workers] == [("", 0)] * 2
+    return opened
+
+
+@pytest.fixture(scope="module")
+def frontier(storage: Storage) -> Frontier:
+    return load_frontier(storage, quadratic().name)
+
+
+@pytest.mark.parametrize(("rate", "batch_size"), [(0.05, 2), (0.7, 16), (1.9, 256), (1.2, 3)])
+def test_a_step_of_training_is_a_step_of_the_closed_form(rate: float, batch_size: int) -> None:
+    values = {"learning_rate": rate}
+    run = TrialRun(quadratic(), data(), batch_size, values, 0, torch.device("cpu"))
+    steps = np.array([1, 2, 3, 10, 100, 500])
+    found = []
+    for step in steps:
+        run.advance(int(step))
+        found.append(run.evaluate(full=True).value)
+    assert found == pytest.approx(expected_loss(rate, batch_size, steps), rel=1e-12)
+
+
+def test_the_frontier_is_the_least_over_all_trials_that_were_drawn(
+    storage: Storage, frontier: Frontier
+) -> None:
+    assert [point.batch_size for point in frontier.points] == list(BATCH_SIZES)
+    for point in frontier.points:
+        rates = [trial.params["learning_rate"] for trial in load_trials(storage, point.study.id)]
+        assert len(rates) == TRIALS
+        least = sorted(steps_to_target(float(rate), point.batch_size) for rate in rates)
+        assert point.steps == least[0]
+        assert [one.steps for one in point.finishers][:FINISHERS] == least[:FINISHERS]
+
+
+def test_the_frontier_is_close_to_the_least_over_all_learning_rates(frontier: Frontier) -> None:
+    beyond = [point.steps / fewest_steps(point.batch_size) for point in frontier.reached]
+    assert min(beyond) >= 1
+    assert max(beyond) <= 1.25
+
+
+def test_a_learning_rate_beyond_the_stable_ones_diverges(
+    storage: Storage, frontier: Frontier
+) -> None:
+    for point in frontier.points:
+        for trial in load_trials(storage, point.study.id):
+            if float(trial.params["learning_rate"]) > 2:
+                assert trial.outcome in ("diverged", "capped")
+            if trial.outcome == "diverged":
+                assert float(trial.params["learning_rate"]) > 2
