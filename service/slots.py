@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, selec
 
 from service.schema import slots, studies
 from service.search_space import SearchSpace, Value, restore_space
+from service.training.seeds import study_seed, trial_seed
 
 SEARCHES = ("search", "points")
 """Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
@@ -63,6 +64,15 @@ class Study:
         """The search space, as wide as it is now."""
         described = self.extensions[-1]["space"] if self.extensions else None
         return restore_space(described or self.identity["search_space"])
+
+    @property
+    def points_seed(self) -> int:
+        """The seed of the sequence that its points are drawn from."""
+        return study_seed(self.seed, self.workload, self.batch_size, self.purpose)
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of one of its trials: another one in every study, whatever its purpose."""
+        return trial_seed(self.points_seed, number)
 
     @property
     def metric(self) -> str:
