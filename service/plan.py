@@ -151,7 +151,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
     if request.trials is not None and request.trials < 1:
         raise UsageError(f"--trials {request.trials}: must be at least 1")
     return _Search(
-        trials=request.trials or (before.trials if before else DEFAULT_TRIALS),
+        trials=request.trials or min((s.trials for s in existing), default=DEFAULT_TRIALS),
         seed=request.seed if request.seed is not None else (before.seed if before else 0),
         goal=request.goal if request.goal is not None else (before.goal_value if before else None),
         sampler=sampler,

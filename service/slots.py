@@ -25,7 +25,8 @@ class Study:
     purpose    -- what its trials are for; see SEARCHES
     finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
     continuing -- of those that pass, so many go on to the step budget
-    extensions -- wider search spaces since, each `{"first": slot number, "space": ...}`
+    extensions -- wider search spaces since, each `{"first": slot number, "outside": slots from
+                  that one on whose points lie in what it has gained, "space": ...}`
     """
 
     id: int
@@ -134,15 +135,23 @@ def count_slots(conn: Connection, study_id: int) -> int:
 
 
 def add_slots(
-    conn: Connection, study_id: int, first: int, draws: Sequence[Mapping[str, Value] | None]
+    conn: Connection,
+    study_id: int,
+    first: int,
+    draws: Sequence[Mapping[str, Value] | None],
+    repeats: int | None = None,
 ) -> None:
-    """Append free slots numbered from `first`; a draw of None is left to an adaptive sampler."""
+    """Append free slots numbered from `first`; a draw of None is left to an adaptive sampler.
+
+    repeats -- the number of the search's trial that they run again
+    """
     rows = [
         {
             "study_id": study_id,
             "number": number,
             "state": "free",
             "params": None if draw is None else json.dumps(dict(draw)),
+            "repeats": repeats,
         }
         for number, draw in enumerate(draws, first)
     ]
