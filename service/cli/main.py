@@ -19,6 +19,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "launch": "Start workers on this machine, Slurm, Ray or Kubernetes.",
     "status": "Show how far the studies are, and who works on them.",
     "frontier": "Print steps to target against batch size.",
+    "curve": "Fit the curve, and say how far a larger batch helps.",
     "report": "Write the interactive report page.",
     "workloads": "List the workloads there are, or show one.",
     "dashboard": "Open the Optuna dashboard on the studies.",

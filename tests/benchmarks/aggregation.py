@@ -29,7 +29,6 @@ from tests.benchmarks.finished_database import finish_studies
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.production_server import Server, server
 
-SIZES = (1_000, 10_000, 168_160)
 PROMISE_SECONDS = 10.0
 """The most that all frontiers of the largest database may take."""
 
@@ -175,14 +174,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     the largest takes too long."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100 and 1,000 trials")
+    parser.add_argument(
+        "--sizes", default="1000,10000,168160", help="trials (default: %(default)s)"
+    )
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument(
         "--check", action="store_true", help=f"exit 1 above {PROMISE_SECONDS:.0f} seconds"
     )
     asked = parser.parse_args(arguments)
+    sizes = [100, 1_000] if asked.quick else [int(size) for size in asked.sizes.split(",")]
     found, broken = [], []
     with server() as on:
-        for size in (100, 1_000) if asked.quick else SIZES:
+        for size in sizes:
             with _databases(on, size) as opened:
                 for storage in opened:
                     timed = measure(storage, size, 1 if asked.quick else asked.repetitions)
