@@ -11,10 +11,13 @@ _SCHEDULES = {
     "one-by-one": "The trials run one after another, each up to the best so far.",
 }
 
+_IMPORTED = "The trials ran elsewhere, and were imported."
+
 
 def study_note(study: Study) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
     goal = goal_text(study.identity["goal"])
+    schedule = _SCHEDULES[study.schedule] if study.spec else _IMPORTED
     return f"""\
 The fewest training steps to the goal at **batch size {study.batch_size:,}**, \
 for the workload {_code(study.workload)}.
@@ -24,7 +27,7 @@ for the workload {_code(study.workload)}.
 better. Only trials that reached the goal have one.
 - **Intermediate values**: the goal metric, when it was last computed in full.
 
-{_SCHEDULES[study.schedule]} How a trial ended stands in its user attributes \
+{schedule} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
 - `reached` (COMPLETE): it passed the goal.
