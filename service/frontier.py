@@ -163,7 +163,9 @@ class CurvePoint:
 
 
 def goal_text(goal: Mapping[str, Any]) -> str:
-    """A stored goal in words: "validation error rate < 0.03"."""
+    """A stored goal in words: "validation error rate < 0.03", or as whoever set it wrote it."""
+    if "text" in goal:
+        return str(goal["text"])
     sign = "<" if goal["better"] == "lower" else ">"
     return f"validation {goal['metric']} {sign} {goal['value']:g}"
 
