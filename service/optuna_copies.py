@@ -178,7 +178,7 @@ def read_attributes(conn: Connection, study_id: int) -> tuple[dict[str, Any], di
     """A study's own attributes: its users', and those of Optuna and its dashboard."""
     found = []
     for model in (models.StudyUserAttributeModel, models.StudySystemAttributeModel):
-        table: Any = model.__table__  # type: ignore[attr-defined]
+        table: Any = model.__table__
         rows = select(table.c.key, table.c.value_json).where(table.c.study_id == study_id)
         ordered = conn.execute(rows.order_by(table.c.key))
         found.append({key: json.loads(text) for key, text in ordered})

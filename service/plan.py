@@ -104,7 +104,8 @@ def refuse_difference(stored: Study, now: Study) -> None:
     before, after = dict(stored.identity), dict(now.identity)
     if stored.batch_size != now.batch_size:
         for key in _OF_ONE_BATCH_SIZE:
-            del before[key], after[key]
+            before.pop(key, None)
+            after.pop(key, None)
     changed = differences(before, after)
     if changed:
         raise IdentityError(

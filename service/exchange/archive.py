@@ -54,7 +54,6 @@ class Study:
     """A study.json, with the metadata of all of its trials, by trial id.
 
     train_steps -- the fewest steps of a complete trial; 0: the trials had a time budget
-    config      -- study.json itself
     """
 
     workload: str
@@ -64,7 +63,6 @@ class Study:
     batch_size: int
     train_steps: int
     space: SearchSpace
-    config: Mapping[str, Any]
     trials: tuple[Trial, ...]
 
     @property
@@ -125,7 +123,7 @@ def read_study(folder: Folder) -> Study:
     if not trials:
         raise DataError(f"{folder.path}: holds no trial")
     named = (folder.workload, dataset, model, optimizer)
-    return Study(*named, batch_size, train_steps, space, config, trials)
+    return Study(*named, batch_size, train_steps, space, trials)
 
 
 def _trial(folder: Path, space: SearchSpace) -> Trial:

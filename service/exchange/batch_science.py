@@ -99,7 +99,6 @@ def _is_there(storage: Storage, draft: Study) -> bool:
 
 def _draft(study: archive.Study, goal: GoalOf) -> Study:
     """The study as `bf_studies` keeps it, before it has an id."""
-    config = {k: v for k, v in study.config.items() if k != "parameter_configs"}
     search = {"seed": 0, "sampler": ELSEWHERE, "schedule": ELSEWHERE, "count": "all"}
     identity = {
         "workload": study.workload,
@@ -111,7 +110,7 @@ def _draft(study: archive.Study, goal: GoalOf) -> Study:
         "data": {"name": study.dataset},
         "model": {"name": study.model},
         "search": search,
-        "source": {"archive": "batch-science", "goal": goal.origin, "study": config},
+        "source": {"archive": "batch-science", "goal": goal.origin},
     }
     return Study(
         id=-1,

@@ -146,7 +146,7 @@ def _write(
 
 
 def _differs(stored: Row[Any], row: Measured) -> bool:
-    return stored.steps_to_target != row.steps or json.loads(stored.params) != row.params
+    return (stored.steps_to_target, json.loads(stored.params)) != (row.steps, row.params)
 
 
 def _words(steps: int | None, params: Mapping[str, Any]) -> str:

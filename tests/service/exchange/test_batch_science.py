@@ -28,8 +28,6 @@ from tests.service.exchange.generated_archive import (
 )
 from tests.toy import SPEC, clouds
 
-pytestmark = pytest.mark.every_storage
-
 RESNET = "imagenet/resnet_50/nesterov_momentum"
 IMAGES = "open_images_v4/resnet_50/nesterov_momentum"
 SCORES = ["train/average_precision", "val/average_precision"]
@@ -75,6 +73,7 @@ FIVE = [
 ]
 
 
+@pytest.mark.every_storage
 def test_trials_end_as_the_archive_says_they_did(storage: Storage, tmp_path: Path) -> None:
     write_study(tmp_path, RESNET, 64, FIVE)
     (result,) = imported(storage, tmp_path)
@@ -97,6 +96,7 @@ def test_trials_end_as_the_archive_says_they_did(storage: Storage, tmp_path: Pat
     assert point.outcomes == {"reached": 2, "exhausted": 1, "diverged": 1, "failed": 1}
 
 
+@pytest.mark.every_storage
 def test_a_study_is_what_its_study_json_says(storage: Storage, tmp_path: Path) -> None:
     write_study(tmp_path, RESNET, 64, FIVE)
     imported(storage, tmp_path)
@@ -114,6 +114,7 @@ def test_a_study_is_what_its_study_json_says(storage: Storage, tmp_path: Path) -
     assert study.identity["source"]["goal"] == "the paper"
 
 
+@pytest.mark.every_storage
 def test_all_measurements_of_all_splits_are_kept(storage: Storage, tmp_path: Path) -> None:
     write_study(tmp_path, RESNET, 64, FIVE)
     imported(storage, tmp_path)
@@ -133,6 +134,7 @@ def test_all_measurements_of_all_splits_are_kept(storage: Storage, tmp_path: Pat
         }
 
 
+@pytest.mark.every_storage
 def test_optuna_reads_the_same_trials(storage: Storage, tmp_path: Path) -> None:
     write_study(tmp_path, RESNET, 64, FIVE)
     imported(storage, tmp_path)
@@ -161,6 +163,7 @@ def papers_rule(
     return min(passed, default=None)
 
 
+@pytest.mark.every_storage
 @pytest.mark.parametrize("seed", range(3))
 def test_the_selection_is_the_papers(storage: Storage, tmp_path: Path, seed: int) -> None:
     wanted: dict[tuple[str, int], Any] = {}
@@ -186,6 +189,7 @@ def test_the_selection_is_the_papers(storage: Storage, tmp_path: Path, seed: int
     assert None not in wanted.values()  # among so many trials some had passed
 
 
+@pytest.mark.every_storage
 def test_of_equals_the_lowest_trial_id_is_taken(storage: Storage, tmp_path: Path) -> None:
     tied = [trial(n, curve(0.9, 0.2, 0.1)) for n in (9, 3, 30)]
     write_study(tmp_path, RESNET, 64, tied)
@@ -195,6 +199,7 @@ def test_of_equals_the_lowest_trial_id_is_taken(storage: Storage, tmp_path: Path
     assert best.number == 3
 
 
+@pytest.mark.every_storage
 def test_a_study_with_too_few_complete_trials_is_named(storage: Storage, tmp_path: Path) -> None:
     write_study(tmp_path, RESNET, 64, FIVE)
     imported(storage, tmp_path)
@@ -221,6 +226,7 @@ def test_a_goal_of_the_users_own_goes_before(storage: Storage, tmp_path: Path) -
     assert frontier.goal == {"metric": "cross-entropy", "better": "lower", "value": 0.45}
 
 
+@pytest.mark.every_storage
 def test_an_interrupted_import_goes_on_where_it_was(storage: Storage, tmp_path: Path) -> None:
     for batch_size in (16, 32, 64):
         write_study(tmp_path, RESNET, batch_size, FIVE)
