@@ -1,5 +1,6 @@
 """Many rows in one statement, at a tenth of what their own values in it would cost PostgreSQL."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -54,3 +56,35 @@ def _source(table: Table, rows: Rows) -> TableValuedAlias:
     text = cast(literal(json.dumps([dict(row) for row in rows])), JSON)
     said = func.json_to_recordset(text).table_valued(*columns, name="source")
     return said.render_derived(with_types=True)
+
+
+def load_columns(conn: Connection, table: Table, columns: Mapping[str, Any]) -> None:
+    """Append rows by column, for whole imports: sequences or numpy arrays, all of one length.
+
+    PostgreSQL takes them as a COPY. A NaN of a numpy array becomes NULL.
+    """
+    if conn.dialect.name == "postgresql":
+        _copy(conn, table, columns)
+        return
+    names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+    plain = [v.tolist() if hasattr(v, "tolist") else v for v in columns.values()]
+    rows = list(zip(*plain, strict=True))
+    if rows:  # SQLite itself stores a NaN as NULL
+        conn.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', rows)
+
+
+def _copy(conn: Connection, table: Table, columns: Mapping[str, Any]) -> None:
+    import pyarrow as pa  # not at the top: workers load no columns
+    from pyarrow import csv
+
+    arrays = {name: pa.array(v, from_pandas=hasattr(v, "dtype")) for name, v in columns.items()}
+    text = io.BytesIO()
+    # Arrow quotes every text and leaves a null empty, which is how COPY tells them apart.
+    csv.write_csv(pa.table(arrays), text, csv.WriteOptions(include_header=False))
+    text.seek(0)
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = f'COPY "{table.name}" ({names}) FROM STDIN WITH (FORMAT csv)'
+    try:
+        conn.connection.cursor().copy_expert(statement, text)
+    except conn.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        raise DBAPIError.instance(statement, None, error, Exception, dialect=conn.dialect) from None

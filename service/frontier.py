@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 
 from service.database import Storage
 from service.errors import UsageError
@@ -173,16 +173,21 @@ class CurvePoint:
 
 
 def goal_text(goal: Mapping[str, Any]) -> str:
-    """A stored goal in words: "validation error rate < 0.03"."""
+    """A stored goal in words: "validation error rate < 0.03", or as whoever set it wrote it."""
+    if "text" in goal:
+        return str(goal["text"])
     sign = "<" if goal["better"] == "lower" else ">"
     return f"validation {goal['metric']} {sign} {goal['value']:g}"
 
 
-def load_frontier(storage: Storage | str, workload: str) -> Frontier:
-    """The frontier of one workload. Raises UsageError, naming those there are, if it has none."""
+def load_frontier(storage: Storage | str, workload: str, *, first: int | None = None) -> Frontier:
+    """The frontier of one workload. Raises UsageError, naming those there are, if it has none.
+
+    first -- see load_frontiers
+    """
     opened = open_storage(storage) if isinstance(storage, str) else storage
     require(opened, (workload,))
-    return load_frontiers(opened, (workload,))[0]
+    return load_frontiers(opened, (workload,), first=first)[0]
 
 
 def require(storage: Storage, workloads: Sequence[str]) -> None:
@@ -209,23 +214,30 @@ def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> li
     return [point for point in points if batch_sizes is None or point.batch_size in batch_sizes]
 
 
-def load_frontiers(storage: Storage, workloads: Sequence[str] = ()) -> list[Frontier]:
+def load_frontiers(
+    storage: Storage, workloads: Sequence[str] = (), *, first: int | None = None
+) -> list[Frontier]:
     """The frontiers of these workloads, or of all that the database holds, by name.
+
+    first -- of every search, only so many complete trials, those with the lowest numbers: the
+             selection of Shallue et al. 2018. Complete is what neither diverged nor failed nor is
+             open. Raises UsageError, naming it, for a study that has fewer.
 
     A handful of queries, however many studies and trials there are.
     """
     wanted = Filter(tuple(workloads), purposes=SEARCHES)
     with storage.read() as conn:
         found = find_studies(conn, wanted)
-        best = {row.study_id: trial_from_row(row) for row in conn.execute(_winners(wanted))}
         outcomes: dict[int, Counter[str]] = {}
         versions: dict[int, dict[str, set[str]]] = {}
-        for study_id, outcome, text, number in conn.execute(_outcomes(wanted)):
+        for study_id, outcome, text, number in conn.execute(_outcomes(wanted, first)):
             outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
             for kind, version in json.loads(text or "{}").items():
                 versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
+        _refuse_fewer(found, outcomes, first)
+        best = {row.study_id: trial_from_row(row) for row in conn.execute(_winners(wanted, first))}
         finishers: dict[int, list[Finisher]] = {}
-        for study_id, *finisher in conn.execute(_finishers(wanted)):
+        for study_id, *finisher in conn.execute(_finishers(wanted, first)):
             finishers.setdefault(study_id, []).append(Finisher(*finisher))
     points: dict[str, list[Point]] = {}
     for study in found:
@@ -240,30 +252,52 @@ def load_frontiers(storage: Storage, workloads: Sequence[str] = ()) -> list[Fron
     return [Frontier(name, tuple(mine)) for name, mine in points.items()]
 
 
-def _of(wanted: Filter, *columns: Any) -> Select[Any]:
-    return select(*columns).select_from(slots.join(studies)).where(wanted.clause())
+def _refuse_fewer(
+    found: Sequence[Study], outcomes: Mapping[int, Mapping[str, int]], first: int | None
+) -> None:
+    """Raise UsageError for a search with fewer than the `first` complete trials asked for."""
+    for study in found:
+        there = sum(outcomes.get(study.id, {}).values())
+        if first is not None and study.purpose != "points" and there < first:
+            raise UsageError(
+                f"study {study.name} has {there} complete trials, not the {first} asked for; "
+                "trials that diverged, failed or are open don't count"
+            )
 
 
-def _winners(wanted: Filter) -> Select[Any]:
+def _of(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
+    """These columns of the slots that count."""
+    meant = select(*columns).select_from(slots.join(studies)).where(wanted.clause())
+    if first is None:
+        return meant
+    complete = slots.c.outcome.not_in(("diverged", "failed"))  # of an open one it is NULL
+    place = func.row_number().over(partition_by=slots.c.study_id, order_by=slots.c.number)
+    placed = select(slots.c.id, place.label("place")).select_from(slots.join(studies))
+    placed_all = placed.where(wanted.clause(), complete).subquery()
+    counted = select(placed_all.c.id).where(placed_all.c.place <= first)
+    return meant.where(or_(studies.c.purpose == "points", slots.c.id.in_(counted)))
+
+
+def _winners(wanted: Filter, first: int | None) -> Select[Any]:
     """The slots of the best trials: in their study's order of steps the first, or the middle."""
     order = [slots.c.steps_to_target, slots.c.number]
     place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
     all_ = func.count().over(partition_by=slots.c.study_id)
     wins: ColumnElement[int] = case((studies.c.purpose == "points", (all_ + 1) // 2), else_=1)
-    ranked = _of(wanted, slots.c.id, place.label("place"), wins.label("wins")).where(reached)
+    ranked = _of(wanted, first, slots.c.id, place.label("place"), wins.label("wins")).where(reached)
     ranks = ranked.subquery()
     return select(slots).join(ranks, ranks.c.id == slots.c.id).where(ranks.c.place == ranks.c.wins)
 
 
-def _outcomes(wanted: Filter) -> Select[Any]:
+def _outcomes(wanted: Filter, first: int | None) -> Select[Any]:
     """How many trials of a study ended so, on these versions: all that needs a look at each."""
     kinds = (slots.c.study_id, slots.c.outcome, slots.c.versions)
-    return _of(wanted, *kinds, func.count()).group_by(*kinds)
+    return _of(wanted, first, *kinds, func.count()).group_by(*kinds)
 
 
-def _finishers(wanted: Filter) -> Select[Any]:
+def _finishers(wanted: Filter, first: int | None) -> Select[Any]:
     columns = (slots.c.study_id, slots.c.number, slots.c.steps_to_target, slots.c.steps_lower)
-    found = _of(wanted, *columns).where(reached)
+    found = _of(wanted, first, *columns).where(reached)
     return found.order_by(slots.c.study_id, slots.c.steps_to_target, slots.c.number)
 
 

@@ -116,7 +116,7 @@ def create_trials(
     kinds = {name: distribution(d) for name, d in dimensions(space).items()}
     if not draws:
         return []
-    common = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc_now()}
+    common = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": utc_now()}
     new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
     rows = [{"number": number, **common} for number in draws]
     ids = [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
@@ -136,7 +136,7 @@ def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
         conn.execute(
             update(_trials)
             .where(_trials.c.trial_id.in_(ids))
-            .values(state=state, datetime_complete=_utc_now())
+            .values(state=state, datetime_complete=utc_now())
         )
     values = [
         {"trial_id": e.trial_id, "objective": 0, "value": e.value, "value_type": _FINITE}
@@ -145,7 +145,7 @@ def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
     ]
     if values:
         conn.execute(insert(_values), values)
-    shown = [_intermediate_row(e.trial_id, *e.last) for e in endings if e.last is not None]
+    shown = [intermediate_row(e.trial_id, *e.last) for e in endings if e.last is not None]
     if shown:
         conn.execute(insert(_intermediate), shown)
     attrs = [row for e in endings for row in _json_rows("trial_id", e.trial_id, e.attributes)]
@@ -170,8 +170,9 @@ class TrialEnding:
         self.last, self.attributes = last, attributes
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)  # Optuna 5 keeps naive UTC
+def utc_now() -> datetime:
+    """The time as Optuna 5 keeps it: naive, in UTC."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _param_row(trial_id: int, name: str, kind: BaseDistribution, value: Value) -> dict[str, Any]:
@@ -183,7 +184,8 @@ def _param_row(trial_id: int, name: str, kind: BaseDistribution, value: Value) -
     }
 
 
-def _intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+def intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    """A metric at a step, finite or not, as a row of Optuna's table."""
     stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     return {
         "trial_id": trial_id,

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select, update
 from service.database import Storage
 from service.errors import IdentityError, UsageError
 from service.identity import differences, study_identity
+from service.imported import refuse_imported
 from service.new_study import add_study, wait_for_planners
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
@@ -86,6 +87,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
         existing = {s.batch_size: s for s in find_studies(conn, meant)}
+    refuse_imported(existing.values())
     batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
     settled = _settle(workload.name, request, list(existing.values()))
     if settled.goal is not None:
@@ -112,7 +114,8 @@ def refuse_difference(stored: Study, now: Study) -> None:
     before, after = dict(stored.identity), dict(now.identity)
     if stored.batch_size != now.batch_size:
         for key in _OF_ONE_BATCH_SIZE:
-            del before[key], after[key]
+            before.pop(key, None)
+            after.pop(key, None)
     changed = differences(before, after)
     if changed:
         raise IdentityError(

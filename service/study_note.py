@@ -21,6 +21,8 @@ _AGAIN = {
 }
 """What the trials are, by the purpose of a study that is not a search."""
 
+_IMPORTED = "The trials ran elsewhere, and were imported."
+
 
 def study_note(study: Study) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
@@ -28,6 +30,7 @@ def study_note(study: Study) -> str:
     again = _AGAIN.get(study.purpose)
     value = "Steps to the goal" if again else "The fewest training steps to the goal"
     family = f"{'It goes with' if again else 'This study is one of'} a family"
+    trials = again or (_SCHEDULES[study.schedule] + _beyond(study) if study.spec else _IMPORTED)
     return f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 
@@ -36,7 +39,7 @@ def study_note(study: Study) -> str:
 better. Only trials that reached the goal have one.
 - **Intermediate values**: the goal metric, when it was last computed in full.
 
-{again or _SCHEDULES[study.schedule]}{_beyond(study)} How a trial ended stands in its user attributes \
+{trials} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
 - `reached` (COMPLETE): it passed the goal.

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -23,9 +24,18 @@ _COMMANDS = {  # in the order in which --help shows them
     "confirm": "Run each winner again with fresh seeds.",
     "curve": "Fit the curve, and say how far a larger batch helps.",
     "report": "Write the interactive report page.",
+    "import": "Bring in trials and numbers from elsewhere.",
+    "export": "Write studies, trials, measurements and frontier as tables.",
     "workloads": "List the workloads there are, or show one.",
     "dashboard": "Open the Optuna dashboard on the studies.",
 }
+
+
+def command(name: str) -> click.Command:
+    """A subcommand, from the module of its name."""
+    module = import_module(f"service.cli.{name}{'_' if iskeyword(name) else ''}")
+    found: click.Command = module.command
+    return found
 
 
 class _Commands(click.Group):
@@ -35,10 +45,7 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = import_module(f"service.cli.{cmd_name}").command
-        return command if isinstance(command, click.Command) else None
+        return command(cmd_name) if cmd_name in _COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

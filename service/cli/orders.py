@@ -44,11 +44,13 @@ def open_and_order(
     Where the workers have this process's environment, a password in a file stays there.
     """
     from service.frontier import require
+    from service.imported import require_code
     from service.storage import open_storage, parse_url
 
     opened = open_storage(storage)
     if until_done:
         require(opened, workloads)
+    require_code(opened, workloads)
     url = parse_url(storage) if environment_goes_along else opened.url
     if url.get_backend_name() == "sqlite" and url.database:
         url = url.set(database=str(Path(url.database).absolute()))  # for any working directory

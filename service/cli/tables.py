@@ -108,7 +108,7 @@ def _frontier_cells(point: Point, names: list[str]) -> list[str]:
     return [
         f"{point.batch_size:,}",
         f"{point.steps:,}",
-        f"{point.steps_lower:,}",
+        "–" if point.steps_lower is None else f"{point.steps_lower:,}",
         f"{point.examples:,}",
         str(point.best.number),
         *(number(point.params.get(name, "–")) for name in names),

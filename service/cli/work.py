@@ -60,6 +60,7 @@ def command(
 
         from service.cli.progress import showing
         from service.frontier import require
+        from service.imported import require_code
         from service.outage import Patience
         from service.storage import open_storage
         from service.training.device import resolve
@@ -69,6 +70,7 @@ def command(
         opened = patience(lambda: open_storage(storage))
         if until_done:
             patience(lambda: require(opened, workloads))
+        patience(lambda: require_code(opened, workloads))
         torch.set_num_threads(1)
         meant = tuple(filter(None, purposes.split(",")))
         wanted = Filter(workloads, batch_sizes or (), purposes=meant)

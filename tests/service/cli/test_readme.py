@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ README = (Path(__file__).parents[3] / "README.md").read_text()
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     for name in main_module._COMMANDS:
-        command = import_module(f"service.cli.{name}").command
+        command = main_module.command(name)
         yield name, command
         if isinstance(command, click.Group):
             yield from ((f"{name} {sub}", found) for sub, found in command.commands.items())

@@ -1,0 +1,1 @@
+"""Studies from elsewhere, and studies to take elsewhere: imports and exports."""

@@ -1,0 +1,91 @@
+"""The search spaces and draws of the public archive, in batchfront's terms."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from service.errors import DataError, SearchSpaceError
+from service.search_space import (
+    Choice,
+    Dimension,
+    Integer,
+    Linear,
+    Log,
+    ReverseLog,
+    SearchSpace,
+    Value,
+)
+
+_Scale = type[Linear] | type[Log] | type[ReverseLog]
+_SCALES: Mapping[str, _Scale] = {
+    "": Linear,
+    "LINEAR_SCALE": Linear,
+    "LOG_SCALE": Log,
+    "REVERSE_LOG_SCALE": ReverseLog,
+}
+
+
+def read_space(configs: Mapping[str, Any], file: Path) -> SearchSpace:
+    """The search space of a study.json's `parameter_configs`."""
+    space = {}
+    for name, config in configs.items():
+        try:
+            space[name] = _dimension(config)
+        except (KeyError, TypeError, ValueError, SearchSpaceError) as error:
+            said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"{file}: parameter_configs.{name} {said}") from None
+    return space
+
+
+def _dimension(config: Mapping[str, Any]) -> Dimension | Value:
+    if config["type"] in ("DISCRETE", "CATEGORICAL"):
+        values = config["feasible_points"]
+        fixed: Value = values[0]
+        return Choice(*values) if len(values) > 1 else fixed
+    low, high, scale = config["min_value"], config["max_value"], config.get("scale") or ""
+    if scale not in _SCALES:
+        raise ValueError(
+            f"has scale {scale!r}, which is none of {', '.join(filter(None, _SCALES))}"
+        )
+    if config["type"] not in ("INTEGER", "DOUBLE"):
+        raise ValueError(f"has type {config['type']!r}, which is unknown")
+    if low == high:
+        lone: Value = low
+        return lone
+    if config["type"] == "INTEGER":
+        return Integer(int(low), int(high), log=scale == "LOG_SCALE")
+    return _SCALES[scale](float(low), float(high))
+
+
+def draw(space: SearchSpace, parameters: Mapping[str, Any], file: Path) -> dict[str, Value]:
+    """A metadata.json's `parameters`: all that the space has, and whatever was fixed."""
+    params: dict[str, Value] = {}
+    for name, value in parameters.items():
+        finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str)
+        if not finite:
+            raise DataError(f"{file}: parameters.{name} must be a finite number or a text")
+        entry = space.get(name)
+        params[name] = _chosen(entry, name, value, file) if isinstance(entry, Choice) else value
+    for name, entry in space.items():
+        if name not in params:
+            if isinstance(entry, Dimension):
+                raise DataError(f"{file}: parameters.{name} is missing")
+            params[name] = entry
+    return params
+
+
+def _chosen(choice: Choice, name: str, value: Value, file: Path) -> Value:
+    """The choice that a value stands for, however its last digits were written."""
+    for one in choice.values:
+        if one == value or _close(one, value):
+            return one
+    raise DataError(f"{file}: parameters.{name} is {value!r}, which is no value of {choice}")
+
+
+def _close(one: Value, other: Value) -> bool:
+    return (
+        isinstance(one, float | int)
+        and isinstance(other, float | int)
+        and math.isclose(one, other, rel_tol=1e-6)
+    )

@@ -1,0 +1,225 @@
+"""Numbers that were measured elsewhere become the points of a frontier."""
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+
+from service.errors import UsageError
+from service.exchange.points import Taken, import_points
+from service.exchange.points_file import read_points
+from service.frontier import Frontier, load_frontier, load_frontiers, load_trials
+from service.plan import Request, plan
+from service.storage import Storage
+from tests.toy import SPEC, clouds
+
+
+def written(folder: Path, text: str, name: str = "points.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def steps(folder: Path, text: str, train_examples: int | None = None) -> list[int | None]:
+    return [row.steps for row in read_points(written(folder, text), train_examples)]
+
+
+def imported(storage: Storage, file: Path, *, replace: bool = False) -> list[Taken]:
+    return import_points(storage, read_points(file), replace_changed=replace)
+
+
+def medians(frontier: Frontier) -> dict[int, int | None]:
+    return {point.batch_size: point.steps for point in frontier.points}
+
+
+SEEDS = """\
+workload,batch_size,seed,steps,learning_rate,param:warmup
+net/π/sgd,32,0,900,0.1,5
+net/π/sgd,32,1,1100,0.1,5
+net/π/sgd,32,7,1000,0.2,linear
+
+net/π/sgd,64,0,600,0.1,5
+net/π/sgd,64,1,nan,0.1,5
+other/net/sgd,8,0,,0.5,
+"""
+
+
+@pytest.mark.every_storage
+def test_a_point_is_the_median_over_seeds(storage: Storage, tmp_path: Path) -> None:
+    taken = imported(storage, written(tmp_path, SEEDS))
+    assert taken == [Taken("net/π/sgd", 2, 5, 0, 0), Taken("other/net/sgd", 1, 1, 0, 0)]
+    net, other = load_frontiers(storage)
+    assert medians(net) == {32: 1000, 64: 600}
+    assert medians(other) == {8: None}
+    best = net.points[0].best
+    assert best is not None
+    assert best.number == 7
+    assert best.params == {"learning_rate": 0.2, "warmup": "linear"}
+    assert net.points[1].outcomes == {"reached": 1, "exhausted": 1}
+    assert [t.params["warmup"] for t in load_trials(storage, net.points[1].study.id)] == [5, 5]
+
+
+@pytest.mark.every_storage
+def test_optuna_has_a_trial_a_seed(storage: Storage, tmp_path: Path) -> None:
+    imported(storage, written(tmp_path, SEEDS))
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
+    study = optuna.load_study(study_name="net/π/sgd/b64", storage=rdb)
+    found = [(t.number, t.state.name, t.value) for t in study.trials]
+    rdb.engine.dispose()
+    assert found == [(0, "COMPLETE", 600.0), (1, "PRUNED", None)]
+
+
+@pytest.mark.every_storage
+def test_the_same_file_again_changes_nothing(storage: Storage, tmp_path: Path) -> None:
+    file = written(tmp_path, SEEDS)
+    imported(storage, file)
+    before = [load_trials(storage, p.study.id) for f in load_frontiers(storage) for p in f.points]
+    again = imported(storage, file)
+    assert [(t.new, t.replaced, t.unchanged) for t in again] == [(0, 0, 5), (0, 0, 1)]
+    after = [load_trials(storage, p.study.id) for f in load_frontiers(storage) for p in f.points]
+    assert after == before
+
+
+@pytest.mark.every_storage
+def test_a_changed_value_is_refused_unless_it_is_to_replace(
+    storage: Storage, tmp_path: Path
+) -> None:
+    imported(storage, written(tmp_path, SEEDS))
+    changed = written(tmp_path, SEEDS.replace("1,1100", "1,800").replace("64,0,600", "64,2,700"))
+    says = r"points\.csv, line 3: net/π/sgd at batch size 32, seed 1, has 1100 steps, .* here 800"
+    with pytest.raises(UsageError, match=says):
+        imported(storage, changed)
+    assert medians(load_frontier(storage, "net/π/sgd")) == {32: 1000, 64: 600}
+    first, second = imported(storage, changed, replace=True)
+    assert (first.new, first.replaced, first.unchanged) == (1, 1, 3)
+    assert (second.new, second.replaced, second.unchanged) == (0, 0, 1)
+    points = load_frontier(storage, "net/π/sgd").points
+    assert [(p.steps, p.trials, p.study.trials) for p in points] == [(900, 3, 3), (600, 3, 3)]
+
+
+def test_rows_without_a_seed_are_numbered(storage: Storage, tmp_path: Path) -> None:
+    text = "workload,batch_size,steps\na/b/c,8,30\na/b/c,16,20\na/b/c,8,10\na/b/c,8,20\n"
+    imported(storage, written(tmp_path, text))
+    points = load_frontier(storage, "a/b/c").points
+    assert [(p.batch_size, p.steps, p.trials) for p in points] == [(8, 20, 3), (16, 20, 1)]
+
+
+def test_epochs_and_samples_become_steps(tmp_path: Path) -> None:
+    head = "workload,batch_size,"
+    assert steps(tmp_path, head + "samples\na/b/c,64,6400\na/b/c,64,6401\n") == [100, 101]
+    assert steps(tmp_path, head + "examples\na/b/c,64,1\na/b/c,64,1.5e6\n") == [1, 23438]
+    assert steps(tmp_path, head + "epochs\na/b/c,100,2.5\n", 60_000) == [1500]
+    assert steps(tmp_path, head + "epochs,train_examples\na/b/c,100,2.5,1000\n", 60_000) == [25]
+    third = 0.1 * 3  # 0.30000000000000004, of 1,000 examples 300 and no step more
+    assert steps(tmp_path, head + f"epochs\na/b/c,10,{third!r}\n", 1000) == [30]
+    unreached = "".join(f"a/b/c,8,{text}\n" for text in ("", "nan", "NaN", "inf"))
+    assert steps(tmp_path, head + "epochs\n" + unreached) == [None] * 4
+
+
+def test_a_json_list_says_the_same_as_a_csv(storage: Storage, tmp_path: Path) -> None:
+    rows = [
+        {"workload": "a/b/c", "batch_size": 8, "seed": 3, "steps": 30, "param:decay": 0.1},
+        {"workload": "a/b/c", "batch_size": 16, "seed": 3, "steps": None},
+        {"workload": "a/b/c", "batch_size": 32, "seed": 3, "steps": float("inf")},
+    ]
+    imported(storage, written(tmp_path, json.dumps(rows), "points.json"))
+    assert medians(load_frontier(storage, "a/b/c")) == {8: 30, 16: None, 32: None}
+    text = "workload,batch_size,seed,steps,param:decay\na/b/c,8,3,30,0.1\na/b/c,16,3,,\n"
+    (taken,) = imported(storage, written(tmp_path, text))
+    assert taken.unchanged == 2
+
+
+def test_a_goal_is_kept_as_a_comparison_or_as_the_text_that_it_is(
+    storage: Storage, tmp_path: Path
+) -> None:
+    text = "workload,batch_size,steps,goal,metric\n"
+    text += "a/b/c,8,30,error rate<0.25,\nd/e/f,8,30,75.9 % top-1,accuracy\n"
+    imported(storage, written(tmp_path, text))
+    first, second = load_frontiers(storage)
+    assert first.goal == {"metric": "error rate", "better": "lower", "value": 0.25}
+    assert (first.goal_text, second.goal_text) == (
+        "validation error rate < 0.25",
+        "accuracy 75.9 % top-1",
+    )
+    imported(storage, written(tmp_path, "workload,batch_size,steps\ng/h/i,8,30\n"))
+    assert load_frontier(storage, "g/h/i").goal_text == "a goal that was not stated"
+
+
+def test_the_training_set_is_kept_where_it_was_said(storage: Storage, tmp_path: Path) -> None:
+    text = "workload,batch_size,epochs,train_examples\na/b/c,8,2,1000\n"
+    imported(storage, written(tmp_path, text))
+    point = load_frontier(storage, "a/b/c").points[0]
+    assert (point.study.train_examples, point.steps) == (1000, 250)
+
+
+HEAD = "workload,batch_size,seed,steps\n"
+
+BAD = {
+    "no steps column": ("workload,batch_size\na,8\n", "line 2: needs one column of steps"),
+    "two amounts": ("workload,batch_size,steps,epochs\na,8,1,2\n", "has steps and epochs"),
+    "no workload": ("batch_size,steps\n8,1\n", "line 2: lacks the column workload"),
+    "unknown column": ("workload,batch_size,steps,lr\na,8,1,2\n", "unknown column 'lr'"),
+    "column twice": ("workload,steps,steps\na,8,1\n", "line 1: column steps stands twice"),
+    "epochs alone": ("workload,batch_size,epochs\na,8,1\n", "epochs need train_examples"),
+    "batch size": (HEAD + "a,8,0,1\na,0,0,1\n", "line 3: batch_size '0' must be a whole number"),
+    "no batch size": (HEAD + "a,,0,1\n", "line 2: batch_size '' must be a whole number, 1 or more"),
+    "no name": (HEAD + ",8,0,1\n", "line 2: workload '': write a name"),
+    "bad seed": (HEAD + "a,8,x,1\n", "line 2: seed 'x' must be a whole number, 0 or more"),
+    "half a step": (HEAD + "a,8,0,1.5\n", "line 2: steps '1.5' must be a whole number"),
+    "no number": (HEAD + "a,8,0,ten\n", "line 2: steps 'ten' must be a number above 0"),
+    "negative": (HEAD + "a,8,0,-5\n", "line 2: steps '-5' must be a number above 0"),
+    "too many": (HEAD + "a,8,0,3000000000\n", "line 2: 3000000000 steps are more than can be"),
+    "short row": (HEAD + "a,8,0\n", "line 2: 3 columns, where the header has 4"),
+    "open quote": (HEAD + '"a,8,0,1\n', "line 2: unexpected end of data"),
+    "twice": (HEAD + "a,8,0,1\na,8,1,1\na,8,0,2\n", "line 4: a at batch size 8, seed 0, is there"),
+    "nothing": (HEAD, "holds no measurement"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BAD.values(), ids=BAD)
+def test_what_cannot_be_meant_is_refused_with_its_line(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_points(written(tmp_path, text))
+    assert str(refused.value).startswith(f"{tmp_path}/points.csv")
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_json_file_that_is_no_list_of_objects_is_refused(tmp_path: Path) -> None:
+    for text, says in (
+        ("{", "points.json: Expecting"),
+        ("{}", "must be a list of objects"),
+        ("[1]", "entry 1: must be an object"),
+        ('[{"workload": "a", "batch_size": [8], "steps": 1}]', "entry 1: must be an object"),
+        ('[{"workload": "a", "batch_size": 8, "steps": "x"}]', "entry 1: steps 'x'"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            read_points(written(tmp_path, text, "points.json"))
+    with pytest.raises(UsageError, match="No such file"):
+        read_points(tmp_path / "none.csv")
+
+
+def test_one_workload_has_one_goal(storage: Storage, tmp_path: Path) -> None:
+    head = "workload,batch_size,steps,goal\n"
+    mixed = written(tmp_path, head + "a/b/c,8,1,error rate<0.1\na/b/c,16,1,error rate<0.2\n")
+    with pytest.raises(UsageError, match=r"line 3: goal and metric differ .* line 2; use one name"):
+        imported(storage, mixed)
+    imported(storage, written(tmp_path, head + "a/b/c,8,1,error rate<0.1\n"))
+    with pytest.raises(UsageError, match=r"error rate < 0\.1 in this database, here .* < 0\.2"):
+        imported(storage, written(tmp_path, head + "a/b/c,16,1,error rate<0.2\n"))
+
+
+def test_points_are_not_mixed_with_trials(storage: Storage, tmp_path: Path) -> None:
+    plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(4,)))
+    points = written(tmp_path, "workload,batch_size,steps\nclouds/mlp/momentum,8,30\n")
+    with pytest.raises(UsageError, match="clouds/mlp/momentum has trials in this database"):
+        imported(storage, points)
+
+
+def test_points_can_be_planned_no_further(storage: Storage, tmp_path: Path) -> None:
+    points = written(tmp_path, "workload,batch_size,steps\nclouds/mlp/momentum,8,30\n")
+    imported(storage, points)
+    with pytest.raises(UsageError, match="clouds/mlp/momentum/b8 was imported"):
+        plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(4,)))
