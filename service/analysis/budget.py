@@ -1,0 +1,169 @@
+"""The best goal metric within a budget of steps, epochs or examples, at each batch size.
+
+As in section 5.2 of Shallue et al. 2018. There every trial runs to the end; trials that race stop
+at the goal, or once another has passed it, and what they would have come to is not known. So each
+value says whether it is complete.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from service.analysis.censoring import in_words, stopped_short
+from service.analysis.loading import Curves, GoalCurve, Trials
+from service.analysis.metric import GoalMetric, significant
+from service.frontier import Frontier, Point
+from service.slots import Study
+
+Unit = Literal["steps", "epochs", "examples"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """So many steps, epochs or examples of training."""
+
+    amount: float
+    unit: Unit
+
+    def steps(self, study: Study) -> int:
+        """The whole steps that it pays for in this study; 0 if it is less than one.
+
+        Of a study that does not know its number of training examples, epochs are 0 steps.
+        """
+        if self.unit == "steps":
+            return int(self.amount)
+        each = study.train_examples if self.unit == "epochs" else 1
+        return math.floor(self.amount * each / study.batch_size + 1e-9)
+
+
+@dataclass(frozen=True)
+class BestWithin:
+    """The best value of the goal metric that a batch size came to within a budget.
+
+    steps     -- the budget in steps of this batch size
+    value     -- of all looks of all trials within it; None if there was none
+    trial     -- whose it is; of equals the lowest number
+    step      -- at which look
+    past_goal -- it is strictly past the study's goal
+    ran       -- trials that were trained for the whole budget, or given up within it
+    complete  -- no trial that might have got better stopped before
+    reason    -- if not, which did
+    """
+
+    batch_size: int
+    steps: int
+    value: float | None
+    trial: int | None
+    step: int | None
+    past_goal: bool
+    ran: int
+    complete: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class BudgetResult:
+    """A budget with what each batch size came to. Left out are those of which it pays no step, and
+    those without measurements."""
+
+    budget: Budget
+    points: tuple[BestWithin, ...]
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """All budgets of a workload; none, with a `reason`, if nothing was measured. `metric` and
+    `better` ("lower" or "higher") are its goal's."""
+
+    workload: str
+    metric: str
+    better: str
+    results: tuple[BudgetResult, ...]
+    reason: str = ""
+
+
+def budgets(
+    frontier: Frontier, trials: Trials, curves: Curves, wanted: Sequence[Budget] = ()
+) -> Budgets:
+    """The best value within each budget; by default, within budgets chosen from what was run."""
+    metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
+    if not any(curves.get(point.study.id) for point in frontier.points):
+        reason = f"no measurements of {metric} are kept"
+        return Budgets(frontier.workload, metric, better, (), reason)
+    goal = GoalMetric.of(frontier)
+    chosen = wanted or default_budgets(frontier, curves)
+    results = tuple(
+        BudgetResult(
+            budget,
+            tuple(
+                _best_within(goal, point, budget.steps(point.study), trials, curves)
+                for point in frontier.points
+                if curves.get(point.study.id) and budget.steps(point.study) >= 1
+            ),
+        )
+        for budget in chosen
+    )
+    return Budgets(frontier.workload, metric, better, results)
+
+
+def default_budgets(frontier: Frontier, curves: Curves) -> tuple[Budget, ...]:
+    """Five budgets of steps and five of epochs (or else examples), evenly apart in the logarithm:
+    from what the least trained batch size was measured for to the most trained one."""
+    last = {
+        point: max(int(curve.steps[-1]) for curve in curves[point.study.id])
+        for point in frontier.points
+        if curves.get(point.study.id)
+    }
+    last = {point: steps for point, steps in last.items() if steps > 0}
+    if not last:
+        return ()
+    sized = all(point.study.train_examples > 0 for point in last)
+    per_step = {p: p.batch_size / (p.study.train_examples if sized else 1) for p in last}
+    steps = (Budget(math.ceil(amount), "steps") for amount in _between(last.values()))
+    unit: Unit = "epochs" if sized else "examples"
+    seen = _between(steps_ * per_step[point] for point, steps_ in last.items())
+    return tuple(dict.fromkeys([*steps, *(Budget(amount, unit) for amount in seen)]))
+
+
+def _between(amounts: Iterable[float]) -> list[float]:
+    found = list(amounts)
+    low, high = min(found), max(found)
+    return [significant(low * (high / low) ** (k / 4)) for k in range(5)]
+
+
+def _best_within(
+    goal: GoalMetric, point: Point, steps: int, trials: Trials, curves: Curves
+) -> BestWithin:
+    mine = trials.get(point.study.id, ())
+    short = stopped_short(mine, steps)
+    found = _best(goal, steps, curves.get(point.study.id, ()))
+    value, trial, step = found if found else (None, None, None)
+    return BestWithin(
+        point.batch_size,
+        steps,
+        value,
+        trial,
+        step,
+        value is not None and goal.passed(value),
+        len(mine) - sum(short.values()),
+        not short,
+        f"stopped before: {in_words(short)}" if short else "",
+    )
+
+
+def _best(
+    goal: GoalMetric, steps: int, curves: Sequence[GoalCurve]
+) -> tuple[float, int, int] | None:
+    """Value, trial and step of the best look within so many steps."""
+    best: tuple[float, int, int] | None = None
+    for curve in curves:
+        costs = goal.cost(curve.values[: np.searchsorted(curve.steps, steps, "right")])
+        if len(costs) == 0 or np.isnan(costs).all():
+            continue
+        at = int(np.nanargmin(costs))
+        if best is None or costs[at] < goal.cost(best[0]):
+            best = (float(curve.values[at]), curve.number, int(curve.steps[at]))
+    return best

@@ -1,0 +1,99 @@
+"""The trials and measurements of a whole workload, in one query each."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, select
+
+from service.database import Storage
+from service.frontier import Frontier, Trial, trial_from_row
+from service.schema import measurements, slots, studies
+from service.slots import SEARCHES, Filter
+
+RULE_PURPOSES = ("linear", "square-root")
+"""The purposes of studies that follow a scaling rule, which are also the names of the rules."""
+
+
+@dataclass(frozen=True, eq=False)
+class GoalCurve:
+    """The goal metric of one trial, as it was measured over the validation split.
+
+    steps  -- [n], ascending
+    values -- [n], NaN where the metric was not finite
+    """
+
+    number: int
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+Trials = Mapping[int, tuple[Trial, ...]]
+"""Id of a study to its trials, by number."""
+
+Curves = Mapping[int, tuple[GoalCurve, ...]]
+"""Id of a study to the curves of those of its trials that were measured, by number."""
+
+RuleRuns = Mapping[tuple[str, int], tuple[Trial, ...]]
+"""Rule and batch size to the trials that ran what the rule says there."""
+
+
+def load_workload_trials(storage: Storage, workload: str) -> dict[int, tuple[Trial, ...]]:
+    """All trials of the workload's search, by study."""
+    found: dict[int, list[Trial]] = {}
+    for row in _trials(storage, Filter((workload,), purposes=SEARCHES)):
+        found.setdefault(row.study_id, []).append(trial_from_row(row))
+    return {study: tuple(trials) for study, trials in found.items()}
+
+
+def load_rule_runs(storage: Storage, workload: str) -> dict[tuple[str, int], tuple[Trial, ...]]:
+    """The trials that followed a scaling rule (`batchfront confirm --rule`)."""
+    found: dict[tuple[str, int], list[Trial]] = {}
+    for row in _trials(storage, Filter((workload,), purposes=RULE_PURPOSES)):
+        found.setdefault((row.purpose, row.batch_size), []).append(trial_from_row(row))
+    return {key: tuple(trials) for key, trials in found.items()}
+
+
+def _trials(storage: Storage, wanted: Filter) -> Iterator[Any]:
+    query = (
+        select(slots, studies.c.purpose, studies.c.batch_size)
+        .select_from(slots.join(studies))
+        .where(wanted.clause())
+        .order_by(slots.c.study_id, slots.c.number)
+    )
+    with storage.read() as conn:
+        yield from conn.execute(query)
+
+
+def load_goal_curves(storage: Storage, frontier: Frontier) -> dict[int, tuple[GoalCurve, ...]]:
+    """The measurements of the goal metric on the validation split, of the workload's search."""
+    with storage.read() as conn:
+        rows = conn.execute(_measured(frontier)).fetchall()
+    if not rows:
+        return {}
+    study, number, step, value = (np.array(column, float) for column in zip(*rows, strict=True))
+    ends = np.flatnonzero(np.diff(study).astype(bool) | np.diff(number).astype(bool)) + 1
+    steps = np.split(step.astype(np.int64), ends)
+    values = np.split(value, ends)  # in which NULL has become NaN
+    found: dict[int, list[GoalCurve]] = {}
+    for first, one_steps, one_values in zip([0, *ends], steps, values, strict=True):
+        curve = GoalCurve(int(number[first]), one_steps, one_values)
+        found.setdefault(int(study[first]), []).append(curve)
+    return {key: tuple(curves) for key, curves in found.items()}
+
+
+def _measured(frontier: Frontier) -> Select[Any]:
+    columns = (slots.c.study_id, slots.c.number, measurements.c.step, measurements.c.value)
+    joined = measurements.join(slots, measurements.c.slot_id == slots.c.id).join(studies)
+    return (
+        select(*columns)
+        .select_from(joined)
+        .where(
+            Filter((frontier.workload,), purposes=SEARCHES).clause(),
+            measurements.c.split == "validation",
+            measurements.c.metric == frontier.goal["metric"],
+        )
+        .order_by(slots.c.study_id, slots.c.number, measurements.c.step)
+    )
