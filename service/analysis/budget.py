@@ -6,7 +6,7 @@ value says whether it is complete.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,25 +112,23 @@ def budgets(
 def default_budgets(frontier: Frontier, curves: Curves) -> tuple[Budget, ...]:
     """Five budgets of steps and five of epochs (or else examples), evenly apart in the logarithm:
     from what the least trained batch size was measured for to the most trained one."""
-    last = {
-        point: max(int(curve.steps[-1]) for curve in curves[point.study.id])
+    last = [
+        (point.study, max(int(curve.steps[-1]) for curve in curves[point.study.id]))
         for point in frontier.points
         if curves.get(point.study.id)
-    }
-    last = {point: steps for point, steps in last.items() if steps > 0}
+    ]
     if not last:
         return ()
-    sized = all(point.study.train_examples > 0 for point in last)
-    per_step = {p: p.batch_size / (p.study.train_examples if sized else 1) for p in last}
-    steps = (Budget(math.ceil(amount), "steps") for amount in _between(last.values()))
+    sized = all(study.train_examples for study, _ in last)
     unit: Unit = "epochs" if sized else "examples"
-    seen = _between(steps_ * per_step[point] for point, steps_ in last.items())
-    return tuple(dict.fromkeys([*steps, *(Budget(amount, unit) for amount in seen)]))
+    seen = [n * study.batch_size / (study.train_examples if sized else 1) for study, n in last]
+    steps = (Budget(math.ceil(amount), "steps") for amount in _between([n for _, n in last]))
+    others = (Budget(amount, unit) for amount in _between(seen))
+    return tuple(dict.fromkeys([*steps, *others]))
 
 
-def _between(amounts: Iterable[float]) -> list[float]:
-    found = list(amounts)
-    low, high = min(found), max(found)
+def _between(amounts: Sequence[float]) -> list[float]:
+    low, high = min(amounts), max(amounts)
     return [significant(low * (high / low) ** (k / 4)) for k in range(5)]
 
 

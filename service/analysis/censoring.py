@@ -1,6 +1,6 @@
 """What a trial that did not reach the goal still says about the steps that it would have needed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.frontier import Trial
@@ -47,17 +47,17 @@ def fewest(trials: Iterable[Trial]) -> Needed | None:
 
 
 def median(trials: Sequence[Trial]) -> Needed | None:
-    """The lower median of steps to target of repeated trials, those without counted as longer.
+    """The lower median of steps to target of one trial or more, all ended, those without counted as
+    longer.
 
     Where the median is a trial that did not reach the goal, it is a bound: the fewest steps that
-    any of those was trained for. None if no trial has ended, or all that could tell were given up.
+    any of those was trained for; None if all of those were given up.
     """
-    ended = [trial for trial in trials if trial.outcome is not None]
-    reached = sorted(t.steps_to_target for t in ended if t.steps_to_target is not None)
-    middle = (len(ended) - 1) // 2
-    if reached and middle < len(reached):
+    reached = sorted(t.steps_to_target for t in trials if t.steps_to_target is not None)
+    middle = (len(trials) - 1) // 2
+    if middle < len(reached):
         return Needed(reached[middle], reached[middle])
-    missed = [t.steps for t in ended if t.steps_to_target is None and may_go_on(t)]
+    missed = [t.steps for t in trials if t.steps_to_target is None and may_go_on(t)]
     return Needed(min(missed), None) if missed else None
 
 
@@ -72,6 +72,6 @@ def stopped_short(trials: Iterable[Trial], steps: int) -> dict[str, int]:
     return found
 
 
-def in_words(outcomes: dict[str, int]) -> str:
+def in_words(outcomes: Mapping[str, int]) -> str:
     """Outcomes and their numbers: "1 reached, 31 capped"."""
     return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))

@@ -186,7 +186,7 @@ def _followed(
     params = rule_point(rule, anchor, point.batch_size)
     space = point.space
     near = _nearest(space, params, trials)
-    ran = [trial for trial in runs.get((rule, point.batch_size), ()) if trial.outcome is not None]
+    ran = _ran(params, runs.get((rule, point.batch_size), ()))
     standing = ran or [trial for trial, _ in near[:1]]
     needed = median(ran) if ran else fewest(standing)
     outcomes: dict[str, int] = {}
@@ -205,6 +205,18 @@ def _followed(
         tuple(NearTrial(t.number, d, t.outcome, t.steps_to_target or t.steps) for t, d in near),
         not ran and (not near or near[0][1] >= FAR),
     )
+
+
+def _ran(params: Mapping[str, Value], runs: Sequence[Trial]) -> list[Trial]:
+    """The runs of the rule's point, once all are done: those that end first are the fastest.
+
+    Others ran what the rule made of an earlier winner; errors say nothing of the steps.
+    """
+    rate = float(params["learning_rate"])
+    mine = [t for t in runs if math.isclose(float(t.params["learning_rate"]), rate)]
+    if any(trial.outcome is None for trial in mine):
+        return []
+    return [trial for trial in mine if trial.outcome != "failed"]
 
 
 def _nearest(
