@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 
@@ -13,6 +13,9 @@ from service.schema import measurements, reached, slots, studies
 from service.search_space import SearchSpace, Value, edges
 from service.slots import SEARCHES, Filter, Study, find_studies
 from service.storage import open_storage
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,12 @@ class Frontier:
         """The frontier as plain data: `workload`, `goal`, `points`."""
         points = [point.to_dict() for point in self.points]
         return {"workload": self.workload, "goal": self.goal, "points": points}
+
+    def to_frame(self) -> "DataFrame":
+        """The frontier as a pandas DataFrame; see `service.frames.frontier_frame`."""
+        from service.frames import frontier_frame
+
+        return frontier_frame(self)
 
 
 @dataclass(frozen=True)
