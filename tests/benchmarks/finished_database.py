@@ -29,12 +29,12 @@ _SHARES: dict[Outcome, float] = {
 }  # the rest is capped
 
 
-def finish_studies(storage: Storage, trials: int) -> int:
+def finish_studies(storage: Storage, trials: int, a_study: int = TRIALS_A_STUDY) -> int:
     """Plan workloads of 13 batch sizes each, and end so many trials of them as a race might.
 
     A tenth of the trials keep their curves. The number of studies that it took.
     """
-    count = max(round(trials / TRIALS_A_STUDY), 1)
+    count = max(round(trials / a_study), 1)
     ledger = Ledger(storage, "the one")
     ledger.register("here", 1, "cpu")
     for first in range(0, count, len(BATCH_SIZES)):

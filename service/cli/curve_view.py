@@ -1,0 +1,109 @@
+"""Curves on standard output: the answers, the numbers behind them, and the forms tried."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+
+from service.answers import answers, doubts, number
+from service.cli.tables import console_for_output, plain_table
+from service.curve import QUANTITIES, curve_dict
+from service.frontier import Frontier
+from service.scaling import Curve, Estimate
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A frontier, the curve through it, and what the curve was asked."""
+
+    frontier: Frontier
+    curve: Curve
+    extra: float
+    share: float
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """In sentences, and then what to doubt."""
+        return (*answers(self.curve, self.extra, self.share), *doubts(self.curve))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "workload": self.frontier.workload,
+            "goal": self.frontier.goal,
+            "extra": self.extra,
+            "share": self.share,
+            "answers": list(self.answers),
+            **curve_dict(self.curve),
+        }
+
+
+def print_curves(curves: Sequence[Fitted], format_: str) -> None:
+    """Curves as text with tables, a JSON list, or CSV with a row for each quantity."""
+    if format_ == "json":
+        click.echo(json.dumps([fitted.to_dict() for fitted in curves], indent=2))
+    elif format_ == "csv":
+        _csv(curves)
+    else:
+        for fitted in curves:
+            _print(fitted)
+
+
+def _print(fitted: Fitted) -> None:
+    console = console_for_output()
+    console.print(f"\n{fitted.frontier.workload}: {fitted.frontier.goal_text}\n")
+    for sentence in fitted.answers:
+        console.print(sentence)
+    if fitted.curve.refusal is None:
+        console.print()
+        _quantities(console, fitted.curve)
+    if fitted.curve.fits:
+        console.print()
+        _forms(console, fitted.curve)
+
+
+def _quantities(console: Console, curve: Curve) -> None:
+    table = plain_table("", "value>", "90 % interval", "decided by batch sizes")
+    for name, title in QUANTITIES.items():
+        estimate = getattr(curve, name)
+        decided = ", ".join(f"{size:,}" for size in estimate.evidence)
+        table.add_row(title, _shown(estimate.value), _interval(estimate), decided)
+    console.print(table)
+
+
+def _forms(console: Console, curve: Curve) -> None:
+    table = plain_table("form", "AICc>", "S_min>", "B_c>", "exponent>", "")
+    for fit in curve.fits:
+        chosen = "chosen" if fit is curve.fits[0] and curve.refusal is None else ""
+        numbers = (number(fit.s_min), number(fit.half_efficiency), f"{fit.alpha:.2f}")
+        table.add_row(fit.form.value, f"{fit.aicc:.1f}", *numbers, chosen)
+    console.print(table)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else number(value)
+
+
+def _interval(estimate: Estimate) -> str:
+    low, high = estimate.low, estimate.high
+    if low is not None and high is not None:
+        return f"{number(low)} to {number(high)}"
+    if low is not None:
+        return f"at least {number(low)}"
+    return "–" if high is None else f"at most {number(high)}"
+
+
+def _csv(curves: Sequence[Fitted]) -> None:
+    fields = ("kind", "value", "low", "high")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["workload", "quantity", *fields, "evidence", "reason"])
+    for fitted in curves:
+        for name, estimate in curve_dict(fitted.curve)["estimates"].items():
+            evidence = " ".join(map(str, estimate["evidence"]))
+            shown = [estimate[field] for field in fields]
+            writer.writerow([fitted.frontier.workload, name, *shown, evidence, estimate["reason"]])
