@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from service.analysis.censoring import in_words, stopped_short
-from service.analysis.loading import Curves, GoalCurve, Trials
+from service.analysis.loading import Curves, GoalLooks, Trials
 from service.analysis.metric import GoalMetric, significant
 from service.frontier import Frontier, Point
 from service.slots import Study
@@ -90,7 +90,7 @@ def budgets(
 ) -> Budgets:
     """The best value within each budget; by default, within budgets chosen from what was run."""
     metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
-    if not any(curves.get(point.study.id) for point in frontier.points):
+    if not any(point.study.id in curves for point in frontier.points):
         reason = f"no measurements of {metric} are kept"
         return Budgets(frontier.workload, metric, better, (), reason)
     goal = GoalMetric.of(frontier)
@@ -101,7 +101,7 @@ def budgets(
             tuple(
                 _best_within(goal, point, budget.steps(point.study), trials, curves)
                 for point in frontier.points
-                if curves.get(point.study.id) and budget.steps(point.study) >= 1
+                if point.study.id in curves and budget.steps(point.study) >= 1
             ),
         )
         for budget in chosen
@@ -113,9 +113,9 @@ def default_budgets(frontier: Frontier, curves: Curves) -> tuple[Budget, ...]:
     """Five budgets of steps and five of epochs (or else examples), evenly apart in the logarithm:
     from what the least trained batch size was measured for to the most trained one."""
     last = [
-        (point.study, max(int(curve.steps[-1]) for curve in curves[point.study.id]))
+        (point.study, int(curves[point.study.id].steps.max()))
         for point in frontier.points
-        if curves.get(point.study.id)
+        if point.study.id in curves
     ]
     if not last:
         return ()
@@ -137,7 +137,7 @@ def _best_within(
 ) -> BestWithin:
     mine = trials.get(point.study.id, ())
     short = stopped_short(mine, steps)
-    found = _best(goal, steps, curves.get(point.study.id, ()))
+    found = _best(goal, steps, curves[point.study.id])
     value, trial, step = found if found else (None, None, None)
     return BestWithin(
         point.batch_size,
@@ -152,16 +152,10 @@ def _best_within(
     )
 
 
-def _best(
-    goal: GoalMetric, steps: int, curves: Sequence[GoalCurve]
-) -> tuple[float, int, int] | None:
-    """Value, trial and step of the best look within so many steps."""
-    best: tuple[float, int, int] | None = None
-    for curve in curves:
-        costs = goal.cost(curve.values[: np.searchsorted(curve.steps, steps, "right")])
-        if len(costs) == 0 or np.isnan(costs).all():
-            continue
-        at = int(np.nanargmin(costs))
-        if best is None or costs[at] < goal.cost(best[0]):
-            best = (float(curve.values[at]), curve.number, int(curve.steps[at]))
-    return best
+def _best(goal: GoalMetric, steps: int, looks: GoalLooks) -> tuple[float, int, int] | None:
+    """Value, trial and step of the best look within so many steps; of equals the first."""
+    costs = np.where(looks.steps <= steps, goal.cost(looks.values), np.nan)
+    if np.isnan(costs).all():
+        return None
+    at = int(np.nanargmin(costs))
+    return float(looks.values[at]), int(looks.numbers[at]), int(looks.steps[at])

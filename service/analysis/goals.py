@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.analysis.censoring import in_words, may_go_on, stopped_short
-from service.analysis.loading import Curves, GoalCurve, Trials
+from service.analysis.loading import Curves, Trials
 from service.analysis.metric import GoalMetric, significant
 from service.errors import UsageError
 from service.frontier import Frontier, Point, Trial
@@ -42,7 +43,8 @@ class GoalPoint:
 
 @dataclass(frozen=True)
 class GoalFrontier:
-    """A goal, in words too, and its frontier. `own`: it is the one that the trials ran for."""
+    """A goal, what it asks of the metric ("< 0.05"), and its frontier. `own`: it is the one that
+    the trials ran for."""
 
     value: float
     text: str
@@ -53,9 +55,11 @@ class GoalFrontier:
 @dataclass(frozen=True)
 class Goals:
     """The frontiers of a workload for several goals, the easiest first; none, with a `reason`, if
-    nothing was measured."""
+    nothing was measured. `metric` and `better` ("lower" or "higher") are those of its own goal."""
 
     workload: str
+    metric: str
+    better: str
     frontiers: tuple[GoalFrontier, ...]
     reason: str = ""
 
@@ -79,15 +83,14 @@ def goals(
     for value in values:
         if not math.isfinite(value):
             raise UsageError(f"--goal {value:g}: must be a finite number")
-    if not any(curves.get(point.study.id) for point in frontier.points):
-        reason = f"no measurements of validation {frontier.goal['metric']} are kept"
-        return Goals(frontier.workload, (), reason)
+    metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
+    if not any(point.study.id in curves for point in frontier.points):
+        reason = f"no measurements of {metric} are kept"
+        return Goals(frontier.workload, metric, better, (), reason)
     own = GoalMetric.of(frontier)
     chosen = sorted(set(values or default_goals(frontier, curves)), key=own.cost, reverse=True)
-    return Goals(
-        frontier.workload,
-        tuple(_frontier(frontier, trials, curves, own, value) for value in chosen),
-    )
+    found = tuple(_frontier(frontier, trials, curves, own, value) for value in chosen)
+    return Goals(frontier.workload, metric, better, found)
 
 
 def default_goals(frontier: Frontier, curves: Curves) -> tuple[float, ...]:
@@ -97,12 +100,13 @@ def default_goals(frontier: Frontier, curves: Curves) -> tuple[float, ...]:
     own = GoalMetric.of(frontier)
     starts, ends = [], []
     for point in frontier.points:
-        costs = [own.cost(curve.values) for curve in curves.get(point.study.id, ())]
-        first = [float(cost[0]) for cost in costs if math.isfinite(cost[0])]
-        if first:
-            starts.append(float(np.median(first)))
-        if first and point.steps is not None:
-            ends.append(float(np.nanmin(np.concatenate(costs))))
+        if point.study.id not in curves:
+            continue
+        looks = curves[point.study.id]
+        costs, (_, firsts) = own.cost(looks.values), np.unique(looks.numbers, return_index=True)
+        if not np.isnan(costs[firsts]).all():
+            starts.append(float(np.nanmedian(costs[firsts])))
+            ends += [float(np.nanmin(costs))] if point.steps is not None else []
     chosen = [own.value]
     if starts and min(starts) > own.cost(own.value):
         start = own.cost(min(starts))
@@ -126,8 +130,8 @@ def _went_on(frontier: Frontier, curves: Curves) -> bool:
     """Whether, at every batch size with a winner, some trial was measured after it had passed."""
     for point in frontier.reached:
         passed = {finisher.number: finisher.steps for finisher in point.finishers}
-        kept = curves.get(point.study.id, ())
-        if not any(c.number in passed and c.steps[-1] > passed[c.number] for c in kept):
+        kept = curves[point.study.id].by_trial() if point.study.id in curves else {}
+        if not any(n in passed and steps[-1] > passed[n] for n, (steps, _) in kept.items()):
             return False
     return True
 
@@ -135,14 +139,12 @@ def _went_on(frontier: Frontier, curves: Curves) -> bool:
 def _frontier(
     frontier: Frontier, trials: Trials, curves: Curves, own: GoalMetric, value: float
 ) -> GoalFrontier:
-    sign = "<" if own.lower else ">"
-    text = f"validation {frontier.goal['metric']} {sign} {value:g}"
     points = tuple(
         _own(point) if value == own.value else _point(point, trials, curves, own, value)
         for point in frontier.points
-        if curves.get(point.study.id) or value == own.value
+        if point.study.id in curves or value == own.value
     )
-    return GoalFrontier(value, text, value == own.value, points)
+    return GoalFrontier(value, f"{'<' if own.lower else '>'} {value:g}", value == own.value, points)
 
 
 def _own(point: Point) -> GoalPoint:
@@ -163,9 +165,9 @@ def _point(
     point: Point, trials: Trials, curves: Curves, own: GoalMetric, value: float
 ) -> GoalPoint:
     goal = GoalMetric(value, own.lower)
-    measured = {curve.number: curve for curve in curves[point.study.id]}
+    measured = curves[point.study.id].by_trial()
     mine = trials.get(point.study.id, ())
-    passages = [_passage(trial, measured.get(trial.number), own, goal) for trial in mine]
+    passages = [_passage(trial, *measured.get(trial.number, _NONE), own, goal) for trial in mine]
     passed = [(p.upper, p.trial.number, p.lower) for p in passages if p.upper is not None]
     others = [p for p in passages if p.upper is None and may_go_on(p.trial)]
     if passed:
@@ -181,12 +183,18 @@ def _point(
 
 
 _NEVER = 2**63
+_NONE = (np.empty(0, np.int64), np.empty(0))
 
 
-def _passage(trial: Trial, curve: GoalCurve | None, own: GoalMetric, goal: GoalMetric) -> _Passage:
+def _passage(
+    trial: Trial,
+    looks: NDArray[np.int64],
+    values: NDArray[np.float64],
+    own: GoalMetric,
+    goal: GoalMetric,
+) -> _Passage:
     """When a trial passed the goal, from its looks in full and from when it passed the study's."""
-    looks = curve.steps if curve is not None else np.empty(0, np.int64)
-    past = looks[goal.cost(curve.values) < goal.cost(goal.value)] if curve is not None else looks
+    past = looks[goal.cost(values) < goal.cost(goal.value)]
     uppers = [int(past[0])] if len(past) else []
     easier = goal.passed(own.value)
     if easier and trial.steps_to_target is not None:

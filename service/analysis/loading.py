@@ -18,23 +18,31 @@ RULE_PURPOSES = ("linear", "square-root")
 
 
 @dataclass(frozen=True, eq=False)
-class GoalCurve:
-    """The goal metric of one trial, as it was measured over the validation split.
+class GoalLooks:
+    """The goal metric of a study's trials, as it was measured over the validation split.
 
-    steps  -- [n], ascending
-    values -- [n], NaN where the metric was not finite
+    Three columns of [n] looks, by number of the trial and then by step. A value is NaN where the
+    metric was not finite.
     """
 
-    number: int
+    numbers: NDArray[np.int64]
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
+
+    def by_trial(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Number of a trial to its steps, ascending, and values."""
+        numbers, starts = np.unique(self.numbers, return_index=True)
+        parts = zip(
+            np.split(self.steps, starts[1:]), np.split(self.values, starts[1:]), strict=True
+        )
+        return dict(zip(numbers.tolist(), parts, strict=True))
 
 
 Trials = Mapping[int, tuple[Trial, ...]]
 """Id of a study to its trials, by number."""
 
-Curves = Mapping[int, tuple[GoalCurve, ...]]
-"""Id of a study to the curves of those of its trials that were measured, by number."""
+Curves = Mapping[int, GoalLooks]
+"""Id of a study, if any of its trials was measured, to the looks at all of them."""
 
 RuleRuns = Mapping[tuple[str, int], tuple[Trial, ...]]
 """Rule and batch size to the trials that ran what the rule says there."""
@@ -67,21 +75,20 @@ def _trials(storage: Storage, wanted: Filter) -> Iterator[Any]:
         yield from conn.execute(query)
 
 
-def load_goal_curves(storage: Storage, frontier: Frontier) -> dict[int, tuple[GoalCurve, ...]]:
+def load_goal_curves(storage: Storage, frontier: Frontier) -> dict[int, GoalLooks]:
     """The measurements of the goal metric on the validation split, of the workload's search."""
     with storage.read() as conn:
         rows = conn.execute(_measured(frontier)).fetchall()
     if not rows:
         return {}
-    study, number, step, value = (np.array(column, float) for column in zip(*rows, strict=True))
-    ends = np.flatnonzero(np.diff(study).astype(bool) | np.diff(number).astype(bool)) + 1
-    steps = np.split(step.astype(np.int64), ends)
-    values = np.split(value, ends)  # in which NULL has become NaN
-    found: dict[int, list[GoalCurve]] = {}
-    for first, one_steps, one_values in zip([0, *ends], steps, values, strict=True):
-        curve = GoalCurve(int(number[first]), one_steps, one_values)
-        found.setdefault(int(study[first]), []).append(curve)
-    return {key: tuple(curves) for key, curves in found.items()}
+    # A missing value becomes NaN; no whole number is too large to be kept exactly.
+    study, *columns = (np.array(column, float) for column in zip(*rows, strict=True))
+    ids, starts = np.unique(study, return_index=True)
+    parts = (np.split(column, starts[1:]) for column in columns)
+    return {
+        int(key): GoalLooks(numbers.astype(np.int64), steps.astype(np.int64), values)
+        for key, numbers, steps, values in zip(ids, *parts, strict=True)
+    }
 
 
 def _measured(frontier: Frontier) -> Select[Any]:

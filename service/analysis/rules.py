@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from service.analysis.censoring import Needed, fewest, median
 from service.analysis.loading import RuleRuns, Trials
+from service.analysis.nearest import NearTrial, nearest_trials, outside
 from service.frontier import Frontier, Point, Trial
-from service.search_space import Choice, SearchSpace, Value, dimensions
+from service.search_space import Value
 
 RULES = {"linear": 1.0, "square-root": 0.5}
 """Rule to its exponent: the learning rate goes with the batch size to that power."""
-
-NEAREST = 3
-"""So many trials nearest to a rule's point are shown; the nearest of all stands for it."""
 
 FAR = 0.25
 """From this distance on, a trial says little about a rule's point."""
@@ -54,17 +52,6 @@ class Exponent:
     value: float
     error: float | None
     points: int
-
-
-@dataclass(frozen=True)
-class NearTrial:
-    """A trial near a rule's point. `distance` is in the unit cube of the search space, where 1 is
-    the whole range of one metaparameter (or another choice of one that has choices)."""
-
-    number: int
-    distance: float
-    outcome: str | None
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -185,7 +172,7 @@ def _followed(
     assert point.steps is not None
     params = rule_point(rule, anchor, point.batch_size)
     space = point.space
-    near = _nearest(space, params, trials)
+    near = nearest_trials(space, params, trials)
     ran = _ran(params, runs.get((rule, point.batch_size), ()))
     standing = ran or [trial for trial, _ in near[:1]]
     needed = median(ran) if ran else fewest(standing)
@@ -197,12 +184,12 @@ def _followed(
         rule,
         point.batch_size,
         params,
-        _outside(space, params),
+        outside(space, params),
         "run" if ran else "nearest",
         needed,
         None if needed is None else needed.at_least / point.steps,
         outcomes,
-        tuple(NearTrial(t.number, d, t.outcome, t.steps_to_target or t.steps) for t, d in near),
+        tuple(NearTrial.of(trial, distance) for trial, distance in near),
         not ran and (not near or near[0][1] >= FAR),
     )
 
@@ -217,43 +204,3 @@ def _ran(params: Mapping[str, Value], runs: Sequence[Trial]) -> list[Trial]:
     if any(trial.outcome is None for trial in mine):
         return []
     return [trial for trial in mine if trial.outcome != "failed"]
-
-
-def _nearest(
-    space: SearchSpace, params: Mapping[str, Value], trials: Sequence[Trial]
-) -> list[tuple[Trial, float]]:
-    """The nearest ended trials with their distances; of equals the lowest number first."""
-    ended = [trial for trial in trials if trial.outcome not in (None, "failed")]
-    found = [(trial, _distance(space, params, trial.params)) for trial in ended]
-    known = [(trial, distance) for trial, distance in found if distance is not None]
-    return sorted(known, key=lambda pair: (pair[1], pair[0].number))[:NEAREST]
-
-
-def _distance(
-    space: SearchSpace, one: Mapping[str, Value], other: Mapping[str, Value]
-) -> float | None:
-    """How far apart two draws lie in the unit cube; None if one lacks a searched metaparameter."""
-    total = 0.0
-    for name, dimension in dimensions(space).items():
-        if name not in one or name not in other:
-            return None
-        if isinstance(dimension, Choice):
-            total += one[name] != other[name]
-        else:
-            total += (dimension.position(one[name]) - dimension.position(other[name])) ** 2
-    return math.sqrt(total)
-
-
-def _outside(space: SearchSpace, params: Mapping[str, Value]) -> tuple[str, ...]:
-    """The searched metaparameters that the space does not reach to."""
-    found = []
-    for name, dimension in dimensions(space).items():
-        if name not in params:
-            continue
-        if isinstance(dimension, Choice):
-            inside = params[name] in dimension.values
-        else:
-            inside = -1e-9 <= dimension.position(params[name]) <= 1 + 1e-9
-        if not inside:
-            found.append(name)
-    return tuple(found)

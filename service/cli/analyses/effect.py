@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from service.analysis.effect import Effect, EffectPoint, ValueEffect
-from service.cli.analyses.output import NOTHING, print_as, table, times, whole
+from service.cli.analyses.output import NOTHING, multiple, print_as, table, whole
 from service.cli.tables import number
 
 
@@ -37,7 +37,10 @@ def _show(found: list[Effect], show: Callable[..., None]) -> None:
         values = list(dict.fromkeys(effect.value for p in one.points for effect in p.values))
         titles = ("batch size>", "best", *(f"{number(value)}>" for value in values))
         show(table(titles, [_row(point, values) for point in one.points]))
-    show("\nIn brackets: trials that reached the goal, of those that ended.")
+    show(
+        "\nIn brackets: trials that reached the goal, of those that ended. >=: they stopped, "
+        "as another had passed it; with --finishers more of them get there."
+    )
 
 
 def _row(point: EffectPoint, values: list[object]) -> list[str]:
@@ -50,5 +53,4 @@ def _cell(effect: ValueEffect) -> str:
     counts = f"({effect.reached}/{effect.trials})"
     if effect.needed is None or effect.ratio is None:
         return f"{NOTHING} {counts}"
-    bound = "" if effect.needed.exact else ">= "
-    return f"{bound}{times(effect.ratio)} {counts}"
+    return f"{multiple(effect.needed, effect.ratio)} {counts}"

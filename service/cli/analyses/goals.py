@@ -20,9 +20,10 @@ def _show(found: Goals, show: Callable[..., None]) -> None:
     if found.reason:
         show(f"{found.workload}: {found.reason}.")
         return
-    show(f"\n{found.workload}: steps to other goals\n")
+    show(f"\n{found.workload}: steps to other goals of {found.metric}\n")
     columns = [{p.batch_size: _cell(p) for p in one.points} for one in found.frontiers]
     sizes = sorted({batch_size for column in columns for batch_size in column})
+    # Each title ends in the mark of a column of numbers.
     titles = [f"{one.text}{' (its own)' if one.own else ''}>" for one in found.frontiers]
     rows = [[whole(size), *(column.get(size, NOTHING) for column in columns)] for size in sizes]
     show(table(("batch size>", *titles), rows))

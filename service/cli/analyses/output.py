@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from service.analysis.censoring import Needed
 from service.cli.tables import console_for_output, plain_table
 
 NOTHING = "–"
@@ -50,6 +51,14 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 def times(ratio: float | None) -> str:
     """A multiple for a person: "1.24×"."""
     return NOTHING if ratio is None else f"{ratio:.3g}×" if ratio < 100 else f"{ratio:,.0f}×"
+
+
+def multiple(needed: Needed, ratio: float) -> str:
+    """A multiple that may be a bound: "1.24×", "1.2× to 1.5×", ">= 1.2×"; `ratio` is the lower."""
+    if needed.at_most is None:
+        return f">= {times(ratio)}"
+    upper = ratio * needed.at_most / needed.at_least
+    return times(ratio) if needed.exact else f"{times(ratio)} to {times(upper)}"
 
 
 def short(value: float | None) -> str:

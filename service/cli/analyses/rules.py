@@ -5,7 +5,7 @@ from typing import Any
 
 from service.analysis.censoring import in_words
 from service.analysis.rules import RULES, Exponent, Followed, Rules, Winner
-from service.cli.analyses.output import NOTHING, print_as, short, table, times, whole
+from service.cli.analyses.output import NOTHING, multiple, print_as, short, table, whole
 
 
 def print_rules(found: Rules, format_: str) -> None:
@@ -100,7 +100,7 @@ def _loss(one: Followed | None) -> str:
         return NOTHING
     if one.needed is None or one.loss is None:
         return "never" if one.outcomes else NOTHING
-    return times(one.loss) if one.needed.exact else f">= {times(one.loss)}"
+    return multiple(one.needed, one.loss)
 
 
 def _by(one: Followed | None) -> str:

@@ -102,10 +102,9 @@ def test_more_can_be_better(storage: Storage) -> None:
     assert points(storage, 0.7) == (GoalPoint(8, 2, 1, 16, 0, True),)
     assert points(storage, 0.8) == (GoalPoint(8, 4, 2, 32, 0, True),)
     found = goals(*loaded(storage, NAME), [0.9, 0.7, 0.7])
-    assert [one.text for one in found.frontiers] == [
-        "validation accuracy > 0.7",
-        "validation accuracy > 0.9",
-    ]
+    assert (found.metric, found.better) == ("validation accuracy", "higher")
+    asked = [(one.value, one.text) for one in found.frontiers]
+    assert asked == [(0.7, "> 0.7"), (0.9, "> 0.9")]  # the easiest first
 
 
 def test_the_default_goals_lie_between_the_start_and_its_own(raced: Storage) -> None:

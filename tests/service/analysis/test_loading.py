@@ -60,12 +60,14 @@ def test_curves_are_the_goal_metric_on_the_validation_split(written: Storage) ->
     with queries(written) as sent:
         found = load_goal_curves(written, frontier)
     assert len(sent) == 1
-    (measured,) = found.values()
+    (looks,) = found.values()
     assert found.keys() == {frontier.points[1].study.id}
-    assert [one.number for one in measured] == [0, 2]
-    assert measured[0].steps.tolist() == [1, 4, 8]
-    np.testing.assert_array_equal(measured[0].values, [0.9, np.nan, 0.02])
-    assert (measured[1].steps.tolist(), measured[1].values.tolist()) == ([2], [0.5])
+    assert looks.numbers.tolist() == [0, 0, 0, 2]
+    assert looks.steps.tolist() == [1, 4, 8, 2]
+    np.testing.assert_array_equal(looks.values, [0.9, np.nan, 0.02, 0.5])
+    by_trial = looks.by_trial()
+    assert by_trial.keys() == {0, 2}
+    assert [column.tolist() for column in by_trial[2]] == [[2], [0.5]]
 
 
 def test_without_measurements_there_are_no_curves(storage: Storage) -> None:

@@ -108,7 +108,8 @@ def test_the_effect_is_of_what_has_choices_or_what_is_named(analyze: Callable[..
 
 def test_goals_are_intervals_between_looks(analyze: Callable[..., str]) -> None:
     shown = analyze("goals", NAME, "--goal", "0.1", "--goal", "0.01")
-    assert "validation error rate < 0.1" in shown
+    assert "steps to other goals of validation error rate" in shown
+    assert "< 0.1" in shown
     assert "50-100" in shown
     assert "> 100" in shown
 
