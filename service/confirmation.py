@@ -13,12 +13,11 @@ from sqlalchemy import select, tuple_
 
 from service.database import Storage
 from service.errors import UsageError
-from service.frontier import load_frontier
+from service.frontier import load_frontier, searched_points
 from service.repeats import (
     Candidate,
     PlannedRepeats,
     Repeated,
-    chosen_points,
     load_repeats,
     plan_repeats,
 )
@@ -67,7 +66,7 @@ def plan_confirmations(
     """
     if candidates < 1:
         raise UsageError(f"--candidates {candidates}: must be at least 1")
-    points = chosen_points(load_frontier(storage, workload), batch_sizes)
+    points = searched_points(load_frontier(storage, workload), batch_sizes)
     best = {p.study.id: [f.number for f in p.finishers[:candidates]] for p in points if p.best}
     if not best:
         raise UsageError(f"{workload}: no trial has reached the goal yet, so there is no winner")

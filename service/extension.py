@@ -2,19 +2,19 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select, update
 
 from service.database import Storage
-from service.frontier import Point, load_frontier
+from service.frontier import Point, load_frontier, searched_points
 from service.new_study import wait_for_planners
 from service.optuna_tables import lock_study
 from service.points import fill
 from service.schema import studies
 from service.search_space import Dimension, describe_space, dimensions
-from service.slots import Filter, Study, count_slots
+from service.slots import Study, count_slots
 from service.widening import growth, widened
 
 LEAST = 4
@@ -36,19 +36,19 @@ class Extension:
     added: int
 
 
-def extend(storage: Storage, wanted: Filter) -> list[Extension]:
-    """Widen the search space of each study of the workload whose winner lies at an edge of it.
+def extend(
+    storage: Storage, workload: str, batch_sizes: Sequence[int] | None = None
+) -> list[Extension]:
+    """Widen the search space of each study of a workload whose winner lies at an edge of it.
 
     On each side where it does, the range grows by half (`widening.SHARE`); what it gains gets as
     many points as keep their density, and at least four. The study's identity and all that it
     holds stay as they are.
     """
-    (workload,) = wanted.workloads
-    points = load_frontier(storage, workload).points
-    meant = [p for p in points if not wanted.batch_sizes or p.batch_size in wanted.batch_sizes]
+    points = searched_points(load_frontier(storage, workload), batch_sizes)
     with storage.write() as conn:
         wait_for_planners(conn)
-        found = [_extend(conn, point) for point in meant if point.edges]
+        found = [_extend(conn, point) for point in points if point.edges]
     return [extension for extension in found if extension is not None]
 
 

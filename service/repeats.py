@@ -15,7 +15,6 @@ from sqlalchemy import Connection, select, update
 
 from service.database import Storage
 from service.errors import UsageError
-from service.frontier import Frontier, Point
 from service.new_study import add_study, wait_for_planners
 from service.plan import search_of
 from service.schema import slots, studies
@@ -94,19 +93,6 @@ class PlannedRepeats:
             for field in ("workload", "batch_size", "purpose")
         )
         return Filter(names, sizes, purposes=purposes)
-
-
-def chosen_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
-    """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
-    points = [point for point in frontier.points if point.study.purpose == "search"]
-    there = [point.batch_size for point in points]
-    for batch_size in batch_sizes or ():
-        if batch_size not in there:
-            raise UsageError(
-                f"--batch-sizes {batch_size}: {frontier.workload} has no study of it; there are: "
-                f"{', '.join(map(str, there)) or 'none'}"
-            )
-    return [point for point in points if batch_sizes is None or point.batch_size in batch_sizes]
 
 
 def plan_repeats(

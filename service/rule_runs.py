@@ -10,12 +10,11 @@ from typing import Any
 from service.confirmation import DEFAULT_SEEDS
 from service.database import Storage
 from service.errors import UsageError
-from service.frontier import Frontier, Point, load_frontier
+from service.frontier import Frontier, Point, load_frontier, searched_points
 from service.repeats import (
     Candidate,
     PlannedRepeats,
     Repeated,
-    chosen_points,
     load_repeats,
     plan_repeats,
 )
@@ -76,12 +75,15 @@ def plan_rule(
     Planning again adds only what is missing. Raises UsageError if there is no winner.
     """
     frontier = load_frontier(storage, workload)
-    points = chosen_points(frontier, batch_sizes)
+    points = searched_points(frontier, batch_sizes)
     first = anchor(frontier)
-    larger = [p for p in points if first is not None and p.batch_size >= first.batch_size]
-    if first is None or first.best is None or not larger:
+    if first is None or first.best is None:
+        raise UsageError(f"{workload}: no trial has reached the goal yet, so there is no winner")
+    larger = [point for point in points if point.batch_size >= first.batch_size]
+    if not larger:
         raise UsageError(
-            f"{workload}: no winner at a batch size this small for a rule to start from"
+            f"--batch-sizes {', '.join(map(str, batch_sizes or ()))}: smaller than "
+            f"{first.batch_size}, the smallest with a winner, from which a rule starts"
         )
     number, params = first.best.number, first.best.params
     wanted = [

@@ -38,13 +38,13 @@ def command(workload: str, storage: str, extend: bool, **asked: Any) -> None:
     for study, added in zip(planned.studies, planned.added, strict=True):
         click.echo(f"{study.name}: {study.trials} trials, {added} new")
     if extend:
-        _extend(opened, planned.filter)
+        _extend(opened, planned.workload.name, planned.filter.batch_sizes)
 
 
-def _extend(opened: Any, wanted: Any) -> None:
+def _extend(opened: Any, workload: str, batch_sizes: tuple[int, ...]) -> None:
     from service.extension import extend
 
-    found = extend(opened, wanted)
+    found = extend(opened, workload, batch_sizes)
     for extension in found:
         for name, (before, after) in extension.ranges.items():
             click.echo(f"{extension.study.name}: {name} {before} is {after} now")
