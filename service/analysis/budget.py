@@ -115,7 +115,7 @@ def default_budgets(frontier: Frontier, curves: Curves) -> tuple[Budget, ...]:
     last = [
         (point.study, int(curves[point.study.id].steps.max()))
         for point in frontier.points
-        if point.study.id in curves
+        if point.study.id in curves and curves[point.study.id].steps.max() > 0
     ]
     if not last:
         return ()

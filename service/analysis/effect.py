@@ -127,5 +127,5 @@ def _effect(
         sum(trial.steps_to_target is not None for trial in trials),
         needed,
         min(metrics, key=goal.cost, default=None),
-        needed.at_least / best if needed is not None and best is not None else None,
+        needed.multiple(best) if needed else None,
     )
