@@ -1,8 +1,8 @@
 """The best goal metric within a budget of steps, epochs or examples, at each batch size.
 
-As in section 5.2 of Shallue et al. 2018. There every trial runs to the end; trials that race stop
-at the goal, or once another has passed it, and what they would have come to is not known. So each
-value says whether it is complete.
+Shallue et al. 2018 show the same, of trials that all run to the end. Trials that race stop at the
+goal, or once another has passed it, and what they would have come to is not known. So each value
+says whether it is complete.
 """
 
 import math

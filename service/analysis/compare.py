@@ -1,7 +1,7 @@
 """Several workloads side by side: normalized so that their perfect-scaling lines coincide.
 
-Steps are divided by those at one batch size, as in figures 3 to 6 of Shallue et al. 2018, so that
-what is left to compare is how far each workload goes along the line.
+Steps are divided by those at one batch size, as Shallue et al. 2018 draw them, so that what is left
+to compare is how far each workload goes along the line.
 """
 
 from collections.abc import Sequence

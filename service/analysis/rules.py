@@ -1,8 +1,8 @@
 """Do the best learning rates follow the linear or the square-root rule, and what would it cost?
 
 Both rules start from the winner of the smallest batch size and multiply its learning rate by the
-batch size's multiple, or by that one's square root; all other metaparameters stay (section 5.3 of
-Shallue et al. 2018).
+batch size's multiple, or by that one's square root; all other metaparameters stay. Shallue et al.
+2018 compare their best learning rates with the same two.
 """
 
 import math
