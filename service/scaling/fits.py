@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from math import exp, inf, log
 
 import numpy as np
+from scipy.optimize import minimize
 
 from service.scaling.forms import ALPHAS, Array, Form, Shapes
-from service.scaling.noise import lift
+from service.scaling.noise import lift, pulls
 
 BEYOND = 64.0
 """B_c is looked for up to this many times outside the measured batch sizes."""
 
-_ZOOMS = 30
-_KEEP = 0.5
-_FIRST, _GRID = 66, 11  # nodes along a side, the first time and later
+_COUNTS = (64, 11)  # nodes of the grid over log B_c and α
 
 Side = tuple[float, float]
 Box = tuple[Side, Side]
@@ -58,28 +57,36 @@ def aicc(log_likelihood: float, parameters: int, points: int) -> float:
 
 
 def fit(form: Form, log_batch: Array, log_steps: Array) -> Fit:
-    """The likeliest curve of this form.
+    """The likeliest curve of this form: from the best node of a grid, by L-BFGS within its box."""
+    box = _box(form, log_batch)
 
-    A grid over log B_c and α, whose box moves to the best node and shrinks around it: it depends
-    on no start, does not fail, and finds a curve without noise to eight digits.
-    """
-    two = form is Form.TWO_PARAMETERS
-    reach = log(BEYOND)
-    limits: Box = ((log_batch[0] - reach, log_batch[-1] + reach), (1.0, 1.0) if two else ALPHAS)
-    box = limits
-    for zoom in range(_ZOOMS):
-        shapes = grid(box, (_FIRST if zoom == 0 else _GRID, 1 if two else _GRID))
-        heights = lift(log_steps - shapes.log_steps(log_batch))
-        best = int(np.argmax(heights.log_likelihood))
-        at = float(shapes.log_half[best]), float(shapes.alpha[best])
-        box = _around(at[0], box[0], limits[0]), _around(at[1], box[1], limits[1])
-    likelihood = float(heights.log_likelihood[best])
+    def unlikely(at: Array) -> tuple[float, Array]:
+        shapes = Shapes(at[:1], at[1:])
+        residuals = log_steps - shapes.log_steps(log_batch)
+        heights = lift(residuals)
+        scaled = (residuals - heights.log_s_min) / np.exp(heights.log_scale)
+        pull = pulls(scaled, heights.log_scale)[0]
+        by_half = shapes.slopes(log_batch)[0]
+        by_alpha = by_half * (at[0] - log_batch) / at[1]
+        return -float(heights.log_likelihood[0]), np.array([pull @ by_half, pull @ by_alpha])
+
+    nodes = grid(box, (_COUNTS[0], 1 if form is Form.TWO_PARAMETERS else _COUNTS[1]))
+    best = int(np.argmax(lift(log_steps - nodes.log_steps(log_batch)).log_likelihood))
+    start = np.array([nodes.log_half[best], nodes.alpha[best]])
+    precise = {"ftol": 1e-13, "gtol": 1e-7}
+    found = minimize(unlikely, start, jac=True, method="L-BFGS-B", bounds=box, options=precise)
+    return _fit_at(form, found.x, log_batch, log_steps)
+
+
+def _fit_at(form: Form, at: Array, log_batch: Array, log_steps: Array) -> Fit:
+    heights = lift(log_steps - Shapes(at[:1], at[1:]).log_steps(log_batch))
+    likelihood = float(heights.log_likelihood[0])
     return Fit(
         form,
-        exp(heights.log_s_min[best]),
+        exp(heights.log_s_min[0]),
         exp(at[0]),
-        at[1],
-        exp(heights.log_scale[best]),
+        float(at[1]),
+        exp(heights.log_scale[0]),
         likelihood,
         aicc(likelihood, form.parameters, len(log_batch)),
     )
@@ -98,6 +105,7 @@ def grid(box: Box, counts: tuple[int, int]) -> Shapes:
     return Shapes(log_half.ravel(), alpha.ravel())
 
 
-def _around(centre: float, side: Side, limits: Side) -> Side:
-    half = _KEEP * (side[1] - side[0]) / 2
-    return max(centre - half, limits[0]), min(centre + half, limits[1])
+def _box(form: Form, log_batch: Array) -> Box:
+    reach = log(BEYOND)
+    alphas = (1.0, 1.0) if form is Form.TWO_PARAMETERS else ALPHAS
+    return (float(log_batch[0]) - reach, float(log_batch[-1]) + reach), alphas
