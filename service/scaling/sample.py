@@ -65,7 +65,8 @@ def draw(log_batch: Array, log_steps: Array) -> Sample:
     log_weights = log_likelihood(scaled, drawn.log_scale) + drawn.log_prior - drawn.log_density
     alpha = drawn.shapes.alpha
     inside = (alpha >= ALPHAS[0]) & (alpha <= ALPHAS[1]) & (scale >= FINEST)
-    weights = np.where(inside, np.exp(log_weights - log_weights[inside].max()), 0.0)
+    log_weights = np.where(inside, log_weights, -np.inf)
+    weights = np.exp(log_weights - log_weights.max())
     return Sample(
         drawn.shapes,
         drawn.log_s_min,
