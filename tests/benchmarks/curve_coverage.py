@@ -176,6 +176,27 @@ def outside_table(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdict]
     return table(columns.split("|"), rows)
 
 
+def show(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdict]]]) -> str:
+    """The tables of one group of cells."""
+    if cells[0].times != 1:
+        return outside_table(cells, found)
+    tables = [cells[0].trouble, coverage_table(cells, found)]
+    if cells[0].trouble == "as measured":
+        tables.append(bootstrap_table(cells, found))
+    return "\n\n".join(tables)
+
+
+def broken_promises(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdict]]]) -> list[str]:
+    """The coverages that are not what a 90 % interval promises, the bend being in the range."""
+    return [
+        f"{cell.trouble}, {cell.name}: {name} {covered(verdicts[name]):.3f}"
+        for cell, verdicts in zip(cells, found, strict=True)
+        if cell.times == 1
+        for name in (*QUANTITIES, CURVE)
+        if not PROMISE[0] <= covered(verdicts[name]) <= PROMISE[1]
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Generate, fit, print the tables; with --check 1 where coverage is not what is promised."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -190,17 +211,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outside = [Cell(form, 8, times=times) for times in (1 / 64, 64.0) for form in Form]
     outside = outside[:1] if asked.quick else outside
     groups = [*troubled.values(), outside]
+    broken = []
     with ProcessPoolExecutor(asked.processes) as pool:
         waiting = [[pool.submit(run, cell, curves) for cell in cells] for cells in groups]
-        found = [[one.result() for one in some] for some in waiting]
-    broken = []
-    for trouble, cells, verdicts in zip(troubled, groups, found, strict=False):
-        print(f"{trouble}\n\n{coverage_table(cells, verdicts)}\n", flush=True)
-        for cell, one in zip(cells, verdicts, strict=True):
-            for name in (*QUANTITIES, CURVE):
-                if not PROMISE[0] <= covered(one[name]) <= PROMISE[1]:
-                    broken.append(f"{trouble}, {cell.name}: {name} {covered(one[name]):.3f}")
-    print(bootstrap_table(inside, found[0]), outside_table(outside, found[-1]), sep="\n\n")
+        for cells, some in zip(groups, waiting, strict=True):
+            found = [one.result() for one in some]
+            print(f"\n{show(cells, found)}", flush=True)
+            broken += broken_promises(cells, found)
     for line in broken:
         print(line, file=sys.stderr)
     return 1 if broken and asked.check else 0

@@ -176,6 +176,13 @@ def test_without_a_fall_at_small_batches_nothing_is_said_of_where_it_ends() -> N
     assert curve.s_min.value == pytest.approx(100, rel=0.1)
 
 
+def test_a_share_that_hardly_any_doubling_saves_gives_a_bound() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 30, 60, 0.6), 0.05), share=0.45)
+    assert curve.useful_until.kind == "at most"
+    assert curve.useful_until.high == pytest.approx(1)  # half the smallest measured
+    assert "doubling may save less than 45%" in curve.useful_until.reason
+
+
 def test_steps_that_rise_all_along_are_refused_and_flagged() -> None:
     curve = fit_curve([Observation(size, 100 + size) for size in POWERS])
     assert curve.refusal == "steps do not fall as the batch size grows"

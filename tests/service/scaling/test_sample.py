@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.scaling.sample import DRAWS, SCALE_POWER, TWO_PARAMETER_SHARE, Sample, draw
+from service.scaling.prior import SCALE_POWER, TWO_PARAMETER_SHARE
+from service.scaling.sample import DRAWS, Sample, draw
 from tests.service.scaling.curves import noisy, on_curve
 
 SIZES = (2, 8, 32, 128, 512, 2048)
