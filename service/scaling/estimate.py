@@ -1,0 +1,88 @@
+"""A number with its interval, or a bound, or why neither can be said."""
+
+from dataclasses import dataclass
+from math import exp, inf, log
+
+import numpy as np
+
+from service.scaling.forms import Array
+from service.scaling.sample import Sample
+
+REACH = 2.0
+"""An answer that lies more than this factor outside the measured batch sizes is no number."""
+
+_INTERVAL = (0.05, 0.95, 0.10, 0.90)  # the ends of an interval, and of a bound to one side
+_EVIDENCE = 0.75
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the points say about one quantity.
+
+    value    -- of the chosen fit; None where only a bound, or nothing, can be said
+    low      -- the lower end of the 90 % interval. Where `high` is None it is a bound that holds
+                with 90 % by itself: "at least". None: no lower bound
+    high     -- the upper end, likewise: "at most"
+    evidence -- the batch sizes that carry three quarters of the answer: whose steps, were they
+                different, would move it most
+    reason   -- why an end or the value is missing; empty where none is
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    evidence: tuple[int, ...] = ()
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`number`, `at least`, `at most` or `unknown`."""
+        if self.value is not None:
+            return "number"
+        if self.low is not None:
+            return "at least"
+        return "at most" if self.high is not None else "unknown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One quantity, in logs: the fit's value, that of every curve of the sample, the range in
+    which it is a number, and what it means when it may lie below or above that range."""
+
+    value: float
+    draws: Array
+    lowest: float
+    highest: float
+    below: str
+    above: str = ""
+
+
+def answer(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> Estimate:
+    """The estimate, never beyond the range: an end that may lie there is left open, and a bound
+    says no more than the range's end."""
+    value, lowest, highest = question.value, question.lowest, question.highest
+    levels = sample.quantiles(question.draws, _INTERVAL)
+    # The sample leans on no one form, the value on the chosen one; the interval holds both.
+    low, bound_low = (min(end, value) for end in (levels[0], levels[2]))
+    high, bound_high = (max(end, value) for end in (levels[1], levels[3]))
+    below, above = low < lowest, high > highest
+    if below and above:
+        reason = f"these points do not determine it: {question.below}, and {question.above}"
+        return Estimate(None, None, None, reason=reason)
+    evidence = _evidence(question, sample, batch_sizes)
+    number = exp(value) if lowest <= value <= highest else None
+    if above:
+        return Estimate(number, exp(min(bound_low, highest)), None, evidence, question.above)
+    if below:
+        return Estimate(number, None, exp(max(bound_high, lowest)), evidence, question.below)
+    return Estimate(number, exp(low), exp(high), evidence)
+
+
+def _evidence(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
+    ends = [end for end in (question.lowest, question.highest) if abs(end) < inf]
+    draws = np.clip(question.draws, min(ends) - log(100), max(ends) + log(100))
+    share = np.abs(sample.influence(draws))
+    order = np.argsort(-share, kind="stable")
+    before = np.cumsum(share[order]) - share[order]
+    needed = order[before < _EVIDENCE * share.sum()]
+    return tuple(sorted({batch_sizes[index] for index in needed}))

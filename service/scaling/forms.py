@@ -1,0 +1,82 @@
+"""The two forms of the curve of steps against batch size, and what follows from one such curve.
+
+    two parameters:    S(B) = S_min·(1 + B_c/B)          (McCandlish et al. 2018, arXiv 1812.06162)
+    three parameters:  S(B) = a + b·B^-α = S_min·(1 + (B_c/B)^α)
+
+The second holds the first at α = 1. Written with S_min = a and B_c = (b/a)^(1/α), both have the
+same parameters with the same meanings: S_min is what no batch size gets below, and at the batch
+size B_c, the half-efficiency batch size, steps are twice that.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+ALPHAS = (0.5, 1.5)
+"""The exponents that are considered. Steps that fall with the square root of the batch size are the
+slowest known fall, and perfect scaling is α = 1; the range is even around it."""
+
+
+class Form(Enum):
+    """A form of the curve, named by what is fitted."""
+
+    TWO_PARAMETERS = "S_min·(1 + B_c/B)"
+    THREE_PARAMETERS = "a + b·B^-α"
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers a fit estimates; the noise is one of them."""
+        return 3 if self is Form.TWO_PARAMETERS else 4
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Many curves at once, but for their height: log B_c and α, arrays of one shape (k,)."""
+
+    log_half: Array
+    alpha: Array
+
+    def log_steps(self, log_batch: Array) -> Array:
+        """log(S(B)/S_min) of every curve at every batch size: (k, n)."""
+        return np.logaddexp(0.0, self._log_excess(log_batch))
+
+    def slopes(self, log_batch: Array) -> Array:
+        """How log steps change with log B_c, (k, n): from α where steps fall freely to 0."""
+        slopes: Array = self.alpha[:, None] / (1 + np.exp(-self._log_excess(log_batch)))
+        return slopes
+
+    def log_useful_until(self, share: float) -> Array:
+        """The log of the batch size whose doubling saves `share` of its steps; -inf for a curve
+        of which no doubling saves as much."""
+        left = 1 - 2.0**-self.alpha - share
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = self.log_half + np.log(left / share) / self.alpha
+        return np.where(left > 0, reached, -np.inf)
+
+    def log_perfect_until(self, extra: float, log_smallest: float) -> Array:
+        """The log of the largest batch size that takes at most 1 + `extra` times the examples that
+        the smallest one takes, by bisection: examples rise from there on for good."""
+        smallest = np.full_like(self.log_half, log_smallest)
+        allowed = self._log_examples(smallest) + np.log1p(extra)
+        low, high = np.maximum(smallest, self._log_fewest_examples()), allowed
+        for _ in range(40):
+            middle = (low + high) / 2
+            fits = self._log_examples(middle) <= allowed
+            low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+        return low
+
+    def _log_excess(self, log_batch: Array) -> Array:
+        return self.alpha[:, None] * (self.log_half[:, None] - log_batch)
+
+    def _log_examples(self, log_batch: Array) -> Array:
+        """log(B·S(B)/S_min) of each curve at a batch size of its own."""
+        return log_batch + np.logaddexp(0.0, self.alpha * (self.log_half - log_batch))
+
+    def _log_fewest_examples(self) -> Array:
+        """Where examples stop falling: with α > 1 they do so at first, else never."""
+        steep = np.maximum(self.alpha - 1, 1e-12)
+        return np.where(self.alpha > 1, self.log_half + np.log(steep) / self.alpha, -np.inf)
