@@ -36,6 +36,9 @@ MOST = FINISHERS[-1]
 LIMIT = 5
 """The race is given up at this multiple of the best steps."""
 
+BATCH_SIZES = powers_of_two(8, 1024)
+"""Smaller ones, with five times the steps of all these together, would show more of the same."""
+
 
 @dataclass(frozen=True)
 class Race:
@@ -90,12 +93,12 @@ def measure(plan: Plan, at: tuple[int, int]) -> Race:
     """Race one study, at (seed, batch size)."""
     torch.set_num_threads(1)
     seed, batch_size = at
-    print(f"seed {seed}, batch size {batch_size} …", file=sys.stderr)
     workload = catalog.load(WORKLOAD)
     if plan.goal is not None:
         workload = workload.with_goal(plan.goal)
     setting = Setting(workload, workload.data(), batch_size, seed, plan.trials)
     ends, steps = _raced(setting)
+    print(f"seed {seed}, batch size {batch_size}: {steps}", file=sys.stderr)
     alone = sum(ending.steps for _, ending in heat(setting)) if plan.alone else None
     return Race(seed, batch_size, ends, steps, alone)
 
@@ -115,24 +118,29 @@ def _raced(setting: Setting) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def cost_table(races: Sequence[Race]) -> str:
-    """One row for each number of finishers; over seeds, and over studies."""
-    seeds = sorted({race.seed for race in races})
+    """One row for each number of finishers, of all studies together and of each."""
     rows = []
     for finishers in FINISHERS:
-        steps, examples = [], []
-        for seed in seeds:
-            mine = [race for race in races if race.seed == seed]
-            costs = [(r.cost(finishers), r.cost(1), r.batch_size) for r in mine]
-            steps.append(sum(c for c, *_ in costs) / sum(one for _, one, _ in costs))
-            examples.append(sum(c * b for c, _, b in costs) / sum(one * b for _, one, b in costs))
+        each = [race.cost(finishers) / race.cost(1) for race in races]
+        sizes = [race.batch_size for race in races]
+        costs = [(race.cost(finishers), race.cost(1)) for race in races]
+        steps = sum(many for many, _ in costs) / sum(one for _, one in costs)
+        examples = sum(many * b for (many, _), b in zip(costs, sizes, strict=True))
+        examples /= sum(one * b for (_, one), b in zip(costs, sizes, strict=True))
         done = [race for race in races if race.finished(finishers)]
         last = [race.steps[finishers - 1] / race.steps[0] for race in done]
-        short = len(races) - len(done)
         rows.append(
-            [finishers, spread(steps, ".2f"), spread(examples, ".2f"), spread(last, ".2f"), short]
+            [
+                finishers,
+                f"{steps:.2f}",
+                f"{examples:.2f}",
+                spread(each, ".2f"),
+                spread(last, ".2f"),
+                f"{len(races) - len(done)} of {len(races)}",
+            ]
         )
-    columns = "finishers|steps / of one|examples / of one|last finisher / first"
-    columns += f"|studies with fewer within {LIMIT}× the best"
+    columns = "finishers|steps / of one|examples / of one|of a study: median (range)"
+    columns += f"|last finisher / first|with fewer within {LIMIT}× the best"
     return table(columns.split("|"), rows)
 
 
@@ -182,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=2, help="studies run side by side")
     parser.add_argument("--check", action="store_true", help="race with one finisher as well")
     asked = parser.parse_args(arguments)
-    studies = [(int(s), b) for s in asked.seeds.split(",") for b in powers_of_two(2, 1024)]
+    studies = [(int(s), b) for s in asked.seeds.split(",") for b in BATCH_SIZES]
     plan = Plan(asked.trials, alone=asked.check)
     if asked.quick:
         studies, plan = [(0, 64), (0, 256)], Plan(18, goal=0.1, alone=True)
@@ -191,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         races = list(map(work, studies))
     else:
         with get_context("spawn").Pool(asked.processes) as pool:
-            races = pool.map(work, studies, chunksize=1)
+            races = list(pool.imap_unordered(work, studies))
     print(cost_table(races), worth_table(races), sep="\n\n")
     noise = observed_noise(races)
     if noise is not None:
