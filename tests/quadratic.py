@@ -37,7 +37,7 @@ RATES = Log(0.01, 4.0)
 """From 2/h_1 = 2 on, training diverges."""
 
 STEP_BUDGET = 4_000
-BATCH_SIZES = powers_of_two(2, 256)
+BATCH_SIZES = powers_of_two(4, 256)
 
 
 class Moments(nn.Module):
