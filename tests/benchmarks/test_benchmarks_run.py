@@ -8,6 +8,7 @@ from tests.benchmarks import (
     fleet,
     fleet_connections,
     frontier_cost,
+    import_speed,
     ledger_throughput,
     scaling_workers,
     time_shares,
@@ -85,3 +86,13 @@ def test_more_workers_find_the_same_frontier(
 ) -> None:
     assert scaling_workers.main(["--quick"]) == 0  # 1 where a frontier differs
     assert "2, heats kept whole" in capsys.readouterr().out
+
+
+@pytest.mark.postgresql
+def test_an_archive_is_imported_into_either_storage(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_speed.main(["--quick"]) == 0  # raises unless every study is imported
+    shown = capsys.readouterr().out
+    assert "| SQLite " in shown
+    assert "| PostgreSQL " in shown
