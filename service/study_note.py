@@ -9,15 +9,13 @@ _SCHEDULES = {
     "race": "The trials race: they advance together over the same evaluated steps, and the first "
     "to pass the goal has won.",
     "one-by-one": "The trials run one after another, each up to the best so far.",
+    "imported": "The trials ran elsewhere, and were imported.",
 }
-
-_IMPORTED = "The trials ran elsewhere, and were imported."
 
 
 def study_note(study: Study) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
     goal = goal_text(study.identity["goal"])
-    schedule = _SCHEDULES[study.schedule] if study.spec else _IMPORTED
     return f"""\
 The fewest training steps to the goal at **batch size {study.batch_size:,}**, \
 for the workload {_code(study.workload)}.
@@ -27,7 +25,7 @@ for the workload {_code(study.workload)}.
 better. Only trials that reached the goal have one.
 - **Intermediate values**: the goal metric, when it was last computed in full.
 
-{schedule} How a trial ended stands in its user attributes \
+{_SCHEDULES[study.schedule]} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
 - `reached` (COMPLETE): it passed the goal.
