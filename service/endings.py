@@ -14,7 +14,8 @@ from service.schema import measurements
 from service.slots import Slot, Study
 from service.training.heat import Ending
 
-_STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
+STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
+"""Outcome to Optuna's state of the trial; any other is PRUNED."""
 
 
 def finite(value: float | None) -> float | None:
@@ -52,7 +53,7 @@ def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -
         endings.append(
             TrialEnding(
                 trial_id,
-                _STATES.get(ending.outcome, TrialState.PRUNED),
+                STATES.get(ending.outcome, TrialState.PRUNED),
                 ending.steps_to_target,
                 (ending.metric_step, ending.metric) if looked else None,  # type: ignore[arg-type]
                 {"outcome": ending.outcome, "reason": ending.reason, "steps": ending.steps},

@@ -9,6 +9,7 @@ _SCHEDULES = {
     "race": "The trials race: they advance together over the same evaluated steps, and the first "
     "to pass the goal has won.",
     "one-by-one": "The trials run one after another.",
+    "imported": "The trials ran elsewhere, and were imported.",
 }
 
 _AGAIN = {
@@ -21,8 +22,6 @@ _AGAIN = {
 }
 """What the trials are, by the purpose of a study that is not a search."""
 
-_IMPORTED = "The trials ran elsewhere, and were imported."
-
 
 def study_note(study: Study) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
@@ -30,7 +29,7 @@ def study_note(study: Study) -> str:
     again = _AGAIN.get(study.purpose)
     value = "Steps to the goal" if again else "The fewest training steps to the goal"
     family = f"{'It goes with' if again else 'This study is one of'} a family"
-    trials = again or (_SCHEDULES[study.schedule] + _beyond(study) if study.spec else _IMPORTED)
+    trials = again or _SCHEDULES[study.schedule] + _beyond(study)
     return f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 

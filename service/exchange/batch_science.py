@@ -169,10 +169,11 @@ def _columns(slot_ids: Sequence[int], curves: Sequence[Curve]) -> dict[str, Any]
     order."""
     texts = [np.tile(np.array(c.names, object).reshape(-1, 2), (len(c.steps), 1)) for c in curves]
     split, metric = np.concatenate(texts).T
+    values = np.concatenate([curve.values.ravel() for curve in curves])
     return {
         "slot_id": np.repeat(slot_ids, [curve.values.size for curve in curves]),
         "step": np.concatenate([np.repeat(curve.steps, len(curve.names)) for curve in curves]),
         "split": split,
         "metric": metric,
-        "value": np.concatenate([curve.values.ravel() for curve in curves]),
+        "value": np.where(np.isfinite(values), values, np.nan),
     }

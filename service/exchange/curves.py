@@ -19,7 +19,7 @@ class Curve:
 
     steps  -- [n], rising
     names  -- of the k columns: (split, metric) in batchfront's words, in order
-    values -- [n, k]; NaN where a measurement was not finite or is missing
+    values -- [n, k]; NaN where a measurement is missing
     """
 
     steps: NDArray[np.int64]
@@ -70,7 +70,6 @@ def _curve(file: Path, table: Any) -> Curve:
             values[:, k] = table.column(column).to_numpy()[order]
         except (TypeError, ValueError):
             raise DataError(f"{file}: {column} must hold numbers") from None
-    values[~np.isfinite(values)] = np.nan
     return Curve(steps, tuple(sorted(columns)), values)
 
 

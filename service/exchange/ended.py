@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from optuna.trial import TrialState
 from sqlalchemy import Connection, insert
 
-from service.endings import finite
+from service.endings import STATES, finite
 from service.optuna_copies import Searched, TrialCopy, ended_trial, write_trials
 from service.optuna_tables import utc_now
 from service.schema import slots
@@ -16,8 +16,6 @@ from service.slots import Study
 
 ELSEWHERE = "imported"
 """Stands for the schedule and the sampler of a study whose trials ran elsewhere."""
-
-_STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _optuna_trial(searched: Searched, trial: EndedTrial) -> TrialCopy:
     looked = trial.metric is not None and trial.metric_step is not None
     return ended_trial(
         trial.number,
-        _STATES.get(trial.outcome, TrialState.PRUNED),
+        STATES.get(trial.outcome, TrialState.PRUNED),
         searched.rows(trial.params),
         trial.steps_to_target,
         (trial.metric_step, trial.metric) if looked else None,  # type: ignore[arg-type]

@@ -79,6 +79,8 @@ def _steps(point: Point) -> str:
 def goal_text(frontier: Frontier) -> str:
     """The goal as a person says it: "validation error rate below 0.03"."""
     goal = frontier.goal
+    if "text" in goal:
+        return str(goal["text"])
     side = "below" if goal["better"] == "lower" else "above"
     return f"validation {goal['metric']} {side} {goal['value']:g}"
 

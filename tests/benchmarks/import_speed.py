@@ -11,7 +11,7 @@ import multiprocessing
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -28,7 +28,7 @@ from tests.service.exchange.generated_archive import COLUMNS, trial, write_study
 WORKLOAD = "imagenet/resnet_50/nesterov_momentum"
 
 TRUE_TRIALS, TRUE_MEASUREMENTS = 168_160, 71_638_836
-"""Of the public archive, as the paper counts them (section 1)."""
+"""Of the public archive, by the paper's abstract."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,10 @@ def in_a_process(url: str, root: Path) -> Speed:
 
 
 def rows_of(name: str, speed: Speed) -> list[str]:
-    """A row of the table."""
+    """A row of the table. The true archive costs by its trials or by its measurements, whichever
+    is more: if those are values, or if those are rows of all metrics."""
+    values = TRUE_MEASUREMENTS / speed.measurements
+    times = [max(TRUE_TRIALS / speed.trials, values * k) for k in (1, len(COLUMNS))]
     return [
         name,
         f"{speed.trials:,}",
@@ -125,9 +128,13 @@ def rows_of(name: str, speed: Speed) -> list[str]:
         f"{speed.measurements / speed.seconds:,.0f}",
         f"{speed.megabytes:,.0f}",
         f"{speed.stored / speed.measurements:.0f}",
-        f"{TRUE_MEASUREMENTS / speed.measurements * speed.seconds / 60:,.0f}",
-        f"{TRUE_MEASUREMENTS / speed.measurements * speed.stored / 1e9:,.1f}",
+        _to(" / ", (of * speed.cpu / 60 for of in times), ",.0f"),
+        _to(" / ", (of * speed.stored / 1e9 for of in times), ",.0f"),
     ]
+
+
+def _to(between: str, numbers: Iterable[float], form: str) -> str:
+    return between.join(format(number, form) for number in numbers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         server.remove()
     columns = "|trials|measurements|seconds|CPU s|trials/s|measurements/s|MB at the peak"
-    columns += "|bytes a measurement|min for the true archive|GB of it"
+    columns += "|bytes a measurement|true archive: CPU min|GB"
     print(table(columns.split("|"), [rows_of(name, speed) for name, speed in found.items()]))
     return 0
 

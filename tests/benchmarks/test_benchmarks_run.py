@@ -11,6 +11,7 @@ from tests.benchmarks import (
     fleet,
     fleet_connections,
     frontier_cost,
+    import_speed,
     ledger_throughput,
     scaling_workers,
     time_shares,
@@ -115,3 +116,13 @@ def test_our_frontiers_are_those_of_optunas_own_api(
     assert aggregation.main(["--quick", "--check"]) == 0  # 1 where a frontier differs
     shown = capsys.readouterr().out
     assert shown.count("| sqlite, ") == shown.count("| postgresql, ") == 2
+
+
+@pytest.mark.postgresql
+def test_an_archive_is_imported_into_either_storage(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_speed.main(["--quick"]) == 0  # raises unless every study is imported
+    shown = capsys.readouterr().out
+    assert "| SQLite " in shown
+    assert "| PostgreSQL " in shown

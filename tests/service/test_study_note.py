@@ -39,7 +39,12 @@ def test_it_explains_goal_value_outcomes_and_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "says"), [("race", "advance together"), ("one-by-one", "one after another")]
+    ("schedule", "says"),
+    [
+        ("race", "advance together"),
+        ("one-by-one", "one after another"),
+        ("imported", "ran elsewhere"),
+    ],
 )
 def test_it_says_how_the_trials_are_scheduled(schedule: str, says: str) -> None:
     assert says in study_note(study(schedule=schedule))

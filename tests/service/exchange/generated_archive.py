@@ -124,7 +124,10 @@ def random_trials(
         step, rows = 0, []
         level = draw.uniform(0, 2 * typical)
         for _ in range(draw.randint(1, 12)):
-            rows.append((step, {name: _value(draw, level) for name in columns}))
+            values = {name: _value(draw, level) for name in columns}
+            if step == 0:  # untrained: as bad as can be
+                values = {name: 1.0 if name.endswith("error") else 0.0 for name in columns}
+            rows.append((step, values))
             step += draw.choice([10, 10, 10, 20, 50])
         trials.append(trial(number, rows, status))
     return trials
