@@ -4,14 +4,10 @@ from html import escape
 
 from service.frontier import Frontier, Point
 from service.report.axes import Figure
+from service.report.learning_curves import curves_figure
 from service.report.notation import count
 from service.report.part import Part, caption, place
-from service.report.study_figures import (
-    coordinate_title,
-    curves_figure,
-    second_coordinates,
-    trials_figure,
-)
+from service.report.study_figures import coordinate_title, second_coordinates, trials_figure
 from service.report.subject import Subject
 from service.report.thinning import chosen
 from service.search_space import dimensions
@@ -60,7 +56,8 @@ def _left_out(subject: Subject) -> str:
 def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
     frontier, study, limits = subject.frontier, point.study, subject.limits
     trials = subject.trials.get(study.id, ())
-    measured = {curve.number for curve in subject.goal_curves.get(study.id, ())}
+    looks = subject.goal_curves.get(study.id)
+    measured = set() if looks is None else set(looks.numbers.tolist())
     drawn = chosen(point, [one for one in trials if one.number in measured], limits.curves)
     curves = subject.curves_of(study.id, [trial.number for trial in drawn])
     key = f"{subject.key}/{point.batch_size}"
