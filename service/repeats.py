@@ -1,0 +1,199 @@
+"""Draws of metaparameters run again and again with fresh seeds, in studies of their own.
+
+Such a study stands beside the search's of the same batch size and has its definition, but for how
+its trials come about: they are told, not drawn, and none is capped when another has passed the
+goal, as a median needs all of them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from service.database import Storage
+from service.errors import UsageError
+from service.new_study import add_study, wait_for_planners
+from service.plan import search_of
+from service.schema import slots, studies
+from service.search_space import Metaparameters, describe_space
+from service.slots import Filter, Study, add_slots
+from service.widening import holding
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be run again: the number of a search's trial, and metaparameters."""
+
+    trial: int
+    params: Metaparameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """Metaparameters run with several seeds.
+
+    params    -- of all of them
+    steps     -- steps to target of those that reached the goal, ascending
+    unreached -- how many ended without: by the study's rules, or at the end of their step budget
+    failed    -- how many ended with an error, which says nothing of their steps
+    open      -- how many are not done yet
+    """
+
+    params: Metaparameters
+    steps: tuple[int, ...]
+    unreached: int
+    failed: int
+    open: int
+
+    @property
+    def seeds(self) -> int:
+        """How many have ended, one way or the other, but for those that failed."""
+        return len(self.steps) + self.unreached
+
+    @property
+    def median(self) -> float | None:
+        """Of the steps of all seeds, the unreached as the largest. None where it is one of them,
+        and until all are done: those that end first are the fastest."""
+        if self.open or not self.seeds:
+            return None
+        middle = median([*self.steps, *[float("inf")] * self.unreached])
+        return None if middle == float("inf") else float(middle)
+
+    @property
+    def low(self) -> int | None:
+        """The fewest steps; None if no seed has reached the goal, and until all are done."""
+        return None if self.open or not self.steps else self.steps[0]
+
+    @property
+    def high(self) -> int | None:
+        """The most steps; None if some seed has not reached the goal, and until all are done."""
+        return None if self.open or self.unreached or not self.steps else self.steps[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        shown = ("steps", "unreached", "failed", "open", "median", "low", "high")
+        return {"params": dict(self.params), **{name: getattr(self, name) for name in shown}}
+
+
+@dataclass(frozen=True)
+class PlannedRepeats:
+    """What planning did: the studies, and how many trials each gained."""
+
+    studies: tuple[Study, ...]
+    added: tuple[int, ...]
+
+    @property
+    def filter(self) -> Filter:
+        """Exactly these studies."""
+        names, sizes, purposes = (
+            tuple(dict.fromkeys(getattr(study, field) for study in self.studies))
+            for field in ("workload", "batch_size", "purpose")
+        )
+        return Filter(names, sizes, purposes=purposes)
+
+
+def plan_repeats(
+    storage: Storage,
+    purpose: str,
+    wanted: Sequence[tuple[Study, Sequence[Candidate]]],
+    seeds: int,
+) -> PlannedRepeats:
+    """Have each candidate, beside the search that it is told with, run with so many seeds; those
+    that have been run, or planned, count."""
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: must be at least 1")
+    with storage.write() as conn:
+        wait_for_planners(conn)
+        made = [_plan(storage, conn, purpose, *one, seeds) for one in wanted]
+    return PlannedRepeats(tuple(s for s, _ in made), tuple(added for _, added in made))
+
+
+def _plan(
+    storage: Storage,
+    conn: Connection,
+    purpose: str,
+    search: Study,
+    candidates: Sequence[Candidate],
+    seeds: int,
+) -> tuple[Study, int]:
+    study = _stored(conn, f"{search.name}/{purpose}") or _draft(search, purpose)
+    if study.id < 0:
+        study = add_study(storage, conn, study)
+    query = select(slots.c.repeats, slots.c.params).where(slots.c.study_id == study.id)
+    there = [Candidate(row.repeats, json.loads(row.params)) for row in conn.execute(query)]
+    space, before = study.space, len(there)
+    for candidate in candidates:
+        missing = [candidate] * (seeds - there.count(candidate))
+        add_slots(conn, study.id, len(there), [c.params for c in missing], candidate.trial)
+        there += missing
+        space = holding(space, candidate.params)
+    added = len(there) - before
+    if describe_space(space) != describe_space(study.space):
+        extension = {"first": 0, "outside": 0, "space": describe_space(space)}
+        study = replace(study, extensions=(extension,))
+    study = replace(study, spec=search.spec, trials=study.trials + added)
+    row = study.to_row()
+    changed = {name: row[name] for name in ("spec", "trials", "extensions")}
+    conn.execute(update(studies).where(studies.c.id == study.id).values(changed))
+    return study, added
+
+
+def _stored(conn: Connection, name: str) -> Study | None:
+    row = conn.execute(select(studies).where(studies.c.name == name)).first()
+    return None if row is None else Study.from_row(row)
+
+
+def _draft(search: Study, purpose: str) -> Study:
+    """The study of a purpose beside a search, before it is stored."""
+    draft = replace(
+        search,
+        id=-1,
+        name=f"{search.name}/{purpose}",
+        purpose=purpose,
+        sampler="sobol",  # its trials are told; a study must have one
+        schedule="race",
+        count="all",
+        trials=0,
+        finishers=0,
+        continuing=0,
+        extensions=(),
+    )
+    return replace(draft, identity={**search.identity, "search": search_of(draft)})
+
+
+def load_repeats(
+    storage: Storage, workload: str, purpose: str
+) -> dict[int, list[tuple[Candidate, Mapping[str, Any]]]]:
+    """By batch size, each candidate with how its trials ended, as the fields of a `Repeated`; in
+    the order in which they were first planned. One query."""
+    wanted = Filter((workload,), purposes=(purpose,))
+    columns = (slots.c.repeats, slots.c.params, slots.c.steps_to_target, slots.c.outcome)
+    query = (
+        select(studies.c.batch_size, *columns)
+        .select_from(slots.join(studies))
+        .where(wanted.clause())
+        .order_by(studies.c.batch_size, slots.c.number)
+    )
+    found: dict[int, dict[tuple[int, str], list[Any]]] = {}
+    with storage.read() as conn:
+        for row in conn.execute(query):
+            mine = found.setdefault(row.batch_size, {})
+            mine.setdefault((row.repeats, row.params), []).append(row)
+    return {
+        batch_size: [
+            (Candidate(trial, params := json.loads(text)), {"params": params, **_ended(rows)})
+            for (trial, text), rows in mine.items()
+        ]
+        for batch_size, mine in found.items()
+    }
+
+
+def _ended(rows: Sequence[Any]) -> dict[str, Any]:
+    steps = sorted(row.steps_to_target for row in rows if row.steps_to_target is not None)
+    others = [row.outcome for row in rows if row.steps_to_target is None]
+    failed, unfinished = others.count("failed"), others.count(None)
+    unreached = len(others) - failed - unfinished
+    return {"steps": tuple(steps), "unreached": unreached, "failed": failed, "open": unfinished}
