@@ -1,10 +1,8 @@
 """What following a rule for the learning rate costs: the winner of the smallest batch size, its
 learning rate scaled by the rule, run at every other batch size instead of a search there."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from service.confirmation import DEFAULT_SEEDS
@@ -18,13 +16,7 @@ from service.repeats import (
     load_repeats,
     plan_repeats,
 )
-from service.search_space import Metaparameters
-
-RULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
-    {"linear": lambda ratio: ratio, "square-root": math.sqrt}
-)
-"""Rules by the purpose of their studies: what the learning rate is multiplied by, given the ratio
-of the batch sizes (Shallue et al. 2018, section 4.6)."""
+from service.scaling_rules import followed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +42,6 @@ def anchor(frontier: Frontier) -> Point | None:
     """The point that a rule starts from: the smallest searched batch size with a winner."""
     searched = (point for point in frontier.reached if point.study.purpose == "search")
     return next(searched, None)
-
-
-def followed(rule: str, params: Metaparameters, ratio: float) -> Metaparameters:
-    """The metaparameters that a rule makes of others, for a batch size `ratio` times as large.
-
-    The learning rate alone is scaled; all others are kept, those of its schedule too.
-    """
-    rate = float(params["learning_rate"])
-    return {**params, "learning_rate": rate * RULES[rule](ratio)}
 
 
 def plan_rule(

@@ -10,11 +10,9 @@ from sqlalchemy import Select, or_, select
 
 from service.database import Storage
 from service.frontier import Frontier, Trial, trial_from_row
+from service.scaling_rules import RULES
 from service.schema import measurements, slots, studies
 from service.slots import SEARCHES, Filter
-
-RULE_PURPOSES = ("linear", "square-root")
-"""The purposes of studies that follow a scaling rule, which are also the names of the rules."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +57,7 @@ def load_workload_trials(storage: Storage, workload: str) -> dict[int, tuple[Tri
 def load_rule_runs(storage: Storage, workload: str) -> dict[tuple[str, int], tuple[Trial, ...]]:
     """The trials that followed a scaling rule (`batchfront confirm --rule`)."""
     found: dict[tuple[str, int], list[Trial]] = {}
-    for row in _trials(storage, Filter((workload,), purposes=RULE_PURPOSES)):
+    for row in _trials(storage, Filter((workload,), purposes=tuple(RULES))):
         found.setdefault((row.purpose, row.batch_size), []).append(trial_from_row(row))
     return {key: tuple(trials) for key, trials in found.items()}
 

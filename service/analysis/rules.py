@@ -13,10 +13,8 @@ from service.analysis.censoring import Needed, fewest, median
 from service.analysis.loading import RuleRuns, Trials
 from service.analysis.nearest import NearTrial, nearest_trials, outside
 from service.frontier import Frontier, Point, Trial
+from service.scaling_rules import RULES, followed
 from service.search_space import Value
-
-RULES = {"linear": 1.0, "square-root": 0.5}
-"""Rule to its exponent: the learning rate goes with the batch size to that power."""
 
 FAR = 0.25
 """From this distance on, a trial says little about a rule's point."""
@@ -98,13 +96,13 @@ def rules(frontier: Frontier, trials: Trials, runs: RuleRuns) -> Rules:
         missing = "its winners have no learning rate" if frontier.reached else "no winner yet"
         return Rules(frontier.workload, (), (), (), missing)
     anchor = won[0]
-    followed = [
+    lost = [
         _followed(rule, anchor, point, trials.get(point.study.id, ()), runs)
         for point in won[1:]
         for rule in RULES
     ]
     winners = tuple(_winner(anchor, point) for point in won)
-    return Rules(frontier.workload, winners, _exponents(winners), tuple(followed))
+    return Rules(frontier.workload, winners, _exponents(winners), tuple(lost))
 
 
 def effective_rate(params: Mapping[str, Value]) -> float | None:
@@ -115,16 +113,12 @@ def effective_rate(params: Mapping[str, Value]) -> float | None:
     return float(params["learning_rate"]) / remaining if remaining > 0 else None
 
 
-def rule_point(rule: str, anchor: Point, batch_size: int) -> dict[str, Value]:
-    """The metaparameters that a rule gives a batch size, from the winner of another."""
-    factor = (batch_size / anchor.batch_size) ** RULES[rule]
-    return {**anchor.params, "learning_rate": float(anchor.params["learning_rate"]) * factor}
-
-
 def _winner(anchor: Point, point: Point) -> Winner:
     assert point.best is not None
     assert point.steps is not None
-    ruled = {rule: rule_point(rule, anchor, point.batch_size) for rule in RULES}
+    ruled = {
+        rule: followed(rule, anchor.params, point.batch_size / anchor.batch_size) for rule in RULES
+    }
     effective = {rule: effective_rate(params) for rule, params in ruled.items()}
     momentum = point.params.get("momentum")
     return Winner(
@@ -169,7 +163,7 @@ def _exponent(name: str, pairs: Sequence[tuple[int, float]]) -> Exponent | None:
 def _followed(
     rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: RuleRuns
 ) -> Followed:
-    params = rule_point(rule, anchor, point.batch_size)
+    params = followed(rule, anchor.params, point.batch_size / anchor.batch_size)
     space = point.space
     near = nearest_trials(space, params, trials)
     ran = _ran(params, runs.get((rule, point.batch_size), ()))

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from html import escape
 
-from service.analysis.rules import RULES, Followed, Rules, rules
+from service.analysis.rules import Followed, Rules, rules
 from service.report.axes import Figure, log_axis
 from service.report.notation import count, listed, significant, words
 from service.report.part import Part, caption, place, scrolled, table
 from service.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
 from service.report.subject import Subject
+from service.scaling_rules import RULES
 
 
 def rules_part(subject: Subject) -> Part:

@@ -9,7 +9,8 @@ import torch
 from service.bench import set_up
 from service.errors import UsageError
 from service.frontier import load_frontier, load_trials
-from service.rule_runs import RULES, followed, load_rule_runs, plan_rule
+from service.rule_runs import load_rule_runs, plan_rule
+from service.scaling_rules import RULES, followed
 from service.schema import studies
 from service.slots import SEARCHES
 from service.storage import Storage

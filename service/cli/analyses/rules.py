@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from service.analysis.censoring import in_words
-from service.analysis.rules import RULES, Exponent, Followed, Rules, Winner
+from service.analysis.rules import Exponent, Followed, Rules, Winner
 from service.cli.analyses.output import NOTHING, multiple, print_as, short, table, whole
+from service.scaling_rules import RULES
 
 
 def print_rules(found: Rules, format_: str) -> None:
