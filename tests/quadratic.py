@@ -36,7 +36,7 @@ GOAL = 0.05 * CURVATURES.sum() / 2
 RATES = Log(0.01, 4.0)
 """From 2/h_1 = 2 on, training diverges."""
 
-STEP_BUDGET = 4_000
+STEP_BUDGET = 1_000
 BATCH_SIZES = powers_of_two(4, 256)
 
 
@@ -105,4 +105,4 @@ def steps_to_target(rate: float, batch_size: int) -> float:
 @cache
 def fewest_steps(batch_size: int) -> float:
     """The least steps to target of any learning rate, over a dense grid of them."""
-    return min(steps_to_target(rate, batch_size) for rate in np.geomspace(0.01, 1.999, 1_000))
+    return min(steps_to_target(rate, batch_size) for rate in np.geomspace(0.05, 1.99, 200))

@@ -8,6 +8,7 @@ from tests.benchmarks import (
     curve_coverage,
     curve_holdout,
     engine_throughput,
+    finishers,
     fleet,
     fleet_connections,
     frontier_cost,
@@ -26,6 +27,14 @@ def test_three_ways_to_search_the_same_trials_find_the_same_frontier_and_no_rule
     shown = capsys.readouterr().out
     assert shown.count("identical") == 3
     assert "plain Optuna" in shown
+
+
+def test_a_race_with_one_finisher_is_the_beginning_of_a_longer_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert finishers.main(["--quick"]) == 0  # 1 where it took other steps
+    shown = capsys.readouterr().out
+    assert all(shown.count(f"\n| {number} ") == 2 for number in finishers.FINISHERS)
 
 
 def test_the_engine_is_timed_beside_every_lean_loop(capsys: pytest.CaptureFixture[str]) -> None:
