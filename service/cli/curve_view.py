@@ -65,7 +65,7 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
 def _print(fitted: Fitted) -> None:
     console = console_for_output()
     console.print(f"\n{fitted.frontier.workload}: {fitted.frontier.goal_text}\n")
-    for sentence in (*fitted.answers, *fitted.doubts):
+    for sentence in (*fitted.answers, *([""] if fitted.doubts else []), *fitted.doubts):
         console.print(sentence)
     if fitted.curve.refusal is None:
         console.print()
