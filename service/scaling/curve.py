@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, log
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UsageError
-from service.scaling.estimate import REACH, Estimate, Question, answer
+from service.scaling.estimate import REACH, Estimate, answer
 from service.scaling.fits import Fit, fit_both
 from service.scaling.forms import Array
 from service.scaling.noise import SCALE_TO_DEVIATION
 from service.scaling.observation import Observation, in_order, logs
 from service.scaling.oddities import Outlier, Rise, fall, outliers, rises
+from service.scaling.questions import ask
 from service.scaling.sample import Sample, draw
 
 FEWEST = 4
@@ -132,7 +133,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
     if fall(log_batch, log_steps) <= 0:
         return Curve(seen, DOES_NOT_FALL, fits, noise, odd, up, *_unknown(DOES_NOT_FALL))
     at = tuple(one.batch_size for one in seen)
-    questions = _questions(fits[0], sample, log_batch, extra, share)
+    questions = ask(fits[0], sample, log_batch, extra, share)
     s_min, e_min, half, perfect, useful = (answer(one, sample, at) for one in questions)
     return Curve(seen, None, fits, noise, odd, up, s_min, e_min, half, perfect, useful, sample)
 
@@ -140,47 +141,3 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
 def _unknown(why: str) -> tuple[Estimate, Estimate, Estimate, Estimate, Estimate]:
     unknown = Estimate(None, None, None, reason=why)
     return unknown, unknown, unknown, unknown, unknown
-
-
-def _questions(
-    fit: Fit, sample: Sample, log_batch: Array, extra: float, share: float
-) -> list[Question]:
-    """About s_min, e_min, half_efficiency, perfect_until and useful_until, in this order."""
-    first, last = float(log_batch[0]), float(log_batch[-1])
-    smallest, largest = f"{exp(first):.0f}", f"{exp(last):.0f}"
-    lowest, highest = first - log(REACH), last + log(REACH)
-    log_s_min, log_half = log(fit.s_min), log(fit.half_efficiency)
-    steps_first, steps_last = fit.log_steps(log_batch[[0, -1]])
-    no_flattening = f"no flattening is seen up to batch size {largest}"
-    no_fall = f"steps hardly fall from batch size {smallest} on"
-    shapes, drawn = fit.shapes, sample.shapes
-    return [
-        # At REACH times the largest batch size measured, 1 + REACH: what B_c there would mean.
-        Question(log_s_min, sample.log_s_min, steps_last - log(1 + REACH), inf, no_flattening),
-        Question(
-            log_s_min + log_half,
-            sample.log_s_min + drawn.log_half,
-            first + steps_first - log(1 + REACH),
-            last + steps_last,
-            no_fall,
-            no_flattening,
-        ),
-        Question(log_half, drawn.log_half, lowest, highest, no_fall, no_flattening),
-        Question(
-            float(shapes.log_perfect_until(extra, first)[0]),
-            drawn.log_perfect_until(extra, first),
-            first + log(2),
-            highest,
-            f"no near-perfect part is seen: the first doubling, from batch size {smallest}, may "
-            f"already cost more than {extra:.0%} extra examples",
-            f"near-perfect scaling may go on beyond batch size {largest}",
-        ),
-        Question(
-            float(shapes.log_useful_until(share)[0]),
-            drawn.log_useful_until(share),
-            lowest,
-            highest,
-            f"doubling may save less than {share:.0%} of the steps from batch size {smallest} on",
-            f"doubling may still save {share:.0%} of the steps beyond batch size {largest}",
-        ),
-    ]

@@ -1,7 +1,7 @@
 """A number with its interval, or a bound, or why neither can be said."""
 
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import exp, log
 
 import numpy as np
 
@@ -13,6 +13,7 @@ REACH = 2.0
 
 _INTERVAL = (0.05, 0.95, 0.10, 0.90)  # the ends of an interval, and of a bound to one side
 _EVIDENCE = 0.75
+_MARGIN = log(100)  # how far outside its range an answer may still move the evidence
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def answer(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> 
     """The estimate, never beyond the range: an end that may lie there is left open, and a bound
     says no more than the range's end."""
     value, lowest, highest = question.value, question.lowest, question.highest
-    levels = sample.quantiles(question.draws, _INTERVAL)
+    draws = np.clip(question.draws, lowest - _MARGIN, highest + _MARGIN)  # some are infinite
+    levels = sample.quantiles(draws, _INTERVAL)
     # The sample leans on no one form, the value on the chosen one; the interval holds both.
     low, bound_low = (min(end, value) for end in (levels[0], levels[2]))
     high, bound_high = (max(end, value) for end in (levels[1], levels[3]))
@@ -69,7 +71,7 @@ def answer(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> 
     if below and above:
         reason = f"these points do not determine it: {question.below}, and {question.above}"
         return Estimate(None, None, None, reason=reason)
-    evidence = _evidence(question, sample, batch_sizes)
+    evidence = _evidence(draws, sample, batch_sizes)
     number = exp(value) if lowest <= value <= highest else None
     if above:
         return Estimate(number, exp(min(bound_low, highest)), None, evidence, question.above)
@@ -78,9 +80,7 @@ def answer(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> 
     return Estimate(number, exp(low), exp(high), evidence)
 
 
-def _evidence(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
-    ends = [end for end in (question.lowest, question.highest) if abs(end) < inf]
-    draws = np.clip(question.draws, min(ends) - log(100), max(ends) + log(100))
+def _evidence(draws: Array, sample: Sample, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
     share = np.abs(sample.influence(draws))
     order = np.argsort(-share, kind="stable")
     before = np.cumsum(share[order]) - share[order]

@@ -12,7 +12,7 @@ from service.scaling.noise import lift, pulls
 BEYOND = 64.0
 """B_c is looked for up to this many times outside the measured batch sizes."""
 
-_COUNTS = (64, 11)  # nodes of the grid over log B_c and α
+_COUNTS = (48, 9)  # nodes of the grid over log B_c and α
 
 Side = tuple[float, float]
 Box = tuple[Side, Side]

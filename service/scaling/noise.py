@@ -39,16 +39,18 @@ def lift(residuals: Array) -> Heights:
     By expectation and maximization, with parameters expanded so that it takes few rounds (Liu,
     Rubin and Wu 1998).
     """
-    height = np.median(residuals, axis=1, keepdims=True)
-    scale = np.maximum(np.std(residuals, axis=1, keepdims=True), FINEST)
+    height = np.median(residuals, axis=1)
+    centred = residuals - height[:, None]
+    scale = np.maximum(np.std(residuals, axis=1), FINEST)
     for _ in range(_ROUNDS):
-        weight = 1 / (FREEDOM + ((residuals - height) / scale) ** 2)
-        total = weight.sum(axis=1, keepdims=True)
-        height = (weight * residuals).sum(axis=1, keepdims=True) / total
-        spread = (weight * (residuals - height) ** 2).sum(axis=1, keepdims=True) / total
+        weight = 1 / (FREEDOM + (centred / scale[:, None]) ** 2)
+        total = np.einsum("ij->i", weight)
+        height = np.einsum("ij,ij->i", weight, residuals) / total
+        centred = residuals - height[:, None]
+        spread = np.einsum("ij,ij,ij->i", weight, centred, centred) / total
         scale = np.maximum(np.sqrt(spread), FINEST)
-    log_scale = np.log(scale[:, 0])
-    return Heights(height[:, 0], log_scale, log_likelihood((residuals - height) / scale, log_scale))
+    log_scale = np.log(scale)
+    return Heights(height, log_scale, log_likelihood(centred / scale[:, None], log_scale))
 
 
 def log_likelihood(scaled: Array, log_scale: Array) -> Array:

@@ -4,6 +4,8 @@ import pytest
 
 from tests.benchmarks import (
     claim_cost,
+    curve_coverage,
+    curve_holdout,
     engine_throughput,
     fleet,
     fleet_connections,
@@ -43,6 +45,24 @@ def test_time_inside_a_part_is_not_counted_in_the_part_around_it() -> None:
         pass
     assert set(clock.spent) == {"outer", "inner"}
     assert min(clock.spent.values()) >= 0
+
+
+def test_intervals_of_generated_curves_are_compared_with_the_truth(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert curve_coverage.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(trouble in shown for trouble in curve_coverage.TROUBLES)
+    assert "percentile bootstrap" in shown
+
+
+def test_points_left_out_of_measured_curves_are_foretold(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert curve_holdout.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert "between: all" in shown
+    assert "beyond: all" in shown
 
 
 @pytest.mark.postgresql

@@ -65,7 +65,8 @@ def test_the_interval_holds_the_value_and_evidence_is_among_the_points() -> None
 
 def test_what_speaks_to_the_fewest_steps_is_where_the_curve_is_flat() -> None:
     curve = fit_curve(noisy(on_curve(POWERS, 30, 20), 0.1))
-    assert set(curve.s_min.evidence) <= {32, 64, 128, 256, 512, 1024}
+    assert set(curve.s_min.evidence) >= {256, 512, 1024}
+    assert set(curve.s_min.evidence) < set(POWERS)
 
 
 def test_steps_in_another_unit_scale_the_steps_and_nothing_else() -> None:
@@ -97,7 +98,7 @@ def test_one_lucky_point_moves_the_answers_less_than_they_are_uncertain_and_stan
     points = noisy(on_curve(POWERS, 30, 60), 0.1)
     sure = fit_curve(points)
     assert sure.outliers == ()
-    for index in range(len(points)):
+    for index in (0, 3, 6, 9):
         lucky = list(points)
         lucky[index] = Observation(points[index].batch_size, points[index].steps / 2)
         curve = fit_curve(lucky)
@@ -111,7 +112,7 @@ def test_one_lucky_point_moves_the_answers_less_than_they_are_uncertain_and_stan
 
 def test_a_missing_batch_size_changes_nothing_without_noise() -> None:
     points = on_curve(POWERS, 30, 60)
-    for index in range(len(points)):
+    for index in (0, 4, 9):
         curve = fit_curve(points[:index] + points[index + 1 :])
         assert curve.half_efficiency.value == pytest.approx(60)
 
@@ -173,6 +174,13 @@ def test_without_a_fall_at_small_batches_nothing_is_said_of_where_it_ends() -> N
     assert curve.perfect_until.kind == "at most"
     assert "no near-perfect part is seen" in curve.perfect_until.reason
     assert curve.s_min.value == pytest.approx(100, rel=0.1)
+
+
+def test_a_share_that_hardly_any_doubling_saves_gives_a_bound() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 30, 60, 0.6), 0.05), share=0.45)
+    assert curve.useful_until.kind == "at most"
+    assert curve.useful_until.high == pytest.approx(1)  # half the smallest measured
+    assert "doubling may save less than 45%" in curve.useful_until.reason
 
 
 def test_steps_that_rise_all_along_are_refused_and_flagged() -> None:

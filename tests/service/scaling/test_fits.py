@@ -44,7 +44,7 @@ def test_pulls_are_the_slopes_of_the_likelihood() -> None:
 
 
 def test_height_and_scale_are_the_likeliest() -> None:
-    residuals = np.random.default_rng(1).standard_t(4, (20, 9)) * 0.3 + 5
+    residuals = np.random.default_rng(1).standard_t(4, (5, 9)) * 0.3 + 5
     found = lift(residuals)
     for row, height, log_scale in zip(residuals, found.log_s_min, found.log_scale, strict=True):
         freedom, middle, scale = stats.t.fit(row, fdf=4)
@@ -58,7 +58,7 @@ def test_the_scale_of_normal_noise_gives_its_standard_deviation() -> None:
     assert math.exp(lift(normal).log_scale[0]) * SCALE_TO_DEVIATION == pytest.approx(1, rel=0.01)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_no_other_curve_is_likelier(seed: int) -> None:
     log_steps = some_steps(seed)
     found = fit(Form.THREE_PARAMETERS, LOG_BATCH, log_steps)
@@ -75,7 +75,7 @@ def test_no_other_curve_is_likelier(seed: int) -> None:
 
 
 def test_the_form_of_lower_aicc_comes_first() -> None:
-    for seed in range(6):
+    for seed in range(3):
         first, second = fit_both(LOG_BATCH, some_steps(seed))
         assert first.aicc <= second.aicc
         assert {first.form, second.form} == set(Form)
@@ -83,7 +83,7 @@ def test_the_form_of_lower_aicc_comes_first() -> None:
 
 
 def test_three_parameters_fit_no_worse_than_two() -> None:
-    for seed in range(6):
+    for seed in range(3):
         fits = {one.form: one for one in fit_both(LOG_BATCH, some_steps(seed))}
         three, two = fits[Form.THREE_PARAMETERS], fits[Form.TWO_PARAMETERS]
         assert three.log_likelihood >= two.log_likelihood - 1e-9
