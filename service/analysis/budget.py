@@ -1,8 +1,8 @@
 """The best goal metric within a budget of steps, epochs or examples, at each batch size.
 
-As in section 5.2 of Shallue et al. 2018. There every trial runs to the end; trials that race stop
-at the goal, or once another has passed it, and what they would have come to is not known. So each
-value says whether it is complete.
+Shallue et al. 2018 show the same, of trials that all run to the end. Trials that race stop at the
+goal, or once another has passed it, and what they would have come to is not known. So each value
+says whether it is complete.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 from service.analysis.censoring import in_words, stopped_short
 from service.analysis.loading import Curves, GoalLooks, Trials
 from service.analysis.metric import GoalMetric, significant
+from service.errors import UsageError
 from service.frontier import Frontier, Point
 from service.slots import Study
 
@@ -29,10 +30,7 @@ class Budget:
     unit: Unit
 
     def steps(self, study: Study) -> int:
-        """The whole steps that it pays for in this study; 0 if it is less than one.
-
-        Of a study that does not know its number of training examples, epochs are 0 steps.
-        """
+        """The whole steps that it pays for in this study; 0 if it is less than one."""
         if self.unit == "steps":
             return int(self.amount)
         each = study.train_examples if self.unit == "epochs" else 1
@@ -88,7 +86,16 @@ class Budgets:
 def budgets(
     frontier: Frontier, trials: Trials, curves: Curves, wanted: Sequence[Budget] = ()
 ) -> Budgets:
-    """The best value within each budget; by default, within budgets chosen from what was run."""
+    """The best value within each budget; by default, within budgets chosen from what was run.
+
+    Raises UsageError for epochs of a study that does not know how many examples they have.
+    """
+    for point in frontier.points:
+        if not point.study.train_examples and any(one.unit == "epochs" for one in wanted):
+            raise UsageError(
+                f"--epochs: study {point.study.name} does not know how many training examples it "
+                "has; use --steps or --examples"
+            )
     metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
     if not any(point.study.id in curves for point in frontier.points):
         reason = f"no measurements of {metric} are kept"
@@ -115,7 +122,7 @@ def default_budgets(frontier: Frontier, curves: Curves) -> tuple[Budget, ...]:
     last = [
         (point.study, int(curves[point.study.id].steps.max()))
         for point in frontier.points
-        if point.study.id in curves
+        if point.study.id in curves and curves[point.study.id].steps.max() > 0
     ]
     if not last:
         return ()

@@ -29,6 +29,10 @@ class Needed:
     def exact(self) -> bool:
         return self.at_least == self.at_most
 
+    def multiple(self, steps: int | None) -> float | None:
+        """`at_least` in multiples of these steps; None if there are none, or 0 of them."""
+        return self.at_least / steps if steps else None
+
 
 def fewest(trials: Iterable[Trial]) -> Needed | None:
     """The fewest steps to target among trials; None if all were given up, or have not ended.

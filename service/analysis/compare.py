@@ -1,14 +1,14 @@
 """Several workloads side by side: normalized so that their perfect-scaling lines coincide.
 
-Steps are divided by those at one batch size, as in figures 3 to 6 of Shallue et al. 2018, so that
-what is left to compare is how far each workload goes along the line.
+Steps are divided by those at one batch size, as Shallue et al. 2018 draw them, so that what is left
+to compare is how far each workload goes along the line.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.errors import UsageError
-from service.frontier import Frontier, Point
+from service.frontier import Frontier
 
 PERFECT = 1.2
 """Scaling is perfect while it takes at most so many times the examples of the smallest batch."""
@@ -65,10 +65,10 @@ def compare(frontiers: Sequence[Frontier], at: int | None = None) -> Comparison:
     by its own perfect-scaling line, from its smallest batch size. Raises UsageError if no workload
     has a winner at the batch size that was asked for.
     """
-    won = [frontier for frontier in frontiers if frontier.reached]
-    skipped = {f.workload: "no trial has reached the goal" for f in frontiers if not f.reached}
+    won = [frontier for frontier in frontiers if _steps(frontier)]
+    skipped = {f.workload: "no trial has reached the goal" for f in frontiers if not _steps(f)}
     if at is not None:
-        there = [frontier for frontier in won if at in _sizes(frontier)]
+        there = [frontier for frontier in won if at in _steps(frontier)]
         if not there:
             raise UsageError(f"--at {at}: none of these workloads has a winner at that batch size")
         missing = f"no winner at batch size {at}"
@@ -76,19 +76,20 @@ def compare(frontiers: Sequence[Frontier], at: int | None = None) -> Comparison:
         won = there
     if not won:
         return Comparison(None, (), skipped)
-    common = set.intersection(*(_sizes(frontier) for frontier in won))
+    common = set.intersection(*(set(_steps(frontier)) for frontier in won))
     if at is None:
-        at = min(common or set.union(*(_sizes(frontier) for frontier in won)))
+        at = min(common or set.union(*(set(_steps(frontier)) for frontier in won)))
     series = tuple(_series(frontier, at, measured=bool(common)) for frontier in won)
     return Comparison(at, series, skipped)
 
 
-def _sizes(frontier: Frontier) -> set[int]:
-    return {point.batch_size for point in frontier.reached}
+def _steps(frontier: Frontier) -> dict[int, int]:
+    """Batch size to the winner's steps; a goal that is passed untrained has none to compare."""
+    return {point.batch_size: point.steps for point in frontier.reached if point.steps}
 
 
 def _series(frontier: Frontier, at: int, *, measured: bool) -> Series:
-    steps = {point.batch_size: _steps(point) for point in frontier.reached}
+    steps = _steps(frontier)
     first = min(steps)
     examples = {batch_size: batch_size * count for batch_size, count in steps.items()}
     unit = steps[at] if measured else examples[first] / at
@@ -102,8 +103,3 @@ def _series(frontier: Frontier, at: int, *, measured: bool) -> Series:
     later = [point.batch_size for point in points if point.batch_size > until]
     leaves_at = min(later, default=None)
     return Series(frontier.workload, frontier.goal_text, measured, points, until, leaves_at)
-
-
-def _steps(point: Point) -> int:
-    assert point.steps is not None  # of `reached` points
-    return point.steps

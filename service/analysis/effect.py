@@ -1,7 +1,7 @@
 """What one metaparameter does to the steps to target, by batch size.
 
-Made for metaparameters with choices, as label smoothing in section 5.4 of Shallue et al. 2018; the
-range of any other is cut into thirds.
+Made for metaparameters with choices, such as label smoothing in Shallue et al. 2018; the range of
+any other is cut into thirds.
 """
 
 from collections.abc import Sequence
@@ -127,5 +127,5 @@ def _effect(
         sum(trial.steps_to_target is not None for trial in trials),
         needed,
         min(metrics, key=goal.cost, default=None),
-        needed.at_least / best if needed is not None and best is not None else None,
+        needed.multiple(best) if needed else None,
     )

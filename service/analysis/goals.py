@@ -140,16 +140,17 @@ def _frontier(
     frontier: Frontier, trials: Trials, curves: Curves, own: GoalMetric, value: float
 ) -> GoalFrontier:
     points = tuple(
-        _own(point) if value == own.value else _point(point, trials, curves, own, value)
+        _own(point, trials) if value == own.value else _point(point, trials, curves, own, value)
         for point in frontier.points
         if point.study.id in curves or value == own.value
     )
     return GoalFrontier(value, f"{'<' if own.lower else '>'} {value:g}", value == own.value, points)
 
 
-def _own(point: Point) -> GoalPoint:
-    best = point.best
-    running = point.outcomes.get("open", 0)
+def _own(point: Point, trials: Trials) -> GoalPoint:
+    best, mine = point.best, trials.get(point.study.id, ())
+    # One that passed the goal and goes on is not done, but has said what it could.
+    running = sum(t.outcome is None and t.steps_to_target is None for t in mine)
     return GoalPoint(
         point.batch_size,
         point.steps,

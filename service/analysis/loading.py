@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 
 from service.database import Storage
 from service.frontier import Frontier, Trial, trial_from_row
@@ -76,7 +76,12 @@ def _trials(storage: Storage, wanted: Filter) -> Iterator[Any]:
 
 
 def load_goal_curves(storage: Storage, frontier: Frontier) -> dict[int, GoalLooks]:
-    """The measurements of the goal metric on the validation split, of the workload's search."""
+    """The measurements of the goal metric on the validation split, of the workload's search.
+
+    A trial of ours stops as soon as it passes a goal, so that what it passed before it diverged
+    counts. Trials that ran elsewhere were judged whole: of those that diverged or failed nothing
+    counts, as in Shallue et al. 2018.
+    """
     with storage.read() as conn:
         rows = conn.execute(_measured(frontier)).fetchall()
     if not rows:
@@ -101,6 +106,7 @@ def _measured(frontier: Frontier) -> Select[Any]:
             Filter((frontier.workload,), purposes=SEARCHES).clause(),
             measurements.c.split == "validation",
             measurements.c.metric == frontier.goal["metric"],
+            or_(studies.c.spec != "", slots.c.outcome.not_in(("diverged", "failed"))),
         )
         .order_by(slots.c.study_id, slots.c.number, measurements.c.step)
     )

@@ -28,7 +28,8 @@ class NearTrial:
     @classmethod
     def of(cls, trial: Trial, distance: float) -> "NearTrial":
         """A trial at this distance."""
-        return cls(trial.number, distance, trial.outcome, trial.steps_to_target or trial.steps)
+        steps = trial.steps if trial.steps_to_target is None else trial.steps_to_target
+        return cls(trial.number, distance, trial.outcome, steps)
 
 
 def nearest_trials(

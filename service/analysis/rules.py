@@ -1,8 +1,8 @@
 """Do the best learning rates follow the linear or the square-root rule, and what would it cost?
 
 Both rules start from the winner of the smallest batch size and multiply its learning rate by the
-batch size's multiple, or by that one's square root; all other metaparameters stay (section 5.3 of
-Shallue et al. 2018).
+batch size's multiple, or by that one's square root; all other metaparameters stay. Shallue et al.
+2018 compare their best learning rates with the same two.
 """
 
 import math
@@ -169,7 +169,6 @@ def _exponent(name: str, pairs: Sequence[tuple[int, float]]) -> Exponent | None:
 def _followed(
     rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: RuleRuns
 ) -> Followed:
-    assert point.steps is not None
     params = rule_point(rule, anchor, point.batch_size)
     space = point.space
     near = nearest_trials(space, params, trials)
@@ -187,7 +186,7 @@ def _followed(
         outside(space, params),
         "run" if ran else "nearest",
         needed,
-        None if needed is None else needed.at_least / point.steps,
+        needed.multiple(point.steps) if needed else None,
         outcomes,
         tuple(NearTrial.of(trial, distance) for trial, distance in near),
         not ran and (not near or near[0][1] >= FAR),

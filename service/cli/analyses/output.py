@@ -55,7 +55,7 @@ def times(ratio: float | None) -> str:
 
 def multiple(needed: Needed, ratio: float) -> str:
     """A multiple that may be a bound: "1.24×", "1.2× to 1.5×", ">= 1.2×"; `ratio` is the lower."""
-    if needed.at_most is None:
+    if needed.at_most is None or not needed.at_least:
         return f">= {times(ratio)}"
     upper = ratio * needed.at_most / needed.at_least
     return times(ratio) if needed.exact else f"{times(ratio)} to {times(upper)}"

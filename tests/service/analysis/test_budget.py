@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from service.analysis.budget import BestWithin, Budget, budgets, default_budgets
+from service.errors import UsageError
 from service.storage import Storage
 from tests.service.analysis.studies import curve, ended, loaded, reached
 from tests.service.report.rows import add_study
@@ -109,4 +110,5 @@ def test_a_study_that_does_not_know_its_data_has_budgets_of_examples(storage: St
     add_study(storage, NAME, 10, [reached(16, curve=curve((16, 0.01)))], train_examples=0)
     frontier, _, curves = loaded(storage, NAME)
     assert default_budgets(frontier, curves) == (Budget(16, "steps"), Budget(160, "examples"))
-    assert within(storage, 2, "epochs") == ()
+    with pytest.raises(UsageError, match=r"--epochs: study a/b/momentum/b10 does not know"):
+        within(storage, 2, "epochs")

@@ -97,3 +97,9 @@ def test_one_batch_size_is_enough_and_workloads_without_winners_are_named(
     assert relative(found, 0) == [1]
     assert (found.series[0].perfect_until, found.series[0].leaves_at) == (8, None)
     assert found.skipped.keys() == {"a/none/sgd"}
+
+
+def test_a_goal_that_is_passed_untrained_is_nothing_to_compare(storage: Storage) -> None:
+    add(storage, "a/b/sgd", {8: 0, 16: 50})
+    (series,) = compared(storage).series
+    assert [point.batch_size for point in series.points] == [16]

@@ -85,6 +85,13 @@ def test_open_trials_leave_every_goal_open(storage: Storage) -> None:
     assert not points(storage, 0.5)[0].complete
 
 
+def test_a_trial_that_goes_on_has_settled_its_own_goal(storage: Storage) -> None:
+    goes_on = {"steps": 20, "steps_to_target": 8, "steps_lower": 7}
+    other = ended("capped", 8, curve=curve((8, 0.1)))
+    add_study(storage, NAME, 50, [goes_on, other])
+    assert points(storage, OWN) == (GoalPoint(50, 8, 7, 400, 0, True),)
+
+
 def test_a_goal_that_the_whole_budget_did_not_reach_is_settled(storage: Storage) -> None:
     trials = [
         ended("exhausted", 90, curve=curve((64, 0.2), (90, 0.1))),

@@ -70,6 +70,18 @@ def test_curves_are_the_goal_metric_on_the_validation_split(written: Storage) ->
     assert [column.tolist() for column in by_trial[2]] == [[2], [0.5]]
 
 
+def test_of_trials_run_elsewhere_those_that_came_to_nothing_do_not_count(storage: Storage) -> None:
+    looks = curve((4, 0.1), (8, 0.02))
+    ends = [reached(8), ended("diverged", 9), ended("failed", 9), ended("exhausted", 9)]
+    trials = [end | {"curve": looks} for end in ends]
+    add_study(storage, NAME, 16, trials)
+    add_study(storage, "x/y/z", 16, trials, spec="")  # there is no code of it here
+    (ours,) = load_goal_curves(storage, load_frontier(storage, NAME)).values()
+    (theirs,) = load_goal_curves(storage, load_frontier(storage, "x/y/z")).values()
+    assert [*ours.by_trial()] == [0, 1, 2, 3]
+    assert [*theirs.by_trial()] == [0, 3]
+
+
 def test_without_measurements_there_are_no_curves(storage: Storage) -> None:
     add_study(storage, NAME, 16, [reached(8)])
     assert load_goal_curves(storage, load_frontier(storage, NAME)) == {}

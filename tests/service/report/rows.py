@@ -60,15 +60,15 @@ def add_study(
 
 
 def _add_trial(conn: Any, study: int, number: int, trial: Mapping[str, Any]) -> None:
-    reached = trial.get("outcome") == "reached"
+    passed = trial.get("outcome") == "reached" or "steps_to_target" in trial
     row = {
         "study_id": study,
         "number": number,
         "state": "done" if trial.get("outcome") else "free",
         "params": json.dumps(trial.get("params", {})),
         "steps": trial.get("steps", 0),
-        "steps_to_target": trial.get("steps_to_target", trial["steps"]) if reached else None,
-        "steps_lower": trial.get("steps_lower") if reached else None,
+        "steps_to_target": trial.get("steps_to_target", trial["steps"]) if passed else None,
+        "steps_lower": trial.get("steps_lower") if passed else None,
         "outcome": trial.get("outcome"),
         "reason": trial.get("reason"),
         "metric": trial.get("metric"),
