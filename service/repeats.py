@@ -87,11 +87,8 @@ class PlannedRepeats:
     @property
     def filter(self) -> Filter:
         """Exactly these studies."""
-        names, sizes, purposes = (
-            tuple(dict.fromkeys(getattr(study, field) for study in self.studies))
-            for field in ("workload", "batch_size", "purpose")
-        )
-        return Filter(names, sizes, purposes=purposes)
+        first, sizes = self.studies[0], tuple(study.batch_size for study in self.studies)
+        return Filter((first.workload,), sizes, purposes=(first.purpose,))
 
 
 def plan_repeats(
@@ -118,26 +115,39 @@ def _plan(
     candidates: Sequence[Candidate],
     seeds: int,
 ) -> tuple[Study, int]:
-    study = _stored(conn, f"{search.name}/{purpose}") or _draft(search, purpose)
-    if study.id < 0:
-        study = add_study(storage, conn, study)
-    query = select(slots.c.repeats, slots.c.params).where(slots.c.study_id == study.id)
-    there = [Candidate(row.repeats, json.loads(row.params)) for row in conn.execute(query)]
-    space, before = study.space, len(there)
+    """The stored study beside a search, made or topped up, and how many slots it gained."""
+    stored = _stored(conn, f"{search.name}/{purpose}")
+    study = stored or add_study(storage, conn, _draft(search, purpose))
+    there = _candidates(conn, study)
+    added = 0
     for candidate in candidates:
-        missing = [candidate] * (seeds - there.count(candidate))
-        add_slots(conn, study.id, len(there), [c.params for c in missing], candidate.trial)
-        there += missing
-        space = holding(space, candidate.params)
-    added = len(there) - before
-    if describe_space(space) != describe_space(study.space):
-        extension = {"first": 0, "outside": 0, "space": describe_space(space)}
-        study = replace(study, extensions=(extension,))
-    study = replace(study, spec=search.spec, trials=study.trials + added)
+        missing = max(seeds - there.count(candidate), 0)
+        draws = [candidate.params] * missing
+        add_slots(conn, study.id, len(there) + added, draws, repeats=candidate.trial)
+        added += missing
+    study = replace(_holding(study, candidates), spec=search.spec, trials=study.trials + added)
     row = study.to_row()
     changed = {name: row[name] for name in ("spec", "trials", "extensions")}
     conn.execute(update(studies).where(studies.c.id == study.id).values(changed))
     return study, added
+
+
+def _candidates(conn: Connection, study: Study) -> list[Candidate]:
+    """What each slot of a study runs again."""
+    query = select(slots.c.repeats, slots.c.params).where(slots.c.study_id == study.id)
+    return [Candidate(row.repeats, json.loads(row.params)) for row in conn.execute(query)]
+
+
+def _holding(study: Study, candidates: Sequence[Candidate]) -> Study:
+    """The study with a search space that holds the candidates: Optuna shows them as points of it,
+    and those from a wider space, or scaled by a rule, may lie outside of the one it began with."""
+    space = study.space
+    for candidate in candidates:
+        space = holding(space, candidate.params)
+    described = describe_space(space)
+    if described == describe_space(study.space):
+        return study
+    return replace(study, extensions=({"first": 0, "outside": 0, "space": described},))
 
 
 def _stored(conn: Connection, name: str) -> Study | None:
