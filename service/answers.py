@@ -46,18 +46,12 @@ def fewest_answer(curve: Curve) -> str:
 
 
 def doubts(curve: Curve) -> tuple[str, ...]:
-    """The points that don't look like a curve, a sentence for each."""
-    far = [
+    """The points that lie far from the curve, a sentence for each."""
+    return tuple(
         f"Batch size {one.batch_size:,} lies {abs(one.sigmas):.1f} standard deviations "
         f"{'above' if one.sigmas > 0 else 'below'} the curve."
         for one in curve.outliers
-    ]
-    up = [
-        f"Batch size {one.larger:,} takes more steps than {one.batch_size:,}, by "
-        f"{one.sigmas:.1f} standard deviations: it was probably tuned less well."
-        for one in curve.rises
-    ]
-    return (*far, *up)
+    )
 
 
 def estimate_text(estimate: Estimate) -> str:

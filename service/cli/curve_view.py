@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from service.answers import answers, doubts, number
+from service.certainty import LITTLE, PointCertainty, flags, point_certainties
 from service.cli.tables import console_for_output, plain_table
 from service.curve import QUANTITIES, curve_dict
 from service.frontier import Frontier
@@ -28,8 +29,13 @@ class Fitted:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """In sentences, and then what to doubt."""
-        return (*answers(self.curve, self.extra, self.share), *doubts(self.curve))
+        """What the curve says, in sentences."""
+        return answers(self.curve, self.extra, self.share)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What to doubt, in sentences."""
+        return (*doubts(self.curve), *(flag.text for flag in flags(self.frontier)))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -39,7 +45,9 @@ class Fitted:
             "extra": self.extra,
             "share": self.share,
             "answers": list(self.answers),
+            "doubts": list(self.doubts),
             **curve_dict(self.curve),
+            "points": [one.to_dict() for one in point_certainties(self.frontier)],
         }
 
 
@@ -57,7 +65,7 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
 def _print(fitted: Fitted) -> None:
     console = console_for_output()
     console.print(f"\n{fitted.frontier.workload}: {fitted.frontier.goal_text}\n")
-    for sentence in fitted.answers:
+    for sentence in (*fitted.answers, *([""] if fitted.doubts else []), *fitted.doubts):
         console.print(sentence)
     if fitted.curve.refusal is None:
         console.print()
@@ -65,6 +73,7 @@ def _print(fitted: Fitted) -> None:
     if fitted.curve.fits:
         console.print()
         _forms(console, fitted.curve)
+    _points(console, point_certainties(fitted.frontier))
 
 
 def _quantities(console: Console, curve: Curve) -> None:
@@ -82,6 +91,30 @@ def _forms(console: Console, curve: Curve) -> None:
         chosen = "chosen" if fit is curve.fits[0] and curve.refusal is None else ""
         numbers = (number(fit.s_min), number(fit.half_efficiency), f"{fit.alpha:.2f}")
         table.add_row(fit.form.value, f"{fit.aicc:.1f}", *numbers, chosen)
+    console.print(table)
+
+
+def _points(console: Console, points: Sequence[PointCertainty]) -> None:
+    if not points:
+        return
+    if max(len(one.sample.lowest) for one in points) == 1:
+        console.print(f"\n{points[0].more.verdict}")
+        return
+    titles = ("batch size>", "steps>", "trials>", "reached>", "half the trials>", "twice as many>")
+    table = plain_table(*titles, "best of another search")
+    for one in points:
+        least = "" if one.more.half.unknown < LITTLE else "at least "
+        twice, noise = one.more.next_doubling, one.noise
+        table.add_row(
+            f"{one.batch_size:,}",
+            f"{one.sample.lowest[0]:,}",
+            f"{one.sample.trials:,}",
+            f"{len(one.sample.lowest):,}",
+            f"{least}+{100 * one.more.halving_cost:.0f} %",
+            "–" if twice is None else f"at most -{100 * twice:.0f} %",
+            "–" if noise is None else f"{number(noise.low)} to {number(noise.high)} (90 %)",
+        )
+    console.print()
     console.print(table)
 
 

@@ -9,7 +9,7 @@ from service.errors import UsageError
 from service.frontier import Frontier
 from service.scaling import Observation
 from service.scaling import fit_curve as fit_points
-from tests.service.test_certainty import point
+from tests.service.certainty.searches import point
 
 STEPS = {2: 1841, 4: 1149, 8: 520, 16: 260, 32: 140, 64: 90, 128: 63, 256: 52}
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.storage import Storage
 from tests.service.cli.conftest import Result
-from tests.service.test_frontier import NAME, end, planned, reached
+from tests.service.test_frontier import CAPPED, DIVERGED, NAME, end, planned, reached
 
 Curve = Callable[..., Result]
 
@@ -19,9 +19,10 @@ STEPS = {1: 4000, 2: 2010, 4: 1040, 8: 540, 16: 300, 32: 170, 64: 112}
 @pytest.fixture
 def curve(storage: Storage, batchfront: Callable[..., Result]) -> Curve:
     """The command, at a database with a finished workload."""
-    planned(storage, trials=1, batch_sizes=tuple(STEPS))
+    planned(storage, trials=6, batch_sizes=tuple(STEPS))
     for batch_size, steps in STEPS.items():
-        end(storage, batch_size, reached(steps, steps - 1))
+        slower = [reached(s, s - 1) for s in (steps, steps * 5 // 4, steps * 3 // 2)]
+        end(storage, batch_size, *slower, *[DIVERGED] * 3)
     url = storage.url.render_as_string(hide_password=False)
     return lambda *arguments: batchfront("curve", *arguments, "--storage", url)
 
@@ -35,6 +36,7 @@ def test_it_prints_the_answers_and_then_the_numbers_and_forms(curve: Curve) -> N
     assert "half-efficiency batch size, B_c" in text
     assert text.count("chosen") == 1
     assert "a + b·B^-α" in text
+    assert "best of another search" in text
 
 
 def test_as_json_it_is_a_list_with_everything(curve: Curve) -> None:
@@ -45,6 +47,9 @@ def test_as_json_it_is_a_list_with_everything(curve: Curve) -> None:
     half = found["estimates"]["half_efficiency"]
     assert half["low"] < half["value"] < half["high"]
     assert set(half["evidence"]) <= set(STEPS)
+    assert [point["steps"] for point in found["points"]] == list(STEPS.values())
+    first = found["points"][0]
+    assert first["another_low"] < first["steps"] < first["another_high"]
 
 
 def test_as_csv_it_has_a_row_for_each_quantity(curve: Curve) -> None:
@@ -79,6 +84,17 @@ def test_a_workload_whose_points_do_not_tell_says_why(
         csv.DictReader(io.StringIO(batchfront("curve", "--storage", url, "--format", "csv").out))
     )
     assert {(row["kind"], row["value"]) for row in rows} == {("unknown", "")}
+
+
+def test_what_one_finisher_cannot_tell_is_said_once(
+    storage: Storage, batchfront: Callable[..., Result]
+) -> None:
+    planned(storage, trials=2)
+    for batch_size in (4, 16):
+        end(storage, batch_size, reached(40, 39), CAPPED)
+    url = storage.url.render_as_string(hide_password=False)
+    shown = batchfront("curve", "--storage", url).out
+    assert shown.count("cannot be known from one finisher; `--finishers 5` would tell") == 1
 
 
 @pytest.mark.parametrize(
