@@ -15,7 +15,10 @@ from service.exchange.goals import GoalError, GoalOf
 
 
 def ended_trial(trial: Trial, curve: Curve, goal: GoalOf) -> EndedTrial:
-    """The trial in batchfront's words. Raises GoalError if its goal metric was not measured."""
+    """The trial in batchfront's words.
+
+    Raises GoalError if its goal metric was not measured, or past the goal from the start.
+    """
     file = trial.folder / "measurements.csv"
     metric = curve.metric(goal)
     if metric is None:
@@ -26,6 +29,8 @@ def ended_trial(trial: Trial, curve: Curve, goal: GoalOf) -> EndedTrial:
     if trial.status == "COMPLETE" and not metric.size:
         raise DataError(f"{file}: holds no measurement of a complete trial")
     won = first_past(goal, metric) if trial.status == "COMPLETE" else None
+    if won is not None and curve.steps[won] < 1:
+        raise GoalError(f"{file}: {goal} holds before any training; set another goal with --goal")
     looked: dict[str, Any] = {}
     if metric.size:
         at = metric.size - 1 if won is None else won

@@ -339,6 +339,13 @@ def test_a_goal_on_what_was_not_measured_is_said(storage: Storage, tmp_path: Pat
     assert "the validation average precision, which was not measured" in result.error
 
 
+def test_a_goal_that_takes_no_training_is_refused(storage: Storage, tmp_path: Path) -> None:
+    write_study(tmp_path, RESNET, 64, FIVE)
+    (result,) = imported(storage, tmp_path, "*=error rate<0.95")
+    assert result.error is not None
+    assert "validation error rate < 0.95 holds before any training" in result.error
+
+
 def test_a_workload_without_a_known_goal_asks_for_one(storage: Storage, tmp_path: Path) -> None:
     write_study(tmp_path, "wine/mlp/sgd", 64, FIVE)
     (result,) = imported(storage, tmp_path)
