@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, update
 
 from service.database import Storage
 from service.errors import UsageError
+from service.imported import refuse_imported
 from service.new_study import add_study, wait_for_planners
 from service.schema import slots, studies
 from service.search_space import Metaparameters, describe_space
@@ -101,6 +102,7 @@ def plan_repeats(
     that have been run, or planned, count."""
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: must be at least 1")
+    refuse_imported(study for study, _ in wanted)
     with storage.write() as conn:
         wait_for_planners(conn)
         made = [_plan(storage, conn, purpose, *one, seeds) for one in wanted]

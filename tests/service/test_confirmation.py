@@ -7,7 +7,7 @@ from threading import Event
 import optuna
 import pytest
 import torch
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from service.bench import set_up
 from service.confirmation import (
@@ -21,6 +21,7 @@ from service.extension import extend
 from service.frontier import load_frontier, load_trials
 from service.identity import differences
 from service.plan import Request, plan
+from service.schema import studies
 from service.slots import Filter
 from service.storage import Storage
 from service.training.heat import Ending
@@ -233,3 +234,10 @@ def first_passage(run: TrialRun) -> int | None:
         if run.evaluate(full=True).passed:
             return step
     return None
+
+
+def test_trials_that_ran_elsewhere_cannot_be_run_again_here(searched: Storage) -> None:
+    with searched.write() as conn:
+        conn.execute(update(studies).where(studies.c.name == B4).values(spec=""))
+    with pytest.raises(UsageError, match=f"study {B4} was imported, and there is no code here"):
+        plan_confirmations(searched, NAME, seeds=1)
