@@ -83,3 +83,18 @@ def test_a_learning_rate_beyond_the_stable_ones_diverges(
                 assert trial.outcome in ("diverged", "capped")
             if trial.outcome == "diverged":
                 assert float(trial.params["learning_rate"]) > 2
+
+
+def test_the_curve_through_the_points_holds_the_optimum(frontier: Frontier) -> None:
+    """The least steps of any batch size, and the batch size that takes twice as many."""
+    scaling = pytest.importorskip("service.scaling")
+    curve = scaling.fit_curve(
+        scaling.Observation(point.batch_size, point.steps, point.steps_lower)
+        for point in frontier.reached
+    )
+    s_min = fewest_steps(10**9)
+    half = [b for b in range(16, 64) if fewest_steps(b) == 2 * s_min]
+    assert curve.s_min.low <= s_min <= curve.s_min.high
+    assert half
+    assert curve.half_efficiency.low <= half[0]
+    assert half[-1] <= curve.half_efficiency.high
