@@ -194,7 +194,7 @@ def load_frontiers(storage: Storage, workloads: Sequence[str] = ()) -> list[Fron
     wanted = Filter(tuple(workloads), purposes=SEARCHES)
     with storage.read() as conn:
         found = find_studies(conn, wanted)
-        best = {row.study_id: _trial(row) for row in conn.execute(_winners(wanted))}
+        best = {row.study_id: trial_from_row(row) for row in conn.execute(_winners(wanted))}
         outcomes: dict[int, dict[str, int]] = {}
         for study_id, outcome, number in conn.execute(_outcomes(wanted)):
             outcomes.setdefault(study_id, {})[outcome] = number
@@ -253,7 +253,7 @@ def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:
     """All trials of a study, by number."""
     query = select(slots).where(slots.c.study_id == study_id).order_by(slots.c.number)
     with storage.read() as conn:
-        return tuple(map(_trial, conn.execute(query)))
+        return tuple(map(trial_from_row, conn.execute(query)))
 
 
 def load_curves(storage: Storage, study_id: int) -> dict[int, list[CurvePoint]]:
@@ -300,7 +300,8 @@ def workload_names(storage: Storage) -> list[str]:
         return list(conn.execute(query).scalars())
 
 
-def _trial(row: Any) -> Trial:
+def trial_from_row(row: Any) -> Trial:
+    """A row of `bf_slots` as a trial."""
     return Trial(
         row.number,
         json.loads(row.params) if row.params else {},

@@ -23,11 +23,17 @@ def add_study(
     trials: Sequence[Mapping[str, Any]],
     space: Mapping[str, Any] = SPACE,
     goal: Mapping[str, Any] = GOAL,
+    **columns: Any,
 ) -> None:
-    """A study with these trials: slot columns, and `curve` as (step, split, metric, value)."""
+    """A study with these trials: slot columns, and `curve` as (step, split, metric, value).
+
+    columns -- others of `bf_studies`, such as `purpose`
+    """
     with storage.write() as conn:
         number = conn.execute(select(func.count()).select_from(studies)).scalar_one() + 1
-        name = f"{workload}/b{batch_size}"
+        purpose = columns.get("purpose", "search")
+        suffix = "" if purpose == "search" else f"/{purpose}"
+        name = f"{workload}/b{batch_size}{suffix}"
         conn.execute(
             text("insert into studies (study_id, study_name) values (:id, :name)"),
             {"id": number, "name": name},
@@ -46,6 +52,7 @@ def add_study(
             "trials": len(trials),
             "train_examples": 1000,
             "created_at": 0.0,
+            **columns,
         }
         conn.execute(insert(studies).values(row))
         for position, trial in enumerate(trials):
@@ -53,17 +60,18 @@ def add_study(
 
 
 def _add_trial(conn: Any, study: int, number: int, trial: Mapping[str, Any]) -> None:
-    reached = trial.get("outcome") == "reached"
+    passed = trial.get("outcome") == "reached" or "steps_to_target" in trial
     row = {
         "study_id": study,
         "number": number,
         "state": "done" if trial.get("outcome") else "free",
         "params": json.dumps(trial.get("params", {})),
         "steps": trial.get("steps", 0),
-        "steps_to_target": trial["steps"] if reached else None,
-        "steps_lower": trial.get("steps_lower") if reached else None,
+        "steps_to_target": trial.get("steps_to_target", trial["steps"]) if passed else None,
+        "steps_lower": trial.get("steps_lower") if passed else None,
         "outcome": trial.get("outcome"),
         "reason": trial.get("reason"),
+        "metric": trial.get("metric"),
         "versions": json.dumps(trial.get("versions", {})),
     }
     slot = conn.execute(insert(slots).values(row)).inserted_primary_key[0]

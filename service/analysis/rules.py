@@ -1,0 +1,205 @@
+"""Do the best learning rates follow the linear or the square-root rule, and what would it cost?
+
+Both rules start from the winner of the smallest batch size and multiply its learning rate by the
+batch size's multiple, or by that one's square root; all other metaparameters stay. Shallue et al.
+2018 compare their best learning rates with the same two.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.analysis.censoring import Needed, fewest, median
+from service.analysis.loading import RuleRuns, Trials
+from service.analysis.nearest import NearTrial, nearest_trials, outside
+from service.frontier import Frontier, Point, Trial
+from service.search_space import Value
+
+RULES = {"linear": 1.0, "square-root": 0.5}
+"""Rule to its exponent: the learning rate goes with the batch size to that power."""
+
+FAR = 0.25
+"""From this distance on, a trial says little about a rule's point."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of a batch size: its rates, and what each rule would make of the first's.
+
+    momentum, effective -- None if the winner has no momentum; effective = lr / (1 - momentum)
+    ruled               -- rule to learning rate
+    effective_ruled     -- rule to effective learning rate
+    """
+
+    batch_size: int
+    trial: int
+    steps: int
+    learning_rate: float
+    momentum: float | None
+    effective: float | None
+    ruled: Mapping[str, float]
+    effective_ruled: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """The power of the batch size that the winners' rate goes with: 1 is linear, 0.5 square root.
+
+    Least squares in log-log; `error` is its standard error, None for fewer than three points.
+    """
+
+    name: str
+    value: float
+    error: float | None
+    points: int
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What following a rule from the smallest batch size would need at a batch size.
+
+    params   -- the rule's point
+    outside  -- searched metaparameters of it that lie outside the search space there
+    source   -- `run`: the median of trials that ran it; `nearest`: the nearest trial of the search
+    needed   -- steps to the goal; None if what stands for it never gets there
+    loss     -- `needed.at_least` in multiples of the winner's steps; a bound unless `needed.exact`
+    outcomes -- of what stands for it
+    nearest  -- the nearest trials of the search, nearest first
+    far      -- the nearest is so far away that it says little
+    """
+
+    rule: str
+    batch_size: int
+    params: Mapping[str, Value]
+    outside: tuple[str, ...]
+    source: str
+    needed: Needed | None
+    loss: float | None
+    outcomes: Mapping[str, int]
+    nearest: tuple[NearTrial, ...]
+    far: bool
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The winners of a workload against the rules; empty, with a `reason`, if none can be told."""
+
+    workload: str
+    winners: tuple[Winner, ...]
+    exponents: tuple[Exponent, ...]
+    followed: tuple[Followed, ...]
+    reason: str = ""
+
+
+def rules(frontier: Frontier, trials: Trials, runs: RuleRuns) -> Rules:
+    """The winners' rates, their exponents, and the steps lost by each rule at each batch size."""
+    won = [point for point in frontier.reached if "learning_rate" in point.params]
+    if not won:
+        missing = "its winners have no learning rate" if frontier.reached else "no winner yet"
+        return Rules(frontier.workload, (), (), (), missing)
+    anchor = won[0]
+    followed = [
+        _followed(rule, anchor, point, trials.get(point.study.id, ()), runs)
+        for point in won[1:]
+        for rule in RULES
+    ]
+    winners = tuple(_winner(anchor, point) for point in won)
+    return Rules(frontier.workload, winners, _exponents(winners), tuple(followed))
+
+
+def effective_rate(params: Mapping[str, Value]) -> float | None:
+    """lr / (1 - momentum), if there are both: how far a step goes in the end."""
+    if "learning_rate" not in params or "momentum" not in params:
+        return None
+    remaining = 1 - float(params["momentum"])
+    return float(params["learning_rate"]) / remaining if remaining > 0 else None
+
+
+def rule_point(rule: str, anchor: Point, batch_size: int) -> dict[str, Value]:
+    """The metaparameters that a rule gives a batch size, from the winner of another."""
+    factor = (batch_size / anchor.batch_size) ** RULES[rule]
+    return {**anchor.params, "learning_rate": float(anchor.params["learning_rate"]) * factor}
+
+
+def _winner(anchor: Point, point: Point) -> Winner:
+    assert point.best is not None
+    assert point.steps is not None
+    ruled = {rule: rule_point(rule, anchor, point.batch_size) for rule in RULES}
+    effective = {rule: effective_rate(params) for rule, params in ruled.items()}
+    momentum = point.params.get("momentum")
+    return Winner(
+        point.batch_size,
+        point.best.number,
+        point.steps,
+        float(point.params["learning_rate"]),
+        None if momentum is None else float(momentum),
+        effective_rate(point.params),
+        {rule: float(params["learning_rate"]) for rule, params in ruled.items()},
+        {rule: rate for rule, rate in effective.items() if rate is not None},
+    )
+
+
+def _exponents(winners: Sequence[Winner]) -> tuple[Exponent, ...]:
+    rates = {
+        "learning rate": [(w.batch_size, w.learning_rate) for w in winners],
+        "effective learning rate": [
+            (w.batch_size, w.effective) for w in winners if w.effective is not None
+        ],
+    }
+    fits = (_exponent(name, pairs) for name, pairs in rates.items())
+    return tuple(fit for fit in fits if fit is not None)
+
+
+def _exponent(name: str, pairs: Sequence[tuple[int, float]]) -> Exponent | None:
+    """The slope of log rate over log batch size; None for fewer than two batch sizes."""
+    x = [math.log(batch_size) for batch_size, rate in pairs if rate > 0]
+    y = [math.log(rate) for _, rate in pairs if rate > 0]
+    n = len(x)
+    if len(set(x)) < 2:
+        return None
+    mean_x, mean_y = sum(x) / n, sum(y) / n
+    spread = sum((a - mean_x) ** 2 for a in x)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
+    if n < 3:
+        return Exponent(name, slope, None, n)
+    missed = sum((b - mean_y - slope * (a - mean_x)) ** 2 for a, b in zip(x, y, strict=True))
+    return Exponent(name, slope, math.sqrt(missed / (n - 2) / spread), n)
+
+
+def _followed(
+    rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: RuleRuns
+) -> Followed:
+    params = rule_point(rule, anchor, point.batch_size)
+    space = point.space
+    near = nearest_trials(space, params, trials)
+    ran = _ran(params, runs.get((rule, point.batch_size), ()))
+    standing = ran or [trial for trial, _ in near[:1]]
+    needed = median(ran) if ran else fewest(standing)
+    outcomes: dict[str, int] = {}
+    for trial in standing:
+        name = trial.outcome or "open"
+        outcomes[name] = outcomes.get(name, 0) + 1
+    return Followed(
+        rule,
+        point.batch_size,
+        params,
+        outside(space, params),
+        "run" if ran else "nearest",
+        needed,
+        needed.multiple(point.steps) if needed else None,
+        outcomes,
+        tuple(NearTrial.of(trial, distance) for trial, distance in near),
+        not ran and (not near or near[0][1] >= FAR),
+    )
+
+
+def _ran(params: Mapping[str, Value], runs: Sequence[Trial]) -> list[Trial]:
+    """The runs of the rule's point, once all are done: those that end first are the fastest.
+
+    Others ran what the rule made of an earlier winner; errors say nothing of the steps.
+    """
+    rate = float(params["learning_rate"])
+    mine = [t for t in runs if math.isclose(float(t.params["learning_rate"]), rate)]
+    if any(trial.outcome is None for trial in mine):
+        return []
+    return [trial for trial in mine if trial.outcome != "failed"]

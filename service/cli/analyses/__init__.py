@@ -1,0 +1,1 @@
+"""How `batchfront analyze` prints each analysis."""

@@ -1,0 +1,55 @@
+"""Prints the comparison of workloads."""
+
+from collections.abc import Callable
+
+from service.analysis.compare import Comparison, Series
+from service.cli.analyses.output import print_as, short, table, times, whole
+
+
+def print_comparison(comparison: Comparison, format_: str) -> None:
+    """A row per workload and batch size; at the end where each leaves perfect scaling."""
+    records = [
+        {
+            "workload": series.workload,
+            "at": comparison.at,
+            "measured": series.measured,
+            **vars(point),
+        }
+        for series in comparison.series
+        for point in series.points
+    ]
+    print_as(format_, comparison, records, lambda show: _show(comparison, show))
+
+
+def _show(comparison: Comparison, show: Callable[..., None]) -> None:
+    for series in comparison.series:
+        show(f"\n{series.workload}: {series.goal}\n")
+        rows = [
+            (
+                whole(point.batch_size),
+                whole(point.steps),
+                times(point.batches),
+                short(point.relative),
+                short(1 / point.batches),
+                times(point.examples),
+            )
+            for point in series.points
+        ]
+        titles = ("batch size>", "steps>", "batch>", "relative steps>", "if perfect>", "examples>")
+        show(table(titles, rows))
+        show(_leaves(series))
+    if comparison.series:
+        measured = all(series.measured for series in comparison.series)
+        by = "as measured" if measured else "by each workload's own line of perfect scaling"
+        show(f"\nSteps are relative to those at batch size {comparison.at:,}, {by}.")
+    for workload, reason in comparison.skipped.items():
+        show(f"\n{workload}: left out, {reason}.")
+
+
+def _leaves(series: Series) -> str:
+    until = (
+        f"Perfect scaling (at most 20 % more examples) until batch size {series.perfect_until:,}"
+    )
+    if series.leaves_at is None:
+        return f"{until}, the largest with a winner."
+    return f"{until}, no longer at {series.leaves_at:,}."
