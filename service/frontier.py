@@ -300,6 +300,19 @@ def workload_names(storage: Storage) -> list[str]:
         return list(conn.execute(query).scalars())
 
 
+def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
+    """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
+    points = [point for point in frontier.points if point.study.purpose == "search"]
+    there = [point.batch_size for point in points]
+    for batch_size in batch_sizes or ():
+        if batch_size not in there:
+            raise UsageError(
+                f"--batch-sizes {batch_size}: {frontier.workload} has no study of it; there are: "
+                f"{', '.join(map(str, there)) or 'none'}"
+            )
+    return [point for point in points if batch_sizes is None or point.batch_size in batch_sizes]
+
+
 def trial_from_row(row: Any) -> Trial:
     """A row of `bf_slots` as a trial."""
     return Trial(

@@ -3,19 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
-from service import __version__
-from service.dashboard_attributes import note_attributes
 from service.database import Storage
 from service.errors import IdentityError, UsageError
 from service.identity import differences, study_identity
-from service.optuna_tables import create_study
+from service.new_study import add_study, wait_for_planners
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
-from service.schema import meta, studies
+from service.schema import studies
 from service.slots import SEARCHES, Filter, Study, count_slots, find_studies
-from service.study_note import study_note
 from service.workload import Workload
 
 SCHEDULES = ("race", "one-by-one")
@@ -89,8 +86,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
         for stored in existing.values():
             refuse_difference(stored, study)
     with storage.write() as conn:
-        # Whoever plans the same at this moment waits here, and then finds the studies made.
-        conn.execute(select(meta).where(meta.c.key == "schema").with_for_update())
+        wait_for_planners(conn)
         made = [_make(storage, conn, s) for s in wanted]
     return Planned(workload, tuple(s for s, _ in made), tuple(added for _, added in made))
 
@@ -155,7 +151,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
     if request.trials is not None and request.trials < 1:
         raise UsageError(f"--trials {request.trials}: must be at least 1")
     return _Search(
-        trials=request.trials or (before.trials if before else DEFAULT_TRIALS),
+        trials=request.trials or min((s.trials for s in existing), default=DEFAULT_TRIALS),
         seed=request.seed if request.seed is not None else (before.seed if before else 0),
         goal=request.goal if request.goal is not None else (before.goal_value if before else None),
         sampler=sampler,
@@ -190,15 +186,7 @@ def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int]
     """The stored form of a wanted study, made or topped up, and how many slots it gained."""
     row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
     if row is None:
-        attributes = {
-            "workload": study.workload,
-            "batch_size": study.batch_size,
-            "goal": dict(study.identity["goal"]),
-            "batchfront": __version__,
-        }
-        note = note_attributes(study_note(study))
-        stored = replace(study, id=create_study(conn, study.name, attributes, note))
-        conn.execute(insert(studies).values(**stored.to_row(), created_at=storage.now))
+        stored = add_study(storage, conn, study)
         return stored, fill(conn, stored, stored.trials)
     stored = Study.from_row(row)
     refuse_difference(stored, study)

@@ -17,7 +17,6 @@ from service.slots import Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure
 from service.training.memory import is_lost_device, is_out_of_memory, release
-from service.training.seeds import study_seed, trial_seed
 from service.training.trial import TrialRun
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,6 @@ class Race:
 
     def _enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
-        seed = study_seed(self.study.seed, self.study.workload, self.study.batch_size)
         broken: list[tuple[Slot, Ending]] = []
         for index, slot in enumerate(slots):
             if self.stop.is_set():
@@ -97,9 +95,8 @@ class Race:
                 break
             full = None
             try:
-                run = self.bench.run(
-                    self.study.batch_size, slot.params or {}, trial_seed(seed, slot.number)
-                )
+                seed = self.study.trial_seed(slot.number)
+                run = self.bench.run(self.study.batch_size, slot.params or {}, seed)
                 if self._may_be_kept(slot) and self._restore(slot, run):
                     self._kept[slot.id] = run.step
                 self.heat.live.append((slot, run))

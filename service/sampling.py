@@ -13,7 +13,7 @@ from service.database import Storage
 from service.schema import slots
 from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions
 from service.slots import Study
-from service.training.seeds import mix, study_seed
+from service.training.seeds import mix
 
 
 def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
@@ -25,7 +25,7 @@ def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
     """
     space = study.space
     searched = dimensions(space)
-    seed = mix(study_seed(study.seed, study.workload, study.batch_size), number) % 2**32
+    seed = mix(study.points_seed, number) % 2**32
     copy = optuna.create_study(sampler=_sampler(study.sampler, seed))
     copy.add_trials(_history(storage, study, space))
     trial = copy.ask({name: _axis(dimension) for name, dimension in searched.items()})

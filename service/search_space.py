@@ -143,6 +143,9 @@ class Choice(Dimension):
         if len(values) < 2 or len(set(values)) != len(values):
             raise _refuse(self, "needs at least two different values")
 
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "Choice", "values": list(self.values)}  # as JSON would give it back
+
     def __str__(self) -> str:
         return f"Choice({', '.join(map(repr, self.values))})"
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, selec
 
 from service.schema import slots, studies
 from service.search_space import SearchSpace, Value, restore_space
+from service.training.seeds import study_seed, trial_seed
 
 SEARCHES = ("search", "points")
 """Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
@@ -24,7 +25,8 @@ class Study:
     purpose    -- what its trials are for; see SEARCHES
     finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
     continuing -- of those that pass, so many go on to the step budget
-    extensions -- wider search spaces since, each `{"first": slot number, "space": ...}`
+    extensions -- wider search spaces since, each `{"first": slot number, "outside": slots from
+                  that one on whose points lie in what it has gained, "space": ...}`
     """
 
     id: int
@@ -63,6 +65,15 @@ class Study:
         """The search space, as wide as it is now."""
         described = self.extensions[-1]["space"] if self.extensions else None
         return restore_space(described or self.identity["search_space"])
+
+    @property
+    def points_seed(self) -> int:
+        """The seed of the sequence that its points are drawn from."""
+        return study_seed(self.seed, self.workload, self.batch_size, self.purpose)
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of one of its trials: another one in every study, whatever its purpose."""
+        return trial_seed(self.points_seed, number)
 
     @property
     def metric(self) -> str:
@@ -124,15 +135,23 @@ def count_slots(conn: Connection, study_id: int) -> int:
 
 
 def add_slots(
-    conn: Connection, study_id: int, first: int, draws: Sequence[Mapping[str, Value] | None]
+    conn: Connection,
+    study_id: int,
+    first: int,
+    draws: Sequence[Mapping[str, Value] | None],
+    repeats: int | None = None,
 ) -> None:
-    """Append free slots numbered from `first`; a draw of None is left to an adaptive sampler."""
+    """Append free slots numbered from `first`; a draw of None is left to an adaptive sampler.
+
+    repeats -- the number of the search's trial that they run again
+    """
     rows = [
         {
             "study_id": study_id,
             "number": number,
             "state": "free",
             "params": None if draw is None else json.dumps(dict(draw)),
+            "repeats": repeats,
         }
         for number, draw in enumerate(draws, first)
     ]

@@ -11,20 +11,32 @@ _SCHEDULES = {
     "one-by-one": "The trials run one after another, each up to the best so far.",
 }
 
+_AGAIN = {
+    "confirm": "The best trials of the search run again, each with several other seeds: what its "
+    "steps to target were owed to luck.",
+    "linear": "The best trial of the smallest batch size run with several seeds, its learning "
+    "rate multiplied as the batch size is.",
+    "square-root": "The best trial of the smallest batch size run with several seeds, its "
+    "learning rate multiplied by the square root of what the batch size is.",
+}
+"""What the trials are, by the purpose of a study that is not a search."""
+
 
 def study_note(study: Study) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
     goal = goal_text(study.identity["goal"])
+    again = _AGAIN.get(study.purpose)
+    value = "Steps to the goal" if again else "The fewest training steps to the goal"
+    family = f"{'It goes with' if again else 'This study is one of'} a family"
     return f"""\
-The fewest training steps to the goal at **batch size {study.batch_size:,}**, \
-for the workload {_code(study.workload)}.
+{value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 
 - **Goal**: {_plain(goal)}.
 - **Value**: steps to target, the first evaluated step at which the goal is passed; fewer is \
 better. Only trials that reached the goal have one.
 - **Intermediate values**: the goal metric, when it was last computed in full.
 
-{_SCHEDULES[study.schedule]} How a trial ended stands in its user attributes \
+{again or _SCHEDULES[study.schedule]} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
 - `reached` (COMPLETE): it passed the goal.
@@ -34,7 +46,7 @@ better. Only trials that reached the goal have one.
 - `exhausted` (PRUNED): its step budget was spent.
 - `failed` (FAIL): it raised an error, or lost its worker, again and again.
 
-This study is one of a family, {_code(study.workload + "/b<batch size>")}, that differ in \
+{family}, {_code(study.workload + "/b<batch size>")}, that differ in \
 nothing but the batch size and what depends on it. Their best trials are the workload's frontier: \
 drawn on the first page of each of them here, and by `batchfront report`. \
 Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.

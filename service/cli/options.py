@@ -100,6 +100,12 @@ batch_sizes = option(
     "else the workload's own]",
 )
 
+workers = option(
+    "--workers",
+    type=int,
+    help="Local worker processes.  [default: one per GPU, or else one per CPU core]",
+)
+
 device = option(
     "--device",
     default="auto",

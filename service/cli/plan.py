@@ -12,13 +12,20 @@ from service.cli import options
 Examples:
   batchfront plan digits/mlp/momentum
   batchfront plan ./my_workload.py:my_workload --batch-sizes 8..512 --trials 64
+  batchfront plan digits/mlp/momentum --extend
 """
 )
 @click.argument("workload")
 @options.storage
 @options.planning
+@options.option(
+    "--extend",
+    is_flag=True,
+    help="Widen the search space of each study whose winner lies at an edge of it, and add trials "
+    "there.",
+)
 @options.data_dir
-def command(workload: str, storage: str, **asked: Any) -> None:
+def command(workload: str, storage: str, extend: bool, **asked: Any) -> None:
     """Create a workload's studies, without running any trial.
 
     WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
@@ -27,9 +34,27 @@ def command(workload: str, storage: str, **asked: Any) -> None:
     """
     from service.plan import Request
 
-    _, planned = plan_workload(workload, storage, Request(**asked))
+    opened, planned = plan_workload(workload, storage, Request(**asked))
     for study, added in zip(planned.studies, planned.added, strict=True):
         click.echo(f"{study.name}: {study.trials} trials, {added} new")
+    if extend:
+        _extend(opened, planned.workload.name, planned.filter.batch_sizes)
+
+
+def _extend(opened: Any, workload: str, batch_sizes: tuple[int, ...]) -> None:
+    from service.extension import extend
+
+    found = extend(opened, workload, batch_sizes)
+    for extension in found:
+        for name, (before, after) in extension.ranges.items():
+            click.echo(f"{extension.study.name}: {name} {before} is {after} now")
+        for name, side in extension.stuck.items():
+            click.echo(f"{extension.study.name}: {name} can't go {side}er than it does")
+        click.echo(
+            f"{extension.study.name}: {extension.study.trials} trials, {extension.added} new"
+        )
+    if not found:
+        click.echo("No winner lies at an edge of its search space.", err=True)
 
 
 def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:

@@ -1,13 +1,12 @@
 """`batchfront run`"""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cli import options
-from service.cli.interrupts import stop_on_signals
+from service.cli.here import run_here
 from service.cli.plan import plan_workload
 
 
@@ -22,11 +21,7 @@ Examples:
 @click.argument("workload")
 @options.storage
 @options.planning
-@options.option(
-    "--workers",
-    type=int,
-    help="Local worker processes.  [default: one per GPU, or else one per CPU core]",
-)
+@options.workers
 @options.device
 @options.checkpoint_dir
 @options.data_dir
@@ -54,16 +49,12 @@ def command(
     file.py:function. The frontier goes to standard output, progress to standard error. Ctrl-C
     keeps everything; the same command again continues.
     """
-    from service.cli.progress import showing
     from service.cli.tables import print_frontier
     from service.dashboard.figure import store_figure
     from service.errors import UsageError
     from service.frontier import load_frontier
-    from service.launch.local import LocalWorkers
-    from service.launch.order import Order
     from service.plan import Request
     from service.report import write_report
-    from service.status import load_status
     from service.training.device import local_devices
 
     if not report.absolute().parent.is_dir():
@@ -72,21 +63,13 @@ def command(
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, Request(**asked))
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-    order = Order(opened.url, planned.filter, checkpoints=checkpoints)
-    with (
-        stop_on_signals() as stop,
-        LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
-        showing(opened, planned.filter),
-    ):
-        local.hold(stop)
-    finished = load_status(opened, planned.filter).finished
+    finished = run_here(opened, planned.filter, devices, checkpoints)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
     write_report(opened, [planned.workload.name], report)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)
     if not finished:
-        click.echo("Interrupted; everything is kept. The same command continues.", err=True)
         return 130
     return 0 if frontier.reached else _explain(opened, frontier)
 

@@ -32,6 +32,7 @@ Examples:
 @options.max_outage
 @options.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--worker-id", default=lambda: uuid4().hex, hidden=True)
+@click.option("--purposes", default="", hidden=True, help="Only studies with these purposes.")
 @click.option("--sharing", default=1, hidden=True, help="Workers that share the device.")
 @click.option("--leash", is_flag=True, hidden=True, help="Stop when standard input closes.")
 def command(
@@ -45,6 +46,7 @@ def command(
     max_outage: float,
     quiet: bool,
     worker_id: str,
+    purposes: str,
     sharing: int,
     leash: bool,
 ) -> None:
@@ -68,7 +70,8 @@ def command(
         if until_done:
             patience(lambda: require(opened, workloads))
         torch.set_num_threads(1)
-        wanted = Filter(workloads, batch_sizes or ())
+        meant = tuple(filter(None, purposes.split(",")))
+        wanted = Filter(workloads, batch_sizes or (), purposes=meant)
         settings = Settings(
             worker_id,
             resolve(device),

@@ -36,6 +36,8 @@ class Order:
         told = ["--device", self.device, "--quiet", *more]
         if self.wanted.batch_sizes:
             told += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
+        if self.wanted.purposes:
+            told += ["--purposes", ",".join(self.wanted.purposes)]
         if self.checkpoints is not None:
             told += ["--checkpoint-dir", self.checkpoints]
         if self.max_time is not None:

@@ -21,9 +21,11 @@ def mix(*parts: int) -> int:
     return state >> 1
 
 
-def study_seed(seed: int, workload: str, batch_size: int) -> int:
-    """The seed of one study: other points, and other trials, at every batch size."""
-    return mix(seed, crc32(workload.encode()), batch_size)
+def study_seed(seed: int, workload: str, batch_size: int, purpose: str = "search") -> int:
+    """The seed of one study: other points, and other trials, at every batch size and for every
+    purpose."""
+    parts = (seed, crc32(workload.encode()), batch_size)
+    return mix(*parts) if purpose == "search" else mix(*parts, crc32(purpose.encode()))
 
 
 def trial_seed(study: int, number: int) -> int:

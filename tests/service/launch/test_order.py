@@ -16,7 +16,7 @@ URL = make_url("postgresql+psycopg2://me:open-sesame@host/studies")
 def test_the_worker_understands_every_argument() -> None:
     order = Order(
         URL,
-        Filter(("digits/mlp/sgd", "-odd/name"), (2, 16)),
+        Filter(("digits/mlp/sgd", "-odd/name"), (2, 16), purposes=("search", "points")),
         device="cuda:1",
         checkpoints="/kept",
         max_time=5400.0,
@@ -26,6 +26,7 @@ def test_the_worker_understands_every_argument() -> None:
     told = work.make_context("work", order.arguments("--sharing", "3")).params
     assert told["workloads"] == ("digits/mlp/sgd", "-odd/name")
     assert told["batch_sizes"] == (2, 16)
+    assert told["purposes"] == "search,points"
     assert told["device"] == "cuda:1"
     assert told["checkpoint_dir"] == "/kept"
     assert told["quiet"]

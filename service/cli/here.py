@@ -1,0 +1,30 @@
+"""Planned studies run by workers on this machine, their progress shown."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from service.cli.interrupts import stop_on_signals
+
+
+def run_here(opened: Any, wanted: Any, devices: Sequence[str], checkpoints: str | None) -> bool:
+    """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
+    is done."""
+    from service.cli.progress import showing
+    from service.launch.local import LocalWorkers
+    from service.launch.order import Order
+    from service.status import load_status
+
+    order = Order(opened.url, wanted, checkpoints=checkpoints)
+    with (
+        stop_on_signals() as stop,
+        LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
+        showing(opened, wanted),
+    ):
+        local.hold(stop)
+    finished = load_status(opened, wanted).finished
+    if not finished:
+        click.echo("Interrupted; everything is kept. The same command continues.", err=True)
+    return finished

@@ -1,0 +1,102 @@
+"""What following a rule for the learning rate costs: the winner of the smallest batch size, its
+learning rate scaled by the rule, run at every other batch size instead of a search there."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from service.confirmation import DEFAULT_SEEDS
+from service.database import Storage
+from service.errors import UsageError
+from service.frontier import Frontier, Point, load_frontier, searched_points
+from service.repeats import (
+    Candidate,
+    PlannedRepeats,
+    Repeated,
+    load_repeats,
+    plan_repeats,
+)
+from service.search_space import Metaparameters
+
+RULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
+    {"linear": lambda ratio: ratio, "square-root": math.sqrt}
+)
+"""Rules by the purpose of their studies: what the learning rate is multiplied by, given the ratio
+of the batch sizes (Shallue et al. 2018, section 4.6)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleRun(Repeated):
+    """A rule followed at one batch size.
+
+    trial -- the number of the winner that it starts from, in the search of the smallest batch size
+    """
+
+    trial: int
+
+    @property
+    def learning_rate(self) -> float:
+        """As the rule has it."""
+        return float(self.params["learning_rate"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {"trial": self.trial, "learning_rate": self.learning_rate, **super().to_dict()}
+
+
+def anchor(frontier: Frontier) -> Point | None:
+    """The point that a rule starts from: the smallest searched batch size with a winner."""
+    searched = (point for point in frontier.reached if point.study.purpose == "search")
+    return next(searched, None)
+
+
+def followed(rule: str, params: Metaparameters, ratio: float) -> Metaparameters:
+    """The metaparameters that a rule makes of others, for a batch size `ratio` times as large.
+
+    The learning rate alone is scaled; all others are kept, those of its schedule too.
+    """
+    rate = float(params["learning_rate"])
+    return {**params, "learning_rate": rate * RULES[rule](ratio)}
+
+
+def plan_rule(
+    storage: Storage,
+    workload: str,
+    rule: str,
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    batch_sizes: Sequence[int] | None = None,
+) -> PlannedRepeats:
+    """Have a rule followed with so many seeds from the smallest batch size with a winner, there
+    and at every larger one.
+
+    Planning again adds only what is missing. Raises UsageError if there is no winner.
+    """
+    frontier = load_frontier(storage, workload)
+    points = searched_points(frontier, batch_sizes)
+    first = anchor(frontier)
+    if first is None or first.best is None:
+        raise UsageError(f"{workload}: no trial has reached the goal yet, so there is no winner")
+    larger = [point for point in points if point.batch_size >= first.batch_size]
+    if not larger:
+        raise UsageError(
+            f"--batch-sizes {', '.join(map(str, batch_sizes or ()))}: smaller than "
+            f"{first.batch_size}, the smallest with a winner, from which a rule starts"
+        )
+    number, params = first.best.number, first.best.params
+    wanted = [
+        (p.study, [Candidate(number, followed(rule, params, p.batch_size / first.batch_size))])
+        for p in larger
+    ]
+    return plan_repeats(storage, rule, wanted, seeds)
+
+
+def load_rule_runs(storage: Storage, workload: str, rule: str) -> dict[int, RuleRun]:
+    """By batch size, the runs that followed a rule, from the anchor planned last. One query."""
+    return {
+        batch_size: RuleRun(trial=candidate.trial, **ended)
+        for batch_size, found in load_repeats(storage, workload, rule).items()
+        for candidate, ended in found[-1:]
+    }
