@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from service.algorithm import Momentum as Momentum
     from service.algorithm import NesterovMomentum as NesterovMomentum
     from service.algorithm import TorchOptimizer as TorchOptimizer
+    from service.curve import fit_curve as fit_curve
     from service.data import Split as Split
     from service.data import Splits as Splits
     from service.errors import BatchfrontError as BatchfrontError
     from service.errors import DataError as DataError
     from service.errors import UsageError as UsageError
+    from service.frames import load_measurements_frame as load_measurements_frame
+    from service.frames import load_trials_frame as load_trials_frame
     from service.frontier import Frontier as Frontier
     from service.frontier import load_frontier as load_frontier
     from service.goal import Goal as Goal
@@ -45,8 +48,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "service.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
+    "service.curve": "fit_curve",
     "service.data": "Split Splits",
     "service.errors": "BatchfrontError DataError UsageError",
+    "service.frames": "load_measurements_frame load_trials_frame",
     "service.frontier": "Frontier load_frontier",
     "service.goal": "Goal",
     "service.losses": "cross_entropy",

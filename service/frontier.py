@@ -1,9 +1,10 @@
 """The best trial of every batch size, and how all the others ended, in a few queries."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 
@@ -13,6 +14,9 @@ from service.schema import measurements, reached, slots, studies
 from service.search_space import SearchSpace, Value, edges
 from service.slots import SEARCHES, Filter, Study, find_studies
 from service.storage import open_storage
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,12 @@ class Frontier:
         points = [point.to_dict() for point in self.points]
         return {"workload": self.workload, "goal": self.goal, "points": points}
 
+    def to_frame(self) -> "DataFrame":
+        """The frontier as a pandas DataFrame; see `service.frames.frontier_frame`."""
+        from service.frames import frontier_frame
+
+        return frontier_frame(self)
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -195,22 +205,21 @@ def load_frontiers(storage: Storage, workloads: Sequence[str] = ()) -> list[Fron
     with storage.read() as conn:
         found = find_studies(conn, wanted)
         best = {row.study_id: trial_from_row(row) for row in conn.execute(_winners(wanted))}
-        outcomes: dict[int, dict[str, int]] = {}
-        for study_id, outcome, number in conn.execute(_outcomes(wanted)):
-            outcomes.setdefault(study_id, {})[outcome] = number
+        outcomes: dict[int, Counter[str]] = {}
+        versions: dict[int, dict[str, set[str]]] = {}
+        for study_id, outcome, text, number in conn.execute(_outcomes(wanted)):
+            outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
+            for kind, version in json.loads(text or "{}").items():
+                versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
         finishers: dict[int, list[Finisher]] = {}
         for study_id, *finisher in conn.execute(_finishers(wanted)):
             finishers.setdefault(study_id, []).append(Finisher(*finisher))
-        versions: dict[int, dict[str, set[str]]] = {}
-        for study_id, text in conn.execute(_versions(wanted)):
-            for kind, version in json.loads(text).items():
-                versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
     points: dict[str, list[Point]] = {}
     for study in found:
         point = Point(
             study,
             best.get(study.id),
-            outcomes.get(study.id, {}),
+            dict(outcomes.get(study.id, {})),
             tuple(finishers.get(study.id, ())),
             {kind: sorted(known) for kind, known in versions.get(study.id, {}).items()},
         )
@@ -234,19 +243,15 @@ def _winners(wanted: Filter) -> Select[Any]:
 
 
 def _outcomes(wanted: Filter) -> Select[Any]:
-    outcome = func.coalesce(slots.c.outcome, "open")
-    return _of(wanted, slots.c.study_id, outcome, func.count()).group_by(slots.c.study_id, outcome)
+    """How many trials of a study ended so, on these versions: all that needs a look at each."""
+    kinds = (slots.c.study_id, slots.c.outcome, slots.c.versions)
+    return _of(wanted, *kinds, func.count()).group_by(*kinds)
 
 
 def _finishers(wanted: Filter) -> Select[Any]:
     columns = (slots.c.study_id, slots.c.number, slots.c.steps_to_target, slots.c.steps_lower)
     found = _of(wanted, *columns).where(reached)
     return found.order_by(slots.c.study_id, slots.c.steps_to_target, slots.c.number)
-
-
-def _versions(wanted: Filter) -> Select[Any]:
-    found = _of(wanted, slots.c.study_id, slots.c.versions).distinct()
-    return found.where(slots.c.versions.is_not(None))
 
 
 def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:

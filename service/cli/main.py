@@ -21,6 +21,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "frontier": "Print steps to target against batch size.",
     "analyze": "Compare workloads, and look at one more closely.",
     "confirm": "Run each winner again with fresh seeds.",
+    "curve": "Fit the curve, and say how far a larger batch helps.",
     "report": "Write the interactive report page.",
     "workloads": "List the workloads there are, or show one.",
     "dashboard": "Open the Optuna dashboard on the studies.",

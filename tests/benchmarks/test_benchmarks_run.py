@@ -3,6 +3,7 @@
 import pytest
 
 from tests.benchmarks import (
+    aggregation,
     claim_cost,
     curve_coverage,
     curve_holdout,
@@ -105,3 +106,12 @@ def test_more_workers_find_the_same_frontier(
 ) -> None:
     assert scaling_workers.main(["--quick"]) == 0  # 1 where a frontier differs
     assert "2, heats kept whole" in capsys.readouterr().out
+
+
+@pytest.mark.postgresql
+def test_our_frontiers_are_those_of_optunas_own_api(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert aggregation.main(["--quick", "--check"]) == 0  # 1 where a frontier differs
+    shown = capsys.readouterr().out
+    assert shown.count("| sqlite, ") == shown.count("| postgresql, ") == 2

@@ -21,6 +21,13 @@ from service.slots import Filter, Study
 from service.storage import Storage
 from service.training.heat import Ending
 from service.training.stopping import Look
+from tests.benchmarks.aggregation import (
+    best_through_optuna,
+    differences,
+    ours,
+    through_optuna,
+)
+from tests.benchmarks.finished_database import finish_studies
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage
@@ -93,6 +100,15 @@ def test_the_best_is_optunas_best_trial_and_has_its_number_and_parameters(
     assert (theirs.number, theirs.value) == (point.best.number, point.steps)
     fixed = {"decay_steps": 150}
     assert {**theirs.params, **fixed} == point.params
+
+
+def test_every_study_of_a_database_is_as_optunas_own_api_gives_it(storage: Storage) -> None:
+    assert finish_studies(storage, trials=300, a_study=20) == 15  # of two workloads, with ties
+    url = storage.url.render_as_string(hide_password=False)
+    mine, theirs = ours(load_frontiers(storage)), through_optuna(url)
+    assert [len(frontier.points) for frontier in load_frontiers(storage)] == [13, 2]
+    assert sum(sum(states.values()) for _, states in mine.values()) == 270  # the rest is not done
+    assert differences(mine, theirs, best_through_optuna(url)) == []
 
 
 def test_a_study_without_a_winner_has_a_point_without_steps(storage: Storage) -> None:

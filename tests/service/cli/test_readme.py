@@ -24,18 +24,39 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {sub}", found) for sub, found in command.commands.items())
 
 
+def example(word: str) -> str:
+    """The README's example in Python that has this word in it."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    return next(block for block in blocks if word in block)
+
+
 def test_the_example_workload_runs_as_written(
     batchfront: Callable[..., Result], folder: Path
 ) -> None:
-    code = next(
-        block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "my_" in block
-    )
+    code = example("my_workload")
     (folder / "my_workload.py").write_text(code)
     shown = next(line for line in README.splitlines() if line.startswith("batchfront run ./"))
     few = ("--trials", "4", "--batch-sizes", "8,64", "--workers", "1")
     result = batchfront(*shlex.split(shown)[1:], *few)
     assert result.code == 0, result.err
     assert "shell/mlp/momentum" in result.out
+
+
+def test_the_example_notebook_runs_as_written(
+    batchfront: Callable[..., Result], folder: Path
+) -> None:
+    code, few = example("load_frontier"), ("--trials", "4", "--workers", "1")
+    sizes = ("--batch-sizes", "64,128,256,512")
+    assert batchfront("run", "digits/mlp/momentum", *sizes, *few).code == 0
+    exec(compile(code, "README.md", "exec"), found := {})
+    assert list(found["fastest"]) == [64, 128, 256, 512]
+    assert set(found["reached"]["outcome"]) == {"reached"}
+    documented = README.split("| DataFrame | columns |")[1].split("\n\n")[0].splitlines()[2:]
+    frames = (found["frontier"].to_frame(), found["trials"], found["curves"])
+    for line, frame in zip(documented, frames, strict=True):
+        named = re.findall(r"`(\w+)(?:_\*)?`", line.split("|")[2])
+        columns = [name if name in named else name.partition("_")[0] for name in frame.columns]
+        assert list(dict.fromkeys(columns)) == named
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands()), ids=str)

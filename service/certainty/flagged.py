@@ -1,0 +1,53 @@
+"""The points of a frontier that a reader should doubt."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.certainty.expected_best import percent
+
+if TYPE_CHECKING:
+    from service.frontier import Frontier, Point
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something about a point of the frontier that a reader should doubt.
+
+    kind -- "not-monotone": more steps than a smaller batch size needs; "edge": the winner lies at
+            an end of its search space
+    """
+
+    batch_size: int
+    kind: str
+    text: str
+
+
+def flags(frontier: "Frontier") -> list[Flag]:
+    """The flags of a frontier's points, by batch size."""
+    found: list[Flag] = []
+    best: Point | None = None
+    for point in frontier.reached:
+        if best is not None and (point.steps_lower or 0) >= (best.steps or 0):
+            found.append(_not_monotone(point, best))
+        if best is None or (point.steps or 0) < (best.steps or 0):
+            best = point
+        found += [
+            Flag(
+                point.batch_size,
+                "edge",
+                f"At batch size {point.batch_size:,} the winner's {name} lies at the {end} end of "
+                "its search space; `batchfront plan --extend` widens it.",
+            )
+            for name, end in point.edges.items()
+        ]
+    return found
+
+
+def _not_monotone(point: "Point", best: "Point") -> Flag:
+    more = percent((point.steps or 0) / (best.steps or 1) - 1)
+    return Flag(
+        point.batch_size,
+        "not-monotone",
+        f"Batch size {point.batch_size:,} takes {more} more steps than {best.batch_size:,}, a "
+        "smaller one: more trials would probably find fewer.",
+    )

@@ -1,0 +1,86 @@
+"""What a curve says in sentences."""
+
+from collections.abc import Callable
+
+import pytest
+
+from service.answers import answers, doubts, estimate_text
+from service.scaling import Curve, Estimate, Observation, fit_curve
+
+SIZES = tuple(2**power for power in range(1, 11))
+
+
+def curve(steps: Callable[[int], float], sizes: tuple[int, ...] = SIZES) -> Curve:
+    return fit_curve(Observation(size, steps(size)) for size in sizes)
+
+
+def scattered(batch_size: int) -> float:
+    """45·(1 + 60/B), up and down by 5 % in turns."""
+    return 45 * (1 + 60 / batch_size) * (1.05 if batch_size.bit_length() % 2 else 1 / 1.05)
+
+
+def said(found: Curve) -> list[str]:
+    return [text.replace("\u00a0", " ") for text in answers(found, 0.2, 0.1)]
+
+
+def test_a_curve_that_bends_is_answered_with_numbers_and_their_intervals() -> None:
+    perfect, useful, fewest = said(curve(scattered))
+    assert perfect.startswith("Scaling is near-perfect up to batch size 1")
+    assert perfect.endswith(": beyond it training takes over 20 % more examples than at 2.")
+    assert useful.startswith("A larger batch is useful up to batch size 2")
+    assert "(90 % interval 2" in useful
+    assert useful.endswith(": beyond it a doubling saves less than 10 % of the steps.")
+    assert fewest.startswith("No batch size gets below about 4")
+    assert fewest.endswith("takes twice as many.")
+
+
+def test_the_shares_asked_for_are_in_the_sentences() -> None:
+    found = fit_curve((Observation(size, scattered(size)) for size in SIZES), 0.5, 0.025)
+    perfect, useful, _ = answers(found, 0.5, 0.025)
+    assert "over 50\u00a0% more examples" in perfect
+    assert "less than 2.5\u00a0% of the steps" in useful
+
+
+def test_where_no_flattening_is_seen_the_answer_is_a_bound() -> None:
+    perfect, useful, fewest = said(curve(lambda b: 50 * scattered(b) / (1 + b / 60), SIZES[:8]))
+    assert "at least; near-perfect scaling may go on beyond batch size 256." in perfect
+    assert "at least; doubling may still save" in useful
+    assert fewest == (
+        "The fewest steps that a large batch can reach are not known: no flattening is seen up "
+        "to batch size 256."
+    )
+
+
+def test_too_few_points_are_one_sentence_that_says_so() -> None:
+    assert said(curve(scattered, (2, 4, 8))) == [
+        "No curve can be drawn through these points: 3 batch sizes reached the goal, and 4 are "
+        "needed."
+    ]
+
+
+def test_points_off_the_curve_are_named() -> None:
+    found = curve(lambda b: scattered(b) * (3 if b == 512 else 1))
+    (above,) = doubts(found)
+    assert above.startswith("Batch size 512 lies ")
+    assert above.endswith(" standard deviations above the curve.")
+    assert doubts(curve(scattered)) == ()
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(64.2, 41.4, 97.0), "64 (90 % interval 41 to 97)"),
+        (Estimate(1840.4, 1200.0, None), "1,840 (90 % sure: at least 1,200)"),
+        (Estimate(2.64, None, 8.0), "2.6 (90 % sure: at most 8)"),
+        (Estimate(None, 512.0, None), "512 at least"),
+        (Estimate(None, None, 4.0), "4 at most"),
+        (Estimate(None, None, None, reason="so it is"), "unknown"),
+    ],
+)
+def test_an_estimate_in_words(estimate: Estimate, text: str) -> None:
+    assert estimate_text(estimate).replace("\u00a0", " ") == text
+
+
+def test_a_question_that_the_points_leave_open_is_said_to_be_open() -> None:
+    flat = curve(lambda b: 45.0 * (1.3 if b.bit_length() % 2 else 1 / 1.3), SIZES[:5])
+    assert all("NaN" not in text and "None" not in text for text in said(flat))
