@@ -30,11 +30,24 @@ Examples:
     envvar="BATCHFRONT_REPORT",
     help="Where to write the page.",
 )
+@options.option(
+    "--dashboard",
+    metavar="URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The Optuna dashboard that each trial is linked to.",
+)
 @options.option("--serve", is_flag=True, help="Serve the page instead, kept up to date.")
 @listening.host
 @listening.port(8090)
 def command(
-    workloads: tuple[str, ...], storage: str, output: Path, serve: bool, host: str, port: int
+    workloads: tuple[str, ...],
+    storage: str,
+    output: Path,
+    dashboard: str,
+    serve: bool,
+    host: str,
+    port: int,
 ) -> int:
     """Write the interactive report page, or serve it.
 
@@ -46,19 +59,21 @@ def command(
 
     opened = open_storage(storage)
     if serve:
-        return _serve(opened, workloads, host, port)
+        return _serve(opened, workloads, dashboard, host, port)
     from service.report import write_report
 
-    write_report(opened, workloads, output)
+    write_report(opened, workloads, output, dashboard)
     click.echo(f"Report: {output}", err=True)
     return 0
 
 
-def _serve(opened: "Storage", workloads: tuple[str, ...], host: str, port: int) -> int:
+def _serve(
+    opened: "Storage", workloads: tuple[str, ...], dashboard: str, host: str, port: int
+) -> int:
     from service.report.live import live_report
     from service.web import Server, guarded, only_reading, serve
 
-    app, kept = live_report(opened, workloads)
+    app, kept = live_report(opened, workloads, dashboard=dashboard)
     server = Server(guarded(only_reading(app, "the report is for reading"), host), host, port)
     listening.warn_if_open(host, "read it")
     click.echo(f"Report on {server.address} (Ctrl-C ends it)", err=True)

@@ -5,7 +5,8 @@
   const EVERY = 3000; // ms
   let tag = null;
 
-  // Two nodes that may stand for the same thing. A figure's children are Plotly's.
+  // Two nodes that may stand for the same thing. A figure's children are Plotly's, a trials
+  // table's the page's script's.
   const key = (node) => {
     if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
     if (node.dataset.figure) return `figure ${node.dataset.figure}`;
@@ -35,7 +36,7 @@
   const update = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
     if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
-    if (old.dataset.figure) return;
+    if (old.dataset.figure || old.dataset.table) return;
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);

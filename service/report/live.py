@@ -12,6 +12,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from service.database import Storage
 from service.errors import StorageError
 from service.frontier import last_change, require
+from service.report.links import DASHBOARD, Dashboard
 from service.report.page import NOTICE, page
 from service.report.scripts import linked_scripts
 
@@ -100,16 +101,22 @@ def _notice(trouble: str, good: datetime) -> str:
 
 
 def live_report(
-    storage: Storage, workloads: Sequence[str], every: float = EVERY
+    storage: Storage,
+    workloads: Sequence[str],
+    every: float = EVERY,
+    dashboard: str = DASHBOARD,
 ) -> tuple[WSGIApplication, KeptPage]:
     """An application that serves the page of these workloads, or of all, and the page itself.
 
-    Raises UsageError for a workload without studies.
+    Raises UsageError for a workload without studies, or a dashboard at no http URL.
     """
     require(storage, workloads)
+    linked = Dashboard(dashboard)
     scripts, files = linked_scripts()
     kept = KeptPage(
-        lambda: last_change(storage, workloads), lambda: page(storage, workloads, scripts), every
+        lambda: last_change(storage, workloads),
+        lambda: page(storage, workloads, scripts, linked),
+        every,
     )
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
 

@@ -49,7 +49,7 @@
   };
 
   const chosen = (place) =>
-    place.dataset.figure.replace(/\{(\w+)\}/g, (_, name) =>
+    (place.dataset.figure ?? place.dataset.table).replace(/\{(\w+)\}/g, (_, name) =>
       place.closest("section").querySelector(`select[name=${name}]`).value);
 
   // Values beside points: those that would run into one drawn before are left to the table.
@@ -62,6 +62,26 @@
       text.style.visibility = hit ? "hidden" : "";
       if (!hit) shown.push(box);
     }
+  };
+
+  // A trial's own page in the Optuna dashboard; none for a point that is no trial's.
+  const trialPage = (study, number) =>
+    `${document.querySelector("main").dataset.studies}${study}/trials?numbers=${number}`;
+  const pageOf = ({ data: { meta, customdata }, pointNumber: n }) => {
+    if (!meta || !customdata) return null;
+    return trialPage(meta.study ?? meta.studies[n], [customdata[n]].flat()[0]);
+  };
+
+  // A click opens the trial under the pointer. A finger's tap shows the label instead.
+  const linked = (place) => {
+    if (touch.matches) return;
+    const pointer = (on) => place.classList.toggle("over-trial", on);
+    place.on("plotly_hover", ({ points: [point] }) => pointer(pageOf(point) !== null));
+    place.on("plotly_unhover", () => pointer(false));
+    place.on("plotly_click", ({ points: [point] }) => {
+      const address = pageOf(point);
+      if (address) open(address, "_blank", "noopener");
+    });
   };
 
   const draw = (place) => {
@@ -83,18 +103,60 @@
       place.dataset.ready = "yes";
       place.on("plotly_afterplot", () => declutter(place));
       declutter(place);
+      linked(place);
     }
   };
+
+  // The trials of a figure as a table: the winner, then the others as they ended.
+  const cell = (kind, content) => {
+    const made = document.createElement(kind);
+    made.append(content);
+    return made;
+  };
+  const words = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  const row = (outcome, study, [number, steps, reason, ...values]) => {
+    const link = document.createElement("a");
+    Object.assign(link, {
+      href: trialPage(study, number), target: "_blank", rel: "noopener", textContent: number,
+    });
+    const ended = words(reason.replace(/^<br>/, "").replaceAll("<br>", " "));
+    const made = document.createElement("tr");
+    const why = cell("td", ended ? `${outcome}: ${ended}` : outcome);
+    why.className = "text";
+    made.append(cell("th", link), cell("td", steps),
+      ...values.map((value) => cell("td", words(value))), why);
+    return made;
+  };
+  const tabulate = (place) => {
+    const { data, columns } = figures[chosen(place)];
+    if (!columns) { place.replaceChildren("No trial has been drawn yet."); return; }
+    const head = document.createElement("tr");
+    head.append(...["trial", "steps", ...columns, "ended"].map((name) => cell("th", name)));
+    head.lastChild.className = "text";
+    const body = document.createElement("tbody");
+    const first = data.filter(({ name }) => name === "winner");
+    for (const { meta: { study, outcome }, customdata } of new Set([...first, ...data])) {
+      body.append(...customdata.map((trial) => row(outcome, study, trial)));
+    }
+    const table = document.createElement("table");
+    table.append(cell("thead", head), body);
+    place.replaceChildren(table);
+  };
+  const tables = () => [...document.querySelectorAll("[data-table]")];
   const drawAll = () => places().forEach(draw);
 
   document.addEventListener("change", ({ target: select }) => {
     if (!select.matches("select")) return;
     const section = select.closest("section");
-    places().filter((p) => section.contains(p) && p.dataset.figure.includes(`{${select.name}}`)).forEach(draw);
+    const follows = (p) => section.contains(p) &&
+      (p.dataset.figure ?? p.dataset.table).includes(`{${select.name}}`);
+    places().filter(follows).forEach(draw);
+    tables().filter(follows).forEach(tabulate);
   });
   document.addEventListener("refreshed", () => {
     figures = read();
     places().filter((p) => drawn.get(p) !== JSON.stringify(figures[chosen(p)])).forEach(draw);
+    tables().forEach(tabulate);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 
@@ -108,4 +170,5 @@
   addEventListener("afterprint", () => printing(false));
 
   drawAll();
+  tables().forEach(tabulate);
 })();

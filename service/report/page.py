@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,19 +11,16 @@ from string import Template
 from service import __version__
 from service.database import Storage
 from service.errors import BatchfrontError, UsageError
-from service.frontier import (
-    Frontier,
-    load_curves,
-    load_frontiers,
-    load_trials,
-    require,
-    workload_names,
-)
+from service.frontier import load_frontiers, require, workload_names
 from service.report.axes import Figure
+from service.report.compare_part import compare_part
+from service.report.head import answer
+from service.report.links import DASHBOARD, Dashboard
 from service.report.outcomes import OUTCOMES
-from service.report.reading import goal_text, reading
+from service.report.part import joined
 from service.report.scripts import Scripts, asset, inline_scripts
 from service.report.section import section
+from service.report.subject import Subject, load_subject
 
 NOTICE = "<!-- notice -->"
 """Where a served page says what is wrong with it. No name can bring a second one: they are
@@ -33,12 +29,16 @@ escaped."""
 _TITLE = "steps to target by batch size"
 
 
-def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path:
+def write_report(
+    storage: Storage, workloads: Sequence[str], path: Path, dashboard: str = DASHBOARD
+) -> Path:
     """Write the page of these workloads, or of all in the database when none are named.
 
+    dashboard -- the URL of the Optuna dashboard that the page's trials are linked to
+
     An existing file is replaced in one step, so that a reader never sees half a page. Raises
-    UsageError for a path in no folder or an unknown workload, BatchfrontError where the file
-    can't be written.
+    UsageError for a path in no folder, an unknown workload or a dashboard at no http URL,
+    BatchfrontError where the file can't be written.
     """
     if not path.parent.is_dir():
         raise UsageError(f"report {path}: the folder {path.parent} does not exist")
@@ -47,7 +47,7 @@ def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path
     require(storage, workloads)
     if not workload_names(storage):
         raise UsageError("this database holds no studies to report")
-    text = page(storage, workloads, inline_scripts())
+    text = page(storage, workloads, inline_scripts(), Dashboard(dashboard))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
@@ -59,17 +59,14 @@ def write_report(storage: Storage, workloads: Sequence[str], path: Path) -> Path
     return path
 
 
-def page(storage: Storage, workloads: Sequence[str], scripts: Scripts) -> str:
+def page(storage: Storage, workloads: Sequence[str], scripts: Scripts, dashboard: Dashboard) -> str:
     """The page of these workloads, or of all, as they are now."""
     frontiers = load_frontiers(storage, workloads)
-    sections: list[str] = []
-    figures: dict[str, Figure] = {}
-    for number, frontier in enumerate(frontiers, 1):
-        html, drawn = section(
-            f"w{number}", frontier, partial(load_trials, storage), partial(load_curves, storage)
-        )
-        sections.append(html)
-        figures |= drawn
+    subjects = [
+        load_subject(storage, f"w{number}", frontier, dashboard)
+        for number, frontier in enumerate(frontiers, 1)
+    ]
+    body = joined((compare_part(subjects), *map(section, subjects)))
     names = [frontier.workload for frontier in frontiers]
     made = datetime.now().astimezone()
     return Template(asset("page.html")).substitute(
@@ -80,27 +77,28 @@ def page(storage: Storage, workloads: Sequence[str], scripts: Scripts) -> str:
         made_iso=made.isoformat(timespec="seconds"),
         freshness=scripts.freshness,
         version=escape(__version__),
-        index=_index(frontiers),
-        sections="\n".join(sections) or '<p class="reading">There are no studies yet.</p>',
+        studies=escape(dashboard.studies),
+        index=_index(subjects),
+        sections=body.html or '<p class="reading">There are no studies yet.</p>',
         outcomes="".join(f"<dt>{look.name}</dt><dd>{look.meaning}</dd>" for look in OUTCOMES),
         style=asset("page.css"),
-        figures=_embedded(figures),
+        figures=_embedded(body.figures),
         scripts=scripts.html,
     )
 
 
-def _index(frontiers: Sequence[Frontier]) -> str:
-    if len(frontiers) < 2:
+def _index(subjects: Sequence[Subject]) -> str:
+    if len(subjects) < 2:
         return ""
     items = "".join(
-        f'<li><a href="#w{number}">{escape(frontier.workload)}</a> '
-        f"<span>{escape(goal_text(frontier))}. {escape(reading(frontier))}</span></li>"
-        for number, frontier in enumerate(frontiers, 1)
+        f'<li><a href="#{subject.key}">{escape(subject.frontier.workload)}</a> '
+        f"<span>{escape(answer(subject))}</span></li>"
+        for subject in subjects
     )
     return f'<nav aria-label="workloads"><ol>{items}</ol></nav>'
 
 
-def _embedded(figures: dict[str, Figure]) -> str:
+def _embedded(figures: Mapping[str, Figure]) -> str:
     """JSON that can stand inside a script element, whatever the names in it."""
     text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -5,34 +5,50 @@ from typing import Any
 
 from service.frontier import Frontier, Point
 from service.report.axes import Figure, figure, log2_axis
+from service.report.curve_traces import boundary_traces, curve_traces, regime_shapes, regimes
 from service.report.notation import count, earliest, interval, params_in_figure, short_count
 from service.report.outcomes import WINNER
+from service.scaling import Curve
 
 VISIBLE = 1.05
 """An interval is drawn from this ratio of its ends on; a narrower one is hidden by its mark."""
 
 
-def steps_figure(frontier: Frontier) -> Figure:
-    """The points with their values beside them, and the perfect-scaling line.
+def steps_figure(frontier: Frontier, curve: Curve | None = None) -> Figure:
+    """The points with their values beside them, the perfect-scaling line, and the curve.
 
-    At least one batch size must have a winner.
+    At least one batch size must have a winner. Without a curve a line joins the points, and
+    perfect scaling starts from the first of them instead of from the curve.
     """
     reached = frontier.reached
-    first = reached[0]
-    last_batch = frontier.points[-1].batch_size
-    ideal = perfect_steps(first, last_batch)
     batches = [point.batch_size for point in frontier.points]
+    first, last = reached[0], batches[-1]
+    begin = float(first.steps or 0)
+    traces = []
+    if curve is not None:
+        sizes = (batches[0], last)
+        traces = curve_traces(curve, *sizes)
+        begin = float(curve.predict([first.batch_size]).median[0])
+    end = begin * first.batch_size / last
     steps = [point.steps or 0 for point in reached]
-    low, high = min(*steps, ideal), max(steps)
+    drawn = [value for trace in traces for value in trace["y"]]
+    low, high = min(*steps, end, *drawn), max(*steps, begin, *drawn)
     low *= (low / high) ** 0.06  # room for the line's name below its end
+    across = log2_axis("batch size", batches[0], last, ticks=16, pad=0.5, room=280)
+    up = log2_axis("steps to target", low, high, ticks=9, pad=0.6)
+    shapes = [_perfect_line(first.batch_size, begin, last, end)] if len(batches) > 1 else []
+    if curve is not None:
+        bottom = 10 ** (up["range"][0] + 0.04 * (up["range"][1] - up["range"][0]))
+        traces += boundary_traces(curve, across["range"], bottom)
+        shapes = [*regime_shapes(regimes(curve, *(10**side for side in across["range"]))), *shapes]
     return figure(
         f"Steps to target against batch size, {frontier.workload}",
-        [_winners(reached)],
-        xaxis=log2_axis("batch size", batches[0], batches[-1], ticks=16, pad=0.5, room=280),
-        yaxis=log2_axis("steps to target", low, high, ticks=9, pad=0.6),
+        [*traces, _winners(reached, curve)],
+        xaxis=across,
+        yaxis=up,
         # The last value may stand to the right of its point.
         margin={"l": 40, "r": 12 if steps[-1] < 1000 else 28, "t": 32, "b": 44},
-        shapes=[_perfect_line(first, last_batch)] if len(batches) > 1 else [],
+        shapes=shapes,
     )
 
 
@@ -46,19 +62,33 @@ def widest_interval(points: Sequence[Point]) -> float:
     return max((point.steps / earliest(point) for point in points if point.steps), default=1.0)
 
 
-def _winners(reached: Sequence[Point]) -> dict[str, Any]:
+def _winners(reached: Sequence[Point], curve: Curve | None) -> dict[str, Any]:
+    off = {outlier.batch_size for outlier in curve.outliers} if curve else set()
+    symbols = ["circle-open" if point.batch_size in off else "circle" for point in reached]
+    steps = [point.steps or 0 for point in reached]
     below = [_drawn_interval(point) for point in reached]
     trace: dict[str, Any] = {
         "type": "scatter",
-        "mode": "lines+markers+text",
+        "mode": "lines+markers+text" if curve is None else "markers+text",
+        "name": "fastest trial",
         "x": [point.batch_size for point in reached],
-        "y": [point.steps for point in reached],
-        "text": [short_count(point.steps or 0) for point in reached],
-        "textposition": _label_places([point.steps or 0 for point in reached]),
+        "y": steps,
+        "text": [short_count(found) for found in steps],
+        "textposition": _label_places(steps) if curve is None else _beside(reached, curve),
         "textfont": {"size": 12, "color": "var(--ink)"},
         "cliponaxis": False,
         "line": {"color": WINNER, "width": 2.5},
-        "marker": {"color": WINNER, "size": 8, "line": {"color": "var(--paper)", "width": 1.5}},
+        "marker": {
+            "symbol": symbols,
+            "color": WINNER,
+            "size": 8,
+            "line": {
+                "color": [WINNER if s == "circle-open" else "var(--paper)" for s in symbols],
+                "width": 1.5,
+            },
+        },
+        "meta": {"studies": [point.study.id for point in reached]},
+        "customdata": [point.best.number for point in reached if point.best],
         "hovertext": [_hover(point) for point in reached],
         "hoverinfo": "text",
     }
@@ -89,6 +119,13 @@ def _label_places(steps: Sequence[int]) -> list[str]:
     return places
 
 
+def _beside(reached: Sequence[Point], curve: Curve) -> list[str]:
+    """Where each value stands beside its point: on the side away from the curve."""
+    fitted = curve.predict([point.batch_size for point in reached]).median
+    above = [(point.steps or 0) >= on for point, on in zip(reached, fitted, strict=True)]
+    return ["top center" if up else "bottom center" for up in above]
+
+
 def _drawn_interval(point: Point) -> int:
     return (point.steps or 0) - earliest(point) if widest_interval([point]) >= VISIBLE else 0
 
@@ -105,14 +142,15 @@ def _hover(point: Point) -> str:
     return "<br>".join(line for line in lines if line)
 
 
-def _perfect_line(first: Point, last_batch: int) -> dict[str, Any]:
+def _perfect_line(first: float, begin: float, last: float, end: float) -> dict[str, Any]:
     return {
         "type": "line",
+        "name": "perfect scaling",
         "layer": "below",
-        "x0": first.batch_size,
-        "y0": first.steps,
-        "x1": last_batch,
-        "y1": perfect_steps(first, last_batch),
+        "x0": first,
+        "y0": begin,
+        "x1": last,
+        "y1": end,
         "line": {"color": "var(--muted)", "width": 1.5, "dash": "dash"},
         "label": {
             "text": "perfect scaling",

@@ -1,12 +1,13 @@
 """One study: all of its trials in the search space, and their learning curves."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from textwrap import wrap
 from typing import Any
 
 from service.frontier import CurvePoint, Frontier, Point, Trial
 from service.report.axes import Figure, figure, log_axis, nothing, plain_axis, scale_of, whole_axis
-from service.report.notation import count, in_figure, params_in_figure, rounded, words
+from service.report.notation import count, in_figure, rounded, significant, words
 from service.report.outcomes import OUTCOMES, WINNER, Look, outcome_of
 from service.search_space import Dimension, ReverseLog, dimensions
 
@@ -19,26 +20,30 @@ _Coordinate = tuple[str, Callable[[Trial], Any], Callable[[Any], dict[str, Any]]
 def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> Figure:
     """Every started trial by its metaparameters and outcome; the winner starred."""
     label = f"Trials by outcome, {_of(frontier, point)}"
-    space = dimensions(point.space)
+    space, study = dimensions(point.space), point.study.id
     across, up = second_coordinates(space)
     x, y = _coordinate(across, space), _coordinate(up, space)
     drawn = [trial for trial in trials if {across, up} & set(space) <= set(trial.params)]
     if not drawn:
         return nothing(label, "No trial has been drawn yet.")
+    names = list(dict.fromkeys(name for trial in drawn for name in trial.params))
+    marks = partial(_marks, study=study, names=names, x=x, y=y)
     traces = []
     for look in OUTCOMES:
         mine = [t for t in drawn if outcome_of(t) == look.name and t != point.best]
         if mine:
-            traces.append(_marks(_entry(look, len(mine)), mine, x, y, _marker(look)))
+            mine.sort(key=lambda trial: (trial.steps_to_target or 0, trial.number))
+            traces.append(marks(_entry(look, len(mine)), look.name, mine, marker=_marker(look)))
     if point.best is not None:
-        traces.append(_marks("winner", [point.best], x, y, _STAR))
-    return figure(
+        traces.append(marks("winner", "reached", [point.best], marker=_STAR))
+    drawn_figure = figure(
         label,
         traces,
         showlegend=True,
         xaxis=x[2]([x[1](trial) for trial in drawn]),
         yaxis=y[2]([y[1](trial) for trial in drawn]),
     )
+    return {**drawn_figure, "columns": [words(name) for name in names]}
 
 
 def second_coordinates(space: Mapping[str, Dimension]) -> tuple[str, str]:
@@ -75,14 +80,15 @@ def curves_figure(
     for trial in trials:
         if trial.number in lines and trial != point.best:
             by_outcome.setdefault(outcome_of(trial), {})[trial.number] = lines[trial.number]
+    curve = partial(_curve, point.study.id)
     traces = [
-        _curve(_entry(look, len(by_outcome[look.name])), by_outcome[look.name], look.color)
+        curve(_entry(look, len(by_outcome[look.name])), by_outcome[look.name], look.color)
         for look in OUTCOMES
         if look.name in by_outcome
     ]
     if point.best is not None and point.best.number in lines:
         best = lines[point.best.number]
-        traces += [_curve("winner", {point.best.number: best}, WINNER, thick=True), _end(best)]
+        traces += [curve("winner", {point.best.number: best}, WINNER, thick=True), _end(best)]
     goal = float(frontier.goal["value"]) if split == "validation" else None
     return figure(
         label,
@@ -128,8 +134,19 @@ def _marker(look: Look) -> dict[str, Any]:
 
 
 def _marks(
-    name: str, trials: Sequence[Trial], x: _Coordinate, y: _Coordinate, marker: dict[str, Any]
+    name: str,
+    outcome: str,
+    trials: Sequence[Trial],
+    *,
+    study: int,
+    names: Sequence[str],
+    x: _Coordinate,
+    y: _Coordinate,
+    marker: dict[str, Any],
 ) -> dict[str, Any]:
+    """Trials of one outcome. The page's script reads `meta` and `customdata` too: a click on a
+    point opens its trial, and the table of the study's trials is made of them."""
+
     def place(value: Any) -> Any:
         return rounded(value) if isinstance(value, float) else value
 
@@ -137,29 +154,47 @@ def _marks(
         "type": "scatter",
         "mode": "markers",
         "name": name,
+        "meta": {"study": study, "outcome": outcome},
         "x": [place(x[1](trial)) for trial in trials],
         "y": [place(y[1](trial)) for trial in trials],
+        "customdata": [_said(trial, names) for trial in trials],
         "marker": marker,
-        "hovertext": [_hover(trial) for trial in trials],
-        "hoverinfo": "text",
+        "hovertemplate": _hover(outcome, names),
         "cliponaxis": False,
     }
 
 
-def _hover(trial: Trial) -> str:
-    lines = [
-        f"<b>trial {trial.number}</b>",
-        params_in_figure(dict(trial.params)),
-        in_figure(f"{outcome_of(trial)} after {count(trial.steps)} steps"),
-    ]
-    if trial.reason and trial.outcome != "reached":
-        # Narrow enough for a phone.
-        lines += map(in_figure, wrap(trial.reason, 40, max_lines=2, placeholder=" …"))
-    return "<br>".join(line for line in lines if line)
+def _said(trial: Trial, names: Sequence[str]) -> list[Any]:
+    """A trial's number, steps and reason, then its metaparameters, as text for a figure."""
+    reason = (trial.reason or "") if trial.outcome not in _EXPLAINED else ""
+    # Narrow enough for a phone.
+    lines = map(in_figure, wrap(reason, 40, max_lines=2, placeholder=" …"))
+    values = (in_figure(significant(trial.params.get(name))) for name in names)
+    return [trial.number, count(trial.steps), "".join(f"<br>{line}" for line in lines), *values]
+
+
+_EXPLAINED = ("reached", "capped", None)
+"""Outcomes whose reason says nothing more."""
+
+
+def _hover(outcome: str, names: Sequence[str]) -> str:
+    lines = ["<b>trial %{customdata[0]}</b>"]
+    lines += [f"{_literal(words(n))} %{{customdata[{i}]}}" for i, n in enumerate(names, 3)]
+    lines.append(f"{outcome} after %{{customdata[1]}} steps%{{customdata[2]}}<extra></extra>")
+    return "<br>".join(lines)
+
+
+def _literal(name: str) -> str:
+    """A name within a template, whatever is in it."""
+    return in_figure(name).replace("%{", "%⁠{")
 
 
 def _curve(
-    name: str, lines: Mapping[int, list[tuple[int, float | None]]], color: str, thick: bool = False
+    study: int,
+    name: str,
+    lines: Mapping[int, list[tuple[int, float | None]]],
+    color: str,
+    thick: bool = False,
 ) -> dict[str, Any]:
     """One trace for many trials, a gap after each, so that the legend has one entry for them."""
     points = [
@@ -174,8 +209,9 @@ def _curve(
         "name": name,
         "x": list(steps),
         "y": list(values),
-        "text": [f"trial {number}" for number in numbers],
-        "hovertemplate": "%{text}, step %{x:,}<br>%{y:.4~g}<extra></extra>",
+        "meta": {"study": study},
+        "customdata": list(numbers),
+        "hovertemplate": "trial %{customdata}, step %{x:,}<br>%{y:.4~g}<extra></extra>",
         "line": {"color": color, "width": 3 if thick else 1.25},
         "opacity": 1 if thick else 0.65,
         "legendgroup": name,

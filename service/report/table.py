@@ -3,6 +3,7 @@
 from html import escape
 
 from service.frontier import Frontier, Point
+from service.report.links import Dashboard
 from service.report.notation import count, interval, significant, words
 from service.report.outcomes import counted
 from service.report.reading import ratio_to_perfect
@@ -10,21 +11,21 @@ from service.report.reading import ratio_to_perfect
 _ARROWS = {"low": "↓", "high": "↑"}
 
 
-def frontier_table(frontier: Frontier) -> str:
+def frontier_table(frontier: Frontier, dashboard: Dashboard) -> str:
     """One row per batch size; numbers to the right, the outcomes of the other trials last."""
     names = list(dict.fromkeys(name for point in frontier.points for name in point.space))
     heads = ["batch size", "steps", "first passed", "examples", "× perfect", "trial"]
     heads += [words(name) for name in names]
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    rows = "".join(_row(frontier, point, names) for point in frontier.points)
+    rows = "".join(_row(frontier, point, names, dashboard) for point in frontier.points)
     return (
         f'<table><thead><tr>{cells}<th scope="col" class="text">other trials</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
 
-def _row(frontier: Frontier, point: Point, names: list[str]) -> str:
-    cells = [_number(cell) for cell in _cells(frontier, point)]
+def _row(frontier: Frontier, point: Point, names: list[str], dashboard: Dashboard) -> str:
+    cells = [f"<td>{cell}</td>" for cell in _cells(frontier, point, dashboard)]
     cells += [_param(point, name) for name in names]
     others = dict(point.outcomes)
     if point.best is not None:
@@ -33,7 +34,7 @@ def _row(frontier: Frontier, point: Point, names: list[str]) -> str:
     return f'<tr><th scope="row">{count(point.batch_size)}</th>{"".join(cells)}</tr>'
 
 
-def _cells(frontier: Frontier, point: Point) -> list[str]:
+def _cells(frontier: Frontier, point: Point, dashboard: Dashboard) -> list[str]:
     if point.best is None:
         return ["no winner" if point.trials else "no trials", *["–"] * 4]
     return [
@@ -41,7 +42,7 @@ def _cells(frontier: Frontier, point: Point) -> list[str]:
         interval(point),
         count(point.examples or 0),
         _ratio(ratio_to_perfect(point, frontier.reached[0])),
-        str(point.best.number),
+        dashboard.link(point.study.id, point.best.number),
     ]
 
 
@@ -49,14 +50,10 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 99.995 else f"{ratio:,.0f}"
 
 
-def _number(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
-
-
 def _param(point: Point, name: str) -> str:
     text = significant(point.params.get(name))
     edge = point.edges.get(name)
     if edge is None:
-        return _number(text)
+        return f"<td>{escape(text)}</td>"
     title = f"at the {edge} end of the search space"
     return f'<td class="edge" title="{title}">{escape(text)} {_ARROWS[edge]}</td>'

@@ -117,6 +117,8 @@ def _winners(
             "opacity": 1,
             "line": {"color": "var(--paper)", "width": 1.5},
         },
+        "meta": {"studies": [point.study.id for point in drawn]},
+        "customdata": [point.best.number for point in drawn if point.best],
         "hovertext": hover,
         "hoverinfo": "text",
         "cliponaxis": False,

@@ -1,0 +1,124 @@
+"""How sure the points are: what fewer trials would have found, and what running them again gave."""
+
+from collections.abc import Sequence
+from html import escape
+
+from service.certainty import MoreTrials, Sample, flags, more_trials, noise_of_best, sample
+from service.frontier import Point
+from service.report.axes import Figure, log2_axis, plain_axis
+from service.report.notation import approximately, count
+from service.report.part import Part, caption, joined, place, scrolled, table
+from service.report.series import Mark, Series, level, lines_figure, lines_key
+from service.report.subject import Subject
+
+_Known = Sequence[tuple[Point, Sample]]
+
+
+def certainty_part(subject: Subject) -> Part:
+    """What is known of how lucky the winners are; nothing while no study is done."""
+    found = [(point, sample(point)) for point in subject.frontier.reached]
+    known = [(point, one) for point, one in found if one is not None]
+    if not known:
+        return Part()
+    return joined((Part("<h3>How sure</h3>"), _figure(subject, known), _numbers(subject, known)))
+
+
+def _figure(subject: Subject, known: _Known) -> Part:
+    """Where some race went on past its first finisher; else there is nothing to draw."""
+    lines = [
+        _line(point, more_trials(one.lowest, one.trials))
+        for point, one in known
+        if len(one.lowest) > 1 and one.trials > 1
+    ]
+    if not lines:
+        return Part()
+    name = f"{subject.key}/certainty"
+    said = caption(
+        "The expected best of k trials, as a multiple of the best of all that were run: where a "
+        "line is still steep at its right end, more trials would find fewer steps. It is exact "
+        "while the trials that passed the goal decide it, and a lower bound, shown hollow, where "
+        "trials that were stopped might.",
+    )
+    key = lines_key(lines, "at least")
+    return Part(f"{key}{place(name, 'medium')}{said}", {name: _drawn(subject, lines)})
+
+
+def _drawn(subject: Subject, lines: Sequence[Series]) -> Figure:
+    most = max(mark.x for line in lines for mark in line.marks)
+    return lines_figure(
+        f"Expected best of k trials, {subject.frontier.workload}",
+        lines,
+        log2_axis("k, trials", 1, most, ticks=10, pad=0.2, room=280),
+        plain_axis("steps, as a multiple of the best of all"),
+        [level(1.0)],
+    )
+
+
+def _line(point: Point, more: MoreTrials) -> Series:
+    whole = more.curve[-1].at_least
+    wanted = {round(2 ** (n / 2)) for n in range(40)} | {len(more.curve)}
+    marks = [
+        Mark(
+            best.k,
+            best.at_least / whole,
+            f"best of {best.k}: {'' if best.unknown < _LITTLE else 'at least '}"
+            f"{approximately(best.at_least)} steps",
+            sure=best.unknown < _LITTLE,
+        )
+        for best in more.curve
+        if best.k in wanted
+    ]
+    return Series(f"batch size {count(point.batch_size)}", marks)
+
+
+_LITTLE = 0.05
+"""A chance, that only stopped trials are among the k, which changes little."""
+
+
+def _numbers(subject: Subject, known: _Known) -> Part:
+    label = f"{subject.key}-certainty"
+    heads = (
+        "batch size",
+        "steps",
+        "trials",
+        "passed the goal",
+        "best of half",
+        "best of twice",
+        "another search’s best",
+    )
+    said = caption(
+        "Best of half and of twice as many trials: how many more, and how many fewer, steps these "
+        "would take on average. Another search of as many trials would have its best in the "
+        "interval with 90\u00a0%. Both need at least three trials that passed the goal: "
+        "<code>--finishers 5</code> lets a race go on until there are five.",
+        *(escape(flag.text) for flag in flags(subject.frontier) if flag.kind == "not-monotone"),
+    )
+    rows = [_row(point, one) for point, one in known]
+    return Part(
+        f'<h4 id="{label}" class="apart">Would more trials have changed it?</h4>'
+        f"{scrolled(label, table(heads, rows))}{said}"
+    )
+
+
+def _row(point: Point, one: Sample) -> list[str]:
+    more = more_trials(one.lowest, one.trials)
+    noise = noise_of_best(one.lowest, one.trials)
+    half = "–"
+    if len(one.lowest) > 1:
+        least = "" if more.half.unknown < _LITTLE else "at least "
+        half = f"{least}+{_percent(more.halving_cost)}"
+    twice = "–" if more.next_doubling is None else f"−{_percent(more.next_doubling)} or less"
+    span = "–" if noise is None else f"{approximately(noise.low)}–{approximately(noise.high)}"
+    return [
+        count(point.batch_size),
+        count(point.steps or 0),
+        count(one.trials),
+        count(len(one.lowest)),
+        half,
+        twice,
+        span,
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"

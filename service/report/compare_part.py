@@ -1,0 +1,102 @@
+"""All workloads of the page side by side: normalized in a figure, and their answers in a table."""
+
+from collections.abc import Sequence
+from html import escape
+
+from service.analysis.compare import ComparedPoint, Comparison, compare
+from service.report.axes import Figure, log2_axis, log_axis
+from service.report.fitted import estimate_text
+from service.report.notation import count, significant
+from service.report.part import Part, caption, place, scrolled, table
+from service.report.series import Mark, Series, lines_figure, lines_key
+from service.report.subject import Subject
+
+NAME = "compared"
+
+
+def compare_part(subjects: Sequence[Subject]) -> Part:
+    """Nothing for a page of one workload."""
+    if len(subjects) < 2:
+        return Part()
+    found = compare([subject.frontier for subject in subjects])
+    html, figures = "", {}
+    if len(found.series) > 1 and found.at is not None:
+        lines = [
+            Series(one.workload, [_mark(point) for point in one.points]) for one in found.series
+        ]
+        html = f"{lines_key(lines)}{place(NAME, 'tall')}{caption(*_sentences(found))}"
+        figures[NAME] = _figure(lines)
+    return Part(
+        '<section class="compared" aria-labelledby="compared"><h2 id="compared">All workloads</h2>'
+        f"{html}{scrolled('compared', _table(subjects))}</section>",
+        figures,
+    )
+
+
+def _mark(point: ComparedPoint) -> Mark:
+    said = (
+        f"batch size {count(point.batch_size)}, {count(point.steps)} steps<br>"
+        f"{significant(float(point.relative))} of the steps at {significant(float(point.batches))}"
+        " times the batch size"
+    )
+    return Mark(point.batches, point.relative, said)
+
+
+def _sentences(found: Comparison) -> list[str]:
+    measured = all(one.measured for one in found.series)
+    at = count(found.at or 0)
+    unit = (
+        f"Steps as a multiple of those at batch size {at}."
+        if measured
+        else f"Steps as a multiple of those of perfect scaling at batch size {at}, from each "
+        "workload’s smallest batch size with a winner, as they share no batch size."
+    )
+    said = [unit, "On the dashed line scaling is perfect for all of them."]
+    goals = {one.goal for one in found.series}
+    if len(goals) > 1:
+        said.append("Their goals differ: only the curves’ shapes can be compared.")
+    said += [f"{escape(name)} is left out: {escape(why)}." for name, why in found.skipped.items()]
+    return said
+
+
+def _figure(lines: Sequence[Series]) -> Figure:
+    marks = [mark for line in lines for mark in line.marks]
+    low, high = min(mark.x for mark in marks), max(mark.x for mark in marks)
+    fewest, most = min(mark.y for mark in marks), max(mark.y for mark in marks)
+    ideal = {
+        "type": "line",
+        "layer": "below",
+        "x0": low,
+        "y0": 1 / low,
+        "x1": high,
+        "y1": 1 / high,
+        "line": {"color": "var(--muted)", "width": 1.5, "dash": "dash"},
+    }
+    return lines_figure(
+        "Normalized steps to target against batch size",
+        lines,
+        log2_axis("batch size, as a multiple", low, high, ticks=16, pad=0.5, room=280),
+        log_axis("steps, as a multiple", [fewest, most, 1 / high]),
+        [ideal],
+    )
+
+
+def _table(subjects: Sequence[Subject]) -> str:
+    heads = ("workload", "near-perfect until", "useful up to", "B_c", "S_min", "E_min")
+    return table(heads, map(_row, subjects), text=tuple(range(6)))
+
+
+def _row(subject: Subject) -> list[str]:
+    link = f'<a href="#{subject.key}">{escape(subject.frontier.workload)}</a>'
+    curve = subject.fitted.curve
+    if curve is None:
+        return [link, *["–"] * 5]
+    estimates = [
+        curve.perfect_until,
+        curve.useful_until,
+        curve.half_efficiency,
+        curve.s_min,
+        curve.e_min,
+    ]
+    texts = [estimate_text(one).replace("90\u00a0% interval ", "") for one in estimates]
+    return [link, *map(escape, texts)]

@@ -1,0 +1,40 @@
+"""How a workload's part of the page begins: what was asked, and what was found."""
+
+from collections.abc import Mapping
+from html import escape
+
+from service.report.notation import count
+from service.report.part import Part
+from service.report.reading import batch_sizes_text, goal_text, notes, reading, trials_text
+from service.report.subject import Subject
+
+
+def head(subject: Subject) -> Part:
+    """The workload's name, the question, the answer, and what to know before trusting it."""
+    frontier = subject.frontier
+    facts: Mapping[str, str] = {
+        "Goal": goal_text(frontier),
+        "Batch sizes": batch_sizes_text(frontier),
+        "Trials": trials_text(frontier),
+    }
+    rows = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
+    found = "".join(f"<li>{escape(note)}</li>" for note in notes(frontier))
+    return Part(
+        f'<h2 id="{subject.key}-name">{escape(frontier.workload)}</h2>'
+        f'<p class="question">{escape(question(subject))}</p>'
+        f'<p class="answer">{escape(answer(subject))}</p>'
+        f'<dl class="facts">{rows}</dl>' + (f'<ul class="notes">{found}</ul>' if found else "")
+    )
+
+
+def question(subject: Subject) -> str:
+    """What the search was for, in one sentence."""
+    frontier = subject.frontier
+    sizes = len(frontier.points)
+    where = "at each batch size" if sizes > 1 else f"at batch size {count(sizes)}"
+    return f"How few training steps lead to {goal_text(frontier)}, tuned afresh {where}?"
+
+
+def answer(subject: Subject) -> str:
+    """What the curve says, in one sentence; without one, what the points say by themselves."""
+    return subject.fitted.answer or reading(subject.frontier)

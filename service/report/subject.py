@@ -1,0 +1,57 @@
+"""A workload, with everything that its part of the page is made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.analysis.loading import (
+    Curves as GoalCurves,
+)
+from service.analysis.loading import (
+    RuleRuns,
+    Trials,
+    load_goal_curves,
+    load_rule_runs,
+    load_workload_trials,
+)
+from service.database import Storage
+from service.frontier import Frontier, load_curves
+from service.report.fitted import Fitted, fitted
+from service.report.links import Dashboard
+from service.report.study_figures import Curves
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is known of one workload.
+
+    key         -- the id of its section on the page, and the beginning of its figures' names
+    fitted      -- the curve through the frontier
+    trials      -- those of its search, by study
+    goal_curves -- their goal metric, as far as it was measured, by study
+    rule_runs   -- trials that followed a scaling rule
+    curves_of   -- a study's id to all that was kept of its measurements
+    dashboard   -- where its trials are linked to
+    """
+
+    key: str
+    frontier: Frontier
+    fitted: Fitted
+    trials: Trials
+    goal_curves: GoalCurves
+    rule_runs: RuleRuns
+    curves_of: Callable[[int], Curves]
+    dashboard: Dashboard
+
+
+def load_subject(storage: Storage, key: str, frontier: Frontier, dashboard: Dashboard) -> Subject:
+    """All of it, in a few queries, and one more for each study whose curves are drawn."""
+    return Subject(
+        key,
+        frontier,
+        fitted(frontier),
+        load_workload_trials(storage, frontier.workload),
+        load_goal_curves(storage, frontier),
+        load_rule_runs(storage, frontier.workload),
+        lambda study_id: load_curves(storage, study_id),
+        dashboard,
+    )
