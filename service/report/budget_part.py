@@ -32,7 +32,8 @@ def budget_part(subject: Subject) -> Part:
     said = caption(
         f"The best validation {metric} that any trial came to within so many steps, or so much "
         "data. Trials that race are stopped at the goal, or once another has passed it: a hollow "
-        "mark may be better than shown, as a trial was stopped before its budget was spent. "
+        "mark, or a value with *, may be better than shown, as a trial was stopped before its "
+        "budget was spent. "
         "<code>--after-goal continue</code> lets trials go on."
     )
     html += ["</div>", said]
@@ -43,7 +44,7 @@ def budget_part(subject: Subject) -> Part:
 
 
 def _named(budget: Budget) -> str:
-    return f"{significant(budget.amount)} {budget.unit}".replace(".00 ", " ")
+    return f"{budget.amount:,g} {budget.unit}"
 
 
 def _line(subject: Subject, result: BudgetResult) -> Series:

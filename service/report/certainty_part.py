@@ -6,6 +6,7 @@ from html import escape
 from service.certainty import MoreTrials, Sample, flags, more_trials, noise_of_best, sample
 from service.frontier import Point
 from service.report.axes import Figure, log2_axis, plain_axis
+from service.report.confirm_part import confirm_part
 from service.report.notation import approximately, count
 from service.report.part import Part, caption, joined, place, scrolled, table
 from service.report.series import Mark, Series, level, lines_figure, lines_key
@@ -18,20 +19,32 @@ def certainty_part(subject: Subject) -> Part:
     """What is known of how lucky the winners are; nothing while no study is done."""
     found = [(point, sample(point)) for point in subject.frontier.reached]
     known = [(point, one) for point, one in found if one is not None]
-    if not known:
+    if not known and not subject.confirmations:
         return Part()
-    return joined((Part("<h3>How sure</h3>"), _figure(subject, known), _numbers(subject, known)))
+    telling = [(point, one) for point, one in known if len(one.lowest) > 1 and one.trials > 1]
+    parts = [Part("<h3>How sure</h3>")]
+    if telling:
+        parts += [_figure(subject, telling), _numbers(subject, known)]
+    elif known:
+        parts.append(_UNKNOWN)
+    return joined((*parts, _rises(subject), confirm_part(subject)))
 
 
-def _figure(subject: Subject, known: _Known) -> Part:
-    """Where some race went on past its first finisher; else there is nothing to draw."""
-    lines = [
-        _line(point, more_trials(one.lowest, one.trials))
-        for point, one in known
-        if len(one.lowest) > 1 and one.trials > 1
-    ]
-    if not lines:
-        return Part()
+_UNKNOWN = Part(
+    '<p class="caption">Every race ended with the first trial that passed the goal. Whether more '
+    "trials would have found fewer steps cannot be known from that one; with "
+    "<code>--finishers 5</code> a race goes on until five have passed, which tells.</p>"
+)
+
+
+def _rises(subject: Subject) -> Part:
+    texts = [flag.text for flag in flags(subject.frontier) if flag.kind == "not-monotone"]
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return Part(f'<ul class="caption">{items}</ul>') if items else Part()
+
+
+def _figure(subject: Subject, telling: _Known) -> Part:
+    lines = [_line(point, more_trials(one.lowest, one.trials)) for point, one in telling]
     name = f"{subject.key}/certainty"
     said = caption(
         "The expected best of k trials, as a multiple of the best of all that were run: where a "
@@ -91,7 +104,6 @@ def _numbers(subject: Subject, known: _Known) -> Part:
         "would take on average. Another search of as many trials would have its best in the "
         "interval with 90\u00a0%. Both need at least three trials that passed the goal: "
         "<code>--finishers 5</code> lets a race go on until there are five.",
-        *(escape(flag.text) for flag in flags(subject.frontier) if flag.kind == "not-monotone"),
     )
     rows = [_row(point, one) for point, one in known]
     return Part(

@@ -81,8 +81,11 @@ def _figure(lines: Sequence[Series]) -> Figure:
     )
 
 
+_SYMBOLS = ("B<sub>c</sub>", "S<sub>min</sub>", "E<sub>min</sub>")
+
+
 def _table(subjects: Sequence[Subject]) -> str:
-    heads = ("workload", "near-perfect until", "useful up to", "B_c", "S_min", "E_min")
+    heads = ("workload", "near-perfect until", "useful up to", *_SYMBOLS)
     return table(heads, map(_row, subjects), text=tuple(range(6)))
 
 

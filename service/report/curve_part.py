@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from html import escape
 
 from service.frontier import Frontier
+from service.report.axes import Figure
 from service.report.curve_traces import regimes
-from service.report.fitted import Fitted
 from service.report.part import Part, caption, key, place, scrolled, table
 from service.report.reading import reading
 from service.report.steps_figure import VISIBLE, steps_figure, widest_interval
@@ -19,9 +19,9 @@ def curve_part(subject: Subject) -> Part:
     if not frontier.reached:
         return Part()
     name = f"{subject.key}/steps"
-    figure = steps_figure(frontier, fitted.curve)
+    figure = steps_figure(frontier, fitted.curve, subject.confirmations)
     html = (
-        f"<h3>Steps to target</h3>{_key(fitted)}{place(name, 'tall')}"
+        f"<h3>Steps to target</h3>{_key(subject, figure)}{place(name, 'tall')}"
         f"{caption(*_sentences(subject))}{_facts(subject)}"
     )
     return Part(html, {name: figure})
@@ -35,10 +35,7 @@ def _sentences(subject: Subject) -> Iterable[str]:
     yield _interval_text(frontier)
     if fitted.curve is not None:
         yield (
-            "Scaling is near-perfect while a batch size takes at most 20 % more examples "
-            "than the smallest one, and a batch size is useful while doubling it saves at least "
-            "10 % of the steps; the marks at the bottom are where that ends on the curve, "
-            "with their 90 % intervals."
+            "The marks at the bottom are where the curve leaves a regime, with 90\u00a0% intervals."
         )
         yield escape(reading(frontier))
     elif fitted.refusal:
@@ -52,23 +49,27 @@ _LINES = {
     "perfect scaling": '<path d="M0 6H24" class="line dash"/>',
 }
 _OFF = {"off the curve": '<circle cx="12" cy="6" r="3.5" class="off"/>'}
+_AGAIN = {"winner run again: median and range": '<path d="M12 0V12M6 6H18" class="again"/>'}
 
 
-def _key(fitted: Fitted) -> str:
-    if fitted.curve is None:
-        return ""
+def _key(subject: Subject, figure: Figure) -> str:
+    curve = subject.fitted.curve
+    again = any(trace.get("name") in _AGAIN for trace in figure["data"])
+    if curve is None:
+        return key(_AGAIN) if again else ""
     shades = {
         regime.name: f'<rect width="24" height="12" class="{regime.css}"/>'
-        for regime, _, _ in regimes(fitted.curve, 0.0, math.inf)
+        for regime, _, _ in regimes(curve, 0.0, math.inf)
     }
-    return key(_LINES | (_OFF if fitted.curve.outliers else {}) | shades)
+    off = _OFF if curve.outliers else {}
+    return key(_LINES | off | (_AGAIN if again else {}) | shades)
 
 
 def _facts(subject: Subject) -> str:
     if subject.fitted.curve is None:
         return ""
     rows = [
-        [escape(cell) for cell in (fact.name, fact.value, fact.interval, fact.evidence)]
+        [fact.name, *map(escape, (fact.value, fact.interval, fact.evidence))]
         for fact in subject.fitted.facts
     ]
     label = f"{subject.key}-curve"

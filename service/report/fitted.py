@@ -10,7 +10,8 @@ from service.scaling import Curve, Estimate, Observation, fit_curve
 
 @dataclass(frozen=True)
 class Fact:
-    """One number of the curve in words: what it is, its value, its interval, and from what."""
+    """One number of the curve in words: what it is, as HTML, its value, its interval, and the
+    batch sizes that decide it."""
 
     name: str
     value: str
@@ -48,9 +49,9 @@ class Fitted:
 _FACTS = {
     "perfect_until": "near-perfect scaling until batch size",
     "useful_until": "useful up to batch size",
-    "half_efficiency": "half-efficiency batch size, B_c",
-    "s_min": "fewest steps, S_min",
-    "e_min": "fewest examples, E_min",
+    "half_efficiency": "half-efficiency batch size, B<sub>c</sub>",
+    "s_min": "fewest steps, S<sub>min</sub>",
+    "e_min": "fewest examples, E<sub>min</sub>",
 }
 
 

@@ -1,5 +1,6 @@
 """Steps to other goals, from the same measurements."""
 
+from dataclasses import replace
 from html import escape
 
 from service.analysis.goals import GoalFrontier, GoalPoint, goals
@@ -17,13 +18,16 @@ def goals_part(subject: Subject) -> Part:
     if len(told) < 2:
         return Part()
     ids = {point.batch_size: point.study.id for point in subject.frontier.points}
+    common = f"validation {subject.frontier.goal['metric']} "
+    told = [replace(one, text=one.text.removeprefix(common)) for one in told]
     lines = [_line(one, ids) for one in told]
     name, label = f"{subject.key}/goals", f"{subject.key}-goals"
     said = caption(
-        "The same trials, read for goals that are easier to reach, or harder ones where trials "
-        "went on past their own. Those goals were looked for at the kept measurements alone, "
-        "which lie further apart. A hollow mark may still be too high: a trial that was stopped "
-        "before might have been faster."
+        f"The same trials, read for goals of {escape(common.strip())} that are easier to reach, "
+        "or harder ones where trials went on past their own.",
+        "Those goals were looked for at the kept measurements alone, which lie further apart.",
+        "A hollow mark may still be too high: a trial that was stopped before might have been "
+        "faster.",
     )
     html = (
         f'<h3 id="{label}">Other goals</h3>{lines_key(lines, "at most")}'

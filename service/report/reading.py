@@ -124,7 +124,7 @@ def notes(frontier: Frontier) -> list[str]:
     if edged:
         found.append(
             f"At {_batch_sizes(edged)} the winner lies at an edge of the search space: "
-            "a wider space may hold a faster one."
+            "a wider space may hold a faster one; `batchfront plan --extend` widens it."
         )
     return found
 

@@ -19,12 +19,13 @@ def rules_part(subject: Subject) -> Part:
         return Part()
     name, label = f"{subject.key}/rules", f"{subject.key}-rules"
     lines = _lines(found)
-    drawn = lines_key(lines, "at least") + place(name, "medium") if lines else ""
+    telling = any(mark.y > 1.005 for line in lines for mark in line.marks)
+    drawn = lines_key(lines, "at least") + place(name, "medium") if telling else ""
     html = (
         f'<h4 id="{label}" class="apart">Steps lost by following a rule from the smallest batch '
         f"size</h4>{drawn}{caption(*_sentences(found))}{scrolled(label, _table(found))}"
     )
-    return Part(html, {name: _figure(subject, lines)} if lines else {})
+    return Part(html, {name: _figure(subject, lines)} if telling else {})
 
 
 def _sentences(found: Rules) -> list[str]:
@@ -36,8 +37,9 @@ def _sentences(found: Rules) -> list[str]:
     said = [f"Of the winners, {listed(powers)}; 1 is the linear rule, 0.5 the square-root rule."]
     said.append(
         "What a rule needs is read from the nearest trial of the search, or measured where "
-        "<code>batchfront confirm --rule</code> ran it; “far” says that the nearest trial is too "
-        "far away to tell much, and a hollow mark that it was stopped there."
+        "<code>batchfront confirm --rule</code> ran it. A trial that was stopped, as another had "
+        "won, gives a bound; “far” is a trial too far from the rule’s point to tell much, and "
+        "“outside” a learning rate outside the search space."
     )
     return said if powers else said[1:]
 
@@ -98,8 +100,7 @@ def _least(one: Followed) -> str:
 
 
 def _source(one: Followed) -> str:
-    outside = f"; {listed([words(name) for name in one.outside])} outside the search space"
-    where = outside if one.outside else ""
+    where = ", outside" if one.outside else ""
     if one.source == "run":
         return f"run {sum(one.outcomes.values())} times{where}"
     if not one.nearest:

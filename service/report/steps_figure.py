@@ -5,6 +5,7 @@ from typing import Any
 
 from service.frontier import Frontier, Point
 from service.report.axes import Figure, figure, log2_axis
+from service.report.confirmed import Confirmations, confirmed_trace, highest
 from service.report.curve_traces import boundary_traces, curve_traces, regime_shapes, regimes
 from service.report.notation import count, earliest, interval, params_in_figure, short_count
 from service.report.outcomes import WINNER
@@ -14,8 +15,12 @@ VISIBLE = 1.05
 """An interval is drawn from this ratio of its ends on; a narrower one is hidden by its mark."""
 
 
-def steps_figure(frontier: Frontier, curve: Curve | None = None) -> Figure:
+def steps_figure(
+    frontier: Frontier, curve: Curve | None = None, confirmations: Confirmations | None = None
+) -> Figure:
     """The points with their values beside them, the perfect-scaling line, and the curve.
+
+    confirmations -- winners run again, which stand beside the points
 
     At least one batch size must have a winner. Without a curve a line joins the points, and
     perfect scaling starts from the first of them instead of from the curve.
@@ -29,9 +34,15 @@ def steps_figure(frontier: Frontier, curve: Curve | None = None) -> Figure:
         sizes = (batches[0], last)
         traces = curve_traces(curve, *sizes)
         begin = float(curve.predict([first.batch_size]).median[0])
+    again = confirmed_trace(frontier, confirmations or {})
     end = begin * first.batch_size / last
     steps = [point.steps or 0 for point in reached]
     drawn = [value for trace in traces for value in trace["y"]]
+    drawn += [
+        y + up
+        for trace in again
+        for y, up in zip(trace["y"], trace["error_y"]["array"], strict=True)
+    ]
     low, high = min(*steps, end, *drawn), max(*steps, begin, *drawn)
     low *= (low / high) ** 0.06  # room for the line's name below its end
     across = log2_axis("batch size", batches[0], last, ticks=16, pad=0.5, room=280)
@@ -43,7 +54,7 @@ def steps_figure(frontier: Frontier, curve: Curve | None = None) -> Figure:
         shapes = [*regime_shapes(regimes(curve, *(10**side for side in across["range"]))), *shapes]
     return figure(
         f"Steps to target against batch size, {frontier.workload}",
-        [*traces, _winners(reached, curve)],
+        [*traces, *again, _winners(reached, curve)],
         xaxis=across,
         yaxis=up,
         # The last value may stand to the right of its point.

@@ -7,6 +7,7 @@ from typing import Any
 
 from service.frontier import CurvePoint, Frontier, Point, Trial
 from service.report.axes import Figure, figure, log_axis, nothing, plain_axis, scale_of, whole_axis
+from service.report.equal_rates import equal_rates
 from service.report.notation import count, in_figure, rounded, significant, words
 from service.report.outcomes import OUTCOMES, WINNER, Look, outcome_of
 from service.search_space import Dimension, ReverseLog, dimensions
@@ -36,13 +37,11 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
             traces.append(marks(_entry(look, len(mine)), look.name, mine, marker=_marker(look)))
     if point.best is not None:
         traces.append(marks("winner", "reached", [point.best], marker=_STAR))
-    drawn_figure = figure(
-        label,
-        traces,
-        showlegend=True,
-        xaxis=x[2]([x[1](trial) for trial in drawn]),
-        yaxis=y[2]([y[1](trial) for trial in drawn]),
-    )
+    xaxis = x[2]([x[1](trial) for trial in drawn])
+    yaxis = y[2]([y[1](trial) for trial in drawn])
+    rates = (across, up) == ("learning_rate", "momentum")
+    shapes = equal_rates(xaxis["range"], yaxis["range"]) if rates else []
+    drawn_figure = figure(label, traces, showlegend=True, xaxis=xaxis, yaxis=yaxis, shapes=shapes)
     return {**drawn_figure, "columns": [words(name) for name in names]}
 
 

@@ -28,7 +28,10 @@ def study_part(subject: Subject) -> Part:
     across, up = (coordinate_title(name, space) for name in second_coordinates(space))
     said = caption(
         "Every trial of the study, by how it ended. Choose another study above to change both "
-        "figures and the table; a click on an entry below a figure hides or shows its trials."
+        "figures and the table; a click on an entry below a figure hides or shows its trials, and "
+        "one on a point opens its trial in the Optuna dashboard.",
+        "On a diagonal line the effective learning rate is the same, as written there."
+        * (second_coordinates(space) == ("learning_rate", "momentum")),
     )
     html = (
         f"<h3>One study</h3>{_controls(frontier)}"

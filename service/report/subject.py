@@ -13,8 +13,10 @@ from service.analysis.loading import (
     load_rule_runs,
     load_workload_trials,
 )
+from service.confirmation import load_confirmations
 from service.database import Storage
 from service.frontier import Frontier, load_curves
+from service.report.confirmed import Confirmations
 from service.report.fitted import Fitted, fitted
 from service.report.links import Dashboard
 from service.report.study_figures import Curves
@@ -24,13 +26,14 @@ from service.report.study_figures import Curves
 class Subject:
     """What is known of one workload.
 
-    key         -- the id of its section on the page, and the beginning of its figures' names
-    fitted      -- the curve through the frontier
-    trials      -- those of its search, by study
-    goal_curves -- their goal metric, as far as it was measured, by study
-    rule_runs   -- trials that followed a scaling rule
-    curves_of   -- a study's id to all that was kept of its measurements
-    dashboard   -- where its trials are linked to
+    key           -- the id of its section on the page, and the beginning of its figures' names
+    fitted        -- the curve through the frontier
+    trials        -- those of its search, by study
+    goal_curves   -- their goal metric, as far as it was measured, by study
+    rule_runs     -- trials that followed a scaling rule
+    confirmations -- the best trials, run again
+    curves_of     -- a study's id to all that was kept of its measurements
+    dashboard     -- where its trials are linked to
     """
 
     key: str
@@ -39,6 +42,7 @@ class Subject:
     trials: Trials
     goal_curves: GoalCurves
     rule_runs: RuleRuns
+    confirmations: Confirmations
     curves_of: Callable[[int], Curves]
     dashboard: Dashboard
 
@@ -52,6 +56,7 @@ def load_subject(storage: Storage, key: str, frontier: Frontier, dashboard: Dash
         load_workload_trials(storage, frontier.workload),
         load_goal_curves(storage, frontier),
         load_rule_runs(storage, frontier.workload),
+        load_confirmations(storage, frontier.workload),
         lambda study_id: load_curves(storage, study_id),
         dashboard,
     )
