@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from service.metrics import ERROR_RATE as ERROR_RATE
     from service.metrics import MEAN_SQUARED_ERROR as MEAN_SQUARED_ERROR
     from service.metrics import Metric as Metric
+    from service.report.figures import figures as figures
     from service.rules import EvaluationGrid as EvaluationGrid
     from service.rules import StoppingRules as StoppingRules
     from service.schedule import Constant as Constant
@@ -56,6 +57,7 @@ _HOMES = {
     "service.goal": "Goal",
     "service.losses": "cross_entropy",
     "service.metrics": "ACCURACY CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR Metric",
+    "service.report.figures": "figures",
     "service.rules": "EvaluationGrid StoppingRules",
     "service.schedule": "Constant LinearDecay Schedule WarmupCosine",
     "service.search_space": "Choice Integer Linear Log ReverseLog",

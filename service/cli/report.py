@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Examples:
   batchfront report
   batchfront report digits/mlp/momentum digits/mlp/sgd --output momentum.html
+  batchfront report digits/mlp/momentum --figures figures --figure-format pdf
   batchfront report --serve
 """
 )
@@ -37,6 +38,19 @@ Examples:
     show_default=True,
     help="The Optuna dashboard that each trial is linked to.",
 )
+@options.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the main figures into this folder instead, each as a file for a paper.",
+)
+@options.option(
+    "--figure-format",
+    type=click.Choice(["svg", "png", "pdf"]),
+    default="svg",
+    show_default=True,
+    help="Of the files that --figures writes.",
+)
 @options.option("--serve", is_flag=True, help="Serve the page instead, kept up to date.")
 @listening.host
 @listening.port(8090)
@@ -45,6 +59,8 @@ def command(
     storage: str,
     output: Path,
     dashboard: str,
+    figures: Path | None,
+    figure_format: str,
     serve: bool,
     host: str,
     port: int,
@@ -55,9 +71,18 @@ def command(
     is made anew while trials end, and a browser that shows it follows. A database role that can
     only read is enough.
     """
+    from service.errors import UsageError
     from service.storage import open_storage
 
+    if figures is not None and serve:
+        raise UsageError("--figures and --serve: use one of them")
     opened = open_storage(storage)
+    if figures is not None:
+        from service.report.export import write_figures
+
+        for path in write_figures(opened, workloads, figures, figure_format):
+            click.echo(path)
+        return 0
     if serve:
         return _serve(opened, workloads, dashboard, host, port)
     from service.report import write_report

@@ -1,8 +1,6 @@
 """The frontier figure, as the Optuna dashboard draws it on a study's page."""
 
 import json
-import re
-from typing import Any
 
 from service.dashboard_attributes import figure_attributes, figure_prefix
 from service.database import Storage
@@ -10,7 +8,7 @@ from service.frontier import Frontier
 from service.optuna_tables import replace_settings
 from service.report.axes import Figure, nothing
 from service.report.notation import in_figure
-from service.report.scripts import asset
+from service.report.palette import in_light_colours
 from service.report.steps_figure import steps_figure
 
 NAME = "steps-to-target"
@@ -31,8 +29,7 @@ def frontier_figure(frontier: Frontier) -> str:
     title = {"text": in_figure(drawn["label"]), "font": {"size": 14}, "x": 0, "xref": "paper"}
     layout = {**drawn["layout"], "title": title, "paper_bgcolor": "var(--paper)"}
     layout["margin"] = {**layout["margin"], "t": 64}
-    colours = dict(re.findall(r"(--[\w-]+): ([^;]+);", asset("page.css").partition("}")[0]))
-    return json.dumps(_coloured({"data": drawn["data"], "layout": layout}, colours))
+    return json.dumps(in_light_colours({"data": drawn["data"], "layout": layout}))
 
 
 def store_figure(storage: Storage, frontier: Frontier) -> None:
@@ -42,13 +39,3 @@ def store_figure(storage: Storage, frontier: Frontier) -> None:
     with storage.write() as conn:
         for point in frontier.points:
             replace_settings(conn, point.study.id, figure_prefix(NAME), attributes)
-
-
-def _coloured(value: Any, colours: dict[str, str]) -> Any:
-    """Colours by their names in the page, `var(--ink)`, as the colours themselves."""
-    if isinstance(value, dict):
-        return {key: _coloured(entry, colours) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_coloured(entry, colours) for entry in value]
-    named = re.fullmatch(r"var\((--[\w-]+)\)", value) if isinstance(value, str) else None
-    return colours[named[1]] if named else value

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from service.certainty import MoreTrials, Sample, flags, more_trials, noise_of_best, sample
-from service.frontier import Point
+from service.frontier import Frontier, Point
 from service.report.axes import Figure, log2_axis, plain_axis
 from service.report.confirm_part import confirm_part
 from service.report.notation import approximately, count
@@ -17,17 +17,35 @@ _Known = Sequence[tuple[Point, Sample]]
 
 def certainty_part(subject: Subject) -> Part:
     """What is known of how lucky the winners are; nothing while no study is done."""
-    found = [(point, sample(point)) for point in subject.frontier.reached]
-    known = [(point, one) for point, one in found if one is not None]
+    known = _known(subject.frontier)
     if not known and not subject.confirmations:
         return Part()
-    telling = [(point, one) for point, one in known if len(one.lowest) > 1 and one.trials > 1]
     parts = [Part("<h3>How sure</h3>")]
-    if telling:
-        parts += [_figure(subject, telling), _numbers(subject, known)]
+    if _telling(known):
+        parts += [_figure(subject, _telling(known)), _numbers(subject, known)]
     elif known:
         parts.append(_UNKNOWN)
     return joined((*parts, _rises(subject), confirm_part(subject)))
+
+
+def certainty_figure(frontier: Frontier) -> Figure | None:
+    """The expected best of k trials at each batch size; None where no race went on past its first
+    finisher, which tells nothing."""
+    telling = _telling(_known(frontier))
+    return _drawn(frontier, _lines(telling)) if telling else None
+
+
+def _known(frontier: Frontier) -> _Known:
+    found = [(point, sample(point)) for point in frontier.reached]
+    return [(point, one) for point, one in found if one is not None]
+
+
+def _telling(known: _Known) -> _Known:
+    return [(point, one) for point, one in known if len(one.lowest) > 1 and one.trials > 1]
+
+
+def _lines(telling: _Known) -> list[Series]:
+    return [_line(point, more_trials(one.lowest, one.trials)) for point, one in telling]
 
 
 _UNKNOWN = Part(
@@ -44,7 +62,7 @@ def _rises(subject: Subject) -> Part:
 
 
 def _figure(subject: Subject, telling: _Known) -> Part:
-    lines = [_line(point, more_trials(one.lowest, one.trials)) for point, one in telling]
+    lines = _lines(telling)
     name = f"{subject.key}/certainty"
     said = caption(
         "The expected best of k trials, as a multiple of the best of all that were run: where a "
@@ -53,13 +71,13 @@ def _figure(subject: Subject, telling: _Known) -> Part:
         "trials that were stopped might.",
     )
     key = lines_key(lines, "at least")
-    return Part(f"{key}{place(name, 'medium')}{said}", {name: _drawn(subject, lines)})
+    return Part(f"{key}{place(name, 'medium')}{said}", {name: _drawn(subject.frontier, lines)})
 
 
-def _drawn(subject: Subject, lines: Sequence[Series]) -> Figure:
+def _drawn(frontier: Frontier, lines: Sequence[Series]) -> Figure:
     most = max(mark.x for line in lines for mark in line.marks)
     return lines_figure(
-        f"Expected best of k trials, {subject.frontier.workload}",
+        f"Expected best of k trials, {frontier.workload}",
         lines,
         log2_axis("k, trials", 1, most, ticks=10, pad=0.2, room=280),
         plain_axis("steps, as a multiple of the best of all"),

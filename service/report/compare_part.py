@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from service.analysis.compare import ComparedPoint, Comparison, compare
+from service.frontier import Frontier
 from service.report.axes import Figure, log2_axis, log_axis
 from service.report.fitted import estimate_text
 from service.report.notation import count, significant
@@ -20,10 +21,8 @@ def compare_part(subjects: Sequence[Subject]) -> Part:
         return Part()
     found = compare([subject.frontier for subject in subjects])
     html, figures = "", {}
-    if len(found.series) > 1 and found.at is not None:
-        lines = [
-            Series(one.workload, [_mark(point) for point in one.points]) for one in found.series
-        ]
+    lines = _lines(found)
+    if len(lines) > 1:
         html = f"{lines_key(lines)}{place(NAME, 'tall')}{caption(*_sentences(found))}"
         figures[NAME] = _figure(lines)
     return Part(
@@ -31,6 +30,16 @@ def compare_part(subjects: Sequence[Subject]) -> Part:
         f"{html}{scrolled('compared', _table(subjects))}</section>",
         figures,
     )
+
+
+def compared_figure(frontiers: Sequence[Frontier]) -> Figure | None:
+    """Their normalized steps; None unless two of them have a winner."""
+    lines = _lines(compare(frontiers))
+    return _figure(lines) if len(lines) > 1 else None
+
+
+def _lines(found: Comparison) -> list[Series]:
+    return [Series(one.workload, [_mark(point) for point in one.points]) for one in found.series]
 
 
 def _mark(point: ComparedPoint) -> Mark:

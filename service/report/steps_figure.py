@@ -38,11 +38,7 @@ def steps_figure(
     end = begin * first.batch_size / last
     steps = [point.steps or 0 for point in reached]
     drawn = [value for trace in traces for value in trace["y"]]
-    drawn += [
-        y + up
-        for trace in again
-        for y, up in zip(trace["y"], trace["error_y"]["array"], strict=True)
-    ]
+    drawn += highest(again)
     low, high = min(*steps, end, *drawn), max(*steps, begin, *drawn)
     low *= (low / high) ** 0.06  # room for the line's name below its end
     across = log2_axis("batch size", batches[0], last, ticks=16, pad=0.5, room=280)

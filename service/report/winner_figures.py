@@ -17,6 +17,7 @@ EFFECTIVE = "effective learning rate"
 class Panel:
     """One metaparameter's figure. The heading says what its vertical axis is."""
 
+    name: str
     heading: str
     figure: Figure
 
@@ -33,7 +34,9 @@ def winner_panels(frontier: Frontier) -> list[Panel]:
     names = first + [name for name in searched if name not in first]
     panels = [_panel(frontier, name, searched[name]) for name in names]
     if first and all(_effective(point.params) is not None for point in reached):
-        panels.insert(len(first), Panel(EFFECTIVE, _effective_figure(frontier)))
+        panels.insert(
+            len(first), Panel(EFFECTIVE.replace(" ", "_"), EFFECTIVE, _effective_figure(frontier))
+        )
     return panels
 
 
@@ -48,7 +51,8 @@ def _panel(frontier: Frontier, name: str, dimension: Dimension) -> Panel:
     winners = _winners(drawn, shown, edges, words(name), values)
     ends = [value for trace in band for value in trace["y"]]
     axis = scale.axis([*shown, *ends]) | {"title": {"text": ""}}
-    return Panel(scale.title, _drawn(frontier, words(name), [*band, *heuristics, winners], axis))
+    drawn_figure = _drawn(frontier, words(name), [*band, *heuristics, winners], axis)
+    return Panel(name, scale.title, drawn_figure)
 
 
 def _effective_figure(frontier: Frontier) -> Figure:
@@ -107,6 +111,7 @@ def _winners(
     return {
         "type": "scatter",
         "mode": "lines+markers",
+        "name": "winner",
         "x": [point.batch_size for point in drawn],
         "y": [rounded(y) if isinstance(y, float) else y for y in shown],
         "line": {"color": WINNER, "width": 1.5},
@@ -133,13 +138,13 @@ def _heuristics(
         return []
     start, anchor = drawn[0].batch_size, float(shown[0])
     batches = [start, frontier.points[-1].batch_size]
-    rules: tuple[tuple[str, Callable[[float], float]], ...] = (
-        ("dash", lambda ratio: ratio),
-        ("dot", lambda ratio: ratio**0.5),
+    rules: tuple[tuple[str, str, Callable[[float], float]], ...] = (
+        ("linear scaling", "dash", lambda ratio: ratio),
+        ("square-root scaling", "dot", lambda ratio: ratio**0.5),
     )
     return [
-        _line(batches, [anchor * rule(batch / start) for batch in batches], dash)
-        for dash, rule in rules
+        {**_line(batches, [anchor * rule(batch / start) for batch in batches], dash), "name": name}
+        for name, dash, rule in rules
     ]
 
 
@@ -173,4 +178,5 @@ def _band(frontier: Frontier, name: str, scale: Scale) -> list[dict[str, Any]]:
         trace |= {"x": [rounded(b) for b in batches], "y": [rounded(v) for v in values]}
         trace |= {"line": {"width": 0}, "fill": fill, "fillcolor": "var(--band)"}
         traces.append(trace)
+    traces[-1]["name"] = "searched range"
     return traces
