@@ -261,14 +261,19 @@ def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:
         return tuple(map(trial_from_row, conn.execute(query)))
 
 
-def load_curves(storage: Storage, study_id: int) -> dict[int, list[CurvePoint]]:
-    """The kept measurements of a study: trial number to points, by step."""
+def load_curves(
+    storage: Storage, study_id: int, numbers: Sequence[int] | None = None
+) -> dict[int, list[CurvePoint]]:
+    """The kept measurements of a study, or of these of its trials: trial number to points, by
+    step."""
     query = (
         select(slots.c.number, measurements)
         .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
         .where(slots.c.study_id == study_id)
         .order_by(slots.c.number, measurements.c.step)
     )
+    if numbers is not None:
+        query = query.where(slots.c.number.in_(numbers))
     curves: dict[int, list[CurvePoint]] = {}
     with storage.read() as conn:
         for row in conn.execute(query):

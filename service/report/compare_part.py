@@ -74,7 +74,7 @@ def _figure(lines: Sequence[Series]) -> Figure:
     fewest, most = min(mark.y for mark in marks), max(mark.y for mark in marks)
     ideal = {
         "type": "line",
-        "layer": "below",
+        "layer": "between",
         "x0": low,
         "y0": 1 / low,
         "x1": high,

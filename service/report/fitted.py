@@ -1,6 +1,7 @@
 """The curve through a workload's frontier, as the page draws and words it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from service.errors import BatchfrontError
 from service.frontier import Frontier
@@ -57,9 +58,12 @@ _FACTS = {
 
 def fitted(frontier: Frontier) -> Fitted:
     """The curve through the frontier's points. Never fails: a curve may be refused."""
-    points = [(p.batch_size, p.steps or 0, p.steps_lower) for p in frontier.reached]
-    if not points:
-        return Fitted()
+    points = tuple((p.batch_size, p.steps or 0, p.steps_lower) for p in frontier.reached)
+    return _fitted(points) if points else Fitted()
+
+
+@lru_cache(maxsize=64)  # a served page is made again and again, mostly of the same points
+def _fitted(points: tuple[tuple[int, int, int | None], ...]) -> Fitted:
     try:
         curve = fit_curve(Observation(*point) for point in points)
     except BatchfrontError as error:

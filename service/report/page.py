@@ -21,6 +21,7 @@ from service.report.part import joined
 from service.report.scripts import Scripts, asset, inline_scripts
 from service.report.section import section
 from service.report.subject import Subject, load_subject
+from service.report.thinning import Limits
 
 NOTICE = "<!-- notice -->"
 """Where a served page says what is wrong with it. No name can bring a second one: they are
@@ -62,8 +63,9 @@ def write_report(
 def page(storage: Storage, workloads: Sequence[str], scripts: Scripts, dashboard: Dashboard) -> str:
     """The page of these workloads, or of all, as they are now."""
     frontiers = load_frontiers(storage, workloads)
+    limits = Limits.for_page(sum(len(frontier.points) for frontier in frontiers))
     subjects = [
-        load_subject(storage, f"w{number}", frontier, dashboard)
+        load_subject(storage, f"w{number}", frontier, dashboard, limits)
         for number, frontier in enumerate(frontiers, 1)
     ]
     body = joined((compare_part(subjects), *map(section, subjects)))

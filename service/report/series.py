@@ -62,7 +62,7 @@ def level(at: float) -> dict[str, Any]:
     """A horizontal line, such as that of the best."""
     return {
         "type": "line",
-        "layer": "below",
+        "layer": "between",
         "xref": "paper",
         "x0": 0,
         "x1": 1,

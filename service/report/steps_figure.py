@@ -153,7 +153,7 @@ def _perfect_line(first: float, begin: float, last: float, end: float) -> dict[s
     return {
         "type": "line",
         "name": "perfect scaling",
-        "layer": "below",
+        "layer": "between",
         "x0": first,
         "y0": begin,
         "x1": last,

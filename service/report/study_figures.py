@@ -10,6 +10,7 @@ from service.report.axes import Figure, figure, log_axis, nothing, plain_axis, s
 from service.report.equal_rates import equal_rates
 from service.report.notation import count, in_figure, rounded, significant, words
 from service.report.outcomes import OUTCOMES, WINNER, Look, outcome_of
+from service.report.thinning import evenly
 from service.search_space import Dimension, ReverseLog, dimensions
 
 Curves = Mapping[int, Sequence[CurvePoint]]
@@ -34,7 +35,9 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
         mine = [t for t in drawn if outcome_of(t) == look.name and t != point.best]
         if mine:
             mine.sort(key=lambda trial: (trial.steps_to_target or 0, trial.number))
-            traces.append(marks(_entry(look, len(mine)), look.name, mine, marker=_marker(look)))
+            traces.append(
+                marks(_entry(look, len(mine), point), look.name, mine, marker=_marker(look))
+            )
     if point.best is not None:
         traces.append(marks("winner", "reached", [point.best], marker=_STAR))
     xaxis = x[2]([x[1](trial) for trial in drawn])
@@ -69,7 +72,9 @@ def curves_figure(
     title = f"{'training' if split == 'train' else split} {metric}"
     label = f"Learning curves: {title}, {_of(frontier, point)}"
     lines = {
-        number: [(p.step, p.value) for p in points if (p.split, p.metric) == (split, metric)]
+        number: evenly(
+            [(p.step, p.value) for p in points if (p.split, p.metric) == (split, metric)]
+        )
         for number, points in curves.items()
     }
     lines = {number: line for number, line in lines.items() if line}
@@ -81,7 +86,7 @@ def curves_figure(
             by_outcome.setdefault(outcome_of(trial), {})[trial.number] = lines[trial.number]
     curve = partial(_curve, point.study.id)
     traces = [
-        curve(_entry(look, len(by_outcome[look.name])), by_outcome[look.name], look.color)
+        curve(_entry(look, len(by_outcome[look.name]), point), by_outcome[look.name], look.color)
         for look in OUTCOMES
         if look.name in by_outcome
     ]
@@ -99,9 +104,12 @@ def curves_figure(
     )
 
 
-def _entry(look: Look, trials: int) -> str:
-    """A legend entry; the winner has its own."""
-    return f"{'also ' if look.name == 'reached' else ''}{look.name} ({trials})"
+def _entry(look: Look, drawn: int, point: Point) -> str:
+    """A legend entry, with the number of trials if all are drawn; the winner has its own."""
+    also = look.name == "reached"
+    there = point.outcomes.get(look.name, 0) - also
+    number = count(drawn) if drawn >= there else f"{count(drawn)} of {count(there)}"
+    return f"{'also ' * also}{look.name} ({number})"
 
 
 def _of(frontier: Frontier, point: Point) -> str:

@@ -13,6 +13,7 @@ from service.report.study_figures import (
     trials_figure,
 )
 from service.report.subject import Subject
+from service.report.thinning import chosen
 from service.search_space import dimensions
 
 _TRAINING_LOSS = ("train", "loss")
@@ -32,6 +33,7 @@ def study_part(subject: Subject) -> Part:
         "one on a point opens its trial in the Optuna dashboard.",
         "On a diagonal line the effective learning rate is the same, as written there."
         * (second_coordinates(space) == ("learning_rate", "momentum")),
+        _left_out(subject),
     )
     html = (
         f"<h3>One study</h3>{_controls(frontier)}"
@@ -45,13 +47,26 @@ def study_part(subject: Subject) -> Part:
     return Part(html, figures)
 
 
+def _left_out(subject: Subject) -> str:
+    limits = subject.limits
+    if max(point.trials for point in subject.frontier.points) <= min(limits.trials, limits.curves):
+        return ""
+    return (
+        f"At most {count(limits.trials)} trials and {count(limits.curves)} curves of a study are "
+        "drawn and listed: the fastest, and others evenly over the search. The dashboard has all."
+    )
+
+
 def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
-    frontier, study = subject.frontier, point.study
-    trials, curves = subject.trials.get(study.id, ()), subject.curves_of(study.id)
+    frontier, study, limits = subject.frontier, point.study, subject.limits
+    trials = subject.trials.get(study.id, ())
+    measured = {curve.number for curve in subject.goal_curves.get(study.id, ())}
+    drawn = chosen(point, [one for one in trials if one.number in measured], limits.curves)
+    curves = subject.curves_of(study.id, [trial.number for trial in drawn])
     key = f"{subject.key}/{point.batch_size}"
     goal = ("validation", study.metric)
     return {
-        f"{key}/trials": trials_figure(frontier, point, trials),
+        f"{key}/trials": trials_figure(frontier, point, chosen(point, trials, limits.trials)),
         f"{key}/goal": curves_figure(frontier, point, trials, curves, *goal),
         f"{key}/loss": curves_figure(frontier, point, trials, curves, *_TRAINING_LOSS),
     }

@@ -1,7 +1,8 @@
 """A workload, with everything that its part of the page is made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from service.analysis.loading import (
     Curves as GoalCurves,
@@ -20,6 +21,7 @@ from service.report.confirmed import Confirmations
 from service.report.fitted import Fitted, fitted
 from service.report.links import Dashboard
 from service.report.study_figures import Curves
+from service.report.thinning import Limits
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Subject:
     goal_curves   -- their goal metric, as far as it was measured, by study
     rule_runs     -- trials that followed a scaling rule
     confirmations -- the best trials, run again
-    curves_of     -- a study's id to all that was kept of its measurements
+    curves_of     -- a study's id, and trials' numbers, to all that was kept of their measurements
     dashboard     -- where its trials are linked to
+    limits        -- how much of its studies is drawn
     """
 
     key: str
@@ -43,11 +46,14 @@ class Subject:
     goal_curves: GoalCurves
     rule_runs: RuleRuns
     confirmations: Confirmations
-    curves_of: Callable[[int], Curves]
+    curves_of: Callable[[int, Sequence[int]], Curves]
     dashboard: Dashboard
+    limits: Limits
 
 
-def load_subject(storage: Storage, key: str, frontier: Frontier, dashboard: Dashboard) -> Subject:
+def load_subject(
+    storage: Storage, key: str, frontier: Frontier, dashboard: Dashboard, limits: Limits
+) -> Subject:
     """All of it, in a few queries, and one more for each study whose curves are drawn."""
     return Subject(
         key,
@@ -57,6 +63,7 @@ def load_subject(storage: Storage, key: str, frontier: Frontier, dashboard: Dash
         load_goal_curves(storage, frontier),
         load_rule_runs(storage, frontier.workload),
         load_confirmations(storage, frontier.workload),
-        lambda study_id: load_curves(storage, study_id),
+        partial(load_curves, storage),
         dashboard,
+        limits,
     )
