@@ -51,6 +51,7 @@ def odd(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Storag
             {"outcome": "capped", "steps": steps},
         ]
         add_study(opened, "no/meta/parameters", batch, trials, space={})
+    add_whole(opened)
     return opened
 
 
@@ -93,6 +94,55 @@ def _add_evil(storage: Storage) -> None:
             }
             trials.append(trial)
         add_study(storage, EVIL, batch, trials, space=space, goal=goal)
+
+
+WHOLE = "whole/report/momentum"
+
+
+def add_whole(storage: Storage) -> None:
+    """A workload of which everything can be told: a curve with a point off it, races of five
+    finishers, choices, measurements, winners run again, and a winner that followed a rule."""
+    space = {
+        "learning_rate": {"kind": "Log", "low": 1e-3, "high": 3.0},
+        "momentum": {"kind": "ReverseLog", "low": 0.0, "high": 0.999},
+        "label_smoothing": {"kind": "Choice", "values": [0.0, 0.1]},
+    }
+    luck = (1.0, 1.03, 0.97, 1.02, 0.99, 3.0, 1.01, 0.98)
+    for row, batch in enumerate((2, 4, 8, 16, 32, 64, 128, 256)):
+        steps = round(60 * (1 + 32 / batch) * luck[row])
+        trials = list(_whole_trials(row, steps))
+        add_study(storage, WHOLE, batch, trials, space=space, finishers=5)
+        if batch in (2, 16, 256):
+            again = [_again(trials[0], round(steps * (1.1 + 0.1 * seed))) for seed in range(5)]
+            add_study(storage, WHOLE, batch, again, space=space, purpose="confirm", finishers=0)
+    add_study(storage, WHOLE, 128, [_again(trials[0], 400)], space=space, purpose="linear")
+
+
+def _whole_trials(row: int, steps: int) -> Iterator[dict[str, Any]]:
+    outcomes = ["reached"] * 5 + ["capped"] * 4 + ["stalled", "stalled", "diverged"]
+    for number, outcome in enumerate(outcomes):
+        taken = round(steps * (1 + 0.12 * number)) if outcome == "reached" else 2 * steps
+        yield {
+            "params": {
+                "learning_rate": min(0.01 * 1.6 ** ((number * 5 + row) % 12), 2.9),
+                "momentum": 1 - 0.9 * 0.6 ** ((number * 7 + row) % 12),
+                "label_smoothing": (0.0, 0.1)[number % 2],
+            },
+            "outcome": outcome,
+            "steps": taken,
+            "steps_lower": int(taken * 0.99),
+            "reason": f"{outcome} for a reason",
+            "curve": [
+                (max(taken * look // 8, 1), split, metric, value * (1 + 0.1 * number))
+                for look, value in ((0, 0.9), (2, 0.3), (4, 0.1), (8, 0.025))
+                for split, metric in (("validation", "error rate"), ("train", "loss"))
+            ],
+        }
+
+
+def _again(trial: dict[str, Any], steps: int) -> dict[str, Any]:
+    ended = {"outcome": "reached", "steps": steps, "steps_lower": steps - 1, "repeats": 0}
+    return {"params": trial["params"], **ended}
 
 
 def _curve(outcome: str | None) -> list[tuple[int, str, str, float | None]]:

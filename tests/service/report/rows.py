@@ -72,6 +72,7 @@ def _add_trial(conn: Any, study: int, number: int, trial: Mapping[str, Any]) -> 
         "outcome": trial.get("outcome"),
         "reason": trial.get("reason"),
         "metric": trial.get("metric"),
+        "repeats": trial.get("repeats"),
         "versions": json.dumps(trial.get("versions", {})),
     }
     slot = conn.execute(insert(slots).values(row)).inserted_primary_key[0]

@@ -143,7 +143,7 @@ def test_a_hostile_name_stays_text(odd_page: Path) -> None:
 
 def test_several_workloads_stand_in_an_index(odd_page: Path) -> None:
     index = _text(odd_page).partition("<nav")[2].partition("</nav>")[0]
-    assert index.count("<li>") == 5
+    assert index.count("<li>") == 6
 
 
 def test_only_the_named_workloads_are_written(odd: Storage, tmp_path: Path) -> None:
