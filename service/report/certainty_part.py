@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.answers import number
 from service.certainty import MoreTrials, Sample, flags, more_trials, noise_of_best, sample
 from service.frontier import Frontier, Point
 from service.report.axes import Figure, log2_axis, plain_axis
 from service.report.confirm_part import confirm_part
-from service.report.notation import approximately, count
+from service.report.notation import count
 from service.report.part import Part, caption, joined, place, scrolled, table
 from service.report.series import Mark, Series, level, lines_figure, lines_key
 from service.report.subject import Subject
@@ -93,7 +94,7 @@ def _line(point: Point, more: MoreTrials) -> Series:
             best.k,
             best.at_least / whole,
             f"best of {best.k}: {'' if best.unknown < _LITTLE else 'at least '}"
-            f"{approximately(best.at_least)} steps",
+            f"{number(best.at_least)} steps",
             sure=best.unknown < _LITTLE,
         )
         for best in more.curve
@@ -138,7 +139,7 @@ def _row(point: Point, one: Sample) -> list[str]:
         least = "" if more.half.unknown < _LITTLE else "at least "
         half = f"{least}+{_percent(more.halving_cost)}"
     twice = "–" if more.next_doubling is None else f"−{_percent(more.next_doubling)} or less"
-    span = "–" if noise is None else f"{approximately(noise.low)}–{approximately(noise.high)}"
+    span = "–" if noise is None else f"{number(noise.low)}–{number(noise.high)}"
     return [
         count(point.batch_size),
         count(point.steps or 0),

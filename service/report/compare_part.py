@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from html import escape
 
 from service.analysis.compare import ComparedPoint, Comparison, compare
+from service.answers import estimate_text
 from service.frontier import Frontier
 from service.report.axes import Figure, log2_axis, log_axis
-from service.report.fitted import estimate_text
 from service.report.notation import count, significant
 from service.report.part import Part, caption, place, scrolled, table
 from service.report.series import Mark, Series, lines_figure, lines_key

@@ -1,8 +1,9 @@
 """The best trials of the searches, run again with other seeds."""
 
+from service.answers import number
 from service.confirmation import Confirmation
 from service.report.confirmed import span
-from service.report.notation import approximately, count
+from service.report.notation import count
 from service.report.part import Part, caption, scrolled, table
 from service.report.subject import Subject
 
@@ -36,7 +37,7 @@ def _row(trial: str, size: int, one: Confirmation) -> list[str]:
         trial,
         count(one.best),
         f"{len(one.steps)} of {one.seeds}" + (f", {one.open} open" if one.open else ""),
-        "–" if one.median is None else approximately(one.median),
+        "–" if one.median is None else number(one.median),
         span(one),
         "–" if one.ratio is None else f"{one.ratio:.2f}",
     ]

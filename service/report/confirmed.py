@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from service.answers import number
 from service.confirmation import Confirmation
 from service.frontier import Frontier
-from service.report.notation import approximately, count
+from service.report.notation import count
 
 Confirmations = Mapping[int, Sequence[Confirmation]]
 """Batch size to the trials that were run again, the best one of the search first."""
@@ -63,7 +64,7 @@ def _medians(frontier: Frontier, found: Confirmations) -> Iterable[tuple[int, Co
 
 def _said(size: int, one: Confirmation) -> str:
     return (
-        f"<b>batch size {count(size)}, run again</b><br>median {approximately(one.median or 0)} "
+        f"<b>batch size {count(size)}, run again</b><br>median {number(one.median or 0)} "
         f"steps, {span(one)}<br>{len(one.steps)} of {one.seeds} seeds reached the goal"
     )
 

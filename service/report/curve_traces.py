@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from service.report.fitted import estimate_text
+from service.answers import estimate_text
 from service.report.notation import rounded
 from service.report.outcomes import WINNER
 from service.scaling import Curve, Estimate

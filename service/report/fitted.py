@@ -1,12 +1,15 @@
-"""The curve through a workload's frontier, as the page draws and words it."""
+"""The curve through a workload's frontier, as the page words it."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from service.answers import doubts, estimate_text, number
+from service.curve import QUANTITIES, fit_curve
 from service.errors import BatchfrontError
 from service.frontier import Frontier
-from service.report.notation import approximately, count, listed
-from service.scaling import Curve, Estimate, Observation, fit_curve
+from service.report.notation import count, listed
+from service.scaling import Curve, Estimate
 
 
 @dataclass(frozen=True)
@@ -44,62 +47,50 @@ class Fitted:
         """Its numbers, those that decide first."""
         if self.curve is None:
             return ()
-        return tuple(_fact(name, getattr(self.curve, field)) for field, name in _FACTS.items())
+        return tuple(_fact(name, getattr(self.curve, field)) for field, name in QUANTITIES.items())
 
-
-_FACTS = {
-    "perfect_until": "near-perfect scaling until batch size",
-    "useful_until": "useful up to batch size",
-    "half_efficiency": "half-efficiency batch size, B<sub>c</sub>",
-    "s_min": "fewest steps, S<sub>min</sub>",
-    "e_min": "fewest examples, E<sub>min</sub>",
-}
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The points that don't look like a curve, a sentence for each."""
+        return () if self.curve is None else doubts(self.curve)
 
 
 def fitted(frontier: Frontier) -> Fitted:
     """The curve through the frontier's points. Never fails: a curve may be refused."""
-    points = tuple((p.batch_size, p.steps or 0, p.steps_lower) for p in frontier.reached)
-    return _fitted(points) if points else Fitted()
+    return _fitted(_Points(frontier)) if frontier.reached else Fitted()
+
+
+class _Points:
+    """A frontier that equals every other one with the same points."""
+
+    def __init__(self, frontier: Frontier) -> None:
+        self.frontier = frontier
+        self.key = tuple((p.batch_size, p.steps, p.steps_lower) for p in frontier.reached)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Points) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 @lru_cache(maxsize=64)  # a served page is made again and again, mostly of the same points
-def _fitted(points: tuple[tuple[int, int, int | None], ...]) -> Fitted:
+def _fitted(points: _Points) -> Fitted:
     try:
-        curve = fit_curve(Observation(*point) for point in points)
+        curve = fit_curve(points.frontier)
     except BatchfrontError as error:
         return Fitted(refusal=str(error))
     return Fitted(refusal=curve.refusal) if curve.refusal else Fitted(curve)
 
 
 def _fact(name: str, estimate: Estimate) -> Fact:
+    value = estimate_text(estimate) if estimate.value is None else number(estimate.value)
+    interval = estimate.reason
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"{number(estimate.low)} to {number(estimate.high)}"
     evidence = listed([count(size) for size in estimate.evidence])
-    return Fact(name, _value(estimate), _interval(estimate), evidence or "–")
-
-
-def _value(estimate: Estimate) -> str:
-    if estimate.value is not None:
-        return approximately(estimate.value)
-    bound = estimate.low if estimate.kind == "at least" else estimate.high
-    return "not determined" if bound is None else f"{estimate.kind} {approximately(bound)}"
-
-
-def _interval(estimate: Estimate) -> str:
-    low, high = estimate.low, estimate.high
-    if low is not None and high is not None:
-        return f"{approximately(low)}–{approximately(high)}"
-    return estimate.reason
-
-
-def estimate_text(estimate: Estimate) -> str:
-    """An estimate in words: "41 (90 % interval 26–62)", "at least 512"."""
-    value, low, high = _value(estimate), estimate.low, estimate.high
-    if estimate.kind != "number":
-        return value
-    if low is not None and high is not None:
-        return f"{value} (90\u00a0% interval {_interval(estimate)})"
-    if low is not None:
-        return f"{value} (at least {approximately(low)})"
-    return f"{value} (at most {approximately(high)})" if high is not None else value
+    named = re.sub(r"_(\w+)", r"<sub>\1</sub>", name)  # B_c, S_min
+    return Fact(named, value, interval, evidence or "–")
 
 
 def _until(estimate: Estimate) -> str:

@@ -23,11 +23,6 @@ def short_count(number: int) -> str:
     return count(number)
 
 
-def approximately(number: float) -> str:
-    """A fitted number of steps or examples, with the digits that a fit may claim: 41, 1,840."""
-    return count(round(number)) if number >= 10 else f"{number:.2g}"
-
-
 def significant(value: Value | None) -> str:
     """A metaparameter with 3 significant digits; just below 1, those of its distance to 1."""
     if value is None:

@@ -40,7 +40,8 @@ def steps_figure(
     drawn = [value for trace in traces for value in trace["y"]]
     drawn += highest(again)
     low, high = min(*steps, end, *drawn), max(*steps, begin, *drawn)
-    low *= (low / high) ** 0.06  # room for the line's name below its end
+    # Room for the line's name below its end, and for the marks of the curve below that.
+    low *= (low / high) ** (0.06 if curve is None else 0.16)
     across = log2_axis("batch size", batches[0], last, ticks=16, pad=0.5, room=280)
     up = log2_axis("steps to target", low, high, ticks=9, pad=0.6)
     shapes = [_perfect_line(first.batch_size, begin, last, end)] if len(batches) > 1 else []

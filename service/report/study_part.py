@@ -60,7 +60,8 @@ def _left_out(subject: Subject) -> str:
 def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
     frontier, study, limits = subject.frontier, point.study, subject.limits
     trials = subject.trials.get(study.id, ())
-    measured = {curve.number for curve in subject.goal_curves.get(study.id, ())}
+    looks = subject.goal_curves.get(study.id)
+    measured = set() if looks is None else set(looks.numbers.tolist())
     drawn = chosen(point, [one for one in trials if one.number in measured], limits.curves)
     curves = subject.curves_of(study.id, [trial.number for trial in drawn])
     key = f"{subject.key}/{point.batch_size}"
