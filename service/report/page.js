@@ -128,7 +128,8 @@
     return made;
   };
   const tabulate = (place) => {
-    const { data, columns } = figures[chosen(place)];
+    const shown = figures[chosen(place)], { data, columns } = shown;
+    drawn.set(place, JSON.stringify(shown));
     if (!columns) { place.replaceChildren("No trial has been drawn yet."); return; }
     const head = document.createElement("tr");
     head.append(...["trial", "steps", ...columns, "ended"].map((name) => cell("th", name)));
@@ -140,7 +141,9 @@
     }
     const table = document.createElement("table");
     table.append(cell("thead", head), body);
+    const { scrollTop, scrollLeft } = place; // a reader's place, when the trials change
     place.replaceChildren(table);
+    Object.assign(place, { scrollTop, scrollLeft });
   };
   const tables = () => [...document.querySelectorAll("[data-table]")];
   const drawAll = () => places().forEach(draw);
@@ -155,8 +158,9 @@
   });
   document.addEventListener("refreshed", () => {
     figures = read();
-    places().filter((p) => drawn.get(p) !== JSON.stringify(figures[chosen(p)])).forEach(draw);
-    tables().forEach(tabulate);
+    const changed = (p) => drawn.get(p) !== JSON.stringify(figures[chosen(p)]);
+    places().filter(changed).forEach(draw);
+    tables().filter(changed).forEach(tabulate);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 

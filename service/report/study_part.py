@@ -4,14 +4,10 @@ from html import escape
 
 from service.frontier import Frontier, Point
 from service.report.axes import Figure
+from service.report.learning_curves import curves_figure
 from service.report.notation import count
 from service.report.part import Part, caption, place
-from service.report.study_figures import (
-    coordinate_title,
-    curves_figure,
-    second_coordinates,
-    trials_figure,
-)
+from service.report.study_figures import coordinate_title, second_coordinates, trials_figure
 from service.report.subject import Subject
 from service.report.thinning import chosen
 from service.search_space import dimensions

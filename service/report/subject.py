@@ -19,8 +19,8 @@ from service.database import Storage
 from service.frontier import Frontier, load_curves
 from service.report.confirmed import Confirmations
 from service.report.fitted import Fitted, fitted
+from service.report.learning_curves import Curves
 from service.report.links import Dashboard
-from service.report.study_figures import Curves
 from service.report.thinning import Limits
 
 

@@ -107,6 +107,7 @@ def add_whole(storage: Storage) -> None:
         "momentum": {"kind": "ReverseLog", "low": 0.0, "high": 0.999},
         "label_smoothing": {"kind": "Choice", "values": [0.0, 0.1]},
     }
+    first: dict[str, Any] = {}
     luck = (1.0, 1.03, 0.97, 1.02, 0.99, 3.0, 1.01, 0.98)
     for row, batch in enumerate((2, 4, 8, 16, 32, 64, 128, 256)):
         steps = round(60 * (1 + 32 / batch) * luck[row])
@@ -115,7 +116,9 @@ def add_whole(storage: Storage) -> None:
         if batch in (2, 16, 256):
             again = [_again(trials[0], round(steps * (1.1 + 0.1 * seed))) for seed in range(5)]
             add_study(storage, WHOLE, batch, again, space=space, purpose="confirm", finishers=0)
-    add_study(storage, WHOLE, 128, [_again(trials[0], 400)], space=space, purpose="linear")
+        first = first or trials[0]["params"]
+    ruled = {"params": {**first, "learning_rate": 64 * first["learning_rate"]}}
+    add_study(storage, WHOLE, 128, [_again(ruled, 400)], space=space, purpose="linear")
 
 
 def _whole_trials(row: int, steps: int) -> Iterator[dict[str, Any]]:
