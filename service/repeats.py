@@ -16,7 +16,6 @@ from sqlalchemy import Connection, select, update
 from service.database import Storage
 from service.errors import UsageError
 from service.new_study import add_study, wait_for_planners
-from service.plan import search_of
 from service.schema import slots, studies
 from service.search_space import Metaparameters, describe_space
 from service.slots import Filter, Study, add_slots
@@ -158,6 +157,8 @@ def _stored(conn: Connection, name: str) -> Study | None:
 
 def _draft(search: Study, purpose: str) -> Study:
     """The study of a purpose beside a search, before it is stored."""
+    from service.plan import search_of  # brings torch, which reading has no use for
+
     draft = replace(
         search,
         id=-1,

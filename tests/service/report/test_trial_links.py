@@ -51,7 +51,7 @@ def shows(page: Any, point: Point) -> None:
     """The dashboard's own page of the winner, and of no other trial."""
     number = point.best.number if point.best else None
     page.get_by_text(f"Trial {number} (trial_id=").first.wait_for()
-    page.get_by_text(f"learning_rate = {point.params['learning_rate']}").first.wait_for()
+    page.get_by_text(str(point.params["learning_rate"])).first.wait_for()
 
 
 def test_the_winner_in_the_table(tab: Any, address: str, point: Point) -> None:
