@@ -146,33 +146,45 @@
     Object.assign(place, { scrollTop, scrollLeft });
   };
   const tables = () => [...document.querySelectorAll("[data-table]")];
-  const drawAll = () => places().forEach(draw);
+  const drawAgain = () => places().filter((place) => drawn.has(place)).forEach(draw);
+
+  // On a page of many workloads a figure is drawn when the reader comes near it.
+  const MANY = 80;
+  const near = new IntersectionObserver((seen) => {
+    for (const { isIntersecting, target } of seen) {
+      if (isIntersecting && !drawn.has(target)) draw(target);
+    }
+  }, { rootMargin: "1200px" });
+  const begin = (place) => { places().length > MANY ? near.observe(place) : draw(place); };
 
   document.addEventListener("change", ({ target: select }) => {
     if (!select.matches("select")) return;
     const section = select.closest("section");
     const follows = (p) => section.contains(p) &&
       (p.dataset.figure ?? p.dataset.table).includes(`{${select.name}}`);
-    places().filter(follows).forEach(draw);
+    places().filter((place) => drawn.has(place)).filter(follows).forEach(draw);
     tables().filter(follows).forEach(tabulate);
   });
   document.addEventListener("refreshed", () => {
     figures = read();
     const changed = (p) => drawn.get(p) !== JSON.stringify(figures[chosen(p)]);
-    places().filter(changed).forEach(draw);
+    for (const place of places()) {
+      if (!drawn.has(place)) begin(place);
+      else if (changed(place)) draw(place);
+    }
     tables().filter(changed).forEach(tabulate);
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 
   // Paper is light, and narrower than a screen.
   const printing = (on) => {
     document.documentElement.classList.toggle("printing", on);
-    drawAll();
+    places().forEach(draw);
     places().forEach((place) => Plotly.Plots.resize(place));
   };
   addEventListener("beforeprint", () => printing(true));
   addEventListener("afterprint", () => printing(false));
 
-  drawAll();
+  places().forEach(begin);
   tables().forEach(tabulate);
 })();
