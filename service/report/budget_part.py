@@ -26,7 +26,7 @@ def budget_part(subject: Subject) -> Part:
         figures[name] = _figure(subject, lines, unit)
         html.append(
             f"<div><h4>Within {unit}</h4>{lines_key(lines, 'may be better')}"
-            f"{place(name, 'study')}</div>"
+            f"{place(name, 'half')}</div>"
         )
     metric = escape(str(subject.frontier.goal["metric"]))
     said = caption(

@@ -49,3 +49,20 @@ def test_a_workload_without_studies_is_refused(batchfront: Run, workload_file: W
     result = batchfront("report", "--serve", "not/there/sgd")
     assert result.code == 2
     assert f"there are: {NAME}" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--dashboard", "javascript:alert(1)"), "not the address of a dashboard"),
+        (("--figures", "here", "--serve"), "--figures and --serve: use one of them"),
+        (("--figure-format", "gif"), "'gif' is not one of 'svg', 'png', 'pdf'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    batchfront: Run, workload_file: Write, arguments: tuple[str, ...], said: str
+) -> None:
+    assert batchfront("plan", workload_file(), "--trials", "1").code == 0
+    result = batchfront("report", *arguments)
+    assert result.code == 2
+    assert said in result.err
