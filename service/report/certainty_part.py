@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from html import escape
 
 from service.answers import number
-from service.certainty import MoreTrials, Sample, flags, more_trials, noise_of_best, sample
-from service.frontier import Frontier, Point
+from service.certainty import LITTLE, PointCertainty, flags, point_certainties
+from service.frontier import Frontier
 from service.report.axes import Figure, log2_axis, plain_axis
 from service.report.confirm_part import confirm_part
 from service.report.notation import count
@@ -13,12 +13,10 @@ from service.report.part import Part, caption, joined, place, scrolled, table
 from service.report.series import Mark, Series, level, lines_figure, lines_key
 from service.report.subject import Subject
 
-_Known = Sequence[tuple[Point, Sample]]
-
 
 def certainty_part(subject: Subject) -> Part:
     """What is known of how lucky the winners are; nothing while no study is done."""
-    known = _known(subject.frontier)
+    known = point_certainties(subject.frontier)
     if not known and not subject.confirmations:
         return Part()
     parts = [Part("<h3>How sure</h3>")]
@@ -32,21 +30,12 @@ def certainty_part(subject: Subject) -> Part:
 def certainty_figure(frontier: Frontier) -> Figure | None:
     """The expected best of k trials at each batch size; None where no race went on past its first
     finisher, which tells nothing."""
-    telling = _telling(_known(frontier))
-    return _drawn(frontier, _lines(telling)) if telling else None
+    telling = _telling(point_certainties(frontier))
+    return _drawn(frontier, list(map(_line, telling))) if telling else None
 
 
-def _known(frontier: Frontier) -> _Known:
-    found = [(point, sample(point)) for point in frontier.reached]
-    return [(point, one) for point, one in found if one is not None]
-
-
-def _telling(known: _Known) -> _Known:
-    return [(point, one) for point, one in known if len(one.lowest) > 1 and one.trials > 1]
-
-
-def _lines(telling: _Known) -> list[Series]:
-    return [_line(point, more_trials(one.lowest, one.trials)) for point, one in telling]
+def _telling(known: Sequence[PointCertainty]) -> list[PointCertainty]:
+    return [one for one in known if len(one.sample.lowest) > 1]
 
 
 _UNKNOWN = Part(
@@ -62,8 +51,8 @@ def _rises(subject: Subject) -> Part:
     return Part(f'<ul class="caption">{items}</ul>') if items else Part()
 
 
-def _figure(subject: Subject, telling: _Known) -> Part:
-    lines = _lines(telling)
+def _figure(subject: Subject, telling: Sequence[PointCertainty]) -> Part:
+    lines = list(map(_line, telling))
     name = f"{subject.key}/certainty"
     said = caption(
         "The expected best of k trials, as a multiple of the best of all that were run: where a "
@@ -86,28 +75,24 @@ def _drawn(frontier: Frontier, lines: Sequence[Series]) -> Figure:
     )
 
 
-def _line(point: Point, more: MoreTrials) -> Series:
-    whole = more.curve[-1].at_least
-    wanted = {round(2 ** (n / 2)) for n in range(40)} | {len(more.curve)}
+def _line(point: PointCertainty) -> Series:
+    curve = point.more.curve
+    wanted = {round(2 ** (n / 2)) for n in range(40)} | {len(curve)}
     marks = [
         Mark(
             best.k,
-            best.at_least / whole,
-            f"best of {best.k}: {'' if best.unknown < _LITTLE else 'at least '}"
+            best.at_least / curve[-1].at_least,
+            f"best of {best.k}: {'' if best.unknown < LITTLE else 'at least '}"
             f"{number(best.at_least)} steps",
-            sure=best.unknown < _LITTLE,
+            sure=best.unknown < LITTLE,
         )
-        for best in more.curve
+        for best in curve
         if best.k in wanted
     ]
     return Series(f"batch size {count(point.batch_size)}", marks)
 
 
-_LITTLE = 0.05
-"""A chance, that only stopped trials are among the k, which changes little."""
-
-
-def _numbers(subject: Subject, known: _Known) -> Part:
+def _numbers(subject: Subject, known: Sequence[PointCertainty]) -> Part:
     label = f"{subject.key}-certainty"
     heads = (
         "batch size",
@@ -124,30 +109,28 @@ def _numbers(subject: Subject, known: _Known) -> Part:
         "interval with 90\u00a0%. Both need at least three trials that passed the goal: "
         "<code>--finishers 5</code> lets a race go on until there are five.",
     )
-    rows = [_row(point, one) for point, one in known]
+    rows = list(map(_row, known))
     return Part(
         f'<h4 id="{label}" class="apart">Would more trials have changed it?</h4>'
         f"{scrolled(label, table(heads, rows))}{said}"
     )
 
 
-def _row(point: Point, one: Sample) -> list[str]:
-    more = more_trials(one.lowest, one.trials)
-    noise = noise_of_best(one.lowest, one.trials)
+def _row(point: PointCertainty) -> list[str]:
+    one, more, noise = point.sample, point.more, point.noise
     half = "–"
     if len(one.lowest) > 1:
-        least = "" if more.half.unknown < _LITTLE else "at least "
+        least = "" if more.half.unknown < LITTLE else "at least "
         half = f"{least}+{_percent(more.halving_cost)}"
     twice = "–" if more.next_doubling is None else f"−{_percent(more.next_doubling)} or less"
-    span = "–" if noise is None else f"{number(noise.low)}–{number(noise.high)}"
     return [
         count(point.batch_size),
-        count(point.steps or 0),
+        count(one.lowest[0]),
         count(one.trials),
         count(len(one.lowest)),
         half,
         twice,
-        span,
+        "–" if noise is None else f"{number(noise.low)} to {number(noise.high)}",
     ]
 
 
