@@ -23,7 +23,7 @@ def compare_part(subjects: Sequence[Subject]) -> Part:
     html, figures = "", {}
     lines = _lines(found)
     if len(lines) > 1:
-        html = f"{lines_key(lines)}{place(NAME, 'tall')}{caption(*_sentences(found))}"
+        html = f"{lines_key(lines)}{place(NAME, 'wide')}{caption(*_sentences(found))}"
         figures[NAME] = _figure(lines)
     return Part(
         '<section class="compared" aria-labelledby="compared"><h2 id="compared">All workloads</h2>'

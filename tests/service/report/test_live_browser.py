@@ -72,7 +72,9 @@ def test_it_follows_and_the_reader_keeps_place_choices_zoom_and_focus(
     opened.mouse.move(box["x"] + 300, box["y"] + 200, steps=5)
     opened.mouse.up()
     y_range = "JSON.stringify(document.querySelector('.figure.tall').layout.yaxis.range)"
-    opened.locator("h3", has_text="One study").scroll_into_view_if_needed()
+    # To the top: what is added within sight may move what is below it.
+    heading = opened.locator("h3", has_text="One study")
+    heading.evaluate("heading => heading.scrollIntoView({behavior: 'instant'})")
     opened.evaluate("document.querySelector('.figure.study').mark = 'same node'")
     before = [opened.evaluate(state) for state in (hidden, y_range, "scrollY")]
     top = "document.querySelector('.controls').getBoundingClientRect().top"
