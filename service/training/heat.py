@@ -145,7 +145,8 @@ class Heat(Generic[S]):
             return self._over(run, "diverged", f"training loss not finite by step {run.step}")
         index = bisect_right(self.grid, run.step) - 1
         previous, last = self.grid[index - 1] if index else 0, index == len(self.grid) - 1
-        full = self.workload.grid.is_look(run.step, previous) or (last and bool(run.passage))
+        passed = run.passage is not None
+        full = self.workload.grid.is_look(run.step, previous) or (last and passed)
         if run.passage is None:
             found = run.evaluate(full=full)
             if found.passed and found.value is not None:
