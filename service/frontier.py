@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select
+from sqlalchemy import func, select
 
 from service.database import Storage
 from service.errors import UsageError
-from service.schema import measurements, reached, slots, studies
+from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges
+from service.selection import select_finishers, select_outcomes, select_winners
 from service.slots import SEARCHES, Filter, Study, find_studies
 from service.storage import open_storage
 
@@ -217,14 +218,16 @@ def load_frontiers(
         found = find_studies(conn, wanted)
         outcomes: dict[int, Counter[str]] = {}
         versions: dict[int, dict[str, set[str]]] = {}
-        for study_id, outcome, text, number in conn.execute(_outcomes(wanted, first)):
+        for study_id, outcome, text, number in conn.execute(select_outcomes(wanted, first)):
             outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
             for kind, version in json.loads(text or "{}").items():
                 versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
         _refuse_fewer(found, outcomes, first)
-        best = {row.study_id: trial_from_row(row) for row in conn.execute(_winners(wanted, first))}
+        best = {
+            row.study_id: trial_from_row(row) for row in conn.execute(select_winners(wanted, first))
+        }
         finishers: dict[int, list[Finisher]] = {}
-        for study_id, *finisher in conn.execute(_finishers(wanted, first)):
+        for study_id, *finisher in conn.execute(select_finishers(wanted, first)):
             finishers.setdefault(study_id, []).append(Finisher(*finisher))
     points: dict[str, list[Point]] = {}
     for study in found:
@@ -250,42 +253,6 @@ def _refuse_fewer(
                 f"study {study.name} has {there} complete trials, not the {first} asked for; "
                 "trials that diverged, failed or are open don't count"
             )
-
-
-def _of(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
-    """These columns of the slots that count."""
-    meant = select(*columns).select_from(slots.join(studies)).where(wanted.clause())
-    if first is None:
-        return meant
-    complete = slots.c.outcome.not_in(("diverged", "failed"))  # of an open one it is NULL
-    place = func.row_number().over(partition_by=slots.c.study_id, order_by=slots.c.number)
-    placed = select(slots.c.id, place.label("place")).select_from(slots.join(studies))
-    placed_all = placed.where(wanted.clause(), complete).subquery()
-    counted = select(placed_all.c.id).where(placed_all.c.place <= first)
-    return meant.where(or_(studies.c.purpose == "points", slots.c.id.in_(counted)))
-
-
-def _winners(wanted: Filter, first: int | None) -> Select[Any]:
-    """The slots of the best trials: in their study's order of steps the first, or the middle."""
-    order = [slots.c.steps_to_target, slots.c.number]
-    place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
-    all_ = func.count().over(partition_by=slots.c.study_id)
-    wins: ColumnElement[int] = case((studies.c.purpose == "points", (all_ + 1) // 2), else_=1)
-    ranked = _of(wanted, first, slots.c.id, place.label("place"), wins.label("wins")).where(reached)
-    ranks = ranked.subquery()
-    return select(slots).join(ranks, ranks.c.id == slots.c.id).where(ranks.c.place == ranks.c.wins)
-
-
-def _outcomes(wanted: Filter, first: int | None) -> Select[Any]:
-    """How many trials of a study ended so, on these versions: all that needs a look at each."""
-    kinds = (slots.c.study_id, slots.c.outcome, slots.c.versions)
-    return _of(wanted, first, *kinds, func.count()).group_by(*kinds)
-
-
-def _finishers(wanted: Filter, first: int | None) -> Select[Any]:
-    columns = (slots.c.study_id, slots.c.number, slots.c.steps_to_target, slots.c.steps_lower)
-    found = _of(wanted, first, *columns).where(reached)
-    return found.order_by(slots.c.study_id, slots.c.steps_to_target, slots.c.number)
 
 
 def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:
