@@ -84,6 +84,6 @@ class Luck:
 def measure(batch_size: int, log_steps: float) -> Observation:
     """What is seen of a goal that is passed at these steps: it is open at one look of the default
     grid, every step up to 100 and 1 % apart from there, and passed at the next."""
-    looks = EvaluationGrid().steps(1_000_000)
+    looks = EvaluationGrid().steps(100_000_000)
     at = bisect_left(looks, exp(log_steps))
     return Observation(batch_size, looks[at], looks[at - 1] if at else 0)
