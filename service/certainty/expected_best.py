@@ -66,7 +66,7 @@ class MoreTrials:
         if self.half.at_least <= self.curve[-1].at_least and self.half.unknown > 0.25:
             return (
                 "Whether more trials would have changed it cannot be known from one finisher; "
-                "`--finishers 5` would tell."
+                "`--finishers 3` would tell."
             )
         least = "" if self.half.unknown < LITTLE else "at least "
         said = (

@@ -6,7 +6,7 @@ from html import escape
 from service.answers import number
 from service.certainty import LITTLE, PointCertainty, flags, point_certainties
 from service.frontier import Frontier
-from service.report.axes import Figure, log2_axis, plain_axis
+from service.report.axes import Figure, log2_axis, log_axis
 from service.report.confirm_part import confirm_part
 from service.report.notation import count
 from service.report.part import Part, caption, joined, place, scrolled, table
@@ -41,7 +41,7 @@ def _telling(known: Sequence[PointCertainty]) -> list[PointCertainty]:
 _UNKNOWN = Part(
     '<p class="caption">Every race ended with the first trial that passed the goal. Whether more '
     "trials would have found fewer steps cannot be known from that one; with "
-    "<code>--finishers 5</code> a race goes on until five have passed, which tells.</p>"
+    "<code>--finishers 3</code> a race goes on until three have passed, which tells.</p>"
 )
 
 
@@ -65,12 +65,12 @@ def _figure(subject: Subject, telling: Sequence[PointCertainty]) -> Part:
 
 
 def _drawn(frontier: Frontier, lines: Sequence[Series]) -> Figure:
-    most = max(mark.x for line in lines for mark in line.marks)
+    marks = [mark for line in lines for mark in line.marks]
     return lines_figure(
         f"Expected best of k trials, {frontier.workload}",
         lines,
-        log2_axis("k, trials", 1, most, ticks=10, pad=0.2, room=280),
-        plain_axis("steps, as a multiple of the best of all"),
+        log2_axis("k, trials", 1, max(mark.x for mark in marks), ticks=10, pad=0.2, room=280),
+        log_axis("steps, as a multiple of the best of all", [mark.y for mark in marks]),
         [level(1.0)],
     )
 
@@ -107,7 +107,7 @@ def _numbers(subject: Subject, known: Sequence[PointCertainty]) -> Part:
         "Best of half and of twice as many trials: how many more, and how many fewer, steps these "
         "would take on average. Another search of as many trials would have its best in the "
         "interval with 90\u00a0%. Both need at least three trials that passed the goal: "
-        "<code>--finishers 5</code> lets a race go on until there are five.",
+        "<code>--finishers 3</code> lets a race go on until there are three.",
     )
     rows = list(map(_row, known))
     return Part(

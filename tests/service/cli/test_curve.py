@@ -94,7 +94,7 @@ def test_what_one_finisher_cannot_tell_is_said_once(
         end(storage, batch_size, reached(40, 39), CAPPED)
     url = storage.url.render_as_string(hide_password=False)
     shown = batchfront("curve", "--storage", url).out
-    assert shown.count("cannot be known from one finisher; `--finishers 5` would tell") == 1
+    assert shown.count("cannot be known from one finisher; `--finishers 3` would tell") == 1
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_how_sure_is_told_by_several_finishers(whole: Subject) -> None:
 def test_one_finisher_tells_nothing_and_the_page_says_so(all_of: dict[str, Subject]) -> None:
     part = certainty_part(all_of["no/meta/parameters"])
     assert part.figures == {}
-    assert "cannot be known from that one; with --finishers 5" in words(part)
+    assert "cannot be known from that one; with --finishers 3" in words(part)
 
 
 def test_winners_run_again_have_their_median_and_range(whole: Subject) -> None:
