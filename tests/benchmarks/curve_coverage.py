@@ -95,12 +95,12 @@ def judge_curve(curve: Curve, truth: Truth, luck: float) -> dict[str, list[Verdi
     return verdicts
 
 
-def run(cell: Cell, curves: int) -> dict[str, list[Verdict]]:
+def run(cell: Cell, curves: int, seed: int) -> dict[str, list[Verdict]]:
     """Verdicts by quantity; those of the bootstrap under `bootstrap QUANTITY`."""
     luck = Luck()
     found: dict[str, list[Verdict]] = {}
     for number in range(curves):
-        rng = np.random.default_rng([number, cell.count, cell.form.parameters])
+        rng = np.random.default_rng([number, cell.count, cell.form.parameters, seed])
         sizes = SIZES[cell.count]
         truth = draw_truth(rng, cell.form, sizes, cell.times)
         noisy = truth.log_steps(np.log(sizes)) + luck.draw(rng, len(sizes))
@@ -213,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few curves, six batch sizes")
     parser.add_argument("--curves", type=int, default=500, help="in each cell")
+    parser.add_argument("--seed", type=int, default=0, help="of the curves")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--check", action="store_true", help="exit 1 outside 0.85-0.95 by more than chance"
@@ -226,7 +227,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     groups = [*troubled.values(), outside]
     broken = []
     with ProcessPoolExecutor(asked.processes) as pool:
-        waiting = [[pool.submit(run, cell, curves) for cell in cells] for cells in groups]
+        waiting = [
+            [pool.submit(run, cell, curves, asked.seed) for cell in cells] for cells in groups
+        ]
         for cells, some in zip(groups, waiting, strict=True):
             found = [one.result() for one in some]
             print(f"\n{show(cells, found)}", flush=True)
