@@ -13,7 +13,7 @@ from rich.console import Console
 from service.answers import answers, doubts, number
 from service.certainty import LITTLE, PointCertainty, flags, point_certainties
 from service.cli.tables import console_for_output, plain_table
-from service.curve import QUANTITIES, curve_dict
+from service.curve import EXTRA, QUANTITIES, SHARE, curve_dict, fit_curve
 from service.frontier import Frontier
 from service.scaling import Curve, Estimate
 
@@ -60,6 +60,13 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
     else:
         for fitted in curves:
             _print(fitted)
+
+
+def print_answers(frontier: Frontier) -> None:
+    """How far a larger batch helps, in sentences, by the curve's usual shares."""
+    click.echo()
+    for sentence in Fitted(frontier, fit_curve(frontier, EXTRA, SHARE), EXTRA, SHARE).answers:
+        click.echo(sentence)
 
 
 def _print(fitted: Fitted) -> None:

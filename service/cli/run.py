@@ -46,9 +46,10 @@ def command(
     """Plan, race and report a workload on this machine.
 
     WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
-    file.py:function. The frontier goes to standard output, progress to standard error. Ctrl-C
-    keeps everything; the same command again continues.
+    file.py:function. The frontier, and how far a larger batch helps, go to standard output,
+    progress to standard error. Ctrl-C keeps everything; the same command again continues.
     """
+    from service.cli.curve_view import print_answers
     from service.cli.tables import print_frontier
     from service.dashboard.figure import store_figure
     from service.errors import UsageError
@@ -66,6 +67,8 @@ def command(
     finished = run_here(opened, planned.filter, devices, checkpoints)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
+    if format_ == "table" and frontier.reached:
+        print_answers(frontier)
     write_report(opened, [planned.workload.name], report)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)

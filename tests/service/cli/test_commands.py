@@ -51,6 +51,7 @@ def test_run_prints_the_frontier_and_writes_the_page(ran: Result, folder: Path) 
     assert ran.code == 0, ran.err
     assert f"{NAME}: steps to target, validation error rate < 0.1" in ran.out
     assert "1 reached, 3 capped" in ran.out
+    assert "No curve can be drawn through these points: 2 batch sizes reached" in ran.out
     assert NAME in (folder / "report.html").read_text()
     assert "blobs/linear/momentum/b8" in ran.err  # progress goes to standard error
 
