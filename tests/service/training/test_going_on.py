@@ -59,12 +59,13 @@ def test_the_first_to_pass_goes_on_to_the_budget_and_the_others_race_as_before(
 
 def test_its_looks_are_those_of_the_rungs_and_of_the_last_step(data: Splits) -> None:
     found = raced(going_on(data))
-    ending = next(e for e in found.values() if e.steps_to_target)
     steps = clouds().grid.steps(150)
+    ((first, ending),) = [(n, e) for n, e in found.items() if e.steps == steps[-1]]
     rungs = [s for p, s in zip((0, *steps), steps, strict=False) if clouds().grid.is_look(s, p)]
     assert steps[-1] not in rungs
     assert [look.step for look in ending.looks] == [*rungs, steps[-1]]
-    run = heat(clouds(), data, 4, TRIALS).live[winner(found)[1]][1]
+    assert (ending.steps_to_target, first) == winner(found)
+    run = heat(clouds(), data, 4, TRIALS).live[first][1]
     for look in ending.looks:
         run.advance(look.step)
         assert run.evaluate(full=True).value == look.metric
