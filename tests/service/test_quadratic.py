@@ -56,6 +56,7 @@ def test_a_step_of_training_is_a_step_of_the_closed_form(rate: float, batch_size
     assert found == pytest.approx(expected_loss(rate, batch_size, steps), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_frontier_is_the_least_over_all_trials_that_were_drawn(
     storage: Storage, frontier: Frontier
 ) -> None:
@@ -68,12 +69,14 @@ def test_the_frontier_is_the_least_over_all_trials_that_were_drawn(
         assert [one.steps for one in point.finishers][:FINISHERS] == least[:FINISHERS]
 
 
+@pytest.mark.slow
 def test_the_frontier_is_close_to_the_least_over_all_learning_rates(frontier: Frontier) -> None:
     beyond = [point.steps / fewest_steps(point.batch_size) for point in frontier.reached]
     assert min(beyond) >= 1
     assert max(beyond) <= 1.2
 
 
+@pytest.mark.slow
 def test_a_learning_rate_beyond_the_stable_ones_diverges(
     storage: Storage, frontier: Frontier
 ) -> None:
@@ -85,6 +88,7 @@ def test_a_learning_rate_beyond_the_stable_ones_diverges(
                 assert float(trial.params["learning_rate"]) > 2
 
 
+@pytest.mark.slow
 def test_the_curve_through_the_points_holds_the_optimum(frontier: Frontier) -> None:
     """The least steps of any batch size, and the batch size that takes twice as many."""
     scaling = pytest.importorskip("service.scaling")
