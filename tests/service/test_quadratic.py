@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from service.curve import fit_curve
 from service.frontier import Frontier, load_frontier, load_trials
 from service.plan import Request, plan
 from service.storage import Storage, open_storage
@@ -91,11 +92,7 @@ def test_a_learning_rate_beyond_the_stable_ones_diverges(
 @pytest.mark.slow
 def test_the_curve_through_the_points_holds_the_optimum(frontier: Frontier) -> None:
     """The least steps of any batch size, and the batch size that takes twice as many."""
-    scaling = pytest.importorskip("service.scaling")
-    curve = scaling.fit_curve(
-        scaling.Observation(point.batch_size, point.steps, point.steps_lower)
-        for point in frontier.reached
-    )
+    curve = fit_curve(frontier)
     s_min = fewest_steps(10**9)
     half = [b for b in range(16, 64) if fewest_steps(b) == 2 * s_min]
     assert curve.s_min.low <= s_min <= curve.s_min.high
