@@ -27,8 +27,8 @@ Examples:
     type=float,
     default=0.2,
     show_default=True,
-    help="Examples, as a share of those of the smallest batch size, which near-perfect scaling "
-    "takes beyond them at most.",
+    help="More examples than at the smallest batch size, as a share, that near-perfect scaling "
+    "takes at most.",
 )
 @options.format_
 def command(

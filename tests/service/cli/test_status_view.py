@@ -27,6 +27,7 @@ STUDY = StudyStatus(
     running=5,
     outcomes={"reached": 1, "stalled": 3},
     best=100,
+    cap=100,
     lead=90,
     behind=40.0,
     steps=900,
