@@ -234,7 +234,7 @@ def load_frontiers(
         point = Point(
             study,
             best.get(study.id),
-            dict(outcomes.get(study.id, {})),
+            dict(sorted(outcomes.get(study.id, {}).items())),
             tuple(finishers.get(study.id, ())),
             {kind: sorted(known) for kind, known in versions.get(study.id, {}).items()},
         )
