@@ -145,7 +145,10 @@ def _pre_empted() -> bool:
     when the grace time is over and the job still runs. A job that is cancelled is not RUNNING."""
     job = _submitit().JobEnvironment().job_id
     command = ["scontrol", "--oneliner", "show", "job", job]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:  # a node without Slurm's commands: its jobs can't ask
+        return False
     fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
     running = fields.get("JobState") == "RUNNING"
     return running and fields.get("PreemptTime", "None") not in ("None", "N/A", "Unknown")
