@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,9 @@ def write_figures(
     if not files:
         raise BatchfrontError("no trial has reached the goal yet, so there is nothing to draw")
     folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_write(files))
+    # In a thread of its own, as a notebook's has a running event loop already.
+    with ThreadPoolExecutor(1) as alone:
+        alone.submit(asyncio.run, _write(files)).result()
     return list(files)
 
 

@@ -1,5 +1,6 @@
 """Figures that stand by themselves: in a notebook, and as files for a paper."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_without_a_chromium_that_is_said_in_one_line(
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nothing"))
     with pytest.raises(BatchfrontError, match="none is on the path; install one, or name it in"):
         write_figures(raced, (), tmp_path / "figures")
+
+
+def test_a_notebook_whose_event_loop_runs_is_answered_alike(
+    raced: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nothing"))
+
+    async def cell() -> None:
+        write_figures(raced, (), tmp_path / "figures")
+
+    with pytest.raises(BatchfrontError, match="none is on the path"):
+        asyncio.run(cell())
 
 
 def test_a_file_is_no_folder(raced: Storage, tmp_path: Path) -> None:
