@@ -236,9 +236,12 @@ def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int]
     refuse_difference(stored, study)
     more = max(study.trials - stored.trials, 0)
     stored = replace(stored, spec=study.spec, trials=stored.trials + more)
-    # The spec too: the file that holds the workload may have been moved or renamed.
     changed = update(studies).where(studies.c.id == stored.id)
-    conn.execute(changed.values(spec=stored.spec, trials=stored.trials))
+    conn.execute(changed.values(trials=stored.trials))
+    # The file that holds the workload may have been moved or renamed: for what runs the search's
+    # trials again too.
+    there = (studies.c.workload == stored.workload, studies.c.batch_size == stored.batch_size)
+    conn.execute(update(studies).where(*there).values(spec=stored.spec))
     if not more:
         return stored, 0
     return stored, fill(conn, stored, _slots_after(conn, stored, more))

@@ -6,9 +6,10 @@ from itertools import count as counting
 from itertools import islice, pairwise
 from math import inf
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from service.optuna_tables import lock_study
+from service.schema import studies
 from service.search_space import SearchSpace, Value, quasi_random_points, restore_space
 from service.slots import Study, add_slots, count_slots
 from service.training.seeds import mix
@@ -87,9 +88,13 @@ def fill(conn: Connection, study: Study, total: int) -> int:
 
 
 def replace_diverged(conn: Connection, study: Study, diverged: int) -> int:
-    """Append a slot for each diverged one, up to the limit; how many were added."""
+    """Append a slot for each diverged one, up to the limit; how many were added.
+
+    The study may be as it was when its slots were claimed: it counts as it is now.
+    """
     if not diverged:
         return 0
     lock_study(conn, study.id)
+    now = Study.from_row(conn.execute(select(studies).where(studies.c.id == study.id)).one())
     slots = count_slots(conn, study.id)
-    return fill(conn, study, min(slots + diverged, FEASIBLE_LIMIT * study.trials))
+    return fill(conn, now, min(slots + diverged, FEASIBLE_LIMIT * now.trials))

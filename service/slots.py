@@ -124,9 +124,9 @@ class Filter:
 
 
 def find_studies(conn: Connection, wanted: Filter) -> list[Study]:
-    """The studies that are meant, by workload and batch size."""
+    """The studies that are meant, by workload and batch size, those of one as they were made."""
     query = select(studies).where(wanted.clause())
-    ordered = query.order_by(studies.c.workload, studies.c.batch_size)
+    ordered = query.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
     return [Study.from_row(row) for row in conn.execute(ordered)]
 
 

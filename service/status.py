@@ -211,7 +211,7 @@ def _by_study(wanted: Filter) -> Any:
         .select_from(studies.join(slots).outerjoin(workers, workers.c.id == slots.c.worker_id))
         .where(wanted.clause())
         .group_by(studies.c.id, studies.c.name, studies.c.workload, studies.c.batch_size)
-        .order_by(studies.c.workload, studies.c.batch_size)
+        .order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
     )
 
 

@@ -94,6 +94,12 @@ def test_the_study_has_the_searchs_definition_and_is_no_search(searched: Storage
     assert set(plan(searched, SPEC, clouds(), Request()).added) == {0}
 
 
+def test_a_file_that_was_moved_is_found_where_it_is_now(searched: Storage) -> None:
+    plan_confirmations(searched, NAME)
+    plan(searched, "elsewhere.py:clouds", clouds(), Request())
+    assert stored(searched, AGAIN).spec == "elsewhere.py:clouds"
+
+
 def test_seeds_are_fresh_and_no_two_are_the_same(searched: Storage) -> None:
     plan_confirmations(searched, NAME, seeds=50)
     search, study = stored(searched, B4), stored(searched, AGAIN)

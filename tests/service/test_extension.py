@@ -17,6 +17,7 @@ from service.extension import LEAST, Extension, extend
 from service.frontier import load_frontier, load_trials
 from service.ledger import Ledger
 from service.plan import Request, plan
+from service.points import draw_points
 from service.schema import slots, studies
 from service.search_space import Log, dimensions
 from service.slots import Filter, Study, find_studies
@@ -298,6 +299,22 @@ def test_a_diverged_trial_is_replaced_from_the_wider_space(storage: Storage) -> 
     ledger.finish(claimed[0], [(slot, Ending("diverged", "", 3)) for slot in ours])
     assert len(points(storage, study)) == 33
     assert all(holds(wide.space, point) for point in points(storage, study))
+
+
+def test_who_claimed_before_the_extension_replaces_by_the_points_of_the_study_as_it_is_now(
+    storage: Storage,
+) -> None:
+    planned(storage, count="feasible")
+    win(storage, **HIGH)
+    ledger = Ledger(storage, "two")
+    ledger.register("here", 2, "cpu")
+    claimed = ledger.claim(Filter(), lambda _: 3)
+    assert claimed is not None
+    before, taken = claimed
+    ours = ledger.start(before, taken, before.space, {})
+    wide = extended(storage).study
+    ledger.finish(before, [(slot, Ending("diverged", "", 3)) for slot in ours])
+    assert points(storage, wide)[30:] == draw_points(wide, 30, 3)
 
 
 def test_points_measured_elsewhere_have_no_space_to_widen(storage: Storage) -> None:

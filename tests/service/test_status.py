@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from service.confirmation import plan_confirmations
 from service.ledger import Ledger
 from service.plan import Request, plan
 from service.schema import workers
-from service.slots import Filter, Slot, Study
+from service.slots import Filter, Slot, Study, find_studies
 from service.status import RECENT_FAILURES, Status, StudyStatus, load_status
 from service.storage import Storage
 from service.training.heat import Ending
@@ -122,6 +123,19 @@ def test_a_filter_leaves_the_other_studies_out(storage: Storage) -> None:
     found = load_status(storage, Filter(batch_sizes=(16,))).studies
     assert [study.batch_size for study in found] == [16]
     assert load_status(storage, Filter(("no/such/workload",))).studies == ()
+
+
+def test_a_search_stands_before_what_runs_its_trials_again(storage: Storage) -> None:
+    planned(storage)
+    mine = worker(storage)
+    study, (slot, *_) = started(mine, 4)
+    mine.finish(study, [(slot, reached(40))])
+    plan_confirmations(storage, study.workload)
+    planned(storage, trials=6)  # now its row was written last
+    b4, b16 = study.name, f"{study.workload}/b16"
+    assert [one.name for one in load_status(storage, ALL).studies] == [b4, f"{b4}/confirm", b16]
+    with storage.read() as conn:
+        assert [one.name for one in find_studies(conn, ALL)] == [b4, f"{b4}/confirm", b16]
 
 
 def test_workers_are_shown_with_their_study_until_they_stop(storage: Storage) -> None:
