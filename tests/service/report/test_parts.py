@@ -11,6 +11,7 @@ from service.report.certainty_part import certainty_part
 from service.report.compare_part import compare_part
 from service.report.effects_part import effects_part
 from service.report.goals_part import goals_part
+from service.report.head import question
 from service.report.links import Dashboard
 from service.report.part import Part
 from service.report.rules_part import rules_part
@@ -123,3 +124,8 @@ def test_two_workloads_without_a_winner_are_listed_all_the_same(
     part = compare_part(list(subjects(opened).values()))
     assert part.figures == {}
     assert "a/b/c" in words(part)
+
+
+def test_a_lone_batch_size_is_asked_about_by_name(all_of: dict[str, Subject]) -> None:
+    asked = question(all_of["single/batch/size"])
+    assert asked.endswith("tuned afresh at batch size 64?")
