@@ -14,7 +14,7 @@ import numpy as np
 
 from service.analysis.censoring import in_words, stopped_short
 from service.analysis.loading import Curves, GoalLooks, Trials
-from service.analysis.metric import GoalMetric, significant
+from service.analysis.metric import GoalMetric, goal_metric, significant
 from service.errors import UsageError
 from service.frontier import Frontier, Point
 from service.slots import Study
@@ -96,7 +96,7 @@ def budgets(
                 f"--epochs: study {point.study.name} does not know how many training examples it "
                 "has; use --steps or --examples"
             )
-    metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
+    metric, better = goal_metric(frontier), str(frontier.goal["better"])
     if not any(point.study.id in curves for point in frontier.points):
         reason = f"no measurements of {metric} are kept"
         return Budgets(frontier.workload, metric, better, (), reason)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from service.analysis.censoring import in_words, may_go_on, stopped_short
 from service.analysis.loading import Curves, Trials
-from service.analysis.metric import GoalMetric, significant
+from service.analysis.metric import GoalMetric, goal_metric, significant
 from service.errors import UsageError
 from service.frontier import Frontier, Point, Trial
 
@@ -83,7 +83,7 @@ def goals(
     for value in values:
         if not math.isfinite(value):
             raise UsageError(f"--goal {value:g}: must be a finite number")
-    metric, better = f"validation {frontier.goal['metric']}", str(frontier.goal["better"])
+    metric, better = goal_metric(frontier), str(frontier.goal["better"])
     if not any(point.study.id in curves for point in frontier.points):
         reason = f"no measurements of {metric} are kept"
         return Goals(frontier.workload, metric, better, (), reason)

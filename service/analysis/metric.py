@@ -34,6 +34,12 @@ class GoalMetric:
         return bool(self.cost(value) < self.cost(self.value))
 
 
+def goal_metric(frontier: Frontier) -> str:
+    """What the goal is of, in words: "validation error rate"; "the goal metric" if nobody said."""
+    metric = frontier.goal["metric"]
+    return f"validation {metric}" if metric else "the goal metric"
+
+
 def significant(value: float, digits: int = 2) -> float:
     """A number of so many significant digits."""
     if value == 0 or not math.isfinite(value):

@@ -60,7 +60,8 @@ def outcomes(point: Point, trials: Sequence[Trial]) -> Outcomes:
     known = [(mark, rate) for mark, rate in rates if rate is not None and rate > 0]
     if known:
         return Outcomes(point.batch_size, marks, by, _bands(known))
-    missing = "its trials have no learning rate" if rates else "no trial has ended"
+    ended = any(trial.outcome is not None for trial in trials)
+    missing = "its trials have no learning rate" if ended else "no trial has ended"
     return Outcomes(point.batch_size, marks, by, (), missing)
 
 

@@ -14,7 +14,7 @@ from service.analysis.loading import RuleRuns, Trials
 from service.analysis.nearest import NearTrial, nearest_trials, outside
 from service.frontier import Frontier, Point, Trial
 from service.scaling_rules import RULES, followed
-from service.search_space import Value
+from service.search_space import SearchSpace, Value, dimensions
 
 FAR = 0.25
 """From this distance on, a trial says little about a rule's point."""
@@ -165,7 +165,7 @@ def _followed(
 ) -> Followed:
     params = followed(rule, anchor.params, point.batch_size / anchor.batch_size)
     space = point.space
-    near = nearest_trials(space, params, trials)
+    near = nearest_trials(space, params, _comparable(space, params, trials))
     ran = _ran(params, runs.get((rule, point.batch_size), ()))
     standing = ran or [trial for trial, _ in near[:1]]
     needed = median(ran) if ran else fewest(standing)
@@ -185,6 +185,17 @@ def _followed(
         tuple(NearTrial.of(trial, distance) for trial, distance in near),
         not ran and (not near or near[0][1] >= FAR),
     )
+
+
+def _comparable(
+    space: SearchSpace, params: Mapping[str, Value], trials: Sequence[Trial]
+) -> list[Trial]:
+    """Those whose distance tells of the rule: where no learning rate was searched, as in steps
+    measured elsewhere, only those that ran at the rule's."""
+    if "learning_rate" in dimensions(space):
+        return list(trials)
+    rate = float(params["learning_rate"])
+    return [t for t in trials if math.isclose(float(t.params.get("learning_rate", 0)), rate)]
 
 
 def _ran(params: Mapping[str, Value], runs: Sequence[Trial]) -> list[Trial]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -71,7 +72,10 @@ def sizes(batch_sizes: list[int]) -> str:
 
 
 def number(value: Any) -> str:
-    """A metaparameter for a person: three significant digits."""
+    """A metaparameter for a person: three significant digits; just below 1, those of its distance
+    to 1."""
+    if isinstance(value, float) and 0.9 < value < 1:
+        return f"{value:.{max(3, 1 - math.floor(math.log10(1 - value)))}f}".rstrip("0")
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -44,7 +44,9 @@ def budget_part(subject: Subject) -> Part:
 
 
 def _named(budget: Budget) -> str:
-    return f"{budget.amount:,g} {budget.unit}"
+    whole = budget.amount == int(budget.amount)
+    amount = count(int(budget.amount)) if whole else significant(budget.amount)
+    return f"{amount} {budget.unit}"
 
 
 def _line(subject: Subject, result: BudgetResult) -> Series:

@@ -29,7 +29,7 @@ def curve_part(subject: Subject) -> Part:
 
 def _sentences(subject: Subject) -> Iterable[str]:
     frontier, fitted = subject.frontier, subject.fitted
-    yield f"{_fastest_of(frontier)}; another search would find somewhat other points."
+    yield _what_points_are(frontier)
     if len(frontier.points) > 1:
         yield "On the dashed line, twice the batch takes half the steps."
     yield _interval_text(frontier)
@@ -92,8 +92,14 @@ def _interval_text(frontier: Frontier) -> str:
     )
 
 
-def _fastest_of(frontier: Frontier) -> str:
+def _what_points_are(frontier: Frontier) -> str:
     trials = {point.trials for point in frontier.points}
+    most = f"{'up to ' if len(trials) > 1 else ''}{max(trials)}"
+    elsewhere = frontier.points[0].study.purpose == "points"
     if max(trials) == 1:
-        return "Each point is a single trial"
-    return f"Each point is the fastest of {'up to ' if len(trials) > 1 else ''}{max(trials)} trials"
+        each = "Each point is a single trial"
+    elif elsewhere:
+        return f"Each point is the median of {most} measurements."
+    else:
+        each = f"Each point is the fastest of {most} trials"
+    return f"{each}." if elsewhere else f"{each}; another search would find somewhat other points."

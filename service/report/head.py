@@ -37,8 +37,8 @@ def _with_code(text: str) -> str:
 def question(subject: Subject) -> str:
     """What the search was for, in one sentence."""
     frontier = subject.frontier
-    sizes = len(frontier.points)
-    where = "at each batch size" if sizes > 1 else f"at batch size {count(sizes)}"
+    sizes = [point.batch_size for point in frontier.points]
+    where = "at each batch size" if len(sizes) > 1 else f"at batch size {count(sizes[0])}"
     return f"How few training steps lead to {goal_text(frontier)}, tuned afresh {where}?"
 
 

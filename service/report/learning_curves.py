@@ -26,13 +26,11 @@ def curves_figure(
     """One metric against step: a thin line per trial, the winner's thick, the goal labelled."""
     title = f"{'training' if split == 'train' else split} {metric}"
     label = f"Learning curves: {title}, {of_study(frontier, point)}"
-    lines = {
-        number: evenly(
-            [(p.step, p.value) for p in points if (p.split, p.metric) == (split, metric)]
-        )
+    whole = {
+        number: [(p.step, p.value) for p in points if (p.split, p.metric) == (split, metric)]
         for number, points in curves.items()
     }
-    lines = {number: line for number, line in lines.items() if line}
+    lines = {number: evenly(line) for number, line in whole.items() if line}
     if not lines:
         return nothing(label, "Nothing has been measured yet.")
     by_outcome: dict[str, dict[int, list[tuple[int, float | None]]]] = {}
@@ -49,7 +47,8 @@ def curves_figure(
     ]
     if point.best is not None and point.best.number in lines:
         best = lines[point.best.number]
-        traces += [curve("winner", {point.best.number: best}, WINNER, thick=True), _end(best)]
+        winner = curve("winner", {point.best.number: best}, WINNER, thick=True)
+        traces += [winner, _star(whole[point.best.number], point.steps)]
     goal = float(frontier.goal["value"]) if split == "validation" else None
     return figure(
         label,
@@ -90,13 +89,14 @@ def _curve(
     }
 
 
-def _end(line: Sequence[tuple[int, float | None]]) -> dict[str, Any]:
-    """The winner's star, where it passed the goal."""
+def _star(line: Sequence[tuple[int, float | None]], steps: int | None) -> dict[str, Any]:
+    """The winner's star, where it passed the goal: its line may go on from there."""
+    step, value = next((look for look in line if look[0] >= (steps or 0)), line[-1])
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [line[-1][0]],
-        "y": [line[-1][1]],
+        "x": [step],
+        "y": [value],
         "marker": STAR,
         "hoverinfo": "skip",
         "showlegend": False,

@@ -123,13 +123,16 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
     seen = in_order(observations)
     sizes = {one.batch_size for one in seen}
     if len(sizes) < FEWEST:
-        why = f"{len(sizes)} batch sizes reached the goal, and {FEWEST} are needed"
+        there = f"{len(sizes)} batch size{'' if len(sizes) == 1 else 's'}"
+        why = f"{there} reached the goal, and {FEWEST} are needed"
         return Curve(seen, why, (), None, (), (), *_unknown(why))
     log_batch, log_steps = logs(seen)
     fits = fit_both(log_batch, log_steps)
     sample = draw(log_batch, log_steps)
     noise = SCALE_TO_DEVIATION * exp(sample.quantiles(sample.log_scale, (0.5,))[0])
-    odd, up = outliers(seen, fits[0], noise), rises(seen, noise)
+    # The noise is of no one form: around a chosen one that bends too little it would be too small.
+    around = max(noise, SCALE_TO_DEVIATION * fits[0].scale)
+    odd, up = outliers(seen, fits[0], around), rises(seen, noise)
     if fall(log_batch, log_steps) <= 0:
         return Curve(seen, DOES_NOT_FALL, fits, noise, odd, up, *_unknown(DOES_NOT_FALL))
     at = tuple(one.batch_size for one in seen)

@@ -6,6 +6,7 @@ from typing import Any
 from service.analysis.censoring import in_words
 from service.analysis.rules import Exponent, Followed, Rules, Winner
 from service.cli.analyses.output import NOTHING, multiple, print_as, short, table, whole
+from service.cli.tables import number
 from service.scaling_rules import RULES
 
 
@@ -77,7 +78,7 @@ def _rates(winner: Winner) -> list[str]:
         whole(winner.batch_size),
         short(winner.learning_rate),
         *(short(winner.ruled[rule]) for rule in RULES),
-        short(winner.momentum),
+        NOTHING if winner.momentum is None else number(winner.momentum),
         short(winner.effective),
         *(short(effective.get(rule)) for rule in RULES),
     ]

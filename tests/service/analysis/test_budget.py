@@ -112,3 +112,9 @@ def test_a_study_that_does_not_know_its_data_has_budgets_of_examples(storage: St
     assert default_budgets(frontier, curves) == (Budget(16, "steps"), Budget(160, "examples"))
     with pytest.raises(UsageError, match=r"--epochs: study a/b/momentum/b10 does not know"):
         within(storage, 2, "epochs")
+
+
+def test_a_goal_without_a_metric_has_none_to_measure(storage: Storage) -> None:
+    goal = {"metric": "", "better": "lower", "value": None, "text": "as published"}
+    add_study(storage, NAME, 8, [reached(9)], goal=goal)
+    assert budgets(*loaded(storage, NAME)).reason == "no measurements of the goal metric are kept"

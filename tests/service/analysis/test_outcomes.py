@@ -61,3 +61,7 @@ def test_without_a_learning_rate_or_an_ended_trial_there_is_a_reason(storage: St
     without = outcomes(frontier.points[0], trials[frontier.points[0].study.id])
     assert without.reason == "its trials have no learning rate"
     assert len(without.trials) == 1
+
+
+def test_a_trial_without_metaparameters_has_ended_all_the_same(storage: Storage) -> None:
+    assert analyzed(storage, reached(40, params={})).reason == "its trials have no learning rate"

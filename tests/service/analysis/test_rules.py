@@ -200,3 +200,16 @@ def test_momentum_stays_what_it_was_at_the_smallest_batch_size(storage: Storage)
     linear = following(analyzed(storage), "linear", 16)
     assert linear.params["momentum"] == 0.9
     assert linear.nearest[0].distance == pytest.approx(np.log10(5) / 3)  # of 1 - momentum
+
+
+def test_where_no_rate_was_searched_only_runs_at_the_rules_rate_stand_for_it(
+    storage: Storage,
+) -> None:
+    for batch_size, value in ((8, 0.1), (16, 0.2), (32, 0.2)):
+        run = reached(9, params=rate(value))
+        add_study(storage, NAME, batch_size, [run], space={}, purpose="points")
+    found = analyzed(storage)
+    assert [trial.number for trial in following(found, "linear", 16).nearest] == [0]
+    assert following(found, "linear", 16).loss == 1
+    missed = following(found, "linear", 32)
+    assert (missed.nearest, missed.loss, missed.outcomes) == ((), None, {})

@@ -9,8 +9,10 @@ from service.frontier import load_frontiers
 from service.report.budget_part import budget_part
 from service.report.certainty_part import certainty_part
 from service.report.compare_part import compare_part
+from service.report.curve_part import curve_part
 from service.report.effects_part import effects_part
 from service.report.goals_part import goals_part
+from service.report.head import question
 from service.report.links import Dashboard
 from service.report.part import Part
 from service.report.rules_part import rules_part
@@ -123,3 +125,21 @@ def test_two_workloads_without_a_winner_are_listed_all_the_same(
     part = compare_part(list(subjects(opened).values()))
     assert part.figures == {}
     assert "a/b/c" in words(part)
+
+
+def test_a_lone_batch_size_is_asked_about_by_name(all_of: dict[str, Subject]) -> None:
+    asked = question(all_of["single/batch/size"])
+    assert asked.endswith("tuned afresh at batch size 64?")
+
+
+def test_points_measured_elsewhere_are_the_fastest_of_no_search(
+    made_database: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "points.db"
+    copy.write_bytes(made_database.read_bytes())
+    opened = open_storage(f"sqlite:///{copy}")
+    seeds = [{"outcome": "reached", "steps": steps} for steps in (50, 60, 70)]
+    add_study(opened, "a/b/c", 8, seeds, space={}, purpose="points")
+    said = words(curve_part(subjects(opened)["a/b/c"]))
+    assert "Each point is the median of 3 measurements." in said
+    assert "search" not in said

@@ -242,3 +242,16 @@ def test_extrapolation_is_said() -> None:
     curve = fit_curve(on_curve(POWERS, 30, 60))
     shown = curve.predict([0.9, 1, 2, 1024, 2048, 2049])
     assert shown.extrapolated.tolist() == [True, False, False, False, False, True]
+
+
+def test_points_on_a_curve_that_too_few_of_them_let_one_choose_do_not_stand_out() -> None:
+    steps = {32: 69, 64: 33, 128: 21, 256: 16, 512: 15, 1024: 14}  # nearly α = 1.5
+    curve = fit_curve(Observation(*point) for point in steps.items())
+    assert curve.chosen.form is Form.TWO_PARAMETERS
+    assert curve.outliers == ()
+
+
+def test_one_batch_size_is_not_several() -> None:
+    assert (
+        fit_curve([Observation(8, 9)]).refusal == "1 batch size reached the goal, and 4 are needed"
+    )
