@@ -27,9 +27,11 @@ def flags(frontier: "Frontier") -> list[Flag]:
     found: list[Flag] = []
     best: Point | None = None
     for point in frontier.reached:
-        if best is not None and (point.steps_lower or 0) >= (best.steps or 0):
+        steps, missed = point.steps or 0, point.steps_lower
+        missed = steps - 1 if missed is None else missed  # of steps measured elsewhere
+        if best is not None and missed >= (best.steps or 0):
             found.append(_not_monotone(point, best))
-        if best is None or (point.steps or 0) < (best.steps or 0):
+        if best is None or steps < (best.steps or 0):
             best = point
         found += [
             Flag(

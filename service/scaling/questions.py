@@ -36,7 +36,7 @@ def ask(fit: Fit, sample: Sample, log_batch: Array, extra: float, share: float) 
             first + log(2),
             highest,
             f"no near-perfect part is seen: the first doubling, from batch size {smallest}, may "
-            f"already cost more than {extra:.0%} extra examples",
+            f"already cost more than {100 * extra:.0f} % extra examples",
             f"near-perfect scaling may go on beyond batch size {largest}",
         ),
         Question(
@@ -44,7 +44,8 @@ def ask(fit: Fit, sample: Sample, log_batch: Array, extra: float, share: float) 
             drawn.log_useful_until(share),
             lowest,
             highest,
-            f"doubling may save less than {share:.0%} of the steps from batch size {smallest} on",
-            f"doubling may still save {share:.0%} of the steps beyond batch size {largest}",
+            f"doubling may save less than {100 * share:.0f} % of the steps from batch size "
+            f"{smallest} on",
+            f"doubling may still save {100 * share:.0f} % of the steps beyond batch size {largest}",
         ),
     ]

@@ -1,5 +1,7 @@
 """Flags on points that a reader should doubt."""
 
+from dataclasses import replace
+
 from service.certainty import Flag, flags
 from service.frontier import Frontier
 from tests.service.certainty.searches import point
@@ -14,6 +16,13 @@ def test_more_steps_than_a_smaller_batch_size_needs_are_flagged_unless_a_look_ma
     (flag,) = flags(frontier)
     assert (flag.batch_size, flag.kind) == (64, "not-monotone")
     assert flag.text.startswith("Batch size 64 takes 25 % more steps than 8, a smaller one")
+
+
+def test_steps_without_a_look_before_them_are_flagged_too() -> None:
+    first, same, more = (point(8, [40]), point(16, [40]), point(32, [50]))
+    elsewhere = replace(more, best=replace(more.best, steps_lower=None))  # type: ignore[type-var]
+    level = replace(same, best=replace(same.best, steps_lower=None))  # type: ignore[type-var]
+    assert [f.batch_size for f in flags(Frontier("a/b/c", (first, level, elsewhere)))] == [32]
 
 
 def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:

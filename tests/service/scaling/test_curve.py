@@ -180,7 +180,7 @@ def test_a_share_that_hardly_any_doubling_saves_gives_a_bound() -> None:
     curve = fit_curve(noisy(on_curve(POWERS, 30, 60, 0.6), 0.05), share=0.45)
     assert curve.useful_until.kind == "at most"
     assert curve.useful_until.high == pytest.approx(1)  # half the smallest measured
-    assert "doubling may save less than 45%" in curve.useful_until.reason
+    assert "doubling may save less than 45 %" in curve.useful_until.reason
 
 
 def test_steps_that_rise_all_along_are_refused_and_flagged() -> None:
