@@ -104,11 +104,14 @@ def _work(url: str, worker_id: str, folder: str, sharing: bool, pause: float, re
 
 def _found(storage: Storage, seconds: float) -> Finished:
     points = load_frontiers(storage)[0].points
-    trials = [trial for point in points for trial in load_trials(storage, point.study.id)]
+    steps = {
+        point.batch_size: [trial.steps for trial in load_trials(storage, point.study.id)]
+        for point in points
+    }
     return Finished(
         seconds,
-        {point.batch_size: sum(trial.steps for trial in point.trials) for point in points},
-        max(trial.steps for trial in trials),
+        {batch_size: sum(trained) for batch_size, trained in steps.items()},
+        max(max(trained) for trained in steps.values()),
         {point.batch_size: point.steps for point in points},
     )
 
