@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -89,8 +90,9 @@ def test_a_notebook_whose_event_loop_runs_is_answered_alike(
     async def cell() -> None:
         write_figures(raced, (), tmp_path / "figures")
 
-    with pytest.raises(BatchfrontError, match="none is on the path"):
-        asyncio.run(cell())
+    # Not in this thread, where the browser of other tests has its loop.
+    with ThreadPoolExecutor(1) as notebook, pytest.raises(BatchfrontError, match="on the path"):
+        notebook.submit(lambda: asyncio.run(cell())).result()
 
 
 def test_a_file_is_no_folder(raced: Storage, tmp_path: Path) -> None:
