@@ -52,7 +52,13 @@ def _titled_above(layout: dict[str, Any]) -> dict[str, Any]:
     """The vertical axis's title above it: upright, and a phone's width is left to the data."""
     axis = dict(layout["yaxis"])
     text = axis.pop("title", {}).get("text", "")
-    above = {
+    notes = [*layout.get("annotations", ()), *([standing_above(text)] if text else [])]
+    return {**layout, "yaxis": axis, "annotations": notes}
+
+
+def standing_above(text: str) -> dict[str, Any]:
+    """The annotation of a text that stands above a figure's left end."""
+    return {
         "text": text,
         "showarrow": False,
         "xref": "paper",
@@ -63,8 +69,6 @@ def _titled_above(layout: dict[str, Any]) -> dict[str, Any]:
         "yanchor": "bottom",
         "yshift": 6,
     }
-    notes = [*layout.get("annotations", ()), *([above] if text else [])]
-    return {**layout, "yaxis": axis, "annotations": notes}
 
 
 def nothing(label: str, message: str) -> Figure:

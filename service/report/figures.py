@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from service.frontier import Frontier
-from service.report.axes import Figure
+from service.report.axes import Figure, standing_above
 from service.report.certainty_part import certainty_figure
 from service.report.confirmed import Confirmations
 from service.report.fitted import fitted
@@ -63,17 +63,6 @@ def _explained(trace: Mapping[str, Any]) -> dict[str, Any]:
 
 def _titled(figure: Figure, heading: str) -> Figure:
     """With what stands above it on the page."""
-    above = {
-        "text": heading,
-        "showarrow": False,
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0,
-        "y": 1,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "yshift": 6,
-    }
-    layout = figure["layout"]
+    layout, above = figure["layout"], [standing_above(heading)]
     margin = {**layout["margin"], "t": 32}
-    return {**figure, "layout": {**layout, "margin": margin, "annotations": [above]}}
+    return {**figure, "layout": {**layout, "margin": margin, "annotations": above}}
