@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from service.errors import UsageError
-from service.metrics import Metric
+from service.metrics import Metric, SplitMetric
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Goal:
     Strictly, as in the analysis code that Shallue et al. 2018 published with their data.
     """
 
-    metric: Metric
+    metric: Metric | SplitMetric
     value: float
 
     def __post_init__(self) -> None:
@@ -28,10 +28,11 @@ class Goal:
         """Whether a full value of the metric is past the goal."""
         return value < self.value if self.metric.better == "lower" else value > self.value
 
-    def out_of_reach(self, total: float, seen: int, size: int) -> bool:
+    def out_of_reach(self, total: float, seen: float, size: float) -> bool:
         """Whether no outcome of the unseen examples could pass the goal any more.
 
-        total, seen -- sum over, and number of, the examples seen; size -- of the whole split.
+        total, seen -- sum over, and number (or weight) of, the examples seen
+        size        -- number (or weight) of all
         """
         best = self.metric.low if self.metric.better == "lower" else self.metric.high
         bound = (total + (size - seen) * best) / size if seen < size else total / size

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from service.metrics import NO_TARGET
+
 
 def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy in nats of `outputs` [n, classes] (logits) and `targets` [n] (int64).
@@ -11,3 +13,19 @@ def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 
                        (Szegedy et al. 2016)
     """
     return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+
+
+def token_cross_entropy(
+    outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy in nats of a token: of `outputs` [n, length, tokens] (logits) and
+    `targets` [n, length] (int64), over all that are not NO_TARGET.
+
+    The workload's `weight` is then `token_count`.
+    """
+    return F.cross_entropy(
+        outputs.flatten(0, 1),
+        targets.flatten(),
+        ignore_index=NO_TARGET,
+        label_smoothing=label_smoothing,
+    )

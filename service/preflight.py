@@ -9,12 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from service.algorithm import chosen
-from service.data import Split, Splits
+from service.data import Examples, Part, Splits
 from service.errors import BatchfrontError, UsageError, WorkloadError
 from service.identity import describe_data, describe_model
+from service.metrics import Metric, SplitMetric
 from service.search_space import Metaparameters, point_at
 from service.training.evaluation import full_metric
+from service.training.memory import PassSize
 from service.workload import Workload
+
+_EXAMPLES = 32
+"""That a workload is tried on: its largest batches may need more memory than one machine has."""
+
+_SAMPLE = 1024
+"""Validation examples that say whether it is worth asking all of them."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +108,13 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
 
 
 def _train_once(
-    workload: Workload, model: nn.Module, train: Split, values: Metaparameters, batch_size: int
+    workload: Workload, model: nn.Module, train: Examples, values: Metaparameters, batch_size: int
 ) -> None:
     name, metric = workload.name, workload.goal.metric
     with _naming(workload, "its algorithm can't be started"):
         optimizer = workload.algorithm.start(model, values)
-    inputs, targets = train.batch(torch.arange(batch_size))
+    examples = torch.arange(min(batch_size, _EXAMPLES), device=train.indexed_on)
+    inputs, targets = train.batch(examples, seed=0)
     given = f"inputs of shape {_shape(inputs)} ({inputs.dtype})"
     with _naming(workload, f"the model does not accept {given}"):
         outputs: Tensor = model(inputs)
@@ -121,8 +130,13 @@ def _train_once(
             f"{name}: the loss must be a scalar, the mean over the batch; found {_found(loss)}"
         )
     with _naming(workload, f"the goal's {metric.name} does not accept {shapes}"):
-        costs = metric.per_example(outputs.detach(), targets)
-    if not isinstance(costs, Tensor) or costs.shape != (len(targets),):
+        if isinstance(metric, SplitMetric):
+            metric.of(outputs.detach(), targets)
+        else:
+            costs = metric.per_example(outputs.detach(), targets)
+    if isinstance(metric, Metric) and (
+        not isinstance(costs, Tensor) or costs.shape != (len(targets),)
+    ):
         raise WorkloadError(
             f"{name}: the goal's {metric.name} must give one number per example, "
             f"shape ({len(targets)},); found {_found(costs)}"
@@ -132,10 +146,14 @@ def _train_once(
         optimizer.step(float(values["learning_rate"]))
 
 
-def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Split) -> None:
-    given = f"validation inputs of shape {_shape(validation.inputs)}"
+def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:
+    goal = workload.goal
+    few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
+    given = f"validation inputs of shape {_shape(validation.batch(few[:_EXAMPLES])[0])}"
     with _naming(workload, f"the untrained model can't be evaluated on {given}"):
-        value = full_metric(model, validation, workload.goal.metric)
+        value = full_metric(model, Part(validation, few), goal.metric, PassSize(_EXAMPLES))
+        if goal.passed(value) and len(few) < len(validation):
+            value = full_metric(model, validation, goal.metric, PassSize(_EXAMPLES))
     if workload.goal.passed(value):
         raise UsageError(
             f"{workload.name}: the goal, {workload.goal}, is already passed before training "

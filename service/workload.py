@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from service.algorithm import REQUIRED, Algorithm, keyword_metaparameters
 from service.data import Splits
 from service.errors import SearchSpaceError, WorkloadError
+from service.execution import Execution
 from service.goal import Goal
 from service.rules import EvaluationGrid, StoppingRules
 from service.schedule import Constant, Schedule
@@ -38,6 +39,9 @@ class Workload:
     schedule     -- the learning rate over the steps
     grid         -- when to evaluate
     stopping     -- when to give a trial up
+    weight       -- targets of n examples to n weights, where the loss is not a mean over examples
+                    but over something that they have different numbers of: `token_count`
+    execution    -- how the model is computed
     description  -- one line for a person
     """
 
@@ -53,6 +57,8 @@ class Workload:
     schedule: Schedule = field(default_factory=Constant)
     grid: EvaluationGrid = field(default_factory=EvaluationGrid)
     stopping: StoppingRules = field(default_factory=StoppingRules)
+    weight: Callable[[Tensor], Tensor] | None = None
+    execution: Execution = field(default_factory=Execution)
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -119,4 +125,5 @@ class Workload:
             "loss": getattr(self.loss, "__qualname__", type(self.loss).__name__),
             "grid": asdict(self.grid),
             "stopping": asdict(self.stopping),
+            **self.execution.describe(),
         }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from service.data import Split
+from service.data import Examples
 from service.goal import Goal
-from service.metrics import Metric
+from service.metrics import Metric, SplitMetric
 from service.training.memory import PassSize
 
 _SMALLEST_CHUNK = 32
@@ -32,17 +32,44 @@ class Evaluation:
 
 @torch.inference_mode()
 def full_metric(
-    model: nn.Module, split: Split, metric: Metric, passes: PassSize | None = None
+    model: nn.Module,
+    split: Examples,
+    metric: Metric | SplitMetric,
+    passes: PassSize | None = None,
 ) -> float:
     """The metric over a whole split, with the model in evaluation mode afterwards."""
     model.eval()
-    total, fit = 0.0, (PassSize() if passes is None else passes).fit
-    for start in range(0, len(split), _LARGEST_CHUNK):
-        stop = start + _LARGEST_CHUNK
-        inputs, targets = split.inputs[start:stop], split.targets[start:stop]
+    fit = (PassSize() if passes is None else passes).fit
+    everything = torch.arange(len(split), device=split.indexed_on)
+    if isinstance(metric, SplitMetric):
+        return _of_split(model, split, metric, fit)
+    total = whole = 0.0
+    for indices in everything.split(_LARGEST_CHUNK):  # type: ignore[no-untyped-call]
+        inputs, targets = split.batch(indices)
         costs = fit(len(inputs), _costs(model, metric, inputs, targets))
         total += costs.sum(dtype=torch.float64).item()
-    return total / len(split)
+        whole += len(targets) if metric.weight is None else float(metric.weight(targets).sum())
+    return total / whole
+
+
+Fit = Callable[[int, Callable[[int], Tensor]], Tensor]
+
+
+def _of_split(model: nn.Module, split: Examples, metric: SplitMetric, fit: Fit) -> float:
+    outputs, targets = [], []
+    everything = torch.arange(len(split), device=split.indexed_on)
+    for indices in everything.split(_LARGEST_CHUNK):  # type: ignore[no-untyped-call]
+        inputs, expected = split.batch(indices)
+        outputs.append(fit(len(inputs), _in_parts(model, inputs)))
+        targets.append(expected)
+    return float(metric.of(torch.cat(outputs), torch.cat(targets)))
+
+
+def _in_parts(model: nn.Module, inputs: Tensor) -> Callable[[int], Tensor]:
+    def compute(size: int) -> Tensor:
+        return torch.cat([model(part) for part in inputs.split(size)])  # type: ignore[no-untyped-call]
+
+    return compute
 
 
 def _costs(
@@ -68,32 +95,39 @@ class Evaluator:
     examples as the goal allows errors. Which examples are looked at never changes the answer.
     """
 
-    def __init__(self, split: Split, goal: Goal, passes: PassSize | None = None) -> None:
+    def __init__(self, split: Examples, goal: Goal, passes: PassSize | None = None) -> None:
         self.split = split
         self.passes = PassSize() if passes is None else passes
         self.goal = goal
-        self.order = torch.arange(len(split), device=split.inputs.device)
+        self.order = torch.arange(len(split), device=split.indexed_on)
         self.chunk = _chunk(goal, len(split))
+        weigh = None if isinstance(goal.metric, SplitMetric) else goal.metric.weight
+        self._weights = None if weigh is None else split.weights(weigh).to(split.indexed_on)
+        self._whole = len(split) if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
     def look(self, model: nn.Module, *, full: bool) -> Evaluation:
         """Evaluate the model; with `full`, on every example whatever the goal."""
         model.eval()
         size, metric = len(self.split), self.goal.metric
-        total, seen, costs = 0.0, 0, []
+        if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
+            found = full_metric(model, self.split, metric, self.passes)
+            return Evaluation(self.goal.passed(found), found, size)
+        total, weight, seen, costs = 0.0, 0.0, 0, []
         reachable = True
         while seen < size and (full or reachable):
             indices = self.order[seen : seen + self.chunk]
             inputs, targets = self.split.batch(indices)
             work = _costs(model, metric, inputs, targets)
-            costs.append(self.passes.fit(len(indices), work))
+            costs.append(self.passes.fit(len(indices), work).to(self.order.device))
             total += costs[-1].sum(dtype=torch.float64).item()
             seen += len(indices)
+            weight += len(indices) if self._weights is None else self._weights[indices].sum().item()
             # A non-finite total is never past a goal: comparisons with NaN are false.
-            reachable = not self.goal.out_of_reach(total, seen, size)
+            reachable = not self.goal.out_of_reach(total, weight, self._whole)
         if len(costs) > 1:
             self._harder_first(torch.cat(costs))
-        value = total / size if seen == size else None
+        value = total / self._whole if seen == size else None
         return Evaluation(value is not None and self.goal.passed(value), value, seen)
 
     def _harder_first(self, costs: Tensor) -> None:

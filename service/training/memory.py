@@ -55,19 +55,28 @@ class PassSize:
 
     limit: int | None = None
 
-    def fit(self, examples: int, work: Callable[[int], T], undo: Callable[[], None] = release) -> T:
+    def fit(
+        self,
+        examples: int,
+        work: Callable[[int], T],
+        undo: Callable[[], None] = release,
+        quantum: int = 1,
+    ) -> T:
         """`work(size)` with the largest pass size, up to `examples`, that fits into memory.
 
-        undo -- called after a try that failed, to give back what it left behind
+        undo    -- called after a try that failed, to give back what it left behind
+        quantum -- what may not be cut: a size below `examples` is a multiple of it
         """
         while True:
-            size = examples if self.limit is None else min(examples, self.limit)
+            size = examples
+            if self.limit is not None and self.limit < examples:
+                size = min(examples, max(self.limit - self.limit % quantum, quantum))
             try:
                 return work(size)
             except Exception as error:
-                if size == 1 or not is_out_of_memory(error):
+                if size <= quantum or not is_out_of_memory(error):
                     raise
-                self.limit = (size + 1) // 2
+                self.limit = max((size + 1) // 2 // quantum * quantum, quantum)
                 log.warning(
                     "out of memory with %d examples at once; going on with %d", size, self.limit
                 )

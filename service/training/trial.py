@@ -8,16 +8,14 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from service.algorithm import chosen
 from service.data import Splits
-from service.errors import WorkloadError
 from service.search_space import Metaparameters
 from service.training.data_order import DataOrder
 from service.training.evaluation import Evaluation, Evaluator, full_metric
-from service.training.memory import Passes, release
+from service.training.gradient import BatchGradient, generator_of
+from service.training.memory import Passes
 from service.training.seeds import mix
 from service.training.stopping import Look, Passage
 from service.workload import Workload
@@ -55,12 +53,21 @@ class TrialRun:
         self.workload, self.splits, self.batch_size = workload, splits, batch_size
         self.values, self.seed, self.device = values, seed, device
         # Made on the CPU, so that a trial starts from the same weights on every device.
-        _generator(torch.device("cpu")).manual_seed(mix(seed, _INIT))
+        generator_of(torch.device("cpu")).manual_seed(mix(seed, _INIT))
         self.model = workload.model(**chosen(workload.model, values)).to(device)
         self.optimizer = workload.algorithm.start(self.model, values)
-        self.order = DataOrder(len(splits.train), batch_size, mix(seed, _ORDER), device)
+        train = splits.train
+        self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
         self.passes = Passes() if passes is None else passes
-        self._normalizes_batches = any(isinstance(m, _BatchNorm) for m in self.model.modules())
+        self.gradient = BatchGradient(
+            workload,
+            self.model,
+            values,
+            train,
+            self.passes.training,
+            mix(seed, _DROPOUT),
+            device,
+        )
         self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
@@ -68,14 +75,13 @@ class TrialRun:
         self.passage: Passage | None = None
         self.spent = Spent()
         self._loss_values = chosen(workload.loss, values)
-        self._dropout_seed, self._reseed = mix(seed, _DROPOUT), _generator(device).manual_seed
         self._loss_sum = torch.zeros((), device=device)
         self._loss_steps = 0
         self.untrained_loss = self._untrained_loss()
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done; False if `stop` was set before that."""
-        order, optimizer, fit = self.order, self.optimizer, self.passes.training.fit
+        order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, draw = self.workload.schedule.factor, self.values
         rate, loss_sum = self.learning_rate, self._loss_sum
         began = perf_counter()
@@ -83,49 +89,13 @@ class TrialRun:
         for step, indices in enumerate(order.batches(self.step, to_step), self.step):
             if stop is not None and stop.is_set():
                 break
-            work = partial(self._gradient, step, indices)
-            loss = fit(self.batch_size, work, self._drop_gradient)
+            loss = gradient.of(step, indices)
             optimizer.step(rate * factor(step, draw))
             loss_sum.add_(loss)
             self.step = step + 1
             self._loss_steps += 1
         self.spent.training_seconds += perf_counter() - began
         return self.step >= to_step
-
-    def _gradient(self, step: int, indices: Tensor, size: int) -> Tensor:
-        """The batch's mean loss, its gradient left in the parameters; `size` examples at a time.
-
-        Passes differ from the whole batch by rounding, and in what dropout draws.
-        """
-        model, loss_of, values, train = (
-            self.model,
-            self.workload.loss,
-            self._loss_values,
-            self.splits.train,
-        )
-        self._reseed(mix(self._dropout_seed, step))
-        if size >= self.batch_size:
-            inputs, targets = train.batch(indices)
-            loss = loss_of(model(inputs), targets, **values)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
-        if self._normalizes_batches:
-            raise WorkloadError(
-                f"{self.workload.name}: memory is too small for a batch of {self.batch_size}, and "
-                "batch normalization of whole batches can't be split; use GroupNorm, or normalize "
-                "over a fixed number of examples"
-            )
-        total = torch.zeros_like(self._loss_sum)
-        for part in indices.split(size):  # type: ignore[no-untyped-call]
-            inputs, targets = train.batch(part)
-            loss = loss_of(model(inputs), targets, **values) * (len(part) / self.batch_size)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total.add_(loss.detach())
-        return total
-
-    def _drop_gradient(self) -> None:
-        self.model.zero_grad(set_to_none=True)
-        release()
 
     def finite(self) -> bool:
         """Whether every training loss since the last full look was a finite number."""
@@ -184,17 +154,11 @@ class TrialRun:
 
     @torch.inference_mode()
     def _loss_of_first(self, count: int, size: int) -> float:
-        total, examples = 0.0, torch.arange(count, device=self.device)
-        for part in examples.split(size):  # type: ignore[no-untyped-call]
-            inputs, targets = self.splits.train.batch(part)
+        train, weigh = self.splits.train, self.workload.weight
+        total = whole = 0.0
+        for part in torch.arange(count, device=train.indexed_on).split(size):  # type: ignore[no-untyped-call]
+            inputs, targets = train.batch(part)
             loss = self.workload.loss(self.model(inputs), targets, **self._loss_values)
-            total += float(loss) * (len(part) / count)
-        return total
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    """What layers such as dropout draw from."""
-    if device.type != "cuda":
-        return torch.default_generator
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return torch.cuda.default_generators[index]
+            weight = len(part) / count if weigh is None else float(weigh(targets).sum())
+            total, whole = total + float(loss) * weight, whole + weight
+        return total if weigh is None else total / whole

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from service.layers import Dropout
+
 
 def fully_connected(
     inputs: int, hidden: Sequence[int], outputs: int, dropout: float = 0.0
@@ -22,7 +24,7 @@ def fully_connected(
     for units in hidden:
         layers += [nn.Linear(width, units), nn.ReLU()]  # -> [n, units]
         if dropout:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         width = units
     layers.append(nn.Linear(width, outputs))  # -> [n, outputs]
     return nn.Sequential(*layers)

@@ -8,6 +8,8 @@ widths. Ours too: torch's own initialization.
 
 from torch import nn
 
+from service.layers import Dropout
+
 WIDTHS = {
     "narrow": (16, 32, 512),
     "base": (32, 64, 1024),
@@ -35,6 +37,6 @@ def simple_cnn(variant: str = "base") -> nn.Module:
         nn.Flatten(),  # [n, second * 49]
         nn.Linear(second * 7 * 7, units),  # [n, units]
         nn.ReLU(),
-        nn.Dropout(0.4),
+        Dropout(0.4),
         nn.Linear(units, 10),  # [n, 10]
     )

@@ -123,7 +123,7 @@ def test_stopped_between_two_looks_it_goes_on_from_that_very_step(
             stop.set()
         return made_of.loss(outputs, targets, label_smoothing=label_smoothing)
 
-    run.workload = replace(made_of, loss=stopping)
+    run.gradient.workload = replace(made_of, loss=stopping)
     assert not run.advance(40, stop)
     assert run.step == 12
     resumed = fresh(made_of, data)

@@ -1,0 +1,47 @@
+"""Which part of which batch is going through a model.
+
+A batch may be computed in several passes, on one device or on several, and is to stay one batch.
+A layer whose work depends on where its examples stand in it learns that here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import count
+
+
+@dataclass(frozen=True)
+class BatchPass:
+    """Examples `start .. stop - 1` of a batch of `batch_size`, on their way through the model.
+
+    seed -- of the random numbers of this batch, the same for all of its passes
+    """
+
+    start: int
+    stop: int
+    batch_size: int
+    seed: int
+    _draws: Iterator[int] = field(default_factory=count, repr=False, compare=False)
+
+    def next_draw(self) -> int:
+        """0, 1, 2, ... within a pass: tells the layers that draw random numbers apart."""
+        return next(self._draws)
+
+
+_current: ContextVar[BatchPass | None] = ContextVar("batch pass", default=None)
+
+
+def current_pass() -> BatchPass | None:
+    """What is going through the model now; None outside of batchfront's training."""
+    return _current.get()
+
+
+@contextmanager
+def passing(part: BatchPass) -> Iterator[None]:
+    """While the block runs, `part` goes through the model."""
+    token = _current.set(part)
+    try:
+        yield
+    finally:
+        _current.reset(token)
