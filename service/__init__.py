@@ -16,22 +16,32 @@ if TYPE_CHECKING:
     from service.algorithm import NesterovMomentum as NesterovMomentum
     from service.algorithm import TorchOptimizer as TorchOptimizer
     from service.curve import fit_curve as fit_curve
+    from service.data import Examples as Examples
+    from service.data import Part as Part
     from service.data import Split as Split
     from service.data import Splits as Splits
     from service.errors import BatchfrontError as BatchfrontError
     from service.errors import DataError as DataError
     from service.errors import UsageError as UsageError
+    from service.execution import Execution as Execution
     from service.frames import load_measurements_frame as load_measurements_frame
     from service.frames import load_trials_frame as load_trials_frame
     from service.frontier import Frontier as Frontier
     from service.frontier import load_frontier as load_frontier
     from service.goal import Goal as Goal
+    from service.layers import Dropout as Dropout
+    from service.layers import GhostBatchNorm2d as GhostBatchNorm2d
     from service.losses import cross_entropy as cross_entropy
+    from service.losses import token_cross_entropy as token_cross_entropy
     from service.metrics import ACCURACY as ACCURACY
     from service.metrics import CROSS_ENTROPY as CROSS_ENTROPY
     from service.metrics import ERROR_RATE as ERROR_RATE
     from service.metrics import MEAN_SQUARED_ERROR as MEAN_SQUARED_ERROR
+    from service.metrics import NO_TARGET as NO_TARGET
+    from service.metrics import TOKEN_CROSS_ENTROPY as TOKEN_CROSS_ENTROPY
     from service.metrics import Metric as Metric
+    from service.metrics import SplitMetric as SplitMetric
+    from service.metrics import token_count as token_count
     from service.report.figures import figures as figures
     from service.rules import EvaluationGrid as EvaluationGrid
     from service.rules import StoppingRules as StoppingRules
@@ -50,13 +60,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "service.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
     "service.curve": "fit_curve",
-    "service.data": "Split Splits",
+    "service.data": "Examples Part Split Splits",
     "service.errors": "BatchfrontError DataError UsageError",
+    "service.execution": "Execution",
     "service.frames": "load_measurements_frame load_trials_frame",
     "service.frontier": "Frontier load_frontier",
     "service.goal": "Goal",
-    "service.losses": "cross_entropy",
-    "service.metrics": "ACCURACY CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR Metric",
+    "service.layers": "Dropout GhostBatchNorm2d",
+    "service.losses": "cross_entropy token_cross_entropy",
+    "service.metrics": (
+        "ACCURACY CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR TOKEN_CROSS_ENTROPY "
+        "Metric SplitMetric NO_TARGET token_count"
+    ),
     "service.report.figures": "figures",
     "service.rules": "EvaluationGrid StoppingRules",
     "service.schedule": "Constant LinearDecay Schedule WarmupCosine",

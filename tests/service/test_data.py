@@ -1,10 +1,11 @@
-"""Data sets in memory."""
+"""Examples in memory, parts of them, and what they weigh."""
 
 import pytest
 import torch
 
-from service.data import Split, Splits
+from service.data import Part, Split, Splits
 from service.errors import WorkloadError
+from service.metrics import NO_TARGET, token_count
 
 
 def data() -> Splits:
@@ -42,3 +43,44 @@ def test_only_the_splits_that_there_are_have_a_name() -> None:
     assert [name for name, _ in data().named()] == ["train", "validation"]
     with_test = Splits(split(1), split(2), split(3))
     assert [name for name, _ in with_test.to(torch.device("cpu")).named()][-1] == "test"
+
+
+def test_a_part_holds_the_examples_at_its_indices_in_their_order() -> None:
+    part = Part(split(8), torch.tensor([6, 1, 4]))
+    assert len(part) == 3
+    inputs, targets = part.batch(torch.tensor([2, 0]))
+    assert inputs.tolist() == [[8.0, 9.0], [12.0, 13.0]]
+    assert targets.tolist() == [0, 0]
+    again = part.to(torch.device("cpu")).batch(torch.tensor([2, 0]))
+    assert torch.equal(again[0], inputs)
+
+
+def test_parts_of_other_examples_or_in_another_order_are_described_differently() -> None:
+    parts = [Part(split(8), torch.tensor(chosen)) for chosen in ([6, 1, 4], [1, 6, 4], [6, 1])]
+    described = [part.describe() for part in parts]
+    assert [one["examples"] for one in described] == [3, 3, 2]
+    assert len({one["of_these"] for one in described}) == 3
+    assert described[0] == Part(split(8), torch.tensor([6, 1, 4])).describe()
+
+
+def test_examples_are_weighed_once_and_over_more_than_one_chunk() -> None:
+    calls = 0
+
+    def weigh(targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return targets.double()
+
+    targets = torch.arange(2500)
+    examples = Split(torch.zeros(2500, 1), targets)
+    assert torch.equal(examples.weights(weigh), targets.double())
+    assert torch.equal(examples.weights(weigh), targets.double())
+    assert calls == 3
+    assert torch.equal(
+        Part(examples, torch.tensor([7, 5])).weights(weigh), targets[[7, 5]].double()
+    )
+
+
+def test_padding_is_no_token() -> None:
+    targets = torch.tensor([[4, 2, NO_TARGET], [NO_TARGET] * 3, [1, 1, 0]])
+    assert token_count(targets).tolist() == [2, 0, 3]

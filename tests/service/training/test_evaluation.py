@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from service.data import Split
 from service.goal import Goal
-from service.metrics import ACCURACY, CROSS_ENTROPY, ERROR_RATE, MEAN_SQUARED_ERROR, Metric
+from service.metrics import (
+    ACCURACY,
+    CROSS_ENTROPY,
+    ERROR_RATE,
+    MEAN_SQUARED_ERROR,
+    Metric,
+    SplitMetric,
+)
 from service.training.evaluation import Evaluator, full_metric
 
 CLASSES = 4
@@ -46,7 +53,25 @@ def values_of(metric: Metric) -> list[float]:
     return [0.02, 0.1, 0.35, 0.5, 0.9, 0.98, easiest]
 
 
-METRICS = [ERROR_RATE, ACCURACY, CROSS_ENTROPY]
+def _weigh(targets: Tensor) -> Tensor:
+    return (1 + 10.0 * targets).double()
+
+
+def weighted(metric: Metric) -> Metric:
+    """The same metric, in which the classes count 1, 11, 21 and 31 times."""
+
+    def per_example(outputs: Tensor, targets: Tensor) -> Tensor:
+        return metric.per_example(outputs, targets) * _weigh(targets)
+
+    return replace(metric, name=f"weighted {metric.name}", per_example=per_example, weight=_weigh)
+
+
+METRICS = [
+    ERROR_RATE,
+    ACCURACY,
+    CROSS_ENTROPY,
+    *map(weighted, (ERROR_RATE, ACCURACY, CROSS_ENTROPY)),
+]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
@@ -130,3 +155,31 @@ def test_the_model_is_looked_at_in_evaluation_mode() -> None:
     evaluator = Evaluator(numbered(64), Goal(CROSS_ENTROPY, 1.0))
     first = evaluator.look(model, full=True)
     assert evaluator.look(model.train(), full=True).value == pytest.approx(first.value)
+
+
+def test_a_weighted_metric_is_a_mean_over_what_the_examples_weigh() -> None:
+    model, split = Fixed(700, seed=3), numbered(700)
+    wrong = model.hardness > model.skill
+    weights = _weigh(split.targets)
+    expected = float(weights[wrong].sum() / weights.sum())
+    assert full_metric(model, split, weighted(ERROR_RATE)) == pytest.approx(expected)
+    assert expected != pytest.approx(float(wrong.float().mean()), rel=1e-3)
+
+
+def test_a_metric_of_a_whole_split_is_given_all_outputs_and_targets_in_order() -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def accuracy(outputs: Tensor, targets: Tensor) -> float:
+        seen.append((outputs, targets))
+        return float((outputs.argmax(dim=1) == targets).float().mean())
+
+    metric = SplitMetric("accuracy of all", accuracy, "higher", high=1.0)
+    model, split = Fixed(1500, seed=4), numbered(1500)
+    expected = full_metric(model, split, ACCURACY)
+    for value, passed in ((expected - 0.01, True), (expected + 0.01, False)):
+        for full in (True, False):
+            found = Evaluator(split, Goal(metric, value)).look(model, full=full)
+            assert found.value == pytest.approx(expected)
+            assert (found.passed, found.examples) == (passed, 1500)
+    assert all(torch.equal(targets, split.targets) for _, targets in seen)
+    assert all(outputs.shape == (1500, CLASSES) for outputs, _ in seen)
