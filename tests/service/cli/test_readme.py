@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import torch
 
 import service
 from service.cli import main as main_module
@@ -39,6 +41,23 @@ def test_the_example_workload_runs_as_written(
     result = batchfront(*shlex.split(shown)[1:], *few)
     assert result.code == 0, result.err
     assert "shell/mlp/momentum" in result.out
+
+
+def test_the_example_of_examples_that_are_read_when_asked_for_works_as_written(
+    folder: Path,
+) -> None:
+    exec(compile(example("lazily.py"), "README.md", "exec"), found := {})
+    samples = np.random.default_rng(0).random((6, 16_000), np.float32)
+    np.save(folder / "samples.npy", samples)
+    np.save(folder / "classes.npy", np.arange(6))
+    recordings = found["Recordings"](folder).to(torch.device("cpu"))
+    assert isinstance(recordings, service.Examples)
+    inputs, targets = recordings.batch(torch.tensor([4, 1]))
+    assert targets.tolist() == [4, 1]
+    assert np.array_equal(inputs.numpy(), samples[[4, 1]])
+    assert recordings.weights(lambda classes: classes).tolist() == [0, 1, 2, 3, 4, 5]
+    assert len(service.Part(recordings, torch.tensor([5]))) == 1
+    assert recordings.describe()["examples"] == 6
 
 
 def test_the_example_notebook_runs_as_written(
