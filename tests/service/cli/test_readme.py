@@ -88,6 +88,6 @@ def test_every_command_and_option_is_in_the_readme(name: str, command: click.Com
 def test_every_public_name_exists_and_the_readme_names_no_other() -> None:
     assert all(getattr(service, name) is not None for name in service.__all__)
     parts = README.split("| part | what there is |")[1].split("\n\n")[0]
-    named = re.findall(r"`([A-Z][A-Za-z_]+)", parts)
+    named = re.findall(r"`([A-Z]\w+)", parts)
     assert len(named) > 15
     assert set(named) <= set(service.__all__)
