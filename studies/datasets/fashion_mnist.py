@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from service.data import Splits
-from studies.datasets.mnist import FILES, Sizes, read_splits
+from studies.datasets.mnist import ALL, FILES, Sizes, read_splits
 from studies.datasets.published import Published
 
 FASHION_MNIST = Published(
@@ -15,7 +15,7 @@ FASHION_MNIST = Published(
 )
 
 
-def fashion_mnist(sizes: Sizes = Sizes()) -> Splits:
+def fashion_mnist(sizes: Sizes = ALL) -> Splits:
     """55,000 / 5,000 / 10,000 images, float32 in [0, 1], shape [n, 1, 28, 28]; targets int64 [n].
 
     Split as MNIST is (see `studies.datasets.mnist.mnist`): the sizes are the paper's, which images

@@ -39,7 +39,10 @@ class Sizes:
     test: int = 10_000
 
 
-def mnist(sizes: Sizes = Sizes()) -> Splits:
+ALL = Sizes()
+
+
+def mnist(sizes: Sizes = ALL) -> Splits:
     """55,000 / 5,000 / 10,000 images, float32 in [0, 1], shape [n, 1, 28, 28]; targets int64 [n].
 
     Sizes are those of Shallue et al. 2018, which does not say which images are held out: ours are
@@ -53,7 +56,7 @@ def mnist(sizes: Sizes = Sizes()) -> Splits:
     return read_splits(MNIST, sizes)
 
 
-def mnist_part(sizes: Sizes = Sizes(), *, one_in: int) -> Splits:
+def mnist_part(sizes: Sizes = ALL, *, one_in: int) -> Splits:
     """MNIST with one in `one_in` of its training images: 55,000, 27,500, 13,750 or 6,875 of them
     with 1, 2, 4 or 8. Validation and test are the whole ones.
 

@@ -101,7 +101,10 @@ class Published:
 
         try:
             (root / self.folder).mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=root, prefix=".downloading-") as scratch, _network_timeout():
+            with (
+                TemporaryDirectory(dir=root, prefix=".downloading-") as scratch,
+                _network_timeout(),
+            ):
                 getattr(datasets, self.torchvision)(scratch, download=True)
                 for name in self.files:
                     (Path(scratch) / self.folder / name).replace(root / self.folder / name)
