@@ -10,11 +10,13 @@ models are offered with algorithms that its data does not have (their descriptio
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
 
 from service.algorithm import SGD, Algorithm, Momentum, NesterovMomentum
+from service.data import Splits
 from service.goal import Goal
 from service.losses import cross_entropy
 from service.metrics import ERROR_RATE
@@ -31,6 +33,9 @@ UP_TO_32768 = powers_of_two(1, 32_768)
 BATCH_SIZES = (*UP_TO_32768, WHOLE_TRAINING_SET)
 NESTEROV_BATCH_SIZES = (1, 2, *(2**k for k in range(3, 16, 2)), WHOLE_TRAINING_SET)
 """1, 2, 8, 32, 128, ... 32768, 55000: the paper's for Simple CNN with Nesterov momentum."""
+
+CNN_GOAL = 0.01
+"""The paper's for the Simple CNN."""
 
 FC_HIDDEN: tuple[tuple[int, ...], ...] = (
     (1024,),
@@ -108,9 +113,36 @@ def cnn(variant: str, algorithm: Algorithm) -> Workload:
         f"two 5x5 convolutions and a dense layer, {widths} (Shallue et al. 2018{origin})",
         partial(simple_cnn, variant),
         algorithm,
-        0.01,
+        CNN_GOAL,
         batch_sizes,
     )
+
+
+def cnn_base_on(
+    dataset: str,
+    data: Callable[..., Splits],
+    goal: float,
+    batch_sizes: Sequence[int],
+    origin: str,
+) -> Workload:
+    """The paper's Simple CNN with Nesterov momentum on other data of MNIST's shape, searched as on
+    MNIST.
+
+    dataset -- the first part, or parts, of the workload's name
+    origin  -- what is from where, for the description
+    """
+    widths = _dashed(WIDTHS["base"])
+    described = f"two 5x5 convolutions and a dense layer, {widths} (Shallue et al. 2018; {origin})"
+    made = _workload(
+        "simple_cnn_base",
+        described,
+        partial(simple_cnn, "base"),
+        NesterovMomentum(),
+        goal,
+        batch_sizes,
+    )
+    name = f"{dataset}/simple_cnn_base/{made.algorithm.name}"
+    return replace(made, name=name, data=data)
 
 
 def step_budget(batch_size: int) -> int:

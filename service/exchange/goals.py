@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 
 from service.errors import UsageError
 from service.frontier import goal_text
@@ -66,9 +67,12 @@ GOALS = (
     _error("imagenet/vgg_11/*", 0.35),
     GoalOf("open_images_v4/resnet_50/*", "average precision", "higher", 0.31, "the paper"),
     _nats("lm1b/transformer/*"),
+    _nats("lm1b/transformer_base/*"),
     _nats("lm1b/lstm/*"),
     _nats("common_crawl/transformer/*"),
+    _nats("common_crawl/transformer_base/*"),
     # Those of workloads and data sets that resemble them.
+    _error("mnist_subsets/*", 0.02, "ours"),
     _error("*mnist*/fc*", 0.04, "ours"),
     _error("*fashion_mnist*", 0.1, "ours"),
     _error("*mnist*", 0.01, "ours"),
@@ -79,11 +83,12 @@ GOALS = (
     _nats("*lm1b*", "ours"),
     _nats("*common_crawl*", "ours"),
 )
-"""The first that matches counts. The fully connected networks' is the catalog's."""
+"""The first that matches counts. Those of the catalog's workloads are the catalog's."""
 
 
 def goal_of(workload: str, archive_name: str, given: Sequence[GoalOf]) -> GoalOf:
-    """The goal of a workload of the archive: as given, or else the first of GOALS that matches.
+    """The goal of a workload of the archive: as given, or else the first of GOALS that matches
+    its name, or else its archive name.
 
     archive_name -- `dataset/model/optimizer`, as its studies state it, where the workload's own
                     name may stand for a subset of the data
@@ -91,8 +96,8 @@ def goal_of(workload: str, archive_name: str, given: Sequence[GoalOf]) -> GoalOf
     for goal in given:
         if fnmatchcase(workload, goal.of):
             return goal
-    for goal in GOALS:
-        if fnmatchcase(archive_name, goal.of):
+    for name, goal in product((workload, archive_name), GOALS):
+        if fnmatchcase(name, goal.of):
             origin = goal.origin if workload == archive_name else "ours"
             return GoalOf(workload, goal.metric, goal.better, goal.value, origin)
     raise GoalError(

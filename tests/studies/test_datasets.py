@@ -7,26 +7,22 @@ ones where BATCHFRONT_DATA_DIR names a folder that has them.
 import gzip
 import hashlib
 import os
-import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import torch
-from torch import Tensor
 from torchvision import datasets
 
 from service.data import Split, Splits
 from service.errors import DataError
 from studies.datasets.digits import digits
 from studies.datasets.directory import data_directory
-from studies.datasets.mnist import FILES, RAW, Sizes, mnist
+from studies.datasets.mnist import FILES, RAW, mnist, mnist_part
+from tests.studies.small_data.mirror import serving
+from tests.studies.small_data.mnist import SMALL, idx, write_mnist
 
-SMALL = Sizes(train=20, validation=6, test=4)
 REAL = os.environ.get("BATCHFRONT_DATA_DIR")
 
 
@@ -80,31 +76,6 @@ def test_digits_are_split_the_same_way_every_time_whatever_the_global_seed() -> 
 # MNIST, on small files of our own
 
 
-def idx(numbers: Tensor) -> bytes:
-    """`numbers` (uint8) in the idx format: magic number, sizes, then the numbers themselves."""
-    return struct.pack(f">HBB{numbers.ndim}I", 0, 8, numbers.ndim, *numbers.shape) + bytes(
-        numbers.flatten().tolist()
-    )
-
-
-def write_mnist(folder: Path, compressed: bool = False) -> None:
-    """26 training and 4 test images; the first pixel of an image tells which it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, count in (("train", 26), ("t10k", 4)):
-        images = torch.zeros(count, 28, 28, dtype=torch.uint8)
-        images[:, 0, 0] = torch.arange(count)
-        images[:, 27, 27] = 255
-        labels = torch.arange(count, dtype=torch.uint8) % 10
-        for name, numbers in (
-            (f"{part}-images-idx3-ubyte", images),
-            (f"{part}-labels-idx1-ubyte", labels),
-        ):
-            if compressed:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(idx(numbers)))
-            else:
-                (folder / name).write_bytes(idx(numbers))
-
-
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data directory, still empty, with a mirror that can't be reached."""
@@ -126,8 +97,8 @@ def refusal() -> str:
 
 def check_small(splits: Splits) -> None:
     assert splits.test is not None
-    assert sorted(which(splits.train) + which(splits.validation)) == list(range(26))
-    assert which(splits.test) == list(range(4))
+    assert sorted(which(splits.train) + which(splits.validation)) == list(range(80))
+    assert which(splits.test) == list(range(8))
     for _, split in splits.named():
         assert split.inputs.shape[1:] == (1, 28, 28)
         assert split.inputs.dtype == torch.float32
@@ -137,18 +108,35 @@ def check_small(splits: Splits) -> None:
 
 
 def test_mnist_is_split_at_random_and_the_same_way_every_time(root: Path) -> None:
-    write_mnist(root / RAW)
+    write_mnist(root)
     torch.manual_seed(1)
     splits = mnist(SMALL)
     check_small(splits)
-    assert [len(split) for _, split in splits.named()] == [20, 6, 4]
+    assert [len(split) for _, split in splits.named()] == [64, 16, 8]
     assert which(splits.train) != sorted(which(splits.train))
     torch.manual_seed(2)
     assert which(mnist(SMALL).train) == which(splits.train)
 
 
+def test_each_smaller_part_of_mnist_lies_within_the_larger_and_leaves_validation_alone(
+    root: Path,
+) -> None:
+    write_mnist(root)
+    whole = mnist(SMALL)
+    larger: list[int] = which(whole.train)
+    for one_in in (1, 2, 4, 8):
+        splits = mnist_part(SMALL, one_in=one_in)
+        part = which(splits.train)
+        assert len(part) == 64 // one_in
+        assert set(part) <= set(larger)
+        assert which(splits.validation) == which(whole.validation)
+        assert splits.test is not None
+        larger = part
+    assert len({label % 10 for label in part}) > 4
+
+
 def test_mnist_is_read_from_a_folder_that_nothing_may_be_written_to(root: Path) -> None:
-    write_mnist(root / RAW)
+    write_mnist(root)
     before = sorted(root.rglob("*"))
     for folder in (root / RAW, (root / RAW).parent, root):
         folder.chmod(0o555)
@@ -161,14 +149,14 @@ def test_mnist_is_read_from_a_folder_that_nothing_may_be_written_to(root: Path) 
 
 
 def test_mnist_is_read_from_compressed_files_and_leaves_them_as_they_are(root: Path) -> None:
-    write_mnist(root / RAW, compressed=True)
+    write_mnist(root, compressed=True)
     before = sorted(root.rglob("*"))
     check_small(mnist(SMALL))
     assert sorted(root.rglob("*")) == before
 
 
 def test_mnist_is_read_from_files_of_which_only_some_are_compressed(root: Path) -> None:
-    write_mnist(root / RAW, compressed=True)
+    write_mnist(root, compressed=True)
     plain = root / RAW / FILES[0]
     plain.write_bytes(gzip.decompress((root / RAW / f"{FILES[0]}.gz").read_bytes()))
     check_small(mnist(SMALL))
@@ -178,20 +166,12 @@ def test_mnist_is_read_from_files_of_which_only_some_are_compressed(root: Path) 
 def mirror(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the compressed files, which a web server on this machine offers."""
     folder = tmp_path / "mirror"
-    write_mnist(folder, compressed=True)
+    write_mnist(folder, compressed=True, folder=Path())
     sums = [(path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in folder.iterdir()]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(datasets.MNIST, "resources", sums)
-    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    yield folder
-    server.shutdown()
-    server.server_close()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None: ...
+    with serving(folder, monkeypatch) as address:
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [address])
+        yield folder
 
 
 @pytest.mark.usefixtures("mirror")
@@ -226,7 +206,7 @@ def test_missing_files_are_named_with_the_folder_searched_and_what_would_be_righ
     said = refusal()
     assert f"{', '.join(FILES)} not found in {root / RAW}" in said
     assert "--data-dir or BATCHFRONT_DATA_DIR" in said
-    write_mnist(root / RAW)
+    write_mnist(root)
     (root / RAW / FILES[1]).unlink()
     assert refusal().startswith(f"MNIST: {FILES[1]} not found in {root / RAW}")
 
@@ -261,9 +241,9 @@ def replaced_by(other: bytes) -> Callable[[bytes], bytes]:
         (0, lambda data: data + b"x", "train-images-idx3-ubyte"),
         (1, lambda data: data[:-1], "train-labels-idx1-ubyte"),
         (1, lambda data: data[:-1] + b"\x0b", "a label is 11, not 0 to 9"),
-        (1, replaced_by(idx(torch.zeros(5, dtype=torch.uint8))), "26 images and 5 labels, not 26"),
-        (2, replaced_by(idx(torch.zeros(3, 28, 28, dtype=torch.uint8))), "3 images and 4 labels"),
-        (2, replaced_by(idx(torch.zeros(4, 2, 2, dtype=torch.uint8))), "shape (2, 2), not (28"),
+        (1, replaced_by(idx(torch.zeros(5, dtype=torch.uint8))), "80 images and 5 labels, not 80"),
+        (2, replaced_by(idx(torch.zeros(3, 28, 28, dtype=torch.uint8))), "3 images and 8 labels"),
+        (2, replaced_by(idx(torch.zeros(8, 2, 2, dtype=torch.uint8))), "shape (2, 2), not (28"),
         (2, replaced_by(idx(torch.zeros(4, dtype=torch.uint8))), "t10k-images-idx3-ubyte"),
         (3, lambda data: data.replace(b"\x00\x00\x08", b"\x00\x00\x07"), "t10k-labels-idx1-ubyte"),
     ],
@@ -271,7 +251,7 @@ def replaced_by(other: bytes) -> Callable[[bytes], bytes]:
 def test_a_damaged_file_is_named_in_one_line(
     root: Path, file: int, damage: Callable[[bytes], bytes], says: str
 ) -> None:
-    write_mnist(root / RAW)
+    write_mnist(root)
     path = root / RAW / FILES[file]
     path.write_bytes(damage(path.read_bytes()))
     said = refusal()
@@ -284,7 +264,7 @@ def test_a_damaged_file_is_named_in_one_line(
 def test_a_damaged_compressed_file_is_named_in_one_line(
     root: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    write_mnist(root / RAW, compressed=True)
+    write_mnist(root, compressed=True)
     path = root / RAW / f"{FILES[2]}.gz"
     path.write_bytes(damage(path.read_bytes()))
     assert f"damaged ({FILES[2]}.gz: " in refusal()

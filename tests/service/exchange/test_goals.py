@@ -16,6 +16,7 @@ from service.exchange.goals import goal_of, parse_comparison, parse_goal
         ("imagenet/vgg_11/nesterov_momentum", "error rate < 0.35", "the paper"),
         ("open_images_v4/resnet_50/nesterov_momentum", "average precision > 0.31", "the paper"),
         ("lm1b/transformer/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
+        ("lm1b/transformer_base/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
         ("lm1b/lstm/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
         ("common_crawl/transformer/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
         ("mnist/fc_1024/sgd", "error rate < 0.04", "ours"),
@@ -33,6 +34,14 @@ def test_a_subset_of_the_data_has_the_goal_of_the_whole_but_not_the_papers() -> 
     name = "imagenet/resnet_50/nesterov_momentum"
     found = goal_of(f"imagenet_subsets/half/{name}", name, ())
     assert (found.value, found.origin) == (0.25, "ours")
+
+
+def test_parts_of_mnist_have_a_goal_that_the_smallest_reaches() -> None:
+    name = "mnist/simple_cnn_base/nesterov_momentum"
+    subset = "mnist_subsets/mnist_6875/simple_cnn_base/nesterov_momentum"
+    for archive_name in (name, subset):
+        found = goal_of(subset, archive_name, ())
+        assert (found.value, found.origin) == (0.02, "ours")
 
 
 def test_the_first_of_the_users_goals_that_matches_counts() -> None:

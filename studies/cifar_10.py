@@ -1,0 +1,91 @@
+"""cifar_10/resnet_8/*: the ResNet-8 of Shallue et al. 2018 on CIFAR-10.
+
+From the paper: the split's sizes, the model (see studies/models/resnet_8.py), the algorithms, the
+batch sizes, the goal; that the learning rate decays linearly, over half to all of the step budget
+(uniform) and to a searched share of itself (log); and that learning rate and momentum are
+searched on a logarithmic and a reverse logarithmic scale.
+
+Ours: the ends of those scales, the step budget, and how the images are prepared (see
+studies/datasets/cifar_10.py).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from service.algorithm import SGD, Algorithm, NesterovMomentum
+from service.goal import Goal
+from service.losses import cross_entropy
+from service.metrics import ERROR_RATE
+from service.schedule import LinearDecay
+from service.search_space import Integer, Log, ReverseLog, SearchSpace
+from service.workload import Workload, powers_of_two
+from studies.datasets.cifar_10 import cifar_10
+from studies.models.resnet_8 import resnet_8
+
+ALGORITHMS: tuple[Algorithm, ...] = (NesterovMomentum(), SGD())
+BATCH_SIZES = powers_of_two(2, 8192)
+GOAL = 0.3
+TRAINING_SET = 45_000
+
+
+def workloads() -> dict[str, Callable[[], Workload]]:
+    """Name to maker of every workload of this file."""
+    return {
+        f"cifar_10/resnet_8/{algorithm.name}": partial(resnet, algorithm)
+        for algorithm in ALGORITHMS
+    }
+
+
+def resnet(algorithm: Algorithm) -> Workload:
+    """ResNet-8 with Nesterov momentum or plain SGD."""
+    return Workload(
+        name=f"cifar_10/resnet_8/{algorithm.name}",
+        description="8 layers in 3 residual blocks, no batch normalization (Shallue et al. 2018; "
+        "search space and preparation of images ours)",
+        data=cifar_10,
+        model=resnet_8,
+        loss=cross_entropy,
+        algorithm=algorithm,
+        goal=Goal(ERROR_RATE, GOAL),
+        search_space=sgd_space if algorithm.name == "sgd" else nesterov_space,
+        step_budget=step_budget,
+        batch_sizes=BATCH_SIZES,
+        schedule=LinearDecay(),
+    )
+
+
+def step_budget(batch_size: int) -> int:
+    """40 epochs, and at least 8,000 steps: meant to be generous, not measured."""
+    return max(8_000, 40 * TRAINING_SET // batch_size)
+
+
+def sgd_space(batch_size: int) -> SearchSpace:
+    """Learning rates of 1e-4 to 1 at batch size 2, and higher with the square root of the batch
+    size, but not above 10."""
+    shift = _shift(batch_size)
+    return {"learning_rate": Log(1e-4 * shift, min(shift, 10.0)), **_decay(batch_size)}
+
+
+def nesterov_space(batch_size: int) -> SearchSpace:
+    """A tenth of sgd's learning rates, as momentum multiplies them by 1 / (1 - momentum) in
+    effect.
+
+    Momentum up to 0.999 and not to the 0.9999 of the paper's largest workloads: it averages over
+    1 / (1 - momentum) steps, and large batches are meant to be done in a few thousand.
+    """
+    shift = _shift(batch_size)
+    return {
+        "learning_rate": Log(1e-5 * shift, 0.1 * shift),
+        "momentum": ReverseLog(0.9, 0.999),
+        **_decay(batch_size),
+    }
+
+
+def _shift(batch_size: int) -> float:
+    """1 at batch size 2, 64 at 8,192: between no change and the linear scaling rule."""
+    return float((batch_size / 2) ** 0.5)
+
+
+def _decay(batch_size: int) -> SearchSpace:
+    steps = step_budget(batch_size)
+    return {"decay_steps": Integer(steps // 2, steps), "decay_factor": Log(1e-4, 0.1)}
