@@ -1,5 +1,6 @@
 """Losses: what training minimizes. Keyword-only parameters are metaparameters."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,3 +30,19 @@ def token_cross_entropy(
         ignore_index=NO_TARGET,
         label_smoothing=label_smoothing,
     )
+
+
+def sigmoid_cross_entropy(
+    outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean over examples of the summed cross-entropies in nats of their labels, each of which may
+    hold or not: `outputs` [n, labels] (logits), `targets` [n, labels] (bool, or 0 to 1).
+
+    label_smoothing -- the share of each label's target spread evenly over true and false, 0 to 1
+    """
+    outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+    wanted = targets.to(outputs.dtype)
+    if label_smoothing:
+        wanted = wanted.lerp(wanted.new_tensor(0.5), label_smoothing)
+    summed = F.binary_cross_entropy_with_logits(outputs, wanted, reduction="sum")
+    return summed / len(outputs)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from service.average_precision import average_precision
+
 NO_TARGET = -100
 """A target that says: nothing is to be predicted here (torch's own `ignore_index`)."""
 
@@ -104,3 +106,7 @@ TOKEN_CROSS_ENTROPY = Metric(
 )
 """Mean negative log-likelihood in nats of a token: of outputs [n, length, tokens] and targets
 [n, length], over all that are not NO_TARGET."""
+
+AVERAGE_PRECISION = SplitMetric("average precision", average_precision, "higher", high=1.0)
+"""Of outputs [n, classes], one score for each label an example may have, and targets of the same
+shape: over all labels of all examples together."""

@@ -3,16 +3,35 @@
 from collections.abc import Callable
 
 from service.workload import Workload
-from studies import cifar_10, digits, fashion_mnist, mnist, mnist_subsets, solution_quality
+from studies import (
+    books,
+    cifar_10,
+    common_crawl,
+    digits,
+    fashion_mnist,
+    imagenet,
+    lm1b,
+    mnist,
+    mnist_subsets,
+    open_images,
+    solution_quality,
+)
+
+_HOMES = (
+    digits,
+    mnist,
+    mnist_subsets,
+    fashion_mnist,
+    solution_quality,
+    cifar_10,
+    imagenet,
+    open_images,
+    lm1b,
+    common_crawl,
+    books,
+)
 
 
 def workloads() -> dict[str, Callable[[], Workload]]:
     """Workload name to the function that makes it. Loads no data."""
-    return {
-        **digits.workloads(),
-        **mnist.workloads(),
-        **mnist_subsets.workloads(),
-        **fashion_mnist.workloads(),
-        **solution_quality.workloads(),
-        **cifar_10.workloads(),
-    }
+    return {name: make for home in _HOMES for name, make in home.workloads().items()}

@@ -1,0 +1,45 @@
+"""A small Open Images V4: JPEGs and lists of labels in the true layout."""
+
+from pathlib import Path
+
+import numpy as np
+
+from studies.datasets.open_images import CLASSES_FILE, LABELS, Sizes
+from tests.studies.small_data.jpegs import jpeg
+
+SMALL = Sizes(validation=12, test=6, classes=5, side=32)
+TRAIN = 40
+"""Images in the folder for training; every tenth has no label that it shows."""
+
+CLASSES = ("/m/011k07", "/m/0120dh", "/m/01226z", "/m/012n7d", "/m/0155w", "/m/0not_trainable")
+"""The last is not among the trainable ones."""
+
+Labels = dict[str, set[str]]
+
+
+def write_open_images(root: Path, sizes: Sizes = SMALL) -> dict[str, Labels]:
+    """Write `open_images_v4` below the data directory `root`.
+
+    Returns, for each split, which of the trainable classes each image shows.
+    """
+    folder, random = root / "open_images_v4", np.random.default_rng(0)
+    shown: dict[str, Labels] = {}
+    number = 1000
+    for split, images in (("train", TRAIN), ("validation", sizes.validation), ("test", sizes.test)):
+        lines, shown[split] = ["ImageID,Source,LabelName,Confidence"], {}
+        for position in range(images):
+            image = f"{number * 7919:016x}"
+            jpeg(folder / split / f"{image}.jpg", number)
+            truth = random.random(len(CLASSES)) < 0.4
+            truth[:-1] &= position % 10 != 9
+            checked = truth | (random.random(len(CLASSES)) < 0.3)
+            for name, is_checked, is_true in zip(CLASSES, checked, truth, strict=True):
+                sources = ("verification", "crowdsource-verification")[: 1 + number % 2]
+                lines += [f"{image},{s},{name},{int(is_true)}" for s in sources if is_checked]
+            shown[split][image] = {
+                name for name, t in zip(CLASSES[:-1], truth[:-1], strict=True) if t
+            }
+            number += 1
+        (folder / f"{split}-{LABELS}.csv").write_text("\n".join(lines) + "\n")
+    (folder / CLASSES_FILE).write_text("\n".join(CLASSES[:-1]) + "\n")
+    return shown
