@@ -10,7 +10,10 @@ def data_directory() -> Path:
     The command line's `--data-dir` sets `BATCHFRONT_DATA_DIR`. The folder need not exist.
     """
     named = os.environ.get("BATCHFRONT_DATA_DIR")
-    if named:
-        return Path(named).expanduser()
+    return Path(named).expanduser() if named else user_directory()
+
+
+def user_directory() -> Path:
+    """`batchfront` in the user's cache folder. It need not exist."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "batchfront"
