@@ -66,8 +66,10 @@ GOALS = (
     _error("imagenet/vgg_11/*", 0.35),
     GoalOf("open_images_v4/resnet_50/*", "average precision", "higher", 0.31, "the paper"),
     _nats("lm1b/transformer/*"),
+    _nats("lm1b/transformer_base/*"),
     _nats("lm1b/lstm/*"),
     _nats("common_crawl/transformer/*"),
+    _nats("common_crawl/transformer_base/*"),
     # Those of workloads and data sets that resemble them.
     _error("*mnist*/fc*", 0.04, "ours"),
     _error("*fashion_mnist*", 0.1, "ours"),

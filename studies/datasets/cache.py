@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from service.errors import DataError
@@ -57,7 +58,6 @@ def _may_write(folder: Path) -> bool:
 
 
 def _make_once(place: Path, make: Callable[[Path], None]) -> None:
-    scratch = place.parent / f".making-{place.name}-{os.getpid()}"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place.parent / f".{place.name}.lock") as alone:
@@ -66,14 +66,14 @@ def _make_once(place: Path, make: Callable[[Path], None]) -> None:
             if alone:
                 _clear_what_crashes_left(place)
             log.info("making %s, once", place)
-            scratch.mkdir()
-            make(scratch)
-            if not place.is_dir():  # where locks don't work, another may have been faster
-                scratch.rename(place)
+            with TemporaryDirectory(dir=place.parent, prefix=f".making-{place.name}-") as scratch:
+                folder = Path(scratch) / "whole"
+                folder.mkdir()
+                make(folder)
+                if not place.is_dir():  # where locks don't work, another may have been faster
+                    folder.rename(place)
     except OSError as e:
         raise DataError(f"{place.name}: can't be kept in {place.parent} ({e})") from e
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -43,14 +43,19 @@ ANY = Sizes(None, None, None, None)
 
 
 def lm1b(
-    sizes: Sizes = Sizes(), tokens: int = 32_000, longest: int = 64, name: str = "lm1b"
+    sizes: Sizes = Sizes(),
+    tokens: int = 32_000,
+    longest: int = 64,
+    looked_at: int = 10_000,
+    name: str = "lm1b",
 ) -> Splits:
     """30,301,028 sentences to train on, and two held-out files of some 6,000 each.
 
-    tokens  -- at most so many in the vocabulary, learnt from the first 10,000 sentences of each
-               training file
-    longest -- tokens after which a sentence is cut
-    name    -- what it is called in messages and file names
+    tokens    -- at most so many in the vocabulary, learnt from the first 10,000 sentences of
+                 each training file
+    longest   -- tokens after which a sentence is cut, its end included
+    looked_at -- sentences at the start of the validation file that are the validation set
+    name      -- what it is called in messages and file names
 
     That words are cut into about 32,000 subwords is the paper's kind of input; which subwords,
     and where sentences are cut, are ours.
@@ -66,27 +71,32 @@ def lm1b(
     sample = [fingerprint(training), f"the first {SAMPLE} lines of each"]
     vocabulary = learnt(name, sample, lambda: _starts(training), tokens)
 
-    def split(called: str, read: list[Path], counted: list[Path], due: int | None) -> Sentences:
-        def texts() -> Iterator[str]:
-            _check_count(name, counted, due)
-            return chain.from_iterable(map(lines, read))
+    def split(called: str, files: list[Path], first: int | None = None) -> Sentences:
+        whole = training if files is training else held_out
+        due = sizes.training_sentences if files is training else sizes.held_out_sentences
 
-        of = [fingerprint(read), fingerprint(counted), due]
+        def texts() -> Iterator[str]:
+            _check_count(name, whole, due)
+            return islice(chain.from_iterable(map(lines, files)), first)
+
+        of = [fingerprint(files), first, fingerprint(whole), due]
         return encoded(f"{name}-{called}", of, texts, vocabulary, longest)
 
     test, validation = (_one(held_out, folder, part, name) for part in (TEST, VALIDATION))
     return Splits(
-        split("training", training, training, sizes.training_sentences),
-        split("validation", [validation], held_out, sizes.held_out_sentences),
-        split("test", [test], held_out, sizes.held_out_sentences),
+        split("training", training),
+        split("validation", [validation], looked_at),
+        split("test", [test]),
     )
 
 
 def lines(file: Path) -> Iterator[str]:
     """The lines of a text file in UTF-8, one after another. DataError where it is not that."""
+    number = 0
     try:
         with file.open("rb") as opened:
-            for number, line in enumerate(opened, 1):
+            for line in opened:
+                number += 1
                 yield line.decode().removesuffix("\n")
     except UnicodeDecodeError as e:
         raise DataError(f"{file} is damaged (line {number} is not UTF-8: {e.reason})") from e

@@ -16,6 +16,7 @@ from service.exchange.goals import goal_of, parse_comparison, parse_goal
         ("imagenet/vgg_11/nesterov_momentum", "error rate < 0.35", "the paper"),
         ("open_images_v4/resnet_50/nesterov_momentum", "average precision > 0.31", "the paper"),
         ("lm1b/transformer/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
+        ("lm1b/transformer_base/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
         ("lm1b/lstm/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
         ("common_crawl/transformer/nesterov_momentum", "cross-entropy < 3.9", "the paper"),
         ("mnist/fc_1024/sgd", "error rate < 0.04", "ours"),
