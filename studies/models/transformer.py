@@ -86,6 +86,9 @@ class _Layer(nn.Module):
         for linear in (self.filter_in, self.filter_out):
             nn.init.zeros_(linear.bias)
 
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"  # no shape tells, and a study's identity should
+
     def forward(self, x: Tensor) -> Tensor:
         x = x + self._attention(self.attention_norm(x))
         return x + self.filter_out(self.filter_in(self.filter_norm(x)).relu())
