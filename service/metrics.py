@@ -101,11 +101,10 @@ CROSS_ENTROPY = Metric("cross-entropy", _cross_entropy, "lower")
 MEAN_SQUARED_ERROR = Metric("mean squared error", _squared_error, "lower")
 """Mean squared difference between outputs and targets of the same shape."""
 
-TOKEN_CROSS_ENTROPY = Metric(
-    "cross-entropy per token", _token_cross_entropy, "lower", weight=token_count
-)
+TOKEN_CROSS_ENTROPY = Metric("cross-entropy", _token_cross_entropy, "lower", weight=token_count)
 """Mean negative log-likelihood in nats of a token: of outputs [n, length, tokens] and targets
-[n, length], over all that are not NO_TARGET."""
+[n, length], over all that are not NO_TARGET. Called as CROSS_ENTROPY, whose examples are tokens
+here, so that it compares with what was measured elsewhere."""
 
 AVERAGE_PRECISION = SplitMetric("average precision", average_precision, "higher", high=1.0)
 """Of outputs [n, classes], one score for each label an example may have, and targets of the same
