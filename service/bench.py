@@ -1,6 +1,7 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -15,8 +16,10 @@ from service.plan import refuse_difference, search_of
 from service.preflight import check
 from service.search_space import Metaparameters
 from service.slots import Study
-from service.training.device import describe
+from service.training.device import describe_all
 from service.training.memory import Passes
+from service.training.ranks.group import Ranks
+from service.training.ranks.lead import LeadRun
 from service.training.trial import TrialRun
 from service.workload import Workload
 
@@ -34,12 +37,17 @@ class Bench:
     confirmed: set[int] = field(default_factory=set)
     passes: Passes = field(default_factory=Passes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
+    ranks: Ranks | None = None  # where a trial is computed by several devices
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
         """A fresh trial."""
-        return TrialRun(
-            self.workload, self.splits, batch_size, values, seed, self.device, self.passes
-        )
+        parts = (self.workload, self.splits, batch_size, values, seed, self.device, self.passes)
+        return TrialRun(*parts) if self.ranks is None else LeadRun(self.ranks, *parts)
+
+    def close(self) -> None:
+        """End the processes of other devices, if there are any."""
+        if self.ranks is not None:
+            self.ranks.close()
 
     def serves(self, study: Study) -> bool:
         """Whether a study's trials can be run here."""
@@ -47,13 +55,19 @@ class Bench:
         return self.spec == study.spec and self.workload.goal.value == goal
 
 
-def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
+def set_up(
+    study: Study, devices: torch.device | Sequence[torch.device], current: Bench | None
+) -> Bench:
     """The bench for a study: the current one if its workload is the same.
+
+    devices -- those that compute each trial together; the first is this process's
 
     Raises IdentityError if the code found here gives the study another identity.
     """
     if current is None or not current.serves(study):
-        current = _bench(study, device)
+        if current is not None:
+            current.close()
+        current = _bench(study, [devices] if isinstance(devices, torch.device) else devices)
     if study.id not in current.confirmed:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
@@ -63,7 +77,7 @@ def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
     return current
 
 
-def _bench(study: Study, device: torch.device) -> Bench:
+def _bench(study: Study, devices: Sequence[torch.device]) -> Bench:
     workload = catalog.load(study.spec)
     if study.goal_value is not None:
         workload = workload.with_goal(study.goal_value)
@@ -71,11 +85,14 @@ def _bench(study: Study, device: torch.device) -> Bench:
     versions = {
         "batchfront": __version__,
         "torch": torch.__version__,
-        "device": describe(device),
+        "device": describe_all(devices),
         "source": _source(workload),
     }
-    splits = checked.splits.to(device)
-    return Bench(study.spec, workload, splits, device, versions, checked.identity_parts)
+    splits = checked.splits.to(devices[0])
+    bench = Bench(study.spec, workload, splits, devices[0], versions, checked.identity_parts)
+    if len(devices) > 1:
+        bench.ranks = Ranks(study.spec, study.goal_value, devices, bench.passes)
+    return bench
 
 
 def _source(workload: Workload) -> str:

@@ -22,7 +22,7 @@ from service.race import Race
 from service.sampling import draw
 from service.slots import Filter, Slot, Study
 from service.training.checkpoint import Checkpoints
-from service.training.device import describe, room_for
+from service.training.device import describe_all, following, room_for
 from service.versions import database_name
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ LARGEST_HEAT = 1000
 class Settings:
     """What a worker works on, and with.
 
+    device      -- the worker's; the first, where several compute each trial
+    devices     -- so many compute each trial together: `device` and those after it
     sharing     -- how many workers share the device's memory
     checkpoints -- a folder, or fsspec's URL of one, that every worker of the database can reach;
                    None: interrupted trials start again
@@ -53,6 +55,7 @@ class Settings:
     worker_id: str
     device: torch.device
     wanted: Filter = field(default_factory=Filter)
+    devices: int = 1
     sharing: int = 1
     checkpoints: str | None = None
     forever: bool = False
@@ -70,6 +73,7 @@ class Worker:
         if settings.checkpoints is not None:
             name = self.ledger.tries(lambda: database_name(storage))
             self.checkpoints = Checkpoints(settings.checkpoints, name)
+        self._devices = following(settings.device, settings.devices)
         self._bench: Bench | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
@@ -79,7 +83,7 @@ class Worker:
         A workload that can't be set up here (its code is gone, or gives a study another identity,
         or its data is missing) is left to others; its error is raised at the end.
         """
-        device = describe(self.settings.device)
+        device = describe_all(self._devices)
         in_order = False
         try:
             self.ledger.register(socket.gethostname(), os.getpid(), device)
@@ -90,6 +94,8 @@ class Worker:
                 raise
             log.warning("%s; what this worker holds is free when its lease runs out", error)
         finally:
+            if self._bench is not None:
+                self._bench.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
         if not self.stop.is_set():
@@ -122,7 +128,9 @@ class Worker:
     def _limit(self, study: Study) -> int:
         shapes = study.identity["model"]["parameters"].values()
         size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
-        room = room_for(size, self.settings.device, self.settings.sharing)
+        # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
+        sharing = self.settings.sharing * self._devices.count(self.settings.device)
+        room = room_for(size, self.settings.device, sharing)
         known = self._bench.room if self._bench is not None and self._bench.serves(study) else None
         return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
 
@@ -131,7 +139,7 @@ class Worker:
             # From now on: loading the data may take longer than a lease lasts.
             keeper.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
-                bench = self._bench = set_up(study, self.settings.device, self._bench)
+                bench = self._bench = set_up(study, self._devices, self._bench)
                 if self.stop.is_set():
                     self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                     return

@@ -35,6 +35,7 @@ Examples:
 )
 @options.workers
 @options.device
+@options.devices_per_trial
 @options.checkpoint_dir
 @options.data_dir
 @options.format_
@@ -44,6 +45,7 @@ def command(
     plan_only: bool,
     workers: int | None,
     device: str,
+    devices_per_trial: int,
     checkpoint_dir: str | None,
     format_: str,
     **asked: Any,
@@ -59,7 +61,7 @@ def command(
     from service.storage import open_storage
     from service.training.device import local_devices
 
-    devices = local_devices(device, workers)
+    devices = local_devices(device, workers, devices_per_trial)
     opened = open_storage(storage)
     planned = _plan(opened, workload, **asked)
     if plan_only:
@@ -71,7 +73,7 @@ def command(
         from service.cli.here import run_here
 
         checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-        finished = run_here(opened, planned.filter, devices, checkpoints)
+        finished = run_here(opened, planned.filter, devices, checkpoints, devices_per_trial)
     _print(opened, workload, asked["rule"], format_)
     return 0 if finished else 130
 

@@ -9,7 +9,13 @@ import click
 from service.cli.interrupts import stop_on_signals
 
 
-def run_here(opened: Any, wanted: Any, devices: Sequence[str], checkpoints: str | None) -> bool:
+def run_here(
+    opened: Any,
+    wanted: Any,
+    devices: Sequence[str],
+    checkpoints: str | None,
+    devices_per_trial: int = 1,
+) -> bool:
     """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
     is done."""
     from service.cli.progress import showing
@@ -17,7 +23,7 @@ def run_here(opened: Any, wanted: Any, devices: Sequence[str], checkpoints: str 
     from service.launch.order import Order
     from service.status import load_status
 
-    order = Order(opened.url, wanted, checkpoints=checkpoints)
+    order = Order(opened.url, wanted, checkpoints=checkpoints, devices_per_trial=devices_per_trial)
     with (
         stop_on_signals() as stop,
         LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,

@@ -31,7 +31,11 @@ _cpus = options.option(
     "--cpus-per-worker", type=int, default=1, show_default=True, help="CPU cores of each."
 )
 _gpus = options.option(
-    "--gpus-per-worker", type=int, default=0, show_default=True, help="1 or 0 for each."
+    "--gpus-per-worker",
+    type=int,
+    default=0,
+    show_default=True,
+    help="0, or --devices-per-trial.",
 )
 
 
@@ -125,7 +129,7 @@ def slurm(
     type=float,
     default=0.0,
     show_default=True,
-    help="1 or 0 for each, or the part of a GPU, such as 0.5.",
+    help="0, or --devices-per-trial; or the part of a GPU that each has, such as 0.5.",
 )
 @_cpus
 @options.option(

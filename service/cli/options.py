@@ -113,6 +113,14 @@ device = option(
     help="auto, cpu, cuda or cuda:N.",
 )
 
+devices_per_trial = option(
+    "--devices-per-trial",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How many compute each trial together: a worker's device and those after it.",
+)
+
 checkpoint_dir = option(
     "--checkpoint-dir",
     metavar="DIR",

@@ -23,6 +23,7 @@ Examples:
 @options.planning
 @options.workers
 @options.device
+@options.devices_per_trial
 @options.checkpoint_dir
 @options.data_dir
 @options.option(
@@ -38,6 +39,7 @@ def command(
     storage: str,
     workers: int | None,
     device: str,
+    devices_per_trial: int,
     checkpoint_dir: str | None,
     report: Path,
     format_: str,
@@ -60,11 +62,11 @@ def command(
 
     if not report.absolute().parent.is_dir():
         raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
-    devices = local_devices(device, workers)
+    devices = local_devices(device, workers, devices_per_trial)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, Request(**asked))
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-    finished = run_here(opened, planned.filter, devices, checkpoints)
+    finished = run_here(opened, planned.filter, devices, checkpoints, devices_per_trial)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
     if format_ == "table" and frontier.reached:

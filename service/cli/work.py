@@ -25,6 +25,7 @@ Examples:
 @options.storage
 @options.batch_sizes
 @options.device
+@options.devices_per_trial
 @options.checkpoint_dir
 @options.data_dir
 @options.until_done
@@ -40,6 +41,7 @@ def command(
     storage: str,
     batch_sizes: tuple[int, ...] | None,
     device: str,
+    devices_per_trial: int,
     checkpoint_dir: str | None,
     until_done: bool,
     max_time: float | None,
@@ -78,6 +80,7 @@ def command(
             worker_id,
             resolve(device),
             wanted,
+            devices=devices_per_trial,
             sharing=sharing,
             checkpoints=options.checkpoints_for(storage, checkpoint_dir),
             forever=not until_done,

@@ -100,7 +100,7 @@ class Kubernetes:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [self._container(order)],
-            "volumes": [{"name": "scratch", "emptyDir": {}}, *claims],
+            "volumes": [{"name": "scratch", "emptyDir": {}}, *_shared_memory(order), *claims],
         }
 
     def _container(self, order: Order) -> dict[str, Any]:
@@ -128,11 +128,16 @@ class Kubernetes:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             },
-            "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}, *mounts],
+            "volumeMounts": [
+                {"name": "scratch", "mountPath": "/tmp"},
+                *({"name": v["name"], "mountPath": "/dev/shm"} for v in _shared_memory(order)),
+                *mounts,
+            ],
         }
 
     def _problems(self, order: Order, workers: int) -> list[str]:
-        problems = place_problems(workers, self.gpus_per_worker, self.cpus_per_worker)
+        each = (self.gpus_per_worker, self.cpus_per_worker)
+        problems = place_problems(workers, *each, devices=order.devices_per_trial)
         if order.storage is not None:
             problems.append("--storage: a manifest holds no URL; it comes from the Secret")
         names = {"--name": self.name, "--secret": self.secret}
@@ -147,3 +152,9 @@ class Kubernetes:
             if not volume.path.startswith("/"):
                 problems.append(f"--volume {volume.claim}:{volume.path}: write CLAIM:/PATH")
         return problems
+
+
+def _shared_memory(order: Order) -> list[dict[str, Any]]:
+    """A volume for what ranks tell each other: a container's own 64 MiB are too few for NCCL."""
+    several = order.devices_per_trial > 1
+    return [{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}] if several else []

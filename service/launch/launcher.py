@@ -45,16 +45,22 @@ def refuse(problems: Iterable[str]) -> None:
         raise UsageError("; ".join(found))
 
 
-def place_problems(workers: int, gpus: float, cpus: int, *, shared: bool = False) -> list[str]:
+def place_problems(
+    workers: int, gpus: float, cpus: int, *, devices: int = 1, shared: bool = False
+) -> list[str]:
     """What is wrong with so many workers of so many GPUs and CPU cores each.
 
-    shared -- whether a worker may be given a part of a GPU
+    devices -- how many compute each trial together
+    shared  -- whether a worker may be given a part of a GPU
     """
-    gpus_fine = 0 <= gpus <= 1 if shared else gpus in (0, 1)
-    right = "a number from 0 to 1" if shared else "0 or 1"
+    gpus_fine, right = gpus in (0, devices), f"0 or {devices}"
+    if shared and devices == 1:
+        gpus_fine, right = 0 <= gpus <= 1, "a number from 0 to 1"
+    uses = "one GPU or none" if devices == 1 else f"a GPU for each of {devices} devices, or none"
     checks = (
         (workers >= 1, f"--workers {workers}: must be at least 1"),
         (cpus >= 1, f"--cpus-per-worker {cpus}: must be at least 1"),
-        (gpus_fine, f"--gpus-per-worker {gpus:g}: a worker uses one GPU or none; use {right}"),
+        (gpus_fine, f"--gpus-per-worker {gpus:g}: a worker uses {uses}; use {right}"),
+        (devices >= 1, f"--devices-per-trial {devices}: must be at least 1"),
     )
     return [problem for fine, problem in checks if not fine]

@@ -167,7 +167,7 @@ class Local:
 
     def launch(self, order: Order, workers: int | None = None) -> Launched:
         """Start them; by default one per GPU, or else one per CPU core."""
-        devices = local_devices(order.device, workers)
+        devices = local_devices(order.device, workers, order.devices_per_trial)
         started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
 
         def hold(stop: Event) -> None:

@@ -15,6 +15,8 @@ class Order:
     """What every worker of a launch is told.
 
     storage     -- the database; None where the workers learn it otherwise
+    device      -- a worker's, or its first
+    devices_per_trial -- how many compute each trial together
     checkpoints -- a folder that all of them reach, or an fsspec URL
     data_dir    -- where data sets are; None: where each worker's environment says
     max_time    -- seconds until a worker stops by itself
@@ -25,6 +27,7 @@ class Order:
     storage: URL | None = None
     wanted: Filter = field(default_factory=Filter)
     device: str = "auto"
+    devices_per_trial: int = 1
     checkpoints: str | None = None
     data_dir: str | None = None
     max_time: float | None = None
@@ -34,6 +37,8 @@ class Order:
     def arguments(self, *more: str) -> list[str]:
         """What follows `batchfront work`; `more` are options that a launcher adds."""
         told = ["--device", self.device, "--quiet", *more]
+        if self.devices_per_trial != 1:
+            told += ["--devices-per-trial", str(self.devices_per_trial)]
         if self.wanted.batch_sizes:
             told += ["--batch-sizes", ",".join(map(str, self.wanted.batch_sizes))]
         if self.wanted.purposes:

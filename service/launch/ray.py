@@ -24,7 +24,8 @@ class Ray:
     """One task per worker, held by this process: when it ends, so do they.
 
     address         -- of the cluster: auto, HOST:PORT, or ray://HOST:PORT
-    gpus_per_worker -- 1, 0, or the part of a GPU that each has
+    gpus_per_worker -- 1, 0, or the part of a GPU that each has; or one for each of the devices
+                       that compute a trial together
     """
 
     address: str = "auto"
@@ -33,14 +34,16 @@ class Ray:
 
     def launch(self, order: Order, workers: int) -> Launched:
         """Start the tasks. Raises UsageError without Ray, BatchfrontError without a cluster."""
-        refuse(place_problems(workers, self.gpus_per_worker, self.cpus_per_worker, shared=True))
+        each = (self.gpus_per_worker, self.cpus_per_worker)
+        devices = order.devices_per_trial
+        refuse(place_problems(workers, *each, devices=devices, shared=True))
         ray = _connected(self.address)
         task = ray.remote(
             num_cpus=self.cpus_per_worker,
             num_gpus=self.gpus_per_worker,
             max_retries=_RESTARTS,
         )(batchfront_worker)
-        sharing = round(1 / self.gpus_per_worker) if self.gpus_per_worker else 1
+        sharing = max(round(1 / self.gpus_per_worker), 1) if self.gpus_per_worker else 1
         # The environment is an argument: Ray shows the runtime_env of its tasks, and not these.
         told = (order.arguments("--sharing", str(sharing)), order.environment())
         tasks = [task.remote(*told) for _ in range(workers)]

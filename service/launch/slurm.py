@@ -39,7 +39,7 @@ class Slurm:
         """Submit the array. Raises UsageError without submitit or Slurm, BatchfrontError when
         sbatch refuses."""
         submitit = _submitit()
-        refuse(self._problems(submitit, workers))
+        refuse(self._problems(submitit, order, workers))
         task = SlurmTask(tuple(order.arguments()))
         try:
             executor = submitit.SlurmExecutor(self.folder, max_num_timeout=_TIME_OUTS)
@@ -70,8 +70,9 @@ class Slurm:
             "srun_args": [f"--cpus-per-task={self.cpus_per_worker}"],  # srun forgets sbatch's
         }
 
-    def _problems(self, submitit: Any, workers: int) -> list[str]:
-        problems = place_problems(workers, self.gpus_per_worker, self.cpus_per_worker)
+    def _problems(self, submitit: Any, order: Order, workers: int) -> list[str]:
+        each = (self.gpus_per_worker, self.cpus_per_worker)
+        problems = place_problems(workers, *each, devices=order.devices_per_trial)
         if self.seconds < _LEAST_SECONDS:
             problems.append(
                 f"--time {self.seconds:g}s: must be at least 5m, "

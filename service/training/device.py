@@ -1,6 +1,7 @@
 """Which devices there are, and how many trials fit on one."""
 
 import os
+from collections.abc import Sequence
 
 import psutil
 import torch
@@ -23,18 +24,39 @@ def resolve(name: str) -> torch.device:
     return device
 
 
-def local_devices(name: str, workers: int | None) -> list[str]:
-    """One device name per local worker: every GPU in turn, or the CPU once per core.
+def following(device: torch.device, count: int) -> list[torch.device]:
+    """The devices that compute a trial together: a GPU and the next ones, or the CPU so many
+    times. Raises UsageError if there are not as many."""
+    if count < 1:
+        raise UsageError(f"--devices-per-trial {count}: must be at least 1")
+    if count == 1 or device.type == "cpu":
+        return [device] * count
+    first, there = device.index or 0, torch.cuda.device_count()
+    if first + count > there:
+        raise UsageError(
+            f"--devices-per-trial {count}: from cuda:{first} on, this machine has "
+            f"{there - first} of its {there} GPUs"
+        )
+    return [torch.device("cuda", index) for index in range(first, first + count)]
+
+
+def local_devices(name: str, workers: int | None, per_trial: int = 1) -> list[str]:
+    """One device name per local worker: every GPU in turn, or the CPU once per core. Where
+    several devices compute a trial, the name of a worker's first.
 
     On the CPU each worker computes with one thread: two such processes beat one with two threads
     many times over, as the models are small and the threads would wait for each other.
     """
     if name == "auto" and torch.cuda.is_available():
-        found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        there = torch.cuda.device_count()
+        following(torch.device("cuda", 0), per_trial)
+        found = [f"cuda:{i}" for i in range(0, there - per_trial + 1, per_trial)]
     else:
-        found = [str(resolve(name))]
+        found = [str(device := resolve(name))]
+        following(device, per_trial)
     if workers is None:
-        workers = len(found) if found[0].startswith("cuda") else _cores()
+        gpu = found[0].startswith("cuda")
+        workers = len(found) if gpu else max(_cores() // per_trial, 1)
     if workers < 1:
         raise UsageError(f"--workers {workers}: must be at least 1")
     return [found[index % len(found)] for index in range(workers)]
@@ -54,6 +76,12 @@ def _cores() -> int:
     """The cores that this process may run on; on macOS, that there are."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def describe_all(devices: Sequence[torch.device]) -> str:
+    """The devices of one trial for a person: `2 × NVIDIA H100`, or one as `describe` has it."""
+    one = describe(devices[0])
+    return one if len(devices) == 1 else f"{len(devices)} × {one}"
 
 
 def describe(device: torch.device) -> str:

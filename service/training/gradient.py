@@ -1,8 +1,9 @@
 """The gradient of a batch, in as many passes as it takes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,14 @@ from service.search_space import Metaparameters
 from service.training.memory import PassSize, release
 from service.training.seeds import mix
 from service.workload import Workload
+
+
+class Gradient(Protocol):
+    """Computes the gradients of a trial's batches."""
+
+    def of(self, step: int, indices: Tensor) -> Tensor:
+        """The mean loss of the batch of `indices`, whose update is the one after `step`; its
+        gradient is then in the parameters."""
 
 
 class BatchGradient:
@@ -39,67 +48,91 @@ class BatchGradient:
         device: torch.device,
     ) -> None:
         self.workload, self.model, self.train, self.passes = workload, model, train, passes
+        self.device, self.forward = device, model
         self._values = chosen(workload.loss, values)
         self._seed, self._reseed = seed, generator_of(device).manual_seed
         modules = list(model.modules())
-        self._whole_batches = any(isinstance(m, _BatchNorm) for m in modules)
-        self._ghosts = [m for m in modules if isinstance(m, GhostBatchNorm2d)]
-        self.quantum = math.lcm(*(layer.ghost_size for layer in self._ghosts))
+        self.whole_batches = any(isinstance(m, _BatchNorm) for m in modules)
+        self.ghosts = [m for m in modules if isinstance(m, GhostBatchNorm2d)]
+        self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
 
     def of(self, step: int, indices: Tensor) -> Tensor:
         """The mean loss of the batch of `indices`, whose update is the one after `step`."""
         work = partial(self._in_passes, step, indices)
-        loss = self.passes.fit(len(indices), work, self._undo, self.quantum)
-        for layer in self._ghosts:
+        loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
+        for layer in self.ghosts:
             layer.commit()
         return loss
 
     def _in_passes(self, step: int, indices: Tensor, size: int) -> Tensor:
-        batch_size, seed = len(indices), mix(self._seed, step)
-        self._reseed(seed)
+        batch_size, seed = len(indices), self.begin(step)
         if size >= batch_size:
             inputs, targets = self.train.batch(indices, seed)
-            loss = self._loss(inputs, targets, BatchPass(0, batch_size, batch_size, seed))
+            loss = self.loss(inputs, targets, BatchPass(0, batch_size, batch_size, seed))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
-        if self._whole_batches:
-            raise WorkloadError(
-                f"{self.workload.name}: memory is too small for a batch of {batch_size}, and "
-                "batch normalization of whole batches can't be split; use GroupNorm, or "
-                "GhostBatchNorm2d, which normalizes over a fixed number of examples"
-            )
+        if self.whole_batches:
+            raise self.cannot_split(f"memory is too small for a batch of {batch_size}")
         return self._added_up(indices, size, seed)
 
     def _added_up(self, indices: Tensor, size: int, seed: int) -> Tensor:
         """Each pass's gradient counts as much as what its loss is a mean over."""
         batch_size, weigh = len(indices), self.workload.weight
         losses: list[Tensor] = []
-        weights: list[Tensor] = []
+        weights: list[Tensor | float] = []
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
             inputs, targets = self.train.batch(part, seed)
             here = BatchPass(start, start + len(part), batch_size, seed)
-            loss = self._loss(inputs, targets, here)
-            weight = (
-                loss.new_tensor(len(part) / batch_size) if weigh is None else weigh(targets).sum()
-            )
+            loss = self.loss(inputs, targets, here)
+            weight = self.weight(targets, batch_size)
             (loss * weight).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach() * weight)
             weights.append(weight)
         total = torch.stack(losses).sum()
         if weigh is None:
             return total
-        whole = torch.stack(weights).sum()
-        _divide([p.grad for p in self.model.parameters() if p.grad is not None], whole)
+        whole = torch.as_tensor(sum(weights))
+        divide([p.grad for p in self.model.parameters() if p.grad is not None], whole)
         return total / whole
 
-    def _loss(self, inputs: Tensor, targets: Tensor, here: BatchPass) -> Tensor:
-        with passing(here):
-            return self.workload.loss(self.model(inputs), targets, **self._values)
+    def begin(self, step: int, start: int = 0) -> int:
+        """Seed what is drawn for the batch after `step` by torch's own layers, from its example
+        `start` on; the seed of what is drawn example by example."""
+        seed = mix(self._seed, step)
+        self._reseed(mix(seed, start) if start else seed)
+        return seed
 
-    def _undo(self) -> None:
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        here: BatchPass,
+        forward: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """The mean loss of a pass, through the model or what is wrapped around it."""
+        with passing(here):
+            outputs = (self.forward if forward is None else forward)(inputs)
+            return self.workload.loss(outputs, targets, **self._values)
+
+    def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
+        """What a pass's mean loss counts in its batch: the sum of the workload's weights, or else
+        the pass's part of the batch."""
+        weigh = self.workload.weight
+        return len(targets) / batch_size if weigh is None else weigh(targets).sum()
+
+    def cannot_split(self, why: str) -> WorkloadError:
+        """The error that the model normalizes over whole batches, which have to be split."""
+        return WorkloadError(
+            f"{self.workload.name}: {why}, and "
+            "batch normalization of whole batches can't be split; use GroupNorm, or "
+            "GhostBatchNorm2d, which normalizes over a fixed number of examples"
+        )
+
+    def undo(self) -> None:
+        """Forget the passes of a batch that begins anew."""
         self.model.zero_grad(set_to_none=True)
-        for layer in self._ghosts:
+        for layer in self.ghosts:
             layer.discard()
         release()
 
@@ -112,6 +145,7 @@ def generator_of(device: torch.device) -> torch.Generator:
     return torch.cuda.default_generators[index]
 
 
-def _divide(gradients: Sequence[Tensor], by: Tensor) -> None:
+def divide(gradients: Sequence[Tensor], by: Tensor) -> None:
+    """Each, in place, by what the weights of its passes add up to."""
     for gradient in gradients:
         gradient.div_(by)

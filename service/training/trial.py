@@ -14,7 +14,7 @@ from service.data import Splits
 from service.search_space import Metaparameters
 from service.training.data_order import DataOrder
 from service.training.evaluation import Evaluation, Evaluator, full_metric
-from service.training.gradient import BatchGradient, generator_of
+from service.training.gradient import BatchGradient, Gradient, generator_of
 from service.training.memory import Passes
 from service.training.seeds import mix
 from service.training.stopping import Look, Passage
@@ -59,7 +59,7 @@ class TrialRun:
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
         self.passes = Passes() if passes is None else passes
-        self.gradient = BatchGradient(
+        self.alone = BatchGradient(
             workload,
             self.model,
             values,
@@ -68,6 +68,7 @@ class TrialRun:
             mix(seed, _DROPOUT),
             device,
         )
+        self.gradient: Gradient = self.alone
         self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0

@@ -1,0 +1,59 @@
+"""The devices that compute one trial together, as one of them sees them."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+LONGEST_SECONDS = 600.0
+"""What ranks wait for each other at most: the first step may load, decode and compile."""
+
+HOST = "127.0.0.1"  # all ranks are on this machine, and nobody else is to reach them
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process's place in torch's process group, of which a process has one at a time."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    def join(self, store: dist.Store) -> None:
+        """Meet the others, who all do this at the same time, at `store`."""
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, _LOOPBACK)
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(self.device)
+            # Or NCCL's own watchdog ends this process, and all trials with it, when a rank dies.
+            os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=store,
+            rank=self.rank,
+            world_size=self.world,
+            timeout=timedelta(seconds=LONGEST_SECONDS),
+        )
+
+    def leave(self) -> None:
+        """Be alone again, whatever has become of the others."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    def abort(self) -> None:
+        """Release this process from waiting for others that won't come, from another thread.
+        gloo needs no such thing: it notices a connection that closes."""
+        if self.device.type == "cuda" and dist.is_initialized():
+            dist.distributed_c10d._abort_process_group()
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each by its sum over the ranks, in place."""
+        for tensor in tensors:
+            dist.all_reduce(tensor)

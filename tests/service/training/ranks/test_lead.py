@@ -1,0 +1,143 @@
+"""A trial on two devices is the trial that one device computes."""
+
+import gc
+import os
+import signal
+from collections.abc import Iterator
+from threading import Event
+
+import psutil
+import pytest
+import torch
+
+from service.errors import RankFailed
+from service.training.memory import Passes, PassSize
+from service.training.ranks import lead
+from service.training.ranks.group import Ranks
+from service.training.ranks.lead import LeadRun
+from service.training.ranks.messages import packed, unpacked
+from service.training.trial import TrialRun
+from tests.striped import GHOST_SIZE, SPEC, splits, striped
+
+CPU = torch.device("cpu")
+VALUES = {"learning_rate": 0.05, "momentum": 0.9}
+DATA = splits()
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    """Two, whose passes are of one ghost group: most shares take several."""
+    passes = Passes(PassSize(GHOST_SIZE), PassSize())
+    ranks = Ranks(SPEC, None, [CPU, CPU], passes)
+    yield ranks
+    ranks.close()
+
+
+def alone(batch_size: int) -> TrialRun:
+    return TrialRun(striped(), DATA, batch_size, VALUES, 5, CPU)
+
+
+def shared(ranks: Ranks, batch_size: int) -> LeadRun:
+    return LeadRun(ranks, striped(), DATA, batch_size, VALUES, 5, CPU, ranks._passes)
+
+
+def assert_close(one: TrialRun, other: TrialRun) -> None:
+    """In all that training or evaluation depends on: buffers and momentum too."""
+    before, after = one.state(), other.state()
+    for name, tensor in before["model"].items():
+        torch.testing.assert_close(after["model"][name], tensor, rtol=0, atol=1e-10)
+    pairs = zip(before["optimizer"]["velocities"], after["optimizer"]["velocities"], strict=True)
+    for wanted, found in pairs:
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+    assert one.step == other.step
+
+
+# 16: two groups each; 10: a share of one group and one of a group and a half; 3: one share is
+# empty; 64: the whole training set.
+@pytest.mark.parametrize("batch_size", [16, 10, 3, 64])
+def test_gradients_and_running_means_are_one_devices(ranks: Ranks, batch_size: int) -> None:
+    one, two = alone(batch_size), shared(ranks, batch_size)
+    for step in (1, 2, 3, 7, STEPS):
+        one.advance(step)
+        assert two.advance(step)
+        assert_close(one, two)
+        assert two.evaluate(full=True).value == pytest.approx(
+            one.evaluate(full=True).value, abs=1e-10
+        )
+    losses = [(one.looks[k].loss, two.looks[k].loss) for k in range(5)]
+    # They are added up in float32.
+    assert all(found == pytest.approx(wanted, rel=1e-6) for wanted, found in losses)
+
+
+def test_what_two_devices_have_kept_goes_on_on_one(ranks: Ranks) -> None:
+    undisturbed, two, one = alone(10), shared(ranks, 10), alone(10)
+    two.advance(5)
+    one.restore(unpacked(packed(two.state())))
+    for run in (undisturbed, one):
+        run.advance(STEPS)
+    assert_close(undisturbed, one)
+
+
+def test_what_one_device_has_kept_goes_on_on_two(ranks: Ranks) -> None:
+    undisturbed, one, two = alone(10), alone(10), shared(ranks, 10)
+    one.advance(5)
+    two.restore(unpacked(packed(one.state())))
+    undisturbed.advance(STEPS)
+    two.advance(STEPS)
+    assert_close(undisturbed, two)
+
+
+def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(ranks: Ranks) -> None:
+    undisturbed, two, stop = alone(10), shared(ranks, 10), Event()
+    stop.set()
+    assert not two.advance(STEPS, stop)
+    assert two.step == 0
+    stop.clear()
+    assert two.advance(STEPS, stop)
+    undisturbed.advance(STEPS)
+    assert_close(undisturbed, two)
+
+
+def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) -> None:
+    run = shared(ranks, 10)
+    run.advance(1)
+    key = run._key
+    del run
+    gc.collect()
+    assert key in ranks._dropped
+    shared(ranks, 10).advance(1)
+    assert key not in ranks._dropped
+
+
+def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
+    hit, other = shared(ranks, 10), shared(ranks, 16)
+    other.advance(5)
+    hit.advance(5)
+    os.kill(pid(ranks), signal.SIGKILL)
+    with pytest.raises(RankFailed, match=r"^rank 1 of 2 ended with signal 9$"):
+        hit.advance(STEPS)
+    assert ranks.group is None
+    undisturbed = alone(16)
+    for run in (undisturbed, other):
+        run.advance(STEPS)
+    assert_close(undisturbed, other)
+
+
+def test_a_hung_rank_is_ended_and_fails_its_trial(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shared(ranks, 10)
+    run.advance(3)
+    hung = pid(ranks)
+    monkeypatch.setattr(lead, "_PATIENCE", 0.5)
+    os.kill(hung, signal.SIGSTOP)
+    with pytest.raises(RankFailed, match="hung"):
+        run.advance(STEPS)
+    assert not psutil.pid_exists(hung)
+
+
+def pid(ranks: Ranks) -> int:
+    """The process of rank 1."""
+    assert ranks.group is not None
+    return ranks.group._members[0].pid

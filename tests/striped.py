@@ -1,0 +1,73 @@
+"""A small workload with everything that a batch's cut could change, in float64.
+
+Images of stripes, each with a short row of tokens to predict, some of them missing: convolutions
+with ghost batch normalization in groups of 4, dropout, and a loss that is a mean over tokens.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from service import Goal, Log, Momentum, Split, Splits, Workload
+from service.layers import Dropout, GhostBatchNorm2d
+from service.losses import token_cross_entropy
+from service.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
+
+SPEC = f"{Path(__file__).resolve()}:striped"
+NAME = "striped/cnn/momentum"
+
+GHOST_SIZE = 4
+TOKENS, LENGTH = 5, 3
+
+
+def splits() -> Splits:
+    """64 / 24 images of 6 x 6."""
+    generator = torch.Generator().manual_seed(11)
+    return Splits(*(_split(size, generator) for size in (64, 24)))
+
+
+def _split(size: int, generator: torch.Generator) -> Split:
+    targets = torch.randint(TOKENS, (size, LENGTH), generator=generator)
+    rows = targets.repeat_interleave(2, dim=1).double()[:, None, :, None].expand(-1, 1, -1, 6)
+    noise = torch.randn(size, 1, 6, 6, generator=generator, dtype=torch.float64)
+    missing = torch.rand(size, LENGTH, generator=generator) < 0.3
+    missing[:, 0] = False
+    return Split(rows / TOKENS + 0.1 * noise, targets.masked_fill(missing, NO_TARGET))
+
+
+class Rows(nn.Module):
+    """[n, 1, 6, 6] -> [n, 3, 5]"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3, padding=1)
+        self.normalization = GhostBatchNorm2d(4, GHOST_SIZE)
+        self.dropout = Dropout(0.2)
+        self.outputs = nn.Linear(4 * 36, LENGTH * TOKENS)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(float(os.environ.get("STRIPED_PAUSE", "0")))
+        x = self.dropout(self.normalization(self.convolution(x)).relu().flatten(1))
+        logits: Tensor = self.outputs(x)
+        return logits.view(-1, LENGTH, TOKENS)
+
+
+def striped() -> Workload:
+    """Passes its goal after some twenty steps."""
+    return Workload(
+        name=NAME,
+        data=splits,
+        model=Rows,
+        loss=token_cross_entropy,
+        weight=token_count,
+        algorithm=Momentum(),
+        goal=Goal(TOKEN_CROSS_ENTROPY, 0.9),
+        search_space={"learning_rate": Log(0.01, 0.3), "momentum": 0.9},
+        step_budget=60,
+        batch_sizes=(10,),
+    )
