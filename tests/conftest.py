@@ -67,6 +67,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, both, indirect=True)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of the workloads that ran on small data."""
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    kept = [item for report in reports for item in getattr(report, "user_properties", ())]
+    rows = sorted({tuple(row) for key, row in kept if key == "workload on small data"})
+    if rows:
+        terminalreporter.section("workloads on small data")
+    for name, parameters, ends in rows:
+        terminalreporter.write_line(f"{name:<66} {parameters:>12,} parameters  {ends}")
+
+
 @pytest.fixture
 def database(request: pytest.FixtureRequest, made_database: Path, tmp_path: Path) -> str:
     """The URL of a database of the test's own."""

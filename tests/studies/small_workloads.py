@@ -1,0 +1,93 @@
+"""Every workload of the catalog on small data: the same model, loss, algorithm and search space.
+
+What a worker finds as `tests.studies.small_workloads:lm1b__lstm__nesterov_momentum` is that
+workload with the small data that `write` has written, looked at at every step, for a few steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service import catalog
+from service.data import Splits
+from service.metrics import ERROR_RATE
+from service.rules import EvaluationGrid
+from service.training.evaluation import full_metric
+from service.workload import Workload
+from tests.studies.small_data import (
+    cifar_10,
+    common_crawl,
+    fashion_mnist,
+    imagenet,
+    lm1b,
+    mnist,
+    open_images,
+)
+
+STEPS = 4
+
+_SMALL = {
+    "studies.datasets.mnist": mnist.SMALL,
+    "studies.datasets.fashion_mnist": mnist.SMALL,
+    "studies.datasets.cifar_10": cifar_10.SMALL,
+    "studies.datasets.imagenet": imagenet.SMALL,
+    "studies.datasets.open_images": open_images.SMALL,
+    "studies.datasets.lm1b": lm1b.SMALL,
+    "studies.datasets.common_crawl": common_crawl.SMALL,
+}
+"""The module of a loader to what it is given for the true sizes."""
+
+
+def write(root: Path) -> None:
+    """Write every data set, small, below the data directory `root`."""
+    mnist.write_mnist(root)
+    fashion_mnist.write_fashion_mnist(root)
+    cifar_10.write_cifar_10(root)
+    imagenet.write_imagenet(root)
+    open_images.write_open_images(root)
+    lm1b.write_lm1b(root)
+    common_crawl.write_common_crawl(root)
+
+
+def small(name: str) -> Workload:
+    """The catalog's workload of that name on its small data."""
+    workload = catalog.load(name)
+    return replace(
+        workload,
+        data=_on_small_data(workload.data),
+        step_budget=STEPS,
+        grid=EvaluationGrid(),
+    )
+
+
+def spec(name: str) -> str:
+    """How a worker finds `small(name)`."""
+    return f"{__name__}:{name.replace('/', '__')}"
+
+
+def __getattr__(name: str) -> Callable[[], Workload]:
+    if "__" not in name or name.startswith("__"):
+        raise AttributeError(name)
+    return partial(small, name.replace("__", "/"))
+
+
+def _on_small_data(loader: Callable[..., Splits]) -> Callable[[], Splits]:
+    made: Any = loader
+    while isinstance(made, partial):
+        made = made.func
+    return partial(loader, _SMALL[made.__module__])
+
+
+def goal_within_reach(workload: Workload) -> float:
+    """A value of the goal metric that no untrained model has, and one that has learnt a little."""
+    metric = workload.goal.metric
+    if metric is ERROR_RATE:
+        return 0.6
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        untrained = full_metric(workload.model(), workload.data().validation, metric)
+    return 0.99 * untrained if metric.better == "lower" else (1 + untrained) / 2
