@@ -10,8 +10,10 @@ sinusoidal positions (3.5).
 
 Ours, as neither text that we know settles it for this use: layers normalize what they are given
 and not what they return, and the last output is normalized too (pre-norm, as in tensor2tensor:
-what Vaswani's text has, post-norm, needs a warm-up); no dropout, as nothing is seen twice before
-the goal; Glorot's uniform initialization, and embeddings of variance 1 / width.
+what Vaswani's text has, post-norm, needs a warm-up); no dropout, as hardly a sentence is seen twice
+before the goal; Glorot's uniform initialization, and embeddings of variance 1 / width. What goes
+in is what the shared matrix finds again, so an untrained model expects every token to be repeated:
+it costs up to a few nats more than guessing.
 """
 
 import math
