@@ -173,7 +173,7 @@ def test_the_tiny_transformer_learns_any_text_in_the_layout(root: Path) -> None:
         load("books/transformer_tiny/momentum"), data=partial(news, ANY, 1_000, 32, 250, "books")
     )
     checked = check(workload, [16])
-    assert checked.identity_parts["data"]["train"]["examples"] == 600
+    assert checked.identity_parts["data"]["train"]["examples"] == 200
     trial = TrialRun(workload, checked.splits, 16, {"learning_rate": 0.1, "momentum": 0.9}, 0, CPU)
     assert trial.advance(80)
     found = trial.evaluate(full=True).value
