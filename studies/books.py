@@ -24,12 +24,15 @@ TOKENS, LONGEST = 1_000, 32
 SIZE = Size(layers=2, width=64, heads=4, filter=256)
 
 GOAL = 4.5
-"""Nats a token."""
+"""Nats a token. On those books, of 16 sentences a step with a momentum of 0.9, it takes some 390
+steps with a learning rate of 0.5, 460 with 0.2, 600 with 0.1, and more than 800 with 0.05. The
+untrained model costs 7.5; after 800 steps the best of these was at 4.24, and still falling."""
 
 LOOKED_AT = 250
-"""Validation sentences, some 6,000 tokens: a look then costs what a few steps do."""
+"""Validation sentences, some 6,000 tokens."""
 
 GRID = EvaluationGrid(first=20, spacing=0.04)
+"""A look costs as much as some seven steps of 16 sentences."""
 
 
 def workloads() -> dict[str, Callable[[], Workload]]:

@@ -11,7 +11,8 @@ from functools import partial
 from service.algorithm import NesterovMomentum
 from service.workload import Workload
 from studies.datasets.common_crawl import common_crawl
-from studies.lm1b import LONGEST, TOKENS, language_model
+from studies.datasets.lm1b import LONGEST, TOKENS
+from studies.lm1b import language_model
 from studies.models.transformer import transformer
 
 BATCH_SIZES = (32, 64, 256, 1024, 4096, 16_384)

@@ -19,7 +19,7 @@ from service.data import Splits
 from service.errors import DataError
 from studies.datasets.cache import fingerprint
 from studies.datasets.directory import data_directory
-from studies.datasets.lm1b import lines
+from studies.datasets.lm1b import LONGEST, TOKENS, lines
 from studies.datasets.sentences import Sentences, encoded
 from studies.datasets.vocabulary import learnt
 
@@ -46,7 +46,7 @@ class Sizes:
     held_out: int = 5_000
 
 
-def common_crawl(sizes: Sizes = Sizes(), tokens: int = 32_000, longest: int = 64) -> Splits:
+def common_crawl(sizes: Sizes = Sizes(), tokens: int = TOKENS, longest: int = LONGEST) -> Splits:
     """Sentences of the first 8 training shards, and 5,000 of each of two held-out ones.
 
     tokens  -- at most so many in the vocabulary, learnt from the first 100,000 documents of the

@@ -25,6 +25,14 @@ TEST, VALIDATION = "news.en.heldout-00000-of-*", "news.en.heldout-00001-of-*"
 """The first held-out file is the customary test set; the second, of about 6,000 sentences, is
 our validation set: all fifty would cost more to look at than training does in between."""
 
+TOKENS = 32_000
+"""Subwords in the vocabulary, at most, and so outputs of a model: as many as Vaswani et al. 2017
+had (section 5.1)."""
+
+LONGEST = 64
+"""Tokens of a sentence after which it is cut, its end included. Ours: as few sentences as are
+longer, a batch would mostly be padding to the length of its longest."""
+
 SAMPLE = 10_000
 """Sentences at the start of each training file that the vocabulary is learnt from: ours."""
 
@@ -44,8 +52,8 @@ ANY = Sizes(None, None, None, None)
 
 def lm1b(
     sizes: Sizes = Sizes(),
-    tokens: int = 32_000,
-    longest: int = 64,
+    tokens: int = TOKENS,
+    longest: int = LONGEST,
     looked_at: int = 10_000,
     name: str = "lm1b",
 ) -> Splits:
@@ -57,8 +65,7 @@ def lm1b(
     looked_at -- sentences at the start of the validation file that are the validation set
     name      -- what it is called in messages and file names
 
-    That words are cut into about 32,000 subwords is the paper's kind of input; which subwords,
-    and where sentences are cut, are ours.
+    Which subwords, and where sentences are cut, are ours.
 
     Read from `lm1b/1-billion-word-language-modeling-benchmark-r13output` in `data_directory()`,
     or from that folder directly in it. Encoded once, and kept: see `studies.datasets.cache`.

@@ -7,6 +7,8 @@ Ours: torch's own initialization, but for the embedding: uniform within 0.1 of 0
 the recurrence can take; no dropout.
 """
 
+import warnings
+
 from torch import Tensor, nn
 
 
@@ -32,4 +34,6 @@ class LSTM(nn.Module):
 
 def lstm(tokens: int) -> nn.Module:
     """The paper's, for `tokens` different ones."""
+    # Once per process, on a CPU alone, and nothing that anyone could do about it.
+    warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
     return LSTM(tokens, embedding=1024, hidden=2048, projection=512)

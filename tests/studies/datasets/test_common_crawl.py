@@ -68,14 +68,14 @@ def test_training_shards_are_trained_on_and_of_two_held_out_ones_the_first_sente
     write_common_crawl(root, ending)
     splits = load()
     assert splits.test is not None
-    assert len(splits.train) > 500
-    assert len(splits.validation) == len(splits.test) == 50
+    assert len(splits.train) > 150
+    assert len(splits.validation) == len(splits.test) == 30
     assert splits.validation.describe()["checksum"] != splits.test.describe()["checksum"]
 
 
 def test_as_many_shards_are_used_as_asked_for(root: Path) -> None:
     write_common_crawl(root)
-    one, two = load(Sizes(shards=1, held_out=50)), load()
+    one, two = load(Sizes(shards=1, held_out=30)), load()
     assert len(one.train) < len(two.train)
     assert one.validation.describe() == two.validation.describe()
 

@@ -46,7 +46,7 @@ def parts(splits: Splits) -> dict[str, Sentences]:
 @pytest.mark.usefixtures("root")
 def test_all_training_files_are_trained_on_and_one_held_out_file_each_is_looked_at() -> None:
     counts = {name: len(split) for name, split in parts(load()).items()}
-    assert counts == {"train": 600, "validation": 50, "test": 50}
+    assert counts == {"train": 200, "validation": 30, "test": 30}
 
 
 def test_validation_is_the_second_held_out_file_and_test_the_first(root: Path) -> None:
@@ -121,8 +121,8 @@ def test_any_layout_needs_the_two_held_out_files_that_are_looked_at(root: Path) 
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        (replace(SMALL, training_sentences=601), "hold 600 sentences, not 601"),
-        (replace(SMALL, held_out_sentences=99), "hold 100 sentences, not 99"),
+        (replace(SMALL, training_sentences=201), "hold 200 sentences, not 201"),
+        (replace(SMALL, held_out_sentences=59), "hold 60 sentences, not 59"),
     ],
 )
 @pytest.mark.usefixtures("root")
@@ -133,7 +133,7 @@ def test_another_number_of_sentences_is_refused(sizes: Sizes, says: str) -> None
 
 def test_a_file_that_is_no_text_is_named_with_the_line(root: Path) -> None:
     file = root / "lm1b" / FOLDER / HELD_OUT / "news.en.heldout-00001-of-00050"
-    file.write_bytes(b"good\n\xff\xfe\n" + b"good\n" * 48)
+    file.write_bytes(b"good\n\xff\xfe\n" + b"good\n" * 28)
     said = refusal()
     assert str(file) in said
     assert "line 2 is not UTF-8" in said

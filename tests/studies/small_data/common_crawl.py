@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from studies.datasets.common_crawl import FOLDER, Sizes
 from tests.studies.small_data.lm1b import sentence
 
-SMALL = Sizes(shards=2, held_out=50)
+SMALL = Sizes(shards=2, held_out=30)
 
 
-def write_common_crawl(root: Path, ending: str = ".json.gz", documents: int = 60) -> None:
+def write_common_crawl(root: Path, ending: str = ".json.gz", documents: int = 20) -> None:
     """Two shards to train on and two held out, each of so many documents, below the data
     directory `root`: `c4-train.00000-of-01024.json.gz` or with another ending."""
     folder = root / FOLDER

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from studies.datasets.lm1b import FOLDER, HELD_OUT, TRAINING, Sizes
 
-SMALL = Sizes(training_files=2, training_sentences=600, held_out_files=2, held_out_sentences=100)
+SMALL = Sizes(training_files=2, training_sentences=200, held_out_files=2, held_out_sentences=60)
 
 _WORDS = (
     "the of and a to in he was that it his had with as for at on not her be is but by which you "
@@ -35,7 +35,7 @@ def write_lm1b(root: Path, sizes: Sizes = SMALL) -> None:
 
 
 def sentence(draw: random.Random) -> str:
-    """1 to 30 words, the frequent ones first in _WORDS, and a full stop, with spaces between."""
-    ranks = (int(draw.paretovariate(0.7)) for _ in range(draw.randint(1, 30)))
+    """1 to 12 words, the frequent ones first in _WORDS, and a full stop, with spaces between."""
+    ranks = (int(draw.paretovariate(0.7)) for _ in range(draw.randint(1, 12)))
     words = _WORDS.split()
     return " ".join([*(words[rank % len(words)] for rank in ranks), "."])
