@@ -1,6 +1,9 @@
 """The catalog's own workloads: their names, goals, batch sizes and search spaces."""
 
 import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +11,16 @@ import torch
 from service.catalog import load, names
 from service.exchange.goals import goal_of
 from service.metrics import ERROR_RATE
+from service.preflight import check
 from service.schedule import LinearDecay
 from service.search_space import Integer, Linear, Log, quasi_random_points
 from studies import workloads
 from tests.studies.inputs import BATCHES, batch_for
+from tests.studies.small_data.cifar_10 import SMALL as SMALL_CIFAR
+from tests.studies.small_data.cifar_10 import write_cifar_10
+from tests.studies.small_data.fashion_mnist import write_fashion_mnist
+from tests.studies.small_data.mnist import SMALL as SMALL_MNIST
+from tests.studies.small_data.mnist import write_mnist
 
 OURS = sorted(workloads())
 OF_OUR_OWN = re.compile("digits/|books/|mnist/fc_256/")
@@ -168,6 +177,26 @@ def test_what_is_not_from_the_paper_says_so() -> None:
     for name in OURS:
         in_paper = name.startswith("mnist/simple_cnn_base/")
         assert ("ours" in load(name).description) != in_paper
+
+
+@pytest.mark.parametrize(
+    ("name", "small"),
+    [
+        ("mnist_subsets/mnist_13750/simple_cnn_base/nesterov_momentum", SMALL_MNIST),
+        ("fashion_mnist/simple_cnn_base/nesterov_momentum", SMALL_MNIST),
+        ("cifar_10/resnet_8/nesterov_momentum", SMALL_CIFAR),
+    ],
+)
+def test_its_data_fits_its_model_on_small_files_of_the_true_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, small: object
+) -> None:
+    monkeypatch.setenv("BATCHFRONT_DATA_DIR", str(tmp_path))
+    write_mnist(tmp_path)
+    write_fashion_mnist(tmp_path)
+    write_cifar_10(tmp_path)
+    workload = load(name)
+    checked = check(replace(workload, data=partial(workload.data, small)), (2, 8))
+    assert len(checked.splits.train) == (16 if "13750" in name else 64)
 
 
 def test_digits_are_learnt_to_the_goal_within_the_step_budget() -> None:
