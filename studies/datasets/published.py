@@ -62,11 +62,14 @@ class Published:
             yield root
 
     def damaged(self, root: Path, files: Sequence[str], found: str) -> DataError:
-        """What to raise where these files are not what they should be."""
+        """What to raise where these files, or those in the archive, are not what they should be."""
+        place, one = root / self.folder, len(files) == 1
+        wrong = "it" if one else "them"
+        if self.archive and not all((place / name).is_file() for name in files):
+            place, wrong = root / self.archive, self.archive
         return DataError(
-            f"{self.title}: {_listed(files)} in {root / self.folder} "
-            f"{'is' if len(files) == 1 else 'are'} damaged ({_one_line(found)}); "
-            f"remove {'it' if len(files) == 1 else 'them'} to download anew, "
+            f"{self.title}: {_listed(files)} in {place} {'is' if one else 'are'} damaged "
+            f"({_one_line(found)}); remove {wrong} to download anew, "
             f"or name another folder {_ELSEWHERE}"
         )
 
@@ -89,8 +92,8 @@ class Published:
                     with gzip.open(f"{plain}.gz") as source, target.open("wb") as unpacked:
                         shutil.copyfileobj(source, unpacked)
             except (EOFError, KeyError, OSError, ValueError, tarfile.TarError) as e:
-                packed = self.archive or f"{name}.gz"
-                raise self.damaged(root, [name], f"{packed}: {e}") from e
+                found = f"{type(e).__name__}: {e}" if self.archive else f"{name}.gz: {e}"
+                raise self.damaged(root, [name], found) from e
 
     def _download(self, root: Path, missing: Sequence[str]) -> None:
         """Download into a folder of our own beside the files' place, then move whole files there.

@@ -16,17 +16,16 @@ def write_cifar_10(root: Path, sizes: Sizes = SMALL, packed: bool = False) -> No
     """Write the six batch files below the data directory `root`, or the archive that holds them.
 
     The first pixel of an image tells which it is, up to 256 of them; its label is that, modulo 10,
-    and shows as a bright band on random ground, so that it can be learnt.
+    and shows as a tint of random ground, so that it can be learnt.
     """
     folder = root / CIFAR_10.folder
     folder.mkdir(parents=True, exist_ok=True)
     draw = torch.Generator().manual_seed(0)
     for names, count in ((TRAINING, sizes.train + sizes.validation), (TEST, sizes.test)):
-        images = torch.randint(100, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
-        images[:, 0, 0, 0] = (torch.arange(count) % 256).to(torch.uint8)
         labels = torch.arange(count) % 10
-        for image, label in zip(images, labels.tolist(), strict=True):
-            image[:, 3 * label + 1 : 3 * label + 4] = 255
+        images = torch.randint(150, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
+        images += _tints()[labels][:, :, None, None]
+        images[:, 0, 0, 0] = (torch.arange(count) % 256).to(torch.uint8)
         parts = zip(images.tensor_split(len(names)), labels.tensor_split(len(names)), strict=True)
         for name, (of_images, of_labels) in zip(names, parts, strict=True):
             (folder / name).write_bytes(
@@ -34,6 +33,12 @@ def write_cifar_10(root: Path, sizes: Sizes = SMALL, packed: bool = False) -> No
             )
     if packed:
         pack(root)
+
+
+def _tints() -> Tensor:
+    """Red, green and blue of ten hues, uint8 of shape [10, 3], up to 100."""
+    hues = torch.arange(10)[:, None] / 10 - torch.arange(3) / 3
+    return (50 + 50 * torch.cos(2 * torch.pi * hues)).to(torch.uint8)
 
 
 def pack(root: Path) -> Path:
