@@ -44,8 +44,9 @@ class ImageIndex:
 
     def path(self, number: int) -> Path:
         """The file of image `number`."""
-        name = self.table.column("name")[number].as_py()
-        return self.folder / self.subfolders[self.table.column("subfolder")[number].as_py()] / name
+        name: str = self.table.column("name")[number].as_py()
+        position: int = self.table.column("subfolder")[number].as_py()
+        return self.folder / self.subfolders[position] / name
 
     def in_subfolder(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """For each image, which of `subfolders` it lies in."""

@@ -43,7 +43,7 @@ class PixelCache:
     def read(self, number: int, pixels: Pixels) -> bool:
         """Fill `pixels` (contiguous, of `shape`) with image `number`; False if it is not there."""
         check = bytearray(_CHECK)
-        views = [memoryview(pixels).cast("B"), memoryview(check)]
+        views = [pixels.data.cast("B"), memoryview(check)]
         try:
             whole = os.preadv(self._file, views, number * self._place) == self._place
         except OSError:
@@ -54,7 +54,7 @@ class PixelCache:
         """Keep image `number`, if there is room."""
         if not self._writable:
             return
-        views = [memoryview(pixels).cast("B"), memoryview(_check(number, pixels))]
+        views = [pixels.data.cast("B"), memoryview(_check(number, pixels))]
         try:
             os.pwritev(self._file, views, number * self._place)
         except OSError as error:
@@ -110,4 +110,4 @@ def _taken(path: Path) -> int:
 
 
 def _check(number: int, pixels: Pixels) -> bytes:
-    return (1 << 32 | crc32(pixels, number)).to_bytes(_CHECK, "little")
+    return (1 << 32 | crc32(pixels.data, number)).to_bytes(_CHECK, "little")

@@ -16,9 +16,10 @@ def write_imagenet(root: Path, sizes: Sizes = SMALL) -> None:
     number = 0
     for split, images in (("train", sizes.train + sizes.test), ("val", sizes.validation)):
         for position in range(images):
-            wnid = CLASSES[position % sizes.classes]
+            kind = position % sizes.classes
+            wnid = CLASSES[kind]
             name = f"{wnid}_{position}" if split == "train" else f"ILSVRC2012_val_{position:08d}"
             # As in the true one, sizes vary.
             size = (50 + number % 7, 36 + number % 5)
-            jpeg(root / "imagenet" / split / wnid / f"{name}.JPEG", number, *size)
+            jpeg(root / "imagenet" / split / wnid / f"{name}.JPEG", number, kind, size)
             number += 1
