@@ -28,7 +28,7 @@ def resnet_50(classes: int = 1000) -> nn.Module:
 
     norm = partial(GhostBatchNorm2d, ghost_size=GHOST_SIZE)
     model: nn.Module = ResNet(
-        PreActivation,  # type: ignore[arg-type] -- it asks for one of its own two
+        PreActivation,  # type: ignore[arg-type]  # it asks for one of its own two
         [3, 4, 6, 3],
         num_classes=classes,
         norm_layer=norm,
