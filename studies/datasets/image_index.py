@@ -1,7 +1,7 @@
 """Which images a folder holds, without listing it anew each time.
 
-Listing ImageNet's 1.3 million files takes minutes on a slow disk. Their list is kept as an Arrow
-file, which every process maps into its memory, and made anew when a folder of images has changed.
+ImageNet's 1.3 million files are listed, and asked for their sizes, once. Their list is kept as an
+Arrow file, which every process maps into its memory, and made anew when a folder has changed.
 """
 
 import json

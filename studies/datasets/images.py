@@ -123,7 +123,7 @@ def decoded(path: Path, box: Callable[[int, int], Box], side: int, mirrored: boo
     """The part `box(width, height)` of an image, resized to `side` x `side`: uint8 [side, side, 3].
 
     A JPEG whose part is more than twice as large is decoded at a half, a quarter or an eighth of
-    its size, which takes a fraction of the time.
+    its size.
     """
     from PIL import Image
 
@@ -187,8 +187,8 @@ _decoders: dict[int, ThreadPoolExecutor] = {}
 def _threads() -> ThreadPoolExecutor:
     """The threads that decode. A process that was forked has none of its parent's."""
     process = os.getpid()
-    if process not in _decoders:
-        _decoders[process] = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+    if process not in _decoders:  # of two callers at once the first one's stay
+        _decoders.setdefault(process, ThreadPoolExecutor(_cores(), thread_name_prefix="decode"))
     return _decoders[process]
 
 

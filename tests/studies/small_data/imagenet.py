@@ -6,7 +6,8 @@ from studies.datasets.imagenet import Sizes
 from tests.studies.small_data.jpegs import jpeg
 
 SMALL = Sizes(train=40, validation=12, test=8, classes=4, side=32)
-"""Of what `write_imagenet` writes: 12 training and 3 validation images a class."""
+"""Of what `write_imagenet` writes: 12 training and 3 validation images a class. A workload takes
+them by `replace(workload, data=partial(imagenet, SMALL))`."""
 
 CLASSES = ("n01440764", "n01443537", "n01484850", "n01491361")
 

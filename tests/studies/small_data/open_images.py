@@ -8,6 +8,10 @@ from studies.datasets.open_images import CLASSES_FILE, LABELS, Sizes
 from tests.studies.small_data.jpegs import jpeg
 
 SMALL = Sizes(validation=24, test=6, classes=10, side=32)
+"""Of what `write_open_images` writes. A workload takes them by `replace(workload, data=
+partial(open_images, SMALL), model=partial(resnet_50, SMALL.classes))`: outputs and targets must
+have as many classes."""
+
 TRAIN = 80
 """Images in the folder for training; every fourth shows nothing."""
 
