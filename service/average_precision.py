@@ -25,7 +25,7 @@ def average_precision(outputs: Tensor, targets: Tensor) -> float:
     if not len(wanted):
         return 0.0
     # Only at the score of something true does recall grow, so that the others need no sorting.
-    levels, found = wanted.unique(return_counts=True)  # ascending
+    levels, found = torch.unique(wanted, return_counts=True)  # ascending
     places = torch.zeros(len(levels) + 1, dtype=torch.int64, device=scores.device)
     for part in scores.split(_CHUNK):  # type: ignore[no-untyped-call]
         below = torch.searchsorted(levels, _exact(part), right=True)  # levels that it reaches

@@ -24,8 +24,8 @@ NO_FASTER_FROM = 8_192
 
 GRID = EvaluationGrid(first=100, spacing=0.02)
 """An evaluation of 50,000 images costs as much as training on a third of as many. Every 2 % from
-step 100 that is at most 6 % of a budget's cost (at the smallest batch sizes), half of what every
-1 % would be; a first passage is seen up to 2 % late, at every batch size alike."""
+step 100 that is at most 6 % of the examples of a budget (at the smallest batch sizes), half of
+what every 1 % would be; a first passage is seen up to 2 % late, at every batch size alike."""
 
 EXECUTION = Execution(channels_last=True)
 

@@ -1,7 +1,7 @@
 """Which images a folder holds, without listing it anew each time.
 
-Listing ImageNet's 1.3 million files takes minutes on a slow disk. Their list is kept as an Arrow
-file, which every process maps into its memory, and made anew when a folder of images has changed.
+ImageNet's 1.3 million files are listed, and asked for their sizes, once. Their list is kept as an
+Arrow file, which every process maps into its memory, and made anew when a folder has changed.
 """
 
 import json
@@ -44,8 +44,9 @@ class ImageIndex:
 
     def path(self, number: int) -> Path:
         """The file of image `number`."""
-        name = self.table.column("name")[number].as_py()
-        return self.folder / self.subfolders[self.table.column("subfolder")[number].as_py()] / name
+        name: str = self.table.column("name")[number].as_py()
+        position: int = self.table.column("subfolder")[number].as_py()
+        return self.folder / self.subfolders[position] / name
 
     def in_subfolder(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """For each image, which of `subfolders` it lies in."""

@@ -10,7 +10,6 @@ crops, mirroring and standardization; that theirs have these numbers is our assu
 
 import math
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -124,7 +123,7 @@ def decoded(path: Path, box: Callable[[int, int], Box], side: int, mirrored: boo
     """The part `box(width, height)` of an image, resized to `side` x `side`: uint8 [side, side, 3].
 
     A JPEG whose part is more than twice as large is decoded at a half, a quarter or an eighth of
-    its size, which takes a fraction of the time.
+    its size.
     """
     from PIL import Image
 
@@ -147,8 +146,12 @@ def decoded(path: Path, box: Callable[[int, int], Box], side: int, mirrored: boo
 def evaluation_box(width: int, height: int) -> Box:
     """The central square whose side is 224/256 of the shorter side."""
     side = min(width, height) * CENTRE
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
+    return _central(width, height, side, side)
+
+
+def _central(width: int, height: int, across: float, down: float) -> Box:
+    left, top = (width - across) / 2, (height - down) / 2
+    return left, top, left + across, top + down
 
 
 def training_box(random: Random, width: int, height: int) -> Box:
@@ -161,9 +164,8 @@ def training_box(random: Random, width: int, height: int) -> Box:
             left, top = random.randint(0, width - across), random.randint(0, height - down)
             return left, top, left + across, top + down
     ratio = min(max(width / height, RATIO[0]), RATIO[1])  # of an image too long or too high
-    across, down = min(width, height * ratio), min(height, width / ratio)
-    left, top = (width - across) / 2, (height - down) / 2
-    return left, top, left + across, top + down
+    sides = min(width, height * ratio), min(height, width / ratio)
+    return _central(width, height, *sides)
 
 
 def standardized(pixels: Tensor) -> Tensor:
@@ -185,13 +187,13 @@ _decoders: dict[int, ThreadPoolExecutor] = {}
 def _threads() -> ThreadPoolExecutor:
     """The threads that decode. A process that was forked has none of its parent's."""
     process = os.getpid()
-    if process not in _decoders:
-        _decoders[process] = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
+    if process not in _decoders:  # of two callers at once the first one's stay
+        _decoders.setdefault(process, ThreadPoolExecutor(_cores(), thread_name_prefix="decode"))
     return _decoders[process]
 
 
 def _cores() -> int:
     """Those that this process may use."""
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

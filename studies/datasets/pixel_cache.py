@@ -1,9 +1,9 @@
 """Decoded images of one size, kept in a file that all processes of a machine share.
 
-Validation images are looked at hundreds of times, and decoding them takes as long as a small
-model's work on them. They are kept as they are decoded, each with a checksum, so that nothing has
-to be prepared, processes need not agree on who writes, and what a crash or a full disk left half
-written is decoded again.
+Validation images are looked at hundreds of times, and to read one back takes a quarter of the CPU
+time of decoding it (0.9 against 3.6 ms, for JPEGs of 500x375). They are kept as they are decoded,
+each with a checksum, so that nothing has to be prepared, processes need not agree on who writes,
+and what a crash or a full disk left half written is decoded again.
 """
 
 import logging
@@ -43,7 +43,7 @@ class PixelCache:
     def read(self, number: int, pixels: Pixels) -> bool:
         """Fill `pixels` (contiguous, of `shape`) with image `number`; False if it is not there."""
         check = bytearray(_CHECK)
-        views = [memoryview(pixels).cast("B"), memoryview(check)]
+        views = [pixels.data.cast("B"), memoryview(check)]
         try:
             whole = os.preadv(self._file, views, number * self._place) == self._place
         except OSError:
@@ -54,7 +54,7 @@ class PixelCache:
         """Keep image `number`, if there is room."""
         if not self._writable:
             return
-        views = [memoryview(pixels).cast("B"), memoryview(_check(number, pixels))]
+        views = [pixels.data.cast("B"), memoryview(_check(number, pixels))]
         try:
             os.pwritev(self._file, views, number * self._place)
         except OSError as error:
@@ -110,4 +110,4 @@ def _taken(path: Path) -> int:
 
 
 def _check(number: int, pixels: Pixels) -> bytes:
-    return (1 << 32 | crc32(pixels, number)).to_bytes(_CHECK, "little")
+    return (1 << 32 | crc32(pixels.data, number)).to_bytes(_CHECK, "little")

@@ -27,7 +27,12 @@ def resnet_50(classes: int = 1000) -> nn.Module:
     from torchvision.models import ResNet  # slow to import, and listing workloads needs no model
 
     norm = partial(GhostBatchNorm2d, ghost_size=GHOST_SIZE)
-    model: nn.Module = ResNet(PreActivation, [3, 4, 6, 3], num_classes=classes, norm_layer=norm)
+    model: nn.Module = ResNet(
+        PreActivation,  # type: ignore[arg-type]  # it asks for one of its own two
+        [3, 4, 6, 3],
+        num_classes=classes,
+        norm_layer=norm,
+    )
     model.bn1, model.relu = nn.Identity(), nn.Identity()
     features = 512 * PreActivation.expansion
     model.avgpool = nn.Sequential(norm(features), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1))

@@ -12,6 +12,9 @@ from service.layers import Dropout
 FILTERS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 """Of the 3x3 convolutions between poolings."""
 
+HIDDEN = 4096
+"""Units of each hidden dense layer."""
+
 
 def vgg_11(classes: int = 1000) -> nn.Module:
     """Takes float32 [n, 3, height, width], 32 or more pixels each; returns logits [n, classes].
@@ -28,9 +31,9 @@ def vgg_11(classes: int = 1000) -> nn.Module:
     layers += [
         nn.AdaptiveAvgPool2d(7),  # [n, 512, 7, 7]
         nn.Flatten(),
-        *(nn.Linear(512 * 7 * 7, 4096), nn.ReLU(inplace=True), Dropout(0.5)),
-        *(nn.Linear(4096, 4096), nn.ReLU(inplace=True), Dropout(0.5)),
-        nn.Linear(4096, classes),
+        *(nn.Linear(512 * 7 * 7, HIDDEN), nn.ReLU(inplace=True), Dropout(0.5)),
+        *(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(inplace=True), Dropout(0.5)),
+        nn.Linear(HIDDEN, classes),
     ]
     model = nn.Sequential(*layers)
     for layer in model.modules():

@@ -18,6 +18,8 @@ from service.metrics import ERROR_RATE
 from service.rules import EvaluationGrid
 from service.training.evaluation import full_metric
 from service.workload import Workload
+from studies.datasets.lm1b import Sizes
+from studies.models.resnet_50 import resnet_50
 from tests.studies.small_data import (
     cifar_10,
     common_crawl,
@@ -30,14 +32,19 @@ from tests.studies.small_data import (
 
 STEPS = 4
 
+FEW_SENTENCES = Sizes(
+    training_files=1, training_sentences=40, held_out_files=2, held_out_sentences=16
+)
+"""So few that a step of the widest Transformer, and a look at it, take a second."""
+
 _SMALL = {
     "studies.datasets.mnist": mnist.SMALL,
     "studies.datasets.fashion_mnist": mnist.SMALL,
     "studies.datasets.cifar_10": cifar_10.SMALL,
     "studies.datasets.imagenet": imagenet.SMALL,
     "studies.datasets.open_images": open_images.SMALL,
-    "studies.datasets.lm1b": lm1b.SMALL,
-    "studies.datasets.common_crawl": common_crawl.SMALL,
+    "studies.datasets.lm1b": FEW_SENTENCES,
+    "studies.datasets.common_crawl": replace(common_crawl.SMALL, held_out=8),
 }
 """The module of a loader to what it is given for the true sizes."""
 
@@ -49,13 +56,15 @@ def write(root: Path) -> None:
     cifar_10.write_cifar_10(root)
     imagenet.write_imagenet(root)
     open_images.write_open_images(root)
-    lm1b.write_lm1b(root)
-    common_crawl.write_common_crawl(root)
+    lm1b.write_lm1b(root, FEW_SENTENCES)
+    common_crawl.write_common_crawl(root, documents=4)
 
 
 def small(name: str) -> Workload:
     """The catalog's workload of that name on its small data."""
     workload = catalog.load(name)
+    if name.startswith("open_images_v4"):
+        workload = replace(workload, model=partial(resnet_50, open_images.SMALL.classes))
     return replace(
         workload,
         data=_on_small_data(workload.data),

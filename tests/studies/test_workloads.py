@@ -33,7 +33,6 @@ SMALL_IMAGES = (
 OURS = sorted(name for name in workloads() if name.split("/")[0] in SMALL_IMAGES)
 OF_OUR_OWN = re.compile("digits/|books/|mnist/fc_256/")
 """Workloads that the paper doesn't have."""
-
 PAPER_FC = [
     "fc_1024",
     "fc_1024_1024",

@@ -6,7 +6,8 @@ from studies.datasets.imagenet import Sizes
 from tests.studies.small_data.jpegs import jpeg
 
 SMALL = Sizes(train=40, validation=12, test=8, classes=4, side=32)
-"""Of what `write_imagenet` writes: 12 training and 3 validation images a class."""
+"""Of what `write_imagenet` writes: 12 training and 3 validation images a class. A workload takes
+them by `replace(workload, data=partial(imagenet, SMALL))`."""
 
 CLASSES = ("n01440764", "n01443537", "n01484850", "n01491361")
 
@@ -16,9 +17,10 @@ def write_imagenet(root: Path, sizes: Sizes = SMALL) -> None:
     number = 0
     for split, images in (("train", sizes.train + sizes.test), ("val", sizes.validation)):
         for position in range(images):
-            wnid = CLASSES[position % sizes.classes]
+            kind = position % sizes.classes
+            wnid = CLASSES[kind]
             name = f"{wnid}_{position}" if split == "train" else f"ILSVRC2012_val_{position:08d}"
             # As in the true one, sizes vary.
             size = (50 + number % 7, 36 + number % 5)
-            jpeg(root / "imagenet" / split / wnid / f"{name}.JPEG", number, *size)
+            jpeg(root / "imagenet" / split / wnid / f"{name}.JPEG", number, kind, size)
             number += 1

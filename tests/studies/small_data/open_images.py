@@ -7,11 +7,15 @@ import numpy as np
 from studies.datasets.open_images import CLASSES_FILE, LABELS, Sizes
 from tests.studies.small_data.jpegs import jpeg
 
-SMALL = Sizes(validation=12, test=6, classes=5, side=32)
-TRAIN = 40
-"""Images in the folder for training; every tenth has no label that it shows."""
+SMALL = Sizes(validation=24, test=6, classes=10, side=32)
+"""Of what `write_open_images` writes. A workload takes them by `replace(workload, data=
+partial(open_images, SMALL), model=partial(resnet_50, SMALL.classes))`: outputs and targets must
+have as many classes."""
 
-CLASSES = ("/m/011k07", "/m/0120dh", "/m/01226z", "/m/012n7d", "/m/0155w", "/m/0not_trainable")
+TRAIN = 80
+"""Images in the folder for training; every fourth shows nothing."""
+
+CLASSES = (*(f"/m/01{number}x" for number in range(10)), "/m/0other")
 """The last is not among the trainable ones."""
 
 Labels = dict[str, set[str]]
@@ -29,9 +33,11 @@ def write_open_images(root: Path, sizes: Sizes = SMALL) -> dict[str, Labels]:
         lines, shown[split] = ["ImageID,Source,LabelName,Confidence"], {}
         for position in range(images):
             image = f"{number * 7919:016x}"
-            jpeg(folder / split / f"{image}.jpg", number)
-            truth = random.random(len(CLASSES)) < 0.4
-            truth[:-1] &= position % 10 != 9
+            kind = number % sizes.classes
+            truth = random.random(len(CLASSES)) < 0.02
+            truth[kind] = True
+            truth &= position % 4 != 3
+            jpeg(folder / split / f"{image}.jpg", number, kind if truth[kind] else -1)
             checked = truth | (random.random(len(CLASSES)) < 0.3)
             for name, is_checked, is_true in zip(CLASSES, checked, truth, strict=True):
                 sources = ("verification", "crowdsource-verification")[: 1 + number % 2]
