@@ -1,6 +1,7 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -44,16 +45,28 @@ class Bench:
     def serves(self, study: Study) -> bool:
         """Whether a study's trials can be run here."""
         goal = study.identity["goal"]["value"]
-        return self.spec == study.spec and self.workload.goal.value == goal
+        precision = study.identity.get("precision", "float32")
+        return (
+            self.spec == study.spec
+            and self.workload.goal.value == goal
+            and self.workload.execution.precision == precision
+        )
 
 
-def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
+def set_up(
+    study: Study,
+    device: torch.device,
+    current: Bench | None,
+    recall: Callable[[Workload], Passes] = lambda _: Passes(),
+) -> Bench:
     """The bench for a study: the current one if its workload is the same.
+
+    recall -- the pass sizes that a workload is known to need
 
     Raises IdentityError if the code found here gives the study another identity.
     """
     if current is None or not current.serves(study):
-        current = _bench(study, device)
+        current = _bench(study, device, recall)
     if study.id not in current.confirmed:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
@@ -63,10 +76,12 @@ def set_up(study: Study, device: torch.device, current: Bench | None) -> Bench:
     return current
 
 
-def _bench(study: Study, device: torch.device) -> Bench:
+def _bench(study: Study, device: torch.device, recall: Callable[[Workload], Passes]) -> Bench:
     workload = catalog.load(study.spec)
     if study.goal_value is not None:
         workload = workload.with_goal(study.goal_value)
+    if study.precision is not None:
+        workload = workload.with_precision(study.precision)
     checked = check(workload, [study.batch_size])
     versions = {
         "batchfront": __version__,
@@ -75,7 +90,8 @@ def _bench(study: Study, device: torch.device) -> Bench:
         "source": _source(workload),
     }
     splits = checked.splits.to(device)
-    return Bench(study.spec, workload, splits, device, versions, checked.identity_parts)
+    parts, passes = checked.identity_parts, recall(workload)
+    return Bench(study.spec, workload, splits, device, versions, parts, passes=passes)
 
 
 def _source(workload: Workload) -> str:

@@ -72,6 +72,10 @@ class Workload:
         """The same workload with another value to pass."""
         return replace(self, goal=replace(self.goal, value=value))
 
+    def with_precision(self, precision: str) -> "Workload":
+        """The same workload computed in another precision: see `Execution`."""
+        return replace(self, execution=replace(self.execution, precision=precision))
+
     def steps_allowed(self, batch_size: int) -> int:
         """The step budget of a trial at this batch size."""
         budget = self.step_budget
