@@ -122,9 +122,7 @@ class BatchGradient:
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
             inputs, targets = self.load(part, seed, step)
-            loss = self.loss(
-                inputs, targets, BatchPass(start, start + len(part), batch_size, seed)
-            )
+            loss = self.loss(inputs, targets, BatchPass(start, start + len(part), batch_size, seed))
             weight = self.weight(targets, batch_size)
             (loss * weight).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() * weight

@@ -105,6 +105,7 @@ def layout(storage: Storage) -> dict[str, tuple[set[str], set[str | None]]]:
             {index["name"] for index in looked.get_indexes(table)},
         )
         for table in schema.metadata.tables
+        if looked.has_table(table)
     }
 
 
