@@ -37,7 +37,7 @@ class Dropout(nn.Dropout):
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
 def _kept(x: Tensor, here: BatchPass, dropped: int) -> Tensor:
-    """What `x` is multiplied by: 0 with probability `dropped / _LEVELS`, or what makes up for it."""
+    """What `x` is multiplied by: 0 with probability `dropped / _LEVELS`, or what evens that out."""
     examples = here.stop - here.start
     if len(x) % examples:
         raise ValueError(

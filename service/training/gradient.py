@@ -150,10 +150,8 @@ class BatchGradient:
         """The mean loss of a pass, through the model or what is wrapped around it."""
         through = self.forward if forward is None else forward
         with passing(here):
-            if self._computed is None:
-                outputs = through(inputs)
-            else:
-                outputs = self._computed(inputs, through)
+            computed = self._computed
+            outputs = through(inputs) if computed is None else computed(inputs, through)
         return self.workload.loss(outputs, targets, **self._values)
 
     def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
