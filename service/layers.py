@@ -31,7 +31,8 @@ class Dropout(nn.Dropout):
         dropped = round(self.p * _LEVELS)
         if dropped in (0, _LEVELS):
             return x if dropped == 0 else x * 0.0
-        return x * _kept(x.detach(), here, dropped)
+        factors: Tensor = _kept(x.detach(), here, dropped)
+        return x * factors
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -74,7 +74,8 @@ class Workload:
 
     def with_precision(self, precision: str) -> "Workload":
         """The same workload computed in another precision: see `Execution`."""
-        return replace(self, execution=replace(self.execution, precision=precision))
+        execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
+        return replace(self, execution=execution)  # which refuses what is none
 
     def steps_allowed(self, batch_size: int) -> int:
         """The step budget of a trial at this batch size."""

@@ -20,8 +20,8 @@ class Computed:
         self._lower = execution.precision == "bfloat16"
         self._channels_last = execution.channels_last
         if execution.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.module: nn.Module = torch.compile(model) if execution.compile else model  # type: ignore[assignment]
+            model.to(memory_format=torch.channels_last)
+        self.module = torch.compile(model) if execution.compile else model
 
     def __call__(self, inputs: Tensor, through: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The model's outputs; `through` is called in place of the model, which it is a wrapper

@@ -118,20 +118,20 @@ class BatchGradient:
     def _added_up(self, step: int, indices: Tensor, size: int, seed: int) -> Tensor:
         """Each pass's gradient counts as much as what its loss is a mean over."""
         batch_size, weigh = len(indices), self.workload.weight
-        total, whole = torch.zeros(2, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
             inputs, targets = self.load(part, seed, step)
             loss = self.loss(inputs, targets, BatchPass(start, start + len(part), batch_size, seed))
             weight = self.weight(targets, batch_size)
             (loss * weight).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach() * weight
-            whole += weight
+            sums[0] += loss.detach() * weight
+            sums[1] += weight
             del inputs, targets, loss  # before the next pass takes their place
         if weigh is None:
-            return total
-        divide([p.grad for p in self.model.parameters() if p.grad is not None], whole)
-        return total / whole
+            return sums[0]
+        divide([p.grad for p in self.model.parameters() if p.grad is not None], sums[1])
+        return sums[0] / sums[1]
 
     def begin(self, step: int, start: int = 0) -> int:
         """Seed what is drawn for the batch after `step` by torch's own layers, from its example

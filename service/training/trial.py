@@ -57,8 +57,9 @@ class TrialRun:
         # Made on the CPU, so that a trial starts from the same weights on every device.
         generator_of(torch.device("cpu")).manual_seed(mix(seed, _INIT))
         self.model = workload.model(**chosen(workload.model, values)).to(device)
-        self.optimizer = workload.algorithm.start(self.model, values)
+        # First, as an optimizer's state is laid out in memory like the weights.
         self._computed = Computed(self.model, workload.execution, device)
+        self.optimizer = workload.algorithm.start(self.model, values)
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
         self.passes = Passes() if passes is None else passes
