@@ -1,7 +1,7 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -52,22 +52,32 @@ class Bench:
     def serves(self, study: Study) -> bool:
         """Whether a study's trials can be run here."""
         goal = study.identity["goal"]["value"]
-        return self.spec == study.spec and self.workload.goal.value == goal
+        precision = study.identity.get("precision", "float32")
+        return (
+            self.spec == study.spec
+            and self.workload.goal.value == goal
+            and self.workload.execution.precision == precision
+        )
 
 
 def set_up(
-    study: Study, devices: torch.device | Sequence[torch.device], current: Bench | None
+    study: Study,
+    devices: torch.device | Sequence[torch.device],
+    current: Bench | None,
+    recall: Callable[[Workload], Passes] = lambda _: Passes(),
 ) -> Bench:
     """The bench for a study: the current one if its workload is the same.
 
     devices -- those that compute each trial together; the first is this process's
+    recall  -- the pass sizes that a workload is known to need
 
     Raises IdentityError if the code found here gives the study another identity.
     """
     if current is None or not current.serves(study):
         if current is not None:
             current.close()
-        current = _bench(study, [devices] if isinstance(devices, torch.device) else devices)
+        together = [devices] if isinstance(devices, torch.device) else devices
+        current = _bench(study, together, recall)
     if study.id not in current.confirmed:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
@@ -77,10 +87,14 @@ def set_up(
     return current
 
 
-def _bench(study: Study, devices: Sequence[torch.device]) -> Bench:
+def _bench(
+    study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], Passes]
+) -> Bench:
     workload = catalog.load(study.spec)
     if study.goal_value is not None:
         workload = workload.with_goal(study.goal_value)
+    if study.precision is not None:
+        workload = workload.with_precision(study.precision)
     checked = check(workload, [study.batch_size])
     versions = {
         "batchfront": __version__,
@@ -89,7 +103,8 @@ def _bench(study: Study, devices: Sequence[torch.device]) -> Bench:
         "source": _source(workload),
     }
     splits = checked.splits.to(devices[0])
-    bench = Bench(study.spec, workload, splits, devices[0], versions, checked.identity_parts)
+    parts, passes = checked.identity_parts, recall(workload)
+    bench = Bench(study.spec, workload, splits, devices[0], versions, parts, passes=passes)
     if len(devices) > 1:
         bench.ranks = Ranks(study.spec, study.goal_value, devices, bench.passes)
     return bench

@@ -25,20 +25,28 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         here = current_pass()
-        if here is None or not self.training or not 0 < round(self.p * _LEVELS) < _LEVELS:
+        if here is None or not self.training:
             plain: Tensor = super().forward(x)
             return plain
-        keep: Tensor = _keep(x.detach(), here, self.p)
-        return x * keep
+        dropped = round(self.p * _LEVELS)
+        if dropped in (0, _LEVELS):
+            return x if dropped == 0 else x * 0.0
+        factors: Tensor = _kept(x.detach(), here, dropped)
+        return x * factors
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
-def _keep(x: Tensor, here: BatchPass, p: float) -> Tensor:
-    """What `x` is multiplied by: 1 / (1 - p), or 0 with probability `p`, to 16 bits."""
-    draw, size = here.next_draw(), x.numel() // (here.stop - here.start)  # numbers an example
+def _kept(x: Tensor, here: BatchPass, dropped: int) -> Tensor:
+    """What `x` is multiplied by: 0 with probability `dropped / _LEVELS`, or what evens that out."""
+    examples = here.stop - here.start
+    if len(x) % examples:
+        raise ValueError(
+            f"dropout of a tensor of shape {tuple(x.shape)} in a pass of {examples} examples: "
+            "the first axis must be the batch's"
+        )
+    draw, size = here.next_draw(), x.numel() // examples  # numbers an example
     block = max(_BLOCK, -(-here.batch_size // _BLOCKS))
-    dropped = round(p * _LEVELS)
     parts = []
     for number in range(here.start // block, -(-here.stop // block)):
         first = number * block

@@ -33,6 +33,7 @@ class Request:
     count      -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
                   replaced by another, up to three times the budget)
     finishers  -- trials that pass the goal before the others of their study are capped
+    precision  -- "float32" or "bfloat16", in place of the workload's own
     after_goal -- "stop": a trial ends when it passes the goal; "continue": the first `continuing`
                   of a study go on to the step budget
     """
@@ -47,15 +48,17 @@ class Request:
     finishers: int | None = None
     after_goal: str | None = None
     continuing: int | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
 class _Search:
-    """A request with nothing left open, but for a goal of the user's own."""
+    """A request with nothing left open, but for a goal and a precision of the user's own."""
 
     trials: int
     seed: int
     goal: float | None
+    precision: str | None
     sampler: str
     schedule: str
     count: str
@@ -92,6 +95,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     settled = _settle(workload.name, request, list(existing.values()))
     if settled.goal is not None:
         workload = workload.with_goal(settled.goal)
+    if settled.precision is not None:
+        workload = workload.with_precision(settled.precision)
     checked = check(workload, batch_sizes)
     wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
     for study in wanted:
@@ -175,6 +180,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         trials=request.trials or min((s.trials for s in existing), default=DEFAULT_TRIALS),
         seed=request.seed if request.seed is not None else (before.seed if before else 0),
         goal=request.goal if request.goal is not None else (before.goal_value if before else None),
+        precision=request.precision or (before.precision if before else None),
         sampler=sampler,
         schedule=schedule,
         count=count,
@@ -213,6 +219,7 @@ def _study(
         batch_size=batch_size,
         identity={},
         goal_value=search.goal,
+        precision=search.precision,
         seed=search.seed,
         schedule=search.schedule,
         sampler=search.sampler,

@@ -13,6 +13,7 @@ from service.errors import Unreachable
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
 from service.news import News
+from service.pass_sizes import PassSizes
 from service.slots import Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure
@@ -44,7 +45,9 @@ class Race:
         keeper: LeaseKeeper,
         checkpoints: Checkpoints | None,
         stop: Event,
+        sizes: PassSizes | None = None,
     ) -> None:
+        self._sizes = sizes
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
         race = (study.finishers, study.continuing)
@@ -73,6 +76,8 @@ class Race:
             self._hold()
             ended = self.heat.round(self.stop)
             self._record(ended)
+            if self._sizes is not None:
+                self._sizes.keep(self.bench.workload, self.bench.passes)
             if self._mark() or any(ending.outcome == "reached" for _, ending in ended):
                 self._ask()
             if self.stop.is_set():

@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 3
+VERSION = 4
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 metadata = MetaData()
@@ -46,6 +46,7 @@ studies = Table(
     Column("batch_size", Integer, nullable=False),
     Column("identity", Text, nullable=False),  # JSON; see service/identity.py
     Column("goal_value", Float(53)),  # the user's own goal, when it replaces the workload's
+    Column("precision", String(16)),  # the user's own, when it replaces the workload's
     Column("seed", BigInteger, nullable=False),  # as given by the user
     Column("schedule", String(16), nullable=False),  # race | one-by-one
     Column("sampler", String(16), nullable=False),  # sobol | tpe | gp
@@ -135,4 +136,15 @@ workers = Table(
     # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
     Index("bf_workers_at", "state", "study_id"),
     postgresql_with={"fillfactor": 50},
+)
+
+pass_sizes = Table(
+    "bf_pass_sizes",
+    metadata,
+    # How many examples go through a model at once, as far as known: what its workers found.
+    Column("workload", String(512), primary_key=True),
+    Column("precision", String(16), primary_key=True),
+    Column("device", String(128), primary_key=True),  # kind, memory, and workers that share it
+    Column("training", Integer),  # empty: as many as there are
+    Column("evaluation", Integer),
 )

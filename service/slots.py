@@ -25,6 +25,7 @@ class Study:
     purpose    -- what its trials are for; see SEARCHES
     finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
     continuing -- of those that pass, so many go on to the step budget
+    precision  -- the user's own, where it replaces the workload's
     extensions -- wider search spaces since, each `{"first": slot number, "outside": slots from
                   that one on whose points lie in what it has gained, "space": ...}`
     """
@@ -45,6 +46,7 @@ class Study:
     purpose: str = "search"
     finishers: int = 1
     continuing: int = 0
+    precision: str | None = None
     extensions: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod

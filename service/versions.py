@@ -224,5 +224,11 @@ def _from_2(conn: Connection) -> None:
         conn.execute(changed.values(identity=json.dumps(identity)))
 
 
-_UPGRADES: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
+def _from_3(conn: Connection) -> None:
+    """A study may have a precision of the user's own; what fits into memory is remembered."""
+    conn.execute(text("ALTER TABLE bf_studies ADD COLUMN precision VARCHAR(16)"))
+    schema.pass_sizes.create(conn, checkfirst=True)
+
+
+_UPGRADES: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
 """Each brings the tables from the version that is its key to the next."""

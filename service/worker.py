@@ -18,6 +18,7 @@ from service.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
 from service.outage import Patience
+from service.pass_sizes import PassSizes
 from service.race import Race
 from service.sampling import draw
 from service.slots import Filter, Slot, Study
@@ -74,6 +75,7 @@ class Worker:
             name = self.ledger.tries(lambda: database_name(storage))
             self.checkpoints = Checkpoints(settings.checkpoints, name)
         self._devices = following(settings.device, settings.devices)
+        self._sizes = PassSizes(storage, patience, settings.device, settings.sharing)
         self._bench: Bench | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
@@ -139,7 +141,8 @@ class Worker:
             # From now on: loading the data may take longer than a lease lasts.
             keeper.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
-                bench = self._bench = set_up(study, self._devices, self._bench)
+                devices, recall = self._devices, self._sizes.recall
+                bench = self._bench = set_up(study, devices, self._bench, recall)
                 if self.stop.is_set():
                     self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                     return
@@ -158,7 +161,8 @@ class Worker:
                 if self.settings.forever:  # there is no end at which to tell
                     log.warning("left to other workers: %s", error)
                 return
-            Race(self.ledger, study, bench, keeper, self.checkpoints, self.stop).run(started)
+            race = (study, bench, keeper, self.checkpoints, self.stop, self._sizes)
+            Race(self.ledger, *race).run(started)
 
     def _drawn(self, study: Study, slot: Slot) -> Slot:
         draws = partial(draw, self.storage, study, slot.number)

@@ -72,6 +72,11 @@ class Workload:
         """The same workload with another value to pass."""
         return replace(self, goal=replace(self.goal, value=value))
 
+    def with_precision(self, precision: str) -> "Workload":
+        """The same workload computed in another precision: see `Execution`."""
+        execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
+        return replace(self, execution=execution)  # which refuses what is none
+
     def steps_allowed(self, batch_size: int) -> int:
         """The step budget of a trial at this batch size."""
         budget = self.step_budget

@@ -201,6 +201,12 @@ def planning(command: F) -> F:
                 help="Another value of the goal metric to pass.  [default: the workload's]",
             ),
             option(
+                "--precision",
+                type=click.Choice(["float32", "bfloat16"]),
+                help="What models are computed in; weights stay float32.  [default: the "
+                "workload's]",
+            ),
+            option(
                 "--count",
                 type=click.Choice(["all", "feasible"]),
                 help="What --trials counts: all, or only those that don't diverge.  [default: all]",

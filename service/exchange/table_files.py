@@ -32,6 +32,9 @@ _HERE = {  # what belongs to one database, and to workers at work with it
 }
 
 
+_SINCE = {"precision"}  # columns that an export of an earlier batchfront lacks: empty then
+
+
 def exported(table: Table) -> list[str]:
     """The columns of a table of ours that an export holds."""
     return [column.name for column in table.c if column.name not in _HERE[table.name]]
@@ -111,17 +114,21 @@ def pieces(folder: Path, name: str, format_: str) -> Iterator[Any]:
         if format_ == "parquet":
             with parquet.ParquetFile(path) as file:
                 _check(path, file.schema_arrow.names, wanted)
-                yield from (batch.cast(wanted) for batch in file.iter_batches(_ROWS))
+                yield from (_whole(batch, wanted) for batch in file.iter_batches(_ROWS))
             return
         options = csv.ConvertOptions(
             column_types=wanted,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
+            include_columns=wanted.names,
+            include_missing_columns=True,
         )
         parse, block = csv.ParseOptions(newlines_in_values=True), csv.ReadOptions(block_size=_BLOCK)
         with csv.open_csv(path, block, parse, options) as reader:
-            _check(path, reader.schema.names, wanted)
+            with path.open("rb") as file:
+                header = csv.open_csv(file, block, parse).schema.names
+            _check(path, header, wanted)
             yield from reader
 
 
@@ -136,10 +143,16 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _check(path: Path, names: Sequence[str], wanted: Any) -> None:
-    missing = [name for name in wanted.names if name not in names]
-    if missing or len(names) != len(wanted.names):
+    missing = [name for name in wanted.names if name not in names and name not in _SINCE]
+    if missing or not set(names) <= set(wanted.names):
         there = f"lacks the column {missing[0]}" if missing else "has columns that are unknown"
         raise DataError(f"{path}: {there}; it is no export of this batchfront")
+
+
+def _whole(batch: Any, wanted: Any) -> Any:
+    for name in _SINCE.intersection(wanted.names).difference(batch.schema.names):
+        batch = batch.append_column(name, pa.nulls(len(batch), wanted.field(name).type))
+    return batch.select(wanted.names).cast(wanted)
 
 
 def write_manifest(folder: Path, format_: str, version: str, rows: Mapping[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 import torch
@@ -70,6 +71,36 @@ def room_for(bytes_per_trial: int, device: torch.device, sharing: int) -> int:
         free = psutil.virtual_memory().available  # type: ignore[no-untyped-call]
     # Half of what is free: activations, and whatever else runs here, need room too.
     return max(1, int(free * 0.5 / max(sharing, 1) / max(bytes_per_trial, 1)))
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory: of the GPU; or of this machine, or what this process's container may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    whole = int(psutil.virtual_memory().total)  # type: ignore[no-untyped-call]
+    try:
+        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such limit
+        return whole
+
+
+def room_for_pass(device: torch.device, sharing: int) -> int:
+    """The bytes that what is saved for a backward pass may take, of one of `sharing` workers.
+
+    Trials may hold a half (`room_for`), and a tenth is left free. It is a share of all memory, so
+    that it is the same on every device of a kind, unless too little of that is free now.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = psutil.virtual_memory().available  # type: ignore[no-untyped-call]
+    return int(min(memory_of(device) * 0.4 / max(sharing, 1), free * 0.8))
+
+
+def kind(device: torch.device, sharing: int) -> str:
+    """The device, its memory and how many workers share it: "cpu, 24 GiB, shared by 2"."""
+    shared = f", shared by {sharing}" if sharing > 1 else ""
+    return f"{describe(device)[:80]}, {round(memory_of(device) / (1 << 30))} GiB{shared}"
 
 
 def _cores() -> int:

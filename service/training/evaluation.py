@@ -1,8 +1,9 @@
 """Has a model passed the goal? Answered exactly, from as few examples as it takes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from service.data import Examples
 from service.goal import Goal
 from service.metrics import Metric, SplitMetric
+from service.training.ahead import Ahead, Batch, Request
+from service.training.computed import Computed
 from service.training.memory import PassSize
 
 _SMALLEST_CHUNK = 32
@@ -30,60 +33,94 @@ class Evaluation:
     examples: int
 
 
+Model = nn.Module | Computed
+
+
 @torch.inference_mode()
 def full_metric(
-    model: nn.Module,
+    model: Model,
     split: Examples,
     metric: Metric | SplitMetric,
     passes: PassSize | None = None,
 ) -> float:
     """The metric over a whole split, with the model in evaluation mode afterwards."""
     model.eval()
-    fit = (PassSize() if passes is None else passes).fit
-    everything = torch.arange(len(split), device=split.indexed_on)
-    if isinstance(metric, SplitMetric):
-        return _of_split(model, split, metric, fit)
     total = whole = 0.0
-    for indices in everything.split(_LARGEST_CHUNK):  # type: ignore[no-untyped-call]
-        inputs, targets = split.batch(indices)
-        costs = fit(len(inputs), _costs(model, metric, inputs, targets))
-        total += costs.sum(dtype=torch.float64).item()
-        whole += len(targets) if metric.weight is None else float(metric.weight(targets).sum())
+    outputs, targets = [], []
+    everything = torch.arange(len(split), device=split.indexed_on)
+    with _Walk(split, everything, _LARGEST_CHUNK, passes or PassSize(), len(split)) as walk:
+        for start in range(0, len(split), _LARGEST_CHUNK):
+            if isinstance(metric, SplitMetric):
+                found, expected = walk.chunk(start, lambda x, y: (model(x), y))
+                outputs.append(found)
+                targets.append(expected)
+            else:
+                costs, weights = walk.chunk(start, partial(_weighed, model, metric))
+                total += costs.sum(dtype=torch.float64).item()
+                whole += weights.sum(dtype=torch.float64).item()
+    if isinstance(metric, SplitMetric):
+        return float(metric.of(torch.cat(outputs), torch.cat(targets)))
     return total / whole
 
 
-Fit = Callable[[int, Callable[[int], Tensor]], Tensor]
+def _costs(model: Model, metric: Metric, inputs: Tensor, targets: Tensor) -> tuple[Tensor]:
+    """Each example's cost."""
+    return (metric.per_example(model(inputs), targets),)
 
 
-def _of_split(model: nn.Module, split: Examples, metric: SplitMetric, fit: Fit) -> float:
-    outputs, targets = [], []
-    everything = torch.arange(len(split), device=split.indexed_on)
-    for indices in everything.split(_LARGEST_CHUNK):  # type: ignore[no-untyped-call]
-        inputs, expected = split.batch(indices)
-        outputs.append(fit(len(inputs), _in_parts(model, inputs)))
-        targets.append(expected)
-    return float(metric.of(torch.cat(outputs), torch.cat(targets)))
+def _weighed(
+    model: Model, metric: Metric, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Each example's cost and weight."""
+    costs = metric.per_example(model(inputs), targets)
+    return costs, torch.ones_like(costs) if metric.weight is None else metric.weight(targets)
 
 
-def _in_parts(model: nn.Module, inputs: Tensor) -> Callable[[int], Tensor]:
-    def compute(size: int) -> Tensor:
-        return torch.cat([model(part) for part in inputs.split(size)])  # type: ignore[no-untyped-call]
+class _Walk:
+    """Chunks of a split, in a given order, in passes that fit; the next are loaded meanwhile.
 
-    return compute
+    reach -- the position up to which it probably goes: no further is loaded before it is asked for
+    """
 
+    def __init__(
+        self, split: Examples, order: Tensor, chunk: int, passes: PassSize, reach: int
+    ) -> None:
+        self._split, self._order, self._chunk = split, order, chunk
+        self._passes, self._reach = passes, reach
+        self._ahead: Ahead | None = None
 
-def _costs(
-    model: nn.Module, metric: Metric, inputs: Tensor, targets: Tensor
-) -> Callable[[int], Tensor]:
-    """Each example's cost, computed in passes of the size that is given."""
+    def __enter__(self) -> "_Walk":
+        if self._split.ahead:
+            self._ahead = Ahead(self._split, self._requests)
+        return self
 
-    def compute(size: int) -> Tensor:
-        if size >= len(inputs):
-            return metric.per_example(model(inputs), targets)
-        pairs = zip(inputs.split(size), targets.split(size), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat([metric.per_example(model(x), y) for x, y in pairs])
+    def __exit__(self, *error: object) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
 
-    return compute
+    def chunk(
+        self, start: int, compute: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """What `compute(inputs, targets)` gives for the chunk from position `start` on."""
+        indices = self._order[start : start + self._chunk]
+
+        def work(size: int) -> tuple[Tensor, ...]:
+            parts = indices.split(size)  # type: ignore[no-untyped-call]
+            found = [compute(*self._load(part, start)) for part in parts]
+            return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
+
+        return self._passes.fit(len(indices), work)
+
+    def _load(self, part: Tensor, start: int) -> Batch:
+        if self._ahead is None:
+            return self._split.batch(part)
+        return self._ahead.batch(part, None, start)
+
+    def _requests(self, start: int) -> Iterator[Request]:
+        for position in range(start, max(self._reach, start + 1), self._chunk):
+            indices = self._order[position : position + self._chunk]
+            for part in indices.split(self._passes.size(len(indices))):  # type: ignore[no-untyped-call]
+                yield part, None
 
 
 class Evaluator:
@@ -103,10 +140,11 @@ class Evaluator:
         self.chunk = _chunk(goal, len(split))
         weigh = None if isinstance(goal.metric, SplitMetric) else goal.metric.weight
         self._weights = None if weigh is None else split.weights(weigh).to(split.indexed_on)
+        self._reach = 0  # positions that the last look came to
         self._whole = len(split) if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
-    def look(self, model: nn.Module, *, full: bool) -> Evaluation:
+    def look(self, model: Model, *, full: bool) -> Evaluation:
         """Evaluate the model; with `full`, on every example whatever the goal."""
         model.eval()
         size, metric = len(self.split), self.goal.metric
@@ -114,17 +152,22 @@ class Evaluator:
             found = full_metric(model, self.split, metric, self.passes)
             return Evaluation(self.goal.passed(found), found, size)
         total, weight, seen, costs = 0.0, 0.0, 0, []
-        reachable = True
-        while seen < size and (full or reachable):
-            indices = self.order[seen : seen + self.chunk]
-            inputs, targets = self.split.batch(indices)
-            work = _costs(model, metric, inputs, targets)
-            costs.append(self.passes.fit(len(indices), work).to(self.order.device))
-            total += costs[-1].sum(dtype=torch.float64).item()
-            seen += len(indices)
-            weight += len(indices) if self._weights is None else self._weights[indices].sum().item()
-            # A non-finite total is never past a goal: comparisons with NaN are false.
-            reachable = not self.goal.out_of_reach(total, weight, self._whole)
+        reachable, reach = True, size if full else self._reach
+        cost_of = partial(_costs, model, metric)
+        with _Walk(self.split, self.order, self.chunk, self.passes, reach) as walk:
+            while seen < size and (full or reachable):
+                (found_costs,) = walk.chunk(seen, cost_of)
+                indices = self.order[seen : seen + self.chunk]
+                costs.append(found_costs.to(self.order.device))
+                total += costs[-1].sum(dtype=torch.float64).item()
+                seen += len(indices)
+                weight += (
+                    len(indices) if self._weights is None else self._weights[indices].sum().item()
+                )
+                # A non-finite total is never past a goal: comparisons with NaN are false.
+                reachable = not self.goal.out_of_reach(total, weight, self._whole)
+        if not full:
+            self._reach = seen
         if len(costs) > 1:
             self._harder_first(torch.cat(costs))
         value = total / self._whole if seen == size else None

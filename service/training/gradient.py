@@ -1,7 +1,9 @@
 """The gradient of a batch, in as many passes as it takes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Protocol
 
@@ -13,8 +15,12 @@ from service.algorithm import chosen
 from service.batch_pass import BatchPass, passing
 from service.data import Examples
 from service.errors import WorkloadError
+from service.execution import Execution
 from service.layers import GhostBatchNorm2d
 from service.search_space import Metaparameters
+from service.training.ahead import Ahead, Batch, Request
+from service.training.computed import Computed
+from service.training.data_order import DataOrder
 from service.training.memory import PassSize, release
 from service.training.seeds import mix
 from service.workload import Workload
@@ -46,15 +52,19 @@ class BatchGradient:
         passes: PassSize,
         seed: int,
         device: torch.device,
+        computed: Computed | None = None,
     ) -> None:
         self.workload, self.model, self.train, self.passes = workload, model, train, passes
-        self.device, self.forward = device, model
+        self.device = device
+        self._computed = None if workload.execution == Execution() else computed
+        self.forward = model if self._computed is None else self._computed.module
         self._values = chosen(workload.loss, values)
         self._seed, self._reseed = seed, generator_of(device).manual_seed
         modules = list(model.modules())
         self.whole_batches = any(isinstance(m, _BatchNorm) for m in modules)
         self.ghosts = [m for m in modules if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
+        self._ahead: Ahead | None = None
 
     def of(self, step: int, indices: Tensor) -> Tensor:
         """The mean loss of the batch of `indices`, whose update is the one after `step`."""
@@ -64,37 +74,73 @@ class BatchGradient:
             layer.commit()
         return loss
 
+    @contextmanager
+    def ahead(
+        self,
+        order: DataOrder,
+        first: int,
+        stop: int,
+        share: Callable[[Tensor], Tensor] = lambda indices: indices,
+    ) -> Iterator[None]:
+        """While the block runs, passes of the batches of steps `first .. stop - 1` are loaded
+        before they are computed, where loading takes time.
+
+        share -- what of a batch's indices is computed here
+        """
+        if not self.train.ahead or first >= stop:
+            yield
+            return
+        plan = partial(self._requests, copy(order), stop, share)
+        self._ahead = ahead = Ahead(self.train, plan)
+        try:
+            yield
+        finally:
+            self._ahead = None
+            ahead.close()
+
+    def _requests(
+        self, order: DataOrder, stop: int, share: Callable[[Tensor], Tensor], first: int
+    ) -> Iterator[Request]:
+        for step, indices in enumerate(order.batches(first, stop), first):
+            here, seed = share(indices), mix(self._seed, step)
+            size = self.passes.size(len(here), self.quantum)
+            for part in here.split(max(size, 1)):  # type: ignore[no-untyped-call]
+                yield part, seed
+
+    def load(self, part: Tensor, seed: int, step: int) -> Batch:
+        """The inputs and targets of a part of the batch after `step`, which has that seed."""
+        if self._ahead is None:
+            return self.train.batch(part, seed)
+        return self._ahead.batch(part, seed, step)
+
     def _in_passes(self, step: int, indices: Tensor, size: int) -> Tensor:
         batch_size, seed = len(indices), self.begin(step)
         if size >= batch_size:
-            inputs, targets = self.train.batch(indices, seed)
+            inputs, targets = self.load(indices, seed, step)
             loss = self.loss(inputs, targets, BatchPass(0, batch_size, batch_size, seed))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         if self.whole_batches:
             raise self.cannot_split(f"memory is too small for a batch of {batch_size}")
-        return self._added_up(indices, size, seed)
+        return self._added_up(step, indices, size, seed)
 
-    def _added_up(self, indices: Tensor, size: int, seed: int) -> Tensor:
+    def _added_up(self, step: int, indices: Tensor, size: int, seed: int) -> Tensor:
         """Each pass's gradient counts as much as what its loss is a mean over."""
         batch_size, weigh = len(indices), self.workload.weight
-        losses: list[Tensor] = []
-        weights: list[Tensor | float] = []
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
-            inputs, targets = self.train.batch(part, seed)
-            here = BatchPass(start, start + len(part), batch_size, seed)
-            loss = self.loss(inputs, targets, here)
+            inputs, targets = self.load(part, seed, step)
+            loss = self.loss(inputs, targets, BatchPass(start, start + len(part), batch_size, seed))
             weight = self.weight(targets, batch_size)
             (loss * weight).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach() * weight)
-            weights.append(weight)
-        total = torch.stack(losses).sum()
+            sums[0] += loss.detach() * weight
+            sums[1] += weight
+            del inputs, targets, loss  # before the next pass takes their place
         if weigh is None:
-            return total
-        whole = torch.as_tensor(sum(weights))
-        divide([p.grad for p in self.model.parameters() if p.grad is not None], whole)
-        return total / whole
+            return sums[0]
+        divide([p.grad for p in self.model.parameters() if p.grad is not None], sums[1])
+        return sums[0] / sums[1]
 
     def begin(self, step: int, start: int = 0) -> int:
         """Seed what is drawn for the batch after `step` by torch's own layers, from its example
@@ -111,9 +157,11 @@ class BatchGradient:
         forward: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """The mean loss of a pass, through the model or what is wrapped around it."""
+        through = self.forward if forward is None else forward
         with passing(here):
-            outputs = (self.forward if forward is None else forward)(inputs)
-            return self.workload.loss(outputs, targets, **self._values)
+            computed = self._computed
+            outputs = through(inputs) if computed is None else computed(inputs, through)
+        return self.workload.loss(outputs, targets, **self._values)
 
     def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
         """What a pass's mean loss counts in its batch: the sum of the workload's weights, or else

@@ -55,6 +55,15 @@ class PassSize:
 
     limit: int | None = None
 
+    def size(self, examples: int, quantum: int = 1) -> int:
+        """The examples of a pass, where there are so many in all.
+
+        quantum -- what may not be cut: a size below `examples` is a multiple of it
+        """
+        if self.limit is None or self.limit >= examples:
+            return examples
+        return min(examples, max(self.limit - self.limit % quantum, quantum))
+
     def fit(
         self,
         examples: int,
@@ -64,13 +73,10 @@ class PassSize:
     ) -> T:
         """`work(size)` with the largest pass size, up to `examples`, that fits into memory.
 
-        undo    -- called after a try that failed, to give back what it left behind
-        quantum -- what may not be cut: a size below `examples` is a multiple of it
+        undo -- called after a try that failed, to give back what it left behind
         """
         while True:
-            size = examples
-            if self.limit is not None and self.limit < examples:
-                size = min(examples, max(self.limit - self.limit % quantum, quantum))
+            size = self.size(examples, quantum)
             try:
                 return work(size)
             except Exception as error:
@@ -87,10 +93,20 @@ class PassSize:
 @dataclass
 class Passes:
     """The pass sizes of a workload on a device: one object for all of its trials, so that the
-    second need not learn them anew. Gradients take more room than looks do."""
+    second need not learn them anew. Gradients take more room than looks do.
+
+    room -- bytes that a pass may take, from which the first trial estimates both sizes; None:
+            they are known, or left to be found when memory runs out
+    """
 
     training: PassSize = field(default_factory=PassSize)
     evaluation: PassSize = field(default_factory=PassSize)
+    room: int | None = None
+
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        """Of training and of evaluation."""
+        return self.training.limit, self.evaluation.limit
 
     def micro_batch(self, batch_size: int) -> int | None:
         """Examples a training pass, where that is less than the batch."""

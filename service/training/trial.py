@@ -12,7 +12,9 @@ import torch
 from service.algorithm import chosen
 from service.data import Splits
 from service.search_space import Metaparameters
+from service.training.computed import Computed
 from service.training.data_order import DataOrder
+from service.training.estimate import estimate
 from service.training.evaluation import Evaluation, Evaluator, full_metric
 from service.training.gradient import BatchGradient, Gradient, generator_of
 from service.training.memory import Passes
@@ -55,6 +57,8 @@ class TrialRun:
         # Made on the CPU, so that a trial starts from the same weights on every device.
         generator_of(torch.device("cpu")).manual_seed(mix(seed, _INIT))
         self.model = workload.model(**chosen(workload.model, values)).to(device)
+        # First, as an optimizer's state is laid out in memory like the weights.
+        self._computed = Computed(self.model, workload.execution, device)
         self.optimizer = workload.algorithm.start(self.model, values)
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
@@ -67,8 +71,10 @@ class TrialRun:
             self.passes.training,
             mix(seed, _DROPOUT),
             device,
+            self._computed,
         )
         self.gradient: Gradient = self.alone
+        estimate(self.passes, self.alone)
         self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
@@ -87,14 +93,15 @@ class TrialRun:
         rate, loss_sum = self.learning_rate, self._loss_sum
         began = perf_counter()
         self.model.train()
-        for step, indices in enumerate(order.batches(self.step, to_step), self.step):
-            if stop is not None and stop.is_set():
-                break
-            loss = gradient.of(step, indices)
-            optimizer.step(rate * factor(step, draw))
-            loss_sum.add_(loss)
-            self.step = step + 1
-            self._loss_steps += 1
+        with gradient.ahead(order, self.step, to_step):
+            for step, indices in enumerate(order.batches(self.step, to_step), self.step):
+                if stop is not None and stop.is_set():
+                    break
+                loss = gradient.of(step, indices)
+                optimizer.step(rate * factor(step, draw))
+                loss_sum.add_(loss)
+                self.step = step + 1
+                self._loss_steps += 1
         self.spent.training_seconds += perf_counter() - began
         return self.step >= to_step
 
@@ -105,7 +112,7 @@ class TrialRun:
     def evaluate(self, *, full: bool) -> Evaluation:
         """Look at the validation split; a full look is kept in `looks`."""
         began = perf_counter()
-        found = self.evaluator.look(self.model, full=full)
+        found = self.evaluator.look(self._computed, full=full)
         self.spent.evaluation_seconds += perf_counter() - began
         self.spent.evaluated_examples += found.examples
         if full and found.value is not None:
@@ -120,7 +127,7 @@ class TrialRun:
         if self.splits.test is None:
             return None
         metric, passes = self.workload.goal.metric, self.passes.evaluation
-        return full_metric(self.model, self.splits.test, metric, passes)
+        return full_metric(self._computed, self.splits.test, metric, passes)
 
     def state(self) -> dict[str, Any]:
         """Everything from which `restore` on a fresh run of the same draw continues exactly."""
@@ -159,7 +166,7 @@ class TrialRun:
         total = whole = 0.0
         for part in torch.arange(count, device=train.indexed_on).split(size):  # type: ignore[no-untyped-call]
             inputs, targets = train.batch(part)
-            loss = self.workload.loss(self.model(inputs), targets, **self._loss_values)
+            loss = self.workload.loss(self._computed(inputs), targets, **self._loss_values)
             weight = len(part) / count if weigh is None else float(weigh(targets).sum())
             total, whole = total + float(loss) * weight, whole + weight
         return total if weigh is None else total / whole

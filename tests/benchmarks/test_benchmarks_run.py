@@ -15,6 +15,7 @@ from tests.benchmarks import (
     import_speed,
     ledger_throughput,
     scaling_workers,
+    step_time,
     time_shares,
 )
 from tests.postgres import Postgres
@@ -41,6 +42,14 @@ def test_the_engine_is_timed_beside_every_lean_loop(capsys: pytest.CaptureFixtur
     assert engine_throughput.main(["--quick"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("digits/mlp/momentum") == 2
+
+
+def test_a_step_of_a_large_model_is_timed_beside_a_bare_loop(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert step_time.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(case.name in shown for case in step_time.SMALL)
 
 
 def test_the_time_of_a_run_is_divided_without_rest(capsys: pytest.CaptureFixture[str]) -> None:

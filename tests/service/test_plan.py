@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from sqlalchemy import select
 from torch import nn
 
 from service.algorithm import SGD
+from service.bench import set_up
 from service.errors import IdentityError, UsageError
 from service.plan import DEFAULT_FINISHERS, Planned, Request, plan
 from service.schedule import Constant
@@ -270,3 +272,19 @@ def test_a_file_that_was_moved_is_found_where_it_is_now(storage: Storage) -> Non
     assert moved.added == (0, 0)
     with storage.read() as conn:
         assert {s.spec for s in find_studies(conn, Filter())} == {"elsewhere.py:clouds"}
+
+
+def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage) -> None:
+    lower = plan(storage, SPEC, clouds(), Request(trials=1, precision="bfloat16")).studies
+    assert {(s.precision, s.identity["precision"]) for s in lower} == {("bfloat16", "bfloat16")}
+    again = plan(storage, SPEC, clouds(), Request(trials=1))
+    assert set(again.added) == {0}
+    assert {s.precision for s in again.studies} == {"bfloat16"}
+    bench = set_up(again.studies[0], torch.device("cpu"), None)
+    assert bench.workload.execution.precision == "bfloat16"
+    higher = {**lower[0].identity, "precision": "float32"}
+    assert not bench.serves(replace(lower[0], identity=higher))
+    with pytest.raises(IdentityError, match="precision was bfloat16, is gone"):
+        plan(storage, SPEC, clouds(), Request(trials=1, precision="float32"))
+    with pytest.raises(UsageError, match="precision 'float16': use float32 or bfloat16"):
+        plan(storage, SPEC, clouds(), Request(trials=1, precision="float16"))

@@ -41,14 +41,41 @@ def set_version(database: str, version: int) -> None:
     storage.close()
 
 
-def as_of_version_1(storage: Storage) -> None:
+def as_of_version_3(storage: Storage) -> None:
     """Undo what has changed since."""
     with storage.write() as conn:
-        for row in conn.execute(select(schema.studies)).all():
+        for statement in (
+            "DROP TABLE bf_pass_sizes",
+            "ALTER TABLE bf_studies DROP COLUMN precision",
+            "UPDATE bf_meta SET value = '3' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
+def as_of_version_2(storage: Storage) -> None:
+    """Undo what has changed since."""
+    as_of_version_3(storage)
+    with storage.write() as conn:
+        for row in conn.execute(text("SELECT id, identity FROM bf_studies")).all():
             identity = json.loads(row.identity)
             del identity["search"]["finishers"], identity["search"]["continuing"]
             mine = update(schema.studies).where(schema.studies.c.id == row.id)
             conn.execute(mine.values(identity=json.dumps(identity)))
+        for statement in (
+            "ALTER TABLE bf_studies DROP COLUMN purpose",
+            "ALTER TABLE bf_studies DROP COLUMN finishers",
+            "ALTER TABLE bf_studies DROP COLUMN continuing",
+            "ALTER TABLE bf_studies DROP COLUMN extensions",
+            "ALTER TABLE bf_slots DROP COLUMN repeats",
+            "UPDATE bf_meta SET value = '2' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
+def as_of_version_1(storage: Storage) -> None:
+    """Undo what has changed since."""
+    as_of_version_2(storage)
+    with storage.write() as conn:
         for statement in (
             "DROP INDEX bf_slots_free",
             "DROP INDEX bf_slots_held",
@@ -64,11 +91,6 @@ def as_of_version_1(storage: Storage) -> None:
             "ALTER TABLE bf_workers DROP COLUMN trials",
             "ALTER TABLE bf_workers DROP COLUMN steps",
             "ALTER TABLE bf_workers DROP COLUMN rate",
-            "ALTER TABLE bf_studies DROP COLUMN purpose",
-            "ALTER TABLE bf_studies DROP COLUMN finishers",
-            "ALTER TABLE bf_studies DROP COLUMN continuing",
-            "ALTER TABLE bf_studies DROP COLUMN extensions",
-            "ALTER TABLE bf_slots DROP COLUMN repeats",
             "DELETE FROM bf_meta WHERE key = 'database'",
             "UPDATE bf_meta SET value = '1' WHERE key = 'schema'",
         ):
@@ -83,6 +105,7 @@ def layout(storage: Storage) -> dict[str, tuple[set[str], set[str | None]]]:
             {index["name"] for index in looked.get_indexes(table)},
         )
         for table in schema.metadata.tables
+        if looked.has_table(table)
     }
 
 
@@ -142,7 +165,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     as_of_version_1(storage)
     assert layout(storage) != now
 
-    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 3")
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 4")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), Request(trials=4, finishers=1, after_goal="stop"))
     assert (again.added, again.studies[0].finishers) == ((0,), 1)
@@ -155,6 +178,20 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     two.register("here", 2, "cpu")
     assert two.claim(Filter(), lambda _: 9)
     assert init_storage(database, upgrade=True).endswith("up to date")
+
+
+@pytest.mark.every_storage
+@pytest.mark.parametrize(("older", "version"), [(as_of_version_2, 2), (as_of_version_3, 3)])
+def test_a_database_of_a_later_version_is_upgraded_too(
+    database: str, storage: Storage, older: Callable[[Storage], None], version: int
+) -> None:
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    now = layout(storage)
+    older(storage)
+    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 4")
+    assert layout(storage) == now
+    again = plan(storage, SPEC, clouds(), Request(trials=4))
+    assert (again.added, again.studies[0].precision) == ((0,), None)
 
 
 @pytest.mark.every_storage

@@ -277,6 +277,26 @@ def test_a_damaged_export_is_refused_with_its_file(
     other.close()
 
 
+@pytest.mark.parametrize("format_", ["parquet", "csv"])
+def test_an_export_from_before_a_column_was_there_is_imported(
+    filled: Storage, tmp_path: Path, format_: str
+) -> None:
+    folder = written(filled, tmp_path / "export", format_)
+    path = folder / f"studies.{format_}"
+    if format_ == "parquet":
+        parquet.write_table(parquet.read_table(path).drop_columns(["precision"]), path)
+    else:
+        csv.write_csv(csv.read_csv(path).drop_columns(["precision"]), path)
+    other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
+    assert all(found.made for found in restore(other, folder))
+    again = written(other, tmp_path / "again", format_)
+    assert (
+        tables(again, format_)["studies"]
+        == tables(written(filled, folder, format_), format_)["studies"]
+    )
+    other.close()
+
+
 def test_an_earlier_export_is_replaced_and_nothing_else(filled: Storage, tmp_path: Path) -> None:
     folder = written(filled, tmp_path / "out", "csv")
     written(filled, folder, "parquet")
