@@ -35,9 +35,8 @@ class Dropout(nn.Dropout):
         return x * factors
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
-def _kept(x: Tensor, here: BatchPass, dropped: int) -> Tensor:
+def _drawn(x: Tensor, here: BatchPass, dropped: int) -> Tensor:
     """What `x` is multiplied by: 0 with probability `dropped / _LEVELS`, or what evens that out."""
     examples = here.stop - here.start
     if len(x) % examples:
@@ -56,6 +55,19 @@ def _kept(x: Tensor, here: BatchPass, dropped: int) -> Tensor:
         parts.append(wanted >= dropped - _LEVELS // 2)
     kept = parts[0] if len(parts) == 1 else torch.cat(parts)
     return kept.view(x.shape).to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+
+
+_kept = _drawn  # or the same, hidden from a compiler
+
+
+def draw_outside_of_graphs() -> None:
+    """Keep `torch.compile` away from what draws masks: call it before a model is compiled.
+
+    Not a decorator's work, as torch's compiler takes seconds to import.
+    """
+    global _kept
+    if _kept is _drawn:
+        _kept = torch.compiler.disable(_drawn)
 
 
 def _bits(count: int, seed: int, device: torch.device) -> Tensor:

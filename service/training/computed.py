@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from service.execution import Execution
+from service.layers import draw_outside_of_graphs
 
 
 class Computed:
@@ -21,7 +22,10 @@ class Computed:
         self._channels_last = execution.channels_last
         if execution.channels_last:
             model.to(memory_format=torch.channels_last)
-        self.module = torch.compile(model) if execution.compile else model
+        self.module = model
+        if execution.compile:
+            draw_outside_of_graphs()
+            self.module = torch.compile(model)
 
     def __call__(self, inputs: Tensor, through: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The model's outputs; `through` is called in place of the model, which it is a wrapper

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from service.batch_pass import BatchPass, current_pass, passing
-from service.layers import Dropout, GhostBatchNorm2d
+from service.layers import Dropout, GhostBatchNorm2d, draw_outside_of_graphs
 
 SIZES = (1, 3, 32, 50, 100)
 
@@ -182,6 +182,7 @@ def test_compiled_they_do_the_same(train: bool) -> None:
         return nn.Sequential(nn.Conv2d(1, 2, 3), GhostBatchNorm2d(2, 4), Dropout(0.5)).train(train)
 
     plain, other = made(), made()
+    draw_outside_of_graphs()
     compiled = torch.compile(other, backend="eager")
     x = torch.randn(10, 1, 5, 5)
     for step in range(3):
