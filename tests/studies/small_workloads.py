@@ -99,4 +99,4 @@ def goal_within_reach(workload: Workload) -> float:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         untrained = full_metric(workload.model(), workload.data().validation, metric)
-    return 0.99 * untrained if metric.better == "lower" else (1 + untrained) / 2
+    return 0.9 * untrained if metric.better == "lower" else (1 + untrained) / 2
