@@ -76,7 +76,9 @@ class PassSize:
         undo -- called after a try that failed, to give back what it left behind
         """
         while True:
-            size = self.size(examples, quantum)
+            limit = self.limit
+            fits = limit is None or limit >= examples
+            size = examples if fits else self.size(examples, quantum)
             try:
                 return work(size)
             except Exception as error:
