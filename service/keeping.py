@@ -16,7 +16,7 @@ _WRITING_SHARE = 0.1  # and into writing them meanwhile
 class Keeping:
     """Asked between the rounds of a heat, has all of its trials kept every once in a while."""
 
-    def __init__(self, background: Background, tag: Callable[[Slot], str]) -> None:
+    def __init__(self, background: Background[Slot], tag: Callable[[Slot], str]) -> None:
         self.background, self._tag = background, tag
         self._due: list[tuple[Slot, TrialRun]] = []
         self._began, self._pause = monotonic(), _FIRST_SECONDS

@@ -48,7 +48,9 @@ class Race:
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
         race = (study.finishers, study.continuing)
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race)
-        self.background = None if checkpoints is None else Background(checkpoints)
+        self.background: Background[Slot] | None = None
+        if checkpoints is not None:
+            self.background = Background(checkpoints)
         self._kept: dict[int, int] = {}  # slot id to the step of its checkpoint
         self._whole: list[tuple[Slot, int]] = []  # of which that is to be told to the ledger
         self._marked: set[int] = set()  # ids of slots of which it is written that they go on
@@ -71,7 +73,7 @@ class Race:
         began = monotonic()
         self._enter(slots)
         entered = shared = monotonic()
-        keeping = self.background and Keeping(self.background, self._tag)
+        keeping = None if self.background is None else Keeping(self.background, self._tag)
         stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
         answered = 0
         self._ask()

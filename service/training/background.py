@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,11 +18,14 @@ _COPIES = 2  # in memory at a time: one that is being written, and the next
 _BYTES = 1 << 28  # or more, if they are this small together
 
 
+S = TypeVar("S", bound=Named)
+
+
 @dataclass(eq=False)
-class _Copy:
+class _Copy(Generic[S]):
     """A trial's state at a step, on its way to a file."""
 
-    slot: Named
+    slot: S
     step: int
     state: dict[str, Any]
     tag: str
@@ -30,7 +33,7 @@ class _Copy:
     wanted: bool = True
 
 
-class Background:
+class Background(Generic[S]):
     """Takes copies of trials, and has a thread write them, one after another.
 
     A checkpoint counts once it is whole: `whole` tells of those. One that has been given up on
@@ -40,13 +43,13 @@ class Background:
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
         self.seconds = 0.0  # spent on writing, so far
-        self._queue: SimpleQueue[_Copy | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Copy[S] | None] = SimpleQueue()
         self._lock = Lock()
-        self._pending: list[_Copy] = []
-        self._whole: list[tuple[Named, int]] = []
+        self._pending: list[_Copy[S]] = []
+        self._whole: list[tuple[S, int]] = []
         self._thread: Thread | None = None
 
-    def take(self, slot: Named, run: TrialRun, tag: str) -> bool:
+    def take(self, slot: S, run: TrialRun, tag: str) -> bool:
         """Copy a run's state, to be written; False while earlier copies take up the room."""
         with self._lock:
             sizes = [copy.size for copy in self._pending]
@@ -68,13 +71,13 @@ class Background:
         with self._lock:
             return bool(self._pending)
 
-    def whole(self) -> list[tuple[Named, int]]:
+    def whole(self) -> list[tuple[S, int]]:
         """Whose checkpoints have become whole since last asked, and at which steps."""
         with self._lock:
             found, self._whole = self._whole, []
         return found
 
-    def give_up(self, slot: Named) -> None:
+    def give_up(self, slot: S) -> None:
         """What has been copied of this slot, and isn't whole yet, never will be."""
         with self._lock:
             for copy in self._pending:
@@ -98,7 +101,7 @@ class Background:
                 self._pending.remove(copy)
             del copy  # it may be a gigabyte, and the next may be an hour away
 
-    def _replacing(self, copy: _Copy) -> Any:
+    def _replacing(self, copy: _Copy[S]) -> Any:
         @contextmanager
         def replacing() -> Iterator[bool]:
             # Under the lock: what is given up on after this was whole before.
@@ -113,7 +116,7 @@ class Background:
 def copied(state: Any) -> Any:
     """A state that training doesn't change any more: its tensors in the host's memory."""
     found = _copied(state)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()  # the copies are under way until then
     return found
 

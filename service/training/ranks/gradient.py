@@ -105,7 +105,8 @@ class SharedGradient:
         if running:
             flat = torch.cat(running) * self._part
             self.team.add_up([flat])
-            for buffer, mean in zip(running, flat.split([len(b) for b in running]), strict=True):
+            means = torch.split(flat, [len(buffer) for buffer in running])
+            for buffer, mean in zip(running, means, strict=True):
                 buffer.copy_(mean)
 
     def _give_up(self) -> NoReturn:

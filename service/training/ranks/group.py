@@ -8,13 +8,12 @@ from threading import Event, Thread
 from time import monotonic
 
 import torch
-import torch.distributed as dist
 
 from service.errors import RankFailed
 from service.training.memory import Passes, is_lost_device, is_out_of_memory
 from service.training.ranks.member import Member
 from service.training.ranks.messages import Command, Drop, Meet, Task
-from service.training.ranks.team import HOST, LONGEST_SECONDS, Team
+from service.training.ranks.team import LONGEST_SECONDS, Team, meeting_point
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class Group:
         self._watch = Thread(target=self._keep_watch, name="rank-watch", daemon=True)
         self._watch.start()
         with self.leading(LONGEST_SECONDS):
-            store = dist.TCPStore(HOST, 0, self.team.world, is_master=True, wait_for_workers=False)
+            store = meeting_point(self.team.world)
             self.tell(Meet(store.port))
             self.team.join(store)
 

@@ -36,7 +36,7 @@ def gate(tmp_path: Path) -> Gate:
 
 
 @pytest.fixture
-def kept(gate: Gate) -> Iterator[Background]:
+def kept(gate: Gate) -> Iterator[Background[Slot]]:
     kept = Background(gate)
     yield kept
     kept.close()
@@ -45,11 +45,11 @@ def kept(gate: Gate) -> Iterator[Background]:
         kept._thread.join(30)
 
 
-def written(kept: Background) -> None:
+def written(kept: Background[Slot]) -> None:
     eventually(lambda: not kept.busy)
 
 
-def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: Background) -> None:
+def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: Background[Slot]) -> None:
     assert kept.take(Slot(), advanced(9), TAG)
     assert gate.entered.wait(30)
     assert kept.busy
@@ -63,7 +63,7 @@ def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: Background) -> N
 
 
 def test_training_that_goes_on_does_not_change_what_is_written(
-    gate: Gate, kept: Background
+    gate: Gate, kept: Background[Slot]
 ) -> None:
     run, expected, restored = advanced(9), advanced(9), fresh()
     kept.take(Slot(), run, TAG)
@@ -75,7 +75,7 @@ def test_training_that_goes_on_does_not_change_what_is_written(
 
 
 def test_what_is_given_up_while_it_is_written_replaces_nothing_and_leaves_nothing(
-    gate: Gate, kept: Background, tmp_path: Path
+    gate: Gate, kept: Background[Slot], tmp_path: Path
 ) -> None:
     kept.take(Slot(), advanced(9), TAG)
     assert gate.entered.wait(30)
@@ -88,7 +88,7 @@ def test_what_is_given_up_while_it_is_written_replaces_nothing_and_leaves_nothin
 
 
 def test_what_another_writes_meanwhile_is_not_replaced(
-    gate: Gate, kept: Background, tmp_path: Path
+    gate: Gate, kept: Background[Slot], tmp_path: Path
 ) -> None:
     kept.take(Slot(), advanced(9), TAG)
     assert gate.entered.wait(30)
@@ -101,7 +101,7 @@ def test_what_another_writes_meanwhile_is_not_replaced(
     assert restored.step == 12
 
 
-def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: Background) -> None:
+def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: Background[Slot]) -> None:
     for number in range(3):
         assert kept.take(Slot(1, number), advanced(2), TAG)
     kept.close()
@@ -111,7 +111,7 @@ def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: Background) -
 
 
 def test_of_large_trials_few_copies_are_in_memory(
-    gate: Gate, kept: Background, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, kept: Background[Slot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "_BYTES", 0)
     run = advanced(2)
