@@ -106,7 +106,8 @@ def _bench(
     parts, passes = checked.identity_parts, recall(workload)
     bench = Bench(study.spec, workload, splits, devices[0], versions, parts, passes=passes)
     if len(devices) > 1:
-        bench.ranks = Ranks(study.spec, study.goal_value, devices, bench.passes)
+        given = (study.spec, study.goal_value, study.precision)
+        bench.ranks = Ranks(*given, devices, bench.passes)
     return bench
 
 

@@ -10,11 +10,13 @@ from time import monotonic
 from service.bench import Bench
 from service.claims import ATTEMPTS
 from service.errors import Unreachable
+from service.keeping import Keeping
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
 from service.news import News
 from service.pass_sizes import PassSizes
 from service.slots import Slot, Study
+from service.training.background import Background
 from service.training.checkpoint import Checkpoints
 from service.training.heat import Ending, Heat, failure
 from service.training.memory import is_lost_device, is_out_of_memory, release
@@ -28,9 +30,6 @@ What is trained past the winner's step is then, at worst, half as much again."""
 
 _SHARE_SECONDS = 2.0  # a heat is kept whole at least this long between two hand-outs
 _SET_UP_SHARE = 0.05  # of the time, at most, goes into setting trials up for a stretch
-_FIRST_CHECKPOINT_SECONDS = 10.0
-_CHECKPOINT_SECONDS = 60.0
-_CHECKPOINT_SHARE = 0.02  # of the time, at most, goes into checkpoints
 _SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
 
 
@@ -52,7 +51,11 @@ class Race:
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
         race = (study.finishers, study.continuing)
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race)
+        self.background: Background[Slot] | None = None
+        if checkpoints is not None:
+            self.background = Background(checkpoints)
         self._kept: dict[int, int] = {}  # slot id to the step of its checkpoint
+        self._whole: list[tuple[Slot, int]] = []  # of which that is to be told to the ledger
         self._marked: set[int] = set()  # ids of slots of which it is written that they go on
 
     def run(self, slots: Sequence[Slot]) -> None:
@@ -64,13 +67,18 @@ class Race:
             # Given up on the database, but not on the work: whoever is next goes on from here.
             self._save(self.heat.live)
             raise
+        finally:
+            if self.background is not None:
+                self.background.close()
+        self._count_whole()
 
     def _run(self, slots: Sequence[Slot]) -> None:
         began = monotonic()
         self._enter(slots)
-        entered = shared = saved = monotonic()
+        entered = shared = monotonic()
+        keeping = None if self.background is None else Keeping(self.background, self._tag)
         stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
-        pause, answered = _FIRST_CHECKPOINT_SECONDS, 0
+        answered = 0
         self._ask()
         while self.heat.live:
             self._hold()
@@ -90,10 +98,9 @@ class Race:
             if news.share and news.at > answered and now - shared > _SHARE_SECONDS:
                 self._share()
                 shared, answered = monotonic(), news.at
-            if self.checkpoints and now - saved > pause:
-                self._keep()
-                saved = monotonic()
-                pause = max(_CHECKPOINT_SECONDS, (saved - now) / _CHECKPOINT_SHARE)
+            if keeping is not None:
+                self._count_whole()
+                keeping.go_on(self.heat.live)
 
     def _enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
@@ -180,6 +187,7 @@ class Race:
         self._heed(news)
         if news.lost:
             log.warning("%s: %d trials passed to another worker", self.study.name, len(news.lost))
+            self._give_up([s for s, _ in self.heat.live if s.id in news.lost])
             self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]
         return news
 
@@ -211,17 +219,33 @@ class Race:
         self.ledger.hand_back([(slot, self._kept.get(slot.id, 0)) for slot in slots])
         self._drop(self.ledger.over(slots))
 
-    def _keep(self) -> None:
-        """Write checkpoints of all, and say so."""
-        saved = self._save(self.heat.live)
-        self.ledger.kept([(slot, self._kept[slot.id]) for slot in saved])
-        self._drop(self.ledger.over(saved))
+    def _count_whole(self) -> None:
+        """Say of which trials checkpoints have been written meanwhile."""
+        self._find_whole()
+        if self._whole:
+            self.ledger.kept(self._whole)
+            self._drop(self.ledger.over([slot for slot, _ in self._whole]))
+            self._whole.clear()
+
+    def _find_whole(self) -> None:
+        if self.background is not None:
+            found = self.background.whole()
+            self._kept |= {slot.id: step for slot, step in found}
+            self._whole += found
+
+    def _give_up(self, slots: Sequence[Slot]) -> None:
+        """Whatever is being written of these must not replace what others write."""
+        if self.background is not None:
+            for slot in slots:
+                self.background.give_up(slot)
 
     def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> list[Slot]:
         """Write checkpoints; of which slots it worked."""
         if self.checkpoints is None:
             return []
         began, saved = monotonic(), []
+        self._give_up([slot for slot, _ in runs])
+        self._find_whole()
         for slot, run in runs:
             if self.stop.is_set() and monotonic() - began > _SAVING_SECONDS:
                 log.warning("%s: no time left to save every trial", self.study.name)
@@ -243,6 +267,7 @@ class Race:
         return self.checkpoints is not None and self.checkpoints.restore(slot, run, self._tag(slot))
 
     def _drop(self, slots: Sequence[Slot]) -> None:
+        self._give_up(slots)
         if self.checkpoints is not None:
             for slot in slots:
                 self.checkpoints.drop(slot)

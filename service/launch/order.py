@@ -15,24 +15,23 @@ class Order:
     """What every worker of a launch is told.
 
     storage     -- the database; None where the workers learn it otherwise
-    device      -- a worker's, or its first
-    devices_per_trial -- how many compute each trial together
     checkpoints -- a folder that all of them reach, or an fsspec URL
     data_dir    -- where data sets are; None: where each worker's environment says
     max_time    -- seconds until a worker stops by itself
     forever     -- whether a worker waits for new studies when nothing is left to do
     max_outage  -- seconds for which a worker waits for a database that is away
+    devices_per_trial -- how many compute each trial together: `device` and those after it
     """
 
     storage: URL | None = None
     wanted: Filter = field(default_factory=Filter)
     device: str = "auto"
-    devices_per_trial: int = 1
     checkpoints: str | None = None
     data_dir: str | None = None
     max_time: float | None = None
     forever: bool = False
     max_outage: float | None = None
+    devices_per_trial: int = 1
 
     def arguments(self, *more: str) -> list[str]:
         """What follows `batchfront work`; `more` are options that a launcher adds."""

@@ -2,8 +2,10 @@
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from threading import get_ident
 from time import sleep
 from typing import Any, Protocol
 from uuid import uuid4
@@ -50,21 +52,38 @@ class Checkpoints:
 
     def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Keep a run's state; False, and a warning, if it can't be written."""
+        return self.write(slot, run.state(), tag)
+
+    def write(
+        self,
+        slot: Named,
+        state: dict[str, Any],
+        tag: str,
+        replacing: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
+    ) -> bool:
+        """The same of a state, from any thread.
+
+        replacing -- entered to put what has been written in the file's place; says whether it
+                     still may be
+        """
         path = self._path(slot)
-        scratch = f"{path}.{_WRITER}.tmp"
-        state = {**run.state(), "tag": tag}
+        scratch = f"{path}.{_WRITER}-{get_ident():x}.tmp"
+        state = {**state, "tag": tag}
         try:
             try:
                 self._write(state, scratch)
             except FileNotFoundError:  # another's drop took the empty folder away meanwhile
                 self._write(state, scratch)
-            self._files.mv(scratch, path)
+            with replacing() as may:
+                if may:
+                    self._files.mv(scratch, path)
+                    return True
+            self._remove(scratch)
         except Exception as error:  # each file system has its own, and torch one for a full disk
             with suppress(Exception):
                 self._files.rm_file(scratch)
             log.warning("checkpoint of trial %s not written: %s", slot.number, error)
-            return False
-        return True
+        return False
 
     def _write(self, state: dict[str, Any], path: str) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -107,11 +126,16 @@ class Checkpoints:
     def drop(self, slot: Named) -> None:
         """Forget a slot that is done."""
         path = self._path(slot)
+        if "file" in self._files.protocol:
+            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
+                left.unlink(missing_ok=True)
+        self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        """A file, and the folders that it leaves empty."""
         with suppress(Exception):  # never there
             self._files.rm_file(path)
         if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
-            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
-                left.unlink(missing_ok=True)
             with suppress(OSError):  # not empty: it holds others
                 for folder in (path.rpartition("/")[0], self._folder, self._root):
                     Path(folder).rmdir()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from functools import partial
 from typing import Protocol
@@ -32,6 +32,10 @@ class Gradient(Protocol):
     def of(self, step: int, indices: Tensor) -> Tensor:
         """The mean loss of the batch of `indices`, whose update is the one after `step`; its
         gradient is then in the parameters."""
+
+    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+        """While the block runs, what the batches of steps `first .. stop - 1` need is loaded
+        before it is wanted."""
 
 
 class BatchGradient:

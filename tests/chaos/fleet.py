@@ -169,10 +169,10 @@ def _work(url: str, checkpoints: str, log: str, pause: float) -> None:
 def _hurry() -> None:
     """Leases here are a tenth of what they are, and so is what goes with them. A worker lives for
     seconds, so that a trial may well lose six in a row: that is no longer its own fault."""
-    from service import claims, race
+    from service import claims, keeping, race
 
-    race._FIRST_CHECKPOINT_SECONDS = 1.0
-    race._CHECKPOINT_SECONDS = 2.0
-    race._CHECKPOINT_SHARE = 0.2
+    keeping._FIRST_SECONDS = 1.0
+    keeping._SECONDS = 2.0
+    keeping._COPYING_SHARE = keeping._WRITING_SHARE = 0.2
     race._SHARE_SECONDS = 0.5
     claims.DEATHS = 1_000

@@ -9,14 +9,14 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from service import race, worker
+from service import keeping, race, worker
 from service.frontier import load_frontier
 from service.ledger import Ledger
 from service.plan import Request, plan
 from service.race import STRETCH, Race
 from service.schema import slots
-from service.slots import Slot
 from service.storage import Storage, open_storage
+from service.training.checkpoint import Checkpoints
 from service.training.seeds import study_seed, trial_seed
 from service.training.trial import TrialRun
 from service.worker import Settings, Worker
@@ -156,17 +156,17 @@ def test_what_a_frozen_worker_keeps_too_late_is_dropped(
 ) -> None:
     """Others end its trials while it sleeps, just before it writes a checkpoint."""
     planned(storage, trials=2)
-    monkeypatch.setattr(race, "_FIRST_CHECKPOINT_SECONDS", 0.0)
-    save, slept = Race._save, Event()
+    monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
+    write, slept = Checkpoints.write, Event()
 
-    def sleeps(self: Race, runs: Any) -> list[Slot]:
+    def sleeps(self: Checkpoints, *arguments: Any) -> bool:
         if not slept.is_set():
             slept.set()
             Ledger(storage, "sleeper").bury()
             work(storage, tmp_path / "kept", "heir")
-        return save(self, runs)
+        return write(self, *arguments)
 
-    monkeypatch.setattr(Race, "_save", sleeps)
+    monkeypatch.setattr(Checkpoints, "write", sleeps)
     work(storage, tmp_path / "kept", "sleeper")
     assert {row.worker_id for row in rows(storage)} == {"heir"}
     assert list((tmp_path / "kept").rglob("*.pt")) == []
@@ -208,7 +208,7 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
 ) -> None:
     planned(storage, trials=4)
     restored = TrialRun.restore
-    monkeypatch.setattr(race, "_FIRST_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
     stop, advance = Event(), TrialRun.advance
 
     def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:

@@ -11,7 +11,6 @@ from queue import SimpleQueue
 from threading import Thread
 
 import torch
-import torch.distributed as dist
 
 from service import catalog
 from service.training.memory import Passes
@@ -28,7 +27,7 @@ from service.training.ranks.messages import (
     Task,
     unpacked,
 )
-from service.training.ranks.team import HOST, Team
+from service.training.ranks.team import Team, meeting_point
 from service.training.trial import TrialRun
 
 
@@ -37,7 +36,11 @@ class Follower:
 
     def __init__(self, task: Task) -> None:
         workload = catalog.load(task.spec)
-        self.workload = workload if task.goal is None else workload.with_goal(task.goal)
+        if task.goal is not None:
+            workload = workload.with_goal(task.goal)
+        if task.precision is not None:
+            workload = workload.with_precision(task.precision)
+        self.workload = workload
         device = torch.device(task.device)
         self.splits = workload.data().to(device)
         self.passes = task.passes
@@ -48,7 +51,7 @@ class Follower:
         """Do as rank 0 says; what all ranks do together, it does at the same time."""
         match command:
             case Meet(port):
-                self.team.join(dist.TCPStore(HOST, port, self.team.world, is_master=False))
+                self.team.join(meeting_point(self.team.world, port))
             case Make():
                 self._make(command)
             case Advance(key, to_step):

@@ -1,7 +1,7 @@
 """The gradient of a batch of which each of several devices computes a share."""
 
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NoReturn
 
@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from service.batch_pass import BatchPass
 from service.errors import RankFailed
+from service.training.data_order import DataOrder
 from service.training.gradient import BatchGradient, divide
 from service.training.ranks.share import share_of
 from service.training.ranks.team import Team
@@ -40,11 +41,9 @@ class SharedGradient:
     def of(self, step: int, indices: Tensor) -> Tensor:
         """The mean loss of the batch of `indices`, whose update is the one after `step`."""
         alone, team = self.alone, self.team
-        share = share_of(len(indices), team.rank, team.world, alone.quantum)
+        share, here = self._share(len(indices))
         self._part = len(share) / len(indices)
         overlapped = self._tried and not self._some_unused
-        # Who has no share follows the first group, which then counts nothing.
-        here = share or range(min(alone.quantum, len(indices)))
         work = partial(self._in_passes, step, indices, here, overlapped)
         undo = self._give_up if self._tried else alone.undo
         sums = alone.passes.fit(len(here), work, undo, alone.quantum)
@@ -63,6 +62,21 @@ class SharedGradient:
             total = sums[0] / sums[1]
         return total
 
+    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+        """As `BatchGradient.ahead`, of what is computed here."""
+        return self.alone.ahead(order, first, stop, self._here)
+
+    def _share(self, batch_size: int) -> tuple[range, range]:
+        """The positions of a batch that count here, and those that are computed here: who has no
+        share follows the first group, which then counts nothing."""
+        alone, team = self.alone, self.team
+        share = share_of(batch_size, team.rank, team.world, alone.quantum)
+        return share, share or range(min(alone.quantum, batch_size))
+
+    def _here(self, indices: Tensor) -> Tensor:
+        here = self._share(len(indices))[1]
+        return indices[here.start : here.stop]
+
     def _in_passes(
         self, step: int, indices: Tensor, here: range, overlapped: bool, size: int
     ) -> Tensor:
@@ -76,7 +90,7 @@ class SharedGradient:
         for start in range(here.start, here.stop, size):
             part = indices[start : min(start + size, here.stop)]
             stop = start + len(part)
-            inputs, targets = alone.train.batch(part, seed)
+            inputs, targets = alone.load(part, seed, step)
             alone_yet = not overlapped or stop < here.stop
             with self._together.no_sync() if alone_yet else nullcontext():
                 through = BatchPass(start, stop, batch_size, seed)
@@ -105,7 +119,8 @@ class SharedGradient:
         if running:
             flat = torch.cat(running) * self._part
             self.team.add_up([flat])
-            for buffer, mean in zip(running, flat.split([len(b) for b in running]), strict=True):
+            means = torch.split(flat, [len(buffer) for buffer in running])
+            for buffer, mean in zip(running, means, strict=True):
                 buffer.copy_(mean)
 
     def _give_up(self) -> NoReturn:

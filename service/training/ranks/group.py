@@ -8,13 +8,12 @@ from threading import Event, Thread
 from time import monotonic
 
 import torch
-import torch.distributed as dist
 
 from service.errors import RankFailed
 from service.training.memory import Passes, is_lost_device, is_out_of_memory
 from service.training.ranks.member import Member
 from service.training.ranks.messages import Command, Drop, Meet, Task
-from service.training.ranks.team import HOST, LONGEST_SECONDS, Team
+from service.training.ranks.team import LONGEST_SECONDS, Team, meeting_point
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class Group:
         self._watch = Thread(target=self._keep_watch, name="rank-watch", daemon=True)
         self._watch.start()
         with self.leading(LONGEST_SECONDS):
-            store = dist.TCPStore(HOST, 0, self.team.world, is_master=True, wait_for_workers=False)
+            store = meeting_point(self.team.world)
             self.tell(Meet(store.port))
             self.team.join(store)
 
@@ -125,9 +124,15 @@ class Ranks:
     """
 
     def __init__(
-        self, spec: str, goal: float | None, devices: Sequence[torch.device], passes: Passes
+        self,
+        spec: str,
+        goal: float | None,
+        precision: str | None,
+        devices: Sequence[torch.device],
+        passes: Passes,
     ) -> None:
-        self._spec, self._goal, self.devices, self._passes = spec, goal, devices, passes
+        self._workload = (spec, goal, precision)
+        self.devices, self._passes = devices, passes
         self._group: Group | None = None
         self._dropped: deque[int] = deque()
 
@@ -186,7 +191,7 @@ class Ranks:
     def _tasks(self) -> list[Task]:
         world = len(self.devices)
         return [
-            Task(self._spec, self._goal, str(device), rank, world, self._passes)
+            Task(*self._workload, str(device), rank, world, self._passes)
             for rank, device in enumerate(self.devices)
             if rank
         ]

@@ -14,12 +14,14 @@ from service.training.memory import Passes
 class Task:
     """What a rank is made ready for: the trials of a workload.
 
-    goal   -- another value to pass than the workload's, or None
-    passes -- the sizes that are known to fit
+    goal      -- another value to pass than the workload's, or None
+    precision -- another precision than the workload's, or None
+    passes    -- the sizes that are known to fit
     """
 
     spec: str
     goal: float | None
+    precision: str | None
     device: str
     rank: int
     world: int

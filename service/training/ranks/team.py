@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -13,8 +14,16 @@ from torch import Tensor
 LONGEST_SECONDS = 600.0
 """What ranks wait for each other at most: the first step may load, decode and compile."""
 
-HOST = "127.0.0.1"  # all ranks are on this machine, and nobody else is to reach them
+_HOST = "127.0.0.1"  # all ranks are on this machine, and nobody else is to reach them
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+def meeting_point(world: int, port: int = 0) -> Any:
+    """torch's store, at which so many ranks meet: a new one, whose `port` the others are told, or
+    the one that listens there."""
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        _HOST, port, world, is_master=not port, wait_for_workers=False
+    )
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Team:
     world: int
     device: torch.device
 
-    def join(self, store: dist.Store) -> None:
+    def join(self, store: Any) -> None:
         """Meet the others, who all do this at the same time, at `store`."""
         for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(variable, _LOOPBACK)

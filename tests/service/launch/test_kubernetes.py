@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ FULL = {
 @pytest.mark.parametrize("settings", [{}, FULL], ids=["plain", "full"])
 def test_the_manifest_is_one_that_kubernetes_takes(version: str, settings: Any) -> None:
     kubernetes_validate.validate(printed(**settings), version, strict=True)
+
+
+def test_several_gpus_for_a_trial_share_memory_of_their_own() -> None:
+    job = printed(replace(ORDER, devices_per_trial=2), gpus_per_worker=2)
+    kubernetes_validate.validate(job, "1.31.0", strict=True)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert {"name": "shared-memory", "emptyDir": {"medium": "Memory"}} in pod["volumes"]
+    assert {"name": "shared-memory", "mountPath": "/dev/shm"} in container["volumeMounts"]
+    assert "--devices-per-trial" in container["args"]
 
 
 def test_the_validation_would_find_a_wrong_field() -> None:

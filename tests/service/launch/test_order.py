@@ -22,6 +22,7 @@ def test_the_worker_understands_every_argument() -> None:
         max_time=5400.0,
         forever=True,
         max_outage=90.5,
+        devices_per_trial=2,
     )
     told = work.make_context("work", order.arguments("--sharing", "3")).params
     assert told["workloads"] == ("digits/mlp/sgd", "-odd/name")
@@ -34,6 +35,7 @@ def test_the_worker_understands_every_argument() -> None:
     assert told["max_time"] == 5400.0
     assert not told["until_done"]
     assert told["max_outage"] == 90.5
+    assert told["devices_per_trial"] == 2
 
 
 def test_what_was_not_said_is_left_to_the_worker() -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import fsspec
@@ -208,7 +209,7 @@ def test_a_disk_that_is_really_full_is_a_warning(
     checkpoints = Checkpoints(tmp_path / "kept")
     folder = tmp_path / "kept" / "study-1"
     folder.mkdir(parents=True)
-    (folder / f"trial-4.pt.{checkpoint._WRITER}.tmp").symlink_to("/dev/full")
+    (folder / f"trial-4.pt.{checkpoint._WRITER}-{get_ident():x}.tmp").symlink_to("/dev/full")
     assert not checkpoints.save(Slot(), advanced(), TAG)
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert files(checkpoints) == []

@@ -29,7 +29,7 @@ STEPS = 12
 def ranks() -> Iterator[Ranks]:
     """Two, whose passes are of one ghost group: most shares take several."""
     passes = Passes(PassSize(GHOST_SIZE), PassSize())
-    ranks = Ranks(SPEC, None, [CPU, CPU], passes)
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], passes)
     yield ranks
     ranks.close()
 
