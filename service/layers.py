@@ -67,7 +67,7 @@ def draw_outside_of_graphs() -> None:
     """
     global _kept
     if _kept is _drawn:
-        _kept = torch.compiler.disable(_drawn)
+        _kept = torch.compiler.disable(_drawn)  # type: ignore[no-untyped-call]
 
 
 def _bits(count: int, seed: int, device: torch.device) -> Tensor:

@@ -1,6 +1,7 @@
 """A model as its workload's execution has it computed."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Computed:
         self.module = model
         if execution.compile:
             draw_outside_of_graphs()
-            self.module = torch.compile(model)
+            self.module = cast(nn.Module, torch.compile(model))
 
     def __call__(self, inputs: Tensor, through: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The model's outputs; `through` is called in place of the model, which it is a wrapper
