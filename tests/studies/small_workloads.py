@@ -1,4 +1,5 @@
-"""Every workload of the catalog on small data: the same model, loss, algorithm and search space.
+"""Every workload of the catalog on small data: the same model (but VGG-11 is slimmer, and Open
+Images has fewer classes), loss, algorithm and search space.
 
 What a worker finds as `tests.studies.small_workloads:lm1b__lstm__nesterov_momentum` is that
 workload with the small data that `write` has written, looked at at every step, for a few steps.
@@ -9,8 +10,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from torch import nn
 
 from service import catalog
 from service.data import Splits
@@ -20,6 +23,7 @@ from service.training.evaluation import full_metric
 from service.workload import Workload
 from studies.datasets.lm1b import Sizes
 from studies.models.resnet_50 import resnet_50
+from studies.models.vgg_11 import vgg_11
 from tests.studies.small_data import (
     cifar_10,
     common_crawl,
@@ -65,12 +69,20 @@ def small(name: str) -> Workload:
     workload = catalog.load(name)
     if name.startswith("open_images_v4"):
         workload = replace(workload, model=partial(resnet_50, open_images.SMALL.classes))
+    if name.startswith("imagenet/vgg_11"):
+        workload = replace(workload, model=slim_vgg_11)
     return replace(
         workload,
         data=_on_small_data(workload.data),
         step_budget=STEPS,
         grid=EvaluationGrid(),
     )
+
+
+def slim_vgg_11() -> nn.Module:
+    """VGG-11 with 64 hidden units for 4,096, in which most of its parameters are."""
+    with patch("studies.models.vgg_11.HIDDEN", 64):
+        return vgg_11()
 
 
 def spec(name: str) -> str:
