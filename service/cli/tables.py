@@ -30,6 +30,8 @@ def print_frontier(frontier: Frontier, format_: str) -> None:
 def print_workloads(listed: list[dict[str, Any]]) -> None:
     """The catalog as a table."""
     table = plain_table("Workload", "goal", "batch sizes", "searched")
+    # A name is there to be copied: other columns give way.
+    table.columns[0].min_width = max((len(workload["name"]) for workload in listed), default=0)
     for workload in listed:
         space = _first_space(workload["search_space"])
         searched = ", ".join(name for name, entry in space.items() if isinstance(entry, Mapping))
@@ -158,5 +160,5 @@ def plain_table(*titles: str) -> Table:
 def console_for_output() -> Console:
     """Standard output, for tables."""
     # Piped, a table must not be folded to a terminal's width that isn't there.
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else 400
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
