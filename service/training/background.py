@@ -55,7 +55,7 @@ class Background(Generic[S]):
             sizes = [copy.size for copy in self._pending]
         if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > _BYTES:
             return False
-        state = copied(run.state())
+        state = copied(run.state(), run.device)
         copy = _Copy(slot, run.step, state, tag, _size(state))
         with self._lock:
             self._pending.append(copy)
@@ -113,11 +113,12 @@ class Background(Generic[S]):
         return replacing
 
 
-def copied(state: Any) -> Any:
-    """A state that training doesn't change any more: its tensors in the host's memory."""
+def copied(state: Any, device: torch.device) -> Any:
+    """A state of a run on `device` that training doesn't change any more: its tensors in the
+    host's memory."""
     found = _copied(state)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()  # the copies are under way until then
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # the copies are under way until then
     return found
 
 

@@ -136,7 +136,7 @@ def test_a_write_that_fails_is_a_warning_and_does_not_count(
 
 def test_a_copy_holds_no_tensor_of_the_trials_own() -> None:
     state = advanced(3).state()
-    pairs = list(tensors(state, background.copied(state)))
+    pairs = list(tensors(state, background.copied(state, torch.device("cpu"))))
     assert len(pairs) > 4
     for own, copy in pairs:
         assert torch.equal(own, copy)
