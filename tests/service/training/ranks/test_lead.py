@@ -13,7 +13,7 @@ import torch
 from service.errors import RankFailed
 from service.training.memory import Passes, PassSize
 from service.training.ranks import lead
-from service.training.ranks.group import Ranks
+from service.training.ranks.group import Group, Ranks
 from service.training.ranks.lead import LeadRun
 from service.training.ranks.messages import packed, unpacked
 from service.training.trial import TrialRun
@@ -97,6 +97,23 @@ def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(ranks: Ranks) -
     assert two.advance(STEPS, stop)
     undisturbed.advance(STEPS)
     assert_close(undisturbed, two)
+
+
+def test_told_to_stop_while_the_ranks_meet_it_keeps_its_running_means(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, stop = alone(10), shared(ranks, 10), Event()
+    one.advance(5)
+    two.restore(unpacked(packed(one.state())))
+    join = two._join
+
+    def interrupted(group: Group) -> None:
+        join(group)
+        stop.set()
+
+    monkeypatch.setattr(two, "_join", interrupted)
+    assert not two.advance(STEPS, stop)
+    assert_close(one, two)
 
 
 def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) -> None:
