@@ -66,6 +66,8 @@ class BatchGradient:
         self._seed, self._reseed = seed, generator_of(device).manual_seed
         modules = list(model.modules())
         self.whole_batches = any(isinstance(m, _BatchNorm) for m in modules)
+        if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
+            self.passes = PassSize()
         self.ghosts = [m for m in modules if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
         self._ahead: Ahead | None = None
