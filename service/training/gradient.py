@@ -89,11 +89,12 @@ class BatchGradient:
         share: Callable[[Tensor], Tensor] = lambda indices: indices,
     ) -> Iterator[None]:
         """While the block runs, passes of the batches of steps `first .. stop - 1` are loaded
-        before they are computed, where loading takes time.
+        before they are computed, where loading takes time. Within another such block it does
+        nothing.
 
         share -- what of a batch's indices is computed here
         """
-        if not self.train.ahead or first >= stop:
+        if not self.train.ahead or first >= stop or self._ahead is not None:
             yield
             return
         plan = partial(self._requests, copy(order), stop, share)

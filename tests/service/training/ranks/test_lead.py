@@ -5,12 +5,15 @@ import os
 import signal
 from collections.abc import Iterator
 from threading import Event
+from typing import Any
 
 import psutil
 import pytest
 import torch
 
 from service.errors import RankFailed
+from service.training import gradient
+from service.training.ahead import Ahead
 from service.training.memory import Passes, PassSize
 from service.training.ranks import lead
 from service.training.ranks.group import Group, Ranks
@@ -68,6 +71,25 @@ def test_gradients_and_running_means_are_one_devices(ranks: Ranks, batch_size: i
     losses = [(one.looks[k].loss, two.looks[k].loss) for k in range(5)]
     # They are added up in float32.
     assert all(found == pytest.approx(wanted, rel=1e-6) for wanted, found in losses)
+
+
+def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_told(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Ahead] = []
+
+    class Noted(Ahead):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            begun.append(self)
+
+    monkeypatch.setattr(gradient, "Ahead", Noted)
+    monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
+    one, two = alone(10), shared(ranks, 10)
+    two.advance(STEPS)
+    assert len(begun) == 1
+    one.advance(STEPS)
+    assert_close(one, two)
 
 
 def test_what_two_devices_have_kept_goes_on_on_one(ranks: Ranks) -> None:
