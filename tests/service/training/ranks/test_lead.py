@@ -149,6 +149,13 @@ def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) 
     assert key not in ranks._dropped
 
 
+def test_nobody_else_can_reach_the_ranks(ranks: Ranks) -> None:
+    shared(ranks, 10).advance(1)
+    listening = [c for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
+    assert listening
+    assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
 def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
     hit, other = shared(ranks, 10), shared(ranks, 16)
     other.advance(5)
