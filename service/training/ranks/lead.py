@@ -30,6 +30,8 @@ class LeadRun(TrialRun):
 
     def __init__(self, ranks: Ranks, *arguments: Any) -> None:
         super().__init__(*arguments)
+        if self.alone.whole_batches:  # before ranks are started for nothing, trial after trial
+            raise self.alone.cannot_split(f"{len(ranks.devices)} devices share every batch")
         self._ranks = ranks
         self._group: Group | None = None
         self._shared: SharedGradient | None = None

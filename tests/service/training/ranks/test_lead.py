@@ -4,14 +4,16 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from torch import nn
 
-from service.errors import RankFailed
+from service.errors import RankFailed, WorkloadError
 from service.training import gradient
 from service.training.ahead import Ahead
 from service.training.memory import Passes, PassSize
@@ -20,7 +22,7 @@ from service.training.ranks.group import Group, Ranks
 from service.training.ranks.lead import LeadRun
 from service.training.ranks.messages import packed, unpacked
 from service.training.trial import TrialRun
-from tests.striped import GHOST_SIZE, SPEC, splits, striped
+from tests.striped import GHOST_SIZE, SPEC, Rows, splits, striped
 
 CPU = torch.device("cpu")
 VALUES = {"learning_rate": 0.05, "momentum": 0.9}
@@ -154,6 +156,17 @@ def test_nobody_else_can_reach_the_ranks(ranks: Ranks) -> None:
     listening = [c for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
     assert listening
     assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
+def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
+    def normalizing() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(1), Rows()).double()
+
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes())
+    workload = replace(striped(), model=normalizing)
+    with pytest.raises(WorkloadError, match="2 devices share every batch"):
+        LeadRun(ranks, workload, DATA, 10, VALUES, 5, CPU, Passes())
+    assert ranks.group is None
 
 
 def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
