@@ -95,7 +95,7 @@ def _bench(
         workload = workload.with_goal(study.goal_value)
     if study.precision is not None:
         workload = workload.with_precision(study.precision)
-    checked = check(workload, [study.batch_size])
+    checked = check(workload, [study.batch_size], planned=True)
     versions = {
         "batchfront": __version__,
         "torch": torch.__version__,

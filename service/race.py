@@ -146,6 +146,8 @@ class Race:
         if not ended:
             return
         self._hold()  # without the ended ones, which are about to be no longer ours
+        self._give_up([slot for slot, _ in ended])
+        self._find_whole()
         again = [s for s, e in ended if e.outcome == "failed" and s.attempts < ATTEMPTS]
         final = [(s, e) for s, e in ended if s not in again]
         for slot, ending in ended:

@@ -75,7 +75,9 @@ class Worker:
             name = self.ledger.tries(lambda: database_name(storage))
             self.checkpoints = Checkpoints(settings.checkpoints, name)
         self._devices = following(settings.device, settings.devices)
-        self._sizes = PassSizes(storage, patience, settings.device, settings.sharing)
+        # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
+        self._sharing = settings.sharing * self._devices.count(self._devices[0])
+        self._sizes = PassSizes(storage, patience, settings.device, self._sharing)
         self._bench: Bench | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
@@ -130,9 +132,7 @@ class Worker:
     def _limit(self, study: Study) -> int:
         shapes = study.identity["model"]["parameters"].values()
         size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
-        # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
-        sharing = self.settings.sharing * self._devices.count(self.settings.device)
-        room = room_for(size, self.settings.device, sharing)
+        room = room_for(size, self.settings.device, self._sharing)
         known = self._bench.room if self._bench is not None and self._bench.serves(study) else None
         return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
 

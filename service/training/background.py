@@ -1,5 +1,6 @@
 """Checkpoints written while the training goes on."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor
 
 from service.training.checkpoint import Checkpoints, Named
+from service.training.memory import is_out_of_memory
 from service.training.trial import TrialRun
+
+log = logging.getLogger(__name__)
 
 _COPIES = 2  # in memory at a time: one that is being written, and the next
 _BYTES = 1 << 28  # or more, if they are this small together
@@ -50,12 +54,19 @@ class Background(Generic[S]):
         self._thread: Thread | None = None
 
     def take(self, slot: S, run: TrialRun, tag: str) -> bool:
-        """Copy a run's state, to be written; False while earlier copies take up the room."""
+        """Copy a run's state, to be written; False while earlier copies take up the room. Where the
+        host has no memory for it, a warning, and no copy."""
         with self._lock:
             sizes = [copy.size for copy in self._pending]
         if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > _BYTES:
             return False
-        state = copied(run.state())
+        try:
+            state = copied(run.state(), run.device)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("no memory for a checkpoint of trial %s: %s", slot.number, error)
+            return True
         copy = _Copy(slot, run.step, state, tag, _size(state))
         with self._lock:
             self._pending.append(copy)
@@ -113,11 +124,12 @@ class Background(Generic[S]):
         return replacing
 
 
-def copied(state: Any) -> Any:
-    """A state that training doesn't change any more: its tensors in the host's memory."""
+def copied(state: Any, device: torch.device) -> Any:
+    """A state of a run on `device` that training doesn't change any more: its tensors in the
+    host's memory."""
     found = _copied(state)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()  # the copies are under way until then
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # the copies are under way until then
     return found
 
 

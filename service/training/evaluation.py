@@ -139,7 +139,9 @@ class Evaluator:
         self.order = torch.arange(len(split), device=split.indexed_on)
         self.chunk = _chunk(goal, len(split))
         weigh = None if isinstance(goal.metric, SplitMetric) else goal.metric.weight
-        self._weights = None if weigh is None else split.weights(weigh).to(split.indexed_on)
+        self._weights: Tensor | None = None
+        if weigh is not None:  # in float64, in which sums of parts are the sum of all
+            self._weights = split.weights(weigh).to(split.indexed_on, torch.float64)
         self._reach = 0  # positions that the last look came to
         self._whole = len(split) if self._weights is None else self._weights.sum().item()
 

@@ -66,6 +66,8 @@ class BatchGradient:
         self._seed, self._reseed = seed, generator_of(device).manual_seed
         modules = list(model.modules())
         self.whole_batches = any(isinstance(m, _BatchNorm) for m in modules)
+        if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
+            self.passes = PassSize()
         self.ghosts = [m for m in modules if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
         self._ahead: Ahead | None = None
@@ -87,11 +89,12 @@ class BatchGradient:
         share: Callable[[Tensor], Tensor] = lambda indices: indices,
     ) -> Iterator[None]:
         """While the block runs, passes of the batches of steps `first .. stop - 1` are loaded
-        before they are computed, where loading takes time.
+        before they are computed, where loading takes time. Within another such block it does
+        nothing.
 
         share -- what of a batch's indices is computed here
         """
-        if not self.train.ahead or first >= stop:
+        if not self.train.ahead or first >= stop or self._ahead is not None:
             yield
             return
         plan = partial(self._requests, copy(order), stop, share)

@@ -6,6 +6,7 @@ outlives its worker, however that ended.
 
 import os
 import sys
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
@@ -46,6 +47,7 @@ class Follower:
         self.passes = task.passes
         self.team = Team(task.rank, task.world, device)
         self.runs: dict[int, tuple[TrialRun, SharedGradient]] = {}
+        self.loading = ExitStack()
 
     def obey(self, command: Command) -> None:
         """Do as rank 0 says; what all ranks do together, it does at the same time."""
@@ -54,9 +56,13 @@ class Follower:
                 self.team.join(meeting_point(self.team.world, port))
             case Make():
                 self._make(command)
-            case Advance(key, to_step):
-                self.runs[key][0].advance(to_step)
+            case Advance(key, to_step, last):
+                run = self.runs[key][0]
+                # It goes on over the pauses between what is told, until the trial is settled.
+                self.loading.enter_context(run.gradient.ahead(run.order, run.step, last))
+                run.advance(to_step)
             case Settle(key):
+                self.loading.close()
                 self.runs[key][1].settle()
             case Drop(key):
                 self.runs.pop(key, None)

@@ -30,6 +30,8 @@ class LeadRun(TrialRun):
 
     def __init__(self, ranks: Ranks, *arguments: Any) -> None:
         super().__init__(*arguments)
+        if self.alone.whole_batches:  # before ranks are started for nothing, trial after trial
+            raise self.alone.cannot_split(f"{len(ranks.devices)} devices share every batch")
         self._ranks = ranks
         self._group: Group | None = None
         self._shared: SharedGradient | None = None
@@ -61,17 +63,20 @@ class LeadRun(TrialRun):
 
     def _advance_together(self, group: Group, to_step: int, stop: Event | None) -> None:
         """In bursts: between two of them `stop` may be set."""
-        ranks, known = self._ranks, self._seconds
-        while self.step < to_step and not (stop is not None and stop.is_set()):
-            steps = 1 if known is None else max(int(_BURST_SECONDS / max(known, 1e-6)), 1)
-            until = min(to_step, self.step + steps)
-            expected = None if known is None else (until - self.step) * known
-            began, before = perf_counter(), self.step
-            with ranks.leading(group, _limit(expected)):
-                ranks.tell(group, Advance(self._key, until))
-                super().advance(until)
-                self._wait_for_device()
-            known = self._seconds = (perf_counter() - began) / (until - before)
+        ranks, known, first = self._ranks, self._seconds, self.step
+        with self.gradient.ahead(self.order, self.step, to_step):
+            while self.step < to_step and not (stop is not None and stop.is_set()):
+                steps = 1 if known is None else max(int(_BURST_SECONDS / max(known, 1e-6)), 1)
+                until = min(to_step, self.step + steps)
+                expected = None if known is None else (until - self.step) * known
+                began, before = perf_counter(), self.step
+                with ranks.leading(group, _limit(expected)):
+                    ranks.tell(group, Advance(self._key, until, to_step))
+                    super().advance(until)
+                    self._wait_for_device()
+                known = self._seconds = (perf_counter() - began) / (until - before)
+        if self.step == first:  # ranks that have computed nothing have no means to bring together
+            return
         with ranks.leading(group, _limit(None)):
             ranks.tell(group, Settle(self._key))
             if self._shared is not None:

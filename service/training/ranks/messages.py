@@ -48,10 +48,14 @@ class Make:
 
 @dataclass(frozen=True)
 class Advance:
-    """Train a trial until it has had so many updates."""
+    """Train a trial until it has had so many updates.
+
+    last -- up to where it will be told to, as far as known: what is loaded ahead
+    """
 
     key: int
     to_step: int
+    last: int
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from socket import create_server
 from typing import Any
 
 import torch
@@ -21,8 +22,14 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 def meeting_point(world: int, port: int = 0) -> Any:
     """torch's store, at which so many ranks meet: a new one, whose `port` the others are told, or
     the one that listens there."""
+    listening = None if port else create_server((_HOST, 0))  # torch's own would on every network
     return dist.TCPStore(  # type: ignore[attr-defined]
-        _HOST, port, world, is_master=not port, wait_for_workers=False
+        _HOST,
+        port if listening is None else listening.getsockname()[1],
+        world,
+        is_master=listening is not None,
+        wait_for_workers=False,
+        master_listen_fd=None if listening is None else listening.detach(),
     )
 
 

@@ -134,9 +134,22 @@ def test_a_write_that_fails_is_a_warning_and_does_not_count(
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
 
 
+def test_a_host_without_room_for_a_copy_trains_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_part: Any) -> Any:
+        raise RuntimeError("CUDA error: out of memory")  # what pinning memory says
+
+    monkeypatch.setattr(background, "_copied", full)
+    kept = Background(Checkpoints(tmp_path / "kept"))
+    assert kept.take(Slot(), advanced(2), TAG)
+    assert not kept.busy
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+
+
 def test_a_copy_holds_no_tensor_of_the_trials_own() -> None:
     state = advanced(3).state()
-    pairs = list(tensors(state, background.copied(state)))
+    pairs = list(tensors(state, background.copied(state, torch.device("cpu"))))
     assert len(pairs) > 4
     for own, copy in pairs:
         assert torch.equal(own, copy)

@@ -166,6 +166,14 @@ def test_a_weighted_metric_is_a_mean_over_what_the_examples_weigh() -> None:
     assert expected != pytest.approx(float(wrong.float().mean()), rel=1e-3)
 
 
+def test_many_weights_of_low_precision_are_added_up_exactly() -> None:
+    weights = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
+    metric = Metric("share", lambda _, y: y, "higher", high=1.0, weight=lambda y: y)
+    split, goal = Split(torch.zeros(len(weights), 1), weights), Goal(metric, 0.9)
+    found = Evaluator(split, goal).look(nn.Identity(), full=True)
+    assert found.value == pytest.approx(1.0, abs=1e-12)
+
+
 def test_a_metric_of_a_whole_split_is_given_all_outputs_and_targets_in_order() -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 

@@ -4,20 +4,25 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Event
+from typing import Any
 
 import psutil
 import pytest
 import torch
+from torch import nn
 
-from service.errors import RankFailed
+from service.errors import RankFailed, WorkloadError
+from service.training import gradient
+from service.training.ahead import Ahead
 from service.training.memory import Passes, PassSize
 from service.training.ranks import lead
-from service.training.ranks.group import Ranks
+from service.training.ranks.group import Group, Ranks
 from service.training.ranks.lead import LeadRun
 from service.training.ranks.messages import packed, unpacked
 from service.training.trial import TrialRun
-from tests.striped import GHOST_SIZE, SPEC, splits, striped
+from tests.striped import GHOST_SIZE, SPEC, Rows, splits, striped
 
 CPU = torch.device("cpu")
 VALUES = {"learning_rate": 0.05, "momentum": 0.9}
@@ -70,6 +75,25 @@ def test_gradients_and_running_means_are_one_devices(ranks: Ranks, batch_size: i
     assert all(found == pytest.approx(wanted, rel=1e-6) for wanted, found in losses)
 
 
+def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_told(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Ahead] = []
+
+    class Noted(Ahead):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            begun.append(self)
+
+    monkeypatch.setattr(gradient, "Ahead", Noted)
+    monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
+    one, two = alone(10), shared(ranks, 10)
+    two.advance(STEPS)
+    assert len(begun) == 1
+    one.advance(STEPS)
+    assert_close(one, two)
+
+
 def test_what_two_devices_have_kept_goes_on_on_one(ranks: Ranks) -> None:
     undisturbed, two, one = alone(10), shared(ranks, 10), alone(10)
     two.advance(5)
@@ -99,6 +123,23 @@ def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(ranks: Ranks) -
     assert_close(undisturbed, two)
 
 
+def test_told_to_stop_while_the_ranks_meet_it_keeps_its_running_means(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, stop = alone(10), shared(ranks, 10), Event()
+    one.advance(5)
+    two.restore(unpacked(packed(one.state())))
+    join = two._join
+
+    def interrupted(group: Group) -> None:
+        join(group)
+        stop.set()
+
+    monkeypatch.setattr(two, "_join", interrupted)
+    assert not two.advance(STEPS, stop)
+    assert_close(one, two)
+
+
 def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) -> None:
     run = shared(ranks, 10)
     run.advance(1)
@@ -108,6 +149,24 @@ def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) 
     assert key in ranks._dropped
     shared(ranks, 10).advance(1)
     assert key not in ranks._dropped
+
+
+def test_nobody_else_can_reach_the_ranks(ranks: Ranks) -> None:
+    shared(ranks, 10).advance(1)
+    listening = [c for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
+    assert listening
+    assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
+def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
+    def normalizing() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(1), Rows()).double()
+
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes())
+    workload = replace(striped(), model=normalizing)
+    with pytest.raises(WorkloadError, match="2 devices share every batch"):
+        LeadRun(ranks, workload, DATA, 10, VALUES, 5, CPU, Passes())
+    assert ranks.group is None
 
 
 def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
