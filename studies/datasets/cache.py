@@ -14,7 +14,7 @@ from time import time
 from typing import Any
 
 from service.errors import DataError
-from studies.datasets.directory import data_directory, user_directory
+from studies.datasets.directory import data_directory, to_disk, user_directory
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ def _make_once(place: Path, make: Callable[[Path], None]) -> None:
                 folder = Path(scratch) / "whole"
                 folder.mkdir()
                 make(folder)
+                for file in folder.iterdir():
+                    to_disk(file)
                 if not place.is_dir():  # where locks don't work, another may have been faster
                     folder.rename(place)
     except OSError as e:

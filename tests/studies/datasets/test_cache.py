@@ -100,6 +100,19 @@ def test_where_nothing_may_be_written_both_folders_are_named(
     assert str(tmp_path / "user") in str(error.value)
 
 
+def test_it_is_on_disk_before_it_stands_in_its_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: set[tuple[int, bool]] = set()
+
+    def record(file: int) -> None:
+        on_disk.add((os.fstat(file).st_ino, any(root.glob(f"{CACHE}/words-*"))))
+
+    monkeypatch.setattr(os, "fsync", record)
+    place = kept("words", 1, Maker())
+    assert on_disk == {((place / "made").stat().st_ino, False)}
+
+
 def test_what_fails_leaves_nothing_and_is_tried_again(root: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "made").write_text("half")
