@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import time
 from typing import Any
 
 from service.errors import DataError
-from studies.datasets.directory import data_directory, user_directory
+from studies.datasets.directory import data_directory, to_disk, user_directory
 
 log = logging.getLogger(__name__)
+
+_ABANDONED = 3600.0
+"""Seconds without a byte written after which nobody is making it any more. A lock doesn't tell:
+on some file systems that machines share, each machine has locks of its own."""
 
 CACHE = "cache"
 """The folder of everything kept, in the data directory or the user's cache folder."""
@@ -70,6 +75,8 @@ def _make_once(place: Path, make: Callable[[Path], None]) -> None:
                 folder = Path(scratch) / "whole"
                 folder.mkdir()
                 make(folder)
+                for file in folder.iterdir():
+                    to_disk(file)
                 if not place.is_dir():  # where locks don't work, another may have been faster
                     folder.rename(place)
     except OSError as e:
@@ -91,4 +98,13 @@ def _alone(lock: Path) -> Iterator[bool]:
 
 def _clear_what_crashes_left(place: Path) -> None:
     for left in place.parent.glob(f".making-{place.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
+        if time() - _last_written(left) > _ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _last_written(folder: Path) -> float:
+    """When; now, where it is just being moved or removed."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return time()

@@ -9,6 +9,7 @@ are held out, those with `train` are trained on: C4's `c4-train.00000-of-01024.j
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -127,7 +128,7 @@ def _unpacked(shard: Path) -> Iterator[str]:
     try:
         with gzip.open(shard, "rt", encoding="utf-8", newline="\n") as opened:
             yield from opened
-    except (EOFError, OSError, ValueError) as e:
+    except (EOFError, OSError, ValueError, zlib.error) as e:
         raise _damaged(shard, str(e)) from e
 
 

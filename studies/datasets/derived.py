@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from studies.datasets.directory import user_directory
+from studies.datasets.directory import to_disk, user_directory
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ def keep(source: Path, name: str, write: Callable[[Path], None]) -> Path | None:
             place.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=place, prefix=".writing-") as scratch:
                 write(Path(scratch) / name)
+                to_disk(Path(scratch) / name)
                 return (Path(scratch) / name).replace(place / name)
         except OSError as error:
             problems.append(str(error))

@@ -17,3 +17,10 @@ def user_directory() -> Path:
     """`batchfront` in the user's cache folder. It need not exist."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "batchfront"
+
+
+def to_disk(file: Path) -> None:
+    """Have the system write what it holds of a file, which is then to be moved where it belongs:
+    else a machine that loses power may find it there with holes for bytes."""
+    with file.open("rb") as written:
+        os.fsync(written.fileno())

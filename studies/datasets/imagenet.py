@@ -118,7 +118,8 @@ def _index(folder: Path, expected: int, classes: int) -> ImageIndex:
     try:
         index = image_index(folder)
     except OSError as error:
-        raise DataError(f"ImageNet: {folder} can't be read ({error.strerror}); {_NEEDS}") from error
+        at = error.filename or folder
+        raise DataError(f"ImageNet: {at} can't be read ({error.strerror}); {_NEEDS}") from error
     held = np.bincount(index.in_subfolder(), minlength=len(index.subfolders))
     in_none, of_classes = int(held[0]), held[1:]
     if in_none or len(of_classes) != classes or len(index) != expected or not of_classes.all():

@@ -89,7 +89,7 @@ def _index(folder: Path, expected: int | None) -> ImageIndex:
     try:
         index = image_index(folder)
     except OSError as error:
-        reason = f"{folder} can't be read ({error.strerror})"
+        reason = f"{error.filename or folder} can't be read ({error.strerror})"
         raise DataError(f"Open Images: {reason}; {_NEEDS}") from error
     if not len(index) or expected not in (None, len(index)):
         wanted = "some" if expected is None else f"{expected:,}"

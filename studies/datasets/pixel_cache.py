@@ -6,6 +6,7 @@ each with a checksum, so that nothing has to be prepared, processes need not agr
 and what a crash or a full disk left half written is decoded again.
 """
 
+import errno
 import logging
 import os
 import shutil
@@ -24,6 +25,8 @@ Pixels = NDArray[np.uint8]
 
 _CHECK = 8  # bytes after each image: 0 where there is none, else its CRC-32 and a bit
 
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class PixelCache:
     """`count` places for images of `shape` in the file `path`, which is made where it is missing.
@@ -31,7 +34,7 @@ class PixelCache:
     It is read by the system's page cache, as a memory-mapped file would be; but a full disk or a
     file cut short is an error here, where with a mapping it ends the process.
 
-    Raises OSError if the file can neither be read nor made.
+    Raises OSError if the file can't be made, or is not whole and can't be written.
     """
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...]) -> None:
@@ -94,7 +97,10 @@ def _opened(path: Path, size: int) -> tuple[int, bool]:
     """The file, of `size` bytes without room taken yet, and whether it can be written."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
+    except OSError as error:
+        # Where holes would stay holes, another place is better.
+        if error.errno not in _READ_ONLY or not path.exists() or _taken(path) < size:
+            raise
         return os.open(path, os.O_RDONLY), False
     try:
         os.ftruncate(file, size)  # changes nothing for a file that has this size already

@@ -7,6 +7,7 @@ import gzip
 import shutil
 import socket
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class Published:
                 else:
                     with gzip.open(f"{plain}.gz") as source, target.open("wb") as unpacked:
                         shutil.copyfileobj(source, unpacked)
-            except (EOFError, KeyError, OSError, ValueError, tarfile.TarError) as e:
+            except (EOFError, KeyError, OSError, ValueError, tarfile.TarError, zlib.error) as e:
                 found = f"{type(e).__name__}: {e}" if self.archive else f"{name}.gz: {e}"
                 raise self.damaged(root, [name], found) from e
 
@@ -111,7 +112,7 @@ class Published:
                 getattr(datasets, self.torchvision)(scratch, download=True)
                 for name in self.files:
                     (Path(scratch) / self.folder / name).replace(root / self.folder / name)
-        except (HTTPException, OSError, RuntimeError, tarfile.TarError) as e:
+        except (EOFError, HTTPException, OSError, RuntimeError, tarfile.TarError, zlib.error) as e:
             raise DataError(
                 f"{self.title}: {', '.join(missing)} not found in {root / self.folder}; "
                 f"get the files from {self.source}, and name the folder that holds {self.folder} "

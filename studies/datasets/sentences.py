@@ -58,12 +58,13 @@ class Sentences(Examples):
 
         Targets are the tokens of a sentence and its end, then NO_TARGET; inputs the same one
         place later, after BOUNDARY. The length is that of the longest sentence, rounded up to
-        a multiple of 8.
+        a multiple of 8, but no more than a sentence may have: a model may end there.
         """
         wanted = indices.numpy()
         starts = self.offsets[wanted]
         lengths = self.offsets[wanted + 1] - starts
         length = -(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE
+        length = min(length, int(self.about["longest"]))
         places = np.arange(length)
         there = places < lengths[:, None]  # [n, length]
         targets = np.full(there.shape, NO_TARGET, dtype=np.int64)

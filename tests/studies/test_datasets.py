@@ -260,7 +260,11 @@ def test_a_damaged_file_is_named_in_one_line(
     assert says in said
 
 
-@pytest.mark.parametrize("damage", [cut, replaced_by(b"not gzip")], ids=["cut", "not gzip"])
+@pytest.mark.parametrize(
+    "damage",
+    [cut, replaced_by(b"not gzip"), lambda data: data[:40] + b"\xff" * 20],
+    ids=["cut", "not gzip", "wrong bytes"],
+)
 def test_a_damaged_compressed_file_is_named_in_one_line(
     root: Path, damage: Callable[[bytes], bytes]
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_workload_is_shown_with_its_goal_space_and_budgets(name: str) -> None:
     assert "Traceback" not in table.output
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_workload_goes_through_plan_two_heats_and_frontier(

@@ -206,6 +206,12 @@ def test_missing_data_says_what_is_needed_and_where_it_was_looked_for(
         assert f"{tmp_path / 'imagenet' / 'train'} can't be read (No such file" in refusal(loader)
 
 
+def test_a_link_to_nothing_is_named(own: Path) -> None:
+    link = own / "val" / CLASSES[1] / "broken.JPEG"
+    link.symlink_to("nowhere")
+    assert f"{link} can't be read (No such file" in refusal()
+
+
 def test_an_incomplete_copy_says_what_it_holds(own: Path) -> None:
     (own / "train" / CLASSES[1] / f"{CLASSES[1]}_1.JPEG").unlink()
     assert "train holds 47 images in 4 folders of classes, not 48 in 4;" in refusal()

@@ -1,5 +1,6 @@
 """Decoded images that are kept: given back exactly, or not at all."""
 
+import errno
 import logging
 import os
 import shutil
@@ -93,6 +94,30 @@ def test_a_full_disk_ends_the_keeping_and_not_the_work(
     cache.write(1, image(1))
     assert not held(cache, 0)
     assert caplog.text.count("no longer kept") == 1
+
+
+@pytest.mark.parametrize("problem", [errno.EACCES, errno.EROFS], ids=["file", "file system"])
+def test_where_it_may_only_be_read_what_it_holds_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: int
+) -> None:
+    PixelCache(tmp_path / "pixels", 2, SHAPE).write(0, image(0))
+    open_any = os.open
+
+    def open_to_read(path: Path, flags: int, *rest: int) -> int:
+        if flags & (os.O_RDWR | os.O_CREAT):
+            raise OSError(problem, os.strerror(problem))
+        return open_any(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", open_to_read)
+    cache = PixelCache(tmp_path / "pixels", 2, SHAPE)
+    cache.write(1, image(1))
+    assert held(cache, 0)
+    assert not held(cache, 1)
+    with (tmp_path / "pixels").open("r+b") as file:
+        file.truncate(0)
+        file.truncate(112)
+    with pytest.raises(OSError, match=os.strerror(problem)):  # another place has to do
+        PixelCache(tmp_path / "pixels", 2, SHAPE)
 
 
 # Where it is kept

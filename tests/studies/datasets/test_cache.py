@@ -1,5 +1,6 @@
 """What is kept of a data set: made once, whole or not at all, wherever it may be written."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_where_nothing_may_be_written_both_folders_are_named(
     assert str(tmp_path / "user") in str(error.value)
 
 
+def test_it_is_on_disk_before_it_stands_in_its_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: set[tuple[int, bool]] = set()
+
+    def record(file: int) -> None:
+        on_disk.add((os.fstat(file).st_ino, any(root.glob(f"{CACHE}/words-*"))))
+
+    monkeypatch.setattr(os, "fsync", record)
+    place = kept("words", 1, Maker())
+    assert on_disk == {((place / "made").stat().st_ino, False)}
+
+
 def test_what_fails_leaves_nothing_and_is_tried_again(root: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "made").write_text("half")
@@ -137,5 +151,18 @@ def test_what_a_killed_process_left_is_cleared_away(root: Path) -> None:
     place = kept("words", 1, Maker())
     left = root / CACHE / f".making-{place.name}-abc"
     place.rename(left)
+    for path in (left, left / "made"):
+        os.utime(path, (0, 0))
     assert kept("words", 1, Maker()) == place
     assert not left.exists()
+
+
+def test_what_another_machine_is_making_is_let_be_though_its_lock_does_not_hold_here(
+    root: Path,
+) -> None:
+    place = kept("words", 1, Maker())
+    making = root / CACHE / f".making-{place.name}-abc"
+    place.rename(making)
+    os.utime(making, (0, 0))  # a folder's time does not change while a file in it grows
+    assert kept("words", 1, Maker()) == place
+    assert (making / "made").exists()

@@ -92,6 +92,11 @@ def test_a_batch_is_as_long_as_its_longest_up_to_a_multiple_of_8(vocabulary: Voc
     assert found.batch(torch.tensor([1, 4]))[0].shape == (2, 32)
 
 
+def test_a_batch_is_no_longer_than_a_sentence_may_be(vocabulary: Vocabulary) -> None:
+    inputs, targets = sentences(vocabulary, longest=30).batch(torch.tensor([0, 4]))
+    assert inputs.shape == targets.shape == (2, 30)
+
+
 def test_a_long_sentence_is_cut_and_its_end_not_asked_for(vocabulary: Vocabulary) -> None:
     found = sentences(vocabulary)
     _, targets = found.batch(torch.tensor([4]))
