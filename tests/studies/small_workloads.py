@@ -34,7 +34,7 @@ from tests.studies.small_data import (
     open_images,
 )
 
-STEPS = 4
+STEPS = 2
 
 FEW_SENTENCES = Sizes(
     training_files=1, training_sentences=40, held_out_files=2, held_out_sentences=16
