@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from service.layers import Dropout as Dropout
     from service.layers import GhostBatchNorm2d as GhostBatchNorm2d
     from service.losses import cross_entropy as cross_entropy
+    from service.losses import sigmoid_cross_entropy as sigmoid_cross_entropy
     from service.losses import token_cross_entropy as token_cross_entropy
     from service.metrics import ACCURACY as ACCURACY
+    from service.metrics import AVERAGE_PRECISION as AVERAGE_PRECISION
     from service.metrics import CROSS_ENTROPY as CROSS_ENTROPY
     from service.metrics import ERROR_RATE as ERROR_RATE
     from service.metrics import MEAN_SQUARED_ERROR as MEAN_SQUARED_ERROR
@@ -67,10 +69,10 @@ _HOMES = {
     "service.frontier": "Frontier load_frontier",
     "service.goal": "Goal",
     "service.layers": "Dropout GhostBatchNorm2d",
-    "service.losses": "cross_entropy token_cross_entropy",
+    "service.losses": "cross_entropy sigmoid_cross_entropy token_cross_entropy",
     "service.metrics": (
-        "ACCURACY CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR TOKEN_CROSS_ENTROPY "
-        "Metric SplitMetric NO_TARGET token_count"
+        "ACCURACY AVERAGE_PRECISION CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR "
+        "TOKEN_CROSS_ENTROPY Metric SplitMetric NO_TARGET token_count"
     ),
     "service.report.figures": "figures",
     "service.rules": "EvaluationGrid StoppingRules",
