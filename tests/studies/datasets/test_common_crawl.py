@@ -113,9 +113,10 @@ SECOND = "c4-train.00001-of-01024"
         (".json", b'{"text": "good"}\n\xff\n', "line 2 is not UTF-8"),
         (".json.gz", gzip.compress(b'{"text": "good"}\n' * 99, mtime=0)[:-12], "is damaged"),
         (".json.gz", b"not gzip", "is damaged"),
-        (".json.gz", gzip.compress(b"")[:10] + b"\xff" * 20, "is damaged"),
+        (".json.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 20, "is damaged"),
         (".parquet", b"not parquet", "is damaged"),
     ],
+    ids=["cut line", "no text", "number", "not UTF-8", "cut", "not gzip", "wrong bytes", "table"],
 )
 def test_a_damaged_shard_is_named_in_one_line(
     root: Path, ending: str, content: bytes, says: str
