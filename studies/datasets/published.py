@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from service.errors import DataError
 
@@ -129,14 +130,19 @@ def _extract(archive: Path, member: str, target: Path) -> None:
             shutil.copyfileobj(source, unpacked)
 
 
+_timing = Lock()
+
+
 @contextmanager
 def _network_timeout() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(NETWORK_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    # One after the other: each thread has to find the time-out that was there before all of them.
+    with _timing:
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(NETWORK_TIMEOUT)
+        try:
+            yield
+        finally:
+            socket.setdefaulttimeout(before)
 
 
 def _listed(names: Sequence[str]) -> str:

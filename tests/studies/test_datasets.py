@@ -7,6 +7,7 @@ ones where BATCHFRONT_DATA_DIR names a folder that has them.
 import gzip
 import hashlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -190,6 +191,7 @@ def test_processes_that_download_at_once_all_read_whole_files(root: Path) -> Non
     with ThreadPoolExecutor(4) as pool:
         for splits in pool.map(mnist, [SMALL] * 4):
             check_small(splits)
+    assert socket.getdefaulttimeout() is None
     assert sorted(p.name for p in root.rglob("*") if p.is_file()) == sorted(FILES)
 
 

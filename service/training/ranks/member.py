@@ -18,6 +18,8 @@ class Member:
         self.task = task
         self.failed: Failed | None = None
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):  # whatever time-out some library has set for new sockets
+            end.setblocking(True)
         with theirs:
             program = [sys.executable, "-P", "-m", "service.training.ranks.follower"]
             self._process = subprocess.Popen(

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event
@@ -32,10 +33,15 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def ranks() -> Iterator[Ranks]:
-    """Two, whose passes are of one ghost group: most shares take several."""
+    """Two, whose passes are of one ghost group: most shares take several.
+
+    In a process whose new sockets have a time-out, as some library may set it.
+    """
     passes = Passes(PassSize(GHOST_SIZE), PassSize())
     ranks = Ranks(SPEC, None, None, [CPU, CPU], passes)
+    socket.setdefaulttimeout(20)
     yield ranks
+    socket.setdefaulttimeout(None)
     ranks.close()
 
 
