@@ -71,11 +71,10 @@ def image_index(folder: Path) -> ImageIndex:
 
 def _state(folder: Path) -> str:
     """What changes when an image is added to a folder or removed from it: its time stamp."""
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    names = _subfolders(folder)
     with ThreadPoolExecutor(_THREADS) as threads:
-        stamps = threads.map(lambda name: (folder / name).stat().st_mtime_ns, ["", *names])
-        found = list(zip(["", *names], stamps, strict=True))
+        stamps = threads.map(lambda name: (folder / name).stat().st_mtime_ns, names)
+        found = list(zip(names, stamps, strict=True))
     return blake2b(json.dumps(found).encode(), digest_size=16).hexdigest()
 
 
@@ -83,9 +82,7 @@ def _listed(folder: Path, state: str) -> Any:
     """The table of an index, with what belongs to it as metadata."""
     import pyarrow as pa
 
-    with os.scandir(folder) as entries:
-        subfolders = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
-    subfolders.insert(0, "")
+    subfolders = _subfolders(folder)
     names: list[str] = []
     counts: list[int] = []
     sizes: list[int] = []
@@ -106,6 +103,13 @@ def _listed(folder: Path, state: str) -> Any:
         "checksum": _checksum(subfolders, counts, names, sizes),
     }
     return table.cast(table.schema.with_metadata(metadata))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    """The names of its folders, in order, after "" for itself."""
+    with os.scandir(folder) as entries:
+        found = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    return ["", *found]
 
 
 def _images(folder: Path) -> list[str]:
