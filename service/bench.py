@@ -90,11 +90,7 @@ def set_up(
 def _bench(
     study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], Passes]
 ) -> Bench:
-    workload = catalog.load(study.spec)
-    if study.goal_value is not None:
-        workload = workload.with_goal(study.goal_value)
-    if study.precision is not None:
-        workload = workload.with_precision(study.precision)
+    workload = catalog.load(study.spec).as_asked(study.goal_value, study.precision)
     checked = check(workload, [study.batch_size], planned=True)
     versions = {
         "batchfront": __version__,

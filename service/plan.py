@@ -93,10 +93,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     refuse_imported(existing.values())
     batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
     settled = _settle(workload.name, request, list(existing.values()))
-    if settled.goal is not None:
-        workload = workload.with_goal(settled.goal)
-    if settled.precision is not None:
-        workload = workload.with_precision(settled.precision)
+    workload = workload.as_asked(settled.goal, settled.precision)
     checked = check(workload, batch_sizes)
     wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
     for study in wanted:

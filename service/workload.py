@@ -77,6 +77,11 @@ class Workload:
         execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
         return replace(self, execution=execution)  # which refuses what is none
 
+    def as_asked(self, goal: float | None, precision: str | None) -> "Workload":
+        """The same workload with what a user asked for in its place; None leaves its own."""
+        asked = self if goal is None else self.with_goal(goal)
+        return asked if precision is None else asked.with_precision(precision)
+
     def steps_allowed(self, batch_size: int) -> int:
         """The step budget of a trial at this batch size."""
         budget = self.step_budget

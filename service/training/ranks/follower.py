@@ -36,12 +36,7 @@ class Follower:
     """One rank's trials, by the keys that rank 0 gave them."""
 
     def __init__(self, task: Task) -> None:
-        workload = catalog.load(task.spec)
-        if task.goal is not None:
-            workload = workload.with_goal(task.goal)
-        if task.precision is not None:
-            workload = workload.with_precision(task.precision)
-        self.workload = workload
+        self.workload = workload = catalog.load(task.spec).as_asked(task.goal, task.precision)
         device = torch.device(task.device)
         self.splits = workload.data().to(device)
         self.passes = task.passes
