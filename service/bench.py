@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from service import __version__, catalog
+from service.clock import timed_as
 from service.data import Splits
 from service.identity import study_identity
 from service.plan import refuse_difference, search_of
@@ -98,7 +99,8 @@ def _bench(
         "device": describe_all(devices),
         "source": _source(workload),
     }
-    splits = checked.splits.to(devices[0])
+    with timed_as("data"):
+        splits = checked.splits.to(devices[0])
     parts, passes = checked.identity_parts, recall(workload)
     bench = Bench(study.spec, workload, splits, devices[0], versions, parts, passes=passes)
     if len(devices) > 1:

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy import exc as errors
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
+from service.clock import timed_as
 from service.errors import StorageError, Unreachable
 
 _BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
@@ -68,7 +69,7 @@ class Storage:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads, and sees one state from its first query to its last."""
-        with self.errors_named(), self.engine.connect() as conn:
+        with timed_as("storage"), self.errors_named(), self.engine.connect() as conn:
             if self.engine.dialect.name == "postgresql":
                 conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield conn
@@ -77,7 +78,7 @@ class Storage:
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; on SQLite it takes the write lock at once, because a read
         that turns into a write fails immediately there when another process wrote in between."""
-        with self.errors_named(), self.engine.connect() as plain:
+        with timed_as("storage"), self.errors_named(), self.engine.connect() as plain:
             conn = plain.execution_options(batchfront_write=True)
             with conn.begin():
                 yield conn

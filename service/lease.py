@@ -6,6 +6,7 @@ from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic
 
+from service.clock import timed_as
 from service.ledger import Ledger
 from service.news import News
 from service.roster import LEASE_SECONDS
@@ -45,7 +46,8 @@ class LeaseKeeper:
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
-        self._thread.join(_LEAVING_SECONDS)
+        with timed_as("storage"):
+            self._thread.join(_LEAVING_SECONDS)
 
     def hold(self, slots: Mapping[int, tuple[int, int]]) -> None:
         """From now on these slots are held: id to (fence, steps trained so far)."""

@@ -35,6 +35,7 @@ from service.claims import (
     take,
     take_from,
 )
+from service.clock import Clock
 from service.database import Storage
 from service.endings import end_trials, finite, upheld, write_measurements
 from service.errors import LeaseLost
@@ -68,11 +69,19 @@ class Ledger:
     """The slots of a database, as seen by one worker.
 
     tries -- how often and how long an operation is tried while the database is away
+    clock -- the worker's, from which the list of workers learns where its time goes
     """
 
-    def __init__(self, storage: Storage, worker_id: str, tries: Tries = impatient) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        worker_id: str,
+        tries: Tries = impatient,
+        clock: Clock | None = None,
+    ) -> None:
         self.storage, self.worker_id, self.tries = storage, worker_id, tries
         self.worn: list[Slot] = []  # found to have ended with their workers: nobody else knows
+        self._clock = clock
         self._last: int | None = None  # the study that it was at
         self._listener = Listener(storage.now, worker_id)
 
@@ -92,7 +101,8 @@ class Ledger:
         with self.storage.write() as conn:
             now = self.storage.now
             joins = roster.study_to_join(conn, now, self.worker_id, wanted)
-            roster.seen(conn, now, self.worker_id, state="idle", study_id=joins, **_IDLE)
+            news = {"study_id": joins, **_IDLE, **self._time()}
+            roster.seen(conn, now, self.worker_id, state="idle", **news)
 
     @_repeatable
     def leave(self, *, in_order: bool) -> None:
@@ -105,7 +115,8 @@ class Ledger:
                 give_back(conn, slots.c.worker_id == self.worker_id)
             else:
                 take_from(conn, now, [self.worker_id])
-            roster.seen(conn, now, self.worker_id, state="stopped", study_id=None, **_IDLE)
+            news = {"study_id": None, **_IDLE, **self._time()}
+            roster.seen(conn, now, self.worker_id, state="stopped", **news)
 
     @_repeatable
     def bury(self) -> None:
@@ -115,6 +126,12 @@ class Ledger:
             take_from(conn, self.storage.now, [self.worker_id])
             dead = update(workers).where(workers.c.id == self.worker_id)
             conn.execute(dead.values(state="stopped", study_id=None, **_IDLE))
+
+    def _time(self) -> dict[str, str]:
+        if self._clock is None:
+            return {}
+        spent = {name: round(seconds, 3) for name, seconds in self._clock.seconds().items()}
+        return {"seconds": json.dumps(spent)}
 
     # -- claims
 
@@ -202,7 +219,7 @@ class Ledger:
             now = self.storage.now
             steps = min((steps for _, steps in held.values()), default=0)
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
-            roster.seen(conn, now, self.worker_id, state="busy", **news)
+            roster.seen(conn, now, self.worker_id, state="busy", **news, **self._time())
             # A trial that a dead worker holds may be one that is behind.
             self.worn += sweep(conn, now)
             return self._listener.hear(conn, study_id, held)

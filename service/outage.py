@@ -7,6 +7,7 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Protocol, TypeVar
 
+from service.clock import timed_as
 from service.errors import Unreachable
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,12 @@ class Patience:
                     log.warning("%s; trying again for %.0f s", error, self.longest)
                 if self._over(now) or now - began > self.longest:
                     raise
-                if self._stopped:
-                    sleep(_FIRST_PAUSE)
-                else:
-                    # Not all workers at the same moment, when the server comes back.
-                    self.stop.wait(pause * random.uniform(0.7, 1.3))
+                with timed_as("storage"):
+                    if self._stopped:
+                        sleep(_FIRST_PAUSE)
+                    else:
+                        # Not all workers at the same moment, when the server comes back.
+                        self.stop.wait(pause * random.uniform(0.7, 1.3))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 if began:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from service.algorithm import chosen
+from service.clock import timed_as
 from service.data import Examples, Part, Splits
 from service.errors import BatchfrontError, UsageError, WorkloadError
 from service.identity import describe_data, describe_model
@@ -90,6 +91,7 @@ def _check_schedule(workload: Workload, batch_size: int) -> None:
                 float(workload.schedule.factor(step, values))
 
 
+@timed_as("data")
 def _load(workload: Workload) -> Splits:
     with _naming(workload, "its data can't be loaded"):
         splits = workload.data()

@@ -9,6 +9,7 @@ from time import monotonic
 
 from service.bench import Bench
 from service.claims import ATTEMPTS
+from service.clock import timed_as
 from service.errors import Unreachable
 from service.keeping import Keeping
 from service.lease import LeaseKeeper
@@ -82,7 +83,8 @@ class Race:
         self._ask()
         while self.heat.live:
             self._hold()
-            ended = self.heat.round(self.stop)
+            with timed_as("training"):  # in which evaluations and data are parts of their own
+                ended = self.heat.round(self.stop)
             self._record(ended)
             if self._sizes is not None:
                 self._sizes.keep(self.bench.workload, self.bench.passes)
@@ -102,6 +104,7 @@ class Race:
                 self._count_whole()
                 keeping.go_on(self.heat.live)
 
+    @timed_as("set-up")
     def _enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
         broken: list[tuple[Slot, Ending]] = []

@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 4
+VERSION = 5
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 metadata = MetaData()
@@ -133,6 +133,7 @@ workers = Table(
     Column("trials", Integer, nullable=False),  # that it holds
     Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
+    Column("seconds", Text),  # JSON: of its life so far, by part; see service/clock.py
     # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
     Index("bf_workers_at", "state", "study_id"),
     postgresql_with={"fillfactor": 50},

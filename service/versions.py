@@ -230,5 +230,15 @@ def _from_3(conn: Connection) -> None:
     schema.pass_sizes.create(conn, checkfirst=True)
 
 
-_UPGRADES: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(conn: Connection) -> None:
+    """Workers say where their time goes."""
+    conn.execute(text("ALTER TABLE bf_workers ADD COLUMN seconds TEXT"))
+
+
+_UPGRADES: dict[int, Callable[[Connection], None]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+}
 """Each brings the tables from the version that is its key to the next."""

@@ -13,6 +13,7 @@ from threading import Event
 import torch
 
 from service.bench import Bench, set_up
+from service.clock import Clock, timed_as
 from service.database import Storage
 from service.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
 from service.lease import LeaseKeeper
@@ -64,12 +65,18 @@ class Settings:
 
 
 class Worker:
-    """One process's worth of training. `stop` makes it save what it has and hand it back."""
+    """One process's worth of training. `stop` makes it save what it has and hand it back.
 
-    def __init__(self, storage: Storage, settings: Settings, stop: Event) -> None:
+    clock -- of the worker's life, if that has begun before
+    """
+
+    def __init__(
+        self, storage: Storage, settings: Settings, stop: Event, clock: Clock | None = None
+    ) -> None:
         self.storage, self.settings, self.stop = storage, settings, stop
         patience = Patience(settings.max_outage, stop)
-        self.ledger = Ledger(storage, settings.worker_id, patience)
+        self._clock = Clock() if clock is None else clock
+        self.ledger = Ledger(storage, settings.worker_id, patience, self._clock)
         self.checkpoints: Checkpoints | None = None
         if settings.checkpoints is not None:
             name = self.ledger.tries(lambda: database_name(storage))
@@ -87,6 +94,12 @@ class Worker:
         A workload that can't be set up here (its code is gone, or gives a study another identity,
         or its data is missing) is left to others; its error is raised at the end.
         """
+        with self._clock:
+            self._live()
+        if not self.stop.is_set():
+            self._tell_unfit()
+
+    def _live(self) -> None:
         device = describe_all(self._devices)
         in_order = False
         try:
@@ -102,8 +115,6 @@ class Worker:
                 self._bench.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
-        if not self.stop.is_set():
-            self._tell_unfit()
 
     def _work(self) -> None:
         pause = _IDLE_SECONDS
@@ -117,7 +128,8 @@ class Worker:
                 pause = _IDLE_SECONDS
             elif self.settings.forever or self.ledger.is_open(wanted):
                 self.ledger.wait(wanted)
-                self.stop.wait(pause)
+                with timed_as("waiting"):
+                    self.stop.wait(pause)
                 pause = min(1.5 * pause, _LONGEST_IDLE_SECONDS)
             else:
                 break
@@ -142,7 +154,8 @@ class Worker:
             keeper.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
                 devices, recall = self._devices, self._sizes.recall
-                bench = self._bench = set_up(study, devices, self._bench, recall)
+                with timed_as("set-up"):
+                    bench = self._bench = set_up(study, devices, self._bench, recall)
                 if self.stop.is_set():
                     self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                     return
@@ -164,6 +177,7 @@ class Worker:
             race = (study, bench, keeper, self.checkpoints, self.stop, self._sizes)
             Race(self.ledger, *race).run(started)
 
+    @timed_as("set-up")
     def _drawn(self, study: Study, slot: Slot) -> Slot:
         draws = partial(draw, self.storage, study, slot.number)
         return replace(slot, params=self.ledger.tries(draws))

@@ -10,6 +10,7 @@ import click
 
 from service.cli import options
 from service.cli.interrupts import GRACE_SECONDS, end_on_sigterm, stop_on_signals
+from service.clock import Clock
 from service.slots import Filter
 
 
@@ -57,6 +58,7 @@ def command(
     Start as many as there are devices, on any machine, at any time. Ctrl-C, or SIGTERM, saves the
     trials in hand and gives them back.
     """
+    clock = Clock()  # before the imports, which take a second or more
     with end_on_sigterm():
         import torch
 
@@ -93,7 +95,7 @@ def command(
     ):
         if leash:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
-        Worker(opened, settings, stop).run()
+        Worker(opened, settings, stop, clock).run()
     opened.close()
 
 

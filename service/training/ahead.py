@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from service.clock import timed_as
 from service.data import Examples
 
 Request = tuple[Tensor, int | None]
@@ -44,7 +45,10 @@ class Ahead:
                 return self._examples.batch(indices, seed)
         _, future = self._loading.popleft()
         self._load()
-        return future.result()
+        if future.done():
+            return future.result()
+        with timed_as("data"):
+            return future.result()
 
     def _expected(self, indices: Tensor, seed: int | None) -> bool:
         if not self._loading:

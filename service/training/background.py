@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from service.clock import timed_as
 from service.training.checkpoint import Checkpoints, Named
 from service.training.memory import is_out_of_memory
 from service.training.trial import TrialRun
@@ -53,6 +54,7 @@ class Background(Generic[S]):
         self._whole: list[tuple[S, int]] = []
         self._thread: Thread | None = None
 
+    @timed_as("storage")
     def take(self, slot: S, run: TrialRun, tag: str) -> bool:
         """Copy a run's state, to be written; False while earlier copies take up the room. Where the
         host has no memory for it, a warning, and no copy."""

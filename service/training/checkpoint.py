@@ -13,6 +13,7 @@ from uuid import uuid4
 import fsspec
 import torch
 
+from service.clock import timed_as
 from service.errors import UsageError
 from service.training.memory import is_out_of_memory
 from service.training.trial import TrialRun
@@ -50,6 +51,7 @@ class Checkpoints:
         self._root = root.rstrip("/")
         self._folder = f"{self._root}/{database}" if database else self._root
 
+    @timed_as("storage")
     def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Keep a run's state; False, and a warning, if it can't be written."""
         return self.write(slot, run.state(), tag)
@@ -90,6 +92,7 @@ class Checkpoints:
         with self._files.open(path, "wb") as file:
             torch.save(state, file)
 
+    @timed_as("storage")
     def restore(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
         path = self._path(slot)
@@ -123,6 +126,7 @@ class Checkpoints:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         return state
 
+    @timed_as("storage")
     def drop(self, slot: Named) -> None:
         """Forget a slot that is done."""
         path = self._path(slot)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from service.algorithm import chosen
+from service.clock import timed_as
 from service.data import Splits
 from service.search_space import Metaparameters
 from service.training.computed import Computed
@@ -109,6 +110,7 @@ class TrialRun:
         """Whether every training loss since the last full look was a finite number."""
         return math.isfinite(self._loss_sum.item())
 
+    @timed_as("evaluation")
     def evaluate(self, *, full: bool) -> Evaluation:
         """Look at the validation split; a full look is kept in `looks`."""
         began = perf_counter()
@@ -122,6 +124,7 @@ class TrialRun:
             self._loss_steps = 0
         return found
 
+    @timed_as("evaluation")
     def test_metric(self) -> float | None:
         """The goal metric on the test split, if there is one."""
         if self.splits.test is None:

@@ -41,8 +41,16 @@ def set_version(database: str, version: int) -> None:
     storage.close()
 
 
+def as_of_version_4(storage: Storage) -> None:
+    """Undo what has changed since."""
+    with storage.write() as conn:
+        conn.execute(text("ALTER TABLE bf_workers DROP COLUMN seconds"))
+        conn.execute(text("UPDATE bf_meta SET value = '4' WHERE key = 'schema'"))
+
+
 def as_of_version_3(storage: Storage) -> None:
     """Undo what has changed since."""
+    as_of_version_4(storage)
     with storage.write() as conn:
         for statement in (
             "DROP TABLE bf_pass_sizes",
@@ -165,7 +173,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     as_of_version_1(storage)
     assert layout(storage) != now
 
-    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 4")
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 5")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), Request(trials=4, finishers=1, after_goal="stop"))
     assert (again.added, again.studies[0].finishers) == ((0,), 1)
@@ -181,14 +189,16 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
 
 
 @pytest.mark.every_storage
-@pytest.mark.parametrize(("older", "version"), [(as_of_version_2, 2), (as_of_version_3, 3)])
+@pytest.mark.parametrize(
+    ("older", "version"), [(as_of_version_2, 2), (as_of_version_3, 3), (as_of_version_4, 4)]
+)
 def test_a_database_of_a_later_version_is_upgraded_too(
     database: str, storage: Storage, older: Callable[[Storage], None], version: int
 ) -> None:
     plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
     now = layout(storage)
     older(storage)
-    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 4")
+    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 5")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), Request(trials=4))
     assert (again.added, again.studies[0].precision) == ((0,), None)
