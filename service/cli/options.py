@@ -148,6 +148,12 @@ max_outage = option(
     help="How long the database may be away before a worker gives up.",
 )
 
+profile = option(
+    "--profile",
+    is_flag=True,
+    help="Say where the workers' time went, and what would make them faster.",
+)
+
 format_ = option(
     "--format",
     "format_",

@@ -33,6 +33,7 @@ Examples:
     show_default=True,
     help="Where to write the report page.",
 )
+@options.profile
 @options.format_
 def command(
     workload: str,
@@ -42,6 +43,7 @@ def command(
     devices_per_trial: int,
     checkpoint_dir: str | None,
     report: Path,
+    profile: bool,
     format_: str,
     **asked: Any,
 ) -> int:
@@ -57,6 +59,7 @@ def command(
     from service.errors import UsageError
     from service.frontier import load_frontier
     from service.plan import Request
+    from service.profile import time_of
     from service.report import write_report
     from service.training.device import local_devices
 
@@ -66,6 +69,7 @@ def command(
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, Request(**asked))
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    began = time_of(opened)
     finished = run_here(opened, planned.filter, devices, checkpoints, devices_per_trial)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
@@ -74,9 +78,19 @@ def command(
     write_report(opened, [planned.workload.name], report)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)
+    if profile:
+        _print_profile(opened, began)
     if not finished:
         return 130
     return 0 if frontier.reached else _explain(opened, frontier)
+
+
+def _print_profile(storage: Any, since: float) -> None:
+    from service.cli.profile_view import profile_view
+    from service.cli.tables import console_for_errors
+    from service.profile import load_profile
+
+    console_for_errors().print(profile_view(load_profile(storage, since)))
 
 
 def _explain(storage: Any, frontier: Any) -> int:

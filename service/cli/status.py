@@ -13,12 +13,16 @@ from service.slots import Filter
 @click.argument("workloads", nargs=-1)
 @options.storage
 @options.option("--watch", is_flag=True, help="Keep showing until everything is done.")
+@options.profile
 @options.table_or_json
-def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str) -> None:
+def command(
+    workloads: tuple[str, ...], storage: str, watch: bool, profile: bool, format_: str
+) -> None:
     """Show how far the studies are, who works on them, and what failed lately."""
     from service.cli.progress import showing
     from service.cli.status_view import print_status, watch_status
     from service.frontier import require
+    from service.profile import load_profile
     from service.status import load_status
     from service.storage import open_storage
 
@@ -31,4 +35,5 @@ def command(workloads: tuple[str, ...], storage: str, watch: bool, format_: str)
         with showing(opened, wanted):
             while not load_status(opened, wanted).finished:
                 time.sleep(0.5)
-    print_status(load_status(opened, wanted), format_)
+    spent = load_profile(opened) if profile else None
+    print_status(load_status(opened, wanted), format_, spent)

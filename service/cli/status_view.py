@@ -11,24 +11,31 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from service.cli.profile_view import profile_view
 from service.cli.progress import duration
 from service.cli.tables import console_for_output, ended, plain_table
 from service.errors import Unreachable
+from service.profile import Profile
 from service.status import Status, StudyStatus
 
 _SECONDS = 1.0  # between two looks
 _SILENT_SECONDS = 60.0
 
 
-def print_status(status: Status, format_: str) -> None:
-    """Studies, workers and failures, once."""
+def print_status(status: Status, format_: str, profile: Profile | None = None) -> None:
+    """Studies, workers and failures, once; and where the workers' time went, if that is given."""
     if format_ == "json":
         shown = asdict(status)
         for study, entry in zip(status.studies, shown["studies"], strict=True):
             entry["seconds_left"] = status.seconds_left(study)
-        click.echo(json.dumps({**shown, "seconds_left": status.all_seconds_left}, indent=2))
+        shown["seconds_left"] = status.all_seconds_left
+        if profile is not None:
+            shown["profile"] = {**asdict(profile), "advice": profile.advice()}
+        click.echo(json.dumps(shown, indent=2))
     else:
         console_for_output().print(status_view(status))
+        if profile is not None:
+            console_for_output().print(profile_view(profile))
 
 
 def watch_status(load: Callable[[], Status]) -> None:

@@ -159,6 +159,17 @@ def plain_table(*titles: str) -> Table:
 
 def console_for_output() -> Console:
     """Standard output, for tables."""
+    return _console(stderr=False)
+
+
+def console_for_errors() -> Console:
+    """Standard error, for tables beside the output."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
     # Piped, a table must not be folded to a terminal's width that isn't there.
-    width = None if sys.stdout.isatty() else 400
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 400
+    return Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width
+    )

@@ -64,6 +64,20 @@ def test_run_again_adds_nothing_and_says_the_same(
     assert again.out == ran.out
 
 
+def test_a_profile_is_of_one_run_or_of_all_that_the_database_has_seen(
+    ran: Result, batchfront: Run, workload_file: Write
+) -> None:
+    assert "Where the time" not in ran.err
+    again = batchfront("run", workload_file(), "--workers", "1", "--profile")
+    assert again.out == ran.out
+    assert "Where the time of 1 worker went" in again.err.partition("Report: ")[2]
+    told = json.loads(batchfront("status", "--profile", "--format", "json").out)["profile"]
+    assert told["workers"] == 2
+    assert told["seconds"]["training"] > 0  # of the first: the second found nothing to do
+    assert 1 <= len(told["advice"]) <= 3
+    assert told["advice"][0] in batchfront("status", "--profile").out
+
+
 def test_more_trials_and_batch_sizes_continue_what_is_there(
     ran: Result, batchfront: Run, workload_file: Write
 ) -> None:
