@@ -27,12 +27,12 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         here, together = current_pass(), passes_together()
-        if not self.training or (here is None and not together):
+        if self.training and together:
+            factors: Tensor = _FactorsTogether.apply(x.detach(), self.p)
+            return x * factors
+        if here is None or not self.training:
             plain: Tensor = super().forward(x)
             return plain
-        if together:
-            factors: Tensor = _FactorsTogether.apply(x.detach(), self.p)  # type: ignore[no-untyped-call]
-            return x * factors
         dropped = round(self.p * _LEVELS)
         if dropped in (0, _LEVELS):
             return x if dropped == 0 else x * 0.0

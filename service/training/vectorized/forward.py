@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from service.batch_pass import BatchPass, passing_together
 from service.layers import Dropout, dropout_factors
@@ -26,7 +27,7 @@ def _linear(_layer: nn.Linear, own: Weights, x: Tensor) -> Tensor:
     weight, bias = own["weight"].transpose(1, 2), own.get("bias")
     rows = x if x.ndim == 3 else x.flatten(1, -2)
     y = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias[:, None], rows, weight)
-    return y if x.ndim == 3 else y.unflatten(1, x.shape[1:-1])
+    return y if x.ndim == 3 else y.view(*x.shape[:-1], -1)
 
 
 def _conv2d(layer: nn.Conv2d, own: Weights, x: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ def _merged(x: Tensor) -> Tensor:
 
 
 def _apart(y: Tensor, trials: int) -> Tensor:
-    return y.unflatten(1, (trials, -1)).transpose(0, 1)
+    return y.reshape(len(y), trials, -1, *y.shape[2:]).transpose(0, 1)
 
 
 LAYERS: dict[type[nn.Module], Layer] = {
@@ -123,7 +124,8 @@ class Mapped:
     def __call__(self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]) -> Tensor:
         """`passes`: in training, each trial's; in evaluation none."""
         self._model.train(bool(passes))
-        with passing_together(passes):
+        # Of attention, vmap knows how to batch what the fused kernels are made of, not them.
+        with passing_together(passes), sdpa_kernel(SDPBackend.MATH):
             outputs: Tensor = torch.vmap(self._one)(dict(weights), inputs)
         return outputs
 

@@ -226,9 +226,10 @@ class _SGDUpdate:
         return [list(step) for step in zip(*by_weight, strict=True)]
 
     def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
-        moved, weights = list(gradients), self._weights
+        weights = self._weights
+        moved = list(gradients)
         if self._decays is not None:
-            moved = torch._foreach_addcmul(moved, weights, self._decays)
+            moved = list(torch._foreach_addcmul(moved, weights, self._decays))
         if self._momenta is not None:
             torch._foreach_mul_(self._velocities, self._momenta)
             torch._foreach_add_(self._velocities, moved)
@@ -262,8 +263,8 @@ class _OneByOne:
 
 
 def _apart(batch: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:
-    inputs, targets = batch
-    return inputs.unflatten(0, indices.shape), targets.unflatten(0, indices.shape)
+    inputs, targets = (part.view(*indices.shape, *part.shape[1:]) for part in batch)
+    return inputs, targets
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:
