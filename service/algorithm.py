@@ -85,7 +85,7 @@ class Algorithm(ABC):
         return {"name": self.name}
 
 
-class _SGDOptimizer(Optimizer):
+class SGDOptimizer(Optimizer):
     """v <- m v + g; then w <- w - lr v, or with Nesterov w <- w - lr (g + m v)."""
 
     def __init__(
@@ -145,7 +145,7 @@ class SGD(Algorithm):
 
     def _start(self, model: nn.Module, values: Metaparameters, nesterov: bool) -> Optimizer:
         momentum, decay = float(values.get("momentum", 0)), float(values.get("weight_decay", 0))
-        return _SGDOptimizer(model, momentum, nesterov, decay)
+        return SGDOptimizer(model, momentum, nesterov, decay)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A batch may be computed in several passes, on one device or on several, and is t
 A layer whose work depends on where its examples stand in it learns that here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -45,3 +45,21 @@ def passing(part: BatchPass) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+_together: ContextVar[tuple[BatchPass, ...]] = ContextVar("passes together", default=())
+
+
+def passes_together() -> tuple[BatchPass, ...]:
+    """Of the trials that go through the model as one, by `torch.vmap`: a pass each; else none."""
+    return _together.get()
+
+
+@contextmanager
+def passing_together(parts: Sequence[BatchPass]) -> Iterator[None]:
+    """While the block runs, one pass of each of several trials goes through the model."""
+    token = _together.set(tuple(parts))
+    try:
+        yield
+    finally:
+        _together.reset(token)

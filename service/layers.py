@@ -4,11 +4,13 @@ Dropout of torch draws for the examples that it is given, and batch normalizatio
 them: with either, a batch that is computed in parts is another batch. With these it is not.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from service.batch_pass import BatchPass, current_pass
+from service.batch_pass import BatchPass, current_pass, passes_together
 from service.training.seeds import mix
 
 _BLOCK = 32  # examples whose masks are drawn together, at least
@@ -24,15 +26,49 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        here = current_pass()
+        here, together = current_pass(), passes_together()
+        if self.training and together:
+            factors: Tensor = _FactorsTogether.apply(x.detach(), self.p)
+            return x * factors
         if here is None or not self.training:
             plain: Tensor = super().forward(x)
             return plain
         dropped = round(self.p * _LEVELS)
         if dropped in (0, _LEVELS):
             return x if dropped == 0 else x * 0.0
-        factors: Tensor = _kept(x.detach(), here, dropped)
+        factors = _kept(x.detach(), here, dropped)
         return x * factors
+
+
+def dropout_factors(x: Tensor, here: BatchPass, p: float) -> Tensor:
+    """What dropout multiplies `x` by in a pass: shape and dtype of `x`."""
+    dropped = round(p * _LEVELS)
+    if dropped in (0, _LEVELS):
+        return torch.full_like(x, 0.0 if dropped else 1.0)
+    return _drawn(x, here, dropped)
+
+
+class _FactorsTogether(torch.autograd.Function):
+    """`dropout_factors` of each of the trials that `torch.vmap` takes through a model as one."""
+
+    @staticmethod
+    def forward(x: Tensor, p: float) -> Tensor:  # noqa: ARG004
+        raise RuntimeError("several trials, but a tensor of one: it doesn't depend on the inputs")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(
+        info: Any,  # noqa: ARG004
+        in_dims: tuple[int, None],
+        x: Tensor,
+        p: float,
+    ) -> tuple[Tensor, int]:
+        rows = x.movedim(in_dims[0], 0).unbind()
+        passes = zip(rows, passes_together(), strict=True)
+        return torch.stack([dropout_factors(row, here, p) for row, here in passes]), 0
 
 
 @torch.no_grad()

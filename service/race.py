@@ -19,7 +19,8 @@ from service.pass_sizes import PassSizes
 from service.slots import Slot, Study
 from service.training.background import Background
 from service.training.checkpoint import Checkpoints
-from service.training.heat import Ending, Heat, failure
+from service.training.engines import failure
+from service.training.heat import Ending, Heat
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
 

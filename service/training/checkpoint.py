@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import fsspec
 import torch
+from torch import Tensor
 
 from service.clock import timed_as
 from service.errors import UsageError
@@ -54,7 +55,7 @@ class Checkpoints:
     @timed_as("storage")
     def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
         """Keep a run's state; False, and a warning, if it can't be written."""
-        return self.write(slot, run.state(), tag)
+        return self.write(slot, _unshared(run.state()), tag)
 
     def write(
         self,
@@ -146,3 +147,17 @@ class Checkpoints:
 
     def _path(self, slot: Named) -> str:
         return f"{self._folder}/study-{slot.study_id}/trial-{slot.number}.pt"
+
+
+def _unshared(part: Any) -> Any:
+    """A state whose tensors lie by themselves: of one that is a part of another's storage, as a
+    trial's weights are in a vectorized heat, torch would write the whole."""
+    match part:
+        case Tensor():
+            alone = part.nbytes == part.untyped_storage().nbytes()
+            return part if alone else part.detach().clone()
+        case dict():
+            return {key: _unshared(value) for key, value in part.items()}
+        case list() | tuple():
+            return type(part)(map(_unshared, part))
+    return part

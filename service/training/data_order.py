@@ -47,6 +47,19 @@ class DataOrder:
             yield from self._permutation[start:end].split(self.batch_size)  # type: ignore[no-untyped-call]
             step += whole
 
+    def stretch(self, step: int, stop: int) -> Tensor:
+        """The same batches as one tensor, of shape [stop - step, batch_size]."""
+        first, left = step * self.batch_size, (stop - step) * self.batch_size
+        parts = []
+        while left:
+            epoch, start = divmod(first, self.examples)
+            if epoch != self._epoch:
+                self._epoch, self._permutation = epoch, self._shuffled(epoch)
+            parts.append(self._permutation[start : start + left])
+            first, left = first + len(parts[-1]), left - len(parts[-1])
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return whole.view(stop - step, self.batch_size)
+
     def _shuffled(self, epoch: int) -> Tensor:
         # On the CPU, whatever the device, so that a trial sees the same examples on all of them.
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -143,37 +143,44 @@ class Evaluator:
         if weigh is not None:  # in float64, in which sums of parts are the sum of all
             self._weights = split.weights(weigh).to(split.indexed_on, torch.float64)
         self._reach = 0  # positions that the last look came to
-        self._whole = len(split) if self._weights is None else self._weights.sum().item()
+        self.whole = len(split) if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
     def look(self, model: Model, *, full: bool) -> Evaluation:
         """Evaluate the model; with `full`, on every example whatever the goal."""
         model.eval()
-        size, metric = len(self.split), self.goal.metric
+        metric = self.goal.metric
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
             found = full_metric(model, self.split, metric, self.passes)
-            return Evaluation(self.goal.passed(found), found, size)
-        total, weight, seen, costs = 0.0, 0.0, 0, []
-        reachable, reach = True, size if full else self._reach
+            return Evaluation(self.goal.passed(found), found, len(self.split))
+        look = self.begin(full=full)
         cost_of = partial(_costs, model, metric)
-        with _Walk(self.split, self.order, self.chunk, self.passes, reach) as walk:
-            while seen < size and (full or reachable):
-                (found_costs,) = walk.chunk(seen, cost_of)
-                indices = self.order[seen : seen + self.chunk]
-                costs.append(found_costs.to(self.order.device))
-                total += costs[-1].sum(dtype=torch.float64).item()
-                seen += len(indices)
-                weight += (
-                    len(indices) if self._weights is None else self._weights[indices].sum().item()
-                )
-                # A non-finite total is never past a goal: comparisons with NaN are false.
-                reachable = not self.goal.out_of_reach(total, weight, self._whole)
-        if not full:
-            self._reach = seen
-        if len(costs) > 1:
-            self._harder_first(torch.cat(costs))
-        value = total / self._whole if seen == size else None
-        return Evaluation(value is not None and self.goal.passed(value), value, seen)
+        with _Walk(self.split, self.order, self.chunk, self.passes, look.reach) as walk:
+            while look.going:
+                (costs,) = walk.chunk(look.seen, cost_of)
+                costs = costs.to(self.order.device)
+                look.add(costs, costs.sum(dtype=torch.float64).item())
+        return self.end(look)
+
+    def begin(self, *, full: bool) -> "Walking":
+        """A look to be carried out by others; nothing is changed before its `end`."""
+        return Walking(self, full, len(self.split) if full else self._reach)
+
+    def end(self, look: "Walking") -> Evaluation:
+        """What a look that goes no further has shown."""
+        if not look.full:
+            self._reach = look.seen
+        if len(look.costs) > 1:
+            self._harder_first(torch.cat(look.costs))
+        value = look.total / self.whole if look.seen == len(self.split) else None
+        passed = value is not None and self.goal.passed(value)
+        return Evaluation(passed, value, look.seen)
+
+    def weight_of(self, indices: Tensor) -> float:
+        """What these examples weigh together."""
+        if self._weights is None:
+            return len(indices)
+        return float(self._weights[indices].sum().item())
 
     def _harder_first(self, costs: Tensor) -> None:
         """Reorder by the costs of the examples just seen: worst, then unseen, then best."""
@@ -185,6 +192,42 @@ class Evaluator:
             (ranked > ranked.mean()).sum() if lower_is_better else (ranked < ranked.mean()).sum()
         )
         self.order = torch.cat([seen[:bad], self.order[len(costs) :], seen[bad:]])
+
+
+@dataclass
+class Walking:
+    """A look on its way through an evaluator's order.
+
+    reach -- the position up to which it probably goes
+    """
+
+    evaluator: Evaluator
+    full: bool
+    reach: int
+    seen: int = 0
+    total: float = 0.0
+    weight: float = 0.0
+    reachable: bool = True
+    costs: list[Tensor] = field(default_factory=list)
+
+    @property
+    def going(self) -> bool:
+        """Whether there is more to look at."""
+        return self.seen < len(self.evaluator.split) and (self.full or self.reachable)
+
+    def next(self) -> Tensor:
+        """The indices of the next chunk."""
+        return self.evaluator.order[self.seen : self.seen + self.evaluator.chunk]
+
+    def add(self, costs: Tensor, total: float) -> None:
+        """Take note of the costs of the next chunk's examples, and of their sum."""
+        evaluator, indices = self.evaluator, self.next()
+        self.costs.append(costs)
+        self.total += total
+        self.seen += len(indices)
+        self.weight += evaluator.weight_of(indices)
+        # A non-finite total is never past a goal: comparisons with NaN are false.
+        self.reachable = not evaluator.goal.out_of_reach(self.total, self.weight, evaluator.whole)
 
 
 def _chunk(goal: Goal, size: int) -> int:

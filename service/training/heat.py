@@ -1,12 +1,14 @@
 """A heat: trials of one study that race in lockstep over the evaluation grid."""
 
-import traceback
 from bisect import bisect_right, insort
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from service.training.memory import is_lost_device
+from service.training.engines import Engine, Failed, Sequential, attempt
+from service.training.evaluation import Evaluation
 from service.training.stopping import Look, Outcome, Passage, judge
 from service.training.trial import Spent, TrialRun
 from service.workload import Workload
@@ -39,6 +41,18 @@ class Ending:
     spent: Spent = field(default_factory=Spent)
 
 
+class _Place(NamedTuple):
+    """Where on the grid an evaluated step stands."""
+
+    previous: int  # the evaluated step before it
+    rung: bool  # whether full looks are made here
+    last: bool
+
+    def full(self, run: TrialRun) -> bool:
+        """One that has passed the goal is looked at for its curve alone: at rungs, and at last."""
+        return self.rung or (self.last and run.passage is not None)
+
+
 class Numbered(Protocol):
     """What a heat needs to know of the slot that a run belongs to."""
 
@@ -55,6 +69,7 @@ class Heat(Generic[S]):
     finishers  -- the race goes on until so many trials of the study have passed the goal; 0: no
                   trial is capped
     continuing -- of the study's trials that pass, the first so many go on to the step budget
+    engine     -- what computes them: one after another, unless it is told otherwise
 
     A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
     `count_passed`). Told late, it caps a trial late, and lets one more go on: never one too few.
@@ -67,8 +82,10 @@ class Heat(Generic[S]):
         runs: list[tuple[S, TrialRun]],
         finishers: int = 1,
         continuing: int = 0,
+        engine: Engine | None = None,
     ) -> None:
         self.workload = workload
+        self.engine: Engine = Sequential() if engine is None else engine
         self.grid = workload.grid.steps(workload.steps_allowed(batch_size))
         self.live = runs
         self.cap: int | None = None
@@ -99,14 +116,12 @@ class Heat(Generic[S]):
         reached the goal too. If `stop` is set, trials stay where they are, to be saved.
         """
         target = min((self._next_step(run.step) for _, run in self.live), default=None)
-        ended: dict[int, Ending] = {}
-        for slot, run in self.live:
-            if stop.is_set():
-                break
-            if self._next_step(run.step) == target and not self._beaten(slot, run):
-                ending = self._attempt(slot, run, int(target), stop)
-                if ending is not None:
-                    ended[slot.number] = ending
+        due = [
+            (slot, run)
+            for slot, run in self.live
+            if self._next_step(run.step) == target and not self._beaten(slot, run)
+        ]
+        ended = self._attempt(due, int(target), stop) if due and target is not None else {}
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
                 ended[slot.number] = _ending(run, "capped", self._why_capped())
@@ -126,41 +141,74 @@ class Heat(Generic[S]):
         index = bisect_right(self.grid, step)
         return self.grid[index] if index < len(self.grid) else float("inf")
 
-    def _attempt(self, slot: S, run: TrialRun, target: int, stop: Event) -> Ending | None:
-        try:
-            if not run.advance(target, stop):
-                return None
-            return self._look(slot, run)
-        except Exception as error:
-            if is_lost_device(error):
-                raise
-            return _ending(run, "failed", failure(error))
+    def _attempt(
+        self, due: Sequence[tuple[S, TrialRun]], target: int, stop: Event
+    ) -> dict[int, Ending]:
+        """Advance these and look at those that arrive, even if `stop` is set meanwhile: a look
+        that was left out would never be made. Which of them end, by number of the slot."""
+        ended: dict[int, Ending] = {}
+        arrived: list[tuple[S, TrialRun]] = []
+        moved = self.engine.advance([run for _, run in due], target, stop)
+        for (slot, run), there in zip(due, moved, strict=True):
+            if isinstance(there, Failed):
+                ended[slot.number] = _ending(run, "failed", there.reason)
+            elif there:
+                arrived.append((slot, run))
+        place = self._place(target)
+        found = self._looks(arrived, place)
+        for slot, run in arrived:
+            judged = partial(self._judged, slot, run, place, found.get(slot.number))
+            ending = attempt(judged)
+            if isinstance(ending, Failed):
+                ending = _ending(run, "failed", ending.reason)
+            if ending is not None:
+                ended[slot.number] = ending
+        return ended
 
-    def _look(self, slot: S, run: TrialRun) -> Ending | None:
-        """Look at a run that is at an evaluated step: its ending, if that is where it ends.
+    def _place(self, step: int) -> "_Place":
+        index = bisect_right(self.grid, step) - 1
+        previous = self.grid[index - 1] if index else 0
+        rung = self.workload.grid.is_look(step, previous)
+        return _Place(previous, rung, last=index == len(self.grid) - 1)
 
-        One that has passed the goal is looked at for its curve alone: at the rungs, and at last.
-        """
+    def _looks(
+        self, arrived: Sequence[tuple[S, TrialRun]], place: "_Place"
+    ) -> dict[int, Evaluation | Failed]:
+        """What is seen of those that are looked at, by number of the slot."""
+        looked: tuple[list[tuple[S, TrialRun]], ...] = ([], [])  # in part, and in full
+        for slot, run in arrived:
+            full = place.full(run)
+            if (full or run.passage is None) and run.finite():
+                looked[full].append((slot, run))
+        found: dict[int, Evaluation | Failed] = {}
+        for full in (False, True):
+            if looked[full]:
+                seen = self.engine.look([run for _, run in looked[full]], full=full)
+                numbers = [slot.number for slot, _ in looked[full]]
+                found |= dict(zip(numbers, seen, strict=True))
+        return found
+
+    def _judged(
+        self, slot: S, run: TrialRun, place: "_Place", found: Evaluation | Failed | None
+    ) -> Ending | None:
+        """The ending of a run that has been looked at, if this is where it ends."""
+        if isinstance(found, Failed):
+            return _ending(run, "failed", found.reason)
         if not run.finite():
             return self._over(run, "diverged", f"training loss not finite by step {run.step}")
-        index = bisect_right(self.grid, run.step) - 1
-        previous, last = self.grid[index - 1] if index else 0, index == len(self.grid) - 1
-        passed = run.passage is not None
-        full = self.workload.grid.is_look(run.step, previous) or (last and passed)
-        if run.passage is None:
-            found = run.evaluate(full=full)
-            if found.passed and found.value is not None:
-                passage = self._pass(slot, run, previous, found.value)
-                if slot.number not in self._goes_on:
-                    return _reached(run, passage, f"{self.workload.goal} at step {passage.step}")
-        elif full:
-            run.evaluate(full=True)
+        full = place.full(run)
+        if run.passage is None and found is not None and found.value is not None and found.passed:
+            passage = self._pass(slot, run, place.previous, found.value)
+            if slot.number not in self._goes_on:
+                return _reached(run, passage, f"{self.workload.goal} at step {passage.step}")
         if full:
             rules, goal = self.workload.stopping, self.workload.goal
             verdict = judge(run.looks, run.untrained_loss, rules, goal)
             if verdict is not None and (run.passage is None or verdict[0] == "diverged"):
                 return self._over(run, *verdict)
-        return self._over(run, "exhausted", f"step budget of {run.step} spent") if last else None
+        if place.last:
+            return self._over(run, "exhausted", f"step budget of {run.step} spent")
+        return None
 
     def _pass(self, slot: S, run: TrialRun, previous: int, metric: float) -> Passage:
         run.passage = passage = Passage(run.step, previous, metric, run.test_metric())
@@ -180,15 +228,6 @@ class Heat(Generic[S]):
             return _ending(run, outcome, reason)
         reason = f"{self.workload.goal} at step {passage.step}, and then: {reason}"
         return _reached(run, passage, reason)
-
-
-def failure(error: Exception) -> str:
-    """The reason of a failed trial: the error in one line, and then its traceback."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    trace = "".join(traceback.format_exception(error))
-    text = f"{type(error).__name__}: {lines[0]}\n{trace}"
-    # What PostgreSQL's text can't hold: NUL, and halves of surrogate pairs.
-    return text.replace("\0", "�").encode(errors="replace").decode()
 
 
 def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:

@@ -64,13 +64,14 @@ class TrialRun:
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
         self.passes = Passes() if passes is None else passes
+        self.dropout_seed = mix(seed, _DROPOUT)
         self.alone = BatchGradient(
             workload,
             self.model,
             values,
             train,
             self.passes.training,
-            mix(seed, _DROPOUT),
+            self.dropout_seed,
             device,
             self._computed,
         )
@@ -82,16 +83,16 @@ class TrialRun:
         self.looks: list[Look] = []
         self.passage: Passage | None = None
         self.spent = Spent()
-        self._loss_values = chosen(workload.loss, values)
-        self._loss_sum = torch.zeros((), device=device)
-        self._loss_steps = 0
+        self.loss_values = chosen(workload.loss, values)
+        self.loss_sum = torch.zeros((), device=device)
+        self.loss_steps = 0
         self.untrained_loss = self._untrained_loss()
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done; False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, draw = self.workload.schedule.factor, self.values
-        rate, loss_sum = self.learning_rate, self._loss_sum
+        rate, loss_sum = self.learning_rate, self.loss_sum
         began = perf_counter()
         self.model.train()
         with gradient.ahead(order, self.step, to_step):
@@ -102,27 +103,31 @@ class TrialRun:
                 optimizer.step(rate * factor(step, draw))
                 loss_sum.add_(loss)
                 self.step = step + 1
-                self._loss_steps += 1
+                self.loss_steps += 1
         self.spent.training_seconds += perf_counter() - began
         return self.step >= to_step
 
     def finite(self) -> bool:
         """Whether every training loss since the last full look was a finite number."""
-        return math.isfinite(self._loss_sum.item())
+        return math.isfinite(self.loss_sum.item())
 
     @timed_as("evaluation")
     def evaluate(self, *, full: bool) -> Evaluation:
         """Look at the validation split; a full look is kept in `looks`."""
         began = perf_counter()
         found = self.evaluator.look(self._computed, full=full)
-        self.spent.evaluation_seconds += perf_counter() - began
+        self.saw(found, perf_counter() - began, full=full)
+        return found
+
+    def saw(self, found: Evaluation, seconds: float, *, full: bool) -> None:
+        """Take note of a look, and of the time it took."""
+        self.spent.evaluation_seconds += seconds
         self.spent.evaluated_examples += found.examples
         if full and found.value is not None:
-            loss = self._loss_sum.item() / self._loss_steps if self._loss_steps else math.nan
+            loss = self.loss_sum.item() / self.loss_steps if self.loss_steps else math.nan
             self.looks.append(Look(self.step, loss, found.value))
-            self._loss_sum.zero_()
-            self._loss_steps = 0
-        return found
+            self.loss_sum.zero_()
+            self.loss_steps = 0
 
     @timed_as("evaluation")
     def test_metric(self) -> float | None:
@@ -139,8 +144,8 @@ class TrialRun:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state(),
             "evaluation_order": self.evaluator.order,
-            "loss_sum": self._loss_sum,
-            "loss_steps": self._loss_steps,
+            "loss_sum": self.loss_sum,
+            "loss_steps": self.loss_steps,
             "looks": [tuple(look) for look in self.looks],
             "passage": None if self.passage is None else tuple(self.passage),
             "spent": asdict(self.spent),
@@ -152,8 +157,8 @@ class TrialRun:
         self.model.load_state_dict(state["model"])
         self.optimizer.restore(state["optimizer"])
         self.evaluator.order.copy_(state["evaluation_order"])
-        self._loss_sum.copy_(state["loss_sum"])
-        self._loss_steps = state["loss_steps"]
+        self.loss_sum.copy_(state["loss_sum"])
+        self.loss_steps = state["loss_steps"]
         self.looks = [Look(*look) for look in state["looks"]]
         self.passage = None if state["passage"] is None else Passage(*state["passage"])
         self.spent = Spent(**state["spent"])
@@ -169,7 +174,7 @@ class TrialRun:
         total = whole = 0.0
         for part in torch.arange(count, device=train.indexed_on).split(size):  # type: ignore[no-untyped-call]
             inputs, targets = train.batch(part)
-            loss = self.workload.loss(self._computed(inputs), targets, **self._loss_values)
+            loss = self.workload.loss(self._computed(inputs), targets, **self.loss_values)
             weight = len(part) / count if weigh is None else float(weigh(targets).sum())
             total, whole = total + float(loss) * weight, whole + weight
         return total if weigh is None else total / whole

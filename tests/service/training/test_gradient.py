@@ -95,7 +95,7 @@ class Kind:
     def run(self, size: int | None) -> TrialRun:
         passes = Passes(PassSize(size), PassSize(size))
         made = TrialRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, passes)
-        made._loss_sum = made._loss_sum.double()
+        made.loss_sum = made.loss_sum.double()
         return made
 
 
@@ -136,7 +136,7 @@ def test_trials_in_passes_of_any_size_are_the_same_trial(kind: Kind, size: int) 
     ):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-10)
     assert found[0].value == pytest.approx(found[1].value, abs=1e-10)
-    assert whole._loss_sum.item() == pytest.approx(parts._loss_sum.item(), abs=1e-10)
+    assert whole.loss_sum.item() == pytest.approx(parts.loss_sum.item(), abs=1e-10)
 
 
 class Seen(nn.Module):

@@ -51,7 +51,7 @@ def run(batch_size: int, passes: Passes, first: nn.Module | None = None) -> Tria
 
     workload = replace(clouds(), model=in_double)
     made = TrialRun(workload, double(splits()), batch_size, VALUES, 3, CPU, passes)
-    made._loss_sum = made._loss_sum.double()
+    made.loss_sum = made.loss_sum.double()
     if first is not None:
         made.model[0] = first
     return made
@@ -90,7 +90,7 @@ def test_passes_of_any_size_give_the_batchs_gradient_and_loss(size: int) -> None
         trial.advance(30)
     for mine, theirs in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-10)
-    assert whole._loss_sum.item() == pytest.approx(parts._loss_sum.item(), abs=1e-10)
+    assert whole.loss_sum.item() == pytest.approx(parts.loss_sum.item(), abs=1e-10)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])

@@ -1,0 +1,183 @@
+"""Models of one shape, computed as one: from inputs [K, n, ...] of K trials to their outputs.
+
+Layers in a row (`nn.Sequential`, in any depth) of the kinds of LAYERS are computed by a batched
+operation each; every other model by `torch.vmap` over the stacked weights.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from service.batch_pass import BatchPass, passing_together
+from service.layers import Dropout, dropout_factors
+
+Weights = Mapping[str, Tensor]
+"""By name in the model: the weights, or buffers, of K trials, [K, ...]."""
+
+Layer = Callable[[Any, Weights, Tensor], Tensor]
+"""A layer of the first trial, all trials' weights of it by their names in it, inputs -> outputs."""
+
+
+def _linear(_layer: nn.Linear, own: Weights, x: Tensor) -> Tensor:
+    weight, bias = own["weight"].transpose(1, 2), own.get("bias")
+    rows = x if x.ndim == 3 else x.flatten(1, -2)
+    y = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias[:, None], rows, weight)
+    return y if x.ndim == 3 else y.view(*x.shape[:-1], -1)
+
+
+def _conv2d(layer: nn.Conv2d, own: Weights, x: Tensor) -> Tensor:
+    trials, bias = len(x), own.get("bias")
+    y = F.conv2d(
+        _merged(x),
+        own["weight"].flatten(0, 1),
+        None if bias is None else bias.flatten(),
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups * trials,
+    )
+    return _apart(y, trials)
+
+
+def _pool(layer: nn.Module, _own: Weights, x: Tensor) -> Tensor:
+    return _apart(layer(_merged(x)), len(x))
+
+
+def _flatten(layer: nn.Flatten, _own: Weights, x: Tensor) -> Tensor:
+    end = layer.end_dim
+    return x.flatten(layer.start_dim + 1, end if end < 0 else end + 1)
+
+
+def _elementwise(layer: nn.Module, _own: Weights, x: Tensor) -> Tensor:
+    y: Tensor = layer(x)
+    return y
+
+
+def _merged(x: Tensor) -> Tensor:
+    """[K, n, c, h, w] -> [n, K c, h, w]: a convolution's outputs lie so in memory."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _apart(y: Tensor, trials: int) -> Tensor:
+    return y.reshape(len(y), trials, -1, *y.shape[2:]).transpose(0, 1)
+
+
+LAYERS: dict[type[nn.Module], Layer] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv2d,
+    nn.MaxPool2d: _pool,
+    nn.AvgPool2d: _pool,
+    nn.Flatten: _flatten,
+    nn.Dropout: _elementwise,  # of probability 0, where a search has that among others
+    nn.Identity: _elementwise,
+    nn.ReLU: _elementwise,
+    nn.LeakyReLU: _elementwise,
+    nn.GELU: _elementwise,
+    nn.SiLU: _elementwise,
+    nn.Tanh: _elementwise,
+    nn.Sigmoid: _elementwise,
+}
+"""The kinds of layers that there is a batched operation for; a `service.layers.Dropout`, whose
+numbers are each trial's own, is one too."""
+
+
+class Layered:
+    """Trials' models that are layers in a row, one batched operation each."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._layers = list(_in_a_row(models[0]))
+        # Of tied weights the first name counts, as in `named_parameters`.
+        names = {id(p): name for name, p in models[0].named_parameters()}
+        self._own = [
+            {key: names[id(p)] for key, p in layer.named_parameters(recurse=False)}
+            for layer in self._layers
+        ]
+        rows = zip(*map(_in_a_row, models), strict=True)
+        self._dropped = [
+            [layer.p for layer in row] if isinstance(row[0], Dropout) else [] for row in rows
+        ]
+
+    def __call__(self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]) -> Tensor:
+        """`passes`: in training, each trial's; in evaluation none."""
+        x = inputs
+        for layer, own, dropped in zip(self._layers, self._own, self._dropped, strict=True):
+            if isinstance(layer, Dropout):
+                if passes and any(dropped):
+                    each = zip(x.detach().unbind(), passes, dropped, strict=True)
+                    x = x * torch.stack([dropout_factors(*one) for one in each])
+                continue
+            x = LAYERS[type(layer)](layer, {key: weights[name] for key, name in own.items()}, x)
+        return x
+
+
+class Mapped:
+    """Any models that are alike but for their weights, by `torch.vmap`."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._model = models[0]
+
+    def __call__(self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]) -> Tensor:
+        """`passes`: in training, each trial's; in evaluation none."""
+        self._model.train(bool(passes))
+        # Of attention, vmap knows how to batch what the fused kernels are made of, not them.
+        with passing_together(passes), sdpa_kernel(SDPBackend.MATH):
+            outputs: Tensor = torch.vmap(self._one)(dict(weights), inputs)
+        return outputs
+
+    def _one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(self._model, weights, (inputs,))
+        return outputs
+
+
+Forward = Layered | Mapped
+
+
+def kind_of(model: nn.Module, values: Mapping[str, Any]) -> str:
+    """Models of the same kind can be stacked. `values` are those metaparameters that the model was
+    made with: of what they set, only a dropout's probability is known to be no matter."""
+    shapes = [(n, p.shape, p.dtype, p.requires_grad) for n, p in model.named_parameters()]
+    if is_layered(model):
+        return f"layers {[_of_layer(layer) for layer in _in_a_row(model)]} {shapes}"
+    return f"any {model} {shapes} {sorted(values.items())}"
+
+
+def _of_layer(layer: nn.Module) -> str:
+    return "Dropout" if isinstance(layer, Dropout) else repr(layer)
+
+
+def is_layered(model: nn.Module) -> bool:
+    """Whether a model is layers in a row, all of known kinds."""
+    return all(map(_is_known, _in_a_row(model)))
+
+
+def _is_known(layer: nn.Module) -> bool:
+    if any(getattr(layer, name) for name in _HOOKS):
+        return False
+    match layer:
+        case nn.Conv2d():
+            fits = layer.padding_mode == "zeros"
+        case nn.MaxPool2d():
+            fits = not layer.return_indices
+        case nn.Flatten():
+            fits = layer.start_dim > 0
+        case nn.Dropout() if type(layer) is nn.Dropout:
+            fits = layer.p == 0
+        case _:
+            fits = True
+    return fits and (type(layer) in LAYERS or type(layer) is Dropout)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _in_a_row(model: nn.Module) -> Iterator[nn.Module]:
+    if type(model) is nn.Sequential and not any(getattr(model, name) for name in _HOOKS):
+        for part in model:
+            yield from _in_a_row(part)
+    else:
+        yield model

@@ -1,0 +1,281 @@
+"""Trials whose weights lie in one tensor each, and which are trained by one computation a step."""
+
+from collections.abc import Sequence
+from threading import Event
+from time import perf_counter
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from service.algorithm import SGDOptimizer
+from service.batch_pass import BatchPass
+from service.layers import Dropout
+from service.metrics import Metric
+from service.schedule import Constant
+from service.training.evaluation import Evaluation, Walking
+from service.training.seeds import mix
+from service.training.trial import TrialRun
+from service.training.vectorized.forward import Forward, Layered, Mapped, is_layered
+from service.training.vectorized.losses import losses_of
+
+_BLOCK = 64  # steps whose examples and learning rates are looked up at once
+_NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
+
+
+class Stack:
+    """K runs of one study whose models are of one kind (`kind_of`).
+
+    Weights, velocities and loss sums lie in tensors [K, ...]; each run's own are rows of them, so
+    that whatever is done with a run by itself is done here, and the other way round. Between two
+    steps a run is what it would be alone: it may be saved, looked at, or advanced by itself.
+
+    A step is the same function of tensors of the same shapes every time, with no look at their
+    values: indices [K, batch size], learning rates [K].
+    """
+
+    def __init__(self, runs: Sequence[TrialRun], augments: bool) -> None:
+        self.runs = list(runs)
+        first = self._first = runs[0]
+        models = [run.model for run in runs]
+        layered = is_layered(first.model)
+        self.forward: Forward = Layered(models) if layered else Mapped(models)
+        self.weights: dict[str, Tensor] = {}
+        for name, parameter in first.model.named_parameters():
+            rows = [run.model.get_parameter(name) for run in runs]
+            stacked = _stacked(rows)
+            for row, view in zip(rows, stacked.unbind(), strict=True):
+                row.data = view
+            self.weights[name] = stacked.requires_grad_(parameter.requires_grad)
+        self._trained = [w for w in self.weights.values() if w.requires_grad]
+        for name, _ in first.model.named_buffers():
+            self.weights[name] = torch.stack([run.model.get_buffer(name) for run in runs])
+        self._dropout = any(isinstance(m, Dropout) for m in first.model.modules())
+        self._sums = torch.stack([run.loss_sum for run in runs])
+        for run, own in zip(runs, self._sums.unbind(), strict=True):
+            run.loss_sum = own
+        values = [run.loss_values for run in runs]
+        self._losses = losses_of(first.workload.loss, values, first.device)
+        self._update: _SGDUpdate | _OneByOne
+        if isinstance(first.optimizer, SGDOptimizer):
+            self._update = _SGDUpdate(self._trained, self.runs)
+        else:
+            self._update = _OneByOne(self.runs)
+        self._augments = augments
+        self._known = range(0)  # steps whose indices and rates are known
+        self._indices: tuple[Tensor, ...] = ()
+
+    def advance(self, to_step: int, stop: Event) -> bool:
+        """Train all until `to_step` updates are done; False if `stop` was set before that.
+
+        What it raises, it raises before the step's update: the runs are whole, and may go on by
+        themselves.
+        """
+        first = max(run.step for run in self.runs)
+        for run in self.runs:  # so after a stop, which comes between any two
+            if run.step < first and not run.advance(first, stop):
+                return False
+        began, step = perf_counter(), first
+        try:
+            while step < to_step and not stop.is_set():
+                self._step(step)
+                step += 1
+        finally:
+            seconds = (perf_counter() - began) / len(self.runs)
+            for run in self.runs:
+                run.step = step
+                run.loss_steps += step - first
+                run.spent.training_seconds += seconds
+        return step >= to_step
+
+    def _step(self, step: int) -> None:
+        if step not in self._known:
+            self._look_up(step)
+        place = step - self._known.start
+        inputs, targets = self._load(step, self._indices[place])
+        outputs = self.forward(self.weights, inputs, self._passes(step))
+        losses = self._losses(outputs, targets)
+        gradients = torch.autograd.grad(
+            losses,
+            self._trained,
+            torch.ones_like(losses),
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        with torch.no_grad():
+            self._update(gradients, place)
+            self._sums.add_(losses)
+
+    def _look_up(self, step: int) -> None:
+        stop = step + _BLOCK
+        orders = [run.order.stretch(step, stop) for run in self.runs]
+        self._indices = torch.stack(orders, dim=1).unbind()
+        schedule = self._first.workload.schedule
+        if type(schedule) is Constant:
+            rates = [[run.learning_rate for run in self.runs]] * _BLOCK
+        else:
+            rates = [
+                [run.learning_rate * schedule.factor(s, run.values) for run in self.runs]
+                for s in range(step, stop)
+            ]
+        self._update.plan(rates)
+        self._known = range(step, stop)
+
+    def _passes(self, step: int) -> list[BatchPass]:
+        if not self._dropout:
+            return [_NO_DRAWS]
+        size = self._first.batch_size
+        return [BatchPass(0, size, size, mix(run.dropout_seed, step)) for run in self.runs]
+
+    def _load(self, step: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, [K, n, ...], of indices [K, n]."""
+        train = self._first.splits.train
+        if self._augments:
+            seeds = [mix(run.dropout_seed, step) for run in self.runs]
+            loaded = [train.batch(i, s) for i, s in zip(indices.unbind(), seeds, strict=True)]
+            inputs, targets = zip(*loaded, strict=True)
+            return torch.stack(inputs), torch.stack(targets)
+        return _apart(train.batch(indices.flatten()), indices)
+
+    @torch.inference_mode()
+    def look(self, rows: Sequence[int], *, full: bool) -> list[Evaluation]:
+        """Look at the validation split with these of the runs, each as its own evaluator would."""
+        began = perf_counter()
+        runs = [self.runs[row] for row in rows]
+        walks = [run.evaluator.begin(full=full) for run in runs]
+        going, before = list(range(len(runs))), -1
+        weights: dict[str, Tensor] = {}
+        while going:
+            if len(going) != before:
+                weights, before = self._of([rows[i] for i in going]), len(going)
+            self._walk([walks[i] for i in going], weights)
+            going = [i for i in going if walks[i].going]
+        found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
+        seconds = (perf_counter() - began) / len(runs)
+        for run, one in zip(runs, found, strict=True):
+            run.saw(one, seconds, full=full)
+        return found
+
+    def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        if len(rows) == len(self.runs):
+            return self.weights
+        chosen_rows = torch.tensor(rows, device=self._sums.device)
+        return {name: w.index_select(0, chosen_rows) for name, w in self.weights.items()}
+
+    def _walk(self, walks: Sequence[Walking], weights: dict[str, Tensor]) -> None:
+        """Take walks that have come equally far on by a chunk."""
+        evaluator = self._first.evaluator
+        indices = torch.stack([walk.next() for walk in walks])
+        batch = evaluator.split.batch(indices.flatten())
+        inputs, _ = _apart(batch, indices)
+        outputs = self.forward(weights, inputs, ())
+        metric = cast(Metric, evaluator.goal.metric)
+        costs = metric.per_example(outputs.flatten(0, 1), batch[1]).view(indices.shape)
+        costs = costs.to(indices.device)
+        totals = costs.sum(1, dtype=torch.float64).tolist()
+        for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
+            walk.add(own, total)
+
+
+class _SGDUpdate:
+    """v <- m v + g, w <- w - lr v (or with Nesterov w <- w - lr (g + m v)), of all trials at once,
+    each with its own rate, momentum and weight decay."""
+
+    def __init__(self, weights: list[Tensor], runs: Sequence[TrialRun]) -> None:
+        optimizers = [cast(SGDOptimizer, run.optimizer) for run in runs]
+        self._weights, self._nesterov = weights, optimizers[0].nesterov
+        momenta = [o.momentum for o in optimizers]
+        decays = [o.weight_decay for o in optimizers]
+        self._momenta = self._spread(momenta) if any(momenta) else None
+        self._decays = self._spread(decays) if any(decays) else None
+        self._momentum = momenta
+        self._velocities: list[Tensor] = []
+        self._down: list[list[Tensor]] = []
+        self._down_further: list[list[Tensor]] = []
+        if self._momenta is not None:
+            for index in range(len(weights)):
+                rows = [
+                    o.velocities[index] if o.velocities else torch.zeros_like(o.parameters[index])
+                    for o in optimizers
+                ]
+                velocity = _stacked(rows)
+                for optimizer, view in zip(optimizers, velocity.unbind(), strict=True):
+                    if optimizer.velocities:
+                        optimizer.velocities[index] = view
+                self._velocities.append(velocity)
+
+    def _spread(self, values: Sequence[float]) -> list[Tensor]:
+        """One number a trial, for each weight in a shape that it is multiplied by it in."""
+        weights = self._weights
+        own = torch.tensor(values, dtype=weights[0].dtype, device=weights[0].device)
+        return [own.view(-1, *[1] * (w.ndim - 1)) for w in weights]
+
+    def plan(self, rates: Sequence[Sequence[float]]) -> None:
+        """The learning rates of the next steps, [steps, K]."""
+        first = self._weights[0]
+        self._down = self._unbound(-torch.tensor(rates, dtype=torch.float64), first)
+        if self._nesterov and self._momenta is not None:
+            momenta = torch.tensor(self._momentum, dtype=torch.float64)
+            down = -torch.tensor(rates, dtype=torch.float64) * momenta
+            self._down_further = self._unbound(down, first)
+
+    def _unbound(self, numbers: Tensor, like: Tensor) -> list[list[Tensor]]:
+        """By step, and then by weight."""
+        there = numbers.to(like.device, like.dtype)
+        by_weight = [there.view(*there.shape, *[1] * (w.ndim - 1)).unbind() for w in self._weights]
+        return [list(step) for step in zip(*by_weight, strict=True)]
+
+    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
+        weights = self._weights
+        moved = list(gradients)
+        if self._decays is not None:
+            moved = list(torch._foreach_addcmul(moved, weights, self._decays))
+        if self._momenta is not None:
+            torch._foreach_mul_(self._velocities, self._momenta)
+            torch._foreach_add_(self._velocities, moved)
+            if self._nesterov:
+                torch._foreach_addcmul_(weights, moved, self._down[place])
+                torch._foreach_addcmul_(weights, self._velocities, self._down_further[place])
+                return
+            moved = self._velocities
+        torch._foreach_addcmul_(weights, moved, self._down[place])
+
+
+class _OneByOne:
+    """Any optimizer: each trial's own, on its rows."""
+
+    def __init__(self, runs: Sequence[TrialRun]) -> None:
+        self._runs = runs
+        self._parameters = [[p for p in run.model.parameters() if p.requires_grad] for run in runs]
+        self._rates: Sequence[Sequence[float]] = ()
+
+    def plan(self, rates: Sequence[Sequence[float]]) -> None:
+        """The learning rates of the next steps, [steps, K]."""
+        self._rates = rates
+
+    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
+        rows = zip(*(gradient.unbind() for gradient in gradients), strict=True)
+        trials = zip(self._runs, self._parameters, rows, self._rates[place], strict=True)
+        for run, parameters, row, rate in trials:
+            for parameter, gradient in zip(parameters, row, strict=True):
+                parameter.grad = gradient
+            run.optimizer.step(rate)
+
+
+def _apart(batch: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:
+    inputs, targets = (part.view(*indices.shape, *part.shape[1:]) for part in batch)
+    return inputs, targets
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Copies of tensors of one shape in one, [K, ...], each laid out in memory as it was."""
+    first = torch.empty_like(rows[0])  # which is dense
+    whole = torch.empty_strided(
+        (len(rows), *first.shape),
+        (first.numel(), *first.stride()),
+        dtype=first.dtype,
+        device=first.device,
+    )
+    for row, view in zip(rows, whole.unbind(), strict=True):
+        view.copy_(row.detach())
+    return whole

@@ -1,0 +1,166 @@
+"""A trial of a vectorized heat follows the same trial computed by itself."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.algorithm import (
+    SGD,
+    Algorithm,
+    Momentum,
+    NesterovMomentum,
+    TorchOptimizer,
+)
+from service.data import Examples, Splits
+from service.execution import Execution
+from service.goal import Goal
+from service.layers import Dropout
+from service.losses import sigmoid_cross_entropy
+from service.metrics import ACCURACY, CROSS_ENTROPY
+from service.schedule import LinearDecay, WarmupCosine
+from studies.models.simple_cnn import simple_cnn
+from tests.service.training.vectorized.trials import (
+    cnn,
+    draws,
+    follow,
+    language,
+    mlp,
+    sentences,
+    splits,
+    weights,
+    workload,
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> Splits:
+    return splits(16)
+
+
+def adamw(parameters: Iterator[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, learning_rate / 10)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [SGD(), Momentum(), NesterovMomentum(), TorchOptimizer("adamw", adamw)],
+    ids=lambda a: a.name,
+)
+@pytest.mark.parametrize("decay", [(0.0,), (1e-3, 0.0, 1e-2)], ids=["plain", "weight decay"])
+def test_with_every_optimizer(data: Splits, algorithm: Algorithm, decay: tuple[float]) -> None:
+    follow(workload(mlp, algorithm), data, draws(5, weight_decay=decay))
+
+
+def test_with_rates_that_decay_each_in_its_own_way(data: Splits) -> None:
+    linear = draws(5, decay_steps=(50, 150), decay_factor=(0.01, 0.3))
+    follow(workload(schedule=LinearDecay()), data, linear)
+    cosine = draws(4, warmup_steps=(5, 20), total_steps=(210, 300))
+    follow(workload(schedule=WarmupCosine()), data, cosine)
+
+
+def test_with_dropout_of_each_trials_own_numbers_and_probability(data: Splits) -> None:
+    found = follow(workload(), data, draws(5, dropout=(0.4, 0.0, 0.1)))
+    without = follow(workload(), data, draws(5))
+    assert not torch.equal(weights(found[0]), weights(without[0]))
+
+
+def test_with_label_smoothing_of_each_trials_own(data: Splits) -> None:
+    follow(workload(), data, draws(5, label_smoothing=(0.0, 0.1, 0.3)))
+
+
+def test_with_any_loss(data: Splits) -> None:
+    def squared(outputs: Tensor, targets: Tensor, *, power: float = 2.0) -> Tensor:
+        wanted = nn.functional.one_hot(targets, 4)
+        return (outputs - wanted).abs().pow(power).mean()
+
+    follow(workload(loss=squared), data, draws(4, power=(2.0, 3.0)))
+
+    def labels(outputs: Tensor, targets: Tensor) -> Tensor:
+        return sigmoid_cross_entropy(outputs, nn.functional.one_hot(targets, 4))
+
+    follow(workload(loss=labels), data, draws(3))
+
+
+@pytest.mark.parametrize("goal", [Goal(ACCURACY, 0.8), Goal(CROSS_ENTROPY, 0.4)], ids=str)
+def test_with_any_metric(data: Splits, goal: Goal) -> None:
+    follow(workload(goal=goal), data, draws(5))
+
+
+def test_with_convolutions() -> None:
+    calm = draws(5, learning_rate=(0.02, 0.05, 0.03))  # none of which magnifies what rounding does
+    follow(workload(cnn), splits(1, 4, 4), calm)
+    other_layout = workload(cnn, execution=Execution(channels_last=True))
+    follow(other_layout, splits(1, 4, 4), calm[:3], steps=40)
+
+
+def test_with_the_simple_cnn_in_single_precision() -> None:
+    """To a ten-thousandth: what rounding in float32 comes to in a few steps."""
+    double = splits(1, 28, 28)
+    data = Splits(*(replace(s, inputs=s.inputs.float()) for _, s in double.named()))
+    narrow = workload(lambda: simple_cnn("narrow"), SGD())
+    follow(narrow, data, draws(3), steps=6, tolerance=1e-4)
+
+
+def test_with_a_transformer_of_tied_weights() -> None:
+    follow(language(), sentences(), draws(4))
+
+
+class Branching(nn.Module):
+    """What is no row of layers: a residual, with dropout on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(16, 8), nn.Linear(8, 4)
+        self.dropout = Dropout(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.into(x).tanh()
+        y: Tensor = self.out(hidden + self.dropout(hidden))
+        return y
+
+
+def test_with_dropout_in_a_model_of_any_shape(data: Splits) -> None:
+    found = follow(workload(lambda: Branching().double()), data, draws(4))
+    assert len({tuple(weights(run).tolist()) for run in found}) == 4
+
+
+class Jittered(Examples):
+    """Points that are moved a little, each time that they are trained on."""
+
+    def __init__(self, stored: Examples) -> None:
+        self.stored = stored
+
+    @property
+    def indexed_on(self) -> torch.device:
+        return self.stored.indexed_on
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        inputs, targets = self.stored.batch(indices)
+        if seed is None:
+            return inputs, targets
+        generator = torch.Generator().manual_seed(seed % 2**40)
+        noise = torch.randn(len(self), *inputs.shape[1:], generator=generator)
+        return inputs + 0.1 * noise[indices], targets
+
+    def to(self, device: torch.device) -> "Jittered":
+        return Jittered(self.stored.to(device))
+
+    def describe(self) -> dict[str, Any]:
+        return self.stored.describe()
+
+
+def test_with_augmentation_of_each_trials_own_numbers(data: Splits) -> None:
+    follow(workload(), Splits(Jittered(data.train), data.validation), draws(3), steps=60)
+
+
+def test_in_single_precision(data: Splits) -> None:
+    """To a thousandth: momentum of 0.9 multiplies what rounding does over 200 steps."""
+    single = Splits(*(replace(s, inputs=s.inputs.float()) for _, s in data.named()))
+    follow(workload(lambda: mlp().float()), single, draws(5), tolerance=1e-3)
