@@ -23,10 +23,32 @@ Layer = Callable[[Any, Weights, Tensor], Tensor]
 """A layer of the first trial, all trials' weights of it by their names in it, inputs -> outputs."""
 
 
+class _Linear(torch.autograd.Function):
+    """[K, n, i], [K, o, i], [K, o] or None -> [K, n, o].
+
+    Of torch's own batched product, the gradient lies transposed in memory, and the update that
+    adds it to the weights takes several times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        across = weight.transpose(1, 2)
+        return torch.bmm(x, across) if bias is None else torch.baddbmm(bias[:, None], x, across)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        (y,), (x, weight), wanted = gradients, ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            torch.bmm(y, weight) if wanted[0] else None,
+            torch.bmm(y.transpose(1, 2), x) if wanted[1] else None,
+            y.sum(1) if wanted[2] else None,
+        )
+
+
 def _linear(_layer: nn.Linear, own: Weights, x: Tensor) -> Tensor:
-    weight, bias = own["weight"].transpose(1, 2), own.get("bias")
     rows = x if x.ndim == 3 else x.flatten(1, -2)
-    y = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias[:, None], rows, weight)
+    y: Tensor = _Linear.apply(rows, own["weight"], own.get("bias"))  # type: ignore[no-untyped-call]
     return y if x.ndim == 3 else y.view(*x.shape[:-1], -1)
 
 

@@ -95,12 +95,9 @@ class Stack:
         inputs, targets = self._load(step, self._indices[place])
         outputs = self.forward(self.weights, inputs, self._passes(step))
         losses = self._losses(outputs, targets)
+        # No trial's loss depends on another's weights, so the gradient of the sum is each one's own.
         gradients = torch.autograd.grad(
-            losses,
-            self._trained,
-            torch.ones_like(losses),
-            allow_unused=True,
-            materialize_grads=True,
+            losses.sum(), self._trained, allow_unused=True, materialize_grads=True
         )
         with torch.no_grad():
             self._update(gradients, place)
@@ -231,8 +228,10 @@ class _SGDUpdate:
         if self._decays is not None:
             moved = list(torch._foreach_addcmul(moved, weights, self._decays))
         if self._momenta is not None:
-            torch._foreach_mul_(self._velocities, self._momenta)
-            torch._foreach_add_(self._velocities, moved)
+            for velocity, gradient, momentum in zip(
+                self._velocities, moved, self._momenta, strict=True
+            ):  # one pass over memory, where a product and a sum are two
+                torch.addcmul(gradient, velocity, momentum, out=velocity)
             if self._nesterov:
                 torch._foreach_addcmul_(weights, moved, self._down[place])
                 torch._foreach_addcmul_(weights, self._velocities, self._down_further[place])
