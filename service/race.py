@@ -19,7 +19,7 @@ from service.pass_sizes import PassSizes
 from service.slots import Slot, Study
 from service.training.background import Background
 from service.training.checkpoint import Checkpoints
-from service.training.engines import failure
+from service.training.engines import Engine, failure
 from service.training.heat import Ending, Heat
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
@@ -47,11 +47,12 @@ class Race:
         checkpoints: Checkpoints | None,
         stop: Event,
         sizes: PassSizes | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self._sizes = sizes
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
-        race = (study.finishers, study.continuing)
+        race = (study.finishers, study.continuing, engine)
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race)
         self.background: Background[Slot] | None = None
         if checkpoints is not None:

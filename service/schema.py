@@ -86,7 +86,7 @@ slots = Table(
     Column("evaluated_examples", BigInteger),
     Column("repeats", Integer),  # the search's trial that it runs again, with another seed
     Column("micro_batch", Integer),  # examples a pass at the end; empty: the whole batch
-    Column("versions", Text),  # JSON: batchfront, torch, device, source
+    Column("versions", Text),  # JSON: batchfront, torch, device, source, engine
     Column("started_at", Float(53)),
     Column("finished_at", Float(53)),
     UniqueConstraint("study_id", "number"),
@@ -148,4 +148,16 @@ pass_sizes = Table(
     Column("device", String(128), primary_key=True),  # kind, memory, and workers that share it
     Column("training", Integer),  # empty: as many as there are
     Column("evaluation", Integer),
+)
+
+engines = Table(
+    "bf_engines",
+    metadata,
+    # Which engine has been found to be faster; what a user asks for is not kept.
+    Column("workload", String(512), primary_key=True),
+    Column("device", String(128), primary_key=True),  # kind, memory, and workers that share it
+    Column("batch_size", Integer, primary_key=True, autoincrement=False),
+    Column("engine", String(16), nullable=False),  # sequential | vectorized
+    Column("ratio", Float(53), nullable=False),  # how many times as fast vectorized was
+    Column("trials", Integer, nullable=False),  # of the heat on which it was found
 )

@@ -231,8 +231,9 @@ def _from_3(conn: Connection) -> None:
 
 
 def _from_4(conn: Connection) -> None:
-    """Workers say where their time goes."""
+    """Workers say where their time goes; which engine is faster is remembered."""
     conn.execute(text("ALTER TABLE bf_workers ADD COLUMN seconds TEXT"))
+    schema.engines.create(conn, checkfirst=True)
 
 
 _UPGRADES: dict[int, Callable[[Connection], None]] = {

@@ -15,6 +15,7 @@ import torch
 from service.bench import Bench, set_up
 from service.clock import Clock, timed_as
 from service.database import Storage
+from service.engine_choice import Asked, EngineChoice, make_engine
 from service.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
@@ -52,6 +53,7 @@ class Settings:
                    None: interrupted trials start again
     forever     -- wait for further studies when all are done
     max_outage  -- seconds that the database may be away before the worker gives up
+    engine      -- what computes heats; auto: whatever a short trial finds to be faster
     """
 
     worker_id: str
@@ -62,6 +64,7 @@ class Settings:
     checkpoints: str | None = None
     forever: bool = False
     max_outage: float = MAX_OUTAGE
+    engine: Asked = "sequential"
 
 
 class Worker:
@@ -85,6 +88,9 @@ class Worker:
         # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
         self._sharing = settings.sharing * self._devices.count(self._devices[0])
         self._sizes = PassSizes(storage, patience, settings.device, self._sharing)
+        self._engines = EngineChoice(
+            storage, patience, settings.engine, self._devices, self._sharing, stop
+        )
         self._bench: Bench | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
@@ -160,7 +166,9 @@ class Worker:
                     self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                     return
                 drawn = [s if s.params is not None else self._drawn(study, s) for s in taken]
-                started = self.ledger.start(study, drawn, study.space, bench.versions)
+                engine = self._engines.of(study, bench, drawn)
+                versions = {**bench.versions, "engine": engine}
+                started = self.ledger.start(study, drawn, study.space, versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -175,7 +183,7 @@ class Worker:
                     log.warning("left to other workers: %s", error)
                 return
             race = (study, bench, keeper, self.checkpoints, self.stop, self._sizes)
-            Race(self.ledger, *race).run(started)
+            Race(self.ledger, *race, make_engine(engine)).run(started)
 
     @timed_as("set-up")
     def _drawn(self, study: Study, slot: Slot) -> Slot:

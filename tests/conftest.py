@@ -4,6 +4,7 @@ A test marked `every_storage` runs on SQLite and on PostgreSQL; any other on SQL
 """
 
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from service.storage import Storage, open_storage
 from tests.postgres import TEMPLATE, NoPostgres, Postgres
 
 torch.set_num_threads(1)
+os.environ["BATCHFRONT_ENGINE"] = "sequential"  # of commands: to compare two takes a second
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -28,6 +28,7 @@ from service import (
 )
 
 SPEC = f"{Path(__file__).resolve()}:clouds"
+PLAIN = f"{Path(__file__).resolve()}:plain"
 POISONED = f"{Path(__file__).resolve()}:poisoned"
 
 BATCH_SIZES = (4, 16)
@@ -84,6 +85,12 @@ def clouds() -> Workload:
         step_budget=STEP_BUDGET,
         batch_sizes=BATCH_SIZES,
     )
+
+
+def plain() -> Workload:
+    """The same without dropout, which torch's own module draws for all trials at once."""
+    space = {name: of for name, of in clouds().search_space.items() if name != "dropout"}
+    return replace(clouds(), name="plain/mlp/momentum", search_space=space)
 
 
 class Poison(nn.Module):

@@ -36,6 +36,7 @@ Examples:
 @options.workers
 @options.device
 @options.devices_per_trial
+@options.engine
 @options.checkpoint_dir
 @options.data_dir
 @options.format_
@@ -46,6 +47,7 @@ def command(
     workers: int | None,
     device: str,
     devices_per_trial: int,
+    engine: str,
     checkpoint_dir: str | None,
     format_: str,
     **asked: Any,
@@ -70,10 +72,12 @@ def command(
         return 0
     finished = load_status(opened, planned.filter).finished
     if not finished:
-        from service.cli.here import run_here
+        from service.cli.here import refuse_engine, run_here
 
         checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-        finished = run_here(opened, planned.filter, devices, checkpoints, devices_per_trial)
+        refuse_engine(engine, planned, device, devices_per_trial)
+        wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
+        finished = run_here(opened, *wanted)
     _print(opened, workload, asked["rule"], format_)
     return 0 if finished else 130
 

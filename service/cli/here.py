@@ -14,7 +14,8 @@ def run_here(
     wanted: Any,
     devices: Sequence[str],
     checkpoints: str | None,
-    devices_per_trial: int = 1,
+    devices_per_trial: int,
+    engine: str,
 ) -> bool:
     """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
     is done."""
@@ -23,7 +24,13 @@ def run_here(
     from service.launch.order import Order
     from service.status import load_status
 
-    order = Order(opened.url, wanted, checkpoints=checkpoints, devices_per_trial=devices_per_trial)
+    order = Order(
+        opened.url,
+        wanted,
+        checkpoints=checkpoints,
+        devices_per_trial=devices_per_trial,
+        engine=engine,
+    )
     with (
         stop_on_signals() as stop,
         LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
@@ -34,3 +41,12 @@ def run_here(
     if not finished:
         click.echo("Interrupted; everything is kept. The same command continues.", err=True)
     return finished
+
+
+def refuse_engine(engine: str, planned: Any, device: str, devices_per_trial: int) -> None:
+    """Raise UsageError where the vectorized engine is asked for and can't compute the studies."""
+    if engine == "vectorized" and planned.studies:
+        from service.engine_choice import refuse_unfit
+        from service.training.device import following, resolve
+
+        refuse_unfit(planned.studies[0], following(resolve(device), devices_per_trial))

@@ -121,6 +121,15 @@ devices_per_trial = option(
     help="How many compute each trial together: a worker's device and those after it.",
 )
 
+engine = option(
+    "--engine",
+    type=click.Choice(["auto", "sequential", "vectorized"]),
+    default="auto",
+    show_default=True,
+    help="How a heat's trials are computed: one after another, all as one, or as a short trial "
+    "finds to be faster.",
+)
+
 checkpoint_dir = option(
     "--checkpoint-dir",
     metavar="DIR",

@@ -21,6 +21,7 @@ def told(command: F) -> F:
             click.argument("workloads", nargs=-1, metavar="[WORKLOAD]..."),
             options.batch_sizes,
             options.devices_per_trial,
+            options.engine,
             options.checkpoint_dir,
             options.data_dir,
             options.max_time,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from service.cli import options
-from service.cli.here import run_here
+from service.cli.here import refuse_engine, run_here
 from service.cli.plan import plan_workload
 
 
@@ -24,6 +24,7 @@ Examples:
 @options.workers
 @options.device
 @options.devices_per_trial
+@options.engine
 @options.checkpoint_dir
 @options.data_dir
 @options.option(
@@ -41,6 +42,7 @@ def command(
     workers: int | None,
     device: str,
     devices_per_trial: int,
+    engine: str,
     checkpoint_dir: str | None,
     report: Path,
     profile: bool,
@@ -69,8 +71,10 @@ def command(
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, Request(**asked))
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    refuse_engine(engine, planned, device, devices_per_trial)
     began = time_of(opened)
-    finished = run_here(opened, planned.filter, devices, checkpoints, devices_per_trial)
+    wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
+    finished = run_here(opened, *wanted)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
     if format_ == "table" and frontier.reached:

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 from uuid import uuid4
 
 import click
@@ -27,6 +28,7 @@ Examples:
 @options.batch_sizes
 @options.device
 @options.devices_per_trial
+@options.engine
 @options.checkpoint_dir
 @options.data_dir
 @options.until_done
@@ -43,6 +45,7 @@ def command(
     batch_sizes: tuple[int, ...] | None,
     device: str,
     devices_per_trial: int,
+    engine: Any,
     checkpoint_dir: str | None,
     until_done: bool,
     max_time: float | None,
@@ -87,6 +90,7 @@ def command(
             checkpoints=options.checkpoints_for(storage, checkpoint_dir),
             forever=not until_done,
             max_outage=max_outage,
+            engine=engine,
         )
     with (
         stop_on_signals(within=GRACE_SECONDS) as stop,

@@ -21,6 +21,7 @@ class Order:
     forever     -- whether a worker waits for new studies when nothing is left to do
     max_outage  -- seconds for which a worker waits for a database that is away
     devices_per_trial -- how many compute each trial together: `device` and those after it
+    engine      -- what computes heats: auto, sequential or vectorized
     """
 
     storage: URL | None = None
@@ -32,10 +33,11 @@ class Order:
     forever: bool = False
     max_outage: float | None = None
     devices_per_trial: int = 1
+    engine: str = "auto"
 
     def arguments(self, *more: str) -> list[str]:
         """What follows `batchfront work`; `more` are options that a launcher adds."""
-        told = ["--device", self.device, "--quiet", *more]
+        told = ["--device", self.device, "--engine", self.engine, "--quiet", *more]
         if self.devices_per_trial != 1:
             told += ["--devices-per-trial", str(self.devices_per_trial)]
         if self.wanted.batch_sizes:

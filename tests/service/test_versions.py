@@ -44,6 +44,7 @@ def set_version(database: str, version: int) -> None:
 def as_of_version_4(storage: Storage) -> None:
     """Undo what has changed since."""
     with storage.write() as conn:
+        conn.execute(text("DROP TABLE bf_engines"))
         conn.execute(text("ALTER TABLE bf_workers DROP COLUMN seconds"))
         conn.execute(text("UPDATE bf_meta SET value = '4' WHERE key = 'schema'"))
 

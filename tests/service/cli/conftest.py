@@ -62,6 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in os.environ:
         if name.startswith("BATCHFRONT_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("BATCHFRONT_ENGINE", "sequential")  # a trial takes a second
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -78,6 +78,16 @@ def test_a_profile_is_of_one_run_or_of_all_that_the_database_has_seen(
     assert told["advice"][0] in batchfront("status", "--profile").out
 
 
+def test_an_engine_that_cannot_compute_the_workload_is_refused_before_anything_runs(
+    batchfront: Run, workload_file: Write
+) -> None:
+    spec = workload_file(("nn.Linear(4, 2)", "nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))"))
+    refused = batchfront("run", spec, "--trials", "4", "--workers", "1", "--engine", "vectorized")
+    assert refused.code == 2
+    said = f"batchfront: {NAME}: --engine vectorized can't compute it: it normalizes over batches"
+    assert refused.err.splitlines()[-1].startswith(said)
+
+
 def test_more_trials_and_batch_sizes_continue_what_is_there(
     ran: Result, batchfront: Run, workload_file: Write
 ) -> None:

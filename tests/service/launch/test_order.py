@@ -23,6 +23,7 @@ def test_the_worker_understands_every_argument() -> None:
         forever=True,
         max_outage=90.5,
         devices_per_trial=2,
+        engine="vectorized",
     )
     told = work.make_context("work", order.arguments("--sharing", "3")).params
     assert told["workloads"] == ("digits/mlp/sgd", "-odd/name")
@@ -36,10 +37,12 @@ def test_the_worker_understands_every_argument() -> None:
     assert not told["until_done"]
     assert told["max_outage"] == 90.5
     assert told["devices_per_trial"] == 2
+    assert told["engine"] == "vectorized"
 
 
 def test_what_was_not_said_is_left_to_the_worker() -> None:
-    assert Order().arguments() == ["--device", "auto", "--quiet", "--"]
+    # But for the engine: the worker's environment may name another than was asked for.
+    assert Order().arguments() == ["--device", "auto", "--engine", "auto", "--quiet", "--"]
     assert Order().environment() == {}
 
 

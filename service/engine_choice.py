@@ -1,0 +1,231 @@
+"""Which engine computes a heat: asked for, remembered in the database, or found by a short trial.
+
+The trial is on runs of its own that are thrown away: which engine is faster is a matter of time,
+and no trial's result may hang on that. What the first worker finds, all workers of the database go
+by that have the same kind of device.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from threading import Event
+from time import perf_counter
+from typing import Literal
+
+import torch
+from sqlalchemy import insert, select
+
+from service import catalog
+from service.algorithm import chosen
+from service.bench import Bench
+from service.clock import timed_as
+from service.data import Splits
+from service.database import Storage
+from service.errors import UsageError
+from service.outage import Tries
+from service.schema import engines
+from service.search_space import point_at
+from service.slots import Slot, Study
+from service.training.device import kind
+from service.training.engines import Engine, Failed, Sequential
+from service.training.memory import is_lost_device, release
+from service.training.trial import TrialRun
+from service.training.vectorized import Vectorized, why_not
+from service.training.vectorized.engine import ROWS
+from service.workload import Workload
+
+log = logging.getLogger(__name__)
+
+Name = Literal["sequential", "vectorized"]
+Asked = Literal["auto", "sequential", "vectorized"]
+
+FEWEST = 4
+"""Trials of a heat from which on it may pay to compute them as one."""
+
+_WORTH = 1.1  # times as fast, at least: less is within what one measurement may be off
+_SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
+_SECONDS = 0.2  # that steps are timed for, and again looks, of each engine
+_STEPS = 5  # between two readings of the clock
+_HORIZON = 1000  # steps of a race whose looks are counted in
+
+
+class EngineChoice:
+    """The choices of one worker.
+
+    asked   -- auto, or the engine to use everywhere
+    devices -- those that compute each trial together
+    sharing -- how many workers share them
+    stop    -- when set, a trial under way is broken off
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        tries: Tries,
+        asked: Asked,
+        devices: Sequence[torch.device],
+        sharing: int,
+        stop: Event,
+    ) -> None:
+        self._storage, self._tries, self._asked = storage, tries, asked
+        self._devices, self._stop = devices, stop
+        self._kind = kind(devices[0], sharing)
+        self._why_not: dict[str, str | None] = {}  # by workload
+
+    @timed_as("set-up")
+    def of(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
+        """The engine for a heat of these trials, their metaparameters drawn.
+
+        Raises UsageError where the vectorized one is asked for and can't compute the workload.
+        """
+        if self._asked == "sequential":
+            return "sequential"
+        if self._asked == "auto" and len(taken) < FEWEST:
+            return "sequential"
+        why = self._unfit(study, bench)
+        if self._asked == "vectorized":
+            _refuse(study.workload, why)
+            return "vectorized"
+        if why is not None:
+            return "sequential"
+        return self._tries(lambda: self._read(study)) or self._find(study, bench, taken)
+
+    def _unfit(self, study: Study, bench: Bench) -> str | None:
+        if study.workload not in self._why_not:
+            given = (bench.workload, study.batch_size, bench.splits, self._devices)
+            self._why_not[study.workload] = _why_not(*given)
+        return self._why_not[study.workload]
+
+    def _find(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
+        try:
+            ratio = _ratio(study, bench, taken[:ROWS], self._stop)
+        except Exception as error:
+            if is_lost_device(error):
+                raise
+            log.debug("%s: engines not compared: %s", study.name, error)
+            ratio = None
+        release()
+        if ratio is None:
+            return "sequential"
+        found: Name = "vectorized" if ratio >= _WORTH else "sequential"
+        kept = self._tries(lambda: self._write(study, found, ratio, len(taken)))
+        said = f"vectorized is {ratio:.1f} times as fast as sequential ({len(taken)} trials)"
+        log.info("%s: %s; %s", study.name, kept, said)
+        return kept
+
+    def _read(self, study: Study) -> Name | None:
+        with self._storage.read() as conn:
+            query = select(engines.c.engine).filter_by(**self._key(study))
+            found: Name | None = conn.execute(query).scalar_one_or_none()
+        return found
+
+    def _write(self, study: Study, found: Name, ratio: float, trials: int) -> Name:
+        """What stands there from now on: somebody else may have found something meanwhile."""
+        with self._storage.write() as conn:
+            if conn.dialect.name == "postgresql":  # two workers may find the first at once
+                conn.exec_driver_sql("LOCK TABLE bf_engines IN SHARE ROW EXCLUSIVE MODE")
+            query = select(engines.c.engine).filter_by(**self._key(study))
+            there: Name | None = conn.execute(query).scalar_one_or_none()
+            if there is None:
+                new = {"engine": found, "ratio": ratio, "trials": trials}
+                conn.execute(insert(engines).values(**self._key(study), **new))
+        return there or found
+
+    def _key(self, study: Study) -> dict[str, str | int]:
+        return {
+            "workload": study.workload,
+            "device": self._kind,
+            "batch_size": study.batch_size,
+        }
+
+
+def make_engine(name: Name) -> Engine:
+    """A fresh engine, for one heat."""
+    return Vectorized() if name == "vectorized" else Sequential()
+
+
+def refuse_unfit(study: Study, devices: Sequence[torch.device]) -> None:
+    """Raise UsageError if the vectorized engine can't compute a study's workload."""
+    workload = catalog.load(study.spec).as_asked(study.goal_value, study.precision)
+    given = (workload, study.batch_size, workload.data().to(devices[0]), devices)
+    _refuse(study.workload, _why_not(*given))
+
+
+def _why_not(
+    workload: Workload, batch_size: int, splits: Splits, devices: Sequence[torch.device]
+) -> str | None:
+    """Asked of the middle of the search space, so that it is the same of every heat."""
+    middle = [0.5] * len(workload.searched(batch_size))
+    values = point_at(workload.space(batch_size), middle)
+    with torch.random.fork_rng(devices=[]):
+        model = workload.model(**chosen(workload.model, values)).to(devices[0])
+    return why_not(workload, model, splits, devices)
+
+
+def _refuse(workload: str, why: str | None) -> None:
+    if why is not None:
+        raise UsageError(
+            f"{workload}: --engine vectorized can't compute it: {why}; use auto or sequential"
+        )
+
+
+def _ratio(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> float | None:
+    """How many times as fast the vectorized engine takes a heat through a race; None where that
+    can't be told."""
+    paces = []
+    for engine, slots in ((Sequential(), taken[:_SAMPLE]), (Vectorized(), taken)):
+        runs = [
+            bench.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
+            for slot in slots
+        ]
+        paces.append(_Pace(engine, runs, study, bench, stop).seconds())
+    one_by_one, as_one = paces
+    return None if one_by_one is None or as_one is None else one_by_one / as_one
+
+
+class _Pace:
+    """Runs that are advanced and looked at by an engine, to see how long it takes."""
+
+    def __init__(
+        self, engine: Engine, runs: Sequence[TrialRun], study: Study, bench: Bench, stop: Event
+    ) -> None:
+        self._engine, self._runs, self._stop = engine, runs, stop
+        self._device = bench.device
+        self._budget = bench.workload.steps_allowed(study.batch_size)
+        horizon = min(_HORIZON, self._budget)
+        self._looks = len(bench.workload.grid.steps(horizon)) / horizon  # a step
+        self._at = 0
+        self._failed = False
+
+    def seconds(self) -> float | None:
+        """A step of one run, with its share of the looks; None if a run fails, or it is stopped,
+        or there are too few steps."""
+        self._advance()  # with what is done once
+        self._look()
+        step, look = self._timed(self._advance), self._timed(self._look)
+        if step is None or look is None:
+            return None
+        return (step / _STEPS + self._looks * look) / len(self._runs)
+
+    def _timed(self, work: Callable[[], bool]) -> float | None:
+        """Seconds that `work` takes, which says whether it was done."""
+        began, done = perf_counter(), 0
+        while perf_counter() - began < _SECONDS and work():
+            done += 1
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        ended = perf_counter()
+        return None if self._failed or self._stop.is_set() or not done else (ended - began) / done
+
+    def _advance(self) -> bool:
+        if self._stop.is_set() or self._at + _STEPS > self._budget:
+            return False
+        self._at += _STEPS
+        self._note(self._engine.advance(self._runs, self._at, self._stop))
+        return not self._failed
+
+    def _look(self) -> bool:
+        self._note(self._engine.look(self._runs, full=False))
+        return not (self._failed or self._stop.is_set())
+
+    def _note(self, found: Sequence[object]) -> None:
+        self._failed = self._failed or any(isinstance(one, Failed) for one in found)

@@ -1,0 +1,222 @@
+"""Each heat's engine: as asked for, as remembered, or as a short trial finds."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import select
+
+from service import engine_choice
+from service.bench import Bench, set_up
+from service.database import Storage
+from service.engine_choice import Asked, EngineChoice, refuse_unfit
+from service.errors import UsageError
+from service.ledger import Ledger
+from service.outage import impatient
+from service.plan import Request, plan
+from service.schema import engines, slots
+from service.slots import Filter, Slot, Study
+from service.training.engines import Failed, Sequential
+from service.training.evaluation import Evaluation
+from service.training.trial import TrialRun
+from service.worker import Settings, Worker
+from tests.toy import PLAIN, SPEC, clouds, plain
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def heat(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
+    """Four claimed trials of a study."""
+    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    ledger = Ledger(storage, "one")
+    ledger.register("here", 1, "cpu")
+    claimed = ledger.claim(Filter(), lambda _: 4)
+    assert claimed is not None
+    study, taken = claimed
+    return study, set_up(study, CPU, None), taken
+
+
+def choice(
+    storage: Storage, asked: Asked = "auto", devices: Sequence[torch.device] = (CPU,)
+) -> Any:
+    return EngineChoice(storage, impatient, asked, devices, 1, Event())
+
+
+def remembered(storage: Storage) -> list[str]:
+    with storage.read() as conn:
+        return list(conn.execute(select(engines.c.engine)).scalars())
+
+
+def finding(monkeypatch: pytest.MonkeyPatch, ratio: float | None) -> None:
+    """What a trial of the engines would find, without its time."""
+    monkeypatch.setattr(engine_choice, "_ratio", lambda *_: ratio)
+
+
+def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compared(*_: object) -> float:
+        raise AssertionError("engines compared")
+
+    monkeypatch.setattr(engine_choice, "_ratio", compared)
+
+
+@pytest.mark.every_storage
+@pytest.mark.parametrize(("ratio", "engine"), [(2.3, "vectorized"), (1.05, "sequential")])
+def test_the_faster_engine_is_said_and_remembered_for_all_workers(
+    storage: Storage,
+    heat: tuple[Study, Bench, list[Slot]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ratio: float,
+    engine: str,
+) -> None:
+    finding(monkeypatch, ratio)
+    with caplog.at_level(logging.INFO, "service.engine_choice"):
+        assert choice(storage).of(*heat) == engine
+    assert remembered(storage) == [engine]
+    assert caplog.messages == [
+        f"plain/mlp/momentum/b4: {engine}; "
+        f"vectorized is {ratio:.1f} times as fast as sequential (4 trials)"
+    ]
+    finding_nothing(monkeypatch)
+    assert choice(storage).of(*heat) == engine
+
+
+@pytest.mark.every_storage
+def test_whoever_is_first_to_write_decides_for_both(
+    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_: object) -> float:
+        finding(monkeypatch, 1.0)
+        assert choice(storage).of(*heat) == "sequential"
+        return 9.0
+
+    monkeypatch.setattr(engine_choice, "_ratio", meanwhile)
+    assert choice(storage).of(*heat) == "sequential"
+    assert remembered(storage) == ["sequential"]
+
+
+def test_engines_are_compared_on_runs_that_are_thrown_away(
+    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_choice, "_SECONDS", 0.01)
+    assert choice(storage).of(*heat) in ("sequential", "vectorized")
+    assert len(remembered(storage)) == 1
+    with storage.read() as conn:
+        assert set(conn.execute(select(slots.c.steps)).scalars()) == {0}
+
+
+class Slow(Sequential):
+    """Takes hundredths of a second longer."""
+
+    def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
+        stop.wait(0.02)
+        return super().advance(runs, to_step, stop)
+
+
+class Broken(Sequential):
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+        return [Failed("broken") for _ in runs]
+
+
+@pytest.mark.parametrize(
+    ("slow", "least", "most"), [("Sequential", 1.1, 1e9), ("Vectorized", 0.0, 0.9)]
+)
+def test_the_ratio_is_that_of_the_time_that_the_engines_take(
+    heat: tuple[Study, Bench, list[Slot]],
+    monkeypatch: pytest.MonkeyPatch,
+    slow: str,
+    least: float,
+    most: float,
+) -> None:
+    monkeypatch.setattr(engine_choice, "_SECONDS", 0.05)
+    monkeypatch.setattr(engine_choice, "Vectorized", Sequential)
+    monkeypatch.setattr(engine_choice, slow, Slow)
+    ratio = engine_choice._ratio(*heat, Event())
+    assert ratio is not None
+    assert least < ratio < most
+
+
+def test_what_fails_or_is_stopped_is_not_compared_and_not_remembered(
+    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Event()
+    stopped.set()
+    assert engine_choice._ratio(*heat, stopped) is None
+    monkeypatch.setattr(engine_choice, "Vectorized", Broken)
+    assert choice(storage).of(*heat) == "sequential"
+    assert remembered(storage) == []
+
+
+@pytest.mark.parametrize("asked", ["sequential", "vectorized"])
+def test_what_is_asked_for_is_used_and_not_remembered(
+    storage: Storage,
+    heat: tuple[Study, Bench, list[Slot]],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Asked,
+) -> None:
+    finding_nothing(monkeypatch)
+    assert choice(storage, asked).of(*heat) == asked
+    assert remembered(storage) == []
+
+
+def test_few_trials_are_computed_one_after_another(
+    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding_nothing(monkeypatch)
+    study, bench, taken = heat
+    assert choice(storage).of(study, bench, taken[:3]) == "sequential"
+
+
+def test_a_workload_that_cannot_be_vectorized_is_sequential_unless_that_is_asked_for(
+    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding_nothing(monkeypatch)
+    assert choice(storage, devices=(CPU, CPU)).of(*heat) == "sequential"
+    said = "plain/mlp/momentum: --engine vectorized can't compute it: 2 devices compute each"
+    with pytest.raises(UsageError, match=said):
+        choice(storage, "vectorized", (CPU, CPU)).of(*heat)
+    with pytest.raises(UsageError, match=said):
+        refuse_unfit(heat[0], (CPU, CPU))
+    refuse_unfit(heat[0], (CPU,))
+
+
+def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage) -> None:
+    study = plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,))).studies[0]
+    with pytest.raises(UsageError, match="torch's own Dropout draws for all at once"):
+        refuse_unfit(study, (CPU,))
+
+
+@pytest.mark.every_storage
+def test_a_trials_engine_is_among_its_versions(storage: Storage) -> None:
+    plan(storage, PLAIN, plain(), Request(trials=2, batch_sizes=(4, 8)))
+    for batch_size, asked in ((4, "sequential"), (8, "vectorized")):
+        wanted = Filter((), (batch_size,))
+        settings = Settings(f"w{batch_size}", CPU, wanted)
+        Worker(storage, replace(settings, engine=asked), Event()).run()  # type: ignore[arg-type]
+    with storage.read() as conn:
+        told = [json.loads(row) for row in conn.execute(select(slots.c.versions)).scalars()]
+    assert sorted(versions["engine"] for versions in told) == [
+        "sequential",
+        "sequential",
+        "vectorized",
+        "vectorized",
+    ]
+
+
+def test_a_worker_leaves_what_it_cannot_vectorize_to_others(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(storage, PLAIN, plain(), Request(trials=2, batch_sizes=(4,)))
+    monkeypatch.setattr(engine_choice, "why_not", lambda *_: "it is odd")
+    settings = Settings("one", CPU, engine="vectorized")
+    with pytest.raises(UsageError, match="can't compute it: it is odd; use auto or sequential"):
+        Worker(storage, settings, Event()).run()
+    with storage.read() as conn:
+        states = set(map(tuple, conn.execute(select(slots.c.state, slots.c.attempts))))
+    assert states == {("free", 0)}
