@@ -7,6 +7,7 @@ from functools import partial
 from threading import Event
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from service.clock import timed_as
 from service.training.engines import Engine, Failed, Sequential, attempt
 from service.training.evaluation import Evaluation
 from service.training.stopping import Look, Outcome, Passage, judge
@@ -183,7 +184,8 @@ class Heat(Generic[S]):
         found: dict[int, Evaluation | Failed] = {}
         for full in (False, True):
             if looked[full]:
-                seen = self.engine.look([run for _, run in looked[full]], full=full)
+                with timed_as("evaluation"):
+                    seen = self.engine.look([run for _, run in looked[full]], full=full)
                 numbers = [slot.number for slot, _ in looked[full]]
                 found |= dict(zip(numbers, seen, strict=True))
         return found

@@ -111,7 +111,6 @@ class TrialRun:
         """Whether every training loss since the last full look was a finite number."""
         return math.isfinite(self.loss_sum.item())
 
-    @timed_as("evaluation")
     def evaluate(self, *, full: bool) -> Evaluation:
         """Look at the validation split; a full look is kept in `looks`."""
         began = perf_counter()

@@ -1,6 +1,5 @@
 """Each heat's engine: as asked for, as remembered, or as a short trial finds."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from service.bench import Bench, set_up
 from service.database import Storage
 from service.engine_choice import Asked, EngineChoice, refuse_unfit
 from service.errors import UsageError
+from service.frontier import load_frontier
 from service.ledger import Ledger
 from service.outage import impatient
 from service.plan import Request, plan
@@ -193,20 +193,18 @@ def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage
 
 
 @pytest.mark.every_storage
-def test_a_trials_engine_is_among_its_versions(storage: Storage) -> None:
+def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: Storage) -> None:
     plan(storage, PLAIN, plain(), Request(trials=2, batch_sizes=(4, 8)))
     for batch_size, asked in ((4, "sequential"), (8, "vectorized")):
         wanted = Filter((), (batch_size,))
         settings = Settings(f"w{batch_size}", CPU, wanted)
         Worker(storage, replace(settings, engine=asked), Event()).run()  # type: ignore[arg-type]
-    with storage.read() as conn:
-        told = [json.loads(row) for row in conn.execute(select(slots.c.versions)).scalars()]
-    assert sorted(versions["engine"] for versions in told) == [
-        "sequential",
-        "sequential",
-        "vectorized",
-        "vectorized",
+    frontier = load_frontier(storage, "plain/mlp/momentum")
+    assert [point.versions["engine"] for point in frontier.points] == [
+        ["sequential"],
+        ["vectorized"],
     ]
+    assert frontier.versions["engine"] == ["sequential", "vectorized"]
 
 
 def test_a_worker_leaves_what_it_cannot_vectorize_to_others(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from time import sleep
+from typing import Any
 
 import pytest
 import torch
@@ -20,13 +21,17 @@ from service.profile import Profile, load_profile, time_of
 from service.slots import Filter
 from service.training.ahead import Ahead
 from service.worker import Settings, Worker
-from tests.toy import SPEC, clouds
+from tests.toy import PLAIN, SPEC, clouds, plain
 
 
 @pytest.mark.every_storage
-def test_a_worker_leaves_word_of_all_parts_of_its_life(storage: Storage, tmp_path: Path) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
-    settings = Settings("one", torch.device("cpu"), checkpoints=str(tmp_path / "kept"))
+@pytest.mark.parametrize("engine", ["sequential", "vectorized"])
+def test_a_worker_leaves_word_of_all_parts_of_its_life(
+    storage: Storage, tmp_path: Path, engine: Any
+) -> None:
+    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    kept = str(tmp_path / "kept")
+    settings = Settings("one", torch.device("cpu"), checkpoints=kept, engine=engine)
     clock = Clock()
     Worker(storage, settings, Event(), clock).run()
     life, profile = clock.seconds(), load_profile(storage)
