@@ -37,7 +37,7 @@ class Order:
 
     def arguments(self, *more: str) -> list[str]:
         """What follows `batchfront work`; `more` are options that a launcher adds."""
-        told = ["--device", self.device, "--engine", self.engine, "--quiet", *more]
+        told = ["--device", self.device, "--quiet", *more]
         if self.devices_per_trial != 1:
             told += ["--devices-per-trial", str(self.devices_per_trial)]
         if self.wanted.batch_sizes:
@@ -52,7 +52,7 @@ class Order:
             told += ["--forever"]
         if self.max_outage is not None:
             told += ["--max-outage", f"{self.max_outage:.15g}"]
-        return [*told, "--", *self.wanted.workloads]
+        return [*told, "--engine", self.engine, "--", *self.wanted.workloads]
 
     def environment(self) -> dict[str, str]:
         """What a worker finds in its environment.

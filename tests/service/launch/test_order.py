@@ -42,7 +42,7 @@ def test_the_worker_understands_every_argument() -> None:
 
 def test_what_was_not_said_is_left_to_the_worker() -> None:
     # But for the engine: the worker's environment may name another than was asked for.
-    assert Order().arguments() == ["--device", "auto", "--engine", "auto", "--quiet", "--"]
+    assert Order().arguments() == ["--device", "auto", "--quiet", "--engine", "auto", "--"]
     assert Order().environment() == {}
 
 
