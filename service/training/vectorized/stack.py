@@ -102,6 +102,7 @@ class Stack:
         with torch.no_grad():
             self._update(gradients, place)
             self._sums.add_(losses)
+        self._gradients = gradients  # so long that the next find their memory as it is, not new
 
     def _look_up(self, step: int) -> None:
         stop = step + _BLOCK
