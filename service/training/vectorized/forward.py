@@ -48,7 +48,7 @@ class _Linear(torch.autograd.Function):
 
 def _linear(_layer: nn.Linear, own: Weights, x: Tensor) -> Tensor:
     rows = x if x.ndim == 3 else x.flatten(1, -2)
-    y: Tensor = _Linear.apply(rows, own["weight"], own.get("bias"))  # type: ignore[no-untyped-call]
+    y: Tensor = _Linear.apply(rows, own["weight"], own.get("bias"))
     return y if x.ndim == 3 else y.view(*x.shape[:-1], -1)
 
 

@@ -95,13 +95,14 @@ class Stack:
         inputs, targets = self._load(step, self._indices[place])
         outputs = self.forward(self.weights, inputs, self._passes(step))
         losses = self._losses(outputs, targets)
-        # No trial's loss depends on another's weights, so the gradient of the sum is each one's own.
+        # No loss depends on another trial's weights: the sum's gradient is each one's own.
         gradients = torch.autograd.grad(
             losses.sum(), self._trained, allow_unused=True, materialize_grads=True
         )
         with torch.no_grad():
             self._update(gradients, place)
             self._sums.add_(losses)
+        self._gradients = gradients  # so long that the next find their memory as it is, not new
 
     def _look_up(self, step: int) -> None:
         stop = step + _BLOCK

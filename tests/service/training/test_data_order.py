@@ -67,6 +67,10 @@ def test_a_stretch_of_batches_is_that_of_the_single_ones(
         assert len(stretch) == stop - first
         single = order(examples, batch_size)
         assert all(torch.equal(b, single.batch(s)) for s, b in enumerate(stretch, first))
+        if stretch:
+            assert torch.equal(
+                order(examples, batch_size).stretch(first, stop), torch.stack(stretch)
+            )
 
 
 def test_a_stretch_is_not_disturbed_by_batches_asked_for_meanwhile() -> None:

@@ -22,13 +22,16 @@ from service.layers import Dropout
 from service.losses import sigmoid_cross_entropy
 from service.metrics import ACCURACY, CROSS_ENTROPY
 from service.schedule import LinearDecay, WarmupCosine
+from service.training.vectorized import Vectorized
 from studies.models.simple_cnn import simple_cnn
 from tests.service.training.vectorized.trials import (
+    NEVER,
     cnn,
     draws,
     follow,
     language,
     mlp,
+    runs,
     sentences,
     splits,
     weights,
@@ -164,3 +167,16 @@ def test_in_single_precision(data: Splits) -> None:
     """To a thousandth: momentum of 0.9 multiplies what rounding does over 200 steps."""
     single = Splits(*(replace(s, inputs=s.inputs.float()) for _, s in data.named()))
     follow(workload(lambda: mlp().float()), single, draws(5), tolerance=1e-3)
+
+
+@pytest.mark.parametrize("model", ["linear layers", "convolutions"])
+def test_to_the_bit_whatever_it_is_stacked_with(data: Splits, model: str) -> None:
+    of, points = (
+        (workload(), data) if model == "linear layers" else (workload(cnn), splits(1, 4, 4))
+    )
+    together = runs(of, points, draws(17))
+    Vectorized().advance(together, 50, NEVER)
+    for count in (1, 2, 5):
+        fewer = runs(of, points, draws(count))
+        Vectorized().advance(fewer, 50, NEVER)
+        assert all(map(torch.equal, map(weights, fewer), map(weights, together)))

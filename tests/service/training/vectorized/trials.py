@@ -151,6 +151,6 @@ def follow(
 
 
 def is_stacked(run: TrialRun) -> bool:
-    """Whether a run's weights are rows of a stack."""
+    """Whether a run's weights are rows of a stack of several."""
     first = next(run.model.parameters())
     return first.untyped_storage().nbytes() > first.nbytes
