@@ -195,7 +195,9 @@ class Ledger:
                 raise LeaseLost(f"worker {self.worker_id} lost its lease before it could start")
             new = [s for s in held if s.trial_id is None]
             draws = {s.number: s.params or {} for s in new}
-            ids = create_trials(conn, study.id, space, draws, {"versions": dict(versions)})
+            origins = {s.number: {"origin": s.origin} for s in new if s.origin is not None}
+            common = {"versions": dict(versions)}
+            ids = create_trials(conn, study.id, space, draws, common, origins)
             trial_ids |= dict(zip((s.id for s in new), ids, strict=True))
             rows = [
                 {"id": s.id, "trial_id": trial_ids[s.id], "params": json.dumps(dict(s.params))}

@@ -107,10 +107,13 @@ def create_trials(
     space: SearchSpace,
     draws: Mapping[int, Metaparameters],
     attributes: Mapping[str, Any],
+    own: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[int]:
     """Insert RUNNING trials with these numbers and parameters; their ids in the same order.
 
     The numbers are ours, the slots', in whatever order workers come to start them.
+
+    own -- further attributes, by number
     """
     lock_study(conn, study_id)
     kinds = {name: distribution(d) for name, d in dimensions(space).items()}
@@ -121,9 +124,10 @@ def create_trials(
     rows = [{"number": number, **common} for number in draws]
     ids = [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
     params, attrs = [], []
-    for trial_id, draw in zip(ids, draws.values(), strict=True):
+    for trial_id, (number, draw) in zip(ids, draws.items(), strict=True):
         params += [_param_row(trial_id, name, kinds[name], draw[name]) for name in kinds]
-        attrs += _json_rows("trial_id", trial_id, attributes)
+        told = {**attributes, **(own or {}).get(number, {})}
+        attrs += _json_rows("trial_id", trial_id, told)
     insert_rows(conn, _params, params)
     insert_rows(conn, _attributes, attrs)
     return ids

@@ -36,6 +36,7 @@ class Request:
     precision  -- "float32" or "bfloat16", in place of the workload's own
     after_goal -- "stop": a trial ends when it passes the goal; "continue": the first `continuing`
                   of a study go on to the step budget
+    warm_start -- True: a study's first slots start at what its neighbours in batch size have found
     """
 
     batch_sizes: tuple[int, ...] | None = None
@@ -49,6 +50,7 @@ class Request:
     after_goal: str | None = None
     continuing: int | None = None
     precision: str | None = None
+    warm_start: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class _Search:
     count: str
     finishers: int
     continuing: int
+    warm_start: bool
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def refuse_difference(stored: Study, now: Study) -> None:
 
 def search_of(study: Study) -> dict[str, object]:
     """The part of a study's identity that says how its trials are drawn and raced."""
-    return {
+    search: dict[str, object] = {
         "seed": study.seed,
         "sampler": study.sampler,
         "schedule": study.schedule,
@@ -136,6 +139,8 @@ def search_of(study: Study) -> dict[str, object]:
         "finishers": study.finishers,
         "continuing": study.continuing,
     }
+    # Only where there is one: studies from before it was an option stay what they are.
+    return {**search, "warm_start": True} if study.warm_start else search
 
 
 def _batch_sizes(chosen: Sequence[int]) -> list[int]:
@@ -183,6 +188,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         count=count,
         finishers=finishers,
         continuing=_continuing(request, before, finishers),
+        warm_start=request.warm_start or (before is not None and before.warm_start),
     )
 
 
@@ -214,7 +220,7 @@ def _study(
         workload=workload.name,
         spec=spec,
         batch_size=batch_size,
-        identity={},
+        identity={"search": {"warm_start": search.warm_start}},
         goal_value=search.goal,
         precision=search.precision,
         seed=search.seed,

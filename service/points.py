@@ -49,14 +49,21 @@ class _Stretch:
 
 
 def draw_points(study: Study, first: int, count: int) -> list[dict[str, Value] | None]:
-    """Points `first .. first + count - 1` of a study; None where the sampler draws later.
+    """Points `first .. first + count - 1` of a study; None where they are drawn later: by an
+    adaptive sampler, or with warm start from what the neighbours have found."""
+    if study.sampler != "sobol":
+        return [None] * count
+    later = min(max(study.warm_slots - first, 0), count)
+    return [*[None] * later, *quasi_random(study, first + later, count - later)]
+
+
+def quasi_random(study: Study, first: int, count: int) -> list[dict[str, Value]]:
+    """Points `first .. first + count - 1` of the study's own sequences.
 
     Those that come with a wider search space lie in what it has gained, and those after them
     anywhere in it. Each is a function of the study and of its own number.
     """
-    if study.sampler != "sobol":
-        return [None] * count
-    drawn: list[dict[str, Value] | None] = []
+    drawn: list[dict[str, Value]] = []
     for stretch, end in _stretches(study):
         start, stop = max(first, stretch.first), min(first + count, end)
         if start < stop:

@@ -173,6 +173,7 @@ def _draft(search: Study, purpose: str) -> Study:
         finishers=0,
         continuing=0,
         extensions=(),
+        identity={},
     )
     return replace(draft, identity={**search.identity, "search": search_of(draft)})
 

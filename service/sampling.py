@@ -22,6 +22,10 @@ def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
     The sampler sees a copy of the study in memory, whose parameters are positions in the unit
     cube: scales that Optuna has no distribution for (1 - momentum on a log scale) cost nothing,
     and nothing is written before the slot's own transaction writes it.
+
+    What Optuna makes of trials that missed the goal: TPE ranks them behind those that reached it,
+    by how many steps they went, most first, and only then by their last metric; GP fits those that
+    reached it, and leaves the others out.
     """
     space = study.space
     searched = dimensions(space)

@@ -18,6 +18,11 @@ search again: `confirm` its best ones, `linear` and `square-root` what a rule ma
 the smallest batch size."""
 
 
+SCALINGS = (0.0, 0.5, 1.0)
+"""With warm start, the powers of the ratio of batch sizes by which a neighbour's learning rate is
+multiplied: a slot for each, of each of two neighbours."""
+
+
 @dataclass(frozen=True)
 class Study:
     """One (workload, batch size, purpose), as `bf_studies` keeps it.
@@ -78,6 +83,18 @@ class Study:
         return trial_seed(self.points_seed, number)
 
     @property
+    def warm_start(self) -> bool:
+        """Whether its first slots start at what its neighbours have found."""
+        return bool(self.identity.get("search", {}).get("warm_start", False))
+
+    @property
+    def warm_slots(self) -> int:
+        """How many slots do; those that came with a wider search space don't."""
+        if not self.warm_start:
+            return 0
+        return min([2 * len(SCALINGS), *(int(e["first"]) for e in self.extensions)])
+
+    @property
     def metric(self) -> str:
         """The name of the goal metric."""
         return str(self.identity["goal"]["metric"])
@@ -85,8 +102,9 @@ class Study:
 
 @dataclass(frozen=True)
 class Slot:
-    """A claimed slot. `params` is None until an adaptive sampler has drawn, `trial_id` until the
-    slot has been started once; `steps` is how far a checkpoint may have brought it, `deaths` how
+    """A claimed slot. `params` is None until it is drawn, where that is only when it is started,
+    and `origin` says where they came from then; `trial_id` is None until the slot has been started
+    once; `steps` is how far a checkpoint may have brought it, `deaths` how
     many workers have died with it since; `steps_to_target` is set of one that has passed the goal,
     and goes on."""
 
@@ -100,6 +118,7 @@ class Slot:
     trial_id: int | None
     deaths: int = 0
     steps_to_target: int | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +164,7 @@ def add_slots(
     draws: Sequence[Mapping[str, Value] | None],
     repeats: int | None = None,
 ) -> None:
-    """Append free slots numbered from `first`; a draw of None is left to an adaptive sampler.
+    """Append free slots numbered from `first`; a draw of None is left to whoever starts it.
 
     repeats -- the number of the search's trial that they run again
     """

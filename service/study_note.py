@@ -63,10 +63,16 @@ def _capped(study: Study) -> str:
 
 
 def _beyond(study: Study) -> str:
+    warm = (
+        " Where a neighbouring batch size had a winner, the first trials started at it: their user "
+        "attribute `origin` says so."
+        if study.warm_start
+        else ""
+    )
     if not study.continuing:
-        return ""
+        return warm
     those = "The first" if study.continuing == 1 else f"The first {study.continuing}"
-    return f" {those} to pass the goal trained on to the step budget."
+    return f" {those} to pass the goal trained on to the step budget.{warm}"
 
 
 def _plain(text: str) -> str:

@@ -22,11 +22,11 @@ from service.ledger import Ledger
 from service.outage import Patience
 from service.pass_sizes import PassSizes
 from service.race import Race
-from service.sampling import draw
 from service.slots import Filter, Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.device import describe_all, following, room_for
 from service.versions import database_name
+from service.warm_start import draw_late
 
 log = logging.getLogger(__name__)
 
@@ -187,5 +187,5 @@ class Worker:
 
     @timed_as("set-up")
     def _drawn(self, study: Study, slot: Slot) -> Slot:
-        draws = partial(draw, self.storage, study, slot.number)
-        return replace(slot, params=self.ledger.tries(draws))
+        drawn = self.ledger.tries(partial(draw_late, self.storage, study, slot.number))
+        return replace(slot, params=drawn.params, origin=drawn.origin)

@@ -255,6 +255,13 @@ def planning(command: F) -> F:
                 help="With --after-goal continue: how many trials of a batch size do, the first "
                 "that pass.  [default: 1]",
             ),
+            option(
+                "--warm-start",
+                is_flag=True,
+                default=None,
+                help="Start the first trials of a batch size at the winners of its neighbours, "
+                "where they have one.",
+            ),
         )
     ):
         command = decorate(command)
