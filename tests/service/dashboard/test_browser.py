@@ -117,9 +117,12 @@ def test_nothing_that_a_name_or_a_reason_says_is_run(opened: Any, hostile: Stora
             opened.goto(f"{address}dashboard/studies/1{view}")
             opened.wait_for_load_state("networkidle")
             pwned.append(opened.evaluate("window.pwned"))
+        # The network is idle before what came over it is drawn.
+        said = "[go](javascript:window.pwned=3) ![i](x) `{{7*7}}` ${7*7}"
         note = opened.locator("main, #dashboard").last
-        assert "[go](javascript:window.pwned=3) ![i](x) `{{7*7}}` ${7*7}" in note.inner_text()
+        eventually(lambda: said in note.inner_text(), 30, "the note")
+        pwned.append(opened.evaluate("window.pwned"))
         assert opened.locator("a[href^=javascript]").count() == 0
-        assert pwned == [None] * 7
+        assert pwned == [None] * 8
     assert not [said for said in opened.heard if "dialog" in said]
     assert not [said for said in opened.heard if "Security Policy" in said]
