@@ -16,9 +16,9 @@ from service.training.vectorized.engine import ROWS
 
 _SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
 _TURN = 0.03  # seconds that steps are timed for, and again looks, of each engine in turn
-_TURNS = 8  # at most
+_SECONDS = 0.6  # for all turns, but that the one under way is finished
 _CLEAR = 1.5  # times as fast, or as slow, after two turns: more turns would say the same
-_LONGEST = 0.5  # seconds for a step of the heat, from which on what launching costs is no matter
+_LONGEST = 0.2  # seconds for a step of the heat, from which on what launching costs is no matter
 _STEPS = 5  # between two readings of the clock
 _HORIZON = 1000  # steps of a race whose looks are counted in
 
@@ -41,12 +41,14 @@ def speedup(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> f
     as_one = pace(Vectorized(), heat)
     if as_one.first_step() is None:
         return None
+    began = perf_counter()
     for turn in count(1):
         found = one_by_one.seconds(), as_one.seconds()
         if found[0] is None or found[1] is None:
             return None
         ratio = found[0] / found[1]
-        if turn >= _TURNS or (turn > 1 and not 1 / _CLEAR < ratio < _CLEAR):
+        clear = turn > 1 and not 1 / _CLEAR < ratio < _CLEAR
+        if clear or perf_counter() - began > _SECONDS:
             return ratio
     raise AssertionError("unreachable")
 
