@@ -18,7 +18,8 @@ _SAMPLE = 4  # runs that are taken one after another: more of them take just as 
 _TURN = 0.03  # seconds that steps are timed for, and again looks, of each engine in turn
 _SECONDS = 0.6  # for all turns, but that the one under way is finished
 _CLEAR = 1.5  # times as fast, or as slow, after two turns: more turns would say the same
-_LONGEST = 0.2  # seconds for a step of the heat, from which on what launching costs is no matter
+_LONGEST = 0.5  # seconds for a step of the heat, from which on what launching costs is no matter
+_FIRST_STEPS = 3  # of which the shortest counts
 _STEPS = 5  # between two readings of the clock
 _HORIZON = 1000  # steps of a race whose looks are counted in
 
@@ -34,12 +35,11 @@ def speedup(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> f
         return _Pace(engine, [_run(study, bench, slot) for slot in slots], study, bench, stop)
 
     heat = taken[:ROWS]
-    one_by_one = pace(Sequential(), heat[:_SAMPLE])
-    step = one_by_one.first_step()
+    step = pace(Sequential(), heat[:1]).step()
     if step is None or step * len(heat) > _LONGEST:
         return None
-    as_one = pace(Vectorized(), heat)
-    if as_one.first_step() is None:
+    one_by_one, as_one = pace(Sequential(), heat[:_SAMPLE]), pace(Vectorized(), heat)
+    if not one_by_one.begin() or not as_one.begin():
         return None
     began = perf_counter()
     for turn in count(1):
@@ -70,12 +70,21 @@ class _Pace:
         self._at = 0
         self._steps, self._looks = _Timed(), _Timed()
 
-    def first_step(self) -> float | None:
-        """Take two steps and a look, with what is done once; the seconds of the second step, a
-        run. None if a run fails, or it is stopped."""
-        second = _Timed()
-        done = self._advance(1) and self._look() and self._time(second, lambda: self._advance(1))
-        return second.mean / len(self._runs) if done else None
+    def step(self) -> float | None:
+        """The seconds that the shortest of the first few steps takes, but for what is done once;
+        None if a run fails, or it is stopped."""
+        well, shortest, until = self._advance(1), float("inf"), perf_counter() + _SECONDS
+        for _ in range(_FIRST_STEPS):
+            one = _Timed()
+            well = well and self._time(one, lambda: self._advance(1))
+            shortest = min(shortest, one.seconds)
+            if perf_counter() > until:
+                break
+        return shortest if well else None
+
+    def begin(self) -> bool:
+        """Do what is done once; whether all went well."""
+        return self._advance(1) and self._look()
 
     def seconds(self) -> float | None:
         """A step of one run with its share of the looks, from all turns so far and another one;
