@@ -62,38 +62,49 @@ class Stack:
         else:
             self._update = _OneByOne(self.runs)
         self._augments = augments
-        self._known = range(0)  # steps whose indices and rates are known
+        self._from: list[int] = []  # each run's step from which on indices and rates are known
+        self._place = 0  # steps since then
         self._indices: tuple[Tensor, ...] = ()
 
-    def advance(self, to_step: int, stop: Event) -> bool:
-        """Train all until `to_step` updates are done; False if `stop` was set before that.
+    def advance(self, to_steps: Sequence[int], stop: Event) -> bool:
+        """Train each until its own `to_steps` updates are done; False if `stop` was set before.
 
+        Those with more to do than another come up by themselves, and the rest is done together.
         What it raises, it raises before the step's update: the runs are whole, and may go on by
         themselves.
         """
-        first = max(run.step for run in self.runs)
-        for run in self.runs:  # so after a stop, which comes between any two
-            if run.step < first and not run.advance(first, stop):
+        steps = max(0, min(to - run.step for run, to in zip(self.runs, to_steps, strict=True)))
+        for run, to in zip(self.runs, to_steps, strict=True):
+            if to - run.step > steps and not run.advance(to - steps, stop):
                 return False
-        began, step = perf_counter(), first
+        self._find_place()
+        began, done = perf_counter(), 0
         try:
-            while step < to_step and not stop.is_set():
-                self._step(step)
-                step += 1
+            while done < steps and not stop.is_set():
+                self._step()
+                done += 1
         finally:
             seconds = (perf_counter() - began) / len(self.runs)
             for run in self.runs:
-                run.step = step
-                run.loss_steps += step - first
+                run.step += done
+                run.loss_steps += done
                 run.spent.training_seconds += seconds
-        return step >= to_step
+        return done == steps
 
-    def _step(self, step: int) -> None:
-        if step not in self._known:
-            self._look_up(step)
-        place = step - self._known.start
-        inputs, targets = self._load(step, self._indices[place])
-        outputs = self.forward(self.weights, inputs, self._passes(step))
+    def _find_place(self) -> None:
+        """Where the runs are in what has been looked up: they may have moved by themselves."""
+        steps = [run.step for run in self.runs]
+        places = {step - first for step, first in zip(steps, self._from, strict=False)}
+        self._place = places.pop() if len(places) == 1 else -1
+        if not 0 <= self._place < _BLOCK:
+            self._look_up(steps)
+
+    def _step(self) -> None:
+        if self._place == _BLOCK:
+            self._look_up([first + _BLOCK for first in self._from])
+        place = self._place
+        inputs, targets = self._load(place)
+        outputs = self.forward(self.weights, inputs, self._passes(place))
         losses = self._losses(outputs, targets)
         # No loss depends on another trial's weights: the sum's gradient is each one's own.
         gradients = torch.autograd.grad(
@@ -102,34 +113,40 @@ class Stack:
         with torch.no_grad():
             self._update(gradients, place)
             self._sums.add_(losses)
+        self._place += 1
         self._gradients = gradients  # so long that the next find their memory as it is, not new
 
-    def _look_up(self, step: int) -> None:
-        stop = step + _BLOCK
-        orders = [run.order.stretch(step, stop) for run in self.runs]
+    def _look_up(self, steps: list[int]) -> None:
+        """The examples and learning rates of the next steps from these on, one of each run."""
+        own = list(zip(self.runs, steps, strict=True))
+        orders = [run.order.stretch(step, step + _BLOCK) for run, step in own]
         self._indices = torch.stack(orders, dim=1).unbind()
         schedule = self._first.workload.schedule
         if type(schedule) is Constant:
             rates = [[run.learning_rate for run in self.runs]] * _BLOCK
         else:
             rates = [
-                [run.learning_rate * schedule.factor(s, run.values) for run in self.runs]
-                for s in range(step, stop)
+                [run.learning_rate * schedule.factor(step + i, run.values) for run, step in own]
+                for i in range(_BLOCK)
             ]
         self._update.plan(rates)
-        self._known = range(step, stop)
+        self._from, self._place = steps, 0
 
-    def _passes(self, step: int) -> list[BatchPass]:
+    def _passes(self, place: int) -> list[BatchPass]:
         if not self._dropout:
             return [_NO_DRAWS]
         size = self._first.batch_size
-        return [BatchPass(0, size, size, mix(run.dropout_seed, step)) for run in self.runs]
+        return [BatchPass(0, size, size, seed) for seed in self._seeds(place)]
 
-    def _load(self, step: int, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, [K, n, ...], of indices [K, n]."""
-        train = self._first.splits.train
+    def _seeds(self, place: int) -> list[int]:
+        own = zip(self.runs, self._from, strict=True)
+        return [mix(run.dropout_seed, first + place) for run, first in own]
+
+    def _load(self, place: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, [K, n, ...]."""
+        train, indices = self._first.splits.train, self._indices[place]
         if self._augments:
-            seeds = [mix(run.dropout_seed, step) for run in self.runs]
+            seeds = self._seeds(place)
             loaded = [train.batch(i, s) for i, s in zip(indices.unbind(), seeds, strict=True)]
             inputs, targets = zip(*loaded, strict=True)
             return torch.stack(inputs), torch.stack(targets)
