@@ -17,7 +17,8 @@ from service.training.evaluation import Evaluation, Walking
 from service.training.seeds import mix
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Forward, Layered, Mapped, is_layered
-from service.training.vectorized.losses import losses_of
+from service.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
+from service.training.vectorized.losses import Losses
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
 _NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
@@ -55,7 +56,13 @@ class Stack:
         for run, own in zip(runs, self._sums.unbind(), strict=True):
             run.loss_sum = own
         values = [run.loss_values for run in runs]
-        self._losses = losses_of(first.workload.loss, values, first.device)
+        losses = Losses(first.workload.loss, values, first.device)
+        self._gradients: Gradients
+        if isinstance(self.forward, Layered) and is_written(self.forward, self.weights):
+            self._gradients = Written(self.forward, self.weights, losses)
+        else:
+            self._gradients = ByAutograd(self.forward, self.weights, self._trained, losses)
+        self._last: Sequence[Tensor] = ()
         self._update: _SGDUpdate | _OneByOne
         if isinstance(first.optimizer, SGDOptimizer):
             self._update = _SGDUpdate(self._trained, self.runs)
@@ -104,17 +111,12 @@ class Stack:
             self._look_up([first + _BLOCK for first in self._from])
         place = self._place
         inputs, targets = self._load(place)
-        outputs = self.forward(self.weights, inputs, self._passes(place))
-        losses = self._losses(outputs, targets)
-        # No loss depends on another trial's weights: the sum's gradient is each one's own.
-        gradients = torch.autograd.grad(
-            losses.sum(), self._trained, allow_unused=True, materialize_grads=True
-        )
+        losses, gradients = self._gradients(inputs, targets, self._passes(place))
         with torch.no_grad():
             self._update(gradients, place)
             self._sums.add_(losses)
         self._place += 1
-        self._gradients = gradients  # so long that the next find their memory as it is, not new
+        self._last = gradients  # so long that the next find their memory as it is, not new
 
     def _look_up(self, steps: list[int]) -> None:
         """The examples and learning rates of the next steps from these on, one of each run."""
