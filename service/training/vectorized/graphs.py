@@ -22,7 +22,7 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 def captured(step: Callable[[], None]) -> Callable[[], None]:
     """Run a step a few times, which changes what it changes, and capture it."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UP):
