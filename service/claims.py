@@ -89,13 +89,25 @@ def choose_studies(
     return [Study.from_row(row) for row in conn.execute(query)]
 
 
+def is_alone(slot: Slot) -> bool:
+    """Whether a slot, as claimed, is held alone."""
+    return slot.attempts >= ATTEMPTS or slot.deaths >= COMPANY_DEATHS
+
+
 def take(
-    conn: Connection, worker_id: str, study: Study, limit: int, spared: ColumnElement[bool]
+    conn: Connection,
+    worker_id: str,
+    study: Study,
+    limit: int,
+    spared: ColumnElement[bool],
+    *,
+    in_company: bool = False,
 ) -> list[Slot]:
     """Up to `limit` free slots of a study, the least advanced first, now held by the worker.
 
     A trial that kills its worker costs every other in the heat a death too. So one with which it
-    has happened too often is taken alone, after all others: only the culprit wears out.
+    has happened too often is taken alone, after all others: only the culprit wears out. It isn't
+    where the worker holds others already, `in_company`.
     """
     least_advanced = (
         select(slots)
@@ -104,7 +116,8 @@ def take(
         .with_for_update(skip_locked=True)
     )
     rows = conn.execute(least_advanced.where(not_(alone)).limit(limit)).all()
-    rows = rows or conn.execute(least_advanced.where(alone).limit(1)).all()
+    if not in_company:
+        rows = rows or conn.execute(least_advanced.where(alone).limit(1)).all()
     if rows:
         conn.execute(
             update(slots)

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     Connection,
+    and_,
     case,
     func,
     or_,
@@ -173,6 +174,24 @@ class Ledger:
                 roster.note(conn, now, self.worker_id, state="busy", **news)
                 return study, taken
         return None
+
+    @_repeatable
+    def more(self, study_id: int, held: Held, limit: int) -> tuple[Study, list[Slot]]:
+        """Up to `limit` further free slots of the study that this worker is at, the least advanced
+        first, beside those in hand; and the study, which may have got a wider space meanwhile."""
+        with self.storage.write() as conn:
+            now = self.storage.now
+            # What it doesn't know that it holds is from a claim whose answer was lost.
+            roster.lock(conn, self.worker_id)
+            unknown = slots.c.id.not_in(held.keys())
+            give_back(conn, and_(slots.c.worker_id == self.worker_id, unknown))
+            row = conn.execute(select(studies).where(studies.c.id == study_id)).one()
+            study = Study.from_row(row)
+            spared = for_another(conn, now, self.worker_id)
+            taken = take(conn, self.worker_id, study, limit, spared, in_company=True)
+            if taken:
+                roster.note(conn, now, self.worker_id, trials=len(held) + len(taken))
+        return study, taken
 
     @_repeatable
     def start(

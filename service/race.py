@@ -14,8 +14,9 @@ from service.errors import Unreachable
 from service.keeping import Keeping
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
-from service.news import News
+from service.news import Held, News
 from service.pass_sizes import PassSizes
+from service.refill import Refill
 from service.slots import Slot, Study
 from service.training.background import Background
 from service.training.checkpoint import Checkpoints
@@ -48,12 +49,14 @@ class Race:
         stop: Event,
         sizes: PassSizes | None = None,
         engine: Engine | None = None,
+        refill: Refill | None = None,
     ) -> None:
-        self._sizes = sizes
+        self._sizes, self._refill = sizes, refill
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
         race = (study.finishers, study.continuing, engine)
-        self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race)
+        lockstep = study.schedule == "race"
+        self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race, lockstep=lockstep)
         self.background: Background[Slot] | None = None
         if checkpoints is not None:
             self.background = Background(checkpoints)
@@ -64,6 +67,8 @@ class Race:
     def run(self, slots: Sequence[Slot]) -> None:
         """Race the slots, which are started and leased, until none is live or `stop` is set."""
         self.keeper.hold({s.id: (s.fence, s.steps) for s in slots})
+        if self._refill is not None:
+            self._refill.begins(slots)
         try:
             self._run(slots)
         except Unreachable:
@@ -83,6 +88,7 @@ class Race:
         stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
         answered = 0
         self._ask()
+        self._fill()
         while self.heat.live:
             self._hold()
             with timed_as("training"):  # in which evaluations and data are parts of their own
@@ -102,9 +108,20 @@ class Race:
             if news.share and news.at > answered and now - shared > _SHARE_SECONDS:
                 self._share()
                 shared, answered = monotonic(), news.at
+            if self._fill():
+                entered = monotonic()
             if keeping is not None:
                 self._count_whole()
                 keeping.go_on(self.heat.live)
+
+    def _fill(self) -> bool:
+        """Take on further trials of the study where there are places for them; whether any came."""
+        if self._refill is None or not self.heat.live or self.stop.is_set():
+            return False
+        self._refill.overhear(self.keeper.news)
+        found = self._refill.slots(self._held(), self.bench.room)
+        self._enter(found)
+        return bool(found)
 
     @timed_as("set-up")
     def _enter(self, slots: Sequence[Slot]) -> None:
@@ -143,8 +160,11 @@ class Race:
         self._hold()
         self.ledger.hand_back([(slot, slot.steps) for slot in slots])
 
+    def _held(self) -> Held:
+        return {slot.id: (slot.fence, run.step) for slot, run in self.heat.live}
+
     def _hold(self) -> None:
-        self.keeper.hold({slot.id: (slot.fence, run.step) for slot, run in self.heat.live})
+        self.keeper.hold(self._held())
 
     def _record(self, ended: Sequence[tuple[Slot, Ending]]) -> None:
         """Write endings; a failed trial is handed back instead while it has attempts left."""
@@ -183,7 +203,10 @@ class Race:
 
     def _ask(self) -> None:
         """Learn at once how the race stands, where the next news may come seconds later."""
-        self._heed(self.ledger.tries(lambda: self.ledger.news(self.study.id, {})))
+        news = self.ledger.tries(lambda: self.ledger.news(self.study.id, {}))
+        self._heed(news)
+        if self._refill is not None:
+            self._refill.hear(news)
 
     def _heed(self, news: News) -> None:
         self.heat.lower_cap(news.cap)
@@ -211,6 +234,8 @@ class Race:
     def _give(self, runs: Sequence[tuple[Slot, TrialRun]]) -> None:
         """Give trials to whoever claims them, but for those that can't be saved: they would lose
         what they have got done, again and again where no checkpoint can be written."""
+        if self._refill is not None:
+            self._refill.over()
         saved = self._save(runs)
         self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in saved]
         self._free(saved)

@@ -22,6 +22,7 @@ from service.ledger import Ledger
 from service.outage import Patience
 from service.pass_sizes import PassSizes
 from service.race import Race
+from service.refill import ONE_BY_ONE, Refill
 from service.slots import Filter, Slot, Study
 from service.training.checkpoint import Checkpoints
 from service.training.device import describe_all, following, room_for
@@ -183,7 +184,16 @@ class Worker:
                     log.warning("left to other workers: %s", error)
                 return
             race = (study, bench, keeper, self.checkpoints, self.stop, self._sizes)
-            Race(self.ledger, *race, make_engine(engine)).run(started)
+            refill = None
+            if engine == "vectorized":
+                room = self._room(study)
+                refill = Refill(self.ledger, study, keeper, room, self._drawn, versions)
+            Race(self.ledger, *race, make_engine(engine), refill).run(started)
+
+    def _room(self, study: Study) -> int:
+        """Trials that are computed as one, at most."""
+        room = self._limit(study)
+        return min(room, ONE_BY_ONE) if study.schedule == "one-by-one" else room
 
     @timed_as("set-up")
     def _drawn(self, study: Study, slot: Slot) -> Slot:

@@ -13,6 +13,9 @@ from service.training.trial import TrialRun
 
 T = TypeVar("T")
 
+Steps = int | Sequence[int]
+"""One for all runs, or each one's own."""
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -28,7 +31,7 @@ class Engine(Protocol):
     device is lost (`is_lost_device`) is raised, as every run would meet the same.
     """
 
-    def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
+    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
         """Train until `to_step` updates are done; False of those that `stop`, once set, has kept
         from it."""
 
@@ -39,11 +42,19 @@ class Engine(Protocol):
 class Sequential:
     """The engine that takes one run after another."""
 
-    def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
-        return [not stop.is_set() and attempt(partial(run.advance, to_step, stop)) for run in runs]
+    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
+        return [
+            not stop.is_set() and attempt(partial(run.advance, own, stop))
+            for run, own in zip(runs, of_each(runs, to_step), strict=True)
+        ]
 
     def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
         return [attempt(partial(run.evaluate, full=full)) for run in runs]
+
+
+def of_each(runs: Sequence[TrialRun], steps: Steps) -> Sequence[int]:
+    """The steps run by run."""
+    return [steps] * len(runs) if isinstance(steps, int) else steps
 
 
 def attempt(work: Callable[[], T]) -> T | Failed:

@@ -137,13 +137,14 @@ class Evaluator:
         self.passes = PassSize() if passes is None else passes
         self.goal = goal
         self.order = torch.arange(len(split), device=split.indexed_on)
-        self.chunk = _chunk(goal, len(split))
+        self.size = len(split)
+        self.chunk = _chunk(goal, self.size)
         weigh = None if isinstance(goal.metric, SplitMetric) else goal.metric.weight
         self._weights: Tensor | None = None
         if weigh is not None:  # in float64, in which sums of parts are the sum of all
             self._weights = split.weights(weigh).to(split.indexed_on, torch.float64)
         self._reach = 0  # positions that the last look came to
-        self.whole = len(split) if self._weights is None else self._weights.sum().item()
+        self.whole = self.size if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
     def look(self, model: Model, *, full: bool) -> Evaluation:
@@ -164,7 +165,7 @@ class Evaluator:
 
     def begin(self, *, full: bool) -> "Walking":
         """A look to be carried out by others; nothing is changed before its `end`."""
-        return Walking(self, full, len(self.split) if full else self._reach)
+        return Walking(self, full, self.size if full else self._reach)
 
     def end(self, look: "Walking") -> Evaluation:
         """What a look that goes no further has shown."""
@@ -172,15 +173,15 @@ class Evaluator:
             self._reach = look.seen
         if len(look.costs) > 1:
             self._harder_first(torch.cat(look.costs))
-        value = look.total / self.whole if look.seen == len(self.split) else None
+        value = look.total / self.whole if look.seen == self.size else None
         passed = value is not None and self.goal.passed(value)
         return Evaluation(passed, value, look.seen)
 
-    def weight_of(self, indices: Tensor) -> float:
-        """What these examples weigh together."""
+    def weight_of(self, start: int, stop: int) -> float:
+        """What the examples at these positions weigh together."""
         if self._weights is None:
-            return len(indices)
-        return float(self._weights[indices].sum().item())
+            return stop - start
+        return float(self._weights[self.order[start:stop]].sum().item())
 
     def _harder_first(self, costs: Tensor) -> None:
         """Reorder by the costs of the examples just seen: worst, then unseen, then best."""
@@ -213,7 +214,7 @@ class Walking:
     @property
     def going(self) -> bool:
         """Whether there is more to look at."""
-        return self.seen < len(self.evaluator.split) and (self.full or self.reachable)
+        return self.seen < self.evaluator.size and (self.full or self.reachable)
 
     def next(self) -> Tensor:
         """The indices of the next chunk."""
@@ -221,11 +222,11 @@ class Walking:
 
     def add(self, costs: Tensor, total: float) -> None:
         """Take note of the costs of the next chunk's examples, and of their sum."""
-        evaluator, indices = self.evaluator, self.next()
+        evaluator, start = self.evaluator, self.seen
         self.costs.append(costs)
         self.total += total
-        self.seen += len(indices)
-        self.weight += evaluator.weight_of(indices)
+        self.seen = min(start + evaluator.chunk, evaluator.size)
+        self.weight += evaluator.weight_of(start, self.seen)
         # A non-finite total is never past a goal: comparisons with NaN are false.
         self.reachable = not evaluator.goal.out_of_reach(self.total, self.weight, evaluator.whole)
 

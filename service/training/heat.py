@@ -1,7 +1,7 @@
 """A heat: trials of one study that race in lockstep over the evaluation grid."""
 
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
@@ -71,6 +71,7 @@ class Heat(Generic[S]):
                   trial is capped
     continuing -- of the study's trials that pass, the first so many go on to the step budget
     engine     -- what computes them: one after another, unless it is told otherwise
+    lockstep   -- the least advanced come first; otherwise all go on, wherever each of them is
 
     A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
     `count_passed`). Told late, it caps a trial late, and lets one more go on: never one too few.
@@ -84,8 +85,10 @@ class Heat(Generic[S]):
         finishers: int = 1,
         continuing: int = 0,
         engine: Engine | None = None,
+        *,
+        lockstep: bool = True,
     ) -> None:
-        self.workload = workload
+        self.workload, self._lockstep = workload, lockstep
         self.engine: Engine = Sequential() if engine is None else engine
         self.grid = workload.grid.steps(workload.steps_allowed(batch_size))
         self.live = runs
@@ -110,25 +113,35 @@ class Heat(Generic[S]):
         self._goes_on.add(slot.number)
 
     def round(self, stop: Event) -> list[tuple[S, Ending]]:
-        """Bring the least advanced trials to their next evaluated step, and look at them.
+        """Bring the least advanced trials to their next evaluated step, and look at them; or, where
+        they are not in lockstep, all by as many steps as the first of them has to its next one.
 
         Returns the trials that ended; they are no longer live. A trial that passes the goal caps
         the others only once all have been looked at, at the same step: whoever draws level has
         reached the goal too. If `stop` is set, trials stay where they are, to be saved.
         """
-        target = min((self._next_step(run.step) for _, run in self.live), default=None)
-        due = [
-            (slot, run)
-            for slot, run in self.live
-            if self._next_step(run.step) == target and not self._beaten(slot, run)
-        ]
-        ended = self._attempt(due, int(target), stop) if due and target is not None else {}
+        due, targets = self._due()
+        ended = self._attempt(due, targets, stop) if due else {}
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
                 ended[slot.number] = _ending(run, "capped", self._why_capped())
         over = [(slot, ended[slot.number]) for slot, _ in self.live if slot.number in ended]
         self.live = [(slot, run) for slot, run in self.live if slot.number not in ended]
         return over
+
+    def _due(self) -> tuple[list[tuple[S, TrialRun]], list[int]]:
+        """The trials that advance now, and the steps that they are brought to."""
+        following = [self._next_step(run.step) for _, run in self.live]
+        nearest = min(following, default=0)
+        due = [
+            (slot, run)
+            for (slot, run), step in zip(self.live, following, strict=True)
+            if (step == nearest or not self._lockstep) and not self._beaten(slot, run)
+        ]
+        if self._lockstep:
+            return due, [int(nearest) for _ in due]
+        stride = min((self._next_step(run.step) - run.step for _, run in due), default=0)
+        return due, [int(run.step + stride) for _, run in due]
 
     def _beaten(self, slot: S, run: TrialRun) -> bool:
         return self.cap is not None and run.step >= self.cap and slot.number not in self._goes_on
@@ -143,22 +156,23 @@ class Heat(Generic[S]):
         return self.grid[index] if index < len(self.grid) else float("inf")
 
     def _attempt(
-        self, due: Sequence[tuple[S, TrialRun]], target: int, stop: Event
+        self, due: Sequence[tuple[S, TrialRun]], targets: Sequence[int], stop: Event
     ) -> dict[int, Ending]:
-        """Advance these and look at those that arrive, even if `stop` is set meanwhile: a look
-        that was left out would never be made. Which of them end, by number of the slot."""
+        """Advance these and look at those that come to an evaluated step, even if `stop` is set
+        meanwhile: a look that was left out would never be made. Which end, by number of the
+        slot."""
         ended: dict[int, Ending] = {}
         arrived: list[tuple[S, TrialRun]] = []
-        moved = self.engine.advance([run for _, run in due], target, stop)
+        moved = self.engine.advance([run for _, run in due], targets, stop)
         for (slot, run), there in zip(due, moved, strict=True):
             if isinstance(there, Failed):
                 ended[slot.number] = _ending(run, "failed", there.reason)
-            elif there:
+            elif there and self._next_step(run.step - 1) == run.step:
                 arrived.append((slot, run))
-        place = self._place(target)
-        found = self._looks(arrived, place)
+        places = {step: self._place(step) for step in {run.step for _, run in arrived}}
+        found = self._looks(arrived, places)
         for slot, run in arrived:
-            judged = partial(self._judged, slot, run, place, found.get(slot.number))
+            judged = partial(self._judged, slot, run, places[run.step], found.get(slot.number))
             ending = attempt(judged)
             if isinstance(ending, Failed):
                 ending = _ending(run, "failed", ending.reason)
@@ -173,12 +187,12 @@ class Heat(Generic[S]):
         return _Place(previous, rung, last=index == len(self.grid) - 1)
 
     def _looks(
-        self, arrived: Sequence[tuple[S, TrialRun]], place: "_Place"
+        self, arrived: Sequence[tuple[S, TrialRun]], places: Mapping[int, "_Place"]
     ) -> dict[int, Evaluation | Failed]:
         """What is seen of those that are looked at, by number of the slot."""
         looked: tuple[list[tuple[S, TrialRun]], ...] = ([], [])  # in part, and in full
         for slot, run in arrived:
-            full = place.full(run)
+            full = places[run.step].full(run)
             if (full or run.passage is None) and run.finite():
                 looked[full].append((slot, run))
         found: dict[int, Evaluation | Failed] = {}

@@ -167,6 +167,38 @@ def test_one_by_one_gives_one_slot_at_a_time(storage: Storage) -> None:
     assert [slot.number for slot in other] == [1]
 
 
+def test_a_worker_takes_further_slots_of_its_study_beside_those_in_hand(storage: Storage) -> None:
+    planned(storage)
+    ledger = worker(storage)
+    study, taken = started(ledger, limit=2)
+    found, further = ledger.more(study.id, in_hand(taken), 3)
+    assert found == study
+    assert [slot.number for slot in further] == [2, 3, 4]
+    assert not ledger.renew(study.id, in_hand([*taken, *further])).lost
+    assert [slot.number for slot in claim(worker(storage, "two"))[1]] == [5]
+    assert ledger.more(study.id, in_hand([*taken, *further]), 3) == (study, [])
+
+
+def test_further_slots_whose_answer_was_lost_are_taken_again(storage: Storage) -> None:
+    planned(storage)
+    ledger = worker(storage)
+    study, taken = started(ledger, limit=2)
+    _, unheard = ledger.more(study.id, in_hand(taken), 3)
+    _, further = ledger.more(study.id, in_hand(taken), 3)
+    assert [(s.id, s.attempts) for s in further] == [(s.id, s.attempts) for s in unheard]
+    assert {slot.fence for slot in further} == {2}
+
+
+def test_no_slot_that_is_to_be_held_alone_is_taken_beside_others(storage: Storage) -> None:
+    planned(storage, trials=2)
+    ledger = worker(storage)
+    study, taken = started(ledger, limit=1)
+    worn = {"deaths": COMPANY_DEATHS}
+    with storage.write() as conn:
+        conn.execute(update(slots).where(slots.c.number == 1).values(**worn))
+    assert ledger.more(study.id, in_hand(taken), 1) == (study, [])
+
+
 def test_a_filter_keeps_a_worker_to_its_workloads_and_batch_sizes(storage: Storage) -> None:
     planned(storage, batch_sizes=(4, 16))
     plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(4,)))

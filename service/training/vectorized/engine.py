@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from service.algorithm import chosen
 from service.metrics import SplitMetric
 from service.search_space import Metaparameters
-from service.training.engines import Failed, Sequential
+from service.training.engines import Failed, Sequential, Steps, of_each
 from service.training.evaluation import Evaluation
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
@@ -41,23 +41,26 @@ class Vectorized:
         self._rows = ROWS
         self._augments: bool | None = None
 
-    def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
+    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
         self._arrange(runs)
+        to = dict(zip(runs, of_each(runs, to_step), strict=True))
         done: dict[TrialRun, bool | Failed] = {}
         for stack in list(self._stacks):
+            targets = [to[run] for run in stack.runs]
             try:
-                done |= dict.fromkeys(stack.runs, stack.advance(to_step, stop))
+                done |= dict.fromkeys(stack.runs, stack.advance(targets, stop))
                 continue
             except Exception as error:
                 self._apart(stack, error)
             # Outside of the except clause, whose traceback holds what was being computed.
             release()
-            one_by_one = self._alone.advance(stack.runs, to_step, stop)
+            one_by_one = self._alone.advance(stack.runs, targets, stop)
             done |= dict(zip(stack.runs, one_by_one, strict=True))
             if not any(isinstance(one, Failed) for one in one_by_one):
                 self._unfit.update(stack.runs)  # it was no run's own error
         left = [run for run in runs if run not in done]
-        done |= dict(zip(left, self._alone.advance(left, to_step, stop), strict=True))
+        others = self._alone.advance(left, [to[run] for run in left], stop)
+        done |= dict(zip(left, others, strict=True))
         return [done[run] for run in runs]
 
     def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:

@@ -5,7 +5,7 @@ operation each; every other model by `torch.vmap` over the stacked weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +33,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        across = weight.transpose(1, 2)
-        return torch.bmm(x, across) if bias is None else torch.baddbmm(bias[:, None], x, across)
+        return _product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -46,9 +45,15 @@ class _Linear(torch.autograd.Function):
         )
 
 
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    across = weight.transpose(1, 2)
+    return torch.bmm(x, across) if bias is None else torch.baddbmm(bias[:, None], x, across)
+
+
 def _linear(_layer: nn.Linear, own: Weights, x: Tensor) -> Tensor:
     rows = x if x.ndim == 3 else x.flatten(1, -2)
-    y: Tensor = _Linear.apply(rows, own["weight"], own.get("bias"))
+    product = _Linear.apply if torch.is_grad_enabled() else _product
+    y: Tensor = product(rows, own["weight"], own.get("bias"))
     return y if x.ndim == 3 else y.view(*x.shape[:-1], -1)
 
 
@@ -108,16 +113,27 @@ LAYERS: dict[type[nn.Module], Layer] = {
 numbers are each trial's own, is one too."""
 
 
+class Step(NamedTuple):
+    """What went into a layer, what came out, and what a dropout has multiplied it by, if it has."""
+
+    inputs: Tensor
+    outputs: Tensor
+    factors: Tensor | None = None
+
+
 class Layered:
-    """Trials' models that are layers in a row, one batched operation each."""
+    """Trials' models that are layers in a row, one batched operation each.
+
+    own -- of each of the `layers`, the names in the model of its weights, by those in the layer
+    """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
-        self._layers = list(_in_a_row(models[0]))
+        self.layers = list(_in_a_row(models[0]))
         # Of tied weights the first name counts, as in `named_parameters`.
         names = {id(p): name for name, p in models[0].named_parameters()}
-        self._own = [
+        self.own = [
             {key: names[id(p)] for key, p in layer.named_parameters(recurse=False)}
-            for layer in self._layers
+            for layer in self.layers
         ]
         rows = zip(*map(_in_a_row, models), strict=True)
         self._dropped = [
@@ -126,15 +142,28 @@ class Layered:
 
     def __call__(self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]) -> Tensor:
         """`passes`: in training, each trial's; in evaluation none."""
+        for step in self.steps(weights, inputs, passes):
+            outputs = step.outputs
+        return outputs
+
+    def steps(
+        self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]
+    ) -> Iterator[Step]:
+        """The same, layer by layer."""
         x = inputs
-        for layer, own, dropped in zip(self._layers, self._own, self._dropped, strict=True):
-            if isinstance(layer, Dropout):
-                if passes and any(dropped):
-                    each = zip(x.detach().unbind(), passes, dropped, strict=True)
-                    x = x * torch.stack([dropout_factors(*one) for one in each])
-                continue
-            x = LAYERS[type(layer)](layer, {key: weights[name] for key, name in own.items()}, x)
-        return x
+        for layer, own, dropped in zip(self.layers, self.own, self._dropped, strict=True):
+            factors = None
+            if not isinstance(layer, Dropout):
+                mine = {key: weights[name] for key, name in own.items()}
+                y = LAYERS[type(layer)](layer, mine, x)
+            elif passes and any(dropped):
+                each = zip(x.detach().unbind(), passes, dropped, strict=True)
+                factors = torch.stack([dropout_factors(*one) for one in each])
+                y = x * factors
+            else:
+                y = x
+            yield Step(x, y, factors)
+            x = y
 
 
 class Mapped:

@@ -10,46 +10,76 @@ from torch import Tensor
 from service.losses import cross_entropy, token_cross_entropy
 from service.metrics import NO_TARGET
 
-Losses = Callable[[Tensor, Tensor], Tensor]
-"""Outputs and targets of K trials, both [K, n, ...], to their mean losses [K]."""
 
+class Losses:
+    """A workload's loss of K trials that each have their own `values` of its metaparameters:
+    outputs and targets, both [K, n, ...], to their mean losses [K].
 
-def losses_of(
-    loss: Callable[..., Tensor], values: Sequence[Mapping[str, Any]], device: torch.device
-) -> Losses:
-    """A workload's loss for trials that each have their own `values` of its metaparameters.
-
-    Cross-entropies are computed together; any other is called once a trial.
+    Cross-entropies are computed together; any other loss is called once a trial.
     """
-    smoothing = [float(own.get("label_smoothing", 0.0)) for own in values]
 
-    def one_by_one(outputs: Tensor, targets: Tensor) -> Tensor:
-        trials = zip(outputs.unbind(), targets.unbind(), values, strict=True)
-        return torch.stack([loss(found, wanted, **own) for found, wanted, own in trials])
+    def __init__(
+        self,
+        loss: Callable[..., Tensor],
+        values: Sequence[Mapping[str, Any]],
+        device: torch.device,
+    ) -> None:
+        self._loss, self._values = loss, values
+        self._together = loss in (cross_entropy, token_cross_entropy)
+        shares = [float(own.get("label_smoothing", 0.0)) for own in values]
+        smoothing = torch.tensor(shares, dtype=torch.float64, device=device)
+        self._smoothing = smoothing if any(shares) else None
 
-    if loss not in (cross_entropy, token_cross_entropy):
-        return one_by_one
-    shares = torch.tensor(smoothing, dtype=torch.float64, device=device) if any(smoothing) else None
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self._fits(outputs, targets):
+            return self._cross_entropies(_logs(outputs), targets.flatten(1))[0]
+        trials = zip(outputs.unbind(), targets.unbind(), self._values, strict=True)
+        return torch.stack([self._loss(found, wanted, **own) for found, wanted, own in trials])
 
-    def together(outputs: Tensor, targets: Tensor) -> Tensor:
-        if targets.is_floating_point() or targets.shape != outputs.shape[:-1]:
-            return one_by_one(outputs, targets)  # probabilities, or classes on another axis
-        return _cross_entropies(outputs, targets, shares)
+    def with_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses, and the gradient of their sum by the outputs. Of no use to autograd."""
+        if self._fits(outputs, targets):
+            logs, flat = _logs(outputs), targets.flatten(1)
+            losses, there, count = self._cross_entropies(logs, flat)
+            gradient = self._above(logs, flat).div_(count[..., None]).mul_(there[..., None])
+            return losses, gradient.view(outputs.shape)
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = outputs.clone().requires_grad_()
+            losses = self(leaf, targets.clone() if targets.is_inference() else targets)
+            return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]
 
-    return together
+    def _fits(self, outputs: Tensor, targets: Tensor) -> bool:
+        # Otherwise these are probabilities, or classes stand on another axis.
+        return (
+            self._together
+            and not targets.is_floating_point()
+            and targets.shape == outputs.shape[:-1]
+        )
+
+    def _cross_entropies(self, logs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As torch's cross_entropy has it: NO_TARGET is passed over, a share of each target is
+        spread over all classes. [K, n, classes], [K, n] -> [K]; also which targets are there, and
+        how many, [K, n] and [K, 1]."""
+        flat = targets.flatten()
+        costs = F.nll_loss(logs.flatten(0, 1), flat, ignore_index=NO_TARGET, reduction="none")
+        there = targets != NO_TARGET
+        count = there.sum(1, keepdim=True)
+        found = (costs.view(targets.shape).sum(1, keepdim=True) / count).squeeze(1)
+        if self._smoothing is not None:
+            spread = (-logs.mean(-1)).masked_fill(~there, 0.0).sum(1) / count.squeeze(1)
+            found = torch.lerp(found, spread, self._smoothing.to(found.dtype))
+        return found, there, count
+
+    def _above(self, logs: Tensor, targets: Tensor) -> Tensor:
+        """How far each class's probability is above what is wanted, [K, n, classes]."""
+        above, wanted = logs.exp(), targets.clamp_min(0)[..., None]
+        if self._smoothing is None:
+            return above.scatter_(-1, wanted, -1.0, reduce="add")
+        smoothing = self._smoothing.to(logs.dtype).view(-1, 1, 1)
+        above.scatter_add_(-1, wanted, (smoothing - 1).expand(wanted.shape))
+        return above.sub_(smoothing / logs.shape[-1])
 
 
-def _cross_entropies(outputs: Tensor, targets: Tensor, smoothing: Tensor | None) -> Tensor:
-    """As torch's cross_entropy has it: NO_TARGET is passed over, a share of each target is spread
-    over all classes. [K, ..., classes], [K, ...] -> [K]"""
-    trials = len(outputs)
-    logs = F.log_softmax(outputs, -1)
-    flat = targets.flatten()
-    costs = F.nll_loss(logs.flatten(0, -2), flat, ignore_index=NO_TARGET, reduction="none")
-    there = targets != NO_TARGET
-    count = there.view(trials, -1).sum(1)
-    found = costs.view(trials, -1).sum(1) / count
-    if smoothing is None:
-        return found
-    spread = (-logs.mean(-1)).masked_fill(~there, 0.0).view(trials, -1).sum(1) / count
-    return torch.lerp(found, spread, smoothing.to(found.dtype))
+def _logs(outputs: Tensor) -> Tensor:
+    """Of the classes' probabilities: [K, ..., classes] -> [K, n, classes]."""
+    return F.log_softmax(outputs.flatten(1, -2), -1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from service.algorithm import SGDOptimizer
 from service.batch_pass import BatchPass
+from service.data import Examples
 from service.layers import Dropout
 from service.metrics import Metric
 from service.schedule import Constant
@@ -17,7 +18,10 @@ from service.training.evaluation import Evaluation, Walking
 from service.training.seeds import mix
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Forward, Layered, Mapped, is_layered
-from service.training.vectorized.losses import losses_of
+from service.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
+from service.training.vectorized.graphs import AFTER, Graphed, may_be_graphed
+from service.training.vectorized.losses import Losses
+from service.training.vectorized.updates import OneByOne, SGDUpdate, stacked
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
 _NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
@@ -43,10 +47,10 @@ class Stack:
         self.weights: dict[str, Tensor] = {}
         for name, parameter in first.model.named_parameters():
             rows = [run.model.get_parameter(name) for run in runs]
-            stacked = _stacked(rows)
-            for row, view in zip(rows, stacked.unbind(), strict=True):
+            whole = stacked(rows)
+            for row, view in zip(rows, whole.unbind(), strict=True):
                 row.data = view
-            self.weights[name] = stacked.requires_grad_(parameter.requires_grad)
+            self.weights[name] = whole.requires_grad_(parameter.requires_grad)
         self._trained = [w for w in self.weights.values() if w.requires_grad]
         for name, _ in first.model.named_buffers():
             self.weights[name] = torch.stack([run.model.get_buffer(name) for run in runs])
@@ -55,81 +59,119 @@ class Stack:
         for run, own in zip(runs, self._sums.unbind(), strict=True):
             run.loss_sum = own
         values = [run.loss_values for run in runs]
-        self._losses = losses_of(first.workload.loss, values, first.device)
-        self._update: _SGDUpdate | _OneByOne
-        if isinstance(first.optimizer, SGDOptimizer):
-            self._update = _SGDUpdate(self._trained, self.runs)
+        losses = Losses(first.workload.loss, values, first.device)
+        self._gradients: Gradients
+        if isinstance(self.forward, Layered) and is_written(self.forward, self.weights):
+            self._gradients = Written(self.forward, self.weights, losses)
         else:
-            self._update = _OneByOne(self.runs)
+            self._gradients = ByAutograd(self.forward, self.weights, self._trained, losses)
+        self._last: Sequence[Tensor] = ()
+        self._update: SGDUpdate | OneByOne
+        if isinstance(first.optimizer, SGDOptimizer):
+            self._update = SGDUpdate(self._trained, self.runs)
+        else:
+            self._update = OneByOne(self.runs)
         self._augments = augments
-        self._known = range(0)  # steps whose indices and rates are known
+        self._from: list[int] = []  # each run's step from which on indices and rates are known
+        self._place = 0  # steps since then
         self._indices: tuple[Tensor, ...] = ()
+        self._done = 0
+        self._static: _Static
+        self._graphed: Graphed | None = None
 
-    def advance(self, to_step: int, stop: Event) -> bool:
-        """Train all until `to_step` updates are done; False if `stop` was set before that.
+    def advance(self, to_steps: Sequence[int], stop: Event) -> bool:
+        """Train each until its own `to_steps` updates are done; False if `stop` was set before.
 
+        Those with more to do than another come up by themselves, and the rest is done together.
         What it raises, it raises before the step's update: the runs are whole, and may go on by
         themselves.
         """
-        first = max(run.step for run in self.runs)
-        for run in self.runs:  # so after a stop, which comes between any two
-            if run.step < first and not run.advance(first, stop):
+        steps = max(0, min(to - run.step for run, to in zip(self.runs, to_steps, strict=True)))
+        for run, to in zip(self.runs, to_steps, strict=True):
+            if to - run.step > steps and not run.advance(to - steps, stop):
                 return False
-        began, step = perf_counter(), first
+        self._find_place()
+        began, done = perf_counter(), 0
         try:
-            while step < to_step and not stop.is_set():
-                self._step(step)
-                step += 1
+            while done < steps and not stop.is_set():
+                self._step()
+                done += 1
         finally:
             seconds = (perf_counter() - began) / len(self.runs)
             for run in self.runs:
-                run.step = step
-                run.loss_steps += step - first
+                run.step += done
+                run.loss_steps += done
                 run.spent.training_seconds += seconds
-        return step >= to_step
+        return done == steps
 
-    def _step(self, step: int) -> None:
-        if step not in self._known:
-            self._look_up(step)
-        place = step - self._known.start
-        inputs, targets = self._load(step, self._indices[place])
-        outputs = self.forward(self.weights, inputs, self._passes(step))
-        losses = self._losses(outputs, targets)
-        # No loss depends on another trial's weights: the sum's gradient is each one's own.
-        gradients = torch.autograd.grad(
-            losses.sum(), self._trained, allow_unused=True, materialize_grads=True
-        )
-        with torch.no_grad():
-            self._update(gradients, place)
-            self._sums.add_(losses)
-        self._gradients = gradients  # so long that the next find their memory as it is, not new
+    def _find_place(self) -> None:
+        """Where the runs are in what has been looked up: they may have moved by themselves."""
+        steps = [run.step for run in self.runs]
+        places = {step - first for step, first in zip(steps, self._from, strict=False)}
+        self._place = places.pop() if len(places) == 1 else -1
+        if not 0 <= self._place < _BLOCK:
+            self._look_up(steps)
 
-    def _look_up(self, step: int) -> None:
-        stop = step + _BLOCK
-        orders = [run.order.stretch(step, stop) for run in self.runs]
+    def _step(self) -> None:
+        if self._place == _BLOCK:
+            self._look_up([first + _BLOCK for first in self._from])
+        place = self._place
+        if self._graphed is not None:
+            self._static.come(self._indices[place], place)
+            self._graphed()
+        else:
+            inputs, targets = self._load(place)
+            losses, gradients = self._gradients(inputs, targets, self._passes(place))
+            with torch.no_grad():
+                self._update(gradients, place)
+                self._sums.add_(losses)
+            self._last = gradients  # so long that the next find their memory as it is, not new
+            self._done += 1
+            if self._done == AFTER:
+                self._graph()
+        self._place += 1
+
+    def _graph(self) -> None:
+        """From now on steps are replayed as a graph, if theirs is one that can be."""
+        train, update = self._first.splits.train, self._update
+        draws = self._dropout or self._augments
+        if draws or not isinstance(update, SGDUpdate):
+            return
+        if may_be_graphed(self._first.device, train):
+            self._static = _Static(train, self._gradients, update, self._sums, self._indices[0])
+            self._graphed = Graphed(self._static, [*self._trained, *update.state, self._sums])
+
+    def _look_up(self, steps: list[int]) -> None:
+        """The examples and learning rates of the next steps from these on, one of each run."""
+        own = list(zip(self.runs, steps, strict=True))
+        orders = [run.order.stretch(step, step + _BLOCK) for run, step in own]
         self._indices = torch.stack(orders, dim=1).unbind()
         schedule = self._first.workload.schedule
         if type(schedule) is Constant:
             rates = [[run.learning_rate for run in self.runs]] * _BLOCK
         else:
             rates = [
-                [run.learning_rate * schedule.factor(s, run.values) for run in self.runs]
-                for s in range(step, stop)
+                [run.learning_rate * schedule.factor(step + i, run.values) for run, step in own]
+                for i in range(_BLOCK)
             ]
         self._update.plan(rates)
-        self._known = range(step, stop)
+        self._from, self._place = steps, 0
 
-    def _passes(self, step: int) -> list[BatchPass]:
+    def _passes(self, place: int) -> list[BatchPass]:
         if not self._dropout:
             return [_NO_DRAWS]
         size = self._first.batch_size
-        return [BatchPass(0, size, size, mix(run.dropout_seed, step)) for run in self.runs]
+        return [BatchPass(0, size, size, seed) for seed in self._seeds(place)]
 
-    def _load(self, step: int, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, [K, n, ...], of indices [K, n]."""
-        train = self._first.splits.train
+    def _seeds(self, place: int) -> list[int]:
+        own = zip(self.runs, self._from, strict=True)
+        return [mix(run.dropout_seed, first + place) for run, first in own]
+
+    def _load(self, place: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, [K, n, ...]."""
+        train, indices = self._first.splits.train, self._indices[place]
         if self._augments:
-            seeds = [mix(run.dropout_seed, step) for run in self.runs]
+            seeds = self._seeds(place)
             loaded = [train.batch(i, s) for i, s in zip(indices.unbind(), seeds, strict=True)]
             inputs, targets = zip(*loaded, strict=True)
             return torch.stack(inputs), torch.stack(targets)
@@ -175,107 +217,35 @@ class Stack:
             walk.add(own, total)
 
 
-class _SGDUpdate:
-    """v <- m v + g, w <- w - lr v (or with Nesterov w <- w - lr (g + m v)), of all trials at once,
-    each with its own rate, momentum and weight decay."""
+class _Static:
+    """A step whose examples and learning rates are read from tensors that stay where they are."""
 
-    def __init__(self, weights: list[Tensor], runs: Sequence[TrialRun]) -> None:
-        optimizers = [cast(SGDOptimizer, run.optimizer) for run in runs]
-        self._weights, self._nesterov = weights, optimizers[0].nesterov
-        momenta = [o.momentum for o in optimizers]
-        decays = [o.weight_decay for o in optimizers]
-        self._momenta = self._spread(momenta) if any(momenta) else None
-        self._decays = self._spread(decays) if any(decays) else None
-        self._momentum = momenta
-        self._velocities: list[Tensor] = []
-        self._down: list[list[Tensor]] = []
-        self._down_further: list[list[Tensor]] = []
-        if self._momenta is not None:
-            for index in range(len(weights)):
-                rows = [
-                    o.velocities[index] if o.velocities else torch.zeros_like(o.parameters[index])
-                    for o in optimizers
-                ]
-                velocity = _stacked(rows)
-                for optimizer, view in zip(optimizers, velocity.unbind(), strict=True):
-                    if optimizer.velocities:
-                        optimizer.velocities[index] = view
-                self._velocities.append(velocity)
+    def __init__(
+        self,
+        train: Examples,
+        gradients: Gradients,
+        update: SGDUpdate,
+        sums: Tensor,
+        indices: Tensor,
+    ) -> None:
+        self._train, self._gradients, self._update, self._sums = train, gradients, update, sums
+        self._indices = torch.empty_like(indices)
+        self._planned = torch.empty_like(update.planned(0))
+        (self._rates,) = update.shaped(self._planned)
 
-    def _spread(self, values: Sequence[float]) -> list[Tensor]:
-        """One number a trial, for each weight in a shape that it is multiplied by it in."""
-        weights = self._weights
-        own = torch.tensor(values, dtype=weights[0].dtype, device=weights[0].device)
-        return [own.view(-1, *[1] * (w.ndim - 1)) for w in weights]
+    def come(self, indices: Tensor, place: int) -> None:
+        """The next call is for these."""
+        self._indices.copy_(indices)
+        self._planned.copy_(self._update.planned(place))
 
-    def plan(self, rates: Sequence[Sequence[float]]) -> None:
-        """The learning rates of the next steps, [steps, K]."""
-        first = self._weights[0]
-        self._down = self._unbound(-torch.tensor(rates, dtype=torch.float64), first)
-        if self._nesterov and self._momenta is not None:
-            momenta = torch.tensor(self._momentum, dtype=torch.float64)
-            down = -torch.tensor(rates, dtype=torch.float64) * momenta
-            self._down_further = self._unbound(down, first)
-
-    def _unbound(self, numbers: Tensor, like: Tensor) -> list[list[Tensor]]:
-        """By step, and then by weight."""
-        there = numbers.to(like.device, like.dtype)
-        by_weight = [there.view(*there.shape, *[1] * (w.ndim - 1)).unbind() for w in self._weights]
-        return [list(step) for step in zip(*by_weight, strict=True)]
-
-    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
-        weights = self._weights
-        moved = list(gradients)
-        if self._decays is not None:
-            moved = list(torch._foreach_addcmul(moved, weights, self._decays))
-        if self._momenta is not None:
-            for velocity, gradient, momentum in zip(
-                self._velocities, moved, self._momenta, strict=True
-            ):  # one pass over memory, where a product and a sum are two
-                torch.addcmul(gradient, velocity, momentum, out=velocity)
-            if self._nesterov:
-                torch._foreach_addcmul_(weights, moved, self._down[place])
-                torch._foreach_addcmul_(weights, self._velocities, self._down_further[place])
-                return
-            moved = self._velocities
-        torch._foreach_addcmul_(weights, moved, self._down[place])
-
-
-class _OneByOne:
-    """Any optimizer: each trial's own, on its rows."""
-
-    def __init__(self, runs: Sequence[TrialRun]) -> None:
-        self._runs = runs
-        self._parameters = [[p for p in run.model.parameters() if p.requires_grad] for run in runs]
-        self._rates: Sequence[Sequence[float]] = ()
-
-    def plan(self, rates: Sequence[Sequence[float]]) -> None:
-        """The learning rates of the next steps, [steps, K]."""
-        self._rates = rates
-
-    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
-        rows = zip(*(gradient.unbind() for gradient in gradients), strict=True)
-        trials = zip(self._runs, self._parameters, rows, self._rates[place], strict=True)
-        for run, parameters, row, rate in trials:
-            for parameter, gradient in zip(parameters, row, strict=True):
-                parameter.grad = gradient
-            run.optimizer.step(rate)
+    def __call__(self) -> None:
+        batch = self._train.batch(self._indices.flatten())
+        losses, gradients = self._gradients(*_apart(batch, self._indices), [_NO_DRAWS])
+        with torch.no_grad():
+            self._update.apply(gradients, self._rates)
+            self._sums.add_(losses)
 
 
 def _apart(batch: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:
     inputs, targets = (part.view(*indices.shape, *part.shape[1:]) for part in batch)
     return inputs, targets
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Copies of tensors of one shape in one, [K, ...], each laid out in memory as it was."""
-    first = torch.empty_like(rows[0])  # which is dense
-    whole = torch.empty_strided(
-        (len(rows), *first.shape),
-        (first.numel(), *first.stride()),
-        dtype=first.dtype,
-        device=first.device,
-    )
-    for row, view in zip(rows, whole.unbind(), strict=True):
-        view.copy_(row.detach())
-    return whole

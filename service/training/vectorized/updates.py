@@ -1,0 +1,136 @@
+"""Updates of the weights of K trials, each by its own learning rate and momentum."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from service.algorithm import SGDOptimizer
+from service.training.trial import TrialRun
+
+
+class Rates(NamedTuple):
+    """What a step's gradients, or velocities, are multiplied by: of each weight, [K, 1...].
+
+    further -- with Nesterov, what the velocities are
+    """
+
+    down: list[Tensor]
+    further: list[Tensor]
+
+
+class SGDUpdate:
+    """v <- m v + g, w <- w - lr v (or with Nesterov w <- w - lr (g + m v)), of all trials at once,
+    each with its own rate, momentum and weight decay."""
+
+    def __init__(self, weights: list[Tensor], runs: Sequence[TrialRun]) -> None:
+        optimizers = [cast(SGDOptimizer, run.optimizer) for run in runs]
+        self._weights, self._nesterov = weights, optimizers[0].nesterov
+        momenta = [o.momentum for o in optimizers]
+        decays = [o.weight_decay for o in optimizers]
+        self._momenta = self._spread(momenta) if any(momenta) else None
+        self._decays = self._spread(decays) if any(decays) else None
+        self._momentum = momenta
+        self._velocities: list[Tensor] = []
+        self._planned = torch.empty(0)
+        self._rates: list[Rates] = []
+        if self._momenta is not None:
+            for index in range(len(weights)):
+                rows = [
+                    o.velocities[index] if o.velocities else torch.zeros_like(o.parameters[index])
+                    for o in optimizers
+                ]
+                velocity = stacked(rows)
+                for optimizer, view in zip(optimizers, velocity.unbind(), strict=True):
+                    if optimizer.velocities:
+                        optimizer.velocities[index] = view
+                self._velocities.append(velocity)
+
+    def _spread(self, values: Sequence[float]) -> list[Tensor]:
+        """One number a trial, for each weight in a shape that it is multiplied by it in."""
+        weights = self._weights
+        own = torch.tensor(values, dtype=weights[0].dtype, device=weights[0].device)
+        return [own.view(-1, *[1] * (w.ndim - 1)) for w in weights]
+
+    @property
+    def state(self) -> list[Tensor]:
+        """What is changed, other than the weights."""
+        return self._velocities
+
+    def plan(self, rates: Sequence[Sequence[float]]) -> None:
+        """The learning rates of the next steps, [steps, K]."""
+        first = self._weights[0]
+        down = -torch.tensor(rates, dtype=torch.float64)
+        both = torch.stack([down, down * torch.tensor(self._momentum, dtype=torch.float64)])
+        self._planned = both.to(first.device, first.dtype)
+        self._rates = self.shaped(self._planned)
+
+    def shaped(self, planned: Tensor) -> list[Rates]:
+        """Numbers [2, steps, K] by step, in the shapes that weights are multiplied by."""
+        by_weight = [planned.view(*planned.shape, *[1] * (w.ndim - 1)) for w in self._weights]
+        down = zip(*(numbers[0].unbind() for numbers in by_weight), strict=True)
+        if not self._nesterov:
+            return [Rates(list(own), []) for own in down]
+        further = zip(*(numbers[1].unbind() for numbers in by_weight), strict=True)
+        return [Rates(list(own), list(more)) for own, more in zip(down, further, strict=True)]
+
+    def planned(self, place: int) -> Tensor:
+        """The numbers of a step, [2, 1, K]."""
+        return self._planned[:, place : place + 1]
+
+    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
+        self.apply(gradients, self._rates[place])
+
+    def apply(self, gradients: Sequence[Tensor], rates: Rates) -> None:
+        """Update the weights."""
+        weights = self._weights
+        moved = list(gradients)
+        if self._decays is not None:
+            moved = list(torch._foreach_addcmul(moved, weights, self._decays))
+        if self._momenta is not None:
+            for velocity, gradient, momentum in zip(
+                self._velocities, moved, self._momenta, strict=True
+            ):  # one pass over memory, where a product and a sum are two
+                torch.addcmul(gradient, velocity, momentum, out=velocity)
+            if self._nesterov:
+                torch._foreach_addcmul_(weights, moved, rates.down)
+                torch._foreach_addcmul_(weights, self._velocities, rates.further)
+                return
+            moved = self._velocities
+        torch._foreach_addcmul_(weights, moved, rates.down)
+
+
+class OneByOne:
+    """Any optimizer: each trial's own, on its rows."""
+
+    def __init__(self, runs: Sequence[TrialRun]) -> None:
+        self._runs = runs
+        self._parameters = [[p for p in run.model.parameters() if p.requires_grad] for run in runs]
+        self._rates: Sequence[Sequence[float]] = ()
+
+    def plan(self, rates: Sequence[Sequence[float]]) -> None:
+        """The learning rates of the next steps, [steps, K]."""
+        self._rates = rates
+
+    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
+        rows = zip(*(gradient.unbind() for gradient in gradients), strict=True)
+        trials = zip(self._runs, self._parameters, rows, self._rates[place], strict=True)
+        for run, parameters, row, rate in trials:
+            for parameter, gradient in zip(parameters, row, strict=True):
+                parameter.grad = gradient
+            run.optimizer.step(rate)
+
+
+def stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Copies of tensors of one shape in one, [K, ...], each laid out in memory as it was."""
+    first = torch.empty_like(rows[0])  # which is dense
+    whole = torch.empty_strided(
+        (len(rows), *first.shape),
+        (first.numel(), *first.stride()),
+        dtype=first.dtype,
+        device=first.device,
+    )
+    for row, view in zip(rows, whole.unbind(), strict=True):
+        view.copy_(row.detach())
+    return whole
