@@ -72,9 +72,7 @@ class Case:
 def record(case: Case) -> Recorded:
     """Race a study, and on to `BEYOND` times its winner's steps."""
     setting = case.setting()
-    running = Heat(
-        setting.workload, case.batch_size, list(setting.runs()), 0, engine=Vectorized()
-    )
+    running = Heat(setting.workload, case.batch_size, list(setting.runs()), 0, engine=Vectorized())
     evaluated: dict[int, list[int]] = {entry.number: [] for entry, _ in running.live}
     ended: list[tuple[int, Ending]] = []
     while running.live:
