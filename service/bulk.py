@@ -14,25 +14,30 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    insert,
     literal,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def insert_rows(conn: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows, each with the same columns, of numbers and text."""
+def insert_rows(conn: Connection, table: Table, rows: Rows, *, anew: bool = True) -> None:
+    """Insert rows, each with the same columns, of numbers and text.
+
+    anew -- False: some may be there, by their primary key, and stay as they are
+    """
     if not rows:
         return
     if conn.dialect.name != "postgresql":
-        conn.execute(insert(table), rows)
+        new = sqlite.insert(table)
+        conn.execute(new if anew else new.on_conflict_do_nothing(), rows)
         return
     source = _source(table, rows)
-    conn.execute(insert(table).from_select(list(rows[0]), select(*source.c)))
+    new = postgresql.insert(table).from_select(list(rows[0]), select(*source.c))
+    conn.execute(new if anew else new.on_conflict_do_nothing())
 
 
 def update_rows(conn: Connection, table: Table, rows: Rows, **values: Any) -> None:

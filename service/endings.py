@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from service.bulk import insert_rows
 from service.optuna_tables import TrialEnding, finish_trials
-from service.schema import measurements
+from service.schema import measurements, slots
 from service.slots import Slot, Study
+from service.training.dropping import Curve, Seen
 from service.training.heat import Ending
+from service.training.stopping import Look
 
 STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
 """Outcome to Optuna's state of the trial; any other is PRUNED."""
@@ -71,14 +73,53 @@ def write_measurements(
         for slot, ending in written
         for (step, split, metric), value in _measured(study.metric, ending).items()
     ]
-    insert_rows(conn, measurements, rows)
+    # Of a study whose trials are compared on their way, some are there.
+    insert_rows(conn, measurements, rows, anew=not (study.halving or study.extrapolate))
+
+
+def write_looks(
+    conn: Connection, metric: str, looked: Sequence[tuple[int, Sequence[Look]]]
+) -> None:
+    """Store full looks of trials (by id of the slot) that go on; those that are there stay."""
+    rows = [
+        {"slot_id": slot_id, "step": step, "split": split, "metric": name, "value": finite(value)}
+        for slot_id, looks in looked
+        for (step, split, name), value in _looks(metric, looks).items()
+    ]
+    insert_rows(conn, measurements, rows, anew=False)
+
+
+def read_curves(conn: Connection, study: Study, step: int) -> dict[int, Curve]:
+    """The goal metric of a study's trials up to a step, of those that have been looked at there:
+    by number of the slot, without looks at which it was not finite."""
+    query = (
+        select(slots.c.number, measurements.c.step, measurements.c.value)
+        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
+        .where(
+            slots.c.study_id == study.id,
+            measurements.c.split == "validation",
+            measurements.c.metric == study.metric,
+            measurements.c.step <= step,
+            measurements.c.value.is_not(None),
+        )
+        .order_by(slots.c.number, measurements.c.step)
+    )
+    curves: dict[int, list[Seen]] = {}
+    for number, at, value in conn.execute(query):
+        curves.setdefault(number, []).append(Seen(at, value))
+    return {number: curve for number, curve in curves.items() if curve[-1].step == step}
+
+
+def _looks(metric: str, looks: Sequence[Look]) -> dict[tuple[int, str, str], float | None]:
+    found: dict[tuple[int, str, str], Any] = {}
+    for look in looks:
+        found[look.step, "train", "loss"] = look.loss
+        found[look.step, "validation", metric] = look.metric
+    return found
 
 
 def _measured(metric: str, ending: Ending) -> dict[tuple[int, str, str], float | None]:
-    found: dict[tuple[int, str, str], Any] = {}
-    for look in ending.looks:
-        found[look.step, "train", "loss"] = look.loss
-        found[look.step, "validation", metric] = look.metric
+    found = _looks(metric, ending.looks)
     if ending.steps_to_target is not None:
         found[ending.steps_to_target, "validation", metric] = ending.metric
         if ending.test_metric is not None:

@@ -103,6 +103,11 @@ class Point:
         return self.study.space
 
     @property
+    def inexact(self) -> bool:
+        """Whether trials were dropped by an option, one of which might have won."""
+        return bool(self.outcomes.get("dropped"))
+
+    @property
     def edges(self) -> dict[str, str]:
         return edges(self.space, self.params) if self.best else {}
 

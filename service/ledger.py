@@ -38,7 +38,14 @@ from service.claims import (
 )
 from service.clock import Clock
 from service.database import Storage
-from service.endings import end_trials, finite, upheld, write_measurements
+from service.endings import (
+    end_trials,
+    finite,
+    read_curves,
+    upheld,
+    write_looks,
+    write_measurements,
+)
 from service.errors import LeaseLost
 from service.news import Held, Listener, News
 from service.optuna_tables import create_trials
@@ -47,8 +54,9 @@ from service.points import replace_diverged
 from service.schema import free, leased, slots, studies, workers
 from service.search_space import SearchSpace
 from service.slots import Filter, Slot, Study
+from service.training.dropping import Curve
 from service.training.heat import Ending
-from service.training.stopping import Passage
+from service.training.stopping import Look, Passage
 
 _IDLE = {"trials": 0, "rate": 0.0}
 
@@ -249,6 +257,19 @@ class Ledger:
         """Hear the news, and leave the lease as it is: for between two renewals."""
         with self.storage.read() as conn:
             return self._listener.hear(conn, study_id, held)
+
+    @_repeatable
+    def compared(
+        self, study: Study, step: int, looked: Sequence[tuple[Slot, Sequence[Look]]]
+    ) -> dict[int, Curve]:
+        """Write what trials have shown up to a full look at a step, and read what the study's
+        others have that were looked at there before: curves by number of the slot."""
+        with self.storage.write() as conn:
+            write_looks(conn, study.metric, [(slot.id, looks) for slot, looks in looked])
+            curves = read_curves(conn, study, step)
+        for slot, _ in looked:
+            curves.pop(slot.number, None)
+        return curves
 
     @_repeatable
     def passed(self, passages: Sequence[tuple[Slot, Passage]]) -> None:

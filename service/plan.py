@@ -14,6 +14,7 @@ from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
 from service.schema import studies
 from service.slots import SEARCHES, Filter, Study, count_slots, find_studies
+from service.training.dropping import rules
 from service.workload import Workload
 
 SCHEDULES = ("race", "one-by-one")
@@ -21,6 +22,8 @@ COUNTS = ("all", "feasible")
 AFTER_GOAL = ("stop", "continue")
 DEFAULT_TRIALS = 32
 DEFAULT_FINISHERS = 1
+OPTIONS = ("warm_start", "halving", "extrapolate")
+"""Of a search, off by default: in its studies' identity where they are on."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Request:
     after_goal -- "stop": a trial ends when it passes the goal; "continue": the first `continuing`
                   of a study go on to the step budget
     warm_start -- True: a study's first slots start at what its neighbours in batch size have found
+    halving    -- True: at rungs the worse half of a study's trials is dropped; see
+                  `service.training.dropping`, also for
+    extrapolate -- True: trials whose curve would miss the leader are dropped
     """
 
     batch_sizes: tuple[int, ...] | None = None
@@ -51,6 +57,8 @@ class Request:
     continuing: int | None = None
     precision: str | None = None
     warm_start: bool | None = None
+    halving: bool | None = None
+    extrapolate: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class _Search:
     finishers: int
     continuing: int
     warm_start: bool
+    halving: bool
+    extrapolate: bool
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
     settled = _settle(workload.name, request, list(existing.values()))
     workload = workload.as_asked(settled.goal, settled.precision)
+    dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
+    rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
     checked = check(workload, batch_sizes)
     wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
     for study in wanted:
@@ -140,7 +152,7 @@ def search_of(study: Study) -> dict[str, object]:
         "continuing": study.continuing,
     }
     # Only where there is one: studies from before it was an option stay what they are.
-    return {**search, "warm_start": True} if study.warm_start else search
+    return search | {name: True for name in OPTIONS if getattr(study, name)}
 
 
 def _batch_sizes(chosen: Sequence[int]) -> list[int]:
@@ -170,6 +182,11 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
             f"{name}: --sampler {sampler} needs results to draw from, so its trials can't race; "
             "use --schedule one-by-one"
         )
+    halving = request.halving or (before is not None and before.halving)
+    if halving and schedule != "race":
+        raise UsageError(
+            f"{name}: --halving compares trials that race; use --schedule race, or leave it out"
+        )
     for option, number in (
         ("--trials", request.trials),
         ("--finishers", request.finishers),
@@ -189,6 +206,8 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         finishers=finishers,
         continuing=_continuing(request, before, finishers),
         warm_start=request.warm_start or (before is not None and before.warm_start),
+        halving=halving,
+        extrapolate=request.extrapolate or (before is not None and before.extrapolate),
     )
 
 
@@ -220,7 +239,7 @@ def _study(
         workload=workload.name,
         spec=spec,
         batch_size=batch_size,
-        identity={"search": {"warm_start": search.warm_start}},
+        identity={"search": {name: getattr(search, name) for name in OPTIONS}},
         goal_value=search.goal,
         precision=search.precision,
         seed=search.seed,

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from threading import Event
 from time import monotonic
@@ -20,6 +20,7 @@ from service.refill import Refill
 from service.slots import Slot, Study
 from service.training.background import Background
 from service.training.checkpoint import Checkpoints
+from service.training.dropping import Curve, rules
 from service.training.engines import Engine, failure
 from service.training.heat import Ending, Heat
 from service.training.memory import is_lost_device, is_out_of_memory, release
@@ -54,7 +55,9 @@ class Race:
         self._sizes, self._refill = sizes, refill
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
-        race = (study.finishers, study.continuing, engine)
+        options = {"halving": study.halving, "extrapolate": study.extrapolate}
+        dropping = rules(bench.workload.goal, study.finishers, **options)
+        race = (study.finishers, study.continuing, engine, dropping)
         lockstep = study.schedule == "race"
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race, lockstep=lockstep)
         self.background: Background[Slot] | None = None
@@ -94,6 +97,8 @@ class Race:
             with timed_as("training"):  # in which evaluations and data are parts of their own
                 ended = self.heat.round(self.stop)
             self._record(ended)
+            # Before anything is handed back: at each look a trial is compared once.
+            self._record(self.heat.compare(self._known))
             if self._sizes is not None:
                 self._sizes.keep(self.bench.workload, self.bench.passes)
             if self._mark() or any(ending.outcome == "reached" for _, ending in ended):
@@ -189,6 +194,10 @@ class Race:
         # First: once a slot is free, its next worker may have written a file of its own.
         self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
         self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
+
+    def _known(self, step: int, looked: Sequence[tuple[Slot, TrialRun]]) -> Mapping[int, Curve]:
+        shown = [(slot, run.looks) for slot, run in looked]
+        return self.ledger.compared(self.study, step, shown)
 
     def _mark(self) -> bool:
         """Write of trials that go on past the goal that they have passed it; whether any had."""

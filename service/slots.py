@@ -88,6 +88,16 @@ class Study:
         return bool(self.identity.get("search", {}).get("warm_start", False))
 
     @property
+    def halving(self) -> bool:
+        """Whether the worse half of its trials is dropped at rungs."""
+        return bool(self.identity.get("search", {}).get("halving", False))
+
+    @property
+    def extrapolate(self) -> bool:
+        """Whether trials whose curve would miss the leader are dropped."""
+        return bool(self.identity.get("search", {}).get("extrapolate", False))
+
+    @property
     def warm_slots(self) -> int:
         """How many slots do; those that came with a wider search space don't."""
         if not self.warm_start:

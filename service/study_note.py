@@ -43,6 +43,7 @@ better. Only trials that reached the goal have one.
 
 - `reached` (COMPLETE): it passed the goal.
 - `capped` (PRUNED): {_capped(study)}.
+- `dropped` (PRUNED): {_dropped(study)}.
 - `diverged` (PRUNED): its loss was not finite, or far above the untrained loss.
 - `stalled` (PRUNED): it learnt nothing, or nothing more, for a long stretch.
 - `exhausted` (PRUNED): its step budget was spent.
@@ -60,6 +61,17 @@ def _capped(study: Study) -> str:
         return "none here; all may reach the goal, however many have"
     others = "another trial" if study.finishers == 1 else f"{study.finishers} other trials"
     return f"{others} of the study had reached the goal with no more steps"
+
+
+def _dropped(study: Study) -> str:
+    if not (study.halving or study.extrapolate):
+        return "none here, where every trial has its chance"
+    which = {
+        "at each doubling of the steps the worse half of those left": study.halving,
+        "trials whose curve would have missed the leader": study.extrapolate,
+    }
+    those = ", and ".join(words for words, on in which.items() if on)
+    return f"{those}; so the best trial here may not be the one that would have won"
 
 
 def _beyond(study: Study) -> str:

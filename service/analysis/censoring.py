@@ -37,13 +37,13 @@ class Needed:
 def fewest(trials: Iterable[Trial]) -> Needed | None:
     """The fewest steps to target among trials; None if all were given up, or have not ended.
 
-    A trial that was capped, or that spent its step budget, needs more than the steps it had.
+    One that was capped or dropped, or that spent its step budget, needs more than the steps it had.
     """
     reached, missed = [], []
     for trial in trials:
         if trial.steps_to_target is not None:
             reached.append(trial.steps_to_target)
-        elif trial.outcome in ("capped", "exhausted"):
+        elif trial.outcome in ("capped", "dropped", "exhausted"):
             missed.append(trial.steps)
     if not reached and not missed:
         return None

@@ -28,15 +28,17 @@ def sample(point: "Point") -> Sample | None:
     they are not draws of a search.
 
     Failed trials count as never drawn, and so do diverged ones where the budget counts feasible
-    trials. Of more finishers than a race waits for, as when two workers' heats overlap, only so
-    many are known to be the best.
+    trials. Dropped ones count as slower than the winner, as the option that dropped them supposes.
+    Of more finishers than a race waits for, as when two workers' heats overlap, only so many are
+    known to be the best.
     """
     study, outcomes = point.study, point.outcomes
     if study.purpose != SEARCHES[0] or not point.finishers or outcomes.get("open"):
         return None
     left_out = {"failed"} | ({"diverged"} if study.count == "feasible" else set())
     trials = sum(number for outcome, number in outcomes.items() if outcome not in left_out)
-    known = study.finishers if study.finishers and outcomes.get("capped") else trials
+    ended = outcomes.get("capped") or outcomes.get("dropped")
+    known = study.finishers if study.finishers and ended else trials
     return Sample(tuple(finisher.steps for finisher in point.finishers[:known]), trials)
 
 

@@ -262,6 +262,20 @@ def planning(command: F) -> F:
                 help="Start the first trials of a batch size at the winners of its neighbours, "
                 "where they have one.",
             ),
+            option(
+                "--halving",
+                is_flag=True,
+                default=None,
+                help="Drop the worse half of the trials of a batch size at each doubling of the "
+                "steps. It may drop the one that would have won.",
+            ),
+            option(
+                "--extrapolate",
+                is_flag=True,
+                default=None,
+                help="Drop trials whose curve, extrapolated, would miss the goal when the leader "
+                "is to pass it. It may drop the one that would have won.",
+            ),
         )
     ):
         command = decorate(command)

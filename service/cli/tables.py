@@ -14,7 +14,7 @@ from rich.table import Table
 
 from service.frontier import Frontier, Point, goal_text
 
-_ORDER = ("reached", "capped", "stalled", "diverged", "exhausted", "failed", "open")
+_ORDER = ("reached", "capped", "dropped", "stalled", "diverged", "exhausted", "failed", "open")
 
 
 def print_frontier(frontier: Frontier, format_: str) -> None:
@@ -97,6 +97,12 @@ def _frontier_table(frontier: Frontier) -> None:
     for point in frontier.points:
         table.add_row(*_frontier_cells(point, names), ended(point.outcomes))
     console.print(table)
+    dropped = [f"{p.batch_size} ({p.outcomes['dropped']})" for p in frontier.points if p.inexact]
+    if dropped:
+        console.print(
+            "Trials were dropped by an option of the search, so another than the winner may have "
+            f"been faster: {', '.join(dropped)}"
+        )
     edges = [
         f"{point.batch_size} ({', '.join(f'{name} {end}' for name, end in point.edges.items())})"
         for point in frontier.points

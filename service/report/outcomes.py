@@ -25,6 +25,12 @@ OUTCOMES = (
         "stopped because as many others of its study as were to finish had already won with no "
         "more steps; it could not have become the winner",
     ),
+    Look(
+        "dropped",
+        "var(--dropped)",
+        "triangle-down",
+        "stopped by an option of the search, as it was behind others; it might have won",
+    ),
     Look("diverged", "var(--diverged)", "triangle-up", "its loss grew out of bounds"),
     Look("stalled", "var(--stalled)", "diamond", "made no progress for a long stretch"),
     Look("exhausted", "var(--exhausted)", "cross", "spent its whole step budget"),

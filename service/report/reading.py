@@ -122,6 +122,12 @@ def notes(frontier: Frontier) -> list[str]:
     goals = {json.dumps(point.study.identity["goal"], sort_keys=True) for point in frontier.points}
     if len(goals) > 1:
         found.append("The studies have different goals: their steps can't be compared.")
+    inexact = [count(point.batch_size) for point in frontier.points if point.inexact]
+    if inexact:
+        found.append(
+            f"At {_batch_sizes(inexact)} trials were dropped by an option of the search, so "
+            "another than the winner may have been faster."
+        )
     edged = [count(point.batch_size) for point in frontier.points if point.edges]
     if edged:
         found.append(

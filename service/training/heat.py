@@ -1,13 +1,14 @@
 """A heat: trials of one study that race in lockstep over the evaluation grid."""
 
 from bisect import bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from service.clock import timed_as
+from service.training.dropping import Curve, Rule, curve_of
 from service.training.engines import Engine, Failed, Sequential, attempt
 from service.training.evaluation import Evaluation
 from service.training.stopping import Look, Outcome, Passage, judge
@@ -71,6 +72,7 @@ class Heat(Generic[S]):
                   trial is capped
     continuing -- of the study's trials that pass, the first so many go on to the step budget
     engine     -- what computes them: one after another, unless it is told otherwise
+    dropping   -- rules by which `compare` drops trials that are behind
     lockstep   -- the least advanced come first; otherwise all go on, wherever each of them is
 
     A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
@@ -85,10 +87,13 @@ class Heat(Generic[S]):
         finishers: int = 1,
         continuing: int = 0,
         engine: Engine | None = None,
+        dropping: Sequence[Rule] = (),
         *,
         lockstep: bool = True,
     ) -> None:
         self.workload, self._lockstep = workload, lockstep
+        self._dropping = dropping
+        self._looked: list[tuple[S, TrialRun]] = []  # in full, in the last round
         self.engine: Engine = Sequential() if engine is None else engine
         self.grid = workload.grid.steps(workload.steps_allowed(batch_size))
         self.live = runs
@@ -120,6 +125,7 @@ class Heat(Generic[S]):
         the others only once all have been looked at, at the same step: whoever draws level has
         reached the goal too. If `stop` is set, trials stay where they are, to be saved.
         """
+        self._looked = []
         due, targets = self._due()
         ended = self._attempt(due, targets, stop) if due else {}
         for slot, run in self.live:
@@ -142,6 +148,31 @@ class Heat(Generic[S]):
             return due, [int(nearest) for _ in due]
         stride = min((self._next_step(run.step) - run.step for _, run in due), default=0)
         return due, [int(run.step + stride) for _, run in due]
+
+    def compare(
+        self, known: Callable[[int, Sequence[tuple[S, TrialRun]]], Mapping[int, Curve]]
+    ) -> list[tuple[S, Ending]]:
+        """Drop the trials that are behind, by the heat's rules, at the full looks just made.
+
+        known -- of a step, and the trials that were looked at there: the curves of the study's
+                 other trials that have been looked at there, by number of their slots
+
+        Returns the trials that ended; they are no longer live. One that has passed the goal stays.
+        """
+        over: dict[int, Ending] = {}
+        for step in sorted({run.step for _, run in self._looked if self._dropping}):
+            here = [(slot, run) for slot, run in self._looked if run.step == step]
+            mine = {slot.number: curve_of(run.looks) for slot, run in here}
+            curves = {**known(step, here), **mine}
+            for rule in self._dropping:
+                reasons = rule.dropped(curves, self.cap)
+                for slot, run in here:
+                    if slot.number in reasons and slot.number not in over:
+                        over[slot.number] = _ending(run, "dropped", reasons[slot.number])
+        self._looked = []
+        ended = [(slot, over[slot.number]) for slot, _ in self.live if slot.number in over]
+        self.live = [(slot, run) for slot, run in self.live if slot.number not in over]
+        return ended
 
     def _beaten(self, slot: S, run: TrialRun) -> bool:
         return self.cap is not None and run.step >= self.cap and slot.number not in self._goes_on
@@ -178,6 +209,8 @@ class Heat(Generic[S]):
                 ending = _ending(run, "failed", ending.reason)
             if ending is not None:
                 ended[slot.number] = ending
+            elif places[run.step].rung and run.passage is None:
+                self._looked.append((slot, run))
         return ended
 
     def _place(self, step: int) -> "_Place":

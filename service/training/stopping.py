@@ -7,12 +7,13 @@ from typing import Literal, NamedTuple
 from service.goal import Goal
 from service.rules import StoppingRules
 
-Outcome = Literal["reached", "capped", "diverged", "stalled", "exhausted", "failed"]
+Outcome = Literal["reached", "capped", "dropped", "diverged", "stalled", "exhausted", "failed"]
 """How a trial ends."""
 
 OUTCOMES: tuple[Outcome, ...] = (
     "reached",
     "capped",
+    "dropped",
     "diverged",
     "stalled",
     "exhausted",

@@ -129,6 +129,8 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"schedule": "one-by-one"}, "search.schedule was race, is one-by-one"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
     (lambda w: w, {"finishers": 9}, "search.finishers was "),
+    (lambda w: w, {"halving": True}, "search.halving is new: True"),
+    (lambda w: w, {"extrapolate": True}, "search.extrapolate is new: True"),
     (lambda w: w, {"after_goal": "continue"}, "search.continuing was 0, is 1"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
@@ -180,6 +182,7 @@ refusals: list[tuple[dict[str, Any], str]] = [
     ({"schedule": "fifo"}, "--schedule 'fifo': must be one of race, one-by-one"),
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),
     ({"trials": 0}, "--trials 0: must be at least 1"),
+    ({"schedule": "one-by-one", "halving": True}, "--halving compares trials that race"),
     ({"finishers": 0}, "--finishers 0: must be at least 1"),
     ({"after_goal": "go"}, "--after-goal 'go': must be one of stop, continue"),
     ({"after_goal": "continue", "continuing": 0}, "--continuing 0: must be at least 1"),

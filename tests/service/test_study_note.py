@@ -65,6 +65,15 @@ def test_it_says_when_a_trial_ends(race: dict[str, int], says: str) -> None:
     assert "trained on" not in study_note(study())
 
 
+def test_it_says_which_option_drops_trials_and_that_the_winner_may_be_another() -> None:
+    assert "`dropped` (PRUNED): none here" in study_note(study())
+    for option, says in (("halving", "the worse half"), ("extrapolate", "missed the leader")):
+        one = study()
+        note = study_note(replace(one, identity={**one.identity, "search": {option: True}}))
+        assert says in note
+        assert "the best trial here may not be the one that would have won" in note
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

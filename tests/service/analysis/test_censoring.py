@@ -22,6 +22,7 @@ def trials(*ends: tuple[str | None, int]) -> list[Trial]:
     [
         ((("reached", 90), ("reached", 70), ("capped", 90)), Needed(70, 70)),
         ((("reached", 90), ("capped", 60)), Needed(60, 90)),
+        ((("reached", 90), ("dropped", 32)), Needed(32, 90)),
         ((("capped", 60), ("exhausted", 50), ("diverged", 2)), Needed(50, None)),
         ((("diverged", 2), ("stalled", 20), ("failed", 0), (None, 40)), None),
         ((), None),

@@ -18,6 +18,11 @@ def test_finishers_beyond_those_a_race_waits_for_are_known_only_where_none_was_c
     assert sample(point(8, [40, 50, 60], capped, finishers=0)) == Sample((40, 50, 60), 5)
 
 
+def test_a_dropped_trial_counts_as_slower_than_the_winner() -> None:
+    ended = {"reached": 2, "dropped": 3, "stalled": 1}
+    assert sample(point(8, [40, 50], ended, finishers=1)) == Sample((40,), 6)
+
+
 def test_what_is_not_a_finished_search_has_no_sample() -> None:
     assert sample(point(8, [40], {"reached": 1, "open": 3})) is None
     assert sample(point(8, [], {"stalled": 4})) is None

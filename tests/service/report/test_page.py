@@ -168,7 +168,7 @@ def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
 
 def test_every_outcome_of_training_is_explained_in_its_order() -> None:
     assert tuple(look.name for look in OUTCOMES) == (*stopping.OUTCOMES, "open")
-    assert len({look.symbol for look in OUTCOMES}) == len({look.color for look in OUTCOMES}) == 7
+    assert len({look.symbol for look in OUTCOMES}) == len({look.color for look in OUTCOMES}) == 8
 
 
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from service.goal import Goal
 from service.metrics import ERROR_RATE
 from service.rules import EvaluationGrid, StoppingRules
 from service.search_space import quasi_random_points
+from service.training.dropping import Curve, Halving, Seen
 from service.training.heat import Ending, Heat
 from service.training.trial import TrialRun
 from service.workload import Workload
@@ -282,3 +283,53 @@ def test_the_looks_of_a_trial_are_those_of_the_grids_rungs(data: Splits) -> None
     grid = EvaluationGrid().steps(endings[0].steps)
     expected = [s for p, s in zip((0, *grid), grid, strict=False) if EvaluationGrid().is_look(s, p)]
     assert steps == expected
+
+
+def halving(workload: Workload, data: Splits, numbers: range) -> Heat[Slot]:
+    rule = Halving(workload.goal, first=4, kept=1)
+    running = heat(workload, data, 4, numbers)
+    return Heat(workload, 4, running.live, dropping=[rule])
+
+
+def test_by_a_rule_trials_are_dropped_at_their_full_looks(data: Splits) -> None:
+    running, asked = halving(clouds(), data, range(8)), []
+    dropped: dict[int, Ending] = {}
+
+    def known(step: int, looked: object) -> dict[int, Curve]:
+        asked.append(step)
+        return {}
+
+    while running.live and len(dropped) < 4:
+        running.round(NEVER)
+        dropped |= {slot.number: ending for slot, ending in running.compare(known)}
+    assert asked == [1, 2, 3, 4]
+    assert {ending.outcome for ending in dropped.values()} == {"dropped"}
+    assert {ending.steps for ending in dropped.values()} == {4}
+    assert sorted(e.reason for e in dropped.values())[0] == "halved at step 4: number 5 of 8"
+    left = [run.looks[-1].metric for _, run in running.live]
+    assert max(left) <= min(e.metric for e in dropped.values() if e.metric is not None)
+    assert running.compare(known) == []  # at each look a trial is compared once
+
+
+def test_those_known_from_other_heats_count_too(data: Splits) -> None:
+    running = halving(clouds(), data, range(2))
+    while running.live and min(run.step for _, run in running.live) < 4:
+        running.round(NEVER)
+        better = {number: [Seen(4, 0.0)] for number in (5, 6, 7)}
+        ended = running.compare(lambda step, _, better=better: better if step == 4 else {})
+    assert {ending.outcome for _, ending in ended} == {"dropped"}
+    assert not running.live
+
+
+def test_one_that_has_passed_the_goal_and_goes_on_is_not_dropped(data: Splits) -> None:
+    workload = clouds().with_goal(0.5)
+    alone = heat(workload, data, 4, range(1))
+    rule = Halving(workload.goal, first=1, kept=1)
+    running = Heat(workload, 4, alone.live, continuing=1, dropping=[rule])
+    better: dict[int, Curve] = {number: [Seen(64, 0.0)] for number in (5, 6, 7)}
+    while running.live and running.live[0][1].step < 64:
+        running.round(NEVER)
+        here = running.live[0][1]
+        known = better if here.passage is not None else {}
+        assert running.compare(lambda *_, known=known: known) == []
+    assert running.live
