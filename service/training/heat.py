@@ -12,7 +12,7 @@ from service.training.dropping import Curve, Rule, curve_of
 from service.training.engines import Engine, Failed, Sequential, attempt
 from service.training.evaluation import Evaluation
 from service.training.stopping import Look, Outcome, Passage, judge
-from service.training.trial import Spent, TrialRun
+from service.training.trial import Spent, TrialRun, are_finite
 from service.workload import Workload
 
 
@@ -201,10 +201,12 @@ class Heat(Generic[S]):
             elif there and self._next_step(run.step - 1) == run.step:
                 arrived.append((slot, run))
         places = {step: self._place(step) for step in {run.step for _, run in arrived}}
-        found = self._looks(arrived, places)
-        for slot, run in arrived:
-            judged = partial(self._judged, slot, run, places[run.step], found.get(slot.number))
-            ending = attempt(judged)
+        finite = are_finite([run for _, run in arrived])
+        going_on = [one for one, fine in zip(arrived, finite, strict=True) if fine]
+        found = self._looks(going_on, places)
+        for (slot, run), fine in zip(arrived, finite, strict=True):
+            place, seen = places[run.step], found.get(slot.number)
+            ending = attempt(partial(self._judged, slot, run, place, seen, finite=fine))
             if isinstance(ending, Failed):
                 ending = _ending(run, "failed", ending.reason)
             if ending is not None:
@@ -226,7 +228,7 @@ class Heat(Generic[S]):
         looked: tuple[list[tuple[S, TrialRun]], ...] = ([], [])  # in part, and in full
         for slot, run in arrived:
             full = places[run.step].full(run)
-            if (full or run.passage is None) and run.finite():
+            if full or run.passage is None:
                 looked[full].append((slot, run))
         found: dict[int, Evaluation | Failed] = {}
         for full in (False, True):
@@ -238,12 +240,18 @@ class Heat(Generic[S]):
         return found
 
     def _judged(
-        self, slot: S, run: TrialRun, place: "_Place", found: Evaluation | Failed | None
+        self,
+        slot: S,
+        run: TrialRun,
+        place: "_Place",
+        found: Evaluation | Failed | None,
+        *,
+        finite: bool,
     ) -> Ending | None:
         """The ending of a run that has been looked at, if this is where it ends."""
         if isinstance(found, Failed):
             return _ending(run, "failed", found.reason)
-        if not run.finite():
+        if not finite:
             return self._over(run, "diverged", f"training loss not finite by step {run.step}")
         full = place.full(run)
         if run.passage is None and found is not None and found.value is not None and found.passed:

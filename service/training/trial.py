@@ -1,6 +1,7 @@
 """One training run, resumable at any step."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from threading import Event
@@ -109,7 +110,7 @@ class TrialRun:
 
     def finite(self) -> bool:
         """Whether every training loss since the last full look was a finite number."""
-        return math.isfinite(self.loss_sum.item())
+        return are_finite([self])[0]
 
     def evaluate(self, *, full: bool) -> Evaluation:
         """Look at the validation split; a full look is kept in `looks`."""
@@ -177,3 +178,9 @@ class TrialRun:
             weight = len(part) / count if weigh is None else float(weigh(targets).sum())
             total, whole = total + float(loss) * weight, whole + weight
         return total if weigh is None else total / whole
+
+
+def are_finite(runs: Sequence[TrialRun]) -> list[bool]:
+    """Of each run whether it is `finite`: their device is waited for once, not for each."""
+    sums = torch.stack([run.loss_sum for run in runs]).tolist() if runs else []
+    return list(map(math.isfinite, sums))

@@ -1,6 +1,7 @@
 """Heats that compute their trials as one take on others in the places of those that end."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -123,6 +124,26 @@ def test_a_race_without_room_for_its_study_takes_on_others_where_trials_end_earl
 
 
 @pytest.mark.usefixtures("room_for_five", "ended_early")
+def test_trials_that_take_turns_too_go_on_from_their_checkpoints(
+    storage: Storage,
+    undisturbed: Storage,
+    tmp_path: Path,
+    heats: list[list[dict[int, int]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
+    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
+    planned(storage)
+    work(storage, tmp_path / "kept")
+    assert winner(storage) == winner(undisturbed)
+    assert {row.state for row in rows(storage)} == {"done"}
+    assert {row.attempts for row in rows(storage)} == {1}
+    assert not list(tmp_path.rglob("*.pt"))
+    for before, after in pairwise(heats):
+        assert all(step >= before[-1].get(number, 0) for number, step in after[0].items())
+
+
+@pytest.mark.usefixtures("room_for_five", "ended_early")
 def test_those_that_come_in_catch_up_before_the_race_goes_on(
     storage: Storage, heats: list[list[dict[int, int]]]
 ) -> None:
@@ -160,7 +181,7 @@ def test_of_trials_one_by_one_several_go_on_together_each_begun_when_one_ends(
     assert reached
     assert min(reached) <= min(row.steps for row in rows(storage) if row.outcome == "capped")
     # Wherever they are, all go on at the same pace.
-    for before, after in zip(heats[0], heats[0][1:], strict=False):
+    for before, after in pairwise(heats[0]):
         assert len({after[n] - step for n, step in before.items() if n in after}) <= 1
 
 
