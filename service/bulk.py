@@ -32,12 +32,12 @@ def insert_rows(conn: Connection, table: Table, rows: Rows, *, anew: bool = True
     if not rows:
         return
     if conn.dialect.name != "postgresql":
-        new = sqlite.insert(table)
-        conn.execute(new if anew else new.on_conflict_do_nothing(), rows)
+        one = sqlite.insert(table)
+        conn.execute(one if anew else one.on_conflict_do_nothing(), rows)
         return
     source = _source(table, rows)
-    new = postgresql.insert(table).from_select(list(rows[0]), select(*source.c))
-    conn.execute(new if anew else new.on_conflict_do_nothing())
+    all_ = postgresql.insert(table).from_select(list(rows[0]), select(*source.c))
+    conn.execute(all_ if anew else all_.on_conflict_do_nothing())
 
 
 def update_rows(conn: Connection, table: Table, rows: Rows, **values: Any) -> None:

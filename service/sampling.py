@@ -1,6 +1,7 @@
 """Optuna's adaptive samplers, drawing in the unit cube from a study's results so far."""
 
 import json
+import math
 import warnings
 from typing import Any
 
@@ -23,9 +24,10 @@ def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
     cube: scales that Optuna has no distribution for (1 - momentum on a log scale) cost nothing,
     and nothing is written before the slot's own transaction writes it.
 
-    What Optuna makes of trials that missed the goal: TPE ranks them behind those that reached it,
-    by how many steps they went, most first, and only then by their last metric; GP fits those that
-    reached it, and leaves the others out.
+    It is told the logarithm of the steps to target; of a trial that missed the goal, of the steps
+    that it may have needed (`_needed`). Optuna itself would leave such trials out (GP), or rank
+    them by how far they went (TPE), which in a search that stops at the best so far says when they
+    ran.
     """
     space = study.space
     searched = dimensions(space)
@@ -81,23 +83,33 @@ def _history(storage: Storage, study: Study, space: SearchSpace) -> list[optuna.
     trials = []
     for row in rows:
         params = json.loads(row.params)
-        looked = row.metric is not None
-        sign = 1 if study.identity["goal"]["better"] == "lower" else -1
+        state = _state(row.outcome, row.steps_to_target)
         trials.append(
             create_trial(
-                state=_state(row.outcome, row.steps_to_target),
-                value=row.steps_to_target,
+                state=state,
+                value=math.log(_needed(study, row)) if state == TrialState.COMPLETE else None,
                 params={name: _coordinate(searched[name], params[name]) for name in searched},
                 distributions=axes,
-                intermediate_values={row.steps: sign * row.metric} if looked else {},
             )
         )
     return trials
 
 
+def _needed(study: Study, row: Any) -> float:
+    """The steps to target of a slot's row. Of one that missed the goal, the steps that it had (or,
+    if it was given up as diverged or stalled, the step budget), times 1 + what its metric lacked in
+    multiples of the goal: those it would need if an error fell as 1 / steps."""
+    if row.steps_to_target is not None:
+        return float(row.steps_to_target)
+    given_up = row.outcome in ("diverged", "stalled")
+    steps = study.identity["step_budget"] if given_up else max(row.steps, 1)
+    goal = float(study.identity["goal"]["value"])
+    lacked = 0.0 if row.metric is None else abs(row.metric - goal)
+    return float(steps * (1 + lacked / max(abs(goal), 1e-12)))
+
+
 def _state(outcome: str | None, steps_to_target: int | None) -> TrialState:
-    if steps_to_target is not None:  # also of one that goes on
-        return TrialState.COMPLETE
-    if outcome is None:
+    if outcome is None and steps_to_target is None:
         return TrialState.RUNNING
-    return TrialState.FAIL if outcome == "failed" else TrialState.PRUNED
+    # One that goes on has its steps; only an error tells nothing.
+    return TrialState.FAIL if outcome == "failed" else TrialState.COMPLETE

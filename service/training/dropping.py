@@ -25,6 +25,10 @@ class Seen(NamedTuple):
 Curve = Sequence[Seen]
 """What a trial has shown so far, in order."""
 
+KEPT = 8
+"""Trials that go on at least: the order of the last few is mostly noise, and a leader that comes to
+nothing must leave others."""
+
 LOOKS = 4
 """Of a curve, at least, to extrapolate it: with fewer its noise is not known."""
 
@@ -69,13 +73,15 @@ class Halving:
 
     finishers -- so many go on at least
     first     -- no rung before this step
-    kept      -- so many go on at least, too: of the last few, the order is mostly noise
+    kept      -- so many go on at least, too
+
+    The last two were chosen on the first 10 seeds of tests/benchmarks/search_price.py.
     """
 
     goal: Goal
     finishers: int = 1
     first: int = 32
-    kept: int = 4
+    kept: int = KEPT
 
     def dropped(self, curves: Mapping[int, Curve], cap: int | None) -> dict[int, str]:
         if not any(self._is_rung(curve) for curve in curves.values()):
@@ -114,15 +120,17 @@ class Extrapolation:
     window     -- the looks from a `window`-th of the steps on, LOOKS of them at least
     near       -- nothing is dropped while the leader needs more than so many times the steps so far
     deviations -- how unlikely it has to be
+    kept       -- those whose lines are best there, so many, go on in any case
 
-    The three were chosen on the first 4 of the seeds of tests/benchmarks/search_price.py.
+    The last four were chosen on the first 10 seeds of tests/benchmarks/search_price.py.
     """
 
     goal: Goal
     finishers: int = 1
     window: float = 8.0
     near: float = 4.0
-    deviations: float = 3.0
+    deviations: float = 4.0
+    kept: int = KEPT
 
     def dropped(self, curves: Mapping[int, Curve], cap: int | None) -> dict[int, str]:
         lines = {n: line for n, curve in curves.items() if (line := self._line(curve)) is not None}
@@ -135,11 +143,12 @@ class Extrapolation:
             return {}
         freedom = sum(line.count - 2 for line in lines.values())
         noise = sum(line.squares for line in lines.values()) / freedom if freedom else 0.0
+        best = sorted(lines, key=lambda number: lines[number].at(ahead))
         return {
             number: f"extrapolated at step {step}: would miss the goal at step "
             f"{round(step * math.exp(ahead))}, when the leader is to pass it"
-            for number, line in lines.items()
-            if line.at(ahead) - self.deviations * line.error(ahead, noise) > goal
+            for number in best[max(self.kept, self.finishers) :]
+            if (line := lines[number]).at(ahead) - self.deviations * line.error(ahead, noise) > goal
         }
 
     def _ahead(self, lines: Iterable["_Line"], goal: float) -> float:

@@ -7,6 +7,7 @@ have been left to win, follows from the recorded looks.
 
 import json
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +17,7 @@ from service import catalog
 from service.training.heat import Ending, Heat
 from service.training.stopping import Look
 from service.training.vectorized import Vectorized
-from service.workload import Workload
 from tests.benchmarks.protocols import Setting
-
-BEYOND = 2.5
-"""A race is recorded up to this multiple of its winner's steps."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One study: where it stands, and the courses of its trials. Of one in which no trial reached
-    the goal there is nothing to lose."""
+    """One study: which it is, and the courses of its trials."""
 
     workload: str
     goal: float
@@ -54,13 +50,15 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Case:
-    """A study to record."""
+    """A study to record, up to `beyond` times its winner's steps; a goal of None is the workload's
+    own."""
 
     workload: str
     goal: float | None
     batch_size: int
     seed: int
     trials: int = 32
+    beyond: float = 2.5
 
     def setting(self) -> Setting:
         workload = catalog.load(self.workload)
@@ -70,7 +68,7 @@ class Case:
 
 
 def record(case: Case) -> Recorded:
-    """Race a study, and on to `BEYOND` times its winner's steps."""
+    """Race a study, and on past its winner."""
     setting = case.setting()
     running = Heat(setting.workload, case.batch_size, list(setting.runs()), 0, engine=Vectorized())
     evaluated: dict[int, list[int]] = {entry.number: [] for entry, _ in running.live}
@@ -80,9 +78,9 @@ def record(case: Case) -> Recorded:
         for entry, ending in running.round(Event()):
             ended.append((entry.number, ending))
             if ending.steps_to_target is not None:
-                running.lower_cap(int(BEYOND * ending.steps_to_target))
+                running.lower_cap(int(case.beyond * ending.steps_to_target))
         for entry, run in before:
-            if len(evaluated[entry.number]) < _looked_at(setting.workload, case, run.step):
+            if len(evaluated[entry.number]) < bisect_right(running.grid, run.step):
                 evaluated[entry.number].append(run.spent.evaluated_examples)
     courses = [
         Course(number, e.outcome, e.steps, e.looks, tuple(evaluated[number]))
@@ -90,10 +88,6 @@ def record(case: Case) -> Recorded:
     ]
     goal = setting.workload.goal.value
     return Recorded(case.workload, goal, case.batch_size, case.seed, tuple(courses))
-
-
-def _looked_at(workload: Workload, case: Case, step: int) -> int:
-    return sum(1 for s in workload.grid.steps(workload.steps_allowed(case.batch_size)) if s <= step)
 
 
 def record_into(path: Path, cases: Iterable[Case]) -> list[Recorded]:

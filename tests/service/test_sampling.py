@@ -1,6 +1,7 @@
 """Adaptive samplers draw inside the space, from all that the study has shown so far."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -114,28 +115,36 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
     seen = sampling._history(storage, study, SPACE)
     assert [t.state for t in seen] == [
         TrialState.COMPLETE,
-        TrialState.PRUNED,
-        TrialState.PRUNED,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
         TrialState.FAIL,
-        TrialState.PRUNED,
+        TrialState.COMPLETE,
         TrialState.RUNNING,
     ]
-    assert [t.value for t in seen] == [90, None, None, None, None, None]
-    assert [list(t.intermediate_values.values()) for t in seen] == [
-        [0.09], [0.31], [], [], [0.6], [],
-    ]  # fmt: skip
+    needed = [None if t.value is None else round(math.exp(t.value)) for t in seen]
+    assert needed == [90, round(80 * 3.1), 150, None, 150 * 6, None]
     for trial in seen:
         assert trial.params["dropout"] in (0, 1, 2)
         assert all(0 <= v <= 1 for name, v in trial.params.items() if name != "dropout")
 
 
-def test_a_score_is_shown_to_the_sampler_as_a_cost(storage: Storage) -> None:
+def capped(storage: Storage, study: Study) -> list[float]:
+    """What the sampler is told of the first two trials that were capped."""
+    seen = sampling._history(storage, study, SPACE)
+    return [float(seen[n].value or 0.0) for n in (1, 6)]
+
+
+def test_what_missed_the_goal_by_more_seems_further_from_it_also_of_a_score(
+    storage: Storage,
+) -> None:
     study = planned(storage, "tpe")
-    ended(storage, study, 3)
-    goal = {**study.identity["goal"], "better": "higher"}
+    ended(storage, study, 8)
+    less, more = capped(storage, study)
+    assert less < more
+    goal = {**study.identity["goal"], "better": "higher", "value": 0.9}
     scored = replace(study, identity={**study.identity, "goal": goal})
-    seen = sampling._history(storage, scored, SPACE)
-    assert list(seen[1].intermediate_values.values()) == [-0.31]
+    more, less = capped(storage, scored)
+    assert less < more
 
 
 def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -> None:

@@ -11,6 +11,7 @@ from service.training.dropping import Curve, Extrapolation, Halving, Seen, rules
 
 GOAL = Goal(ERROR_RATE, 0.05)
 HALVING = Halving(GOAL, first=8, kept=1)
+EXTRAPOLATION = Extrapolation(GOAL, kept=1)
 
 
 def at(step: int, *values: float, before: int | None = None) -> dict[int, Curve]:
@@ -62,7 +63,7 @@ def test_as_many_go_on_as_are_to_finish_and_a_few_at_least() -> None:
 
 def test_a_curve_that_would_miss_the_leader_is_dropped() -> None:
     curves = {0: power(1.0, 0.65), 1: power(1.0, 0.6), 2: power(0.9, 0.1)}
-    found = Extrapolation(GOAL).dropped(curves, None)
+    found = EXTRAPOLATION.dropped(curves, None)
     assert found.keys() >= {2}
     assert 0 not in found
     assert found[2].startswith("extrapolated at step 64: would miss the goal at step 100, when")
@@ -71,31 +72,37 @@ def test_a_curve_that_would_miss_the_leader_is_dropped() -> None:
 def test_the_more_a_curve_strays_the_more_it_is_allowed() -> None:
     straying = [Seen(s, v * f) for (s, v), f in zip(power(1.0, 0.55), [1, 2] * 4, strict=False)]
     curves = {0: power(1.0, 0.65), 1: straying}
-    assert Extrapolation(GOAL).dropped(curves, None) == {}
-    assert Extrapolation(GOAL, deviations=0.0).dropped(curves, None).keys() == {1}
+    assert EXTRAPOLATION.dropped(curves, None) == {}
+    assert replace(EXTRAPOLATION, deviations=0.0).dropped(curves, None).keys() == {1}
 
 
 def test_nothing_is_dropped_while_the_leader_is_far_from_the_goal() -> None:
     curves = {0: power(1.0, 0.65, until=16), 1: power(0.9, 0.1, until=16)}
-    assert Extrapolation(GOAL).dropped(curves, None) == {}
-    assert Extrapolation(GOAL, near=8.0).dropped(curves, None).keys() == {1}
+    assert EXTRAPOLATION.dropped(curves, None) == {}
+    assert replace(EXTRAPOLATION, near=8.0).dropped(curves, None).keys() == {1}
 
 
 def test_the_leader_is_the_last_of_several_finishers() -> None:
     curves = {0: power(1.0, 0.65), 1: power(1.0, 0.5), 2: power(1.0, 0.3)}
-    assert Extrapolation(GOAL).dropped(curves, None).keys() == {1, 2}
-    assert Extrapolation(GOAL, finishers=2).dropped(curves, None) == {}  # which is far off
+    assert EXTRAPOLATION.dropped(curves, None).keys() == {1, 2}
+    assert replace(EXTRAPOLATION, finishers=2).dropped(curves, None) == {}  # which is far off
+
+
+def test_those_that_promise_most_go_on_in_any_case() -> None:
+    curves = {n: power(1.0, slope) for n, slope in enumerate((0.65, 0.4, 0.3, 0.2))}
+    assert EXTRAPOLATION.dropped(curves, None).keys() == {1, 2, 3}
+    assert replace(EXTRAPOLATION, kept=3).dropped(curves, None).keys() == {3}
 
 
 def test_a_cap_stands_for_the_leader_where_it_is_lower() -> None:
     curves = {1: power(1.0, 0.5), 2: power(1.0, 0.3)}
-    assert Extrapolation(GOAL).dropped(curves, None) == {}
-    assert Extrapolation(GOAL).dropped(curves, 100).keys() == {1, 2}
+    assert EXTRAPOLATION.dropped(curves, None) == {}
+    assert EXTRAPOLATION.dropped(curves, 100).keys() == {2}
 
 
 def test_a_curve_with_few_looks_in_sight_stays() -> None:
     curves = {0: power(1.0, 0.65), 1: power(0.9, 0.0, first=16)}
-    assert Extrapolation(GOAL).dropped(curves, None) == {}
+    assert EXTRAPOLATION.dropped(curves, None) == {}
 
 
 def test_only_rules_that_were_asked_for_are_there() -> None:
