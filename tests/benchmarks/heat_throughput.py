@@ -3,7 +3,7 @@
     python -m tests.benchmarks.heat_throughput
 
 K trials of one workload and batch size, by both engines (`vectorized` computes them as one,
-`sequential` advances them in lockstep, five steps at a time as it must where looks are frequent),
+`sequential` advances them in lockstep, five steps at a time, as where looks are frequent),
 beside the same trials each trained for long before the next, and beside the leanest hand-written
 loop. No evaluation. All take turns; a round gives one ratio each, and the median over the rounds
 counts. On a CPU one thread, and its time; on a GPU the clock on the wall.
@@ -44,7 +44,8 @@ ALONE, LEAN = "one after another", "lean loop"
 LEANEST = "backward + fused update"
 """Of `LOOPS`: the leanest wherever `engine_throughput` has compared them."""
 
-_STRETCH = 5  # steps between two looks of a heat
+_STRETCH = 5  # steps between two looks of a heat, but of steps that are slow
+_SLOW = 0.02  # seconds
 _TURN = 0.05  # seconds that a turn lasts, at least
 _LONGEST_TURN = 4.0  # a cell is left out where a stretch of its heat would take longer
 _GO = Event()  # never set
@@ -110,12 +111,13 @@ def measure(place: Place, case: Case, batch_size: int, trials: int, longest: flo
     cell = Cell(case.spec, batch_size, trials)
     lean = _lean(workload, splits, batch_size, trials)
     step = max(min(place.timed(partial(next, lean(1))) for _ in range(2)), 1e-6)
-    if step * trials * _STRETCH > longest:
+    stretch = _STRETCH if step < _SLOW else 1
+    if step * trials * stretch > longest:
         return cell
     long = max(1, round(_TURN / step))
     turns: dict[str, Iterator[int]] = {
-        AS_ONE: _heat(Vectorized(), _runs(place, workload, splits, batch_size, trials)),
-        LOCKSTEP: _heat(Sequential(), _runs(place, workload, splits, batch_size, trials)),
+        AS_ONE: _heat(Vectorized(), _runs(place, workload, splits, batch_size, trials), stretch),
+        LOCKSTEP: _heat(Sequential(), _runs(place, workload, splits, batch_size, trials), stretch),
         ALONE: _alone(_runs(place, workload, splits, batch_size, trials), long),
         LEAN: lean(long),
     }
@@ -144,12 +146,12 @@ def _runs(
     return [TrialRun(*given, seed, place.device) for seed in range(trials)]
 
 
-def _heat(engine: Engine, runs: Sequence[TrialRun]) -> Iterator[int]:
-    for target in count(_STRETCH, _STRETCH):
+def _heat(engine: Engine, runs: Sequence[TrialRun], stretch: int) -> Iterator[int]:
+    for target in count(stretch, stretch):
         failed = [one for one in engine.advance(runs, target, _GO) if isinstance(one, Failed)]
         if failed:
             raise RuntimeError(failed[0].reason)
-        yield _STRETCH * len(runs)
+        yield stretch * len(runs)
 
 
 def _alone(runs: Sequence[TrialRun], steps: int) -> Iterator[int]:

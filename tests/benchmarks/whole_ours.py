@@ -49,7 +49,7 @@ def race_on(
             planned = plan(storage, task.spec, workload, asked)
             settings = Settings("here", torch.device("cpu"), planned.filter, engine=engine)
             Worker(storage, settings, Event()).run()
-            spent = _spent(storage)
+            spent = spent_in(storage)
             left = tuple(
                 s.batch_size
                 for s in spent
@@ -61,7 +61,7 @@ def race_on(
     return Result(tuple(spent), process_time() - cpu, perf_counter() - wall)
 
 
-def _spent(storage: Storage) -> list[Spent]:
+def spent_in(storage: Storage) -> list[Spent]:
     """What the database says that the trials of each study have cost."""
     query = (
         select(
