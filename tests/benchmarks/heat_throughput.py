@@ -71,9 +71,10 @@ class Cell:
         """How many times as fast one was as the other, round by round."""
         return [b / a for a, b in zip(self.seconds[name], self.seconds[beside], strict=True)]
 
-    def better(self) -> float:
-        """The faster engine's speed beside that of one trial after another."""
-        return max(median(self.ratios(name, ALONE)) for name in (AS_ONE, LOCKSTEP))
+    @property
+    def faster(self) -> str:
+        """The engine that took less time."""
+        return max((AS_ONE, LOCKSTEP), key=lambda name: median(self.ratios(name, ALONE)))
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,10 @@ def _lean(
     return turns
 
 
-def operations(workload: Workload, splits: Splits) -> float:
+def operations(case: Case) -> float:
     """Floating-point operations that training takes for one example: forward and backward."""
+    workload = catalog.load(case.spec)
+    splits = case.splits(workload)
     inputs, targets = splits.train.batch(torch.arange(8))
     model: nn.Module = workload.model().train()
     with FlopCounterMode(display=False) as counter:
@@ -188,28 +191,24 @@ def operations(workload: Workload, splits: Splits) -> float:
     return float(counter.get_total_flops()) / len(targets)
 
 
-def throughput_table(cells: Sequence[Cell], peak: float) -> str:
-    """One row a cell."""
-    columns = ["workload", "batch size", "trials", "vectorized, examples/s"]
-    columns += [f"vectorized / {ALONE}", f"sequential / {ALONE}", f"vectorized / {LEAN}"]
-    columns += [f"sequential / {LEAN}", "share of the device's peak"]
-    rows = []
-    needed: dict[str, float] = {}
+def matrix(cells: Sequence[Cell], said: str, tell: Callable[[Cell], str]) -> str:
+    """One thing of every cell: a row for each workload and batch size, a column for each K."""
+    counts = sorted({cell.trials for cell in cells})
+    rows: dict[tuple[str, int], list[str]] = {}
     for cell in cells:
-        row = [cell.spec, str(cell.batch_size), str(cell.trials)]
-        if not cell.seconds:
-            rows.append([*row, *["–"] * 6])
-            continue
-        if cell.spec not in needed:
-            workload = catalog.load(cell.spec)
-            case = next(c for c in CASES if c.spec == cell.spec)
-            needed[cell.spec] = operations(workload, case.splits(workload))
-        pairs = [(name, beside) for beside in (ALONE, LEAN) for name in (AS_ONE, LOCKSTEP)]
-        row.append(f"{cell.speed(AS_ONE):,.0f}")
-        row += [spread(cell.ratios(*pair), ".2f") for pair in pairs]
-        best = max(cell.speed(AS_ONE), cell.speed(LOCKSTEP))
-        rows.append([*row, f"{best * needed[cell.spec] / peak:.1%}"])
-    return table(columns, rows)
+        row = rows.setdefault((cell.spec, cell.batch_size), [])
+        row.append(tell(cell) if cell.seconds else "–")
+    columns = [said, "batch size", *(f"{k} trials" if k > 1 else "1 trial" for k in counts)]
+    return table(columns, [[spec, str(size), *row] for (spec, size), row in rows.items()])
+
+
+def _ratio(cell: Cell, name: str, beside: str) -> str:
+    return spread(cell.ratios(name, beside), ".2f")
+
+
+def _speed(cell: Cell, peak: float, needed: dict[str, float]) -> str:
+    best = cell.speed(cell.faster)
+    return f"{best:,.0f} ({best * needed[cell.spec] / peak:.0%})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,9 +231,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for k in trials:
                 print(f"{case.spec}, batch size {batch_size}, {k} trials …", file=sys.stderr)
                 cells.append(measure(place, case, batch_size, k, _LONGEST_TURN))
-    print(throughput_table(cells, place.peak()))
+    needed = {case.spec: operations(case) for case in cases}
+    peak = place.peak()
+    for name, beside in ((AS_ONE, ALONE), (LOCKSTEP, ALONE)):
+        print(matrix(cells, f"{name} / {beside}", partial(_ratio, name=name, beside=beside)))
+        print()
+    print(matrix(cells, "faster engine / lean loop", lambda c: _ratio(c, c.faster, LEAN)))
+    print()
+    said = "the faster engine's examples/s (share of the device's peak)"
+    print(matrix(cells, said, partial(_speed, peak=peak, needed=needed)))
     torch.set_num_threads(threads)
-    slow = [cell for cell in cells if cell.seconds and cell.better() < PROMISE]
+    slow = [c for c in cells if c.seconds and median(c.ratios(c.faster, ALONE)) < PROMISE]
     if asked.check and slow:
         names = ", ".join(f"{c.spec} at {c.batch_size}, {c.trials} trials" for c in slow)
         print(f"below {PROMISE} of one trial after another: {names}", file=sys.stderr)

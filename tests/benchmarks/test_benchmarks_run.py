@@ -52,7 +52,7 @@ def test_the_engine_is_timed_beside_every_lean_loop(capsys: pytest.CaptureFixtur
 def test_a_heat_is_timed_beside_its_trials_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert heat_throughput.main(["--quick"]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("digits/mlp/momentum") == 2
+    assert shown.count("digits/mlp/momentum") == 4
 
 
 def test_a_whole_search_is_compared_with_that_of_every_peer(
