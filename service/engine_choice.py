@@ -6,9 +6,8 @@ by that have the same kind of device.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Event
-from time import perf_counter
 from typing import Literal
 
 import torch
@@ -17,6 +16,7 @@ from sqlalchemy import insert, select
 from service import catalog
 from service.algorithm import chosen
 from service.bench import Bench
+from service.calibration import speedup
 from service.clock import timed_as
 from service.data import Splits
 from service.database import Storage
@@ -26,11 +26,9 @@ from service.schema import engines
 from service.search_space import point_at
 from service.slots import Slot, Study
 from service.training.device import kind
-from service.training.engines import Engine, Failed, Sequential
+from service.training.engines import Engine, Sequential
 from service.training.memory import is_lost_device, release
-from service.training.trial import TrialRun
 from service.training.vectorized import Vectorized, why_not
-from service.training.vectorized.engine import ROWS
 from service.workload import Workload
 
 log = logging.getLogger(__name__)
@@ -42,10 +40,6 @@ FEWEST = 4
 """Trials of a heat from which on it may pay to compute them as one."""
 
 _WORTH = 1.1  # times as fast, at least: less is within what one measurement may be off
-_SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
-_SECONDS = 0.2  # that steps are timed for, and again looks, of each engine
-_STEPS = 5  # between two readings of the clock
-_HORIZON = 1000  # steps of a race whose looks are counted in
 
 
 class EngineChoice:
@@ -97,7 +91,7 @@ class EngineChoice:
 
     def _find(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
         try:
-            ratio = _ratio(study, bench, taken[:ROWS], self._stop)
+            ratio = speedup(study, bench, taken, self._stop)
         except Exception as error:
             if is_lost_device(error):
                 raise
@@ -166,66 +160,3 @@ def _refuse(workload: str, why: str | None) -> None:
         raise UsageError(
             f"{workload}: --engine vectorized can't compute it: {why}; use auto or sequential"
         )
-
-
-def _ratio(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> float | None:
-    """How many times as fast the vectorized engine takes a heat through a race; None where that
-    can't be told."""
-    paces = []
-    for engine, slots in ((Sequential(), taken[:_SAMPLE]), (Vectorized(), taken)):
-        runs = [
-            bench.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
-            for slot in slots
-        ]
-        paces.append(_Pace(engine, runs, study, bench, stop).seconds())
-    one_by_one, as_one = paces
-    return None if one_by_one is None or as_one is None else one_by_one / as_one
-
-
-class _Pace:
-    """Runs that are advanced and looked at by an engine, to see how long it takes."""
-
-    def __init__(
-        self, engine: Engine, runs: Sequence[TrialRun], study: Study, bench: Bench, stop: Event
-    ) -> None:
-        self._engine, self._runs, self._stop = engine, runs, stop
-        self._device = bench.device
-        self._budget = bench.workload.steps_allowed(study.batch_size)
-        horizon = min(_HORIZON, self._budget)
-        self._looks = len(bench.workload.grid.steps(horizon)) / horizon  # a step
-        self._at = 0
-        self._failed = False
-
-    def seconds(self) -> float | None:
-        """A step of one run, with its share of the looks; None if a run fails, or it is stopped,
-        or there are too few steps."""
-        self._advance()  # with what is done once
-        self._look()
-        step, look = self._timed(self._advance), self._timed(self._look)
-        if step is None or look is None:
-            return None
-        return (step / _STEPS + self._looks * look) / len(self._runs)
-
-    def _timed(self, work: Callable[[], bool]) -> float | None:
-        """Seconds that `work` takes, which says whether it was done."""
-        began, done = perf_counter(), 0
-        while perf_counter() - began < _SECONDS and work():
-            done += 1
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        ended = perf_counter()
-        return None if self._failed or self._stop.is_set() or not done else (ended - began) / done
-
-    def _advance(self) -> bool:
-        if self._stop.is_set() or self._at + _STEPS > self._budget:
-            return False
-        self._at += _STEPS
-        self._note(self._engine.advance(self._runs, self._at, self._stop))
-        return not self._failed
-
-    def _look(self) -> bool:
-        self._note(self._engine.look(self._runs, full=False))
-        return not (self._failed or self._stop.is_set())
-
-    def _note(self, found: Sequence[object]) -> None:
-        self._failed = self._failed or any(isinstance(one, Failed) for one in found)

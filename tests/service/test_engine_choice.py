@@ -21,9 +21,6 @@ from service.outage import impatient
 from service.plan import Request, plan
 from service.schema import engines, slots
 from service.slots import Filter, Slot, Study
-from service.training.engines import Failed, Sequential
-from service.training.evaluation import Evaluation
-from service.training.trial import TrialRun
 from service.worker import Settings, Worker
 from tests.toy import PLAIN, SPEC, clouds, plain
 
@@ -55,14 +52,14 @@ def remembered(storage: Storage) -> list[str]:
 
 def finding(monkeypatch: pytest.MonkeyPatch, ratio: float | None) -> None:
     """What a trial of the engines would find, without its time."""
-    monkeypatch.setattr(engine_choice, "_ratio", lambda *_: ratio)
+    monkeypatch.setattr(engine_choice, "speedup", lambda *_: ratio)
 
 
 def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def compared(*_: object) -> float:
         raise AssertionError("engines compared")
 
-    monkeypatch.setattr(engine_choice, "_ratio", compared)
+    monkeypatch.setattr(engine_choice, "speedup", compared)
 
 
 @pytest.mark.every_storage
@@ -96,7 +93,7 @@ def test_whoever_is_first_to_write_decides_for_both(
         assert choice(storage).of(*heat) == "sequential"
         return 9.0
 
-    monkeypatch.setattr(engine_choice, "_ratio", meanwhile)
+    monkeypatch.setattr(engine_choice, "speedup", meanwhile)
     assert choice(storage).of(*heat) == "sequential"
     assert remembered(storage) == ["sequential"]
 
@@ -104,53 +101,10 @@ def test_whoever_is_first_to_write_decides_for_both(
 def test_engines_are_compared_on_runs_that_are_thrown_away(
     storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_choice, "_SECONDS", 0.01)
     assert choice(storage).of(*heat) in ("sequential", "vectorized")
     assert len(remembered(storage)) == 1
     with storage.read() as conn:
         assert set(conn.execute(select(slots.c.steps)).scalars()) == {0}
-
-
-class Slow(Sequential):
-    """Takes hundredths of a second longer."""
-
-    def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
-        stop.wait(0.02)
-        return super().advance(runs, to_step, stop)
-
-
-class Broken(Sequential):
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
-        return [Failed("broken") for _ in runs]
-
-
-@pytest.mark.parametrize(
-    ("slow", "least", "most"), [("Sequential", 1.1, 1e9), ("Vectorized", 0.0, 0.9)]
-)
-def test_the_ratio_is_that_of_the_time_that_the_engines_take(
-    heat: tuple[Study, Bench, list[Slot]],
-    monkeypatch: pytest.MonkeyPatch,
-    slow: str,
-    least: float,
-    most: float,
-) -> None:
-    monkeypatch.setattr(engine_choice, "_SECONDS", 0.05)
-    monkeypatch.setattr(engine_choice, "Vectorized", Sequential)
-    monkeypatch.setattr(engine_choice, slow, Slow)
-    ratio = engine_choice._ratio(*heat, Event())
-    assert ratio is not None
-    assert least < ratio < most
-
-
-def test_what_fails_or_is_stopped_is_not_compared_and_not_remembered(
-    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped = Event()
-    stopped.set()
-    assert engine_choice._ratio(*heat, stopped) is None
-    monkeypatch.setattr(engine_choice, "Vectorized", Broken)
-    assert choice(storage).of(*heat) == "sequential"
-    assert remembered(storage) == []
 
 
 @pytest.mark.parametrize("asked", ["sequential", "vectorized"])
@@ -162,6 +116,14 @@ def test_what_is_asked_for_is_used_and_not_remembered(
 ) -> None:
     finding_nothing(monkeypatch)
     assert choice(storage, asked).of(*heat) == asked
+    assert remembered(storage) == []
+
+
+def test_what_cannot_be_compared_is_sequential_and_not_remembered(
+    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding(monkeypatch, None)
+    assert choice(storage).of(*heat) == "sequential"
     assert remembered(storage) == []
 
 
