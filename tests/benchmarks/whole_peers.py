@@ -24,8 +24,12 @@ def optuna(
     hyperband: bool = False,
     incumbent: bool = False,
     spacing: float = SPACING,
+    told: float | None = None,
 ) -> Result:
-    """TPE with a pruner, a batch size after the other; see `plain_optuna`."""
+    """TPE with a pruner, a batch size after the other; see `plain_optuna`.
+
+    told -- the step budget in multiples of the reference; None: the workload's own
+    """
 
     def study(setting: Setting, budget: int, enough: int) -> Found:
         pruner: Callable[[], BasePruner] = MedianPruner
@@ -34,12 +38,12 @@ def optuna(
         options = {"incumbent": incumbent, "pruner": pruner, "spacing": spacing}
         return search(setting, budget, enough=enough, **options)  # type: ignore[arg-type]
 
-    return _each(study, task, seed, reference)
+    return _each(study, task, seed, reference, told)
 
 
-def fixed_budget(task: Task, seed: int, reference: Reference) -> Result:
+def fixed_budget(task: Task, seed: int, reference: Reference, *, told: float) -> Result:
     """The paper's protocol: our quasi-random points, each trained to the budget come what may."""
-    return _each(_fixed, task, seed, reference)
+    return _each(_fixed, task, seed, reference, told)
 
 
 def _fixed(setting: Setting, budget: int, enough: int) -> Found:
@@ -58,11 +62,11 @@ def _fixed(setting: Setting, budget: int, enough: int) -> Found:
     return Found(best, Cost(setting.batch_size, spent.steps, spent.evaluated))
 
 
-def _each(study: Study, task: Task, seed: int, reference: Reference) -> Result:
+def _each(study: Study, task: Task, seed: int, reference: Reference, told: float | None) -> Result:
     cpu, wall, spent = process_time(), perf_counter(), []
     for b in task.batch_sizes:
-        enough = reference.enough(b)
-        found = study(task.setting(b, seed), reference.budget(task, b), enough)
+        setting, enough = task.setting(b, seed), reference.enough(b)
+        found = study(setting, reference.budget(setting, told), enough)
         steps = None if found.winner is None else found.winner.steps
         within = found.winner is not None and found.winner.steps <= enough
         trials = found.winner.number + 1 if found.winner and within else task.limit

@@ -18,7 +18,7 @@ from tests.benchmarks.protocols import Setting
 from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task
 
 _FACTOR = 3  # the best third of a rung goes on
-_RUNGS = 3  # below the budget: at 1/27, 1/9 and 1/3 of it
+_RUNGS = 5  # below the budget: from 1/243 of it to a third
 
 
 def asha(task: Task, seed: int, reference: Reference) -> Result:
@@ -28,9 +28,9 @@ def asha(task: Task, seed: int, reference: Reference) -> Result:
     ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     started = cpu_seconds() - cpu
     try:
+        studies = [task.setting(b, seed) for b in task.batch_sizes]
         spent = tuple(
-            _study(task.setting(b, seed), reference.budget(task, b), reference.enough(b))
-            for b in task.batch_sizes
+            _study(s, reference.budget(s, None), reference.enough(s.batch_size)) for s in studies
         )
         used = cpu_seconds() - cpu
     finally:

@@ -38,14 +38,12 @@ class Task:
     make    -- the name in this module of the function that returns the workload
     goal    -- the value to pass
     limit   -- trials at a batch size, after which a contender gives up
-    budget  -- what the peers' trials may take, in multiples of the reference
     """
 
     make: str
     goal: float
     batch_sizes: tuple[int, ...]
     limit: int
-    budget: float = 3.0
 
     @property
     def spec(self) -> str:
@@ -76,9 +74,12 @@ class Reference:
         """The steps that lie within the slack."""
         return int(self.slack * self.steps[batch_size])
 
-    def budget(self, task: Task, batch_size: int) -> int:
-        """The steps that a peer's trial may take."""
-        return round(task.budget * self.steps[batch_size])
+    def budget(self, setting: Setting, told: float | None) -> int:
+        """The steps that a peer's trial may take: the workload's own step budget, as ours have, or
+        what nobody knows beforehand, a multiple of the reference."""
+        if told is None:
+            return setting.workload.steps_allowed(setting.batch_size)
+        return round(told * self.steps[setting.batch_size])
 
 
 @dataclass(frozen=True)
