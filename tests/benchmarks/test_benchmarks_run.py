@@ -1,10 +1,13 @@
 """Every benchmark runs, and what it promises exactly holds. Times and shares are not asserted."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.benchmarks import (
     aggregation,
     claim_cost,
+    cost_growth,
     curve_coverage,
     curve_holdout,
     engine_throughput,
@@ -12,11 +15,13 @@ from tests.benchmarks import (
     fleet,
     fleet_connections,
     frontier_cost,
+    heat_throughput,
     import_speed,
     ledger_throughput,
     scaling_workers,
     step_time,
     time_shares,
+    whole_search,
 )
 from tests.postgres import Postgres
 
@@ -42,6 +47,28 @@ def test_the_engine_is_timed_beside_every_lean_loop(capsys: pytest.CaptureFixtur
     assert engine_throughput.main(["--quick"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("digits/mlp/momentum") == 2
+
+
+def test_a_heat_is_timed_beside_its_trials_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert heat_throughput.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("digits/mlp/momentum") == 4
+
+
+def test_a_whole_search_is_compared_with_that_of_every_peer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ["--results", str(tmp_path / "results.json")]
+    assert whole_search.main(["--quick", *kept]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {name} " in shown for name in whole_search.CONTENDERS)
+    assert whole_search.main(["--quick", *kept]) == 0  # from what is kept
+    assert capsys.readouterr().out == shown
+
+
+def test_steps_grow_no_faster_than_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cost_growth.main(["--quick", "--check"]) == 0
+    assert capsys.readouterr().out.count("| trials ") == 2
 
 
 def test_a_step_of_a_large_model_is_timed_beside_a_bare_loop(

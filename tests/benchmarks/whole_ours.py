@@ -1,0 +1,83 @@
+"""batchfront's own contenders of `whole_search`: plan and worker in this process, on SQLite."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from time import perf_counter, process_time
+
+import optuna
+import torch
+from sqlalchemy import func, select
+
+from service import catalog
+from service.database import Storage
+from service.engine_choice import Asked
+from service.plan import Request, plan
+from service.schema import slots, studies
+from service.storage import open_storage
+from service.worker import Settings, Worker
+from tests.benchmarks.protocols import UNTRAINED
+from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task
+
+
+def race_on(
+    task: Task,
+    seed: int,
+    reference: Reference | None,
+    *,
+    request: Request,
+    engine: Asked,
+    batches: Sequence[int],
+) -> Result:
+    """`batchfront run` with so many trials, and then with more, in the same database, of the batch
+    sizes at which it isn't content; those that come in are capped at what has been found.
+
+    request -- the options of the search
+    batches -- the `--trials` of each run, as far as the limit; of the last one alone where there
+               is no reference yet
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    cpu, wall = process_time(), perf_counter()
+    workload, left = catalog.load(task.spec), task.batch_sizes
+    with TemporaryDirectory() as folder:
+        storage = open_storage(f"sqlite:///{Path(folder, 'batchfront.db')}", create=True)
+        allowed = [trials for trials in batches if trials <= task.limit] or [task.limit]
+        for trials in allowed if reference is not None else allowed[-1:]:
+            asked = replace(request, batch_sizes=left, trials=trials, seed=seed, goal=task.goal)
+            planned = plan(storage, task.spec, workload, asked)
+            settings = Settings("here", torch.device("cpu"), planned.filter, engine=engine)
+            Worker(storage, settings, Event()).run()
+            spent = spent_in(storage)
+            left = tuple(
+                s.batch_size
+                for s in spent
+                if s.steps is None or (reference and s.steps > reference.enough(s.batch_size))
+            )
+            if not left:
+                break
+        storage.close()
+    return Result(tuple(spent), process_time() - cpu, perf_counter() - wall)
+
+
+def spent_in(storage: Storage) -> list[Spent]:
+    """What the database says that the trials of each study have cost."""
+    query = (
+        select(
+            studies.c.batch_size,
+            func.min(slots.c.steps_to_target),
+            func.count(),
+            func.sum(slots.c.steps),
+            func.sum(slots.c.evaluated_examples),
+        )
+        .select_from(slots.join(studies))
+        .group_by(studies.c.batch_size)
+        .order_by(studies.c.batch_size)
+    )
+    with storage.read() as conn:
+        rows = conn.execute(query).all()
+    # Every trial begins with its untrained loss, of which no count is kept.
+    return [
+        Spent(b, best, n, steps * b, looked + n * UNTRAINED) for b, best, n, steps, looked in rows
+    ]
