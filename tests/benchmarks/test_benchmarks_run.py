@@ -19,6 +19,7 @@ from tests.benchmarks import (
     import_speed,
     ledger_throughput,
     scaling_workers,
+    search_price,
     step_time,
     time_shares,
     whole_search,
@@ -41,6 +42,15 @@ def test_a_race_with_one_finisher_is_the_beginning_of_a_longer_one(
     assert finishers.main(["--quick"]) == 0  # 1 where it took other steps
     shown = capsys.readouterr().out
     assert all(shown.count(f"\n| {number} ") == 2 for number in finishers.FINISHERS)
+
+
+def test_cheaper_searches_are_priced_and_a_replay_is_what_the_race_would_have_been(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert search_price.main(["--quick"]) == 0  # 1 where a race came out otherwise
+    shown = capsys.readouterr().out
+    assert all(f"\n| digits: {option} " in shown for option in search_price.OPTIONS)
+    assert all(f"\n| {kind} " in shown for kind in ("warm start", "tpe", "gp"))
 
 
 def test_the_engine_is_timed_beside_every_lean_loop(capsys: pytest.CaptureFixture[str]) -> None:

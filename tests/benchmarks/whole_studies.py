@@ -19,9 +19,6 @@ from service.storage import open_storage
 from service.worker import Settings, Worker
 
 ASKED: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "halving": {"halving": True},
-    "extrapolate": {"extrapolate": True},
     "warm start": {"warm_start": True},
     "tpe": {"sampler": "tpe"},
     "gp": {"sampler": "gp"},
