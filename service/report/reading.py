@@ -114,10 +114,15 @@ def notes(frontier: Frontier) -> list[str]:
     missing = [count(p.batch_size) for p in frontier.points if p.best is None]
     if missing and frontier.reached:
         found.append(f"No winner yet at {_batch_sizes(missing)}.")
+    mixed = {kind: found for kind, found in frontier.versions.items() if len(found) > 1}
+    if mixed.pop("engine", None):
+        found.append(
+            "Some trials were computed one after another, others as one model: rounding may have "
+            "moved the steps at which they pass the goal."
+        )
     found += [
         f"The trials ran with different versions of {kind}: {listed(versions)}."
-        for kind, versions in frontier.versions.items()
-        if len(versions) > 1
+        for kind, versions in mixed.items()
     ]
     goals = {json.dumps(point.study.identity["goal"], sort_keys=True) for point in frontier.points}
     if len(goals) > 1:

@@ -1,5 +1,7 @@
 """The curve in words."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.frontier import Frontier, load_frontier
@@ -61,3 +63,14 @@ def test_the_reading_says_what_the_points_show(
 
 def test_a_whole_frontier_needs_no_notes(storage: Storage) -> None:
     assert notes(frontier(storage, {2: 100, 4: 50})) == []
+
+
+def test_a_mixture_of_engines_is_a_matter_of_rounding(storage: Storage) -> None:
+    found = frontier(storage, {2: 100, 4: 50})
+    engines = ("sequential", "vectorized")
+    points = [
+        replace(point, versions={"engine": [engine]})
+        for point, engine in zip(found.points, engines, strict=True)
+    ]
+    (note,) = notes(replace(found, points=points))
+    assert "computed one after another, others as one model: rounding may have moved" in note
