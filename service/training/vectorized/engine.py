@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 ROWS = 64
 """Runs of a stack, at most."""
 
+_CACHED = 32 << 20
+"""Bytes of weights of a stack on a CPU, at most. Of runs with 200,000 parameters, at batch size 32,
+a step took 1.6 times as long in stacks of 64 as in those of 32, 16 or 8."""
+
 
 class Vectorized:
     """The engine that computes all runs of a heat as one, or as few as their kinds and memory
@@ -138,9 +142,12 @@ class Vectorized:
         return Stack(runs, bool(self._augments))
 
     def _size(self, run: TrialRun) -> int:
-        """How many of such runs a pass has room for."""
-        limit = run.passes.training.limit
-        return self._rows if limit is None else min(self._rows, limit // run.batch_size)
+        """How many of such runs a pass, and a CPU's cache, have room for."""
+        limit, rows = run.passes.training.limit, self._rows
+        if run.device.type == "cpu":
+            weights = sum(p.nbytes for p in run.model.parameters())
+            rows = min(rows, max(_CACHED // max(weights, 1), 1))
+        return rows if limit is None else min(rows, limit // run.batch_size)
 
     def _fits(self, run: TrialRun) -> bool:
         if run not in self._kinds:
