@@ -181,7 +181,7 @@ def steps_table(compared: Compared) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the tables; with --check 1 where a peer took less time or had enough more often."""
+    """Measure, print the tables; with --check 1 where a peer did better."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="digits, few trials, an easy goal")
     parser.add_argument("--seeds", default="0,1,2", help="such as 0,1,2 (default)")
