@@ -234,11 +234,12 @@ def test_an_idle_worker_is_given_part_of_a_running_heat_with_the_same_frontier(
     start: Start,
 ) -> None:
     planned(storage)
-    holder = start("holder", TOY_PAUSE="0.08")
+    # So slow that it is far from done when another is there, however late that may be.
+    holder = start("holder", TOY_PAUSE="0.25")
     eventually(lambda: any(row.state == "leased" for row in rows(storage)))
     assert {row.worker_id for row in rows(storage)} == {"holder"}
     work(storage, checkpoints, "idle")
-    assert holder.wait(60) == 0
+    assert holder.wait(120) == 0
     # On a busy machine it may be given all: what nobody takes in time falls behind, and is next.
     assert "idle" in {row.worker_id for row in rows(storage)}
     assert_each_ended_once(storage)
