@@ -1,7 +1,6 @@
 """How much faster a heat is as one vectorized model, by a short trial on runs of its own."""
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from threading import Event
 from time import perf_counter
 
@@ -41,16 +40,15 @@ def speedup(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> f
     one_by_one, as_one = pace(Sequential(), heat[:_SAMPLE]), pace(Vectorized(), heat)
     if not one_by_one.begin() or not as_one.begin():
         return None
-    began = perf_counter()
-    for turn in count(1):
+    began, turns = perf_counter(), 0
+    while True:
         found = one_by_one.seconds(), as_one.seconds()
         if found[0] is None or found[1] is None:
             return None
-        ratio = found[0] / found[1]
-        clear = turn > 1 and not 1 / _CLEAR < ratio < _CLEAR
+        ratio, turns = found[0] / found[1], turns + 1
+        clear = turns > 1 and not 1 / _CLEAR < ratio < _CLEAR
         if clear or perf_counter() - began > _SECONDS:
             return ratio
-    raise AssertionError("unreachable")
 
 
 def _run(study: Study, bench: Bench, slot: Slot) -> TrialRun:

@@ -85,17 +85,20 @@ class Study:
     @property
     def warm_start(self) -> bool:
         """Whether its first slots start at what its neighbours have found."""
-        return bool(self.identity.get("search", {}).get("warm_start", False))
+        return self._asked_for("warm_start")
 
     @property
     def halving(self) -> bool:
         """Whether the worse half of its trials is dropped at rungs."""
-        return bool(self.identity.get("search", {}).get("halving", False))
+        return self._asked_for("halving")
 
     @property
     def extrapolate(self) -> bool:
         """Whether trials whose curve would miss the leader are dropped."""
-        return bool(self.identity.get("search", {}).get("extrapolate", False))
+        return self._asked_for("extrapolate")
+
+    def _asked_for(self, option: str) -> bool:
+        return bool(self.identity.get("search", {}).get(option, False))
 
     @property
     def warm_slots(self) -> int:

@@ -107,20 +107,20 @@ class Vectorized:
         """Stacks of just these runs: those that there are, without the runs that are not to
         advance, and with those that come in."""
         wanted = {run for run in runs if run not in self._unfit}
-        kept: list[list[TrialRun]] = [[r for r in s.runs if r in wanted] for s in self._stacks]
-        stacked = {run for group in kept for run in group}
-        by_kind: dict[str, list[TrialRun]] = {}
+        kept: dict[str, list[tuple[Stack, list[TrialRun]]]] = {}
+        for stack in self._stacks:
+            if group := [run for run in stack.runs if run in wanted]:
+                kept.setdefault(self._kinds[group[0]], []).append((stack, group))
+        stacked = {run for pairs in kept.values() for _, group in pairs for run in group}
+        new: dict[str, list[TrialRun]] = {}
         for run in runs:
             if run in wanted and run not in stacked and self._fits(run):
-                by_kind.setdefault(self._kinds[run], []).append(run)
-        for group in kept:
-            if group:
-                by_kind.setdefault(self._kinds[group[0]], [])
-        found: list[Stack] = []
-        for kind, new in by_kind.items():
-            mine = [i for i, group in enumerate(kept) if group and self._kinds[group[0]] == kind]
-            found += self._stacked([(self._stacks[i], kept[i]) for i in mine], new)
-        self._stacks = found
+                new.setdefault(self._kinds[run], []).append(run)
+        self._stacks = [
+            stack
+            for kind in {**new, **kept}
+            for stack in self._stacked(kept.get(kind, []), new.get(kind, []))
+        ]
 
     def _stacked(
         self, kept: Sequence[tuple[Stack, list[TrialRun]]], new: Sequence[TrialRun]
@@ -132,7 +132,7 @@ class Vectorized:
         if not size:
             return []
         count = -(-len(everyone) // size)
-        if not new and len(kept) == count and all(0 < len(g) <= size for _, g in kept):
+        if not new and len(kept) == count and all(len(g) <= size for _, g in kept):
             return [s if len(g) == len(s.runs) else self._stack(g) for s, g in kept]
         share = -(-len(everyone) // count)
         groups = [everyone[i : i + share] for i in range(0, len(everyone), share)]

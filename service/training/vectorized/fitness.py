@@ -11,7 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from service.batch_pass import BatchPass, passing
 from service.data import Examples, Part, Split, Splits
 from service.layers import Dropout, GhostBatchNorm2d
-from service.training.vectorized.forward import Layered, Mapped, is_layered
+from service.training.vectorized.forward import forward_of
 from service.workload import Workload
 
 _FEW = 3  # examples of a try
@@ -71,15 +71,14 @@ def _difference(model: nn.Module, train: Examples) -> str | None:
     if any(not torch.equal(a, b) for a, b in zip(before, pair[0].buffers(), strict=True)):
         return "its training changes buffers of the model"
     weights = {
-        name: torch.stack([dict(one.named_parameters())[name].detach() for one in pair])
+        name: torch.stack([one.get_parameter(name).detach() for one in pair])
         for name, _ in model.named_parameters()
     }
     for weight in weights.values():
         weight.requires_grad_(weight.is_floating_point())
     buffers = {n: torch.stack([b, b]) for n, b in pair[0].named_buffers()}
-    forward = Layered(pair) if is_layered(model) else Mapped(pair)
-    again = [BatchPass(0, few, few, seed) for seed in (1, 2)]
-    found = forward({**weights, **buffers}, each.clone(), again)
+    again = [BatchPass(0, few, few, seed) for seed in (1, 2)]  # a pass counts what it has drawn
+    found = forward_of(pair)({**weights, **buffers}, each.clone(), again)
     wanted = torch.stack(expected)
     if not _close(found, wanted):
         return "its outputs are others when it is stacked"

@@ -188,6 +188,11 @@ class Mapped:
 Forward = Layered | Mapped
 
 
+def forward_of(models: Sequence[nn.Module]) -> Forward:
+    """What computes models of one kind as one."""
+    return Layered(models) if is_layered(models[0]) else Mapped(models)
+
+
 def kind_of(model: nn.Module, values: Mapping[str, Any]) -> str:
     """Models of the same kind can be stacked. `values` are those metaparameters that the model was
     made with: of what they set, only a dropout's probability is known to be no matter."""

@@ -17,7 +17,7 @@ from service.schedule import Constant
 from service.training.evaluation import Evaluation, Walking
 from service.training.seeds import mix
 from service.training.trial import TrialRun
-from service.training.vectorized.forward import Forward, Layered, Mapped, is_layered
+from service.training.vectorized.forward import Layered, forward_of
 from service.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from service.training.vectorized.graphs import AFTER, Graphed, may_be_graphed
 from service.training.vectorized.losses import Losses
@@ -42,8 +42,7 @@ class Stack:
         self.runs = list(runs)
         first = self._first = runs[0]
         models = [run.model for run in runs]
-        layered = is_layered(first.model)
-        self.forward: Forward = Layered(models) if layered else Mapped(models)
+        self.forward = forward_of(models)
         self.weights: dict[str, Tensor] = {}
         for name, parameter in first.model.named_parameters():
             rows = [run.model.get_parameter(name) for run in runs]
