@@ -1,10 +1,41 @@
-"""A real browser, for the tests that look at pages."""
+"""A real browser, for the tests that look at pages; databases and heats to work on."""
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from service.bench import Bench, set_up
+from service.ledger import Ledger
+from service.plan import Request, plan
+from service.slots import Filter, Slot, Study
+from service.storage import Storage, open_storage
+from tests.toy import PLAIN, plain
+
+
+@pytest.fixture
+def second_storage(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+    """A database beside `storage`, with no studies: for what its own are compared with."""
+    path = tmp_path / "second.db"
+    path.write_bytes(made_database.read_bytes())
+    storage = open_storage(f"sqlite:///{path}")
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def claimed(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
+    """Four claimed trials of a study."""
+    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    ledger = Ledger(storage, "one")
+    ledger.register("here", 1, "cpu")
+    found = ledger.claim(Filter(), lambda _: 4)
+    assert found is not None
+    study, taken = found
+    return study, set_up(study, torch.device("cpu"), None), taken
 
 
 @pytest.fixture(scope="session")

@@ -4,31 +4,14 @@ from collections.abc import Sequence
 from threading import Event
 
 import pytest
-import torch
 
 from service import calibration
-from service.bench import Bench, set_up
+from service.bench import Bench
 from service.calibration import speedup
-from service.database import Storage
-from service.ledger import Ledger
-from service.plan import Request, plan
-from service.slots import Filter, Slot, Study
+from service.slots import Slot, Study
 from service.training.engines import Failed, Sequential
 from service.training.evaluation import Evaluation
 from service.training.trial import TrialRun
-from tests.toy import PLAIN, plain
-
-
-@pytest.fixture
-def heat(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
-    """Four claimed trials of a study."""
-    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: 4)
-    assert claimed is not None
-    study, taken = claimed
-    return study, set_up(study, torch.device("cpu"), None), taken
 
 
 class Slow(Sequential):
@@ -55,32 +38,32 @@ class Broken(Sequential):
 @pytest.mark.parametrize("kind", [Slow, SlowToLook])
 @pytest.mark.parametrize("slower", ["Sequential", "Vectorized"])
 def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
-    heat: tuple[Study, Bench, list[Slot]],
+    claimed: tuple[Study, Bench, list[Slot]],
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Sequential],
     slower: str,
 ) -> None:
     monkeypatch.setattr(calibration, "Vectorized", Sequential)
     monkeypatch.setattr(calibration, slower, kind)
-    ratio = speedup(*heat, Event())
+    ratio = speedup(*claimed, Event())
     assert ratio is not None
     assert ratio > 1.1 if slower == "Sequential" else ratio < 0.9
 
 
 def test_a_run_that_fails_or_a_stop_leaves_it_open(
-    heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = Event()
     stopped.set()
-    assert speedup(*heat, stopped) is None
+    assert speedup(*claimed, stopped) is None
     monkeypatch.setattr(calibration, "Vectorized", Broken)
-    assert speedup(*heat, Event()) is None
+    assert speedup(*claimed, Event()) is None
 
 
 def test_a_heat_of_long_steps_is_not_tried(
-    heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "_LONGEST", 0.05)
     monkeypatch.setattr(calibration, "Sequential", Slow)
     monkeypatch.setattr(calibration, "Vectorized", None)
-    assert speedup(*heat, Event()) is None
+    assert speedup(*claimed, Event()) is None

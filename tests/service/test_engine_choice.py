@@ -11,12 +11,11 @@ import torch
 from sqlalchemy import select
 
 from service import engine_choice
-from service.bench import Bench, set_up
+from service.bench import Bench
 from service.database import Storage
 from service.engine_choice import Asked, EngineChoice, refuse_unfit
 from service.errors import UsageError
 from service.frontier import load_frontier
-from service.ledger import Ledger
 from service.outage import impatient
 from service.plan import Request, plan
 from service.schema import engines, slots
@@ -25,18 +24,6 @@ from service.worker import Settings, Worker
 from tests.toy import PLAIN, SPEC, clouds, plain
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def heat(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
-    """Four claimed trials of a study."""
-    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: 4)
-    assert claimed is not None
-    study, taken = claimed
-    return study, set_up(study, CPU, None), taken
 
 
 def choice(
@@ -66,7 +53,7 @@ def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("ratio", "engine"), [(2.3, "vectorized"), (1.05, "sequential")])
 def test_the_faster_engine_is_said_and_remembered_for_all_workers(
     storage: Storage,
-    heat: tuple[Study, Bench, list[Slot]],
+    claimed: tuple[Study, Bench, list[Slot]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     ratio: float,
@@ -74,34 +61,34 @@ def test_the_faster_engine_is_said_and_remembered_for_all_workers(
 ) -> None:
     finding(monkeypatch, ratio)
     with caplog.at_level(logging.INFO, "service.engine_choice"):
-        assert choice(storage).of(*heat) == engine
+        assert choice(storage).of(*claimed) == engine
     assert remembered(storage) == [engine]
     assert caplog.messages == [
         f"plain/mlp/momentum/b4: {engine}; "
         f"vectorized is {ratio:.1f} times as fast as sequential (4 trials)"
     ]
     finding_nothing(monkeypatch)
-    assert choice(storage).of(*heat) == engine
+    assert choice(storage).of(*claimed) == engine
 
 
 @pytest.mark.every_storage
 def test_whoever_is_first_to_write_decides_for_both(
-    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meanwhile(*_: object) -> float:
         finding(monkeypatch, 1.0)
-        assert choice(storage).of(*heat) == "sequential"
+        assert choice(storage).of(*claimed) == "sequential"
         return 9.0
 
     monkeypatch.setattr(engine_choice, "speedup", meanwhile)
-    assert choice(storage).of(*heat) == "sequential"
+    assert choice(storage).of(*claimed) == "sequential"
     assert remembered(storage) == ["sequential"]
 
 
 def test_engines_are_compared_on_runs_that_are_thrown_away(
-    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert choice(storage).of(*heat) in ("sequential", "vectorized")
+    assert choice(storage).of(*claimed) in ("sequential", "vectorized")
     assert len(remembered(storage)) == 1
     with storage.read() as conn:
         assert set(conn.execute(select(slots.c.steps)).scalars()) == {0}
@@ -110,42 +97,42 @@ def test_engines_are_compared_on_runs_that_are_thrown_away(
 @pytest.mark.parametrize("asked", ["sequential", "vectorized"])
 def test_what_is_asked_for_is_used_and_not_remembered(
     storage: Storage,
-    heat: tuple[Study, Bench, list[Slot]],
+    claimed: tuple[Study, Bench, list[Slot]],
     monkeypatch: pytest.MonkeyPatch,
     asked: Asked,
 ) -> None:
     finding_nothing(monkeypatch)
-    assert choice(storage, asked).of(*heat) == asked
+    assert choice(storage, asked).of(*claimed) == asked
     assert remembered(storage) == []
 
 
 def test_what_cannot_be_compared_is_sequential_and_not_remembered(
-    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finding(monkeypatch, None)
-    assert choice(storage).of(*heat) == "sequential"
+    assert choice(storage).of(*claimed) == "sequential"
     assert remembered(storage) == []
 
 
 def test_few_trials_are_computed_one_after_another(
-    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finding_nothing(monkeypatch)
-    study, bench, taken = heat
+    study, bench, taken = claimed
     assert choice(storage).of(study, bench, taken[:3]) == "sequential"
 
 
 def test_a_workload_that_cannot_be_vectorized_is_sequential_unless_that_is_asked_for(
-    storage: Storage, heat: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finding_nothing(monkeypatch)
-    assert choice(storage, devices=(CPU, CPU)).of(*heat) == "sequential"
+    assert choice(storage, devices=(CPU, CPU)).of(*claimed) == "sequential"
     said = "plain/mlp/momentum: --engine vectorized can't compute it: 2 devices compute each"
     with pytest.raises(UsageError, match=said):
-        choice(storage, "vectorized", (CPU, CPU)).of(*heat)
+        choice(storage, "vectorized", (CPU, CPU)).of(*claimed)
     with pytest.raises(UsageError, match=said):
-        refuse_unfit(heat[0], (CPU, CPU))
-    refuse_unfit(heat[0], (CPU,))
+        refuse_unfit(claimed[0], (CPU, CPU))
+    refuse_unfit(claimed[0], (CPU,))
 
 
 def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage) -> None:

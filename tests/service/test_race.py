@@ -1,6 +1,5 @@
 """Heats that hold a part of their study only: handed back in stretches, so that racing holds."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,7 +14,7 @@ from service.ledger import Ledger
 from service.plan import Request, plan
 from service.race import STRETCH, Race
 from service.schema import slots
-from service.storage import Storage, open_storage
+from service.storage import Storage
 from service.training.checkpoint import Checkpoints
 from service.training.seeds import study_seed, trial_seed
 from service.training.trial import TrialRun
@@ -50,15 +49,11 @@ def winner(storage: Storage) -> tuple[int, int]:
 
 
 @pytest.fixture
-def undisturbed(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+def undisturbed(second_storage: Storage) -> Storage:
     """The same study, all of its trials in one heat."""
-    path = tmp_path / "undisturbed.db"
-    path.write_bytes(made_database.read_bytes())
-    storage = open_storage(f"sqlite:///{path}")
-    planned(storage)
-    work(storage, None)
-    yield storage
-    storage.close()
+    planned(second_storage)
+    work(second_storage, None)
+    return second_storage
 
 
 @pytest.fixture

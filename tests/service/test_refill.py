@@ -1,6 +1,5 @@
 """Heats that compute their trials as one take on others in the places of those that end."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
@@ -17,7 +16,7 @@ from service.frontier import load_frontier
 from service.plan import Request, plan
 from service.race import Race
 from service.schema import slots
-from service.storage import Storage, open_storage
+from service.storage import Storage
 from service.training.engines import Failed
 from service.training.heat import Heat
 from service.training.trial import TrialRun
@@ -52,15 +51,11 @@ def winner(storage: Storage) -> tuple[int, int | None]:
 
 
 @pytest.fixture
-def undisturbed(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+def undisturbed(second_storage: Storage) -> Storage:
     """The same study, all of its trials in one heat, one after another."""
-    path = tmp_path / "undisturbed.db"
-    path.write_bytes(made_database.read_bytes())
-    storage = open_storage(f"sqlite:///{path}")
-    planned(storage)
-    work(storage, engine="sequential")
-    yield storage
-    storage.close()
+    planned(second_storage)
+    work(second_storage, engine="sequential")
+    return second_storage
 
 
 @pytest.fixture

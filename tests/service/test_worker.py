@@ -22,7 +22,7 @@ from service.ledger import Ledger
 from service.plan import Request, plan
 from service.schema import slots, workers
 from service.slots import Filter
-from service.storage import Storage, open_storage
+from service.storage import Storage
 from service.training.checkpoint import Checkpoints
 from service.training.trial import TrialRun
 from service.worker import Settings, Worker
@@ -108,15 +108,11 @@ def start(database: str, checkpoints: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def undisturbed(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+def undisturbed(second_storage: Storage) -> Storage:
     """The same studies, run by one worker from start to end."""
-    path = tmp_path / "undisturbed.db"
-    path.write_bytes(made_database.read_bytes())
-    storage = open_storage(f"sqlite:///{path}")
-    planned(storage)
-    work(storage, None)
-    yield storage
-    storage.close()
+    planned(second_storage)
+    work(second_storage, None)
+    return second_storage
 
 
 def test_a_worker_runs_every_study_to_its_end(storage: Storage, checkpoints: Path) -> None:

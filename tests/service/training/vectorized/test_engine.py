@@ -34,11 +34,6 @@ from tests.service.training.vectorized.trials import (
 )
 
 
-@pytest.fixture(scope="module")
-def data() -> Splits:
-    return splits(16)
-
-
 @dataclass(frozen=True)
 class Slot:
     number: int

@@ -37,11 +37,6 @@ class Replays:
         return replay
 
 
-@pytest.fixture(scope="module")
-def data() -> Splits:
-    return splits(16)
-
-
 @pytest.fixture
 def replays(monkeypatch: pytest.MonkeyPatch) -> Replays:
     """As if there were a device with graphs."""

@@ -39,11 +39,6 @@ from tests.service.training.vectorized.trials import (
 )
 
 
-@pytest.fixture(scope="module")
-def data() -> Splits:
-    return splits(16)
-
-
 def adamw(parameters: Iterator[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, learning_rate / 10)
 
