@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from time import perf_counter, process_time
+from typing import NamedTuple
 
 import optuna
 import torch
@@ -61,8 +62,19 @@ def race_on(
     return Result(tuple(spent), process_time() - cpu, perf_counter() - wall)
 
 
-def spent_in(storage: Storage) -> list[Spent]:
-    """What the database says that the trials of each study have cost."""
+class Totals(NamedTuple):
+    """What the database says of the trials of a study: the winner's steps to target, if there is
+    one, their number, training steps and evaluated examples."""
+
+    batch_size: int
+    best: int | None
+    trials: int
+    steps: int
+    evaluated: int
+
+
+def totals_in(storage: Storage) -> list[Totals]:
+    """Of each study, by batch size."""
     query = (
         select(
             studies.c.batch_size,
@@ -76,8 +88,13 @@ def spent_in(storage: Storage) -> list[Spent]:
         .order_by(studies.c.batch_size)
     )
     with storage.read() as conn:
-        rows = conn.execute(query).all()
+        return [Totals(*row) for row in conn.execute(query)]
+
+
+def spent_in(storage: Storage) -> list[Spent]:
+    """What the trials of each study have cost."""
     # Every trial begins with its untrained loss, of which no count is kept.
     return [
-        Spent(b, best, n, steps * b, looked + n * UNTRAINED) for b, best, n, steps, looked in rows
+        Spent(b, best, n, steps * b, looked + n * UNTRAINED)
+        for b, best, n, steps, looked in totals_in(storage)
     ]

@@ -10,13 +10,12 @@ from threading import Event
 from typing import Any, Literal
 
 import torch
-from sqlalchemy import func, select
 
 from service import catalog
 from service.plan import Request, plan
-from service.schema import slots, studies
 from service.storage import open_storage
 from service.worker import Settings, Worker
+from tests.benchmarks.whole_ours import totals_in
 
 ASKED: dict[str, dict[str, Any]] = {
     "warm start": {"warm_start": True},
@@ -63,17 +62,10 @@ def searched(search: Search) -> list[Found]:
         storage = open_storage(f"sqlite:///{folder}/trials.db", create=True)
         plan(storage, search.workload, catalog.load(search.workload), request)
         Worker(storage, Settings("one", torch.device("cpu"), engine=engine), Event()).run()
-        totals = [func.sum(slots.c.steps), func.sum(slots.c.evaluated_examples)]
-        query = (
-            select(studies.c.batch_size, *totals, func.min(slots.c.steps_to_target))
-            .select_from(slots.join(studies))
-            .group_by(studies.c.batch_size)
-        )
-        with storage.read() as conn:
-            rows = list(conn.execute(query))
+        studies = totals_in(storage)
         storage.close()
-    common = (search.kind, search.workload)
-    return [Found(*common, row[0], search.seed, search.trials, *row[1:]) for row in rows]
+    common, drawn = (search.kind, search.workload), (search.seed, search.trials)
+    return [Found(*common, s.batch_size, *drawn, s.steps, s.evaluated, s.best) for s in studies]
 
 
 def search_into(path: Path, searches: Iterable[Search]) -> list[Found]:
