@@ -47,6 +47,7 @@ from service.endings import (
     write_measurements,
 )
 from service.errors import LeaseLost
+from service.generations import open_next
 from service.news import Held, Listener, News
 from service.optuna_tables import create_trials
 from service.outage import Tries, impatient
@@ -354,6 +355,7 @@ class Ledger:
         update_rows(conn, slots, rows, state="done", finished_at=self.storage.now)
         end_trials(conn, [(slot.trial_id, ending) for slot, ending in written])
         write_measurements(conn, study, written)
+        open_next(conn, study)
         if study.count == "feasible":
             diverged = sum(ending.outcome == "diverged" for _, ending in written)
             replace_diverged(conn, study, diverged)

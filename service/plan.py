@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select, update
 
 from service.database import Storage
 from service.errors import IdentityError, UsageError
+from service.generations import GENERATION
 from service.identity import differences, study_identity
 from service.imported import refuse_imported
 from service.new_study import add_study, wait_for_planners
@@ -31,8 +32,10 @@ class Request:
     """What the user asked for; None leaves it to the studies that exist, then to the defaults.
 
     trials     -- slots per study; a larger number than before adds some
-    schedule   -- "race": a study's trials advance together; "one-by-one": each starts when one
-                  ends, and stops at the best so far
+    schedule   -- "race": a study's trials advance together, those of an adaptive sampler a
+                  generation at a time; "one-by-one": each starts when one ends, and stops at the
+                  best so far
+    generation -- trials of an adaptive sampler that race together
     count      -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
                   replaced by another, up to three times the budget)
     finishers  -- trials that pass the goal before the others of their study are capped
@@ -51,6 +54,7 @@ class Request:
     goal: float | None = None
     sampler: str | None = None
     schedule: str | None = None
+    generation: int | None = None
     count: str | None = None
     finishers: int | None = None
     after_goal: str | None = None
@@ -71,6 +75,7 @@ class _Search:
     precision: str | None
     sampler: str
     schedule: str
+    generation: int
     count: str
     finishers: int
     continuing: int
@@ -152,6 +157,8 @@ def search_of(study: Study) -> dict[str, object]:
         "continuing": study.continuing,
     }
     # Only where there is one: studies from before it was an option stay what they are.
+    if study.generation:
+        search["generation"] = study.generation
     return search | {name: True for name in OPTIONS if getattr(study, name)}
 
 
@@ -166,9 +173,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
     """Fill what was not said from the workload's existing studies, then from the defaults."""
     before = existing[0] if existing else None
     sampler = request.sampler or (before.sampler if before else "sobol")
-    by_default = "race" if sampler == "sobol" else "one-by-one"
-    goes_on = before is not None and before.sampler == sampler
-    schedule = request.schedule or (before.schedule if before and goes_on else by_default)
+    schedule = request.schedule or (before.schedule if before else "race")
     count = request.count or (before.count if before else "all")
     for value, known, option in (
         (sampler, SAMPLERS, "--sampler"),
@@ -177,11 +182,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
     ):
         if value not in known:
             raise UsageError(f"{option} {value!r}: must be one of {', '.join(known)}")
-    if sampler != "sobol" and schedule == "race":
-        raise UsageError(
-            f"{name}: --sampler {sampler} needs results to draw from, so its trials can't race; "
-            "use --schedule one-by-one"
-        )
+    generation = _generation(request, before, sampler, schedule)
     halving = request.halving or (before is not None and before.halving)
     if halving and schedule != "race":
         raise UsageError(
@@ -189,6 +190,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         )
     for option, number in (
         ("--trials", request.trials),
+        ("--generation", request.generation),
         ("--finishers", request.finishers),
         ("--continuing", request.continuing),
     ):
@@ -202,6 +204,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         precision=request.precision or (before.precision if before else None),
         sampler=sampler,
         schedule=schedule,
+        generation=generation,
         count=count,
         finishers=finishers,
         continuing=_continuing(request, before, finishers),
@@ -209,6 +212,18 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
         halving=halving,
         extrapolate=request.extrapolate or (before is not None and before.extrapolate),
     )
+
+
+def _generation(request: Request, before: Study | None, sampler: str, schedule: str) -> int:
+    """How many trials race together, of a study whose sampler needs results to draw from."""
+    if sampler == "sobol" or schedule != "race":
+        if request.generation is not None:
+            raise UsageError(
+                f"--generation {request.generation}: is for trials of an adaptive sampler that "
+                "race; use it with --sampler tpe or gp and --schedule race, or leave it out"
+            )
+        return 0
+    return request.generation or (before.generation if before else 0) or GENERATION
 
 
 def _continuing(request: Request, before: Study | None, finishers: int) -> int:
@@ -239,7 +254,7 @@ def _study(
         workload=workload.name,
         spec=spec,
         batch_size=batch_size,
-        identity={"search": {name: getattr(search, name) for name in OPTIONS}},
+        identity={"search": {name: getattr(search, name) for name in ("generation", *OPTIONS)}},
         goal_value=search.goal,
         precision=search.precision,
         seed=search.seed,

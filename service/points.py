@@ -8,6 +8,7 @@ from math import inf
 
 from sqlalchemy import Connection, select
 
+from service.generations import open_next
 from service.optuna_tables import lock_study
 from service.schema import studies
 from service.search_space import SearchSpace, Value, quasi_random_points, restore_space
@@ -90,7 +91,9 @@ def fill(conn: Connection, study: Study, total: int) -> int:
     first = count_slots(conn, study.id)
     count = max(total - first, 0)
     if count:
-        add_slots(conn, study.id, first, draw_points(study, first, count))
+        state = "later" if study.generation else "free"
+        add_slots(conn, study.id, first, draw_points(study, first, count), state=state)
+        open_next(conn, study)
     return count
 
 

@@ -27,7 +27,7 @@ class Refill:
     room is free: its trials wait until those that come in have caught up. With `one-by-one`
     schedule each trial that ends makes room for another.
 
-    drawn    -- a slot with its metaparameters drawn, if it had none
+    drawn    -- slots with their metaparameters drawn, where they had none
     versions -- what computes the trials, as is written with each
     """
 
@@ -37,7 +37,7 @@ class Refill:
         study: Study,
         keeper: LeaseKeeper,
         room: int,
-        drawn: Callable[[Study, Slot], Slot],
+        drawn: Callable[[Study, Sequence[Slot]], list[Slot]],
         versions: Mapping[str, str],
     ) -> None:
         self._ledger, self._study, self._keeper = ledger, study, keeper
@@ -89,13 +89,15 @@ class Refill:
         return started
 
     def _started(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
-        """One that is yet to be drawn when those before it are written, so that a sampler knows
-        of them."""
+        """Of trials one by one, each is drawn when those before it are written, so that a sampler
+        knows of them."""
+        if self._races:
+            return self._start(study, self._drawn(study, taken))
         ready = [slot for slot in taken if slot.params is not None]
         started = self._start(study, ready)
         for slot in taken:
             if slot.params is None:
-                started += self._start(study, [self._drawn(study, slot)])
+                started += self._start(study, self._drawn(study, [slot]))
         return started
 
     def _start(self, study: Study, ready: Sequence[Slot]) -> list[Slot]:

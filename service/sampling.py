@@ -3,22 +3,29 @@
 import json
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import select
+from sqlalchemy import select, true
 
 from service.database import Storage
+from service.generations import start_of
+from service.points import quasi_random
 from service.schema import slots
 from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions
 from service.slots import Study
 from service.training.seeds import mix
 
 
-def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
-    """The metaparameters of slot `number`, drawn by the study's sampler.
+def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[str, Value]]:
+    """The metaparameters of slots, drawn by the study's sampler.
+
+    Of a study in generations, the first one's are quasi-random, and a later one's are drawn from
+    what those before it have shown, in the order of their numbers, each knowing of the points of
+    those before it. Of any other the slots are drawn from all results there are.
 
     The sampler sees a copy of the study in memory, whose parameters are positions in the unit
     cube: scales that Optuna has no distribution for (1 - momentum on a log scale) cost nothing,
@@ -29,26 +36,50 @@ def draw(storage: Storage, study: Study, number: int) -> dict[str, Value]:
     them by how far they went (TPE), which in a search that stops at the best so far says when they
     ran.
     """
+    found: dict[int, dict[str, Value]] = {}
+    for start in sorted({_start(study, number) for number in numbers}):
+        here = [number for number in numbers if _start(study, number) == start]
+        if study.generation and start == 0:
+            found |= {number: quasi_random(study, number, 1)[0] for number in here}
+        else:
+            drawn = _ask(storage, study, start, max(here) - start + 1)
+            found |= {number: drawn[number - start] for number in here}
+    return [found[number] for number in numbers]
+
+
+def _start(study: Study, number: int) -> int:
+    return start_of(study, number) if study.generation else number
+
+
+def _ask(storage: Storage, study: Study, start: int, count: int) -> list[dict[str, Value]]:
+    """What the sampler proposes for slots `start .. start + count - 1`."""
     space = study.space
     searched = dimensions(space)
-    seed = mix(study.points_seed, number) % 2**32
-    copy = optuna.create_study(sampler=_sampler(study.sampler, seed))
-    copy.add_trials(_history(storage, study, space))
-    trial = copy.ask({name: _axis(dimension) for name, dimension in searched.items()})
-    return {
-        name: searched[name].at(_position(searched[name], trial.params[name]))
-        if name in searched
-        else entry  # type: ignore[misc]
-        for name, entry in space.items()
-    }
+    seed = mix(study.points_seed, start) % 2**32
+    copy = optuna.create_study(sampler=_sampler(study, seed))
+    copy.add_trials(_history(storage, study, space, start))
+    axes = {name: _axis(dimension) for name, dimension in searched.items()}
+    return [
+        {
+            name: searched[name].at(_position(searched[name], trial.params[name]))
+            if name in searched
+            else entry  # type: ignore[misc]
+            for name, entry in space.items()
+        }
+        for trial in (copy.ask(axes) for _ in range(count))
+    ]
 
 
-def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:
+    # The first generation is random enough to begin with; otherwise Optuna's own number.
+    start_up = 1 if study.generation else 10
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        if study.sampler == "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=start_up)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=start_up, multivariate=True, constant_liar=True
+        )
 
 
 def _axis(dimension: Dimension) -> BaseDistribution:
@@ -69,13 +100,17 @@ def _coordinate(dimension: Dimension, value: Value) -> float | int:
     return min(max(dimension.position(value), 0.0), 1.0)
 
 
-def _history(storage: Storage, study: Study, space: SearchSpace) -> list[optuna.trial.FrozenTrial]:
-    """The study's drawn slots as trials of the unit cube."""
+def _history(
+    storage: Storage, study: Study, space: SearchSpace, start: int
+) -> list[optuna.trial.FrozenTrial]:
+    """The study's drawn slots as trials of the unit cube; of one in generations, those before
+    slot `start`."""
     searched = dimensions(space)
     axes = {name: _axis(dimension) for name, dimension in searched.items()}
+    known = slots.c.number < start if study.generation else true()
     query = (
         select(slots)
-        .where(slots.c.study_id == study.id, slots.c.params.is_not(None))
+        .where(slots.c.study_id == study.id, slots.c.params.is_not(None), known)
         .order_by(slots.c.number)
     )
     with storage.read() as conn:

@@ -66,7 +66,7 @@ slots = Table(
     Column("id", Integer, primary_key=True),
     Column("study_id", Integer, ForeignKey("bf_studies.id"), nullable=False),
     Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
-    Column("state", String(8), nullable=False),  # free | leased (to worker_id) | done
+    Column("state", String(8), nullable=False),  # free | later | leased (to worker_id) | done
     Column("params", Text),  # JSON; empty until an adaptive sampler has drawn
     Column("trial_id", Integer),  # Optuna's, from the first claim on
     Column("worker_id", String(64)),

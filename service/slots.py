@@ -97,6 +97,12 @@ class Study:
         """Whether trials whose curve would miss the leader are dropped."""
         return self._asked_for("extrapolate")
 
+    @property
+    def generation(self) -> int:
+        """How many of its trials race together, each drawn from what the generations before have
+        shown; 0: it has no generations."""
+        return int(self.identity.get("search", {}).get("generation", 0))
+
     def _asked_for(self, option: str) -> bool:
         return bool(self.identity.get("search", {}).get(option, False))
 
@@ -176,8 +182,9 @@ def add_slots(
     first: int,
     draws: Sequence[Mapping[str, Value] | None],
     repeats: int | None = None,
+    state: str = "free",
 ) -> None:
-    """Append free slots numbered from `first`; a draw of None is left to whoever starts it.
+    """Append slots numbered from `first`; a draw of None is left to whoever starts it.
 
     repeats -- the number of the search's trial that they run again
     """
@@ -185,7 +192,7 @@ def add_slots(
         {
             "study_id": study_id,
             "number": number,
-            "state": "free",
+            "state": state,
             "params": None if draw is None else json.dumps(dict(draw)),
             "repeats": repeats,
         }

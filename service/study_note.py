@@ -29,7 +29,7 @@ def study_note(study: Study) -> str:
     again = _AGAIN.get(study.purpose)
     value = "Steps to the goal" if again else "The fewest training steps to the goal"
     family = f"{'It goes with' if again else 'This study is one of'} a family"
-    trials = again or _SCHEDULES[study.schedule] + _beyond(study)
+    trials = again or _SCHEDULES[study.schedule] + _in_generations(study) + _beyond(study)
     return f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 
@@ -72,6 +72,15 @@ def _dropped(study: Study) -> str:
     }
     those = ", and ".join(words for words, on in which.items() if on)
     return f"{those}; so the best trial here may not be the one that would have won"
+
+
+def _in_generations(study: Study) -> str:
+    if not study.generation:
+        return ""
+    return (
+        f" They do so {study.generation} at a time, drawn from what those before them have shown, "
+        "up to the best so far."
+    )
 
 
 def _beyond(study: Study) -> str:

@@ -7,7 +7,7 @@ search than the plain one's.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -34,8 +34,8 @@ class _Winner(NamedTuple):
     params: Mapping[str, Any]
 
 
-def draw_late(storage: Storage, study: Study, number: int) -> Draw:
-    """The metaparameters of a slot that is only drawn when it is started.
+def draw_late(storage: Storage, study: Study, numbers: Sequence[int]) -> list[Draw]:
+    """The metaparameters of slots that are only drawn when they are started.
 
     The first of a study with warm start belong to its nearest smaller neighbour that has a winner
     at this time, the next to the nearest larger one; each takes the winner's metaparameters, the
@@ -43,7 +43,12 @@ def draw_late(storage: Storage, study: Study, number: int) -> Draw:
     the study's search space. Where there is no winner, or the space makes two of them the same,
     the slot has the point that it has without warm start.
     """
-    own = _own(storage, study, number)
+    own = _own(storage, study, numbers)
+    pairs = zip(numbers, own, strict=True)
+    return [_draw(storage, study, number, params) for number, params in pairs]
+
+
+def _draw(storage: Storage, study: Study, number: int, own: Metaparameters) -> Draw:
     if number >= study.warm_slots:
         return Draw(own)
     winner = _winner(storage, study, larger=number >= len(SCALINGS))
@@ -60,10 +65,10 @@ def draw_late(storage: Storage, study: Study, number: int) -> Draw:
     )
 
 
-def _own(storage: Storage, study: Study, number: int) -> Metaparameters:
+def _own(storage: Storage, study: Study, numbers: Sequence[int]) -> Sequence[Metaparameters]:
     if study.sampler != "sobol":
-        return sampling.draw(storage, study, number)
-    return quasi_random(study, number, 1)[0]
+        return sampling.draw(storage, study, numbers)
+    return [quasi_random(study, number, 1)[0] for number in numbers]
 
 
 def _winner(storage: Storage, study: Study, *, larger: bool) -> _Winner | None:

@@ -166,7 +166,7 @@ class Worker:
                 if self.stop.is_set():
                     self.ledger.hand_back([(slot, slot.steps) for slot in taken])
                     return
-                drawn = [s if s.params is not None else self._drawn(study, s) for s in taken]
+                drawn = self._drawn(study, taken)
                 engine = self._engines.of(study, bench, drawn)
                 versions = {**bench.versions, "engine": engine}
                 started = self.ledger.start(study, drawn, study.space, versions)
@@ -196,6 +196,14 @@ class Worker:
         return min(room, ONE_BY_ONE) if study.schedule == "one-by-one" else room
 
     @timed_as("set-up")
-    def _drawn(self, study: Study, slot: Slot) -> Slot:
-        drawn = self.ledger.tries(partial(draw_late, self.storage, study, slot.number))
-        return replace(slot, params=drawn.params, origin=drawn.origin)
+    def _drawn(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
+        """The slots, with metaparameters for those that had none."""
+        numbers = [slot.number for slot in taken if slot.params is None]
+        draws = self.ledger.tries(partial(draw_late, self.storage, study, numbers))
+        drawn = dict(zip(numbers, draws, strict=True))
+        return [
+            slot
+            if slot.params is not None
+            else replace(slot, params=drawn[slot.number].params, origin=drawn[slot.number].origin)
+            for slot in taken
+        ]

@@ -234,8 +234,14 @@ def planning(command: F) -> F:
             option(
                 "--schedule",
                 type=click.Choice(["race", "one-by-one"]),
-                help="Advance a study's trials together, or one after another up to the best so "
-                "far.  [default: race; one-by-one for tpe and gp]",
+                help="Advance a study's trials together (with tpe and gp, a generation of them), "
+                "or one after another up to the best so far.  [default: race]",
+            ),
+            option(
+                "--generation",
+                type=int,
+                help="With tpe or gp: trials that race together, drawn from what those before "
+                "them have shown.  [default: 8]",
             ),
             option(
                 "--finishers",

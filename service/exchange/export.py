@@ -99,7 +99,7 @@ def trial_rows(conn: Connection, study: Row[Any]) -> list[dict[str, Any]]:
     for slot in conn.execute(query):
         row = {name: getattr(slot, name) for name in exported(slots)}
         if slot.state != "done":
-            row |= {"state": "free", "steps": 0}
+            row |= {"state": "later" if slot.state == "later" else "free", "steps": 0}
         trial = theirs.get(slot.trial_id) if slot.trial_id is not None else None
         rows.append({"study": study.name, **row, "optuna": trial and trial.to_json()})
     return rows

@@ -45,7 +45,7 @@ def win(storage: Storage, steps: int = 40, **params: Any) -> None:
     claimed = ledger.claim(Filter(batch_sizes=(4,)), lambda _: 1)
     assert claimed is not None
     study, (slot,) = claimed
-    drawn = slot.params or sampling.draw(storage, study, slot.number)
+    drawn = slot.params or sampling.draw(storage, study, [slot.number])[0]
     ours = ledger.start(study, [replace(slot, params={**drawn, **params})], study.space, {})
     assert (
         ledger.finish(study, [(ours[0], Ending("reached", "", steps, (), steps, steps - 1))]) == []
@@ -269,7 +269,7 @@ def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
 def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_results(
     storage: Storage, sampler: str
 ) -> None:
-    study = planned(storage, sampler=sampler, trials=12)
+    study = planned(storage, sampler=sampler, schedule="one-by-one", trials=12)
     for steps in range(60, 72):
         win(storage, steps)
     win_at = {"params": json.dumps({**points(storage, study)[0], **HIGH})}
@@ -278,7 +278,7 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
     found = extended(storage)
     assert found.added == 6
     assert points(storage, study)[12:] == [{}] * 6
-    seen = sampling._history(storage, found.study, found.study.space)
+    seen = sampling._history(storage, found.study, found.study.space, 0)
     assert len(seen) == 12
     assert seen[0].params["learning_rate"] == pytest.approx(math.log(99.9) / math.log(1000))
     for steps in range(72, 78):

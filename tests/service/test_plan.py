@@ -105,12 +105,14 @@ def test_another_batch_size_is_added_beside_those_there_are(storage: Storage) ->
 
 def test_what_is_not_said_is_taken_from_the_studies_that_exist(storage: Storage) -> None:
     asked = {"trials": 3, "seed": 7, "goal": 0.2, "sampler": "tpe", "count": "feasible"}
+    asked["generation"] = 5
     asked |= {"finishers": 7, "after_goal": "continue", "continuing": 2}
     first = make(storage, **asked)
     again = make(storage)
     assert again.studies == first.studies
     study = again.studies[0]
-    assert (study.schedule, study.sampler, study.count) == ("one-by-one", "tpe", "feasible")
+    assert (study.schedule, study.sampler, study.count) == ("race", "tpe", "feasible")
+    assert study.generation == 5
     assert (study.finishers, study.continuing) == (7, 2)
     assert again.workload.goal.value == 0.2
 
@@ -176,8 +178,12 @@ def test_another_definition_is_refused_with_the_difference_and_nothing_changes(
 
 
 refusals: list[tuple[dict[str, Any], str]] = [
-    ({"sampler": "tpe", "schedule": "race"}, "--sampler tpe needs results to draw from"),
-    ({"sampler": "gp", "schedule": "race"}, "use --schedule one-by-one"),
+    ({"generation": 4}, "--generation 4: is for trials of an adaptive sampler that race"),
+    (
+        {"generation": 4, "sampler": "gp", "schedule": "one-by-one"},
+        "use it with --sampler tpe or gp and --schedule race",
+    ),
+    ({"generation": 0, "sampler": "tpe"}, "--generation 0: must be at least 1"),
     ({"sampler": "random"}, "--sampler 'random': must be one of sobol, tpe, gp"),
     ({"schedule": "fifo"}, "--schedule 'fifo': must be one of race, one-by-one"),
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),

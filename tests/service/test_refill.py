@@ -1,5 +1,6 @@
 """Heats that compute their trials as one take on others in the places of those that end."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
@@ -187,13 +188,13 @@ def test_a_sampler_draws_each_trial_when_it_knows_of_those_under_way(
     monkeypatch.setattr(worker, "ONE_BY_ONE", 3)
     draw, seen = sampling.draw, []
 
-    def watched(storage: Storage, study: Any, number: int) -> Any:
+    def watched(storage: Storage, study: Any, numbers: Sequence[int]) -> Any:
         under_way = [row.number for row in rows(storage) if row.state == "leased" and row.params]
-        seen.append((number, len(under_way)))
-        return draw(storage, study, number)
+        seen.extend((number, len(under_way)) for number in numbers)
+        return draw(storage, study, numbers)
 
     monkeypatch.setattr(sampling, "draw", watched)
-    planned(storage, sampler=sampler, trials=6)
+    planned(storage, sampler=sampler, schedule="one-by-one", trials=6)
     work(storage)
     assert seen[:3] == [(0, 0), (1, 1), (2, 2)]
     assert all(under_way < 3 for _, under_way in seen)

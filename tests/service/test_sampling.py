@@ -44,7 +44,9 @@ def workload() -> Workload:
 
 
 def planned(storage: Storage, sampler: str, **asked: Any) -> Study:
-    request = Request(**{"trials": 15, "batch_sizes": (4,), "sampler": sampler, **asked})
+    """One by one, unless asked for otherwise."""
+    asked = {"batch_sizes": (4,), "sampler": sampler, "schedule": "one-by-one", **asked}
+    request = Request(**{"trials": 15, **asked})
     (study,) = plan(storage, SPEC, workload(), request).studies
     return study
 
@@ -57,7 +59,7 @@ def ended(storage: Storage, study: Study, draws: int) -> None:
         claimed = ledger.claim(Filter(), lambda _: 1)
         assert claimed is not None
         (slot,) = claimed[1]
-        slot = replace(slot, params=sampling.draw(storage, study, slot.number))
+        slot = replace(slot, params=sampling.draw(storage, study, [slot.number])[0])
         (slot,) = ledger.start(study, [slot], SPACE, {})
         if n < draws - 1:
             assert ledger.finish(study, [(slot, ending(n))]) == []
@@ -101,10 +103,10 @@ def test_the_same_results_give_the_same_draw_and_another_slot_another(
 ) -> None:
     study = planned(storage, sampler)
     ended(storage, study, 12)
-    drawn = sampling.draw(storage, study, 12)
-    assert sampling.draw(storage, study, 12) == drawn
-    assert sampling.draw(storage, study, 13) != drawn
-    assert sampling.draw(storage, replace(study, seed=1), 12) != drawn
+    drawn = sampling.draw(storage, study, [12])
+    assert sampling.draw(storage, study, [12]) == drawn
+    assert sampling.draw(storage, study, [13]) != drawn
+    assert sampling.draw(storage, replace(study, seed=1), [12]) != drawn
 
 
 def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_too(
@@ -112,7 +114,7 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
 ) -> None:
     study = planned(storage, "tpe")
     ended(storage, study, 6)
-    seen = sampling._history(storage, study, SPACE)
+    seen = sampling._history(storage, study, SPACE, 0)
     assert [t.state for t in seen] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -130,7 +132,7 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
 
 def capped(storage: Storage, study: Study) -> list[float]:
     """What the sampler is told of the first two trials that were capped."""
-    seen = sampling._history(storage, study, SPACE)
+    seen = sampling._history(storage, study, SPACE, 0)
     return [float(seen[n].value or 0.0) for n in (1, 6)]
 
 
@@ -154,7 +156,7 @@ def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -
     rates = []
     while (claimed := ledger.claim(Filter(), lambda _: 1)) is not None:
         (slot,) = claimed[1]
-        slot = replace(slot, params=sampling.draw(storage, study, slot.number))
+        slot = replace(slot, params=sampling.draw(storage, study, [slot.number])[0])
         assert slot.params is not None
         rate = float(slot.params["learning_rate"])  # the higher, the sooner
         rates.append(rate)
@@ -176,7 +178,8 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
         "from service import Workload\n"
         "def workload() -> Workload: return searched()\n"
     )
-    request = Request(trials=13, batch_sizes=(4,), sampler=sampler)
+    asked = {"sampler": sampler, "schedule": "one-by-one"}
+    request = Request(trials=13, batch_sizes=(4,), **asked)
     plan(storage, str(path), workload(), request)
     Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
     (point,) = load_frontier(storage, "clouds/mlp/momentum").points
@@ -199,7 +202,7 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
 
     first = claimed()
     assert first.params is None
-    drawn = replace(first, params=sampling.draw(storage, study, 0))
+    drawn = replace(first, params=sampling.draw(storage, study, [0])[0])
     ledger.hand_back([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
     ledger = Ledger(storage, "two")

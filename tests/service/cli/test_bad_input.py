@@ -186,7 +186,7 @@ def test_a_changed_definition_is_refused_with_the_difference_and_nothing_is_lost
         (["--trials", "0"], "--trials 0"),
         (["--trials", "many"], "--trials"),
         (["--sampler", "best"], "--sampler"),
-        (["--sampler", "tpe", "--schedule", "race"], "can't race"),
+        (["--generation", "4"], "--generation 4: is for trials of an adaptive sampler"),
         (["--workers", "0"], "--workers 0"),
         (["--device", "cuda:99"], "--device cuda:99"),
         (["--device", "abacus"], "--device 'abacus'"),

@@ -162,10 +162,13 @@ def test_report_writes_a_page_of_what_is_asked_for(
     assert batchfront("report", "not/there/sgd").code == 2
 
 
-def test_an_adaptive_sampler_runs_one_by_one(batchfront: Run, workload_file: Write) -> None:
+@pytest.mark.parametrize("how", [("--schedule", "one-by-one"), ("--generation", "2")])
+def test_an_adaptive_sampler_runs_to_its_end(
+    batchfront: Run, workload_file: Write, how: tuple[str, ...]
+) -> None:
     spec = workload_file()
     sizes = ("--trials", "5", "--batch-sizes", "8", "--workers", "1")
-    result = batchfront("run", spec, *sizes, "--sampler", "tpe", "--format", "json")
+    result = batchfront("run", spec, *sizes, "--sampler", "tpe", *how, "--format", "json")
     (point,) = json.loads(result.out)["points"]
     assert sum(point["outcomes"].values()) == 5
     assert point["outcomes"]["reached"] >= 1
