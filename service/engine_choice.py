@@ -97,7 +97,8 @@ class EngineChoice:
                 raise
             log.debug("%s: engines not compared: %s", study.name, error)
             ratio = None
-        release()
+        if self._devices[0].type != "cpu":  # whose memory goes back as its tensors do
+            release()
         if ratio is None:
             return "sequential"
         found: Name = "vectorized" if ratio >= _WORTH else "sequential"

@@ -56,7 +56,9 @@ def whole_plan(seeds: int) -> Plan:
     others = [case for case in digits if case.seed >= half]
     mnist = [Case(MNIST, 0.04, 128, s, trials=16, beyond=1.5) for s in range(seeds)]
     searched = [Search("warm start", DIGITS, sizes, s) for s in range(seeds)]
-    searched += [Search(k, DIGITS, (32, 128), s) for k in ("tpe", "gp") for s in range(seeds)]
+    searched += [Search(k, DIGITS, sizes, s) for k in ("tpe", "gp") for s in range(seeds)]
+    alone = ("tpe, one by one", "gp, one by one")
+    searched += [Search(k, DIGITS, (32, 128), s) for k in alone for s in range(seeds)]
     groups = {
         f"digits, seeds 0–{half - 1}": chosen_on,
         f"digits, seeds {half}–{seeds - 1}": others,
@@ -69,7 +71,8 @@ def quick_plan() -> Plan:
     """An easy goal, few trials."""
     cases = [Case(DIGITS, 0.1, b, 0, trials=12) for b in (8, 128)]
     searched = [Search("warm start", DIGITS, (8, 128), 0, trials=12, goal=0.1)]
-    searched += [Search(kind, DIGITS, (8,), 0, trials=12, goal=0.1) for kind in ("tpe", "gp")]
+    kinds = ("tpe", "gp", "tpe, one by one")
+    searched += [Search(kind, DIGITS, (8,), 0, trials=12, goal=0.1) for kind in kinds]
     return Plan({"digits": cases}, searched, cases)
 
 

@@ -20,7 +20,9 @@ from tests.benchmarks.whole_ours import totals_in
 ASKED: dict[str, dict[str, Any]] = {
     "warm start": {"warm_start": True},
     "tpe": {"sampler": "tpe"},
+    "tpe, one by one": {"sampler": "tpe", "schedule": "one-by-one"},
     "gp": {"sampler": "gp"},
+    "gp, one by one": {"sampler": "gp", "schedule": "one-by-one"},
 }
 """Kinds of search, by what is asked for."""
 
@@ -56,8 +58,8 @@ def searched(search: Search) -> list[Found]:
     """Run a search in a database of its own."""
     asked = {"seed": search.seed, "trials": search.trials, "goal": search.goal}
     request = Request(batch_sizes=search.batch_sizes, **asked, **ASKED[search.kind])
-    adaptive = request.sampler is not None
-    engine: Literal["sequential", "vectorized"] = "sequential" if adaptive else "vectorized"
+    alone = request.schedule == "one-by-one"
+    engine: Literal["sequential", "vectorized"] = "sequential" if alone else "vectorized"
     with TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{folder}/trials.db", create=True)
         plan(storage, search.workload, catalog.load(search.workload), request)
