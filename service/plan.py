@@ -14,7 +14,7 @@ from service.new_study import add_study, wait_for_planners
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import Checked, check
 from service.schema import studies
-from service.slots import SEARCHES, Filter, Study, count_slots, find_studies
+from service.slots import ADAPTIVE, SEARCHES, Filter, Study, count_slots, find_studies
 from service.training.dropping import rules
 from service.workload import Workload
 
@@ -216,7 +216,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
 
 def _generation(request: Request, before: Study | None, sampler: str, schedule: str) -> int:
     """How many trials race together, of a study whose sampler needs results to draw from."""
-    if sampler == "sobol" or schedule != "race":
+    if sampler not in ADAPTIVE or schedule != "race":
         if request.generation is not None:
             raise UsageError(
                 f"--generation {request.generation}: is for trials of an adaptive sampler that "

@@ -12,12 +12,12 @@ from service.generations import open_next
 from service.optuna_tables import lock_study
 from service.schema import studies
 from service.search_space import SearchSpace, Value, quasi_random_points, restore_space
-from service.slots import Study, add_slots, count_slots
+from service.slots import ADAPTIVE, Study, add_slots, count_slots
 from service.training.seeds import mix
 from service.widening import holds
 
-SAMPLERS = ("sobol", "tpe", "gp")
-"""Quasi-random points computed up front, or an Optuna sampler that needs results to draw from."""
+SAMPLERS = ("sobol", *ADAPTIVE)
+"""Quasi-random points computed up front, or drawn from results."""
 
 FEASIBLE_LIMIT = 3
 """With `--count feasible`, a study has at most this many times its budget of slots in all."""
@@ -52,7 +52,7 @@ class _Stretch:
 def draw_points(study: Study, first: int, count: int) -> list[dict[str, Value] | None]:
     """Points `first .. first + count - 1` of a study; None where they are drawn later: by an
     adaptive sampler, or with warm start from what the neighbours have found."""
-    if study.sampler != "sobol":
+    if study.adaptive:
         return [None] * count
     later = min(max(study.warm_slots - first, 0), count)
     return [*[None] * later, *quasi_random(study, first + later, count - later)]

@@ -18,6 +18,10 @@ search again: `confirm` its best ones, `linear` and `square-root` what a rule ma
 the smallest batch size."""
 
 
+ADAPTIVE = ("tpe", "gp")
+"""Optuna's samplers, which need results to draw from."""
+
+
 SCALINGS = (0.0, 0.5, 1.0)
 """With warm start, the powers of the ratio of batch sizes by which a neighbour's learning rate is
 multiplied: a slot for each, of each of two neighbours."""
@@ -96,6 +100,11 @@ class Study:
     def extrapolate(self) -> bool:
         """Whether trials whose curve would miss the leader are dropped."""
         return self._asked_for("extrapolate")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether its points are drawn from the results of others."""
+        return self.sampler in ADAPTIVE
 
     @property
     def generation(self) -> int:

@@ -66,7 +66,7 @@ def _draw(storage: Storage, study: Study, number: int, own: Metaparameters) -> D
 
 
 def _own(storage: Storage, study: Study, numbers: Sequence[int]) -> Sequence[Metaparameters]:
-    if study.sampler != "sobol":
+    if study.adaptive:
         return sampling.draw(storage, study, numbers)
     return [quasi_random(study, number, 1)[0] for number in numbers]
 

@@ -25,7 +25,8 @@ class Sample:
 
 def sample(point: "Point") -> Sample | None:
     """A point's trials as order statistics; None while some are not done, or none has passed, or
-    they are not draws of a search.
+    they are not independent draws of a search: where the later were drawn from what the earlier had
+    shown, the best of them says nothing of how often such a one is drawn.
 
     Failed trials count as never drawn, and so do diverged ones where the budget counts feasible
     trials. Dropped ones count as slower than the winner, as the option that dropped them supposes.
@@ -33,7 +34,9 @@ def sample(point: "Point") -> Sample | None:
     known to be the best.
     """
     study, outcomes = point.study, point.outcomes
-    if study.purpose != SEARCHES[0] or not point.finishers or outcomes.get("open"):
+    if study.purpose != SEARCHES[0] or study.adaptive:
+        return None
+    if not point.finishers or outcomes.get("open"):
         return None
     left_out = {"failed"} | ({"diverged"} if study.count == "feasible" else set())
     trials = sum(number for outcome, number in outcomes.items() if outcome not in left_out)

@@ -17,13 +17,16 @@ from service.report.subject import Subject
 def certainty_part(subject: Subject) -> Part:
     """What is known of how lucky the winners are; nothing while no study is done."""
     known = point_certainties(subject.frontier)
-    if not known and not subject.confirmations:
+    adaptive = any(point.study.adaptive for point in subject.frontier.reached)
+    if not known and not subject.confirmations and not adaptive:
         return Part()
     parts = [Part("<h3>How sure</h3>")]
     if _telling(known):
         parts += [_figure(subject, _telling(known)), _numbers(subject, known)]
     elif known:
         parts.append(_UNKNOWN)
+    elif adaptive:
+        parts.append(_ADAPTIVE)
     return joined((*parts, _rises(subject), confirm_part(subject)))
 
 
@@ -42,6 +45,13 @@ _UNKNOWN = Part(
     '<p class="caption">Every race ended with the first trial that passed the goal. Whether more '
     "trials would have found fewer steps cannot be known from that one; with "
     "<code>--finishers 3</code> a race goes on until three have passed, which tells.</p>"
+)
+
+
+_ADAPTIVE = Part(
+    '<p class="caption">The trials were drawn from what earlier ones had shown, so how they spread '
+    "doesn't tell what another search would have found. Run the winners again with "
+    "<code>batchfront confirm</code>, or search with another <code>--seed</code>.</p>"
 )
 
 

@@ -27,3 +27,7 @@ def test_what_is_not_a_finished_search_has_no_sample() -> None:
     assert sample(point(8, [40], {"reached": 1, "open": 3})) is None
     assert sample(point(8, [], {"stalled": 4})) is None
     assert sample(point(8, [40, 50], {"reached": 2}, purpose="points")) is None
+
+
+def test_trials_drawn_from_the_results_of_others_are_no_sample() -> None:
+    assert sample(point(8, [40, 50], {"reached": 2, "capped": 6}, sampler="tpe")) is None

@@ -74,6 +74,13 @@ def test_one_finisher_tells_nothing_and_the_page_says_so(all_of: dict[str, Subje
     assert "cannot be known from that one; with --finishers 3" in words(part)
 
 
+def test_an_adaptive_samplers_trials_tell_nothing_and_the_page_says_why(storage: Storage) -> None:
+    add_study(storage, "a/b/c", 8, [{"outcome": "reached", "steps": 40}] * 3, sampler="tpe")
+    part = certainty_part(subjects(storage)["a/b/c"])
+    assert part.figures == {}
+    assert "drawn from what earlier ones had shown" in words(part)
+
+
 def test_winners_run_again_have_their_median_and_range(whole: Subject) -> None:
     row = re.search(r"16 0 184 5 of 5 (\d+) (\d+)–(\d+)", words(certainty_part(whole)))
     assert row
