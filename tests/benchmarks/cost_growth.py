@@ -47,10 +47,12 @@ class Run:
     workers: int = 1
     engine: Asked = "sequential"
     goal: float = 0.03
+    sampler: str = "sobol"
 
     def request(self, seed: int) -> Request:
         """As a user would ask for it."""
-        return Request(self.batch_sizes, self.trials, seed=seed, goal=self.goal)
+        asked = {"goal": self.goal, "sampler": self.sampler}
+        return Request(self.batch_sizes, self.trials, seed=seed, **asked)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def growths(quick: bool) -> list[Growth]:
     as_one = [replace(base, trials=n, engine="auto") for n in counts]
     if not quick:
         found.insert(1, Growth("trials, --engine auto", lambda r: r.trials, as_one))
+        learning = [replace(run, sampler="tpe") for run in as_one]
+        found.insert(2, Growth("trials, and --sampler tpe", lambda r: r.trials, learning))
     return [growth for growth in found if growth.runs]
 
 
