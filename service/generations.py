@@ -2,14 +2,15 @@
 
 A sampler needs results to draw from, and trials that race end together. So the slots of such a
 study wait (`later`) but for the first generation's; when the last of a generation has ended, the
-next is free. What a slot's draw depends on is then the study and the number of the slot, not how
-many workers there are or which of them was the faster, as it is where trials run one by one.
+next is free. A slot's draw then depends on the study and on the number of the slot (see
+`service.sampling`), not on how many workers there are or which of them was the faster, as it does
+where trials run one by one.
 """
 
 from sqlalchemy import Connection, func, select, update
 
 from service.optuna_tables import lock_study
-from service.schema import slots
+from service.schema import slots, studies
 from service.slots import Study
 
 GENERATION = 8
@@ -18,8 +19,20 @@ that what computes them as one gains by it."""
 
 
 def start_of(study: Study, number: int) -> int:
-    """The first slot of the generation that a slot belongs to."""
-    return number - number % study.generation
+    """The first slot of the generation that a slot belongs to. Those that came with a wider search
+    space begin one."""
+    first = max(first for first in (0, *_widened(study)) if first <= number)
+    return number - (number - first) % study.generation
+
+
+def end_of(study: Study, number: int) -> int:
+    """The slot after the last of the generation that a slot belongs to."""
+    later = (first for first in _widened(study) if first > number)
+    return min(start_of(study, number) + study.generation, *later, 2**31)
+
+
+def _widened(study: Study) -> list[int]:
+    return [int(extension["first"]) for extension in study.extensions]
 
 
 def open_next(conn: Connection, study: Study) -> None:
@@ -32,10 +45,10 @@ def open_next(conn: Connection, study: Study) -> None:
         return
     # Of two that end a generation's last slots at once, the second has to see what the first did.
     lock_study(conn, study.id)
+    now = Study.from_row(conn.execute(select(studies).where(studies.c.id == study.id)).one())
     of_study = slots.c.study_id == study.id
     undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != "done")
     first = conn.execute(undone).scalar_one()
     if first is not None:
-        end = start_of(study, first) + study.generation
-        waiting = (of_study, slots.c.state == "later", slots.c.number < end)
+        waiting = (of_study, slots.c.state == "later", slots.c.number < end_of(now, first))
         conn.execute(update(slots).where(*waiting).values(state="free"))

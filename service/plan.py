@@ -286,9 +286,7 @@ def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int]
     # trials again too.
     there = (studies.c.workload == stored.workload, studies.c.batch_size == stored.batch_size)
     conn.execute(update(studies).where(*there).values(spec=stored.spec))
-    if not more:
-        return stored, 0
-    return stored, fill(conn, stored, _slots_after(conn, stored, more))
+    return stored, fill(conn, stored, _slots_after(conn, stored, more) if more else 0)
 
 
 def _slots_after(conn: Connection, study: Study, more: int) -> int:

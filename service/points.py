@@ -93,7 +93,7 @@ def fill(conn: Connection, study: Study, total: int) -> int:
     if count:
         state = "later" if study.generation else "free"
         add_slots(conn, study.id, first, draw_points(study, first, count), state=state)
-        open_next(conn, study)
+    open_next(conn, study)
     return count
 
 

@@ -3,21 +3,34 @@
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import select, true
+from sqlalchemy import select
 
 from service.database import Storage
-from service.generations import start_of
+from service.generations import end_of, start_of
 from service.points import quasi_random
-from service.schema import slots
+from service.schema import measurements, slots
 from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions
 from service.slots import Study
 from service.training.seeds import mix
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a drawn slot has shown so far."""
+
+    number: int
+    params: Mapping[str, Value]
+    outcome: str | None
+    steps: int
+    steps_to_target: int | None
+    metric: float | None
 
 
 def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[str, Value]]:
@@ -25,7 +38,7 @@ def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[st
 
     Of a study in generations, the first one's are quasi-random, and a later one's are drawn from
     what those before it have shown, in the order of their numbers, each knowing of the points of
-    those before it. Of any other the slots are drawn from all results there are.
+    those before it in its own. Of any other, from all results there are.
 
     The sampler sees a copy of the study in memory, whose parameters are positions in the unit
     cube: scales that Optuna has no distribution for (1 - momentum on a log scale) cost nothing,
@@ -36,38 +49,47 @@ def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[st
     them by how far they went (TPE), which in a search that stops at the best so far says when they
     ran.
     """
+    shown = _read(storage, study)
+    if not study.generation:
+        return [_ask(study, number, shown.values(), []) for number in numbers]
+    points: dict[int, Mapping[str, Value]] = {n: one.params for n, one in shown.items()}
     found: dict[int, dict[str, Value]] = {}
-    for start in sorted({_start(study, number) for number in numbers}):
-        here = [number for number in numbers if _start(study, number) == start]
-        if study.generation and start == 0:
-            found |= {number: quasi_random(study, number, 1)[0] for number in here}
-        else:
-            drawn = _ask(storage, study, start, max(here) - start + 1)
-            found |= {number: drawn[number - start] for number in here}
+    known: dict[int, list[_Shown]] = {}  # by where a generation starts
+    for number in sorted(numbers):
+        start = start_of(study, number)
+        if start not in known:
+            earlier = [one for n, one in shown.items() if n < start]
+            known[start] = _as_raced(storage, study, earlier)
+        # Others of its generation may not have been drawn yet: their points are what they will be.
+        for n in range(start, number + 1):
+            if n == number or n not in points:
+                beside = [points[m] for m in range(start, n)]
+                points[n] = found[n] = _first(study, n) or _ask(study, n, known[start], beside)
     return [found[number] for number in numbers]
 
 
-def _start(study: Study, number: int) -> int:
-    return start_of(study, number) if study.generation else number
+def _first(study: Study, number: int) -> dict[str, Value] | None:
+    """The point of a slot of the first generation; None for others."""
+    return None if start_of(study, number) else quasi_random(study, number, 1)[0]
 
 
-def _ask(storage: Storage, study: Study, start: int, count: int) -> list[dict[str, Value]]:
-    """What the sampler proposes for slots `start .. start + count - 1`."""
+def _ask(
+    study: Study, number: int, shown: Iterable[_Shown], beside: Sequence[Mapping[str, Value]]
+) -> dict[str, Value]:
+    """What the sampler proposes for a slot, from what others have shown, and beside the points of
+    others of its generation."""
     space = study.space
     searched = dimensions(space)
-    seed = mix(study.points_seed, start) % 2**32
-    copy = optuna.create_study(sampler=_sampler(study, seed))
-    copy.add_trials(_history(storage, study, space, start))
-    axes = {name: _axis(dimension) for name, dimension in searched.items()}
-    return [
-        {
-            name: searched[name].at(_position(searched[name], trial.params[name]))
-            if name in searched
-            else entry  # type: ignore[misc]
-            for name, entry in space.items()
-        }
-        for trial in (copy.ask(axes) for _ in range(count))
-    ]
+    copy = optuna.create_study(sampler=_sampler(study, mix(study.points_seed, number) % 2**32))
+    copy.add_trials(_told(study, shown))
+    copy.add_trials([_trial(space, params, TrialState.RUNNING) for params in beside])
+    trial = copy.ask({name: _axis(dimension) for name, dimension in searched.items()})
+    return {
+        name: searched[name].at(_position(searched[name], trial.params[name]))
+        if name in searched
+        else entry  # type: ignore[misc]
+        for name, entry in space.items()
+    }
 
 
 def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:
@@ -100,51 +122,96 @@ def _coordinate(dimension: Dimension, value: Value) -> float | int:
     return min(max(dimension.position(value), 0.0), 1.0)
 
 
-def _history(
-    storage: Storage, study: Study, space: SearchSpace, start: int
-) -> list[optuna.trial.FrozenTrial]:
-    """The study's drawn slots as trials of the unit cube; of one in generations, those before
-    slot `start`."""
+def _told(study: Study, shown: Iterable[_Shown]) -> list[optuna.trial.FrozenTrial]:
+    """What slots have shown, as the sampler is told it."""
+    return [_trial(study.space, one.params, _state(one), _value(study, one)) for one in shown]
+
+
+def _trial(
+    space: SearchSpace,
+    params: Mapping[str, Value],
+    state: TrialState,
+    value: float | None = None,
+) -> optuna.trial.FrozenTrial:
+    """A drawn slot as a trial of the unit cube."""
     searched = dimensions(space)
-    axes = {name: _axis(dimension) for name, dimension in searched.items()}
-    known = slots.c.number < start if study.generation else true()
+    return create_trial(
+        state=state,
+        value=value,
+        params={name: _coordinate(searched[name], params[name]) for name in searched},
+        distributions={name: _axis(dimension) for name, dimension in searched.items()},
+    )
+
+
+def _read(storage: Storage, study: Study) -> dict[int, _Shown]:
+    """The study's drawn slots, by number."""
+    columns = (slots.c.params, slots.c.outcome, slots.c.steps, slots.c.steps_to_target)
     query = (
-        select(slots)
-        .where(slots.c.study_id == study.id, slots.c.params.is_not(None), known)
+        select(slots.c.number, *columns, slots.c.metric)
+        .where(slots.c.study_id == study.id, slots.c.params.is_not(None))
         .order_by(slots.c.number)
     )
     with storage.read() as conn:
         rows = conn.execute(query).all()
-    trials = []
-    for row in rows:
-        params = json.loads(row.params)
-        state = _state(row.outcome, row.steps_to_target)
-        trials.append(
-            create_trial(
-                state=state,
-                value=math.log(_needed(study, row)) if state == TrialState.COMPLETE else None,
-                params={name: _coordinate(searched[name], params[name]) for name in searched},
-                distributions=axes,
-            )
+    return {
+        row.number: _Shown(**{**row._mapping, "params": json.loads(row.params)}) for row in rows
+    }
+
+
+def _as_raced(storage: Storage, study: Study, shown: Sequence[_Shown]) -> list[_Shown]:
+    """What slots of generations that are over would have shown to one worker alone, which caps all
+    of them at the same step: one that hears late of the winner goes on past it."""
+    found = []
+    for one in shown:
+        end = end_of(study, one.number)
+        passed = sorted(o.steps_to_target for o in shown if o.number < end and o.steps_to_target)
+        cap = passed[study.finishers - 1] if 0 < study.finishers <= len(passed) else None
+        if cap is not None and (one.steps_to_target or one.steps) > cap:
+            metric = _metric_at(storage, study, one.number, cap)
+            one = replace(one, outcome="capped", steps=cap, steps_to_target=None, metric=metric)
+        found.append(one)
+    return found
+
+
+def _metric_at(storage: Storage, study: Study, number: int, step: int) -> float | None:
+    """A slot's goal metric when last computed in full up to a step."""
+    query = (
+        select(measurements.c.value)
+        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
+        .where(
+            slots.c.study_id == study.id,
+            slots.c.number == number,
+            measurements.c.split == "validation",
+            measurements.c.metric == study.metric,
+            measurements.c.step <= step,
         )
-    return trials
+        .order_by(measurements.c.step.desc())
+        .limit(1)
+    )
+    with storage.read() as conn:
+        found: float | None = conn.execute(query).scalar_one_or_none()
+    return found
 
 
-def _needed(study: Study, row: Any) -> float:
-    """The steps to target of a slot's row. Of one that missed the goal, the steps that it had (or,
-    if it was given up as diverged or stalled, the step budget), times 1 + what its metric lacked in
+def _value(study: Study, one: _Shown) -> float | None:
+    return math.log(_needed(study, one)) if _state(one) == TrialState.COMPLETE else None
+
+
+def _needed(study: Study, one: _Shown) -> float:
+    """The steps to target of a slot. Of one that missed the goal, the steps that it had (or, if it
+    was given up as diverged or stalled, the step budget), times 1 + what its metric lacked in
     multiples of the goal: those it would need if an error fell as 1 / steps."""
-    if row.steps_to_target is not None:
-        return float(row.steps_to_target)
-    given_up = row.outcome in ("diverged", "stalled")
-    steps = study.identity["step_budget"] if given_up else max(row.steps, 1)
+    if one.steps_to_target is not None:
+        return float(one.steps_to_target)
+    given_up = one.outcome in ("diverged", "stalled")
+    steps = study.identity["step_budget"] if given_up else max(one.steps, 1)
     goal = float(study.identity["goal"]["value"])
-    lacked = 0.0 if row.metric is None else abs(row.metric - goal)
+    lacked = 0.0 if one.metric is None else abs(one.metric - goal)
     return float(steps * (1 + lacked / max(abs(goal), 1e-12)))
 
 
-def _state(outcome: str | None, steps_to_target: int | None) -> TrialState:
-    if outcome is None and steps_to_target is None:
+def _state(one: _Shown) -> TrialState:
+    if one.outcome is None and one.steps_to_target is None:
         return TrialState.RUNNING
     # One that goes on has its steps; only an error tells nothing.
-    return TrialState.FAIL if outcome == "failed" else TrialState.COMPLETE
+    return TrialState.FAIL if one.outcome == "failed" else TrialState.COMPLETE

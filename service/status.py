@@ -21,7 +21,7 @@ _FURTHER = 1.25  # than it has come, a race may go that nobody has won
 class StudyStatus:
     """One study.
 
-    total, done, running -- slots; the rest are free
+    total, done, running -- slots; the rest are free or waiting
     outcomes -- how the done ones ended
     best     -- the fewest steps to target so far
     lead     -- how far the most advanced open slot is that has not passed the goal, in steps

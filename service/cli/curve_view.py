@@ -81,6 +81,14 @@ def _print(fitted: Fitted) -> None:
         console.print()
         _forms(console, fitted.curve)
     _points(console, point_certainties(fitted.frontier))
+    if any(point.study.adaptive for point in fitted.frontier.reached):
+        console.print(f"\n{_ADAPTIVE}")
+
+
+_ADAPTIVE = (
+    "The trials were drawn from what earlier ones had shown, so how they spread doesn't tell what "
+    "another search would have found: see batchfront confirm."
+)
 
 
 def _quantities(console: Console, curve: Curve) -> None:

@@ -38,8 +38,8 @@ def export(
 
     advance -- is told how many more studies have been written
 
-    What is not done yet is exported as free, from its first step on: leases, and the checkpoints
-    that they go on from, stay where they are.
+    What is not done yet is exported as free or waiting, from its first step on: leases, and the
+    checkpoints that they go on from, stay where they are.
     """
     _make_room(folder)
     files = {name: TableFile(folder, name, format_) for name in SCHEMAS}

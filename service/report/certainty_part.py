@@ -15,7 +15,8 @@ from service.report.subject import Subject
 
 
 def certainty_part(subject: Subject) -> Part:
-    """What is known of how lucky the winners are; nothing while no study is done."""
+    """What is known of how lucky the winners are, or why nothing can be; nothing while it may yet
+    be."""
     known = point_certainties(subject.frontier)
     adaptive = any(point.study.adaptive for point in subject.frontier.reached)
     if not known and not subject.confirmations and not adaptive:
@@ -51,7 +52,8 @@ _UNKNOWN = Part(
 _ADAPTIVE = Part(
     '<p class="caption">The trials were drawn from what earlier ones had shown, so how they spread '
     "doesn't tell what another search would have found. Run the winners again with "
-    "<code>batchfront confirm</code>, or search with another <code>--seed</code>.</p>"
+    "<code>batchfront confirm</code>, or search again with another <code>--seed</code> and "
+    "<code>--storage</code>.</p>"
 )
 
 

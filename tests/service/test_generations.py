@@ -1,5 +1,6 @@
 """Trials of an adaptive sampler race a generation at a time, the same whoever runs them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,8 @@ from service.engine_choice import Asked
 from service.errors import IdentityError
 from service.exchange.export import export
 from service.exchange.restore import restore
-from service.generations import start_of
+from service.extension import extend
+from service.generations import end_of, start_of
 from service.ledger import Ledger
 from service.plan import Request, plan
 from service.points import quasi_random
@@ -27,6 +29,7 @@ from service.storage import Storage
 from service.training.heat import Ending
 from service.worker import Settings, Worker
 from tests.toy import PLAIN, plain
+from tests.waiting import eventually
 
 samplers = pytest.mark.parametrize("sampler", ["tpe", "gp"])
 
@@ -52,15 +55,18 @@ def states(storage: Storage) -> str:
     return "".join(letters[row.state] for row in rows(storage))
 
 
-def claim(storage: Storage, name: str, limit: int) -> tuple[Ledger, Study, list[Slot]]:
-    """Slots that a worker has claimed and started."""
+def claim(
+    storage: Storage, name: str, limit: int, **params: float
+) -> tuple[Ledger, Study, list[Slot]]:
+    """Slots that a worker has claimed and started, with these of their metaparameters."""
     ledger = Ledger(storage, name)
     ledger.register("here", 1, "cpu")
     found = ledger.claim(Filter(), lambda _: limit)
     assert found is not None
     study, taken = found
     draws = sampling.draw(storage, study, [slot.number for slot in taken])
-    drawn = [replace(slot, params=params) for slot, params in zip(taken, draws, strict=True)]
+    pairs = zip(taken, draws, strict=True)
+    drawn = [replace(slot, params={**draw, **params}) for slot, draw in pairs]
     return ledger, study, ledger.start(study, drawn, study.space, {})
 
 
@@ -161,9 +167,68 @@ def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sample
     assert draw(range(4, 8)) == second
 
 
-def test_a_generation_starts_where_its_first_slot_is(storage: Storage) -> None:
+@samplers
+def test_who_hears_late_of_a_winner_changes_no_draw(
+    storage: Storage, second_storage: Storage, sampler: str
+) -> None:
+    """The winner's worker is slow: all others of its generation have gone on past it by then."""
+    for database in (storage, second_storage):
+        planned(database, sampler=sampler, trials=8)
+    work(storage)
+    first = rows(storage)[:4]
+    winner = min((row.steps_to_target, row.number) for row in first if row.steps_to_target)[1]
+    slow, _, taken = claim(second_storage, "slow", 4)
+    slow.hand_back([(slot, 0) for slot in taken if slot.number != winner])
+    fast = Thread(target=work, args=(second_storage, "fast"))
+    fast.start()
+    eventually(lambda: states(second_storage).count("d") == 3)
+    late = [row.steps for row in rows(second_storage)[:4]]
+    assert sum(late) > sum(row.steps for row in first)
+    slow.leave(in_order=True)
+    fast.join()
+    assert [r.params for r in rows(second_storage)] == [r.params for r in rows(storage)]
+
+
+def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage: Storage) -> None:
+    """As with warm start, where some of a generation are a neighbour's winner's."""
+    study = planned(storage, sampler="gp", trials=8)
+    finish(storage, lambda slot: (slot, Ending("exhausted", "", 9, metric=0.9 - 0.1 * slot.number)))
+    own = sampling.draw(storage, study, range(4, 8))
+    assert sampling.draw(storage, study, [5]) == own[1:2]
+    with storage.write() as conn:
+        told = {"params": json.dumps(own[1])}  # just what it would have drawn itself
+        conn.execute(update(slots).where(slots.c.number == 4).values(told))
+    assert sampling.draw(storage, study, [5]) != own[1:2]
+
+
+def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> None:
     study = planned(storage)
-    assert [start_of(study, n) for n in (0, 3, 4, 7, 9)] == [0, 0, 4, 4, 8]
+    bounds = [(start_of(study, n), end_of(study, n)) for n in (0, 3, 4, 9)]
+    assert bounds == [(0, 4), (0, 4), (4, 8), (8, 12)]
+    wider = replace(study, extensions=({"first": 10, "outside": 6, "space": {}},))
+    bounds = [(start_of(wider, n), end_of(wider, n)) for n in (7, 8, 10, 13, 14)]
+    assert bounds == [(4, 8), (8, 10), (10, 14), (10, 14), (14, 18)]
+
+
+def test_an_extension_is_drawn_knowing_of_the_winner_that_asked_for_it(storage: Storage) -> None:
+    study = planned(storage, trials=6)
+    finish(storage)
+    ledger, study, taken = claim(storage, "one", 2, learning_rate=0.0999)
+    ends = [(slot, Ending("reached", "", 5, steps_to_target=5, steps_lower=4)) for slot in taken]
+    assert ledger.finish(study, ends) == []
+    (extension,) = extend(storage, study.workload)
+    assert states(storage)[:10] == "dddddd" + "ffff"
+    draws = sampling.draw(storage, extension.study, range(6, 10))
+    assert max(float(draw["learning_rate"]) for draw in draws) > 0.1
+
+
+def test_planning_again_frees_what_was_left_waiting(storage: Storage) -> None:
+    planned(storage, trials=6)
+    with storage.write() as conn:
+        conn.execute(update(slots).where(slots.c.number < 4).values(state="done"))
+    assert states(storage) == "ddddww"
+    planned(storage, trials=6)
+    assert states(storage) == "ddddff"
 
 
 @pytest.mark.every_storage

@@ -114,7 +114,7 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
 ) -> None:
     study = planned(storage, "tpe")
     ended(storage, study, 6)
-    seen = sampling._history(storage, study, SPACE, 0)
+    seen = sampling._told(study, sampling._read(storage, study).values())
     assert [t.state for t in seen] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -132,7 +132,7 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
 
 def capped(storage: Storage, study: Study) -> list[float]:
     """What the sampler is told of the first two trials that were capped."""
-    seen = sampling._history(storage, study, SPACE, 0)
+    seen = sampling._told(study, sampling._read(storage, study).values())
     return [float(seen[n].value or 0.0) for n in (1, 6)]
 
 
