@@ -3,7 +3,8 @@
 import json
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +81,8 @@ def _ask(
     others of its generation."""
     space = study.space
     searched = dimensions(space)
-    copy = optuna.create_study(sampler=_sampler(study, mix(study.points_seed, number) % 2**32))
+    with _quiet():
+        copy = optuna.create_study(sampler=_sampler(study, mix(study.points_seed, number) % 2**32))
     copy.add_trials(_told(study, shown))
     copy.add_trials([_trial(space, params, TrialState.RUNNING) for params in beside])
     trial = copy.ask({name: _axis(dimension) for name, dimension in searched.items()})
@@ -90,6 +92,17 @@ def _ask(
         else entry  # type: ignore[misc]
         for name, entry in space.items()
     }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's word on a new study: this one is nobody's."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:

@@ -172,6 +172,7 @@ def test_an_adaptive_sampler_runs_to_its_end(
     (point,) = json.loads(result.out)["points"]
     assert sum(point["outcomes"].values()) == 5
     assert point["outcomes"]["reached"] >= 1
+    assert "no-name" not in result.err  # which Optuna would say of the sampler's copy of a study
 
 
 def test_a_goal_that_no_trial_reaches_ends_the_run_with_an_explanation(
