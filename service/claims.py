@@ -24,7 +24,7 @@ from service.endings import end_trials, upheld
 from service.generations import open_next
 from service.roster import LEASE_SECONDS, Clock, busy_by_study, gone
 from service.schema import free, leased, slots, studies, workers
-from service.slots import Filter, Slot, Study
+from service.slots import Filter, Slot, Study, read_study
 from service.training.heat import Ending
 
 ATTEMPTS = 3
@@ -171,8 +171,7 @@ def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[S
     end_trials(conn, [(row.trial_id, ending) for row, ending in endings])
     give_back(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
     for study_id in sorted({row.study_id for row in worn}):
-        row = conn.execute(select(studies).where(studies.c.id == study_id)).one()
-        open_next(conn, Study.from_row(row))
+        open_next(conn, read_study(conn, study_id))
     return [_slot(row) for row in worn]
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from service.database import Storage
 from service.frontier import Point, load_frontier, searched_points
@@ -14,7 +14,7 @@ from service.optuna_tables import lock_study
 from service.points import fill
 from service.schema import studies
 from service.search_space import Dimension, describe_space, dimensions
-from service.slots import Study, count_slots
+from service.slots import Study, count_slots, read_study
 from service.widening import growth, widened
 
 LEAST = 4
@@ -54,8 +54,7 @@ def extend(
 
 def _extend(conn: Connection, point: Point) -> Extension | None:
     """None where someone has just extended it."""
-    row = conn.execute(select(studies).where(studies.c.id == point.study.id)).one()
-    study = Study.from_row(row)
+    study = read_study(conn, point.study.id)
     if study.extensions != point.study.extensions:
         return None
     searched = dimensions(study.space)

@@ -10,8 +10,8 @@ where trials run one by one.
 from sqlalchemy import Connection, func, select, update
 
 from service.optuna_tables import lock_study
-from service.schema import slots, studies
-from service.slots import Study
+from service.schema import slots
+from service.slots import Study, read_study
 
 GENERATION = 8
 """Trials of a generation unless told otherwise: few enough that a sampler learns early, and enough
@@ -27,8 +27,8 @@ def start_of(study: Study, number: int) -> int:
 
 def end_of(study: Study, number: int) -> int:
     """The slot after the last of the generation that a slot belongs to."""
-    later = (first for first in _widened(study) if first > number)
-    return min(start_of(study, number) + study.generation, *later, 2**31)
+    later = [first for first in _widened(study) if first > number]
+    return min([start_of(study, number) + study.generation, *later])
 
 
 def _widened(study: Study) -> list[int]:
@@ -45,7 +45,7 @@ def open_next(conn: Connection, study: Study) -> None:
         return
     # Of two that end a generation's last slots at once, the second has to see what the first did.
     lock_study(conn, study.id)
-    now = Study.from_row(conn.execute(select(studies).where(studies.c.id == study.id)).one())
+    now = read_study(conn, study.id)
     of_study = slots.c.study_id == study.id
     undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != "done")
     first = conn.execute(undone).scalar_one()

@@ -54,7 +54,7 @@ from service.outage import Tries, impatient
 from service.points import replace_diverged
 from service.schema import free, leased, slots, studies, workers
 from service.search_space import SearchSpace
-from service.slots import Filter, Slot, Study
+from service.slots import Filter, Slot, Study, read_study
 from service.training.dropping import Curve
 from service.training.heat import Ending
 from service.training.stopping import Look, Passage
@@ -194,8 +194,7 @@ class Ledger:
             roster.lock(conn, self.worker_id)
             unknown = slots.c.id.not_in(held.keys())
             give_back(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            row = conn.execute(select(studies).where(studies.c.id == study_id)).one()
-            study = Study.from_row(row)
+            study = read_study(conn, study_id)
             spared = for_another(conn, now, self.worker_id)
             taken = take(conn, self.worker_id, study, limit, spared, in_company=True)
             if taken:

@@ -6,13 +6,12 @@ from itertools import count as counting
 from itertools import islice, pairwise
 from math import inf
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from service.generations import open_next
 from service.optuna_tables import lock_study
-from service.schema import studies
 from service.search_space import SearchSpace, Value, quasi_random_points, restore_space
-from service.slots import ADAPTIVE, Study, add_slots, count_slots
+from service.slots import ADAPTIVE, Study, add_slots, count_slots, read_study
 from service.training.seeds import mix
 from service.widening import holds
 
@@ -105,6 +104,6 @@ def replace_diverged(conn: Connection, study: Study, diverged: int) -> int:
     if not diverged:
         return 0
     lock_study(conn, study.id)
-    now = Study.from_row(conn.execute(select(studies).where(studies.c.id == study.id)).one())
+    now = read_study(conn, study.id)
     slots = count_slots(conn, study.id)
     return fill(conn, now, min(slots + diverged, FEASIBLE_LIMIT * now.trials))

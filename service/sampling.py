@@ -17,7 +17,7 @@ from service.database import Storage
 from service.generations import end_of, start_of
 from service.points import quasi_random
 from service.schema import measurements, slots
-from service.search_space import Choice, Dimension, SearchSpace, Value, dimensions
+from service.search_space import Choice, Dimension, Value, dimensions
 from service.slots import Study
 from service.training.seeds import mix
 
@@ -27,7 +27,7 @@ class _Shown:
     """What a drawn slot has shown so far."""
 
     number: int
-    params: Mapping[str, Value]
+    params: dict[str, Value]
     outcome: str | None
     steps: int
     steps_to_target: int | None
@@ -52,21 +52,21 @@ def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[st
     """
     shown = _read(storage, study)
     if not study.generation:
-        return [_ask(study, number, shown.values(), []) for number in numbers]
-    points: dict[int, Mapping[str, Value]] = {n: one.params for n, one in shown.items()}
-    found: dict[int, dict[str, Value]] = {}
-    known: dict[int, list[_Shown]] = {}  # by where a generation starts
+        told = _told(study, shown.values())
+        return [_ask(study, number, told, []) for number in numbers]
+    points = {n: one.params for n, one in shown.items()}
+    known: dict[int, list[optuna.trial.FrozenTrial]] = {}  # by where a generation starts
     for number in sorted(numbers):
         start = start_of(study, number)
         if start not in known:
             earlier = [one for n, one in shown.items() if n < start]
-            known[start] = _as_raced(storage, study, earlier)
+            known[start] = _told(study, _as_raced(storage, study, earlier))
         # Others of its generation may not have been drawn yet: their points are what they will be.
         for n in range(start, number + 1):
             if n == number or n not in points:
                 beside = [points[m] for m in range(start, n)]
-                points[n] = found[n] = _first(study, n) or _ask(study, n, known[start], beside)
-    return [found[number] for number in numbers]
+                points[n] = _first(study, n) or _ask(study, n, known[start], beside)
+    return [points[number] for number in numbers]
 
 
 def _first(study: Study, number: int) -> dict[str, Value] | None:
@@ -75,16 +75,19 @@ def _first(study: Study, number: int) -> dict[str, Value] | None:
 
 
 def _ask(
-    study: Study, number: int, shown: Iterable[_Shown], beside: Sequence[Mapping[str, Value]]
+    study: Study,
+    number: int,
+    told: Sequence[optuna.trial.FrozenTrial],
+    beside: Sequence[Mapping[str, Value]],
 ) -> dict[str, Value]:
-    """What the sampler proposes for a slot, from what others have shown, and beside the points of
-    others of its generation."""
+    """What the sampler proposes for a slot, from what it is told, and beside the points of others
+    of its generation."""
     space = study.space
     searched = dimensions(space)
     with _quiet():
         copy = optuna.create_study(sampler=_sampler(study, mix(study.points_seed, number) % 2**32))
-    copy.add_trials(_told(study, shown))
-    copy.add_trials([_trial(space, params, TrialState.RUNNING) for params in beside])
+    copy.add_trials(told)
+    copy.add_trials([_trial(searched, params, TrialState.RUNNING) for params in beside])
     trial = copy.ask({name: _axis(dimension) for name, dimension in searched.items()})
     return {
         name: searched[name].at(_position(searched[name], trial.params[name]))
@@ -137,17 +140,17 @@ def _coordinate(dimension: Dimension, value: Value) -> float | int:
 
 def _told(study: Study, shown: Iterable[_Shown]) -> list[optuna.trial.FrozenTrial]:
     """What slots have shown, as the sampler is told it."""
-    return [_trial(study.space, one.params, _state(one), _value(study, one)) for one in shown]
+    searched = dimensions(study.space)
+    return [_trial(searched, one.params, _state(one), _value(study, one)) for one in shown]
 
 
 def _trial(
-    space: SearchSpace,
+    searched: Mapping[str, Dimension],
     params: Mapping[str, Value],
     state: TrialState,
     value: float | None = None,
 ) -> optuna.trial.FrozenTrial:
     """A drawn slot as a trial of the unit cube."""
-    searched = dimensions(space)
     return create_trial(
         state=state,
         value=value,
@@ -174,16 +177,22 @@ def _read(storage: Storage, study: Study) -> dict[int, _Shown]:
 def _as_raced(storage: Storage, study: Study, shown: Sequence[_Shown]) -> list[_Shown]:
     """What slots of generations that are over would have shown to one worker alone, which caps all
     of them at the same step: one that hears late of the winner goes on past it."""
+    ends = {one.number: end_of(study, one.number) for one in shown}
+    caps = {end: _cap(study, [o for o in shown if o.number < end]) for end in set(ends.values())}
     found = []
     for one in shown:
-        end = end_of(study, one.number)
-        passed = sorted(o.steps_to_target for o in shown if o.number < end and o.steps_to_target)
-        cap = passed[study.finishers - 1] if 0 < study.finishers <= len(passed) else None
+        cap = caps[ends[one.number]]
         if cap is not None and (one.steps_to_target or one.steps) > cap:
             metric = _metric_at(storage, study, one.number, cap)
             one = replace(one, outcome="capped", steps=cap, steps_to_target=None, metric=metric)
         found.append(one)
     return found
+
+
+def _cap(study: Study, shown: Sequence[_Shown]) -> int | None:
+    """The steps in which as many of these have passed the goal as are to be finishers."""
+    passed = sorted(one.steps_to_target for one in shown if one.steps_to_target)
+    return passed[study.finishers - 1] if 0 < study.finishers <= len(passed) else None
 
 
 def _metric_at(storage: Storage, study: Study, number: int, step: int) -> float | None:

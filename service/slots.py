@@ -179,6 +179,11 @@ def find_studies(conn: Connection, wanted: Filter) -> list[Study]:
     return [Study.from_row(row) for row in conn.execute(ordered)]
 
 
+def read_study(conn: Connection, study_id: int) -> Study:
+    """A study as it is stored now."""
+    return Study.from_row(conn.execute(select(studies).where(studies.c.id == study_id)).one())
+
+
 def count_slots(conn: Connection, study_id: int) -> int:
     """How many slots a study has, done or not."""
     query = select(func.count()).where(slots.c.study_id == study_id)

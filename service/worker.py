@@ -198,12 +198,11 @@ class Worker:
     @timed_as("set-up")
     def _drawn(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
         """The slots, with metaparameters for those that had none."""
-        numbers = [slot.number for slot in taken if slot.params is None]
+        bare = [slot for slot in taken if slot.params is None]
+        numbers = [slot.number for slot in bare]
         draws = self.ledger.tries(partial(draw_late, self.storage, study, numbers))
-        drawn = dict(zip(numbers, draws, strict=True))
-        return [
-            slot
-            if slot.params is not None
-            else replace(slot, params=drawn[slot.number].params, origin=drawn[slot.number].origin)
-            for slot in taken
-        ]
+        drawn = {
+            slot.number: replace(slot, params=draw.params, origin=draw.origin)
+            for slot, draw in zip(bare, draws, strict=True)
+        }
+        return [drawn.get(slot.number, slot) for slot in taken]

@@ -15,7 +15,7 @@ from service.certainty.expected_best import (
 from service.certainty.flagged import Flag, flags
 from service.certainty.noise import Noise, noise_of_best
 from service.certainty.order_statistics import Sample, sample
-from service.certainty.points import PointCertainty, point_certainties
+from service.certainty.points import PointCertainty, point_certainties, why_unknown
 
 __all__ = [
     "LITTLE",
@@ -31,4 +31,5 @@ __all__ = [
     "noise_of_best",
     "point_certainties",
     "sample",
+    "why_unknown",
 ]

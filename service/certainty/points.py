@@ -36,6 +36,17 @@ class PointCertainty:
         }
 
 
+def why_unknown(frontier: Frontier) -> str | None:
+    """Why some points' trials can never tell anything, as the beginning of a sentence; None if all
+    may."""
+    if not any(point.study.adaptive for point in frontier.reached):
+        return None
+    return (
+        "The trials were drawn from what earlier ones had shown, so how they spread doesn't tell "
+        "what another search would have found"
+    )
+
+
 def point_certainties(frontier: Frontier) -> tuple[PointCertainty, ...]:
     """Of the points whose search is finished and has reached the goal, by batch size."""
     found = [(point.batch_size, sample(point)) for point in frontier.reached]

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from service.answers import answers, doubts, number
-from service.certainty import LITTLE, PointCertainty, flags, point_certainties
+from service.certainty import LITTLE, PointCertainty, flags, point_certainties, why_unknown
 from service.cli.tables import console_for_output, plain_table
 from service.curve import EXTRA, QUANTITIES, SHARE, curve_dict, fit_curve
 from service.frontier import Frontier
@@ -81,14 +81,9 @@ def _print(fitted: Fitted) -> None:
         console.print()
         _forms(console, fitted.curve)
     _points(console, point_certainties(fitted.frontier))
-    if any(point.study.adaptive for point in fitted.frontier.reached):
-        console.print(f"\n{_ADAPTIVE}")
-
-
-_ADAPTIVE = (
-    "The trials were drawn from what earlier ones had shown, so how they spread doesn't tell what "
-    "another search would have found: see batchfront confirm."
-)
+    why = why_unknown(fitted.frontier)
+    if why is not None:
+        console.print(f"\n{why}: see batchfront confirm.")
 
 
 def _quantities(console: Console, curve: Curve) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from service.answers import number
-from service.certainty import LITTLE, PointCertainty, flags, point_certainties
+from service.certainty import LITTLE, PointCertainty, flags, point_certainties, why_unknown
 from service.frontier import Frontier
 from service.report.axes import Figure, log2_axis, log_axis
 from service.report.confirm_part import confirm_part
@@ -18,16 +18,16 @@ def certainty_part(subject: Subject) -> Part:
     """What is known of how lucky the winners are, or why nothing can be; nothing while it may yet
     be."""
     known = point_certainties(subject.frontier)
-    adaptive = any(point.study.adaptive for point in subject.frontier.reached)
-    if not known and not subject.confirmations and not adaptive:
+    why = why_unknown(subject.frontier)
+    if not known and not subject.confirmations and why is None:
         return Part()
     parts = [Part("<h3>How sure</h3>")]
     if _telling(known):
         parts += [_figure(subject, _telling(known)), _numbers(subject, known)]
     elif known:
         parts.append(_UNKNOWN)
-    elif adaptive:
-        parts.append(_ADAPTIVE)
+    elif why is not None:
+        parts.append(_unknowable(why))
     return joined((*parts, _rises(subject), confirm_part(subject)))
 
 
@@ -49,12 +49,11 @@ _UNKNOWN = Part(
 )
 
 
-_ADAPTIVE = Part(
-    '<p class="caption">The trials were drawn from what earlier ones had shown, so how they spread '
-    "doesn't tell what another search would have found. Run the winners again with "
-    "<code>batchfront confirm</code>, or search again with another <code>--seed</code> and "
-    "<code>--storage</code>.</p>"
-)
+def _unknowable(why: str) -> Part:
+    return Part(
+        f'<p class="caption">{why}. Run the winners again with <code>batchfront confirm</code>, or '
+        "search again with another <code>--seed</code> and <code>--storage</code>.</p>"
+    )
 
 
 def _rises(subject: Subject) -> Part:

@@ -51,8 +51,7 @@ class Run:
 
     def request(self, seed: int) -> Request:
         """As a user would ask for it."""
-        asked = {"goal": self.goal, "sampler": self.sampler}
-        return Request(self.batch_sizes, self.trials, seed=seed, **asked)  # type: ignore[arg-type]
+        return Request(self.batch_sizes, self.trials, seed, self.goal, self.sampler)
 
 
 @dataclass(frozen=True)
