@@ -12,7 +12,7 @@ from service.algorithm import SGDOptimizer
 from service.batch_pass import BatchPass
 from service.data import Examples
 from service.layers import Dropout
-from service.metrics import Metric
+from service.metrics import Metric, numbers_of
 from service.schedule import Constant
 from service.training.evaluation import Evaluation, Walking
 from service.training.seeds import mix
@@ -209,8 +209,8 @@ class Stack:
         inputs, _ = _apart(batch, indices)
         outputs = self.forward(weights, inputs, ())
         metric = cast(Metric, evaluator.goal.metric)
-        costs = metric.per_example(outputs.flatten(0, 1), batch[1]).view(indices.shape)
-        costs = costs.to(indices.device)
+        costs = numbers_of(metric, outputs.flatten(0, 1), batch[1]).view(indices.shape)
+        costs = evaluator.counted(costs.to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
         for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
             walk.add(own, total)
