@@ -152,10 +152,11 @@ class TrialRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a `state`."""
+        """Continue from a `state`. Raises CheckpointError, and changes nothing, if it is of an
+        optimizer that was made otherwise."""
+        self.optimizer.restore(state["optimizer"])
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.restore(state["optimizer"])
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
