@@ -39,7 +39,7 @@ def token_cross_entropy(
 
 def _of_targets(found: Tensor, targets: Tensor) -> Tensor:
     """A mean of torch's over targets: 0, and not 0 / 0, if there is none. Its gradient is 0."""
-    if found.is_cpu and not math.isnan(found.item()):
+    if found.is_cpu and not math.isnan(found.detach().item()):
         return found
     return torch.where((targets != NO_TARGET).any(), found, 0.0)
 

@@ -53,33 +53,38 @@ def _seed_others(seed: int) -> None:
 
 
 class Streams:
-    """What a trial's computations of one kind draw from: `seed` it before each of them, and ask
-    `strayed` after it; `settle` when nothing more of it is to come.
+    """What a trial's computations of one kind draw from: `begin`, then for each of them `seed`,
+    `strayed` when it is done, and `settle` when nothing more of it is to come.
 
     watching -- leave NumPy's and Python's generators unseeded until one of them draws from those
+    more     -- something may still draw between `strayed` and `settle`
     """
 
-    def __init__(self, device: torch.device, *, watching: bool = True) -> None:
+    def __init__(self, device: torch.device, *, watching: bool = True, more: bool = False) -> None:
         self._reseed = [generator.manual_seed for generator in _of_torch(device)]
-        self._watching = watching
+        self._watching, self.more = watching and _WATCH is not None, more
         self._seeding = True  # the first, whatever comes
 
     def leave_nothing_out(self) -> None:
         """Seed them all each time: nothing can be computed again."""
         self._watching, self._seeding = False, True
 
+    def begin(self) -> None:
+        """Forget what others have drawn or seeded meanwhile."""
+        if not self._seeding and _moved():
+            _seed_others(0)
+
     def seed(self, seed: int) -> None:
         """Have what is computed next draw what belongs to this seed."""
         for reseed in self._reseed:
             reseed(seed)
-        # What others have drawn, or seeded, may have left half a pair of normal numbers behind.
-        if self._seeding or _WATCH is None or _WATCH.moved():
+        if self._seeding:
             _seed_others(seed)
 
     def strayed(self) -> bool:
         """Whether what was computed since `seed` has drawn from what that left unseeded. It has to
         be computed again, and `seed` won't leave anything out any more."""
-        if self._seeding or _WATCH is None or not _WATCH.moved():
+        if self._seeding or not _moved():
             return False
         self._seeding = True
         return True
@@ -89,9 +94,9 @@ class Streams:
 
         Raises WorkloadError if it has drawn from what was left unseeded after `strayed` was asked.
         """
-        if self._seeding and self._watching and _WATCH is not None:
-            self._seeding = _WATCH.moved()
-        elif self.strayed():
+        if self._seeding:
+            self._seeding = not self._watching or _moved()
+        elif self.more and self.strayed():
             raise WorkloadError(
                 "an optimizer's step has drawn from NumPy's or Python's random numbers, and its "
                 "first one had not; let it draw from torch's"
@@ -152,3 +157,7 @@ def _can_watch() -> bool:
 
 
 _WATCH = _Watch() if _can_watch() else None
+
+
+def _moved() -> bool:
+    return _WATCH is None or _WATCH.moved()

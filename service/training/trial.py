@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from service.algorithm import chosen
+from service.algorithm import SGDOptimizer, chosen
 from service.clock import timed_as
 from service.data import Splits
 from service.errors import WorkloadError
@@ -83,6 +83,7 @@ class TrialRun:
             device,
             self._computed,
         )
+        self.alone.streams.more = not isinstance(self.optimizer, SGDOptimizer)
         self.gradient: Gradient = self.alone
         estimate(self.passes, self.alone)
         self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
@@ -101,16 +102,17 @@ class TrialRun:
         """Train until `to_step` updates are done; False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, draw = self.workload.schedule.factor, self.values
-        rate, loss_sum, settle = self.learning_rate, self.loss_sum, self.alone.streams.settle
+        rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
         began = perf_counter()
         self.model.train()
+        streams.begin()
         with gradient.ahead(order, self.step, to_step):
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():
                     break
                 loss = gradient.of(step, indices)
                 optimizer.step(rate * factor(step, draw))
-                settle()
+                streams.settle()
                 if loss is not None:
                     loss_sum.add_(loss)
                     self.loss_steps += 1
@@ -154,6 +156,7 @@ class TrialRun:
     def _evaluated(self, stream: int, evaluate: Callable[[], T]) -> T:
         """What `evaluate` finds, with random numbers that depend on the trial and its step."""
         seed = mix(self.seed, stream, self.step)
+        self._streams.begin()
         self._streams.seed(seed)
         found = evaluate()
         if self._streams.strayed():
