@@ -167,9 +167,10 @@ def _numbers(found: Any) -> Tensor | None:
             found = torch.tensor(np.asarray(found))
         except (TypeError, ValueError, RuntimeError):
             return None
-    if found.is_floating_point():
-        return found
-    return None if found.is_complex() else found.to(torch.float64)
+    numbers: Tensor = found
+    if numbers.is_floating_point():
+        return numbers
+    return None if numbers.is_complex() else numbers.to(torch.float64)
 
 
 def _found(found: Any) -> str:
