@@ -84,6 +84,7 @@ class TrialRun:
         self.looks: list[Look] = []
         self.passage: Passage | None = None
         self.spent = Spent()
+        self.engines: set[str] = set()  # that have trained it for a step or more
         self.loss_values = chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
         self.loss_steps = 0
@@ -96,6 +97,8 @@ class TrialRun:
         rate, loss_sum = self.learning_rate, self.loss_sum
         began = perf_counter()
         self.model.train()
+        if self.step < to_step:
+            self.engines.add("sequential")
         with gradient.ahead(order, self.step, to_step):
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():
@@ -149,6 +152,7 @@ class TrialRun:
             "looks": [tuple(look) for look in self.looks],
             "passage": None if self.passage is None else tuple(self.passage),
             "spent": asdict(self.spent),
+            "engines": sorted(self.engines),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -162,6 +166,7 @@ class TrialRun:
         self.looks = [Look(*look) for look in state["looks"]]
         self.passage = None if state["passage"] is None else Passage(*state["passage"])
         self.spent = Spent(**state["spent"])
+        self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
 
     def _untrained_loss(self) -> float:
         count = min(512, len(self.splits.train))
