@@ -13,7 +13,7 @@ from service.training.evaluation import Evaluation
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
 from service.training.vectorized.fitness import why_not_alike
-from service.training.vectorized.forward import kind_of
+from service.training.vectorized.forward import is_layered, kind_of
 from service.training.vectorized.stack import Stack
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Vectorized:
         self._judge(fresh)
         new: dict[str, list[TrialRun]] = {}
         for run in fresh:
-            if self._reasons[self._kinds[run]] is None:
+            if self._reasons.get(self._kinds[run], "") is None:
                 new.setdefault(self._kinds[run], []).append(run)
         self._stacks = [
             stack
@@ -187,6 +187,8 @@ class Vectorized:
             kinds.setdefault(self._kinds[run], []).append(run)
         for kind, alike in kinds.items():
             if kind not in self._reasons:
+                if len(alike) == 1 and not is_layered(alike[0].model):
+                    continue  # not worth a proof, unless another comes
                 why = why_not_alike(alike)
                 if why is not None and why not in self._reasons.values():
                     name = alike[0].workload.name

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import optimizer as optimizer_hooks
 
+from service.algorithm import SGDOptimizer
 from service.data import Splits
 from service.layers import Dropout, GhostBatchNorm2d
 from service.search_space import Metaparameters
@@ -106,6 +107,8 @@ def _of_hooks(run: TrialRun) -> str | None:
     everywhere = [optimizer_hooks._global_optimizer_pre_hooks, optimizer_hooks._global_optimizer_post_hooks]
     if any([*steps, *everywhere]):
         return "a hook hangs on its optimizer"
+    if type(run.optimizer) is not SGDOptimizer and Holdings({"optimizer": run.optimizer}).modules:
+        return "its optimizer holds the model, and may change it"
     return None
 
 

@@ -27,12 +27,14 @@ def gathered(
     """
     if is_in_memory(examples):
         return apart(examples.batch(indices.flatten()), indices)
-    loaded = [examples.batch(own, s) for own, s in zip(indices.unbind(), seeds, strict=True)]
-    for batches in zip(*loaded, strict=True):
+    each: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for own, seed in zip(indices.unbind(), seeds, strict=True):
+        for batches, part in zip(each, examples.batch(own, seed), strict=True):
+            batches.append(part.clone())  # some put the next batch in the place of the last one
+    for batches in each:
         if len({(batch.shape, batch.dtype) for batch in batches}) > 1:
             raise ValueError("the batches of its trials have different shapes")
-    inputs, targets = map(torch.stack, zip(*loaded, strict=True))
-    return inputs, targets
+    return torch.stack(each[0]), torch.stack(each[1])
 
 
 def apart(batch: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:

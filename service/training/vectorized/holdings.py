@@ -60,6 +60,7 @@ class Holdings:
 
     entries -- path to what is there, as text: the same text, the same thing
     tensors -- path to each tensor that is no parameter or buffer of a module
+    modules -- paths to modules
 
     shared -- follow also what all objects of a class, or calls of a function, have in common:
               attributes of the user's own classes, and globals that functions name. What can't be
@@ -69,6 +70,7 @@ class Holdings:
     def __init__(self, roots: Mapping[str, Any], *, shared: bool = False) -> None:
         self.entries: dict[str, str] = {}
         self.tensors: dict[str, Tensor] = {}
+        self.modules: list[str] = []
         self._shared = shared
         self._seen: dict[int, tuple[str, Any]] = {}  # with the objects, whose ids are then theirs
         for name, root in roots.items():
@@ -107,6 +109,7 @@ class Holdings:
     def _parts(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
         match value:
             case nn.Module():
+                self.modules.append(path)
                 yield from self._of_module(value)
             case Tensor():
                 self.tensors[path] = value
@@ -159,6 +162,7 @@ class Holdings:
     def _of_function(self, function: FunctionType) -> Iterator[tuple[str, Any]]:
         yield "code", _code(function.__code__)
         yield "defaults", (function.__defaults__, function.__kwdefaults__)
+        yield from vars(function).items()
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
@@ -167,10 +171,14 @@ class Holdings:
             except ValueError:  # nothing is in it yet
                 yield name, None
         if self._shared and _is_users(function.__module__):
-            for name in _names(function.__code__):
+            names = sorted(_names(function.__code__))
+            for name in names:
                 value = function.__globals__.get(name)
                 if _may_change(value):
                     yield name, value
+                if isinstance(value, ModuleType) and _is_users(value.__name__):
+                    there = {n: vars(value)[n] for n in names if n in vars(value)}
+                    yield from ((f"{name}.{n}", v) for n, v in there.items() if _may_change(v))
 
     def _of_object(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
         slots: list[str] = []

@@ -206,15 +206,16 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
         return None  # which is never looked at together
     for one, other in zip(alone, together, strict=True):
         _copy(one, other)
+    for last in (alone[-1], together[-1]):  # each trial looks at examples in an order of its own
+        last.evaluator.order = last.evaluator.order.flip(0)
     before = [_Kept(run) for run in alone]
     split = alone[0].evaluator.split
     with torch.inference_mode():
         inputs, targets = split.batch(torch.arange(len(split), device=split.indexed_on))
-        outputs = alone[0].model.eval()(inputs)
         drawn = _generators(alone[0].device)
-        metric.per_example(outputs, targets)
+        metric.per_example(alone[0].model.eval()(inputs), targets)
         if drawn != _generators(alone[0].device):
-            return "its metric draws random numbers"
+            return "its evaluation draws from generators that all trials share"
     seen: list[Evaluation] = [run.evaluate(full=True) for run in alone]
     for kept in before:
         if (path := kept.changed()) is not None:
@@ -274,7 +275,8 @@ class _Watched(Optimizer):
         return self._why[0] if self._why else None
 
     def _watched(self, inputs: Tensor) -> Tensor:
-        with _Seen(self._why):
+        unseen = torch.autograd.graph.disable_saved_tensors_hooks("it packs what it saves")
+        with _Seen(self._why), unseen:
             outputs: Tensor = self._forward(inputs)
         return outputs
 
@@ -361,7 +363,7 @@ def _of_embedding(func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> l
     given = {**dict(zip(order, args[2:], strict=False)), **named}
     padding = given.get("padding_idx")
     if padding is not None and (func is F.embedding or padding >= 0):
-        return ["of an embedding with `padding_idx`, one trial's row alone would be left out"]
+        return ["it has an embedding with `padding_idx`, which vmap would heed in one trial alone"]
     names = ("max_norm", "scale_grad_by_freq", "sparse")
     return [f"it has an embedding with `{name}`" for name in names if given.get(name)]
 

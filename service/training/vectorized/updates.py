@@ -120,6 +120,7 @@ class OneByOne:
         self._runs = runs
         self._parameters = [[p for p in run.model.parameters() if p.requires_grad] for run in runs]
         self._rows = [[p.data for p in parameters] for parameters in self._parameters]
+        self._frozen = [_frozen(run) for run in runs]
         self._rates: Sequence[Sequence[float]] = ()
 
     def plan(self, rates: Sequence[Sequence[float]]) -> None:
@@ -128,7 +129,10 @@ class OneByOne:
 
     def __call__(self, gradients: Sequence[Tensor | None], place: int) -> dict[int, Failed]:
         """Update each trial's weights; those whose optimizer raised, by row, which leaves the
-        others what they are."""
+        others what they are. Raises ValueError, before any update, where an optimizer has frozen
+        or unfrozen parameters since."""
+        if any(_frozen(run) != own for run, own in zip(self._runs, self._frozen, strict=True)):
+            raise ValueError("an optimizer freezes or unfreezes parameters")
         none = [None] * len(self._runs)
         by_row = zip(*(none if g is None else g.unbind() for g in gradients), strict=True)
         failed: dict[int, Failed] = {}
@@ -147,6 +151,10 @@ class OneByOne:
             if parameter.data_ptr() != there.data_ptr():
                 there.copy_(parameter.data)
                 parameter.data = there
+
+
+def _frozen(run: TrialRun) -> list[bool]:
+    return [not p.requires_grad for p in run.model.parameters()]
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
