@@ -20,7 +20,7 @@ from service.search_space import Metaparameters
 from service.training.memory import is_lost_device, is_out_of_memory
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import HOOKS
-from service.training.vectorized.holdings import Holdings
+from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.proof import difference
 from service.workload import Workload
 
@@ -120,20 +120,10 @@ def _of_memory(model: nn.Module) -> str | None:
     registered = dict(_registered(model))
     if any(t.layout is not torch.strided for t in registered.values()):
         return "its parameters are sparse"
-    spans = sorted((*_span(t), name) for name, t in {**registered, **held.tensors}.items() if t.numel())
-    for (_, end, one), (start, _, other) in zip(spans, spans[1:], strict=False):
-        if start < end and (one in registered or other in registered):
-            return f"{one} and {other} share memory"
-    return None
+    shared = sharing({**registered, **held.tensors}, registered)
+    return None if shared is None else f"{' and '.join(shared)} share memory"
 
 
 def _registered(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
-
-
-def _span(tensor: Tensor) -> tuple[int, int]:
-    """Its first byte in memory, and the one after its last."""
-    steps = zip(tensor.shape, tensor.stride(), strict=True)
-    last = sum((size - 1) * stride for size, stride in steps)
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()

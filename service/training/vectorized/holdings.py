@@ -10,7 +10,7 @@ import random
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from enum import Enum
 from functools import cache, partial
 from hashlib import blake2b
@@ -124,7 +124,8 @@ class Holdings:
                 state = value.get_state() if hasattr(value, "get_state") else value.getstate()
                 yield "state", state
             case Mapping():
-                yield from ((str(key), part) for key, part in value.items())
+                for place, (key, part) in enumerate(value.items()):
+                    yield str(key if isinstance(key, str | int) else place), part
             case list() | tuple() | deque():
                 yield from ((str(place), part) for place, part in enumerate(value))
             case Set():
@@ -162,10 +163,12 @@ class Holdings:
     def _of_function(self, function: FunctionType) -> Iterator[tuple[str, Any]]:
         yield "code", _code(function.__code__)
         yield "defaults", (function.__defaults__, function.__kwdefaults__)
-        yield from vars(function).items()
+        yield "attributes", vars(function)
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
+            if name == "__class__":  # which `super` needs
+                continue
             try:
                 yield name, cell.cell_contents
             except ValueError:  # nothing is in it yet
@@ -173,7 +176,9 @@ class Holdings:
         if self._shared and _is_users(function.__module__):
             names = sorted(_names(function.__code__))
             for name in names:
-                value = function.__globals__.get(name)
+                if name not in function.__globals__:
+                    continue
+                value = function.__globals__[name]
                 if _may_change(value):
                     yield name, value
                 if isinstance(value, ModuleType) and _is_users(value.__name__):
@@ -206,7 +211,8 @@ class Holdings:
         if value.layout is not torch.strided or value.is_quantized:
             return f"{UNREADABLE} {said}" if not self._shared else said
         if self._shared:
-            said += f" {id(value)} {value._version}"
+            written = None if value.is_inference() else value._version
+            said += f" {id(value)} {written}"
             if value.nbytes > _LARGE:
                 return said
         flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().flatten()
@@ -221,6 +227,26 @@ class Holdings:
         return f"{said} {_checksum(np.ascontiguousarray(value).tobytes())}"
 
 
+def sharing(tensors: Mapping[str, Tensor], apart: Collection[str]) -> tuple[str, str] | None:
+    """The names of two tensors that lie in the same memory, at least one of which is to lie apart;
+    None if there are none."""
+    spans = sorted((*_span(t), name) for name, t in tensors.items() if t.numel())
+    reach, by = 0, ""
+    for start, end, name in spans:
+        if start < reach and (name in apart or by in apart):
+            return by, name
+        if end > reach:
+            reach, by = end, name
+    return None
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """Its first byte in memory, and the one after its last."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = sum((size - 1) * stride for size, stride in steps)
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
 def _own(owner: type, attributes: MappingProxyType[str, Any]) -> Iterator[tuple[str, Any]]:
     """Methods and data that a user's class gives all its objects."""
     for name, value in attributes.items():
@@ -229,8 +255,8 @@ def _own(owner: type, attributes: MappingProxyType[str, Any]) -> Iterator[tuple[
         if isinstance(value, property):
             value = value.fget
         data = not name.startswith("__") and _may_change(value)
-        if data or (isinstance(value, FunctionType) and value.__module__ == owner.__module__):
-            yield f"{owner.__qualname__}.{name}", value
+        if data or (isinstance(value, FunctionType) and name != "__init__"):
+            yield f"{owner.__name__}.{name}", value
 
 
 def _may_change(value: Any) -> bool:

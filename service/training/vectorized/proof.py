@@ -29,7 +29,7 @@ from service.training.evaluation import Evaluation, Evaluator, Walking
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import kind_of
 from service.training.vectorized.gathering import is_in_memory
-from service.training.vectorized.holdings import Holdings
+from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.stack import Stack
 
 _SEEDS = (1, 2)
@@ -191,6 +191,8 @@ def _of_state(
     for name, there in frozen[1].items():
         if not _same(frozen[0][name], there):
             return f"its training changes {name}"
+    if (why := _of_memory(alone, watch.optimizer)) is not None:
+        return why
     pairs = zip(
         _tensors(together.optimizer.state()), _tensors(watch.optimizer.state()), strict=True
     )
@@ -198,6 +200,16 @@ def _of_state(
     if not all(_close(one, other, 1e-4 * floor) for one, other in pairs):
         return "its optimizer's state is another when it is stacked"
     return None
+
+
+def _of_memory(run: TrialRun, optimizer: Optimizer) -> str | None:
+    """A stack gives parameters other memory."""
+    own = dict(run.model.named_parameters())
+    held = Holdings({"optimizer": optimizer}, shared=True).tensors
+    parameters = {id(p) for p in own.values()}
+    others = {path: t for path, t in held.items() if id(t) not in parameters and t.layout is torch.strided}
+    shared = sharing({**own, **others}, own)
+    return None if shared is None else f"{' and '.join(shared)} share memory"
 
 
 def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | None:
