@@ -57,7 +57,9 @@ class Vectorized:
         self._arrange(runs)
         to = dict(zip(runs, of_each(runs, to_step), strict=True))
         done: dict[TrialRun, bool | Failed] = {}
-        for stack in list(self._stacks):
+        ahead = list(self._stacks)
+        while ahead:
+            stack = ahead.pop()
             targets = [to[run] for run in stack.runs]
             try:
                 found = dict(zip(stack.runs, stack.advance(targets, stop), strict=True))
@@ -67,9 +69,10 @@ class Vectorized:
                 done |= found
                 if any(isinstance(one, Failed) for one in found.values()):
                     self._stacks.remove(stack)
-                    for run, one in found.items():  # the others have a part of the way to go
-                        if one is False:
-                            del done[run]
+                    going = [run for run, one in found.items() if not isinstance(one, Failed)]
+                    if going:  # they may have a part of the way to go
+                        self._stacks.append(Stack(going))
+                        ahead.append(self._stacks[-1])
                 continue
             # Outside of the except clause, whose traceback holds what was being computed.
             release()
