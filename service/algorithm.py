@@ -103,11 +103,16 @@ class SGDOptimizer(Optimizer):
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
     def step(self, learning_rate: float) -> None:
+        parameters, velocities, gradients = self.parameters, self.velocities, self._taken()
+        used = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        if len(used) < len(gradients):
+            parameters = [parameters[place] for place in used]
+            velocities = [velocities[place] for place in used if velocities]
         # What torch.optim.SGD(fused=True) calls too, after as much time again in Python.
         torch._fused_sgd_(
-            self.parameters,
-            self._take_gradients(),
-            self.velocities,
+            parameters,
+            [gradient for gradient in gradients if gradient is not None],
+            velocities,
             lr=learning_rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
@@ -117,16 +122,16 @@ class SGDOptimizer(Optimizer):
             is_first_step=False,
         )
 
-    def _take_gradients(self) -> list[Tensor]:
-        """Every parameter's gradient, zero where it had no part in the loss; then cleared.
+    def _taken(self) -> list[Tensor | None]:
+        """Every parameter's gradient, None where it had no part in the loss: torch's optimizers
+        leave such a parameter, and its velocity, alone. Then they are cleared.
 
         Cleared to None: autograd then hands over the next gradient as it is, where it would have
         to add it to a zero. Of 200,000 parameters that, and the update in one call, make a step
         at batch size 8 a quarter faster.
         """
-        found = []
+        found = [p.grad for p in self.parameters]
         for p in self.parameters:
-            found.append(torch.zeros_like(p) if p.grad is None else p.grad)
             p.grad = None
         return found
 

@@ -11,6 +11,7 @@ import _random
 import ctypes
 import random
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,6 +103,32 @@ class Streams:
                 "an optimizer's step has drawn from NumPy's or Python's random numbers, and its "
                 "first one had not; let it draw from torch's"
             )
+
+
+class Silence:
+    """Sees to it that nothing is drawn where several trials are computed as one, and would share
+    it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._generators = _of_torch(device)
+        self._drawn = self._states()
+
+    def begin(self) -> None:
+        """Nothing may be drawn from now on."""
+        if _moved():
+            _seed_others(0)
+        self._drawn = self._states()
+
+    def check(self) -> None:
+        """Raise WorkloadError if something has been drawn since."""
+        if self._states() != self._drawn or (_WATCH is not None and _WATCH.moved()):
+            raise WorkloadError("it draws random numbers, which trials computed as one would share")
+
+    def _states(self) -> list[Any]:
+        found: list[Any] = [g.get_state().numpy().tobytes() for g in self._generators]
+        if _WATCH is None:
+            found += [random.getstate(), repr(np.random.get_state(legacy=False))]
+        return found
 
 
 class _Watch:

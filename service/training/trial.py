@@ -93,6 +93,7 @@ class TrialRun:
         self.looks: list[Look] = []
         self.passage: Passage | None = None
         self.spent = Spent()
+        self.engines: set[str] = set()  # that have trained it for a step or more
         self.loss_values = chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
         self.loss_steps = 0
@@ -105,6 +106,8 @@ class TrialRun:
         rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
         began = perf_counter()
         self.model.train()
+        if self.step < to_step:
+            self.engines.add("sequential")
         streams.begin()
         with gradient.ahead(order, self.step, to_step):
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
@@ -177,6 +180,7 @@ class TrialRun:
             "looks": [tuple(look) for look in self.looks],
             "passage": None if self.passage is None else tuple(self.passage),
             "spent": asdict(self.spent),
+            "engines": sorted(self.engines),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -191,6 +195,7 @@ class TrialRun:
         self.looks = [Look(*look) for look in state["looks"]]
         self.passage = None if state["passage"] is None else Passage(*state["passage"])
         self.spent = Spent(**state["spent"])
+        self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
 
     def _untrained_loss(self) -> float:
         """Of the first examples of which some count."""
