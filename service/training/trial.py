@@ -75,6 +75,7 @@ class TrialRun:
             self.dropout_seed,
             device,
             self._computed,
+            self.passes.whole,
         )
         self.gradient: Gradient = self.alone
         estimate(self.passes, self.alone)
@@ -166,6 +167,8 @@ class TrialRun:
     def _untrained_loss(self) -> float:
         count = min(512, len(self.splits.train))
         self.model.eval()
+        if self.passes.whole is not None:  # of other batches than it is trained on it says nothing
+            return self._loss_of_first(count, min(self.batch_size, count))
         return self.passes.evaluation.fit(count, partial(self._loss_of_first, count))
 
     @torch.inference_mode()
