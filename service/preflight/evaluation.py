@@ -14,7 +14,7 @@ from service.data import Examples
 from service.errors import WorkloadError
 from service.metrics import Metric
 from service.preflight.draws import DrawnByExample, generators, moved
-from service.preflight.loss_parts import close
+from service.preflight.rounding import close
 from service.preflight.varied import varied
 from service.preflight.wording import naming, spread, unlike
 from service.workload import Workload

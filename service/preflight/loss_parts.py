@@ -1,6 +1,6 @@
 """Is a loss the mean over its examples, or over what the workload's weights count?"""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from service.batch_pass import BatchPass
 from service.errors import WorkloadError
 from service.metrics import token_count
+from service.preflight.rounding import close
 from service.preflight.wording import spread, unlike
 from service.workload import Workload
 
@@ -17,11 +18,13 @@ _ROWS = 32  # of outputs: those of a few examples, and what lies between them
 _CUTS = ((1,) * _ROWS, (19, 13), (5,) * 6 + (2,))
 """Examples of the parts that they are cut into."""
 
-_ROUNDED = {torch.float64: 1e-5}
-"""Of a gradient's norm: what rounding doesn't come to."""
-
-_SINGLE = 1e-3  # the same in single precision, and below
-_FLOOR = 1e-3  # of all gradients together: below, one of them may be rounding alone
+_NO_MEAN = "a loss that is no mean over the examples of its batch can't be split; {}"
+_SUM = _NO_MEAN.format("divide the sum by len(outputs)")
+_TOKENS = _NO_MEAN.format("give the workload weight=token_count")
+_WEIGHED = _NO_MEAN.format(
+    "if it is a weighed mean, give the workload weight=..., what each example counts in it (for "
+    "class weights: lambda targets: class_weights[targets])"
+)
 
 Drawing = Callable[[BatchPass], AbstractContextManager[Any]]
 Weigh = Callable[[Tensor], Tensor]
@@ -42,109 +45,86 @@ def why_whole_loss(
 
     Raises WorkloadError where outputs and targets of unlike shapes are what mixes examples.
     """
-    rows = torch.arange(_ROWS)
-    first, second = rows % len(outputs), (rows // len(outputs) + rows) % len(outputs)
-    made = outputs.detach()[first]
-    if made.is_floating_point():  # and between them, where whatever holds of both holds too
-        made = made.lerp(outputs.detach()[second], 0.3)
-
-    def loss(wanted: Tensor, part: Tensor, here: BatchPass) -> tuple[Tensor, Tensor]:
-        """Of some of the rows, and its gradient."""
-        given = made[part].requires_grad_()
-        with torch.enable_grad(), drawing(here):
-            found = workload.loss(given, wanted[part], **values)
-        (gradient,) = torch.autograd.grad(found, given)
-        return found.detach(), gradient
-
-    for wanted in _targets(made, outputs, targets):
+    rows = _rows_of(outputs.detach())
+    for wanted in _targets(outputs, targets):
         try:
-            whole = loss(wanted, rows, BatchPass(0, _ROWS, _ROWS, 0))
+            tried = _Cut(workload, rows, wanted, values, drawing)
         except Exception:
-            continue  # which takes no such targets, or makes no use of outputs
-        if not whole[1].isfinite().all():
-            continue
-        parts = [
-            [(part, *loss(wanted, part, _here(part))) for part in rows.split(list(cut))]
-            for cut in _CUTS
-        ]
-        if _add_up(whole[1], parts, lambda part: _weight(workload.weight, wanted[part])):
+            continue  # it takes no such targets, or makes no use of outputs
+        if not tried.finite or tried.adds_up(workload.weight):
             continue
         if spread(outputs, targets[: len(outputs)]):
-            raise WorkloadError(
-                f"{workload.name}: the loss broadcasts {unlike(outputs, targets[: len(outputs)])}"
-            )
-        if _add_up(whole[1], parts, lambda _: 1.0, mean=False):
-            return _NO_MEAN.format("divide the sum by len(outputs)")
-        if (
-            wanted.ndim == 2
-            and not wanted.is_floating_point()
-            and _add_up(whole[1], parts, lambda part: _weight(token_count, wanted[part]))
-        ):
-            return _NO_MEAN.format("give the workload weight=token_count")
-        return _NO_MEAN.format(
-            "if it is a weighed mean, give the workload weight=..., what each example counts in it "
-            "by its targets"
-        )
+            shapes = unlike(outputs, targets[: len(outputs)])
+            raise WorkloadError(f"{workload.name}: the loss broadcasts {shapes}")
+        if tried.adds_up(None, mean=False):
+            return _SUM
+        tokens = wanted.ndim == 2 and not wanted.is_floating_point()
+        return _TOKENS if tokens and tried.adds_up(token_count) else _WEIGHED
     return None
 
 
-_NO_MEAN = "a loss that is no mean over the examples of its batch can't be split; {}"
+def _rows_of(outputs: Tensor) -> Tensor:
+    """Outputs, and of numbers the places between them, where whatever bounds both holds too."""
+    places = torch.arange(_ROWS)
+    first = outputs[places % len(outputs)]
+    if not first.is_floating_point():
+        return first
+    return first.lerp(outputs[(places + places // len(outputs)) % len(outputs)], 0.3)
 
 
-def _targets(made: Tensor, outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:
+def _targets(outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:
     """As many as there are rows: as they come, those of a kind together, and of every class."""
-    count = min(_ROWS, len(targets))
-    wanted = targets[torch.arange(_ROWS) % count]
+    wanted = targets[torch.arange(_ROWS) % len(targets)]
     yield wanted
     yield wanted[wanted.reshape(_ROWS, -1)[:, 0].argsort(stable=True)]
     if wanted.dtype == torch.int64 and wanted.ndim == 1 and outputs.ndim > 1:
         yield torch.arange(_ROWS) % outputs.shape[1]
 
 
-def _here(part: Tensor) -> BatchPass:
-    start = int(part[0])
-    return BatchPass(start, start + len(part), _ROWS, 0)
+class _Cut:
+    """The gradient of a loss by its outputs, of all rows and of the parts of every cut."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        rows: Tensor,
+        targets: Tensor,
+        values: Mapping[str, Any],
+        drawing: Drawing,
+    ) -> None:
+        def gradient(part: Tensor) -> Tensor:
+            start = int(part[0])
+            here = BatchPass(start, start + len(part), _ROWS, 0)
+            outputs = rows[part].requires_grad_()
+            with torch.enable_grad(), drawing(here):
+                loss = workload.loss(outputs, targets[part], **values)
+            (found,) = torch.autograd.grad(loss, outputs)
+            return found
+
+        places = torch.arange(_ROWS)
+        self._whole = gradient(places)
+        self._parts = [
+            [(targets[part], gradient(part)) for part in places.split(list(cut))] for cut in _CUTS
+        ]
+
+    @property
+    def finite(self) -> bool:
+        return bool(self._whole.isfinite().all())
+
+    def adds_up(self, weigh: Weigh | None, *, mean: bool = True) -> bool:
+        """Whether the parts' gradients, weighed, are that of the whole; if not `mean`, as they
+        are."""
+        for parts in self._parts:
+            counts = [_weight(weigh, targets) if mean else 1.0 for targets, _ in parts]
+            total = sum(counts) if mean else 1.0
+            pieces = [
+                gradient * (count / total) if count else torch.zeros_like(gradient)
+                for count, (_, gradient) in zip(counts, parts, strict=True)
+            ]
+            if not close({"": self._whole}, {"": torch.cat(pieces)}):
+                return False
+        return True
 
 
 def _weight(weigh: Weigh | None, targets: Tensor) -> float:
     return float(len(targets)) if weigh is None else float(weigh(targets).sum())
-
-
-def _add_up(
-    whole: Tensor,
-    parts: Sequence[Sequence[tuple[Tensor, Tensor, Tensor]]],
-    weight: Callable[[Tensor], float],
-    *,
-    mean: bool = True,
-) -> bool:
-    """Whether the weighed gradients of the parts of each cut are that of the whole."""
-    for cut in parts:
-        weights = [weight(part) for part, _, _ in cut]
-        total = sum(weights) if mean else 1.0
-        if not total:
-            return False
-        pieces = [
-            g * (w / total) if w else torch.zeros_like(g)
-            for w, (_, _, g) in zip(weights, cut, strict=True)
-        ]
-        if not close({"": whole}, {"": torch.cat(pieces)}):
-            return False
-    return True
-
-
-def close(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    """Whether gradients of one name each are the same up to rounding."""
-    total = sum(float(one.norm()) for one in first.values() if one.is_floating_point())
-    for name, one in first.items():
-        other = second[name]
-        if one.shape != other.shape:
-            return False
-        if not one.is_floating_point():
-            if not torch.equal(one, other):
-                return False
-            continue
-        allowed = _ROUNDED.get(one.dtype, _SINGLE)
-        least = max(float(one.norm()), float(other.norm()), _FLOOR * total)
-        if not float((one - other).norm()) <= allowed * least:
-            return False
-    return True

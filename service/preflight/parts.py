@@ -20,7 +20,8 @@ from service.errors import BatchfrontError
 from service.execution import Execution
 from service.layers import GhostBatchNorm2d
 from service.preflight.draws import DrawnByExample, generators, moved
-from service.preflight.loss_parts import close, why_whole_loss
+from service.preflight.loss_parts import why_whole_loss
+from service.preflight.rounding import close
 from service.preflight.wording import in_one_line
 from service.search_space import Metaparameters
 from service.training.ahead import Batch

@@ -38,7 +38,10 @@ def refusing_broadcasts(
         yield
     for warning in given:
         if "broadcasting" in str(warning.message):
-            raise WorkloadError(f"{workload.name}: {what} broadcasts {unlike(outputs, targets)}")
+            said = str(warning.message).split(". ")[0]
+            raise WorkloadError(
+                f"{workload.name}: {what} broadcasts {unlike(outputs, targets)} (torch: {said})"
+            )
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
