@@ -139,6 +139,11 @@ class Split(Examples):
     targets: Tensor
 
     def __post_init__(self) -> None:
+        if not isinstance(self.inputs, Tensor) or not isinstance(self.targets, Tensor):
+            raise WorkloadError(
+                f"a split takes two tensors; found {_kinds((self.inputs, self.targets))} (of NumPy "
+                "arrays: torch.from_numpy; of several inputs, an Examples gives one tensor)"
+            )
         if len(self.inputs) != len(self.targets) or not len(self.inputs):
             raise WorkloadError(
                 "a split needs as many inputs as targets, and at least one; "

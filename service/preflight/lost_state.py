@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -59,7 +60,7 @@ def lost_state(
     first.evaluate(full=True)
     shared = _shared(workload)
     second = run()
-    second.restore(first.state())
+    second.restore(deepcopy(first.state()))  # of which torch's optimizers keep what they are given
     lost = _unlike(_own(first), _own(second))
     for one in (first, second):
         one.advance(2 * _STEPS)
