@@ -1,5 +1,6 @@
 """Does a workload hold together? Asked on real data before any slot is made."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,13 +103,16 @@ def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = Fal
     with _generators_kept():
         torch.manual_seed(0)
         values = _middle(workload, batch_sizes[0])
+        _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         check_examples(workload, splits)
         _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
         if not planned:
             _refuse_passed_goal(workload, _model(workload, values), splits.validation)
-        refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
-        whole = _why_whole(workload, splits.train, batch_sizes)
-        lost = lost_state(workload, splits, values, batch_sizes[0])
+        with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
+            warnings.simplefilter("ignore")
+            refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
+            whole = _why_whole(workload, splits.train, batch_sizes)
+            lost = lost_state(workload, splits, values, batch_sizes[0])
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}
@@ -119,10 +123,12 @@ def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = Fal
 def _generators_kept() -> Iterator[None]:
     """Put the global generators back to where they were."""
     states = getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        yield
-    setstate(states[0])
-    np.random.set_state(states[1])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _middle(workload: Workload, batch_size: int) -> Metaparameters:
@@ -181,6 +187,16 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
             f"returned {type(model).__name__}"
         )
     return model
+
+
+def _refuse_shared_weights(workload: Workload, one: nn.Module, other: nn.Module) -> None:
+    places = {p.data_ptr() for p in one.parameters() if p.numel()}
+    for name, parameter in other.named_parameters():
+        if parameter.data_ptr() in places:
+            raise WorkloadError(
+                f"{workload.name}: model() must make a new model each time; its parameter {name} "
+                "is the same in two of them, and trials would train each other's"
+            )
 
 
 def _train_once(

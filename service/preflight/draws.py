@@ -19,11 +19,16 @@ class DrawnByExample(TorchDispatchMode):
 
     So a model with torch's own dropout does the same in any parts of a batch, unless it mixes
     examples. What is drawn for no example, such as noise on a weight, differs from pass to pass.
+
+    axes -- which axis of what is drawn is the examples', by number of the draw: found in a pass of
+            the whole batch, which goes first, and remembered for its parts
     """
 
-    def __init__(self, here: BatchPass) -> None:
+    def __init__(self, here: BatchPass, axes: dict[int, int | None]) -> None:
         super().__init__()
         self._start, self._count = here.start, here.stop - here.start
+        self._whole = self._count == here.batch_size
+        self._axes = axes
         self._drawn = 0
 
     @classmethod
@@ -38,34 +43,54 @@ class DrawnByExample(TorchDispatchMode):
         if not drawing or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
         self._drawn += 1
-        if not any(map(self._has_rows, (*args, *kwargs.values()))):
+        given = [arg for arg in (*args, *kwargs.values()) if _sizes(arg) is not None]
+        if self._whole:
+            self._axes[self._drawn] = next(
+                (axis for axis in map(self._axis, given) if axis is not None), None
+            )
+        axis = self._axes.get(self._drawn)
+        if axis is None or not any(self._is_of_examples(arg, axis) for arg in given):
             torch.default_generator.manual_seed(mix(self._drawn, self._start, 1))
             return func(*args, **kwargs)
         found = []
         for row in range(self._count):
             torch.default_generator.manual_seed(mix(self._drawn, self._start + row))
-            own = [self._row(arg, row) for arg in args]
-            found.append(func(*own, **{k: self._row(arg, row) for k, arg in kwargs.items()}))
-        if func._schema.is_mutable and found[0].data_ptr() == args[0].data_ptr():  # in place
-            return args[0]
+            own = [self._part(arg, axis, row) for arg in args]
+            named = {key: self._part(arg, axis, row) for key, arg in kwargs.items()}
+            found.append(func(*own, **named))
         if isinstance(found[0], Tensor):
-            return torch.cat(found)
-        return tuple(map(torch.cat, zip(*found, strict=True)))
+            changed = isinstance(args[0], Tensor) and found[0].data_ptr() == args[0].data_ptr()
+            return args[0] if changed else torch.cat(found, axis)
+        return tuple(torch.cat(parts, axis) for parts in zip(*found, strict=True))
 
-    def _has_rows(self, arg: Any) -> bool:
-        """Whether it is a tensor, or the shape of one, of some rows for each example."""
-        rows = arg.shape[:1] if isinstance(arg, Tensor) else arg
-        if not isinstance(rows, list | tuple) or not rows or not isinstance(rows[0], int):
-            return False
-        return rows[0] > 0 and rows[0] % self._count == 0
+    def _axis(self, arg: Any) -> int | None:
+        """That of as many places as there are examples, or the first if it has some for each."""
+        sizes = _sizes(arg) or []
+        if self._count in sizes:
+            return sizes.index(self._count)
+        return 0 if self._is_of_examples(arg, 0) else None
 
-    def _row(self, arg: Any, row: int) -> Any:
-        if not self._has_rows(arg):
+    def _is_of_examples(self, arg: Any, axis: int) -> bool:
+        sizes = _sizes(arg) or []
+        return len(sizes) > axis and sizes[axis] > 0 and sizes[axis] % self._count == 0
+
+    def _part(self, arg: Any, axis: int, row: int) -> Any:
+        if not self._is_of_examples(arg, axis):
             return arg
-        if not isinstance(arg, Tensor):
-            return [arg[0] // self._count, *arg[1:]]
-        size = len(arg) // self._count
-        return arg.narrow(0, row * size, size)
+        sizes = _sizes(arg) or []
+        own = sizes[axis] // self._count
+        if isinstance(arg, Tensor):
+            return arg.narrow(axis, row * own, own)
+        return [*sizes[:axis], own, *sizes[axis + 1 :]]
+
+
+def _sizes(arg: Any) -> list[int] | None:
+    """Of a tensor, or of the shape of one; None of anything else."""
+    if isinstance(arg, Tensor):
+        return list(arg.shape)
+    if isinstance(arg, list | tuple) and all(isinstance(size, int) for size in arg):
+        return list(arg)
+    return None
 
 
 def generators() -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from service.batch_pass import BatchPass
 from service.errors import WorkloadError
 from service.metrics import token_count
 from service.preflight.rounding import close
-from service.preflight.wording import spread, unlike
+from service.preflight.wording import in_one_line, spread, unlike
 from service.workload import Workload
 
 _ROWS = 32  # of outputs: those of a few examples, and what lies between them
@@ -51,7 +51,13 @@ def why_whole_loss(
             tried = _Cut(workload, rows, wanted, values, drawing)
         except Exception:
             continue  # it takes no such targets, or makes no use of outputs
-        if not tried.finite or tried.adds_up(workload.weight):
+        if not tried.finite:
+            continue
+        try:
+            tried.cut()
+        except Exception as error:
+            return _NO_MEAN.format(f"of parts it fails ({in_one_line(error)})")
+        if tried.adds_up(workload.weight):
             continue
         if spread(outputs, targets[: len(outputs)]):
             shapes = unlike(outputs, targets[: len(outputs)])
@@ -92,24 +98,30 @@ class _Cut:
         values: Mapping[str, Any],
         drawing: Drawing,
     ) -> None:
-        def gradient(part: Tensor) -> Tensor:
-            start = int(part[0])
-            here = BatchPass(start, start + len(part), _ROWS, 0)
-            outputs = rows[part].requires_grad_()
-            with torch.enable_grad(), drawing(here):
-                loss = workload.loss(outputs, targets[part], **values)
-            (found,) = torch.autograd.grad(loss, outputs)
-            return found
-
-        places = torch.arange(_ROWS)
-        self._whole = gradient(places)
-        self._parts = [
-            [(targets[part], gradient(part)) for part in places.split(list(cut))] for cut in _CUTS
-        ]
+        self._workload, self._rows, self._targets = workload, rows, targets
+        self._values, self._drawing = values, drawing
+        self._whole = self._gradient(torch.arange(_ROWS))
+        self._parts: list[list[tuple[Tensor, Tensor]]] = []
 
     @property
     def finite(self) -> bool:
+        """Whether that of all rows is."""
         return bool(self._whole.isfinite().all())
+
+    def cut(self) -> None:
+        """Compute those of the parts."""
+        for sizes in _CUTS:
+            parts = torch.arange(_ROWS).split(list(sizes))
+            self._parts.append([(self._targets[part], self._gradient(part)) for part in parts])
+
+    def _gradient(self, part: Tensor) -> Tensor:
+        start = int(part[0])
+        here = BatchPass(start, start + len(part), _ROWS, 0)
+        outputs = self._rows[part].requires_grad_()
+        with torch.enable_grad(), self._drawing(here):
+            loss = self._workload.loss(outputs, self._targets[part], **self._values)
+        (found,) = torch.autograd.grad(loss, outputs)
+        return found
 
     def adds_up(self, weigh: Weigh | None, *, mean: bool = True) -> bool:
         """Whether the parts' gradients, weighed, are that of the whole; if not `mean`, as they

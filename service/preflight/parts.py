@@ -8,6 +8,7 @@ another one.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +33,8 @@ from service.workload import Workload
 
 class _Round(NamedTuple):
     """Examples of a batch and of its parts, and what the weights are multiplied by: the outputs of
-    an untrained model are all alike, and don't show what branches on them."""
+    an untrained model are all alike, and don't show what branches on them. Few axes but that of the
+    examples have so many places."""
 
     examples: int
     part: int
@@ -40,12 +42,12 @@ class _Round(NamedTuple):
 
 
 _ROUNDS = (
-    _Round(6, 4, 1.0),
-    _Round(12, 5, 4.0),
-    _Round(24, 7, 16.0),
-    _Round(24, 1, 3.0),
-    _Round(24, 1, 1.0),
-    _Round(24, 11, 3.0),
+    _Round(7, 4, 1.0),
+    _Round(13, 5, 4.0),
+    _Round(23, 7, 16.0),
+    _Round(23, 1, 3.0),
+    _Round(23, 1, 1.0),
+    _Round(23, 11, 3.0),
 )
 
 _AFFORDED = 1e9
@@ -113,25 +115,20 @@ class _Try:
     ) -> None:
         self.workload = replace(workload, execution=Execution())
         self.model, self.examples, self.values = model, examples, values
-        for layer in model.modules():
-            if isinstance(layer, GhostBatchNorm2d):
-                layer.ghost_size = min(layer.ghost_size, _GHOST)
+        self._ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
+        for layer in self._ghosts:
+            layer.ghost_size = min(layer.ghost_size, _GHOST)
         self._before = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
         self._trained = [p.requires_grad for p in model.parameters()]
         self._by_example = False
+        self._axes: dict[int, int | None] = {}
 
     def why_whole(self) -> str | None:
         first = self._indices(_ROUNDS[0])
         with _counting(self.model) as counted:
             drawn = self._gradient(first, None, 1.0).drawn
-        others = sorted(drawn - {"torch"})
-        if others:
-            return (
-                f"what {' and '.join(others)} draws for each pass anew can't be split; draw by "
-                "torch, a number for each example"
-            )
-        self._by_example = bool(drawn)
-        mixing = self._why_whole_loss()
+        self._by_example = "torch" in drawn
+        mixing = _why_drawn(drawn) or self._why_whole_loss()
         work = counted[0] / len(first)
         left = _AFFORDED
         for number, round_ in enumerate(_ROUNDS):
@@ -144,6 +141,7 @@ class _Try:
 
     def _indices(self, round_: _Round) -> Tensor:
         count = min(round_.examples, len(self.examples))
+        count -= count % _GHOST if self._ghosts else 0  # a last group of one can't be normalized
         return torch.arange(count, device=self.examples.indexed_on)
 
     def _differs(self, indices: Tensor, round_: _Round) -> str | None:
@@ -160,7 +158,10 @@ class _Try:
         except BatchfrontError:
             raise
         except Exception as error:
-            return f"parts of a batch fail ({in_one_line(error)})"
+            return f"a model that fails with parts of a batch ({in_one_line(error)}) can't be split"
+        drawn = _why_drawn(whole.drawn | parts.drawn)
+        if drawn is not None:
+            return drawn
         for name, buffer in whole.buffers.items():
             if not close({name: buffer}, {name: parts.buffers[name]}):
                 return f"the model's buffer {name}, which moves with each pass, can't be split"
@@ -170,15 +171,19 @@ class _Try:
 
     def _why_mixed(self, indices: Tensor, round_: _Round) -> str:
         """What it is that makes the gradient of the parts another one, the loss being a mean."""
-        few = indices[: round_.part]
-        parts = [self._load(part)[0] for part in indices.split(round_.part)]  # type: ignore[no-untyped-call]
-        if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
+        parts = indices.split(round_.part)  # type: ignore[no-untyped-call]
+        loaded = [self._load(part)[0] for part in parts]
+        if any(inputs.shape[1:] != loaded[0].shape[1:] for inputs in loaded):
             return (
                 "a batch whose examples are padded to the longest of them, where the model counts "
                 "the padding, can't be split; pad to one length, or mask the padding"
             )
-        whole, part = self._outputs(indices, round_.scale), self._outputs(few, round_.scale)
-        if close({"": whole[: len(few)]}, {"": part}):
+        whole, found, start = self._outputs(indices, round_.scale), [], 0
+        for part in parts:
+            here = BatchPass(start, start + len(part), len(indices), 0)
+            found.append(self._outputs(part, round_.scale, here))
+            start += len(part)
+        if close({"": whole}, {"": torch.cat(found)}):
             return (
                 "a model whose gradient for one example depends on the others (by a hook, say) "
                 "can't be split; change gradients in the optimizer's register_step_pre_hook"
@@ -193,10 +198,11 @@ class _Try:
         return _of_kind(self.model, self.examples.batch(indices, seed=0))
 
     @torch.no_grad()
-    def _outputs(self, indices: Tensor, scale: float) -> Tensor:
+    def _outputs(self, indices: Tensor, scale: float, here: BatchPass | None = None) -> Tensor:
         self._put_back(scale)
         self.model.train()
-        here = BatchPass(0, len(indices), len(indices), 0)
+        if here is None:
+            here = BatchPass(0, len(indices), len(indices), 0)
         with passing(here), self._drawing(here):
             outputs: Tensor = self.model(self._load(indices)[0])
         return outputs
@@ -208,10 +214,13 @@ class _Try:
         if targets.shape[1:] != self._load(few)[1].shape[1:]:  # padded to other lengths
             targets = self._load(few)[1]
         values = chosen(self.workload.loss, self.values)
-        return why_whole_loss(self.workload, outputs, targets, values, self._drawing)
+        axes: dict[int, int | None] = {}  # a loss by itself draws what in a pass comes later
+        drawing = partial(self._drawing, axes=axes)
+        return why_whole_loss(self.workload, outputs, targets, values, drawing)
 
-    def _drawing(self, here: BatchPass) -> Any:
-        return DrawnByExample(here) if self._by_example else nullcontext()
+    def _drawing(self, here: BatchPass, axes: dict[int, int | None] | None = None) -> Any:
+        axes = self._axes if axes is None else axes
+        return DrawnByExample(here, axes) if self._by_example else nullcontext()
 
     def _gradient(self, indices: Tensor, part: int | None, scale: float) -> _Found:
         self._put_back(scale)
@@ -236,11 +245,20 @@ class _Try:
             for name, tensor in _tensors(self.model):
                 before = self._before[name]
                 tensor.data = before * scale if name in parameters else before.clone()
-        for layer in self.model.modules():
-            if isinstance(layer, GhostBatchNorm2d):
-                layer.discard()
+        for layer in self._ghosts:
+            layer.discard()
         for parameter, trained in zip(parameters.values(), self._trained, strict=True):
             parameter.requires_grad_(trained)
+
+
+def _why_drawn(drawn: set[str]) -> str | None:
+    others = " and ".join(sorted(drawn - {"torch"}))
+    if not others:
+        return None
+    return (
+        f"what {others} draws for each pass anew can't be split; draw by torch, a number for each "
+        "example"
+    )
 
 
 class _Watched(BatchGradient):
