@@ -187,7 +187,16 @@ def _parts(held: Any) -> Iterator[tuple[str, Any]]:
             yield from (("", held.__self__), ("", held.__func__))
         case FunctionType():
             yield from _of_function(held)
-        case type() | ModuleType() | BuiltinFunctionType() | CodeType():
+        case type() | FunctionType() if _is_of_a_library(held):
+            return
+        case type():
+            own = {
+                k: v
+                for k, v in vars(held).items()
+                if k[:2] != "__" or k in ("__init__", "__call__")
+            }
+            yield "", own
+        case ModuleType() | BuiltinFunctionType() | CodeType():
             return
         case nn.Module():
             own = {k: v for k, v in vars(held).items() if k not in _OF_MODULES}
@@ -196,10 +205,18 @@ def _parts(held: Any) -> Iterator[tuple[str, Any]]:
             yield "", vars(held)
 
 
+def _is_of_a_library(held: Any) -> bool:
+    """Whether it is code that nobody's own state is in."""
+    home = str(held.__module__).split(".")[0]
+    return home in ("builtins", "collections", "functools", "numpy", "service", "torch", "typing")
+
+
 def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """What it remembers: in what it encloses, in its defaults, and in what is global to it."""
     code: CodeType = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        if name == "__class__":  # which super() encloses
+            continue
         try:
             yield f".{name}", cell.cell_contents
         except ValueError:  # not yet filled
@@ -207,7 +224,7 @@ def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     yield "", vars(function)
     yield "", list(function.__defaults__ or ())
     known = function.__globals__
-    plain = (bool, int, float, list, dict, deque, Tensor, np.ndarray, count, random.Random)
+    plain = (bool, int, float, list, dict, deque, Tensor, np.ndarray, count, random.Random, type)
     for name in code.co_names:
-        if isinstance(known.get(name), plain):
+        if isinstance(known.get(name), (*plain, FunctionType)):
             yield f".{name}", known[name]
