@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from sqlalchemy import func, select
 from torch import Tensor, nn
 
@@ -46,6 +47,7 @@ def _validation_of_another_shape() -> Splits:
     return Splits(found.train, wide)
 
 
+ONCE = nn.Linear(2, 3)
 PER_BATCH = Metric("hit", lambda outputs, targets: outputs.mean(), "lower", high=1.0)
 CRASHING = Metric("hit", _raising(IndexError("class 7")), "lower", high=1.0)
 
@@ -110,12 +112,22 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["a training step fails: RuntimeError: element 0 of tensors does not require grad"],
     ),
     "a loss that raises": (
-        {"loss": lambda outputs, targets: nn.functional.mse_loss(outputs, targets[:, None, None])},
+        {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets[1:])},
         ["the loss does not accept outputs of shape (4, 3) and targets of shape (4)"],
+    ),
+    "a loss whose targets are spread over its outputs": (
+        {"loss": lambda outputs, targets: F.mse_loss(outputs, targets[:, None, None])},
+        [
+            "the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give both the same"
+        ],
+    ),
+    "a model that is made once": (
+        {"model": lambda: ONCE},
+        ["model() must make a new model each time; its parameter weight is the same in two of"],
     ),
     "a metric of one number a batch": (
         {"goal": Goal(PER_BATCH, 0.5)},
-        ["the goal's hit must give one number per example, shape (4,); found shape ()"],
+        ["the goal's metric 'hit' must give one number per example, shape (4,); found shape ()"],
     ),
     "a metric that raises": (
         {"goal": Goal(CRASHING, 0.5)},
