@@ -1,20 +1,24 @@
 """Runs come, go, stop, diverge and fail in a vectorized heat as they would by themselves."""
 
 import logging
+import os
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from service.algorithm import TorchOptimizer
-from service.data import Splits
+from service.data import Split, Splits
 from service.layers import GhostBatchNorm2d
 from service.losses import cross_entropy
+from service.metrics import NO_TARGET
 from service.search_space import quasi_random_points
 from service.training.checkpoint import Checkpoints
 from service.training.engines import Engine, Failed, Sequential
@@ -31,7 +35,9 @@ from tests.service.training.vectorized.trials import (
     cnn,
     draws,
     is_stacked,
+    language,
     runs,
+    sentences,
     splits,
     weights,
     workload,
@@ -230,6 +236,29 @@ def test_what_only_shows_later_is_computed_one_by_one_from_then_on(
     ]
 
 
+def test_a_model_that_begins_to_draw_later_is_computed_one_by_one_from_then_on(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Shaken(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = super().forward(x)
+            return y * (1 + np.random.rand()) + random.random() if os.environ.get("SHAKEN") else y
+
+    of, engine = workload(lambda: Shaken(16, 4).double()), Vectorized()
+    found, expected = runs(of, data, draws(3)), runs(of, data, draws(3))
+    with pytest.MonkeyPatch.context() as patch:
+        for step in (10, 30):
+            assert engine.advance(found, step, NEVER) == [True] * 3
+            Sequential().advance(expected, step, NEVER)
+            engine.look(found, full=True)
+            Sequential().look(expected, full=True)
+            patch.setenv("SHAKEN", "1")
+    assert_same(found, expected)
+    assert "go on one by one: it draws random numbers, which trials computed" in caplog.text
+    for one, other in zip(found, expected, strict=True):
+        assert one.looks[-1].metric == other.looks[-1].metric
+
+
 def test_a_loss_that_one_trial_has_none_of_is_that_trials_failure(data: Splits) -> None:
     def idle(outputs: Tensor, targets: Tensor, *, strength: float = 1.0) -> Tensor:
         return cross_entropy(outputs if strength else outputs.detach(), targets)
@@ -381,6 +410,11 @@ def test_what_cannot_be_computed_as_one_says_why(data: Splits) -> None:
     assert reason(Normalized, data) == "it normalizes over batches (GhostBatchNorm2d)"
     dropped = reason(lambda: linear(share=0.1), data)
     assert dropped == "torch's own Dropout draws for all at once"
+    some = sentences().train
+    assert isinstance(some, Split)
+    empty = Split(some.inputs, some.targets.index_fill(0, torch.tensor([5]), NO_TARGET))
+    of_some = why_not(language(), 8, Splits(empty, some), draws(1)[0], [CPU])
+    assert of_some == "some of its examples have nothing to predict"
     assert reason(Counting, data) == "its training changes buffers.steps"
     asking = reason(Asking, data)
     assert asking is not None
