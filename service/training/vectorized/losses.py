@@ -68,7 +68,7 @@ class Losses:
         flat = targets.flatten()
         costs = F.nll_loss(logs.flatten(0, 1), flat, ignore_index=NO_TARGET, reduction="none")
         there = targets != NO_TARGET
-        count = there.sum(1, keepdim=True)
+        count = there.sum(1, keepdim=True).clamp_min_(1)  # of none, the mean is 0
         found = (costs.view(targets.shape).sum(1, keepdim=True) / count).squeeze(1)
         if self._smoothing is not None:
             spread = (-logs.mean(-1)).masked_fill(~there, 0.0).sum(1) / count.squeeze(1)

@@ -20,6 +20,7 @@ from service.metrics import (
     MEAN_SQUARED_ERROR,
     TOKEN_CROSS_ENTROPY,
     Metric,
+    numbers_of,
 )
 from service.schedule import Constant
 from service.training.engines import Failed, attempt
@@ -85,6 +86,7 @@ class Stack:
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then
         self._indices: tuple[Tensor, ...] = ()
+        self._counting: list[bool] = []  # whether each trial's batch has something that counts
         self._done = 0
         self._static: _Static
         self._graphed: Graphed | None = None
@@ -107,18 +109,20 @@ class Stack:
                 elif not there:
                     break
         self._find_place()
-        began, done = perf_counter(), 0
+        seconds, done, as_one = 0.0, 0, False
         try:
-            while done < steps and not failed and not stop.is_set():
-                failed = self._step()
-                done += 1
+            while steps and not failed and not stop.is_set():
+                began, as_one = perf_counter(), self._all_count()
+                failed = self._step() if as_one else self._step_apart()
+                steps -= 1
+                done += as_one
+                seconds += as_one * (perf_counter() - began)
         finally:
-            seconds = (perf_counter() - began) / len(self.runs)
             for row, run in enumerate(self.runs):
-                trained = done - (row in failed and done > 0)
+                trained = done - (as_one and row in failed)
                 run.step += trained
                 run.loss_steps += trained
-                run.spent.training_seconds += seconds
+                run.spent.training_seconds += seconds / len(self.runs)
                 if trained:
                     run.engines.add("vectorized")
         ends = zip(self.runs, to_steps, strict=True)
@@ -132,10 +136,24 @@ class Stack:
         if not 0 <= self._place < _BLOCK:
             self._look_up(steps)
 
-    def _step(self) -> dict[int, Failed]:
-        """Train all for a step, but for those, by row, whose update fails."""
+    def _all_count(self) -> bool:
+        """Whether each trial's next batch has something that counts in its loss."""
         if self._place == _BLOCK:
             self._look_up([first + _BLOCK for first in self._from])
+        weigh = self._first.workload.weight
+        if weigh is None or self._counting:
+            return weigh is None or self._counting[self._place]
+        _, targets = self._load(self._place)
+        return all(bool(weigh(own).any()) for own in targets.unbind())
+
+    def _step_apart(self) -> dict[int, Failed]:
+        """The same as `_step`, one trial after another."""
+        there = [attempt(partial(run.advance, run.step + 1)) for run in self.runs]
+        self._place += 1
+        return {row: one for row, one in enumerate(there) if isinstance(one, Failed)}
+
+    def _step(self) -> dict[int, Failed]:
+        """Train all for a step, but for those, by row, whose update fails."""
         place, failed = self._place, {}
         if self._graphed is not None:
             self._static.come(self._indices[place], place)
@@ -184,6 +202,11 @@ class Stack:
                 for i in range(_BLOCK)
             ]
         self._update.plan(rates)
+        train, weigh = self._first.splits.train, self._first.workload.weight
+        if weigh is not None and is_in_memory(train):
+            weights = train.weights(weigh)
+            batches = weights[torch.stack(self._indices).to(weights.device)]
+            self._counting = (batches > 0).any(-1).all(-1).tolist()
         self._from, self._place = steps, 0
 
     def _passes(self, place: int) -> list[BatchPass]:
@@ -233,13 +256,13 @@ class Stack:
         indices = torch.stack([walk.next() for walk in walks])
         inputs, targets = gathered(evaluator.split, indices, [None] * len(walks))
         outputs = self.forward(weights, inputs, ())
-        cost_of = cast(Metric, evaluator.goal.metric).per_example
-        if cost_of in _BY_EXAMPLE:
-            costs = cost_of(outputs.flatten(0, 1), targets.flatten(0, 1)).view(indices.shape)
+        metric = cast(Metric, evaluator.goal.metric)
+        if metric.per_example in _BY_EXAMPLE:
+            costs = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
         else:
             own = zip(outputs.unbind(), targets.unbind(), strict=True)
-            costs = torch.stack([cost_of(found, wanted) for found, wanted in own])
-        costs = costs.to(indices.device)
+            costs = torch.stack([numbers_of(metric, *each) for each in own])
+        costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
         for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
             walk.add(own, total)

@@ -53,6 +53,17 @@ def test_with_every_optimizer(data: Splits, algorithm: Algorithm, decay: tuple[f
     follow(workload(mlp, algorithm), data, draws(5, weight_decay=decay))
 
 
+def two_rates(parameters: list[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+    slow = {"params": parameters[:2], "lr": learning_rate / 100}
+    return torch.optim.SGD([slow, {"params": parameters[2:]}], lr=learning_rate)
+
+
+def test_with_parameter_groups_that_have_their_own_rates(data: Splits) -> None:
+    values = draws(4, decay_steps=(50, 150), decay_factor=(0.01, 0.3))
+    grouped = workload(mlp, TorchOptimizer("two_rates", two_rates), schedule=LinearDecay())
+    follow(grouped, data, values, steps=60)
+
+
 def test_with_rates_that_decay_each_in_its_own_way(data: Splits) -> None:
     linear = draws(5, decay_steps=(50, 150), decay_factor=(0.01, 0.3))
     follow(workload(schedule=LinearDecay()), data, linear)
