@@ -82,6 +82,13 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
         return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
 
 
+def why_unlike(one: TrialRun, other: TrialRun) -> str:
+    """Why two runs are not of one kind, in a clause."""
+    held = [Holdings({"model": run.model}) for run in (one, other)]
+    path = held[0].difference(held[1]) or "their metaparameters, or the shapes of their weights"
+    return f"no two trials have models that differ in weights alone ({path})"
+
+
 def _of_layers(model: nn.Module) -> str | None:
     for module in model.modules():
         if isinstance(module, _BatchNorm | GhostBatchNorm2d):
@@ -103,8 +110,13 @@ def _of_hooks(run: TrialRun) -> str | None:
         if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
             return f"a hook hangs on its parameter {name}"
     made = [o for o in vars(run.optimizer).values() if isinstance(o, torch.optim.Optimizer)]
-    steps = [hooks for o in made for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)]
-    everywhere = [optimizer_hooks._global_optimizer_pre_hooks, optimizer_hooks._global_optimizer_post_hooks]
+    steps = [
+        hooks for o in made for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)
+    ]
+    everywhere = [
+        optimizer_hooks._global_optimizer_pre_hooks,
+        optimizer_hooks._global_optimizer_post_hooks,
+    ]
     if any([*steps, *everywhere]):
         return "a hook hangs on its optimizer"
     if type(run.optimizer) is not SGDOptimizer and Holdings({"optimizer": run.optimizer}).modules:

@@ -109,22 +109,10 @@ class Stack:
                 elif not there:
                     break
         self._find_place()
-        seconds, done, as_one = 0.0, 0, False
-        try:
-            while steps and not failed and not stop.is_set():
-                began, as_one = perf_counter(), self._all_count()
-                failed = self._step() if as_one else self._step_apart()
-                steps -= 1
-                done += as_one
-                seconds += as_one * (perf_counter() - began)
-        finally:
-            for row, run in enumerate(self.runs):
-                trained = done - (as_one and row in failed)
-                run.step += trained
-                run.loss_steps += trained
-                run.spent.training_seconds += seconds / len(self.runs)
-                if trained:
-                    run.engines.add("vectorized")
+        while steps and not failed:
+            compute = self._together if self._all_count() else self._apart
+            done, failed = compute(steps, stop)
+            steps = steps - done if done else 0
         ends = zip(self.runs, to_steps, strict=True)
         return [failed.get(row, run.step >= to) for row, (run, to) in enumerate(ends)]
 
@@ -146,11 +134,35 @@ class Stack:
         _, targets = self._load(self._place)
         return all(bool(weigh(own).any()) for own in targets.unbind())
 
-    def _step_apart(self) -> dict[int, Failed]:
-        """The same as `_step`, one trial after another."""
+    def _together(self, steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """Train for up to so many steps, the first of which is one that all count in: how many were
+        done, and whose update, by row, failed in the last of them."""
+        began, done = perf_counter(), 0
+        failed: dict[int, Failed] = {}
+        try:
+            while done < steps and not failed and not stop.is_set():
+                if done and not self._all_count():
+                    break
+                failed = self._step()
+                done += 1
+        finally:
+            seconds = (perf_counter() - began) / len(self.runs)
+            for row, run in enumerate(self.runs):
+                trained = done - (row in failed)
+                run.step += trained
+                run.loss_steps += trained
+                run.spent.training_seconds += seconds
+                if trained:
+                    run.engines.add("vectorized")
+        return done, failed
+
+    def _apart(self, _steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """The same for one step, one trial after another."""
+        if stop.is_set():
+            return 0, {}
         there = [attempt(partial(run.advance, run.step + 1)) for run in self.runs]
         self._place += 1
-        return {row: one for row, one in enumerate(there) if isinstance(one, Failed)}
+        return 1, {row: one for row, one in enumerate(there) if isinstance(one, Failed)}
 
     def _step(self) -> dict[int, Failed]:
         """Train all for a step, but for those, by row, whose update fails."""
@@ -260,8 +272,8 @@ class Stack:
         if metric.per_example in _BY_EXAMPLE:
             costs = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
         else:
-            own = zip(outputs.unbind(), targets.unbind(), strict=True)
-            costs = torch.stack([numbers_of(metric, *each) for each in own])
+            each = zip(outputs.unbind(), targets.unbind(), strict=True)
+            costs = torch.stack([numbers_of(metric, *one) for one in each])
         costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
         for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
