@@ -85,6 +85,13 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
         return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
 
 
+def why_unlike(one: TrialRun, other: TrialRun) -> str:
+    """Why two runs are not of one kind, in a clause."""
+    held = [Holdings({"model": run.model}) for run in (one, other)]
+    path = held[0].difference(held[1]) or "their metaparameters, or the shapes of their weights"
+    return f"no two trials have models that differ in weights alone ({path})"
+
+
 def _of_layers(model: nn.Module) -> str | None:
     for module in model.modules():
         if isinstance(module, _BatchNorm | GhostBatchNorm2d):

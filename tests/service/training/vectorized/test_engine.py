@@ -269,7 +269,9 @@ def test_a_loss_that_one_trial_has_none_of_is_that_trials_failure(data: Splits) 
     assert_same([found[0], found[2]], [alone(workload(), data, 3, 10)[k] for k in (0, 2)])
 
 
-def test_models_of_which_no_two_are_alike_are_computed_one_by_one(data: Splits) -> None:
+def test_models_of_which_no_two_are_alike_are_computed_one_by_one(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
     class Scaled(nn.Module):
         def __init__(self, scale: float) -> None:
             super().__init__()
@@ -282,12 +284,17 @@ def test_models_of_which_no_two_are_alike_are_computed_one_by_one(data: Splits) 
     def scaled(*, scale: float) -> nn.Module:
         return Scaled(scale)
 
-    values = draws(5, scale=(0.5, 1.0, 0.7, 0.5, 0.9))
+    values, reasons = draws(5, scale=(0.5, 1.0, 0.7, 0.5, 0.9)), {}  # type: ignore[var-annotated]
     found, expected = (runs(workload(scaled), data, values) for _ in range(2))
     assert Vectorized().advance(found, 20, NEVER) == [True] * 5
     Sequential().advance(expected, 20, NEVER)
     assert_same(found, expected)
     assert [is_stacked(run) for run in found] == [True, False, False, True, False]
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            Vectorized(reasons).advance(runs(workload(scaled), data, values[:3]), 5, NEVER)
+    why = "no two trials have models that differ in weights alone (model.scale)"
+    assert caplog.messages == [f"points/any/any: trials are computed one by one, as {why}"]
 
 
 def test_no_more_trials_are_computed_as_one_than_a_pass_has_room_for(data: Splits) -> None:
