@@ -1,0 +1,473 @@
+"""The code that a workload's results hang on, followed from its functions through the user's own
+modules: a checksum for each function, class and constant that they use.
+
+What is installed is not followed, batchfront and torch among it; of a package that a model, a loss
+or an optimizer uses, the version counts. A distribution that offers workloads to the catalog counts
+as the user's own. Comments, formatting, docstrings, annotations and the names of files and folders
+don't count. What isn't seen: what code reads when it runs (files, the environment), and what the
+function that makes the workload does beside making it.
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache, partial
+from hashlib import blake2b
+from importlib import import_module
+from importlib.metadata import entry_points, packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from service.code_versions import Code, checksum
+from service.data import Examples, Part, Split, Splits
+from service.module_text import (
+    ModuleText,
+    compiled,
+    essential,
+    global_names,
+    imports_within,
+    references,
+    statement_names,
+    written,
+)
+from service.workload import Workload
+from service.workload_file import is_installed
+
+_OURS = __name__.partition(".")[0]
+_VERSIONED_ELSEWHERE = {_OURS, "torch", "numpy", *sys.stdlib_module_names}
+_BY_NAME = {"globals", "eval", "exec", "__import__", "import_module"}
+"""What reaches definitions by names that are not in the code."""
+
+_texts: "WeakKeyDictionary[ModuleType, ModuleText | None]" = WeakKeyDictionary()
+"""As they were when a module was first looked at: a file may change after it has been imported."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A workload's code.
+
+    parts -- what its model, loss, metric, algorithm, schedule and weight hang on
+    data  -- what its data hang on beside that
+    """
+
+    parts: Code
+    data: Code
+
+    @classmethod
+    def of(cls, workload: Workload) -> "Fingerprint":
+        """The code of a workload that has just been loaded."""
+        walk = _Walk()
+        for role, part in (
+            ("model", workload.model),
+            ("loss", workload.loss),
+            ("metric", workload.goal.metric),
+            ("algorithm", workload.algorithm),
+            ("schedule", workload.schedule),
+            ("weight", workload.weight),
+        ):
+            walk.entries[role] = checksum([walk.value(part)])
+        parts = dict(walk.entries)
+        walk.versions = False
+        walk.entries["data"] = checksum([walk.value(workload.data)])
+        data = {name: known for name, known in walk.entries.items() if name not in parts}
+        return cls(parts, data)
+
+    def code(self, splits: Splits) -> dict[str, str]:
+        """All that counts: how data are made doesn't where every example of them has been summed,
+        as `Split` does it."""
+        summed = all(_is_summed(split) for _, split in splits.named())
+        return {**self.parts} if summed else {**self.parts, **self.data}
+
+
+def _is_summed(split: Examples) -> bool:
+    return type(split) is Split or (type(split) is Part and _is_summed(split.whole))
+
+
+@dataclass(frozen=True)
+class _Home:
+    """A module of the user's own; `text` is None where its source can't be had, in a notebook."""
+
+    names: dict[str, Any]
+    shown: str
+    text: ModuleText | None
+
+    def wrote(self, function: FunctionType) -> bool:
+        """Whether a function is what the text says."""
+        return self.text is not None and function.__code__ in self.text.codes
+
+
+class _Walk:
+    """Follows code, and gathers a checksum for each definition that it meets."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, str] = {}
+        self.versions = True
+        self._own = {e.value.partition(":")[0].partition(".")[0] for e in _offers()}
+        self._homes: dict[int, _Home | None] = {}
+        self._met: dict[Any, str] = {}
+        self._kept: list[object] = []  # as an id is free for another once its object is gone
+
+    def value(self, value: Any) -> str:
+        """What an object is, as text; the code behind it is followed."""
+        if value is None or isinstance(value, (bool, int, float, complex, bytes)):
+            return repr(value)
+        if isinstance(value, str):  # a path: the same file lies elsewhere on another machine
+            return repr(Path(value).name if Path(value).is_absolute() else value)
+        if isinstance(value, PurePath):
+            return repr(value.name)
+        if id(value) in self._met:
+            return self._met[id(value)]
+        self._met[id(value)] = type(value).__qualname__  # of what it is met in again
+        self._kept.append(value)
+        self._met[id(value)] = found = self._object(value)
+        return found
+
+    def _object(self, value: Any) -> str:
+        match value:
+            case FunctionType():
+                return self._function(value)
+            case MethodType():
+                return f"{self.value(value.__func__)} of {self.value(value.__self__)}"
+            case type():
+                return self._class(value)
+            case ModuleType():
+                return self._through(value, ())
+            case BuiltinFunctionType():
+                return self._foreign(value.__module__ or "", value.__qualname__)
+            case staticmethod() | classmethod():
+                return self.value(value.__func__)
+            case property():
+                return self._all((value.fget, value.fset))
+            case partial():
+                given = self._all(value.args), self._pairs(value.keywords)
+                return f"partial {self.value(value.func)} {given}"
+            case dict():
+                return self._pairs(value)
+            case list() | tuple():
+                return self._all(value)
+            case set() | frozenset():
+                return repr(sorted(map(self.value, value)))
+            case Enum():
+                return f"{self.value(type(value))}.{value.name}"
+            case Tensor():
+                return _of_array(
+                    value.detach().cpu().resolve_conj().resolve_neg().numpy(force=True)
+                )
+            case np.ndarray():
+                return _of_array(value)
+            case np.generic() | torch.dtype() | torch.device() | torch.Size() | range() | slice():
+                return repr(value)
+        return self._instance(value)
+
+    def _all(self, values: Iterable[Any]) -> str:
+        return repr([self.value(one) for one in values])
+
+    def _pairs(self, values: Mapping[Any, Any]) -> str:
+        return repr([(self.value(key), self.value(one)) for key, one in values.items()])
+
+    def _instance(self, value: Any) -> str:
+        kind = type(value)
+        said = self.value(kind)
+        if isinstance(value, (Splits, Examples)):
+            return said  # their content is described by themselves
+        if kind.__module__.partition(".")[0] == _OURS and is_dataclass(value):
+            # A field that a later batchfront adds is at its default, and no change.
+            given = {
+                f.name: getattr(value, f.name) for f in fields(value) if not _default(f, value)
+            }
+            return f"{said} {self._pairs(given)}"
+        if self._is_own(kind) or isinstance(value, nn.Module):
+            slots = [name for base in kind.__mro__ for name in vars(base).get("__slots__", ())]
+            held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+            return f"{said} {self._pairs({**held, **getattr(value, '__dict__', {})})}"
+        wrapped = getattr(value, "__wrapped__", None)
+        return f"{said} {self.value(wrapped)}" if wrapped is not None else said
+
+    def _function(self, function: FunctionType) -> str:
+        home = self._home(function.__globals__, function.__module__)
+        wrapped = getattr(function, "__wrapped__", None)
+        beside = "" if wrapped is None else f" of {self.value(wrapped)}"
+        code = function.__code__
+        name = code.co_qualname
+        if home is None:
+            return self._foreign(function.__module__ or "", name) + beside
+        top = name.partition(".")[0]
+        if (
+            home.text
+            and home.wrote(function)
+            and "<locals>" not in name
+            and top in home.text.bindings
+        ):
+            self._definition(home, top)
+            return name + beside
+        cells = [_content(cell) for cell in function.__closure__ or ()]
+        given = (function.__defaults__ or (), function.__kwdefaults__ or {})
+        held = [self._all(cells), self._all(given[0]), self._pairs(given[1])]
+        self._keep(home, name, [*self._code(home, code), *held])
+        return name + beside
+
+    def _code(self, home: _Home, code: CodeType) -> list[str]:
+        """What one function does, as text, wherever it stands; what it names is followed."""
+        node = home.text.nested(code) if home.text else None
+        if node is None:
+            return [compiled(code), *self._follow(home, None, global_names(code))]
+        node = essential(node)
+        return [written(node), *self._follow(home, node, global_names(code))]
+
+    def _class(self, kind: type) -> str:
+        module = sys.modules.get(kind.__module__)
+        home = None if module is None else self._home(vars(module), kind.__module__)
+        name = kind.__qualname__
+        if home is None:
+            return self._foreign(kind.__module__, name)
+        top = name.partition(".")[0]
+        if home.text and "<locals>" not in name and top in home.text.bindings:
+            self._definition(home, top)
+            return name
+        nodes = home.text.local_class(name) if home.text else []
+        said = [part for node in nodes for part in self._statement(home, node)]
+        held = {n: v for n, v in vars(kind).items() if n not in _OF_EVERY_CLASS}
+        self._keep(home, name, [*said, self._all(kind.__bases__), self._pairs(held)])
+        return name
+
+    def _definition(self, home: _Home, name: str) -> None:
+        """What binds a name at the top of a module."""
+        key = id(home.names), name
+        if key in self._met or home.text is None:
+            return
+        self._met[key] = name
+        statements = home.text.bindings[name]
+        said = [part for statement in statements for part in self._statement(home, statement)]
+        live = home.names.get(name)
+        if _reads_environment(statements) and isinstance(live, (bool, int, float, str)):
+            said.append("" if "/" in str(live) else repr(live))
+        for function in _functions_of(live, home.names):
+            if not home.wrote(function):  # the file has changed since it was imported
+                said.append(compiled(function.__code__))
+            elif not function.__code__.co_qualname.startswith(name):  # put there afterwards
+                said.append(self.value(function))
+        inside = live.values() if isinstance(live, dict) else live
+        for one in inside if isinstance(inside, (list, tuple, set, type({}.values()))) else ():
+            if isinstance(one, (FunctionType, type, partial)):  # a register that decorators fill
+                self.value(one)
+        self._keep(home, name, said)
+        self._loose(home)
+
+    def _statement(self, home: _Home, statement: Any) -> list[str]:
+        node = essential(statement)
+        return [written(node), *self._follow(home, node, statement_names(node))]
+
+    def _follow(self, home: _Home, node: Any, names: set[str]) -> list[str]:
+        """Follow what code uses of its module; what names that were imported stand for."""
+        found = references(node, names) if node is not None else {(name,) for name in names}
+        targets = {f"{one[0]}={self._resolve(home, one)}" for one in sorted(found)}
+        for name, module, attribute in (
+            imports_within(node, home.text.package) if node and home.text else ()
+        ):
+            targets.add(f"{name}={self._imported(module, attribute)}")
+        if any(not _BY_NAME.isdisjoint(one) for one in found):
+            self._whole(home)
+            for beside in list(sys.modules.values()):
+                if isinstance(beside, ModuleType) and _lie_together(beside, home.names):
+                    self._through(beside, ())
+        return sorted(target for target in targets if not target.endswith("="))
+
+    def _resolve(self, home: _Home, chain: tuple[str, ...]) -> str:
+        """Follow a name of a module; empty for what has an entry of its own, or is built in."""
+        name, text = chain[0], home.text
+        if name not in home.names:
+            return ""
+        live = home.names[name]
+        if isinstance(live, ModuleType):
+            return self._through(live, chain[1:])
+        if text is not None and name in text.bindings:
+            self._definition(home, name)
+            return ""
+        if text is not None and name in text.imports:
+            return self._imported(text.imports[name].module, text.imports[name].attribute)
+        for module in text.stars if text is not None else ():
+            if hasattr(sys.modules.get(module), name):
+                return self._imported(module, name)
+        return self.value(live)
+
+    def _imported(self, module: str, attribute: str | None) -> str:
+        top = module.partition(".")[0]
+        try:
+            if top not in self._own and (top in sys.stdlib_module_names or _is_elsewhere(top)):
+                return self._foreign(module, attribute or "")
+            found = sys.modules.get(module) or import_module(module)
+        except Exception:  # which the code will meet itself, if it comes to it
+            return f"{module}.{attribute}"
+        if attribute == "*":
+            return self._through(found, ())
+        return self._through(found, () if attribute is None else (attribute,))
+
+    def _through(self, module: ModuleType, chain: tuple[str, ...]) -> str:
+        """Follow attributes of a module; all of it where none is named."""
+        while chain and isinstance(getattr(module, chain[0], None), ModuleType):
+            module, chain = getattr(module, chain[0]), chain[1:]
+        home = self._home(vars(module), module.__name__)
+        if home is None:
+            return self._foreign(module.__name__, chain[0] if chain else "")
+        if chain:
+            return f"{chain[0]} {self._resolve(home, chain)}".strip()
+        self._whole(home)
+        return module.__name__.rpartition(".")[2]
+
+    def _whole(self, home: _Home) -> None:
+        key = id(home.names), "*"
+        if key in self._met or home.text is None:
+            return
+        self._met[key] = "*"
+        for name in home.text.bindings:
+            self._definition(home, name)
+        self._loose(home)
+
+    def _loose(self, home: _Home) -> None:
+        """What a module and those that it imports do as they are imported."""
+        key = id(home.names), "loose"
+        if key in self._met or home.text is None:
+            return
+        self._met[key] = "loose"
+        said = [part for statement in home.text.loose for part in self._statement(home, statement)]
+        if said:
+            self._keep(home, "what it does when it is imported", said)
+        if Path(home.names.get("__file__") or "").name == "__init__.py":
+            return  # which may import all of a package's modules
+        for module in [*(i.module for i in home.text.imports.values()), *home.text.stars]:
+            found = sys.modules.get(module)
+            inner = None if found is None else self._home(vars(found), module)
+            if inner is not None:
+                self._loose(inner)
+
+    def _foreign(self, module: str, name: str) -> str:
+        """Something of an installed package."""
+        top = module.partition(".")[0]
+        if top == _OURS:  # where it stands may change
+            return "" if name.startswith("_") else name
+        if self.versions and top not in _VERSIONED_ELSEWHERE:
+            known = _version(top)
+            if known is not None:
+                self.entries[top] = known
+        return f"{module}.{name}"
+
+    def _keep(self, home: _Home, name: str, said: list[str]) -> None:
+        label = f"{home.shown}:{name}"
+        others = sum(known.partition("#")[0] == label for known in self.entries)
+        self.entries[f"{label}#{others + 1}" if others else label] = checksum(said)
+
+    def _is_own(self, kind: type) -> bool:
+        module = sys.modules.get(kind.__module__)
+        return module is not None and self._home(vars(module), kind.__module__) is not None
+
+    def _home(self, names: dict[str, Any], name: str | None) -> _Home | None:
+        """The module of the user's own whose names these are; None for any other."""
+        if id(names) not in self._homes:
+            self._kept.append(names)
+            self._homes[id(names)] = self._find_home(names, names.get("__name__") or name or "")
+        return self._homes[id(names)]
+
+    def _find_home(self, names: dict[str, Any], name: str) -> _Home | None:
+        top, file = name.partition(".")[0], names.get("__file__")
+        if file is None:
+            interactive = names.get("__spec__") is None and top not in sys.builtin_module_names
+            return _Home(names, name, None) if interactive else None
+        path = Path(file)
+        if top not in self._own and (top == _OURS or is_installed(path)):
+            return None
+        return _Home(names, path.name, _text(names, path)) if path.suffix == ".py" else None
+
+
+_OF_EVERY_CLASS = {
+    *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__"),
+    *("__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl"),
+}
+
+
+def _offers() -> Iterable[Any]:
+    from service.catalog import GROUP
+
+    return entry_points(group=GROUP)
+
+
+def _text(names: dict[str, Any], path: Path) -> ModuleText | None:
+    module = sys.modules.get(names.get("__name__") or "")
+    mine = module if module is not None and vars(module) is names else None
+    if mine is not None and mine in _texts:
+        return _texts[mine]
+    try:
+        text = ModuleText(path.read_text(encoding="utf-8"), names.get("__package__") or "")
+    except (OSError, SyntaxError, ValueError):
+        text = None
+    if mine is not None:
+        _texts[mine] = text
+    return text
+
+
+def _lie_together(module: ModuleType, names: dict[str, Any]) -> bool:
+    files = getattr(module, "__file__", None), names.get("__file__")
+    return all(files) and Path(files[1] or "").parent in Path(files[0] or "").parents
+
+
+def _default(field: Any, value: Any) -> bool:
+    return field.default is not MISSING and field.default == getattr(value, field.name)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
+
+
+def _reads_environment(statements: Sequence[ast.AST]) -> bool:
+    """Whether a constant is set from outside, so that its text says nothing of its value."""
+    inner = (
+        node
+        for statement in statements
+        if not hasattr(statement, "body")
+        for node in ast.walk(statement)
+    )
+    names = {getattr(node, "attr", getattr(node, "id", "")) for node in inner}
+    return bool(names & {"environ", "getenv", "argv"})
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+@cache
+def _version(package: str) -> str | None:
+    found = _distributions().get(package)
+    return version(found[0]) if found else None
+
+
+@cache
+def _is_elsewhere(package: str) -> bool:
+    """Whether a package is an installed one, without importing it."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None and is_installed(Path(spec.origin))
+
+
+def _functions_of(live: Any, names: dict[str, Any]) -> list[FunctionType]:
+    """A function, or a class's methods, as far as they were written in this module."""
+    found = [live] if not isinstance(live, type) else list(vars(live).values())
+    plain = [getattr(one, "__func__", getattr(one, "fget", one)) for one in found]
+    return [f for f in plain if isinstance(f, FunctionType) and f.__globals__ is names]
+
+
+def _of_array(array: Any) -> str:
+    said = f"array {array.dtype} {array.shape}"
+    if isinstance(array, np.memmap) or array.dtype.hasobject:
+        return said
+    return f"{said} {blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()}"
