@@ -82,30 +82,49 @@ def by_version(frontier: "Frontier") -> list[dict[str, Any]]:
 
 
 def mixed(frontier: "Frontier") -> str | None:
-    """A sentence on the trials of several versions that a frontier mixes; None where it doesn't."""
-    found = by_version(frontier)
-    differing = [name for one in found for name in one["changed"]]
-    known = [one for one in found if one["version"] is not None]
-    if len(found) < 2 or (len(known) < 2 and not known[0]["trials"]):
-        return None
-    differ = f" (what differs: {listed(list(dict.fromkeys(differing)))})" if differing else ""
+    """What a frontier mixes of several versions of the code, in words; None where it doesn't."""
+    said = [_mixed_trials(by_version(frontier)), _mixed_reruns(frontier)]
+    return " ".join(filter(None, said)) or None
+
+
+def _mixed_trials(found: Sequence[Mapping[str, Any]]) -> str | None:
     made = [one for one in found if one["trials"]]
-    if not made:
-        return None
+    if len(found) < 2 or not made or not any(one["version"] for one in [*made, *found[2:]]):
+        return None  # of what was planned before code was kept, nothing is known
+    changed = list(dict.fromkeys(name for one in found for name in one["changed"]))
+    differ = f" (what differs: {listed(changed)})" if changed else ""
     if len(made) < 2:
         unmade = listed([_version(one) for one in found if not one["trials"]])
         whose = f"All trials are of {_version(made[0])} of the workload's code"
         return f"{whose}, and none of {unmade}{differ}."
     counted = listed([f"{one['trials']:,} of {_version(one)}" for one in made])
-    fastest = "; ".join(
-        f"{_version(one)} at {', '.join(f'{size:,}' for size in one['fastest_at'])}"
-        for one in made
-        if one["fastest_at"]
-    )
-    told = f" The fastest by batch size: {fastest}." if fastest else ""
-    return (
-        f"Trials of {len(made)} versions of the workload's code are mixed: {counted}{differ}.{told}"
-    )
+    mixing = f"Trials of {len(made)} versions of the workload's code are mixed: {counted}{differ}."
+    fastest = [
+        f"{_version(one)} at {_sizes(one['fastest_at'])}" for one in made if one["fastest_at"]
+    ]
+    return f"{mixing} The fastest by batch size: {'; '.join(fastest)}." if fastest else mixing
+
+
+def _mixed_reruns(frontier: "Frontier") -> str | None:
+    kept = {digest(code) for point in frontier.points for code in _kept(point.study.identity)}
+    other, unknown = [], []
+    for point in frontier.points:
+        source = point.best.versions.get("source") if point.best else None
+        if source and point.rerun_by - {source}:
+            (other if source in kept else unknown).append(point.batch_size)
+    said = []
+    if other:
+        said.append(f"Run again by another version than the fastest trial's: {_sizes(other)}.")
+    if unknown:
+        said.append(
+            "Run again by code that may be another than the fastest trial's, which was not kept: "
+            f"{_sizes(unknown)}."
+        )
+    return " ".join(said) or None
+
+
+def _sizes(batch_sizes: Sequence[int]) -> str:
+    return ", ".join(f"{size:,}" for size in batch_sizes)
 
 
 def _version(one: Mapping[str, Any]) -> str:

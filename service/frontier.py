@@ -13,7 +13,7 @@ from service.database import Storage
 from service.errors import UsageError
 from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges
-from service.selection import select_finishers, select_outcomes, select_winners
+from service.selection import select_finishers, select_outcomes, select_reruns, select_winners
 from service.slots import SEARCHES, Filter, Study, find_studies
 from service.storage import open_storage
 
@@ -59,6 +59,7 @@ class Point:
     finishers   -- the trials that reached the goal, best first
     versions    -- what its trials ran on: kind of version to the different ones found
     sources     -- checksum of the code that made trials to their number
+    rerun_by    -- those of the code that ran some of them again, to confirm or by a rule
     steps       -- steps to target of the best trial
     steps_lower -- the last evaluated step at which that trial's goal stood open: the goal was
                    passed somewhere in (steps_lower, steps]
@@ -75,6 +76,7 @@ class Point:
     finishers: tuple[Finisher, ...]
     versions: Mapping[str, Sequence[str]]
     sources: Mapping[str, int] = field(default_factory=dict)
+    rerun_by: frozenset[str] = frozenset()
 
     @property
     def batch_size(self) -> int:
@@ -241,6 +243,10 @@ def load_frontiers(
         finishers: dict[int, list[Finisher]] = {}
         for study_id, *finisher in conn.execute(select_finishers(wanted, first)):
             finishers.setdefault(study_id, []).append(Finisher(*finisher))
+        rerun_by: dict[tuple[str, int], set[str]] = {}
+        for workload, batch_size, text in conn.execute(select_reruns(wanted)):
+            source = json.loads(text).get("source")
+            rerun_by.setdefault((workload, batch_size), set()).update([source] if source else [])
     points: dict[str, list[Point]] = {}
     for study in found:
         point = Point(
@@ -250,6 +256,7 @@ def load_frontiers(
             tuple(finishers.get(study.id, ())),
             {kind: sorted(known) for kind, known in ran_on.get(study.id, {}).items()},
             sources.get(study.id, {}),
+            frozenset(rerun_by.get((study.workload, study.batch_size), ())),
         )
         points.setdefault(study.workload, []).append(point)
     return [Frontier(name, tuple(mine)) for name, mine in points.items()]
