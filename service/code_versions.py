@@ -30,6 +30,8 @@ def digest(code: Code) -> str:
 def changes(before: Code, now: Code) -> list[str]:
     """The definitions in which two versions differ, as a person finds them: `model.py:Net`."""
     old, new = _nameless(before), _nameless(now)
+    if old == new:
+        return []
     known, kept = {name for name, _ in old}, {name for name, _ in new}
     found = []
     for label, sum_ in now.items():

@@ -279,7 +279,7 @@ class _Walk:
             for beside in list(sys.modules.values()):
                 if isinstance(beside, ModuleType) and _lie_together(beside, home.names):
                     self._through(beside, ())
-        return sorted(target for target in targets if not target.endswith("="))
+        return sorted(t for t in targets if t.partition("=")[2] not in ("", t.partition("=")[0]))
 
     def _resolve(self, home: _Home, chain: tuple[str, ...]) -> str:
         """Follow a name of a module; empty for what has an entry of its own, or is built in."""

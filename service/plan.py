@@ -118,14 +118,18 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     Raises UsageError before anything is written if the workload or the request can't work, and
     IdentityError if a study exists under another definition.
     """
-    workload = as_variant(workload, request.variant)
+    base, workload = workload.name, as_variant(workload, request.variant)
     fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
         existing = {s.batch_size: s for s in find_studies(conn, meant)}
+        # A variant that begins is asked for what its base was, so that the two can be compared.
+        like = existing or {
+            s.batch_size: s for s in find_studies(conn, replace(meant, workloads=(base,))) if s.spec
+        }
     refuse_imported(existing.values())
-    batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
-    settled = _settle(workload.name, request, list(existing.values()))
+    batch_sizes = _batch_sizes(request.batch_sizes or tuple(like) or workload.batch_sizes)
+    settled = _settle(workload.name, request, list(like.values()))
     workload = workload.as_asked(settled.goal, settled.precision)
     dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
     rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
