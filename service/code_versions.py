@@ -109,7 +109,8 @@ def _mixed_trials(found: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _mixed_reruns(frontier: "Frontier") -> str | None:
     kept = {digest(code) for point in frontier.points for code in _kept(point.study.identity)}
-    other, unknown = [], []
+    other: list[int] = []
+    unknown: list[int] = []
     for point in frontier.points:
         source = point.best.versions.get("source") if point.best else None
         if source and point.rerun_by - {source}:

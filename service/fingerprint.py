@@ -10,7 +10,8 @@ function that makes the workload does beside making it.
 
 import ast
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
@@ -65,7 +66,7 @@ class Fingerprint:
     @classmethod
     def of(cls, workload: Workload) -> "Fingerprint":
         """The code of a workload that has just been loaded."""
-        walk = _Walk()
+        walk = _Walk(_package_of(workload.data))
         for role, part in (
             ("model", workload.model),
             ("loss", workload.loss),
@@ -74,10 +75,10 @@ class Fingerprint:
             ("schedule", workload.schedule),
             ("weight", workload.weight),
         ):
-            walk.entries[role] = checksum([walk.value(part)])
+            walk.follow(role, part)
         parts = dict(walk.entries)
         walk.versions = False
-        walk.entries["data"] = checksum([walk.value(workload.data)])
+        walk.follow("data", workload.data)
         data = {name: known for name, known in walk.entries.items() if name not in parts}
         return cls(parts, data)
 
@@ -108,13 +109,21 @@ class _Home:
 class _Walk:
     """Follows code, and gathers a checksum for each definition that it meets."""
 
-    def __init__(self) -> None:
+    def __init__(self, package: str) -> None:
         self.entries: dict[str, str] = {}
         self.versions = True
-        self._own = {e.value.partition(":")[0].partition(".")[0] for e in _offers()}
+        offering = (e.value.partition(":")[0].partition(".")[0] for e in _offers())
+        self._own = {package, *offering} - _VERSIONED_ELSEWHERE
+        self._ahead: deque[Callable[[], None]] = deque()  # as calls go deeper than a stack may
         self._homes: dict[int, _Home | None] = {}
         self._met: dict[Any, str] = {}
         self._kept: list[object] = []  # as an id is free for another once its object is gone
+
+    def follow(self, role: str, part: Any) -> None:
+        """Follow a part of the workload, all the way."""
+        self.entries[role] = checksum([self.value(part)])
+        while self._ahead:
+            self._ahead.popleft()()
 
     def value(self, value: Any) -> str:
         """What an object is, as text; the code behind it is followed."""
@@ -189,12 +198,12 @@ class _Walk:
             slots = [name for base in kind.__mro__ for name in vars(base).get("__slots__", ())]
             held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
             return f"{said} {self._pairs({**held, **getattr(value, '__dict__', {})})}"
-        wrapped = getattr(value, "__wrapped__", None)
-        return f"{said} {self.value(wrapped)}" if wrapped is not None else said
+        wrapped = getattr(value, "__wrapped__", None)  # of functools.cache, for one
+        return f"{said} {self.value(wrapped)}" if isinstance(wrapped, FunctionType) else said
 
     def _function(self, function: FunctionType) -> str:
         home = self._home(function.__globals__, function.__module__)
-        wrapped = getattr(function, "__wrapped__", None)
+        wrapped = vars(function).get("__wrapped__")
         beside = "" if wrapped is None else f" of {self.value(wrapped)}"
         code = function.__code__
         name = code.co_qualname
@@ -242,10 +251,12 @@ class _Walk:
     def _definition(self, home: _Home, name: str) -> None:
         """What binds a name at the top of a module."""
         key = id(home.names), name
-        if key in self._met or home.text is None:
-            return
-        self._met[key] = name
-        statements = home.text.bindings[name]
+        if key not in self._met:
+            self._met[key] = name
+            self._ahead.append(partial(self._define, home, name))
+
+    def _define(self, home: _Home, name: str) -> None:
+        statements = home.text.bindings[name] if home.text else ()
         said = [part for statement in statements for part in self._statement(home, statement)]
         live = home.names.get(name)
         if _reads_environment(statements) and isinstance(live, (bool, int, float, str)):
@@ -300,11 +311,11 @@ class _Walk:
         return self.value(live)
 
     def _imported(self, module: str, attribute: str | None) -> str:
-        top = module.partition(".")[0]
+        top, found = module.partition(".")[0], sys.modules.get(module)
         try:
-            if top not in self._own and (top in sys.stdlib_module_names or _is_elsewhere(top)):
+            if found is None and top not in self._own and _is_elsewhere(top):
                 return self._foreign(module, attribute or "")
-            found = sys.modules.get(module) or import_module(module)
+            found = import_module(module)
         except Exception:  # which the code will meet itself, if it comes to it
             return f"{module}.{attribute}"
         if attribute == "*":
@@ -393,6 +404,13 @@ _OF_EVERY_CLASS = {
 }
 
 
+def _package_of(function: Any) -> str:
+    """The package that a part of a workload comes from."""
+    while isinstance(function, partial):
+        function = function.func
+    return (getattr(function, "__module__", None) or "").partition(".")[0]
+
+
 def _offers() -> Iterable[Any]:
     from service.catalog import GROUP
 
@@ -419,7 +437,10 @@ def _lie_together(module: ModuleType, names: dict[str, Any]) -> bool:
 
 
 def _default(field: Any, value: Any) -> bool:
-    return field.default is not MISSING and field.default == getattr(value, field.name)
+    given = getattr(value, field.name)
+    if field.default_factory is not MISSING:
+        return repr(given) == repr(field.default_factory())
+    return field.default is not MISSING and repr(given) == repr(field.default)
 
 
 def _content(cell: Any) -> Any:
@@ -455,6 +476,8 @@ def _version(package: str) -> str | None:
 @cache
 def _is_elsewhere(package: str) -> bool:
     """Whether a package is an installed one, without importing it."""
+    if package in sys.stdlib_module_names:
+        return True
     spec = find_spec(package)
     return spec is not None and spec.origin is not None and is_installed(Path(spec.origin))
 
@@ -463,7 +486,8 @@ def _functions_of(live: Any, names: dict[str, Any]) -> list[FunctionType]:
     """A function, or a class's methods, as far as they were written in this module."""
     found = [live] if not isinstance(live, type) else list(vars(live).values())
     plain = [getattr(one, "__func__", getattr(one, "fget", one)) for one in found]
-    return [f for f in plain if isinstance(f, FunctionType) and f.__globals__ is names]
+    written = [f for f in plain if isinstance(f, FunctionType) and f.__globals__ is names]
+    return [f for f in written if not f.__code__.co_filename.startswith("<")]  # a dataclass's own
 
 
 def _of_array(array: Any) -> str:

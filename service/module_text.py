@@ -241,7 +241,7 @@ def _spans(node: Any, code: CodeType) -> bool:
     body = node.body
     begin, end = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
     places = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
-    return all(begin <= (p[0], p[2]) and (p[1], p[3]) <= end for p in places)  # type: ignore[operator]
+    return all(begin <= (p[0], p[2]) and (p[1], p[3]) <= end for p in places)
 
 
 def _start(node: Any) -> tuple[int, int]:

@@ -134,7 +134,9 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
     rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
     checked = check(workload, batch_sizes)
-    stored_code = max((s.identity.get("code", []) for s in existing.values()), key=len, default=[])
+    stored_code: list[Code] = max(
+        (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
+    )
     if existing and not stored_code:
         log.warning(_UNKNOWN_CODE, workload.name)
     now = fingerprint.code(checked.splits)

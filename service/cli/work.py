@@ -105,7 +105,7 @@ def command(
             Worker(opened, settings, stop, clock).run()
         except IdentityError as error:
             if not error.planned:
-                raise
+                raise IdentityError(f"{error}. Undo the change on this machine") from error
             accept = on_same_storage("plan", *error.planned)
             raise IdentityError(
                 f"{error}. Bring the code here to that version, or accept it: {accept}"
