@@ -95,16 +95,22 @@ def _mixed_trials(found: Sequence[Mapping[str, Any]]) -> str | None:
         return None  # of what was planned before code was kept, nothing is known
     changed = list(dict.fromkeys(name for one in found for name in one["changed"]))
     differ = f" (what differs: {listed(changed)})" if changed else ""
-    if len(made) < 2:
-        unmade = listed([_version(one) for one in found if not one["trials"]])
+    known = [one for one in found if one["version"]]
+    counted = listed([f"{one['trials']:,} of {_version(one)}" for one in known if one["trials"]])
+    none = listed([f"none of {_version(one)}" for one in known if not one["trials"]])
+    if not found[0]["version"]:
+        said = (
+            f"Of {found[0]['trials']:,} trials it is not known which version of the workload's "
+            f"code made them, as it was not kept then; {counted or none}{differ}."
+        )
+    elif len(made) < 2:
         whose = f"All trials are of {_version(made[0])} of the workload's code"
-        return f"{whose}, and none of {unmade}{differ}."
-    counted = listed([f"{one['trials']:,} of {_version(one)}" for one in made])
-    mixing = f"Trials of {len(made)} versions of the workload's code are mixed: {counted}{differ}."
-    fastest = [
-        f"{_version(one)} at {_sizes(one['fastest_at'])}" for one in made if one["fastest_at"]
-    ]
-    return f"{mixing} The fastest by batch size: {'; '.join(fastest)}." if fastest else mixing
+        return f"{whose}, and {none}{differ}."
+    else:
+        versions = f"Trials of {len(made)} versions of the workload's code are mixed"
+        said = f"{versions}: {counted}{differ}."
+    fastest = [f"{_version(o)} at {_sizes(o['fastest_at'])}" for o in made if o["fastest_at"]]
+    return f"{said} The fastest by batch size: {'; '.join(fastest)}." if fastest else said
 
 
 def _mixed_reruns(frontier: "Frontier") -> str | None:
@@ -131,7 +137,7 @@ def _sizes(batch_sizes: Sequence[int]) -> str:
 
 
 def _version(one: Mapping[str, Any]) -> str:
-    return f"version {one['version']}" if one["version"] else "a version that was not kept"
+    return f"version {one['version']}" if one["version"] else "not known"
 
 
 def _kept(identity: Mapping[str, Any]) -> list[Code]:
