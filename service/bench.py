@@ -111,5 +111,5 @@ def _bench(
     bench = Bench(study.spec, workload, splits, devices[0], versions, parts, passes=passes)
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.ranks = Ranks(*given, devices, bench.passes)
+        bench.ranks = Ranks(*given, devices, bench.passes, versions["source"])
     return bench
