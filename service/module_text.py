@@ -114,7 +114,12 @@ def imports_within(node: ast.AST, package: str) -> list[Import]:
 
 def compiled(code: CodeType) -> str:
     """Code as text where there is no source of it: the same for one minor version of Python."""
-    constants = [compiled(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    constants = [
+        compiled(c)
+        if isinstance(c, CodeType)
+        else repr(sorted(map(repr, c)) if isinstance(c, frozenset) else c)
+        for c in code.co_consts
+    ]
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_flags)
     return repr((code.co_code, constants, *names))
 

@@ -1,6 +1,7 @@
 """A workload's fingerprint: it sees what can change a result, names it, and nothing else."""
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from service.data import Split, Splits
 from service.fingerprint import Fingerprint
 from service.goal import Goal
 from service.metrics import Metric
+from service.workload_file import function_in
 from tests.toy import clouds, splits
 
 FILE = '''
@@ -384,6 +386,33 @@ def test_a_file_edited_after_it_was_imported_is_not_taken_for_what_runs(tmp_path
     ran = Fingerprint.of(workload).parts
     assert "edited_late.py:loss" in late
     assert late["edited_late.py:loss"] == ran["edited_late.py:loss"]  # what was first looked at
+
+
+def test_code_that_calls_on_and_on_is_followed_to_its_end(tmp_path: Path) -> None:
+    """Further than Python's own stack goes."""
+
+    def code(last: str) -> Mapping[str, str]:
+        calls = "".join(f"def f{n}(x):\n    return f{n + 1}(x)\n\n\n" for n in range(1500))
+        (tmp_path / f"calls{last}.py").write_text(f"{calls}def f1500(x):\n    return x + {last}\n")
+        loss = function_in(tmp_path / f"calls{last}.py", "f0")
+        return Fingerprint.of(replace(clouds(), loss=loss)).parts  # type: ignore[arg-type]
+
+    assert changes(code("1"), code("2")) == ["calls2.py:f1500"]
+
+
+def test_a_part_that_cant_be_looked_at_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    class Shy:
+        def __call__(self, outputs: object, targets: object) -> None: ...
+
+        @property
+        def __dict__(self) -> dict[str, object]:  # type: ignore[override]
+            raise OSError("not here")
+
+    with caplog.at_level(logging.WARNING):
+        found = Fingerprint.of(replace(clouds(), loss=Shy()))  # type: ignore[arg-type]
+    assert found.parts["loss"] == "not followed"
+    assert "changes in the code of the loss are not seen: " in caplog.text
+    assert "OSError: not here" in caplog.text
 
 
 def test_weights_that_a_model_begins_with_count() -> None:
