@@ -13,6 +13,9 @@ Code = Mapping[str, str]
 """`file.py:name` of a definition to its checksum; `model`, `loss`, ... to that of a workload's
 part; a package to its version. See `service.fingerprint`."""
 
+PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data")
+"""Of a workload."""
+
 _SHOWN = 6
 
 
@@ -36,11 +39,14 @@ def changes(before: Code, now: Code) -> list[str]:
     found = []
     for label, sum_ in now.items():
         if new[_name(label), sum_] > old[_name(label), sum_]:
-            found.append(_shown(label) + ("" if _name(label) in known else " (new)"))
+            is_package = ":" not in label and label not in PARTS
+            was = f" ({before[label]}, now {sum_})" if is_package and label in before else ""
+            found.append(_shown(label) + (was if _name(label) in known else " (new)"))
     found += [f"{_shown(label)} (gone)" for label in before if _name(label) not in kept]
     found = list(dict.fromkeys(found))
     # A part such as `loss` differs too where it is another definition, which says more.
-    return [label for label in found if ":" in label] or found or ["how often a definition is used"]
+    named = [label for label in found if label.partition(" ")[0] not in PARTS]
+    return named or found or ["how often a definition is used"]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from service import catalog
+from service import catalog, code_walk
 from service.code_versions import changes, digest
 from service.data import Split, Splits
 from service.fingerprint import Fingerprint
@@ -342,6 +342,21 @@ def test_code_reached_by_a_name_that_is_not_written_counts_with_its_whole_module
     before = code(*reach)
     assert "helpers.py:unused" in before
     assert "helpers.py:unused" not in code()
+
+
+def test_the_version_of_a_package_that_a_loss_uses_counts(
+    code: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uses = (
+        "mine.py",
+        "return cross_entropy(",
+        "import click.utils\n\n        return cross_entropy(",
+    )
+    before = code(*uses)
+    assert "click" in before
+    assert "click" not in code()
+    monkeypatch.setattr(code_walk, "package_version", lambda _: "99")
+    assert changes(before, code(*uses)) == [f"click ({before['click']}, now 99)"]
 
 
 def test_how_data_are_made_counts_only_where_not_every_example_is_summed(code: Written) -> None:
