@@ -2,11 +2,12 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 
 import click
 from click.core import ParameterSource
 
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*(?=@)")
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)|([?&])password=[^&]*")
 
 
 def same_command(*more: str, without: str = "") -> str:
@@ -29,11 +30,14 @@ def on_same_storage(*arguments: str) -> str:
     context = click.get_current_context()
     url = str(context.params["storage"])
     told = context.get_parameter_source("storage") is not ParameterSource.DEFAULT
-    where = ("--storage", url) if told and _PASSWORD.sub(r"\1", url) == url else ()
+    where = ("--storage", url) if told and _without_password(url) == url else ()
     return _line([*arguments, *where])
 
 
-def _line(arguments: list[str]) -> str:
-    # A password isn't repeated: it would stand in logs.
-    shown = [_PASSWORD.sub(r"\1", one) for one in arguments]
-    return shlex.join(["batchfront", *shown])
+def _line(arguments: Iterable[str]) -> str:
+    return shlex.join(["batchfront", *map(_without_password, arguments)])
+
+
+def _without_password(argument: str) -> str:
+    """A password isn't repeated: it would stand in logs."""
+    return _PASSWORD.sub(lambda found: found[1] or found[2] or "", argument)

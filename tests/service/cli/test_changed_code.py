@@ -181,9 +181,17 @@ def test_a_variant_goes_through_every_command_by_its_name(
     assert f"{name}:" in compared
 
 
-def test_a_password_is_not_repeated_in_an_advised_command() -> None:
-    given = ("plan", "x/y/z", "--storage", "postgresql://me:secret@host/db")
-    with cli.make_context("batchfront", ["workloads"], obj=given):
-        assert same_command("--variant", "v2") == (
-            "batchfront plan x/y/z --storage postgresql://me@host/db --variant v2"
-        )
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://me:se@cr:et@host/db", "postgresql://me@host/db"),
+        ("postgresql://me@host/db?sslmode=require", "'postgresql://me@host/db?sslmode=require'"),
+        ("postgresql://host/db?password=secret&port=5", "'postgresql://host/db?&port=5'"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+    ],
+)
+def test_a_password_is_not_repeated_in_an_advised_command(given: str, shown: str) -> None:
+    command = ("plan", "x/y/z", "--storage", given)
+    with cli.make_context("batchfront", ["workloads"], obj=command):
+        advised = same_command("--variant", "v2")
+    assert advised == f"batchfront plan x/y/z --storage {shown} --variant v2"
