@@ -1,18 +1,17 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from service import __version__, catalog
 from service.clock import timed_as
+from service.code_versions import digest
 from service.data import Splits
-from service.identity import study_identity
+from service.fingerprint import Fingerprint
+from service.identity import identity_parts, study_identity
 from service.plan import refuse_difference, search_of
 from service.preflight import check
 from service.search_space import Metaparameters
@@ -22,6 +21,7 @@ from service.training.memory import Passes
 from service.training.ranks.group import Ranks
 from service.training.ranks.lead import LeadRun
 from service.training.trial import TrialRun
+from service.variants import as_variant
 from service.workload import Workload
 
 
@@ -38,7 +38,7 @@ class Bench:
     device: torch.device
     versions: dict[str, str]
     identity_parts: dict[str, Any]
-    confirmed: set[int] = field(default_factory=set)
+    confirmed: set[tuple[int, int]] = field(default_factory=set)  # study, versions of its code
     passes: Passes = field(default_factory=Passes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
     resumes: bool = True
@@ -60,6 +60,7 @@ class Bench:
         precision = study.identity.get("precision", "float32")
         return (
             self.spec == study.spec
+            and self.workload.name == study.workload
             and self.workload.goal.value == goal
             and self.workload.execution.precision == precision
         )
@@ -83,30 +84,35 @@ def set_up(
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
         current = _bench(study, together, recall)
-    if study.id not in current.confirmed:
+    confirmed = study.id, len(study.identity.get("code", ()))
+    if confirmed not in current.confirmed:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
         )
         refuse_difference(study, replace(study, identity=identity))
-        current.confirmed.add(study.id)
+        current.confirmed.add(confirmed)
     return current
 
 
 def _bench(
     study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], Passes]
 ) -> Bench:
-    workload = catalog.load(study.spec).as_asked(study.goal_value, study.precision)
+    loaded = as_variant(catalog.load(study.spec), study.variant)
+    fingerprint = Fingerprint.of(loaded)  # before it has run, and changed what it may hold
+    workload = loaded.as_asked(study.goal_value, study.precision)
     checked = check(workload, [study.batch_size], planned=True)
     checked.refuse_devices(len(devices))
+    code = fingerprint.code(checked.splits)
     versions = {
         "batchfront": __version__,
         "torch": torch.__version__,
         "device": describe_all(devices),
-        "source": _source(workload),
+        "source": digest(code),
     }
     with timed_as("data"):
         splits = checked.splits.to(devices[0])
-    parts, passes = checked.identity_parts, recall(workload)
+    parts = identity_parts(checked.identity_parts, [code], study.variant)
+    passes = recall(workload)
     passes.whole = checked.whole
     resumes = checked.lost is None
     bench = Bench(
@@ -114,14 +120,5 @@ def _bench(
     )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.ranks = Ranks(*given, devices, bench.passes)
+        bench.ranks = Ranks(*given, devices, bench.passes, versions["source"])
     return bench
-
-
-def _source(workload: Workload) -> str:
-    """A checksum of the file that defines the workload's model."""
-    try:
-        path = inspect.getsourcefile(inspect.unwrap(workload.model))
-    except TypeError:  # a functools.partial, or a class written in C
-        path = None
-    return blake2b(Path(path).read_bytes(), digest_size=8).hexdigest() if path else "unknown"

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from service.errors import BatchfrontError, CatalogError
+from service.variants import SIGN
 from service.workload import Workload
 from service.workload_file import error_in, function_in
 
@@ -141,6 +142,9 @@ def _made(make: object, spec: str) -> Workload:
 
 
 def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
+    base, sign, variant = spec.partition(SIGN)
+    if sign and base in catalog:
+        return f"a variant of {base} is asked for by --variant {variant}"
     near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
     if near:
         return f"the nearest are {', '.join(near)}"

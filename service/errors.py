@@ -41,7 +41,14 @@ class SearchSpaceError(WorkloadError):
 
 
 class IdentityError(UsageError):
-    """A study that exists under another definition than the one given."""
+    """A study that exists under another definition than the one given.
+
+    planned -- where its code alone is another, arguments for `batchfront plan` that accept it
+    """
+
+    def __init__(self, message: str, planned: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.planned = planned
 
 
 class StorageError(BatchfrontError):

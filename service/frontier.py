@@ -3,16 +3,17 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from service.code_versions import by_version
 from service.database import Storage
 from service.errors import UsageError
 from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges
-from service.selection import select_finishers, select_outcomes, select_winners
+from service.selection import select_finishers, select_outcomes, select_reruns, select_winners
 from service.slots import SEARCHES, Filter, Study, find_studies
 from service.storage import open_storage
 
@@ -57,6 +58,8 @@ class Point:
                    median: its trials are seeds, and no search
     finishers   -- the trials that reached the goal, best first
     versions    -- what its trials ran on: kind of version to the different ones found
+    sources     -- checksum of the code that made trials to their number
+    rerun_by    -- those of the code that ran some of them again, to confirm or by a rule
     steps       -- steps to target of the best trial
     steps_lower -- the last evaluated step at which that trial's goal stood open: the goal was
                    passed somewhere in (steps_lower, steps]
@@ -72,6 +75,8 @@ class Point:
     outcomes: Mapping[str, int]
     finishers: tuple[Finisher, ...]
     versions: Mapping[str, Sequence[str]]
+    sources: Mapping[str, int] = field(default_factory=dict)
+    rerun_by: frozenset[str] = frozenset()
 
     @property
     def batch_size(self) -> int:
@@ -157,9 +162,10 @@ class Frontier:
         return {kind: sorted(versions) for kind, versions in sorted(found.items())}
 
     def to_dict(self) -> dict[str, Any]:
-        """The frontier as plain data: `workload`, `goal`, `points`."""
+        """The frontier as plain data: `workload`, `goal`, `code`, `points`."""
         points = [point.to_dict() for point in self.points]
-        return {"workload": self.workload, "goal": self.goal, "points": points}
+        code = by_version(self)
+        return {"workload": self.workload, "goal": self.goal, "code": code, "points": points}
 
     def to_frame(self) -> "DataFrame":
         """The frontier as a pandas DataFrame; see `service.frames.frontier_frame`."""
@@ -222,11 +228,14 @@ def load_frontiers(
     with storage.read() as conn:
         found = find_studies(conn, wanted)
         outcomes: dict[int, Counter[str]] = {}
-        versions: dict[int, dict[str, set[str]]] = {}
+        ran_on: dict[int, dict[str, set[str]]] = {}
+        sources: dict[int, Counter[str]] = {}
         for study_id, outcome, text, number in conn.execute(select_outcomes(wanted, first)):
             outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
             for kind, version in json.loads(text or "{}").items():
-                versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
+                ran_on.setdefault(study_id, {}).setdefault(kind, set()).add(version)
+                if kind == "source":
+                    sources.setdefault(study_id, Counter())[version] += number
         _refuse_fewer(found, outcomes, first)
         best = {
             row.study_id: trial_from_row(row) for row in conn.execute(select_winners(wanted, first))
@@ -234,6 +243,10 @@ def load_frontiers(
         finishers: dict[int, list[Finisher]] = {}
         for study_id, *finisher in conn.execute(select_finishers(wanted, first)):
             finishers.setdefault(study_id, []).append(Finisher(*finisher))
+        rerun_by: dict[tuple[str, int], set[str]] = {}
+        for workload, batch_size, text in conn.execute(select_reruns(wanted)):
+            source = json.loads(text).get("source")
+            rerun_by.setdefault((workload, batch_size), set()).update([source] if source else [])
     points: dict[str, list[Point]] = {}
     for study in found:
         point = Point(
@@ -241,7 +254,9 @@ def load_frontiers(
             best.get(study.id),
             dict(sorted(outcomes.get(study.id, {}).items())),
             tuple(finishers.get(study.id, ())),
-            {kind: sorted(known) for kind, known in versions.get(study.id, {}).items()},
+            {kind: sorted(known) for kind, known in ran_on.get(study.id, {}).items()},
+            sources.get(study.id, {}),
+            frozenset(rerun_by.get((study.workload, study.batch_size), ())),
         )
         points.setdefault(study.workload, []).append(point)
     return [Frontier(name, tuple(mine)) for name, mine in points.items()]

@@ -1,11 +1,12 @@
 """What a study is: the definition that all of its trials share, and how two of them differ."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from service.code_versions import Code, changes, digest
 from service.data import Splits
 from service.search_space import describe_space
 from service.workload import Workload
@@ -24,12 +25,24 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     }
 
 
+def identity_parts(
+    described: Mapping[str, Any], code: Sequence[Code], variant: str | None
+) -> dict[str, Any]:
+    """The parts of an identity that are the same at all batch sizes; see `study_identity`.
+
+    described -- data and model, as the checks have found them
+    """
+    return {**described, "code": list(code), **({"variant": variant} if variant else {})}
+
+
 def study_identity(
     workload: Workload, batch_size: int, parts: Mapping[str, Any], search: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The identity of one study, as JSON would give it back.
 
-    parts  -- `data` and `model`, described once for all batch sizes
+    parts  -- `data`, `model` and `code`, described once for all batch sizes; `code` is a list of
+              the versions that trials were made by, the last being the one that makes more; and
+              `variant`, of a workload that is one
     search -- how the trials are drawn and raced: see `service.plan.search_of`
     """
     identity = {
@@ -45,8 +58,22 @@ def study_identity(
     return restored
 
 
+def code_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The definitions in the code, such as `model.py:Net`, by which trials of `now` would be made
+    otherwise than those of `stored`; none where one of them doesn't know its code, or `now`
+    follows on what `stored` has."""
+    before: list[Code] = stored.get("code", [])
+    after: list[Code] = now.get("code", [])
+    if not before or not after or after[: len(before)] == before:
+        return []
+    if digest(before[-1]) == digest(after[-1]):
+        return []
+    return changes(before[-1], after[-1])
+
+
 def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """One phrase per entry that differs: "goal.value was 0.02, is 0.04"."""
+    """One phrase per entry that differs: "goal.value was 0.02, is 0.04". Code is told apart, by
+    `code_differences`."""
     before, after = dict(_flatten(stored)), dict(_flatten(now))
     found = []
     for path in [*before, *(path for path in after if path not in before)]:
@@ -69,6 +96,8 @@ def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
     """A nested mapping as (dotted path, value) pairs, in its own order."""
     for key, value in nested.items():
         path = f"{prefix}{key}"
+        if path == "code":
+            continue
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{path}.")
         else:

@@ -1,22 +1,30 @@
 """From a workload to studies filled with slots."""
 
-from collections.abc import Sequence
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from service.code_versions import Code, digest, listed
 from service.database import Storage
 from service.errors import IdentityError, UsageError
+from service.fingerprint import Fingerprint
 from service.generations import GENERATION
-from service.identity import differences, study_identity
+from service.identity import code_differences, differences, identity_parts, study_identity
 from service.imported import refuse_imported
 from service.new_study import add_study, wait_for_planners
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
-from service.preflight import Checked, check
+from service.preflight import check
 from service.schema import studies
 from service.slots import ADAPTIVE, SEARCHES, Filter, Study, count_slots, find_studies
 from service.training.dropping import rules
+from service.variants import as_variant
 from service.workload import Workload
+
+log = logging.getLogger(__name__)
 
 SCHEDULES = ("race", "one-by-one")
 COUNTS = ("all", "feasible")
@@ -47,6 +55,9 @@ class Request:
                   `service.training.dropping`, also for
     extrapolate -- True: trials whose curve would miss the leader are dropped
     devices_per_trial -- that are to compute each trial together, as far as known
+    variant    -- the name of a second definition of the workload, beside the first
+    accept_changes -- True: the workload's code may be another than before; new trials are made by
+                  it, and stand beside those of the earlier version
     """
 
     batch_sizes: tuple[int, ...] | None = None
@@ -65,6 +76,8 @@ class Request:
     halving: bool | None = None
     extrapolate: bool | None = None
     devices_per_trial: int = 1
+    variant: str | None = None
+    accept_changes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -109,33 +122,75 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     Raises UsageError before anything is written if the workload or the request can't work, and
     IdentityError if a study exists under another definition.
     """
+    base, workload = workload.name, as_variant(workload, request.variant)
+    fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
         existing = {s.batch_size: s for s in find_studies(conn, meant)}
+        # A variant that begins is asked for what its base was, so that the two can be compared.
+        like = existing or {
+            s.batch_size: s for s in find_studies(conn, replace(meant, workloads=(base,))) if s.spec
+        }
     refuse_imported(existing.values())
-    batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
-    settled = _settle(workload.name, request, list(existing.values()))
+    batch_sizes = _batch_sizes(request.batch_sizes or tuple(like) or workload.batch_sizes)
+    settled = _settle(workload.name, request, list(like.values()))
     workload = workload.as_asked(settled.goal, settled.precision)
     dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
     rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
     checked = check(workload, batch_sizes)
     checked.refuse_devices(request.devices_per_trial)
-    wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
+    stored_code: list[Code] = max(
+        (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
+    )
+    if existing and not stored_code:
+        log.warning(_UNKNOWN_CODE, workload.name)
+    now = fingerprint.code(checked.splits)
+    code = _versions(stored_code, now, go_on=bool(request.accept_changes))
+    parts = identity_parts(checked.identity_parts, code, request.variant)
+    train_examples = len(checked.splits.train)
+    wanted = [_study(workload, spec, b, settled, parts, train_examples) for b in batch_sizes]
     for study in wanted:
         for stored in existing.values():
             refuse_difference(stored, study)
     with storage.write() as conn:
         wait_for_planners(conn)
+        _keep_code(conn, workload.name, code)
         made = [_make(storage, conn, s) for s in wanted]
-    now, added = tuple(s for s, _ in made), tuple(added for _, added in made)
-    return Planned(workload, now, added, tuple(checked.notes))
+    there, added = tuple(s for s, _ in made), tuple(added for _, added in made)
+    return Planned(workload, there, added, tuple(checked.notes))
+
+
+_UNKNOWN_CODE = (
+    "%s was planned before batchfront kept the code of workloads: whether it has changed since is "
+    "not known; from now on it is"
+)
+
+
+def _versions(stored: list[Code], now: Code, *, go_on: bool) -> list[Code]:
+    """The versions of a workload's code, the last being the one that is to make trials."""
+    if stored and digest(stored[-1]) == digest(now):
+        return stored
+    return [*stored, now] if go_on else [now]
+
+
+def _keep_code(conn: Connection, workload: str, code: list[Code]) -> None:
+    """Have all studies of a workload, whatever their purpose, know the versions of its code.
+
+    Raises IdentityError if they have come to know others meanwhile.
+    """
+    for study in find_studies(conn, Filter((workload,))):
+        identity = {**study.identity, "code": code}
+        if study.identity.get("code") != code:
+            refuse_difference(study, replace(study, identity=identity))
+            changed = update(studies).where(studies.c.id == study.id)
+            conn.execute(changed.values(identity=json.dumps(identity)))
 
 
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
 
 
 def refuse_difference(stored: Study, now: Study) -> None:
-    """Raise IdentityError, with the difference, if the two can't stand in one frontier.
+    """Raise IdentityError, with the difference, if trials of the two can't stand in one frontier.
 
     Studies of two batch sizes may differ in what depends on the batch size, and in nothing else.
     """
@@ -145,10 +200,19 @@ def refuse_difference(stored: Study, now: Study) -> None:
             before.pop(key, None)
             after.pop(key, None)
     changed = differences(before, after)
+    recoded = code_differences(before, after)
     if changed:
+        recoding = [f"code: {listed(recoded)}"] if recoded else []
         raise IdentityError(
-            f"study {stored.name} exists under another definition: {'; '.join(changed)}. "
-            "Undo the change, or keep both by using another --storage"
+            f"study {stored.name} exists under another definition: "
+            f"{'; '.join([*changed, *recoding])}"
+        )
+    if recoded:
+        variant = () if stored.variant is None else ("--variant", stored.variant)
+        raise IdentityError(
+            f"the code of {stored.workload} is not what it was planned with; it differs in "
+            f"{listed(recoded)}",
+            (now.spec, *variant, "--accept-changes"),
         )
 
 
@@ -252,7 +316,12 @@ def _continuing(request: Request, before: Study | None, finishers: int) -> int:
 
 
 def _study(
-    workload: Workload, spec: str, batch_size: int, search: _Search, checked: Checked
+    workload: Workload,
+    spec: str,
+    batch_size: int,
+    search: _Search,
+    parts: Mapping[str, Any],
+    train_examples: int,
 ) -> Study:
     draft = Study(
         id=-1,  # until the database gives it one
@@ -268,11 +337,11 @@ def _study(
         sampler=search.sampler,
         count=search.count,
         trials=search.trials,
-        train_examples=len(checked.splits.train),
+        train_examples=train_examples,
         finishers=search.finishers,
         continuing=search.continuing,
     )
-    identity = study_identity(workload, batch_size, checked.identity_parts, search_of(draft))
+    identity = study_identity(workload, batch_size, parts, search_of(draft))
     return replace(draft, identity=identity)
 
 

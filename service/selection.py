@@ -1,12 +1,13 @@
 """Queries for what makes a frontier: the best trials of all studies at once, and what became of the
 others. `first` counts, of every search, only so many complete trials; see `load_frontiers`."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
 
 from service.schema import reached, slots, studies
-from service.slots import Filter
+from service.slots import SEARCHES, Filter
 
 
 def _of(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
@@ -37,6 +38,14 @@ def select_outcomes(wanted: Filter, first: int | None) -> Select[Any]:
     """How many trials of a study ended so, on these versions: all that needs a look at each."""
     kinds = (slots.c.study_id, slots.c.outcome, slots.c.versions)
     return _of(wanted, first, *kinds, func.count()).group_by(*kinds)
+
+
+def select_reruns(wanted: Filter) -> Select[Any]:
+    """Workload, batch size and versions of what ran trials of these searches again."""
+    columns = (studies.c.workload, studies.c.batch_size, slots.c.versions)
+    meant = select(*columns).distinct().select_from(slots.join(studies))
+    again = (studies.c.purpose.not_in(SEARCHES), slots.c.versions.is_not(None))
+    return meant.where(replace(wanted, purposes=()).clause(), *again)
 
 
 def select_finishers(wanted: Filter, first: int | None) -> Select[Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, selec
 from service.schema import slots, studies
 from service.search_space import SearchSpace, Value, restore_space
 from service.training.seeds import study_seed, trial_seed
+from service.variants import base_of
 
 SEARCHES = ("search", "points")
 """Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
@@ -80,11 +81,18 @@ class Study:
     @property
     def points_seed(self) -> int:
         """The seed of the sequence that its points are drawn from."""
-        return study_seed(self.seed, self.workload, self.batch_size, self.purpose)
+        base = base_of(self.workload, self.variant)  # the same for a variant: they are compared
+        return study_seed(self.seed, base, self.batch_size, self.purpose)
 
     def trial_seed(self, number: int) -> int:
         """The seed of one of its trials: another one in every study, whatever its purpose."""
         return trial_seed(self.points_seed, number)
+
+    @property
+    def variant(self) -> str | None:
+        """The variant's name, of a workload that is one of another's."""
+        named: str | None = self.identity.get("variant")
+        return named
 
     @property
     def warm_start(self) -> bool:

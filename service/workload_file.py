@@ -48,13 +48,15 @@ def error_in(error: BaseException) -> str:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         # The innermost line of the user's own, rather than of Python's or an installed library's.
         path = Path(frame.filename)
-        if path.is_file() and path.parent != ours and not _is_installed(path):
+        if path.is_file() and path.parent != ours and not is_installed(path):
             return f"{path.name}, line {frame.lineno}: {said}"
     return said
 
 
-def _is_installed(path: Path) -> bool:
-    return "site-packages" in path.parts or Path(inspect.__file__).parent in path.parents
+def is_installed(path: Path) -> bool:
+    """Whether a file belongs to Python or an installed library, and isn't the user's own."""
+    library = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(library) or Path(inspect.__file__).parent in path.parents
 
 
 def _is_public_function(value: object, module: ModuleType) -> bool:

@@ -48,12 +48,16 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
     """
     from service.analysis import compare as analysis
     from service.cli.analyses.compare import print_comparison
+    from service.cli.tables import warn_of_mixed_code
     from service.frontier import load_frontiers, require
     from service.storage import open_storage
 
     opened = open_storage(storage)
     require(opened, workloads)
-    print_comparison(analysis.compare(load_frontiers(opened, workloads), at), format_)
+    frontiers = load_frontiers(opened, workloads)
+    for frontier in frontiers:
+        warn_of_mixed_code(frontier)
+    print_comparison(analysis.compare(frontiers, at), format_)
 
 
 @command.command(epilog="\b\nExample:\n  batchfront analyze rules digits/mlp/momentum")
@@ -212,11 +216,14 @@ def goals(workload: str, storage: str, values: tuple[float, ...], format_: str) 
 
 
 def _open(storage: str, workload: str) -> "tuple[Storage, Frontier]":
+    from service.cli.tables import warn_of_mixed_code
     from service.frontier import load_frontier
     from service.storage import open_storage
 
     opened = open_storage(storage)
-    return opened, load_frontier(opened, workload)
+    frontier = load_frontier(opened, workload)
+    warn_of_mixed_code(frontier)
+    return opened, frontier
 
 
 def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:

@@ -105,11 +105,13 @@ def _plan(
 
 def _print(opened: Any, workload: str, rule: str | None, format_: str) -> None:
     from service.cli import repeat_tables
+    from service.cli.tables import warn_of_mixed_code
     from service.confirmation import load_confirmations
     from service.frontier import load_frontier
     from service.rule_runs import load_rule_runs
 
     frontier = load_frontier(opened, workload)
+    warn_of_mixed_code(frontier)
     confirmed = load_confirmations(opened, workload)
     if rule is None:
         repeat_tables.print_confirmations(frontier, confirmed, format_)

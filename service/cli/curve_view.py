@@ -12,7 +12,8 @@ from rich.console import Console
 
 from service.answers import answers, doubts, number
 from service.certainty import LITTLE, PointCertainty, flags, point_certainties, why_unknown
-from service.cli.tables import console_for_output, plain_table
+from service.cli.tables import console_for_output, plain_table, warn_of_mixed_code
+from service.code_versions import mixed
 from service.curve import EXTRA, QUANTITIES, SHARE, curve_dict, fit_curve
 from service.frontier import Frontier
 from service.scaling import Curve, Estimate
@@ -35,7 +36,9 @@ class Fitted:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What to doubt, in sentences."""
-        return (*doubts(self.curve), *(flag.text for flag in flags(self.frontier)))
+        code = mixed(self.frontier)
+        found = (*doubts(self.curve), *(flag.text for flag in flags(self.frontier)))
+        return found if code is None else (*found, code)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -57,6 +60,8 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
         click.echo(json.dumps([fitted.to_dict() for fitted in curves], indent=2))
     elif format_ == "csv":
         _csv(curves)
+        for fitted in curves:
+            warn_of_mixed_code(fitted.frontier)
     else:
         for fitted in curves:
             _print(fitted)

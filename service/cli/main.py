@@ -87,7 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
-        result: Any = cli.main(arguments, prog_name="batchfront", standalone_mode=False)
+        result: Any = cli.main(
+            arguments, prog_name="batchfront", standalone_mode=False, obj=tuple(arguments)
+        )
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

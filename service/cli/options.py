@@ -269,6 +269,19 @@ def planning(command: F) -> F:
                 "where they have one.",
             ),
             option(
+                "--variant",
+                metavar="NAME",
+                help="Keep this definition beside the first, as WORKLOAD@NAME, which other "
+                "commands take as its name. Trials have the seeds of the first's.",
+            ),
+            option(
+                "--accept-changes",
+                is_flag=True,
+                default=None,
+                help="Go on though the workload's code has changed: new trials are made by the "
+                "code as it is now, and stand beside those of the earlier version.",
+            ),
+            option(
                 "--halving",
                 is_flag=True,
                 default=None,

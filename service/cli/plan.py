@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from service.cli import options
+from service.cli.commands import same_command
 
 
 @click.command(
@@ -30,7 +31,7 @@ def command(workload: str, storage: str, extend: bool, **asked: Any) -> None:
 
     WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
     file.py:function. Planning again continues: more trials or batch sizes are added, and a
-    definition that has changed is refused.
+    definition or code that has changed is refused.
     """
     from service.plan import Request
 
@@ -60,12 +61,21 @@ def _extend(opened: Any, workload: str, batch_sizes: tuple[int, ...]) -> None:
 def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
     """Load the workload, open or make the database, and plan: the Storage and what was Planned."""
     from service import catalog
+    from service.errors import IdentityError
     from service.plan import plan
     from service.storage import open_storage
+    from service.variants import unused_variant
 
     loaded = catalog.load(workload)
     opened = open_storage(storage, create=True)
-    planned = plan(opened, catalog.spec_for_workers(workload), loaded, request)
+    try:
+        planned = plan(opened, catalog.spec_for_workers(workload), loaded, request)
+    except IdentityError as error:
+        go_on = [f"go on, new trials by the code as it is now: {same_command('--accept-changes')}"]
+        variant = unused_variant(opened, loaded.name)
+        beside = same_command("--variant", variant, without="--variant")
+        ways = [*(go_on if error.planned else ()), f"keep both, side by side: {beside}"]
+        raise IdentityError(f"{error}. Undo the change; or {'; or '.join(ways)}") from error
     for note in planned.notes:
         click.echo(note, err=True)
     return opened, planned

@@ -64,6 +64,7 @@ def command(
     from service.profile import time_of
     from service.report import write_report
     from service.training.device import local_devices
+    from service.variants import base_of, family
 
     if not report.absolute().parent.is_dir():
         raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
@@ -81,7 +82,9 @@ def command(
     print_frontier(frontier, format_)
     if format_ == "table" and frontier.reached:
         print_answers(frontier)
-    write_report(opened, [planned.workload.name], report)
+    # With what it is a variant of, or what are variants of it: to compare them.
+    base = base_of(planned.workload.name, asked["variant"])
+    write_report(opened, family(opened, base), report)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)
     if profile:

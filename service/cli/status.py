@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 import click
 
@@ -21,6 +22,7 @@ def command(
     """Show how far the studies are, who works on them, and what failed lately."""
     from service.cli.progress import showing
     from service.cli.status_view import print_status, watch_status
+    from service.cli.tables import warn_of_mixed_code
     from service.frontier import require
     from service.profile import load_profile
     from service.status import load_status
@@ -37,3 +39,16 @@ def command(
                 time.sleep(0.5)
     spent = load_profile(opened) if profile else None
     print_status(load_status(opened, wanted), format_, spent)
+    for frontier in _of_several_versions(opened, wanted):
+        warn_of_mixed_code(frontier)
+
+
+def _of_several_versions(opened: Any, wanted: Filter) -> list[Any]:
+    """The frontiers of those workloads whose code has changed since they were planned first."""
+    from service.frontier import load_frontiers
+    from service.slots import find_studies
+
+    with opened.read() as conn:
+        studies = find_studies(conn, wanted)
+    found = {s.workload for s in studies if len(s.identity.get("code", ())) > 1}
+    return load_frontiers(opened, sorted(found)) if found else []

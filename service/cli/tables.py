@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from service.code_versions import mixed
 from service.frontier import Frontier, Point, goal_text
 
 _ORDER = ("reached", "capped", "dropped", "stalled", "diverged", "exhausted", "failed", "open")
@@ -23,8 +24,16 @@ def print_frontier(frontier: Frontier, format_: str) -> None:
         click.echo(json.dumps(frontier.to_dict(), indent=2))
     elif format_ == "csv":
         _frontier_csv(frontier)
+        warn_of_mixed_code(frontier)
     else:
         _frontier_table(frontier)
+
+
+def warn_of_mixed_code(frontier: Frontier) -> None:
+    """Say on standard error, beside numbers for a machine, if they mix versions of the code."""
+    said = mixed(frontier)
+    if said is not None:
+        click.echo(f"batchfront: warning: {frontier.workload}: {said}", err=True)
 
 
 def print_workloads(listed: list[dict[str, Any]]) -> None:
@@ -97,6 +106,9 @@ def _frontier_table(frontier: Frontier) -> None:
     for point in frontier.points:
         table.add_row(*_frontier_cells(point, names), ended(point.outcomes))
     console.print(table)
+    code = mixed(frontier)
+    if code is not None:
+        console.print(code)
     dropped = [f"{p.batch_size} ({p.outcomes['dropped']})" for p in frontier.points if p.inexact]
     if dropped:
         console.print(

@@ -10,8 +10,10 @@ from uuid import uuid4
 import click
 
 from service.cli import options
+from service.cli.commands import on_same_storage
 from service.cli.interrupts import GRACE_SECONDS, end_on_sigterm, stop_on_signals
 from service.clock import Clock
+from service.errors import IdentityError
 from service.slots import Filter
 
 
@@ -99,7 +101,15 @@ def command(
     ):
         if leash:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
-        Worker(opened, settings, stop, clock).run()
+        try:
+            Worker(opened, settings, stop, clock).run()
+        except IdentityError as error:
+            if not error.planned:
+                raise IdentityError(f"{error}. Undo the change on this machine") from error
+            accept = on_same_storage("plan", *error.planned)
+            raise IdentityError(
+                f"{error}. Bring the code here to that version, or accept it: {accept}"
+            ) from error
     opened.close()
 
 

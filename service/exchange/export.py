@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from service import __version__
+from service.code_versions import by_version
 from service.database import Storage
 from service.errors import UsageError
 from service.exchange.table_files import (
@@ -121,6 +122,8 @@ def _measurements(conn: Connection, study: Row[Any]) -> Iterator[dict[str, Seque
 
 
 def _points(frontier: Frontier) -> list[dict[str, Any]]:
+    versions = by_version(frontier)
+    fastest = {size: one["version"] for one in versions for size in one["fastest_at"]}
     return [
         {
             "workload": frontier.workload,
@@ -135,6 +138,7 @@ def _points(frontier: Frontier) -> list[dict[str, Any]]:
             "trials": point.trials,
             "params": json.dumps(dict(point.params), ensure_ascii=False),
             "outcomes": json.dumps(dict(point.outcomes)),
+            "code_version": fastest.get(point.batch_size),
         }
         for point in frontier.points
     ]

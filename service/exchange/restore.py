@@ -116,9 +116,13 @@ def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]
     if row["purpose"] in SEARCHES:
         identity = json.loads(row["identity"])
         for stored in find_studies(conn, Filter((row["workload"],), purposes=SEARCHES)):
-            refuse_difference(
-                stored, replace(stored, batch_size=row["batch_size"], identity=identity)
-            )
+            given = replace(stored, batch_size=row["batch_size"], identity=identity)
+            try:
+                refuse_difference(stored, given)
+            except IdentityError as error:
+                raise IdentityError(
+                    f"{row['name']}: {error}; import the export into another --storage"
+                ) from None
     return False
 
 

@@ -62,6 +62,7 @@ SCHEMAS: Mapping[str, Any] = {
             *((name, pa.int64()) for name in ("batch_size", "train_examples", "steps")),
             *((name, pa.int64()) for name in ("steps_lower", "examples", "trial", "trials")),
             *((name, pa.string()) for name in ("params", "outcomes")),
+            ("code_version", pa.int64()),
         ]
     ),
 }

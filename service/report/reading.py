@@ -2,6 +2,7 @@
 
 import json
 
+from service.code_versions import mixed
 from service.frontier import Frontier, Point
 from service.report.notation import count, listed
 from service.report.outcomes import counted
@@ -114,15 +115,19 @@ def notes(frontier: Frontier) -> list[str]:
     missing = [count(p.batch_size) for p in frontier.points if p.best is None]
     if missing and frontier.reached:
         found.append(f"No winner yet at {_batch_sizes(missing)}.")
-    mixed = {kind: found for kind, found in frontier.versions.items() if len(found) > 1}
-    if mixed.pop("engine", None):
+    different = {kind: found for kind, found in frontier.versions.items() if len(found) > 1}
+    code = mixed(frontier)
+    if code is not None:
+        found.append(code)
+        different.pop("source", None)
+    if different.pop("engine", None):
         found.append(
             "Some trials were computed one after another, others as one model: rounding may have "
             "moved the steps at which they pass the goal."
         )
     found += [
         f"The trials ran with different versions of {kind}: {listed(versions)}."
-        for kind, versions in mixed.items()
+        for kind, versions in different.items()
     ]
     goals = {json.dumps(point.study.identity["goal"], sort_keys=True) for point in frontier.points}
     if len(goals) > 1:

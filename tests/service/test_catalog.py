@@ -325,3 +325,8 @@ def test_a_file_spec_for_workers_is_right_from_any_folder(
 @pytest.mark.parametrize("spec", ["digits/mlp/sgd", "studies.digits:sgd"])
 def test_every_other_spec_for_workers_is_as_it_was(spec: str) -> None:
     assert spec_for_workers(spec) == spec
+
+
+def test_a_variants_name_is_answered_with_how_to_ask_for_one() -> None:
+    with pytest.raises(CatalogError, match="is asked for by --variant wider"):
+        load("digits/mlp/momentum@wider")

@@ -131,7 +131,7 @@ def test_a_frontier_as_plain_data_has_the_promised_keys(storage: Storage) -> Non
     planned(storage)
     end(storage, 4, reached(40, 39))
     plain = load_frontier(storage, NAME).to_dict()
-    assert plain.keys() == {"workload", "goal", "points"}
+    assert plain.keys() == {"workload", "goal", "code", "points"}
     assert plain["workload"] == NAME
     assert plain["goal"] == {"metric": "error rate", "better": "lower", "value": 0.1}
     first, second = plain["points"]

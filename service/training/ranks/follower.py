@@ -14,6 +14,9 @@ from threading import Thread
 import torch
 
 from service import catalog
+from service.code_versions import digest
+from service.errors import IdentityError
+from service.fingerprint import Fingerprint
 from service.training.memory import Passes
 from service.training.ranks.gradient import SharedGradient
 from service.training.ranks.messages import (
@@ -36,9 +39,17 @@ class Follower:
     """One rank's trials, by the keys that rank 0 gave them."""
 
     def __init__(self, task: Task) -> None:
-        self.workload = workload = catalog.load(task.spec).as_asked(task.goal, task.precision)
+        loaded = catalog.load(task.spec)
+        fingerprint = Fingerprint.of(loaded)
+        self.workload = workload = loaded.as_asked(task.goal, task.precision)
         device = torch.device(task.device)
-        self.splits = workload.data().to(device)
+        splits = workload.data()
+        if task.source not in (None, digest(fingerprint.code(splits))):
+            raise IdentityError(
+                f"{workload.name}: its code has changed since this worker loaded it; start the "
+                "worker anew"
+            )
+        self.splits = splits.to(device)
         self.passes = task.passes
         self.team = Team(task.rank, task.world, device)
         self.runs: dict[int, tuple[TrialRun, SharedGradient]] = {}

@@ -121,6 +121,8 @@ class Ranks:
     """The ranks of a bench's trials: started when first needed, and again after a failure.
 
     devices -- one for each rank; the first is this process's own
+    source  -- the digest of the workload's code, which all must have: a file may be edited after
+               this process has loaded it
     """
 
     def __init__(
@@ -130,7 +132,9 @@ class Ranks:
         precision: str | None,
         devices: Sequence[torch.device],
         passes: Passes,
+        source: str | None = None,
     ) -> None:
+        self._source = source
         self._workload = (spec, goal, precision)
         self.devices, self._passes = devices, passes
         self._group: Group | None = None
@@ -191,7 +195,7 @@ class Ranks:
     def _tasks(self) -> list[Task]:
         world = len(self.devices)
         return [
-            Task(*self._workload, str(device), rank, world, self._passes)
+            Task(*self._workload, str(device), rank, world, self._passes, self._source)
             for rank, device in enumerate(self.devices)
             if rank
         ]

@@ -17,6 +17,7 @@ class Task:
     goal      -- another value to pass than the workload's, or None
     precision -- another precision than the workload's, or None
     passes    -- the sizes that are known to fit
+    source    -- the digest of the code that rank 0 computes its part with; None: any
     """
 
     spec: str
@@ -26,6 +27,7 @@ class Task:
     rank: int
     world: int
     passes: Passes
+    source: str | None = None
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,14 @@ def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
     assert ranks.group is None
 
 
+def test_a_rank_that_would_compute_with_other_code_is_not_started() -> None:
+    """As after an edit of the file, of which rank 0 has loaded what it was."""
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes(), source="0123456789abcdef")
+    with pytest.raises(RankFailed, match="its code has changed since this worker loaded it"):
+        ranks.start(None)
+    ranks.close()
+
+
 def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
     hit, other = shared(ranks, 10), shared(ranks, 16)
     other.advance(5)

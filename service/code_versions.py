@@ -1,0 +1,165 @@
+"""The versions of a workload's code: how two of them differ, and which trials are of which."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from service.frontier import Frontier
+
+Code = Mapping[str, str]
+"""`file.py:name` of a definition to its checksum; `model`, `loss`, ... to that of a workload's
+part; a package to its version. See `service.fingerprint`."""
+
+PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data")
+"""Of a workload."""
+
+_SHOWN = 6
+
+
+def checksum(parts: Sequence[Any]) -> str:
+    """A short checksum of plain data."""
+    return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+def digest(code: Code) -> str:
+    """One checksum of all: the same wherever the definitions stand. Each trial keeps that of the
+    code that made it, as its `source`."""
+    return checksum(sorted(_nameless(code).elements()))
+
+
+def changes(before: Code, now: Code) -> list[str]:
+    """The definitions in which two versions differ, as a person finds them: `model.py:Net`."""
+    old, new = _nameless(before), _nameless(now)
+    if old == new:
+        return []
+    known, kept = {name for name, _ in old}, {name for name, _ in new}
+    found = []
+    for label, sum_ in now.items():
+        if new[_name(label), sum_] > old[_name(label), sum_]:
+            is_package = ":" not in label and label not in PARTS
+            was = f" ({before[label]}, now {sum_})" if is_package and label in before else ""
+            found.append(_shown(label) + (was if _name(label) in known else " (new)"))
+    found += [f"{_shown(label)} (gone)" for label in before if _name(label) not in kept]
+    found = list(dict.fromkeys(found))
+    # A part such as `loss` differs too where it is another definition, which says more.
+    named = [label for label in found if label.partition(" ")[0] not in PARTS]
+    return named or found or ["how often a definition is used"]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in one line, a few of many."""
+    more = len(names) - _SHOWN
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:_SHOWN])} and {more} more"
+
+
+def by_version(frontier: "Frontier") -> list[dict[str, Any]]:
+    """Which trials were made by which version of the workload's code, the first version first.
+
+    version    -- its number, from 1; None for code that was not kept
+    trials     -- how many trials it has made, or is making
+    fastest_at -- the batch sizes at which the fastest trial is one of them
+    changed    -- in what it differs from the version before
+    """
+    known = max((_kept(point.study.identity) for point in frontier.points), key=len, default=[])
+    numbers: dict[str | None, int] = {}
+    changed: list[list[str]] = []
+    for before, code in zip([None, *known], known, strict=False):
+        if numbers.setdefault(digest(code), len(numbers) + 1) > len(changed):
+            changed.append([] if before is None else changes(before, code))
+    trials: Counter[int | None] = Counter()
+    fastest: dict[int | None, list[int]] = {}
+    for point in frontier.points:
+        for source, count in point.sources.items():
+            trials[numbers.get(source)] += count
+        if point.best is not None and "source" in point.best.versions:
+            number = numbers.get(point.best.versions["source"])
+            fastest.setdefault(number, []).append(point.batch_size)
+    unknown = [None] if trials[None] else []
+    return [
+        {
+            "version": number,
+            "trials": trials[number],
+            "fastest_at": fastest.get(number, []),
+            "changed": changed[number - 1] if number else [],
+        }
+        for number in [*unknown, *numbers.values()]
+    ]
+
+
+def mixed(frontier: "Frontier") -> str | None:
+    """What a frontier mixes of several versions of the code, in words; None where it doesn't."""
+    said = [_mixed_trials(by_version(frontier)), _mixed_reruns(frontier)]
+    return " ".join(filter(None, said)) or None
+
+
+def _mixed_trials(found: Sequence[Mapping[str, Any]]) -> str | None:
+    made = [one for one in found if one["trials"]]
+    if len(found) < 2 or not made or not any(one["version"] for one in [*made, *found[2:]]):
+        return None  # of what was planned before code was kept, nothing is known
+    changed = list(dict.fromkeys(name for one in found for name in one["changed"]))
+    differ = f" (what differs: {listed(changed)})" if changed else ""
+    known = [one for one in found if one["version"]]
+    counted = listed([f"{one['trials']:,} of {_version(one)}" for one in known if one["trials"]])
+    none = listed([f"none of {_version(one)}" for one in known if not one["trials"]])
+    if not found[0]["version"]:
+        said = (
+            f"Of {found[0]['trials']:,} trials it is not known which version of the workload's "
+            f"code made them, as it was not kept then; {counted or none}{differ}."
+        )
+    elif len(made) < 2:
+        whose = f"All trials are of {_version(made[0])} of the workload's code"
+        return f"{whose}, and {none}{differ}."
+    else:
+        versions = f"Trials of {len(made)} versions of the workload's code are mixed"
+        said = f"{versions}: {counted}{differ}."
+    fastest = [f"{_version(o)} at {_sizes(o['fastest_at'])}" for o in made if o["fastest_at"]]
+    return f"{said} The fastest by batch size: {'; '.join(fastest)}." if fastest else said
+
+
+def _mixed_reruns(frontier: "Frontier") -> str | None:
+    kept = {digest(code) for point in frontier.points for code in _kept(point.study.identity)}
+    other: list[int] = []
+    unknown: list[int] = []
+    for point in frontier.points:
+        source = point.best.versions.get("source") if point.best else None
+        if source and point.rerun_by - {source}:
+            (other if source in kept else unknown).append(point.batch_size)
+    said = []
+    if other:
+        said.append(f"Run again by another version than the fastest trial's: {_sizes(other)}.")
+    if unknown:
+        said.append(
+            "Run again by code that may be another than the fastest trial's, which was not kept: "
+            f"{_sizes(unknown)}."
+        )
+    return " ".join(said) or None
+
+
+def _sizes(batch_sizes: Sequence[int]) -> str:
+    return ", ".join(f"{size:,}" for size in batch_sizes)
+
+
+def _version(one: Mapping[str, Any]) -> str:
+    return f"version {one['version']}" if one["version"] else "not known"
+
+
+def _kept(identity: Mapping[str, Any]) -> list[Code]:
+    kept: list[Code] = identity.get("code", [])
+    return kept
+
+
+def _nameless(code: Code) -> Counter[tuple[str, str]]:
+    return Counter((_name(label), sum_) for label, sum_ in code.items())
+
+
+def _name(label: str) -> str:
+    """A definition's own name: not that of its file, or of the function that it stands in."""
+    name = label.partition(":")[2].partition("#")[0] or label
+    return name.rpartition("<locals>.")[2]
+
+
+def _shown(label: str) -> str:
+    return label.partition("#")[0].replace("<locals>.", "").replace("<lambda>", "lambda")
