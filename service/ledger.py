@@ -52,6 +52,7 @@ from service.news import Held, Listener, News
 from service.optuna_tables import create_trials
 from service.outage import Tries, impatient
 from service.points import replace_diverged
+from service.reopening import ENDINGS, reopen_if_raised
 from service.schema import free, leased, slots, studies, workers
 from service.search_space import SearchSpace
 from service.slots import Filter, Slot, Study, read_study
@@ -358,6 +359,8 @@ class Ledger:
         if study.count == "feasible":
             diverged = sum(ending.outcome == "diverged" for _, ending in written)
             replace_diverged(conn, study, diverged)
+        if any(ending.outcome in ENDINGS for _, ending in written):
+            reopen_if_raised(conn, study)
 
     def _not_mine(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
         """Those that ended under another claim, not by an earlier try of this one."""

@@ -11,9 +11,6 @@ from service.errors import StorageError, UsageError
 from service.password import with_password
 from service.versions import check_schema, make_schema, upgrade_schema
 
-DEFAULT_URL = "sqlite:///batchfront.db"
-
-
 def parse_url(text: str) -> URL:
     """A storage URL; a bare `postgresql://` is taken as psycopg2."""
     try:

@@ -16,7 +16,8 @@ from sqlalchemy import insert, select, update
 
 from service import schema
 from service.errors import BatchfrontError, StorageError, UsageError
-from service.storage import DEFAULT_URL, Storage, open_storage, parse_url, shown
+from service.database import DEFAULT_URL
+from service.storage import Storage, open_storage, parse_url, shown
 
 SECRET = "open-sesame"
 
