@@ -207,9 +207,7 @@ def _batch_sizes(chosen: Sequence[int]) -> list[int]:
     return sorted(set(chosen))
 
 
-def _settle(
-    name: str, request: Request, existing: Mapping[int, Study], batch_size: int
-) -> _Search:
+def _settle(name: str, request: Request, existing: Mapping[int, Study], batch_size: int) -> _Search:
     """Fill what was not said from the study of a batch size, else from the workload's others, then
     from the defaults."""
     own = existing.get(batch_size)

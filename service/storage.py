@@ -11,6 +11,7 @@ from service.errors import StorageError, UsageError
 from service.password import with_password
 from service.versions import check_schema, make_schema, upgrade_schema
 
+
 def parse_url(text: str) -> URL:
     """A storage URL; a bare `postgresql://` is taken as psycopg2."""
     try:

@@ -130,10 +130,8 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"sampler": "tpe"}, "search.sampler was sobol, is tpe"),
     (lambda w: w, {"schedule": "one-by-one"}, "search.schedule was race, is one-by-one"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
-    (lambda w: w, {"finishers": 9}, "search.finishers was "),
     (lambda w: w, {"halving": True}, "search.halving is new: True"),
     (lambda w: w, {"extrapolate": True}, "search.extrapolate is new: True"),
-    (lambda w: w, {"after_goal": "continue"}, "search.continuing was 0, is 1"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
         {},

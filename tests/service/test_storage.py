@@ -15,8 +15,8 @@ import sqlalchemy
 from sqlalchemy import insert, select, update
 
 from service import schema
-from service.errors import BatchfrontError, StorageError, UsageError
 from service.database import DEFAULT_URL
+from service.errors import BatchfrontError, StorageError, UsageError
 from service.storage import Storage, open_storage, parse_url, shown
 
 SECRET = "open-sesame"
