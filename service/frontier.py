@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -317,16 +317,21 @@ def workload_names(storage: Storage) -> list[str]:
         return list(conn.execute(query).scalars())
 
 
-def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
-    """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
-    points = [point for point in frontier.points if point.study.purpose == "search"]
-    there = [point.batch_size for point in points]
-    for batch_size in batch_sizes or ():
+def require_batch_sizes(frontier: Frontier, batch_sizes: Sequence[int]) -> None:
+    """Raise UsageError, naming those there are, unless all of these batch sizes have points."""
+    there = [point.batch_size for point in frontier.points]
+    for batch_size in batch_sizes:
         if batch_size not in there:
             raise UsageError(
                 f"--batch-sizes {batch_size}: {frontier.workload} has no study of it; there are: "
                 f"{', '.join(map(str, there)) or 'none'}"
             )
+
+
+def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
+    """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
+    points = [point for point in frontier.points if point.study.purpose == "search"]
+    require_batch_sizes(replace(frontier, points=tuple(points)), batch_sizes or ())
     return [point for point in points if batch_sizes is None or point.batch_size in batch_sizes]
 
 

@@ -1,5 +1,6 @@
 """`batchfront plan`"""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,9 +68,10 @@ def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
     from service.plan import plan
     from service.storage import open_storage
 
-    loaded = catalog.load(workload)
+    here = Path.cwd()
+    loaded = catalog.load(workload, here)
     opened = open_storage(storage, create=True)
-    planned = plan(opened, catalog.spec_for_workers(workload), loaded, request)
+    planned = plan(opened, catalog.spec_for_workers(workload, here), loaded, request)
     larger = [s for s in planned.studies if request.trials and s.trials > request.trials]
     if larger:
         kept = ", ".join(f"{study.name} keeps its {study.trials}" for study in larger)
