@@ -134,7 +134,7 @@ def test_planned_again_it_is_searched_as_for_the_first_time(storage: Storage) ->
 
 @pytest.mark.every_storage
 def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storage) -> None:
-    study, _, _ = claimed
+    study, _, taken = claimed
     doomed = find_doomed(storage, study.workload)
     with pytest.raises(BatchfrontError) as refused:
         delete_doomed(storage, doomed)
@@ -145,6 +145,10 @@ def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storag
         conn.execute(update(workers).values(lease_expires=0))
     delete_doomed(storage, doomed)
     assert names(storage) == []
+    ledger, held = Ledger(storage, "one"), {slot.id: (slot.fence, 1) for slot in taken}
+    assert ledger.renew(study.id, held).lost == held.keys()
+    assert ledger.more(study.id, held, 1) is None
+    assert ledger.over(taken) == taken
 
 
 @pytest.mark.every_storage
