@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from service.commands import command
 from service.database import Storage
 from service.errors import UsageError
 from service.schema import measurements, slots, studies
@@ -214,7 +215,7 @@ def load_frontiers(
 
     first -- of every search, only so many complete trials, those with the lowest numbers: the
              selection of Shallue et al. 2018. Complete is what neither diverged nor failed nor is
-             open. Raises UsageError, naming it, for a study that has fewer.
+             open. Raises UsageError, naming them, for studies that have fewer.
 
     A handful of queries, however many studies and trials there are.
     """
@@ -227,7 +228,7 @@ def load_frontiers(
             outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
             for kind, version in json.loads(text or "{}").items():
                 versions.setdefault(study_id, {}).setdefault(kind, set()).add(version)
-        _refuse_fewer(found, outcomes, first)
+        _refuse_fewer(storage, found, outcomes, first)
         best = {
             row.study_id: trial_from_row(row) for row in conn.execute(select_winners(wanted, first))
         }
@@ -248,16 +249,23 @@ def load_frontiers(
 
 
 def _refuse_fewer(
-    found: Sequence[Study], outcomes: Mapping[int, Mapping[str, int]], first: int | None
+    storage: Storage,
+    found: Sequence[Study],
+    outcomes: Mapping[int, Mapping[str, int]],
+    first: int | None,
 ) -> None:
-    """Raise UsageError for a search with fewer than the `first` complete trials asked for."""
-    for study in found:
-        there = sum(outcomes.get(study.id, {}).values())
-        if first is not None and study.purpose != "points" and there < first:
-            raise UsageError(
-                f"study {study.name} has {there} complete trials, not the {first} asked for; "
-                "trials that diverged, failed or are open don't count"
-            )
+    """Raise UsageError, naming them, for searches with fewer than the `first` complete trials."""
+    there = {study.id: sum(outcomes.get(study.id, {}).values()) for study in found}
+    fewer = [s for s in found if s.purpose != "points" and there[s.id] < (first or 0)]
+    if not fewer:
+        return
+    all_have = min(there[study.id] for study in fewer)
+    some = command(storage, "frontier", fewer[0].workload, "--first", str(all_have))
+    raise UsageError(
+        f"{', '.join(f'study {s.name} has {there[s.id]}' for s in fewer)} complete trials, not the "
+        f"{first} asked for; trials that diverged, failed or are open don't count"
+        + (f". As many as all have: {some}" if all_have else "")
+    )
 
 
 def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:
