@@ -2,10 +2,14 @@
 
 import os
 import shlex
+from pathlib import Path
 
 from sqlalchemy import URL
 
 from service.database import DEFAULT_URL, Storage
+
+EXAMPLE = "digits/mlp/momentum"
+"""A workload that anyone can run, for who has none yet."""
 
 
 def command(where: Storage | URL, name: str, *words: str) -> str:
@@ -15,17 +19,26 @@ def command(where: Storage | URL, name: str, *words: str) -> str:
     never a password, which comes from where it came from this time.
     """
     url = where.url if isinstance(where, Storage) else where
-    told = [] if _text(url) == _found() else ["--storage", _text(url)]
+    told = [] if _placed(url) == _placed(_found()) else ["--storage", _text(url)]
     return f"`{shlex.join(['batchfront', *name.split(), *words, *told])}`"
 
 
-def _found() -> str:
+def _found() -> URL:
     """The database of commands that are not told one."""
     from service.storage import parse_url  # which checks the tables, and advises commands itself
 
-    return _text(parse_url(os.environ.get("BATCHFRONT_STORAGE") or DEFAULT_URL))
+    return parse_url(os.environ.get("BATCHFRONT_STORAGE") or DEFAULT_URL)
+
+
+def _placed(url: URL) -> str:
+    """The URL, a file's with all of its path."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        url = url.set(database=str(Path(url.database).absolute()))
+    return _text(url)
 
 
 def _text(url: URL) -> str:
-    secret = [name for name in url.query if "password" in name]
-    return url.set(password=None).difference_update_query(secret).render_as_string()
+    """The URL without passwords."""
+    where = (url.host, url.port, url.database)
+    query = {name: value for name, value in url.query.items() if "password" not in name}
+    return URL.create(url.drivername, url.username, None, *where, query).render_as_string()

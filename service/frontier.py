@@ -3,13 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import URL, func, make_url, select
 
 from service.commands import command
-from service.database import Storage
+from service.database import DEFAULT_URL, Storage
 from service.errors import UsageError
 from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges
@@ -128,10 +128,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """A workload's points, by batch size."""
+    """A workload's points, by batch size; and the database that they are from."""
 
     workload: str
     points: tuple[Point, ...]
+    url: URL = field(default=make_url(DEFAULT_URL), repr=False, compare=False)
 
     @property
     def goal(self) -> dict[str, Any]:
@@ -156,6 +157,13 @@ class Frontier:
             for kind, versions in point.versions.items():
                 found.setdefault(kind, set()).update(versions)
         return {kind: sorted(versions) for kind, versions in sorted(found.items())}
+
+    def advise(self, name: str, *options: str) -> str | None:
+        """A command about this workload, whole, in backticks. None if that needs the workload's
+        code, and there is none, as of trials that were imported."""
+        spec = self.points[0].study.spec
+        subject = spec if name in ("plan", "run") else self.workload
+        return command(self.url, name, subject, *options) if spec else None
 
     def to_dict(self) -> dict[str, Any]:
         """The frontier as plain data: `workload`, `goal`, `points`."""
@@ -245,7 +253,7 @@ def load_frontiers(
             {kind: sorted(known) for kind, known in versions.get(study.id, {}).items()},
         )
         points.setdefault(study.workload, []).append(point)
-    return [Frontier(name, tuple(mine)) for name, mine in points.items()]
+    return [Frontier(name, tuple(mine), storage.url) for name, mine in points.items()]
 
 
 def _refuse_fewer(

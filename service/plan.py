@@ -116,7 +116,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
         existing = {s.batch_size: s for s in find_studies(conn, meant)}
-    refuse_imported(existing.values())
+    refuse_imported(storage, existing.values())
     batch_sizes = _batch_sizes(request.batch_sizes or tuple(existing) or workload.batch_sizes)
     for batch_size in batch_sizes:
         if batch_size in existing:

@@ -27,7 +27,7 @@ def command() -> None:
     """Analyze what was run: several workloads side by side, or one more closely.
 
     Trials that race stop once one has passed the goal, so that some answers are bounds; each says
-    so. `run --finishers`, `run --after-goal continue` and `confirm --rule` buy more.
+    so, and which command buys more.
     """
 
 
@@ -64,7 +64,8 @@ def rules(workload: str, storage: str, format_: str) -> None:
     """Winners' learning rates against the linear and the square-root rule.
 
     And what each rule costs, followed from the smallest batch size with a winner: the steps of
-    the trial nearest to the rule's point, or of those that ran it (`batchfront confirm --rule`).
+    the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
+    --rule linear`).
     """
     from service.analysis import loading
     from service.analysis import rules as analysis
@@ -72,7 +73,8 @@ def rules(workload: str, storage: str, format_: str) -> None:
 
     opened, frontier = _open(storage, workload)
     trials = loading.load_workload_trials(opened, workload)
-    print_rules(analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload)), format_)
+    found = analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload))
+    print_rules(found, format_, frontier.advise("confirm", "--rule", "linear"))
 
 
 @command.command(
@@ -148,7 +150,8 @@ def budget(
     ]
     trials = load_workload_trials(opened, workload)
     curves = load_goal_curves(opened, frontier)
-    print_budgets(analysis.budgets(frontier, trials, curves, wanted), format_)
+    goes_on = frontier.advise("run", "--after-goal", "continue")
+    print_budgets(analysis.budgets(frontier, trials, curves, wanted), format_, goes_on)
 
 
 @command.command(
@@ -171,6 +174,7 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
     """
     from service.analysis import effect as analysis
     from service.analysis.loading import load_workload_trials
+    from service.certainty import more_finishers
     from service.cli.analyses.effect import print_effects
 
     opened, frontier = _open(storage, workload)
@@ -178,7 +182,8 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
     if not chosen:
         _name_one(frontier, analysis.searched(frontier))
     trials = load_workload_trials(opened, workload)
-    print_effects([analysis.effect(frontier, trials, name) for name in chosen], format_)
+    found = [analysis.effect(frontier, trials, name) for name in chosen]
+    print_effects(found, format_, more_finishers(frontier))
 
 
 @command.command(

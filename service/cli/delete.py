@@ -39,13 +39,13 @@ def command(
 
     opened = open_storage(storage)
     doomed = find_doomed(opened, workload, batch_sizes)
+    if not (yes or sys.stdin.isatty()):
+        told = [] if batch_sizes is None else ["--batch-sizes", ",".join(map(str, batch_sizes))]
+        told += [] if checkpoint_dir is None else ["--checkpoint-dir", checkpoint_dir]
+        at_once = whole(opened, "delete", workload, *told, "--yes")
+        raise UsageError(f"nobody is there to be asked; without asking: {at_once}")
     click.echo(_summary(doomed))
     if not yes:
-        if not sys.stdin.isatty():
-            told = [] if batch_sizes is None else ["--batch-sizes", ",".join(map(str, batch_sizes))]
-            told += [] if checkpoint_dir is None else ["--checkpoint-dir", checkpoint_dir]
-            without = whole(opened, "delete", workload, *told, "--yes")
-            raise UsageError(f"nobody is there to be asked; without asking: {without}")
         click.confirm("Delete all of it, for good?", abort=True)
     delete_doomed(opened, doomed, options.checkpoints_for(storage, checkpoint_dir))
     click.echo("Deleted.")
@@ -56,11 +56,11 @@ def _summary(doomed: Any) -> str:
     from service.cli.progress import duration
     from service.cli.tables import sizes
 
-    searches = doomed.searches
-    others = len(doomed.studies) - len(searches)
-    again = f", and {others} that ran trials of theirs again" if others else ""
-    batches = sizes([study.batch_size for study in searches])
+    there = sizes([study.batch_size for study in doomed.searches])
+    count, others = len(doomed.searches), len(doomed.studies) - len(doomed.searches)
+    studies = f"{count} studies of batch sizes" if count > 1 else "1 study of batch size"
+    again = f", and {others} that ran trials again" if others else ""
     return (
-        f"{doomed.workload}: {len(searches)} studies of batch sizes {batches}{again}, with "
-        f"{doomed.trials:,} trials and {duration(doomed.seconds)} of training"
+        f"{doomed.workload}: {studies} {there}{again}, with {doomed.trials:,} trials and "
+        f"{duration(doomed.seconds)} of training"
     )

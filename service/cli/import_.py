@@ -131,7 +131,7 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @options.storage
 def exported(folder: Path, storage: str) -> None:
-    """Import what `batchfront export` wrote to DIR.
+    """Import what `batchfront export --output DIR` wrote.
 
     The studies become what they were, and their names must not be taken by others.
     """

@@ -112,6 +112,9 @@ def _frontier_table(frontier: Frontier) -> None:
         console.print(
             f"At an edge of the search space, so better may lie beyond: {'; '.join(edges)}"
         )
+        widens = frontier.advise("plan", "--extend")
+        if widens:
+            console.print(f"{widens} widens it.")
 
 
 def _frontier_cells(point: Point, names: list[str]) -> list[str]:

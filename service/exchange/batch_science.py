@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from service.bulk import load_columns
+from service.commands import command
 from service.database import Storage
 from service.errors import DataError, IdentityError
 from service.exchange import archive
@@ -109,7 +110,8 @@ def _is_there(storage: Storage, draft: Study) -> bool:
         if changed:
             raise IdentityError(
                 f"study {stored.name} exists under another definition: {'; '.join(changed)}. "
-                "Undo the change, or import into another --storage"
+                "Undo the change, or import into another --storage, or delete what is here: "
+                f"{command(storage, 'delete', stored.workload)}"
             )
     return any(stored.name == draft.name for stored in there)
 

@@ -135,9 +135,10 @@ def notes(frontier: Frontier) -> list[str]:
         )
     edged = [count(point.batch_size) for point in frontier.points if point.edges]
     if edged:
+        widens = frontier.advise("plan", "--extend")
         found.append(
             f"At {_batch_sizes(edged)} the winner lies at an edge of the search space: "
-            "a wider space may hold a faster one; `batchfront plan --extend` widens it."
+            f"a wider space may hold a faster one{f'; {widens} widens it' if widens else ''}."
         )
     return found
 
