@@ -163,7 +163,8 @@ class Frontier:
         code, and there is none, as of trials that were imported."""
         spec = self.points[0].study.spec
         subject = spec if name in ("plan", "run") else self.workload
-        return command(self.url, name, subject, *options) if spec else None
+        needs_code = name in ("plan", "run", "confirm")
+        return command(self.url, name, subject, *options) if spec or not needs_code else None
 
     def to_dict(self) -> dict[str, Any]:
         """The frontier as plain data: `workload`, `goal`, `points`."""

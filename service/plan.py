@@ -142,11 +142,15 @@ def _refuse_lowering(storage: Storage, request: Request, study: Study) -> None:
     """Raise UsageError if fewer trials are to pass the goal, or to go on, than already may have; or
     more, where later ones were drawn from how the first ended."""
     anew = f"to begin anew: {command(storage, 'delete', study.workload)}"
-    fewer = f"study {study.name} has {{}}, which can be raised, not lowered; {anew}"
-    if (request.finishers or study.finishers) < study.finishers:
-        raise UsageError(f"--finishers {request.finishers}: {fewer.format(study.finishers)}")
-    if (request.continuing or study.continuing) < study.continuing:
-        raise UsageError(f"--continuing {request.continuing}: {fewer.format(study.continuing)}")
+    for option, asked, has in (
+        ("--finishers", request.finishers, study.finishers),
+        ("--continuing", request.continuing, study.continuing),
+    ):
+        if asked and asked < has:
+            raise UsageError(
+                f"{option} {asked}: study {study.name} has {has}, which can be raised, not "
+                f"lowered; {anew}"
+            )
     if request.after_goal == "stop" and study.continuing:
         raise UsageError(
             f"--after-goal stop: trials of study {study.name} go on past the goal; {anew}"

@@ -13,16 +13,12 @@ from service.certainty.expected_best import (
     more_trials,
 )
 from service.certainty.flagged import Flag, flags
-from service.certainty.noise import Noise, noise_of_best
+from service.certainty.noise import FEWEST, Noise, noise_of_best
 from service.certainty.order_statistics import Sample, sample
-from service.certainty.points import (
-    PointCertainty,
-    more_finishers,
-    point_certainties,
-    why_unknown,
-)
+from service.certainty.points import PointCertainty, point_certainties, why_unknown
 
 __all__ = [
+    "FEWEST",
     "LITTLE",
     "ExpectedBest",
     "Flag",
@@ -32,7 +28,6 @@ __all__ = [
     "Sample",
     "expected_best",
     "flags",
-    "more_finishers",
     "more_trials",
     "noise_of_best",
     "point_certainties",

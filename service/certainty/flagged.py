@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from service.advice import wider_space
 from service.certainty.expected_best import percent
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Flag:
 def flags(frontier: "Frontier") -> list[Flag]:
     """The flags of a frontier's points, by batch size."""
     found: list[Flag] = []
-    widens = frontier.advise("plan", "--extend")
+    widens = wider_space(frontier)
     best: Point | None = None
     for point in frontier.reached:
         steps, missed = point.steps or 0, point.steps_lower

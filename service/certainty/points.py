@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.certainty.expected_best import MoreTrials, more_trials
-from service.certainty.noise import FEWEST, Noise, noise_of_best
+from service.certainty.noise import Noise, noise_of_best
 from service.certainty.order_statistics import Sample, sample
 from service.frontier import Frontier
 
@@ -45,15 +45,6 @@ def why_unknown(frontier: Frontier) -> str | None:
         "The trials were drawn from what earlier ones had shown, so how they spread doesn't tell "
         "what another search would have found"
     )
-
-
-def more_finishers(frontier: Frontier) -> str | None:
-    """The command after which enough trials pass the goal to tell how sure the points are; None
-    where they do already, or more of the same can't be run."""
-    there = [point.study.finishers for point in frontier.points]
-    if min(there) >= FEWEST or any(point.study.adaptive for point in frontier.points):
-        return None
-    return frontier.advise("run", "--finishers", str(max(FEWEST, *there)))
 
 
 def point_certainties(frontier: Frontier) -> tuple[PointCertainty, ...]:

@@ -67,6 +67,7 @@ def rules(workload: str, storage: str, format_: str) -> None:
     the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
     --rule linear`).
     """
+    from service.advice import rule_run
     from service.analysis import loading
     from service.analysis import rules as analysis
     from service.cli.analyses.rules import print_rules
@@ -74,7 +75,7 @@ def rules(workload: str, storage: str, format_: str) -> None:
     opened, frontier = _open(storage, workload)
     trials = loading.load_workload_trials(opened, workload)
     found = analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload))
-    print_rules(found, format_, frontier.advise("confirm", "--rule", "linear"))
+    print_rules(found, format_, rule_run(frontier))
 
 
 @command.command(
@@ -138,6 +139,7 @@ def budget(
     Without a budget, within some chosen from what was run. A value is a bound where trials that
     might have got better stopped before: at the goal, unless planned with `--after-goal continue`.
     """
+    from service.advice import going_on
     from service.analysis import budget as analysis
     from service.analysis.loading import load_goal_curves, load_workload_trials
     from service.cli.analyses.budget import print_budgets
@@ -150,8 +152,8 @@ def budget(
     ]
     trials = load_workload_trials(opened, workload)
     curves = load_goal_curves(opened, frontier)
-    goes_on = frontier.advise("run", "--after-goal", "continue")
-    print_budgets(analysis.budgets(frontier, trials, curves, wanted), format_, goes_on)
+    found = analysis.budgets(frontier, trials, curves, wanted)
+    print_budgets(found, format_, going_on(frontier))
 
 
 @command.command(
@@ -172,9 +174,9 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 
     Of one without choices, with each third of its range.
     """
+    from service.advice import more_finishers
     from service.analysis import effect as analysis
     from service.analysis.loading import load_workload_trials
-    from service.certainty import more_finishers
     from service.cli.analyses.effect import print_effects
 
     opened, frontier = _open(storage, workload)
@@ -231,6 +233,6 @@ def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:
     if not there:
         raise UsageError(f"{frontier.workload} searches no metaparameter")
     raise UsageError(
-        f"{frontier.workload} searches no metaparameter with choices; name one of {there} "
-        "with --metaparameter"
+        f"{frontier.workload} searches no metaparameter with choices; name one of {there}: "
+        f"{frontier.advise('analyze effect', '--metaparameter', searched[0])}"
     )

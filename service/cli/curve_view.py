@@ -10,12 +10,12 @@ from typing import Any
 import click
 from rich.console import Console
 
+from service.advice import more_finishers
 from service.answers import answers, doubts, number
 from service.certainty import (
     LITTLE,
     PointCertainty,
     flags,
-    more_finishers,
     point_certainties,
     why_unknown,
 )

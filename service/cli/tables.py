@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from service.advice import wider_space
 from service.frontier import Frontier, Point, goal_text
 
 _ORDER = ("reached", "capped", "dropped", "stalled", "diverged", "exhausted", "failed", "open")
@@ -112,7 +113,7 @@ def _frontier_table(frontier: Frontier) -> None:
         console.print(
             f"At an edge of the search space, so better may lie beyond: {'; '.join(edges)}"
         )
-        widens = frontier.advise("plan", "--extend")
+        widens = wider_space(frontier)
         if widens:
             console.print(f"{widens} widens it.")
 

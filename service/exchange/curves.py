@@ -80,8 +80,8 @@ def _curve(file: Path, table: Any) -> Curve:
         if name is not None and values is not None:
             columns[name] = values[order]
     names = tuple(sorted(columns))
-    values = [columns[name].reshape(-1, 1) for name in names]
-    return Curve(steps, names, np.hstack([np.empty((len(steps), 0)), *values]))
+    each = [columns[name].reshape(-1, 1) for name in names]
+    return Curve(steps, names, np.hstack([np.empty((len(steps), 0)), *each]))
 
 
 def _name(column: str) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.advice import going_on
 from service.analysis.budget import BestWithin, Budget, BudgetResult, budgets
 from service.report.axes import Figure, log_axis, plain_axis
 from service.report.notation import count, in_figure, significant
@@ -29,7 +30,7 @@ def budget_part(subject: Subject) -> Part:
             f"{place(name, 'half')}</div>"
         )
     metric = escape(str(subject.frontier.goal["metric"]))
-    goes_on = subject.frontier.advise("run", "--after-goal", "continue")
+    goes_on = going_on(subject.frontier)
     said = caption(
         f"The best validation {metric} that any trial came to within so many steps, or so much "
         "data. Trials that race are stopped at the goal, or once another has passed it: a hollow "

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.advice import more_finishers
 from service.answers import number
 from service.certainty import (
     LITTLE,
     PointCertainty,
     flags,
-    more_finishers,
     point_certainties,
     why_unknown,
 )

@@ -2,6 +2,7 @@
 
 import json
 
+from service.advice import wider_space
 from service.frontier import Frontier, Point
 from service.report.notation import count, listed
 from service.report.outcomes import counted
@@ -135,7 +136,7 @@ def notes(frontier: Frontier) -> list[str]:
         )
     edged = [count(point.batch_size) for point in frontier.points if point.edges]
     if edged:
-        widens = frontier.advise("plan", "--extend")
+        widens = wider_space(frontier)
         found.append(
             f"At {_batch_sizes(edged)} the winner lies at an edge of the search space: "
             f"a wider space may hold a faster one{f'; {widens} widens it' if widens else ''}."

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.advice import rule_run
 from service.analysis.rules import Followed, Rules, rules
 from service.report.axes import Figure, log_axis
 from service.report.notation import count, listed, significant, words
@@ -41,7 +42,7 @@ def _sentences(subject: Subject, found: Rules) -> list[str]:
         "run. A trial that was stopped, as another had "
         "won, gives a bound; “far” is a trial too far from the rule’s point to tell much, and "
         "“outside” a learning rate outside the search space."
-        + advised(subject.frontier.advise("confirm", "--rule", "linear"), " ", " runs a rule.")
+        + advised(rule_run(subject.frontier), " ", " runs a rule.")
     )
     return said if powers else said[1:]
 

@@ -86,7 +86,7 @@ def test_a_server_that_does_not_answer_is_one_line_without_the_password() -> Non
 
 def test_without_a_database_it_is_said_and_no_file_is_made(tmp_path: Path) -> None:
     said = refusal(StorageError, f"sqlite:///{tmp_path}/trials.db")
-    assert said.startswith(f"no database {tmp_path}/trials.db: `batchfront run`")
+    assert said.startswith(f"no database {tmp_path}/trials.db: `batchfront run digits/mlp/")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -79,9 +79,9 @@ def _points(batchfront: Run) -> list[dict[str, Any]]:
     return list(json.loads(shown.out)["points"])
 
 
-def test_what_a_refusal_advises_works(ran: None, batchfront: Run, workload_file: Write) -> None:
-    assert batchfront("plan", workload_file(NARROW), "--finishers", "2", "--storage", URL).code == 0
-    lower = batchfront("plan", workload_file(NARROW), "--finishers", "1", "--storage", URL)
+def test_what_a_refusal_advises_works(batchfront: Run, workload_file: Write) -> None:
+    assert batchfront("plan", workload_file(), "--finishers", "2", "--storage", URL).code == 0
+    lower = batchfront("plan", workload_file(), "--finishers", "1", "--storage", URL)
     assert lower.code == 2
     (delete,) = advised(lower.err)
     asks = batchfront(*words(delete))
