@@ -141,7 +141,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
 def _refuse_lowering(storage: Storage, request: Request, study: Study) -> None:
     """Raise UsageError if fewer trials are to pass the goal, or to go on, than already may have; or
     more, where later ones were drawn from how the first ended."""
-    anew = f"to begin anew: {command(storage, 'delete', study.workload)}"
+    anew = f"leave it out, or begin anew after {command(storage, 'delete', study.workload)}"
     for option, asked, has in (
         ("--finishers", request.finishers, study.finishers),
         ("--continuing", request.continuing, study.continuing),

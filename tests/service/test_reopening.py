@@ -189,6 +189,6 @@ def test_what_cannot_be_taken_back_is_refused_with_how_to_begin_anew(
     with pytest.raises(UsageError) as refused:
         make(storage, **less)
     assert said in str(refused.value)
-    anew = f"to begin anew: `batchfront delete {NAME} --storage {storage.url}`"
+    anew = f"leave it out, or begin anew after `batchfront delete {NAME} --storage {storage.url}`"
     assert str(refused.value).endswith(anew)
     assert slots_of(storage, f"{NAME}/b4") == before
