@@ -1,4 +1,4 @@
-"""Finds workloads: by name in the catalog, as `module:attribute`, or as `file.py:function`.
+"""Finds workloads: by name in the catalog, as `module:function`, or as `file.py:function`.
 
 The catalog is what the entry points of the group `batchfront.workloads` offer, ours and those of
 any other installed package. Each refers to a mapping of names to functions that return a
@@ -6,15 +6,18 @@ workload, or to a function that returns such a mapping.
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from difflib import get_close_matches
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from service.errors import BatchfrontError, CatalogError
 from service.variants import SIGN
 from service.workload import Workload
-from service.workload_file import error_in, function_in
+from service.workload_file import error_in, function_in, importable, lies_in
 
 GROUP = "batchfront.workloads"
 
@@ -45,12 +48,15 @@ def entries() -> dict[str, Maker]:
     return found
 
 
-def load(spec: str) -> Workload:
+def load(spec: str, here: Path | None = None) -> Workload:
     """The workload that `spec` names.
 
-    spec -- a name in the catalog (`digits/mlp/momentum`); `package.module:attribute`; or
-            `path/to/file.py:function`, where the function may be left out if the file has
+    spec -- a name in the catalog (`digits/mlp/momentum`); `package.module:function`, with the
+            folder that holds the package before it where need be (`/home/me:pack.module:function`);
+            or `path/to/file.py:function`, where the function may be left out if the file has
             exactly one that is annotated to return a Workload
+    here -- the folder in which a module is looked for first, as `python -m` does in the current
+            one; None: only where Python finds it by itself
 
     Raises CatalogError if there is no such workload or its code does not run, and passes on the
     WorkloadError of a workload whose parts do not fit together.
@@ -59,19 +65,37 @@ def load(spec: str) -> Workload:
     if path:
         return _made(function_in(Path(path), function), spec)
     if ":" in spec:
-        return _made(_attribute(spec), spec)
+        return _made(_attribute(spec, here), spec)
     catalog = entries()
     if spec not in catalog:
         raise CatalogError(f"no workload {spec!r} in the catalog; {_suggestion(spec, catalog)}")
     return _made(catalog[spec], spec)
 
 
-def spec_for_workers(spec: str) -> str:
-    """The same spec, with the path of a file made absolute: right from any working directory."""
+def spec_for_workers(spec: str, here: Path | None = None) -> str:
+    """The same spec, right from any working directory: with the path of a file made absolute, and
+    the folder of a module that was loaded from `here`, unless it is installed."""
     path, function = _split_file(spec)
-    if not path:
+    if path:
+        return f"{Path(path).resolve()}{':' if function else ''}{function}"
+    if here is None or ":" not in spec:
         return spec
-    return f"{Path(path).resolve()}{':' if function else ''}{function}"
+    folder, name, _ = _split_module(spec)
+    held = Path(folder or here).resolve()
+    module = sys.modules.get(name)
+    if module is None or not lies_in(held, module) or (not folder and _is_installed(name, held)):
+        return spec
+    return f"{held}:{spec.removeprefix(f'{folder}:')}"
+
+
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether Python finds a loaded module without its folder too, and the same one."""
+    top = sys.modules[name.partition(".")[0]]
+    path = [entry for entry in sys.path if Path(entry).resolve() != folder]
+    others = [finder for finder in sys.meta_path if finder is not PathFinder]
+    found = [finder.find_spec(top.__name__, None) for finder in others]
+    specs = [*found, PathFinder.find_spec(top.__name__, path)]
+    return any(spec.origin == top.__file__ for spec in specs if spec is not None and spec.origin)
 
 
 def _split_file(spec: str) -> tuple[str, str]:
@@ -80,6 +104,13 @@ def _split_file(spec: str) -> tuple[str, str]:
         return spec, ""
     head, _, tail = spec.rpartition(":")
     return (head, tail) if head.endswith(".py") else ("", "")
+
+
+def _split_module(spec: str) -> tuple[str, str, str]:
+    """Folder, module and function of a module spec; the folder is empty if not given."""
+    where, _, function = spec.rpartition(":")
+    folder, _, name = where.rpartition(":")
+    return folder, name, function
 
 
 def _offered(entry_point: EntryPoint) -> Mapping[str, Maker]:
@@ -103,10 +134,14 @@ def _shown(entry_point: EntryPoint) -> str:
     return f"{entry_point.name} = {entry_point.value} of {package}"
 
 
-def _attribute(spec: str) -> object:
-    name, _, attribute = spec.partition(":")
+def _attribute(spec: str, here: Path | None) -> object:
+    folder, name, attribute = _split_module(spec)
+    first = Path(folder).resolve() if folder else here
+    if folder and not Path(folder).is_dir():
+        raise CatalogError(f"{spec}: no folder {folder}")
     try:
-        module = importlib.import_module(name)
+        with nullcontext() if first is None else importable(first):
+            module = importlib.import_module(name)
     except BatchfrontError:
         raise
     except Exception as e:

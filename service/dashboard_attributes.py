@@ -7,12 +7,15 @@ through those functions.
 
 from collections.abc import Mapping
 
+NOTE = "dashboard:note_"
+"""What the keys of a note's attributes begin with."""
+
 _PIECE = 2045  # characters, of what older databases take in one value
 
 
 def note_attributes(body: str) -> dict[str, str | int]:
     """A study's note, in Markdown."""
-    return {"dashboard:note_ver": 1, **_pieces("dashboard:note_str:", body)}
+    return {f"{NOTE}ver": 1, **_pieces(f"{NOTE}str:", body)}
 
 
 def figure_attributes(name: str, json: str) -> dict[str, str]:

@@ -21,6 +21,9 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, Operationa
 from service.clock import timed_as
 from service.errors import StorageError, Unreachable
 
+DEFAULT_URL = "sqlite:///batchfront.db"
+"""Of the database that commands work on unless they are told another."""
+
 _BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
 
 _POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in the URL

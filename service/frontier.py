@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import URL, func, make_url, select
 
 from service.code_versions import by_version
-from service.database import Storage
+from service.commands import command
+from service.database import DEFAULT_URL, Storage
 from service.errors import UsageError
 from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges
@@ -132,10 +133,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """A workload's points, by batch size."""
+    """A workload's points, by batch size; and the database that they are from."""
 
     workload: str
     points: tuple[Point, ...]
+    url: URL = field(default=make_url(DEFAULT_URL), repr=False, compare=False)
 
     @property
     def goal(self) -> dict[str, Any]:
@@ -160,6 +162,14 @@ class Frontier:
             for kind, versions in point.versions.items():
                 found.setdefault(kind, set()).update(versions)
         return {kind: sorted(versions) for kind, versions in sorted(found.items())}
+
+    def advise(self, name: str, *options: str) -> str | None:
+        """A command about this workload, whole, in backticks. None if that needs the workload's
+        code, and there is none, as of trials that were imported."""
+        spec = self.points[0].study.spec
+        subject = spec if name in ("plan", "run") else self.workload
+        needs_code = name in ("plan", "run", "confirm")
+        return command(self.url, name, subject, *options) if spec or not needs_code else None
 
     def to_dict(self) -> dict[str, Any]:
         """The frontier as plain data: `workload`, `goal`, `code`, `points`."""
@@ -220,7 +230,7 @@ def load_frontiers(
 
     first -- of every search, only so many complete trials, those with the lowest numbers: the
              selection of Shallue et al. 2018. Complete is what neither diverged nor failed nor is
-             open. Raises UsageError, naming it, for a study that has fewer.
+             open. Raises UsageError, naming them, for studies that have fewer.
 
     A handful of queries, however many studies and trials there are.
     """
@@ -236,7 +246,7 @@ def load_frontiers(
                 ran_on.setdefault(study_id, {}).setdefault(kind, set()).add(version)
                 if kind == "source":
                     sources.setdefault(study_id, Counter())[version] += number
-        _refuse_fewer(found, outcomes, first)
+        _refuse_fewer(storage, found, outcomes, first)
         best = {
             row.study_id: trial_from_row(row) for row in conn.execute(select_winners(wanted, first))
         }
@@ -259,20 +269,27 @@ def load_frontiers(
             frozenset(rerun_by.get((study.workload, study.batch_size), ())),
         )
         points.setdefault(study.workload, []).append(point)
-    return [Frontier(name, tuple(mine)) for name, mine in points.items()]
+    return [Frontier(name, tuple(mine), storage.url) for name, mine in points.items()]
 
 
 def _refuse_fewer(
-    found: Sequence[Study], outcomes: Mapping[int, Mapping[str, int]], first: int | None
+    storage: Storage,
+    found: Sequence[Study],
+    outcomes: Mapping[int, Mapping[str, int]],
+    first: int | None,
 ) -> None:
-    """Raise UsageError for a search with fewer than the `first` complete trials asked for."""
-    for study in found:
-        there = sum(outcomes.get(study.id, {}).values())
-        if first is not None and study.purpose != "points" and there < first:
-            raise UsageError(
-                f"study {study.name} has {there} complete trials, not the {first} asked for; "
-                "trials that diverged, failed or are open don't count"
-            )
+    """Raise UsageError, naming them, for searches with fewer than the `first` complete trials."""
+    there = {study.id: sum(outcomes.get(study.id, {}).values()) for study in found}
+    fewer = [s for s in found if s.purpose != "points" and there[s.id] < (first or 0)]
+    if not fewer:
+        return
+    all_have = min(there[study.id] for study in fewer)
+    some = command(storage, "frontier", fewer[0].workload, "--first", str(all_have))
+    raise UsageError(
+        f"{', '.join(f'study {s.name} has {there[s.id]}' for s in fewer)} complete trials, not the "
+        f"{first} asked for; trials that diverged, failed or are open don't count"
+        + (f". As many as all have: {some}" if all_have else "")
+    )
 
 
 def load_trials(storage: Storage, study_id: int) -> tuple[Trial, ...]:
@@ -332,16 +349,21 @@ def workload_names(storage: Storage) -> list[str]:
         return list(conn.execute(query).scalars())
 
 
-def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
-    """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
-    points = [point for point in frontier.points if point.study.purpose == "search"]
-    there = [point.batch_size for point in points]
-    for batch_size in batch_sizes or ():
+def require_batch_sizes(frontier: Frontier, batch_sizes: Sequence[int]) -> None:
+    """Raise UsageError, naming those there are, unless all of these batch sizes have points."""
+    there = [point.batch_size for point in frontier.points]
+    for batch_size in batch_sizes:
         if batch_size not in there:
             raise UsageError(
                 f"--batch-sizes {batch_size}: {frontier.workload} has no study of it; there are: "
                 f"{', '.join(map(str, there)) or 'none'}"
             )
+
+
+def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
+    """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
+    points = [point for point in frontier.points if point.study.purpose == "search"]
+    require_batch_sizes(replace(frontier, points=tuple(points)), batch_sizes or ())
     return [point for point in points if batch_sizes is None or point.batch_size in batch_sizes]
 
 

@@ -53,9 +53,10 @@ from service.news import Held, Listener, News
 from service.optuna_tables import create_trials
 from service.outage import Tries, impatient
 from service.points import replace_diverged
+from service.reopening import ENDINGS, reopen_if_raised
 from service.schema import free, leased, slots, studies, workers
 from service.search_space import SearchSpace
-from service.slots import Filter, Slot, Study, read_study
+from service.slots import Filter, Slot, Study
 from service.training.dropping import Curve
 from service.training.heat import Ending
 from service.training.stopping import Look, Passage
@@ -186,16 +187,20 @@ class Ledger:
         return None
 
     @_repeatable
-    def more(self, study_id: int, held: Held, limit: int) -> tuple[Study, list[Slot]]:
+    def more(self, study_id: int, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
         """Up to `limit` further free slots of the study that this worker is at, the least advanced
-        first, beside those in hand; and the study, which may have got a wider space meanwhile."""
+        first, beside those in hand; and the study, which may have got a wider space meanwhile.
+        None of a study that has been deleted."""
         with self.storage.write() as conn:
             now = self.storage.now
             # What it doesn't know that it holds is from a claim whose answer was lost.
             roster.lock(conn, self.worker_id)
             unknown = slots.c.id.not_in(held.keys())
             give_back(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            study = read_study(conn, study_id)
+            row = conn.execute(select(studies).where(studies.c.id == study_id)).first()
+            if row is None:
+                return None
+            study = Study.from_row(row)
             spared = for_another(conn, now, self.worker_id)
             taken = take(conn, self.worker_id, study, limit, spared, in_company=True)
             if taken:
@@ -266,7 +271,10 @@ class Ledger:
         """Write what trials have shown up to a full look at a step, and read what the study's
         others have that were looked at there before: curves by number of the slot."""
         with self.storage.write() as conn:
-            write_looks(conn, study.metric, [(slot.id, looks) for slot, looks in looked])
+            held = held_by(self.worker_id, [slot for slot, _ in looked])
+            mine = set(conn.execute(select(slots.c.id).where(held)).scalars())
+            ours = [(slot.id, looks) for slot, looks in looked if slot.id in mine]
+            write_looks(conn, study.metric, ours)
             curves = read_curves(conn, study, step)
         for slot, _ in looked:
             curves.pop(slot.number, None)
@@ -365,6 +373,8 @@ class Ledger:
         if study.count == "feasible":
             diverged = sum(ending.outcome == "diverged" for _, ending in written)
             replace_diverged(conn, study, diverged)
+        if any(ending.outcome in ENDINGS for _, ending in written):
+            reopen_if_raised(conn, study)
 
     def _not_mine(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
         """Those that ended under another claim, not by an earlier try of this one."""
@@ -379,16 +389,16 @@ class Ledger:
 
     @_repeatable
     def over(self, taken: Sequence[Slot]) -> list[Slot]:
-        """Those that have ended by now, under whosever claim: a worker that was frozen may have
-        kept what nobody needs any more."""
+        """Those that have ended by now, under whosever claim, or were deleted: a worker that was
+        frozen may have kept what nobody needs any more."""
         if not taken:
             return []
         query = select(slots.c.id).where(
-            slots.c.id.in_([slot.id for slot in taken]), slots.c.state == "done"
+            slots.c.id.in_([slot.id for slot in taken]), slots.c.state != "done"
         )
         with self.storage.read() as conn:
-            done = set(conn.execute(query).scalars())
-        return [slot for slot in taken if slot.id in done]
+            undone = set(conn.execute(query).scalars())
+        return [slot for slot in taken if slot.id not in undone]
 
     @_repeatable
     def is_open(self, wanted: Filter) -> bool:

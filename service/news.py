@@ -77,6 +77,7 @@ def _cap(study_id: Any) -> Any:
     """The query for the R-th fewest steps to target of a study that has R finishers: one look
     into an index."""
     skipped = case((studies.c.finishers > 0, studies.c.finishers - 1), else_=_NEVER)
-    others = select(skipped).where(studies.c.id == study_id).scalar_subquery()
+    of_study = select(skipped).where(studies.c.id == study_id).scalar_subquery()
+    others = func.coalesce(of_study, _NEVER)  # of a study that has been deleted
     passed = select(slots.c.steps_to_target).where(slots.c.study_id == study_id, reached)
     return passed.order_by(slots.c.steps_to_target).limit(1).offset(others)

@@ -156,6 +156,27 @@ def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
     insert_rows(conn, _attributes, attrs)
 
 
+def reopen_trials(conn: Connection, trial_ids: Sequence[int]) -> None:
+    """Take back how trials ended: they are RUNNING again, as `create_trials` left them."""
+    for table in (_values, _intermediate):
+        conn.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
+    told = _attributes.c.key.in_(("outcome", "reason", "steps"))
+    conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(trial_ids), told))
+    again = update(_trials).where(_trials.c.trial_id.in_(trial_ids))
+    conn.execute(again.values(state=TrialState.RUNNING, datetime_complete=None))
+
+
+def delete_study(conn: Connection, study_id: int) -> None:
+    """Delete a study with its trials, and all that anyone has written about them."""
+    tables = models.BaseModel.metadata.sorted_tables
+    mine = select(_trials.c.trial_id).where(_trials.c.study_id == study_id)
+    for table in reversed(tables):  # those that refer to others first
+        if "trial_id" in table.c and table is not _trials:
+            conn.execute(delete(table).where(table.c.trial_id.in_(mine)))
+        elif "study_id" in table.c:
+            conn.execute(delete(table).where(table.c.study_id == study_id))
+
+
 class TrialEnding:
     """How a trial ended, in Optuna's terms.
 

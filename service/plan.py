@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from service.code_versions import Code, digest, listed
+from service.commands import command
+from service.dashboard_attributes import NOTE, note_attributes
 from service.database import Storage
 from service.errors import IdentityError, UsageError
 from service.fingerprint import Fingerprint
@@ -16,10 +18,13 @@ from service.generations import GENERATION
 from service.identity import code_differences, differences, identity_parts, study_identity
 from service.imported import refuse_imported
 from service.new_study import add_study, wait_for_planners
+from service.optuna_tables import lock_study, replace_settings
 from service.points import FEASIBLE_LIMIT, SAMPLERS, fill
 from service.preflight import check
+from service.reopening import reopen
 from service.schema import studies
 from service.slots import ADAPTIVE, SEARCHES, Filter, Study, count_slots, find_studies
+from service.study_note import study_note
 from service.training.dropping import rules
 from service.variants import as_variant
 from service.workload import Workload
@@ -46,10 +51,11 @@ class Request:
     generation -- trials of an adaptive sampler that race together
     count      -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
                   replaced by another, up to three times the budget)
-    finishers  -- trials that pass the goal before the others of their study are capped
+    finishers  -- trials that pass the goal before the others of their study are capped; a larger
+                  number than before lets those go on that were capped too early for it
     precision  -- "float32" or "bfloat16", in place of the workload's own
     after_goal -- "stop": a trial ends when it passes the goal; "continue": the first `continuing`
-                  of a study go on to the step budget
+                  of a study go on to the step budget; either may be asked for afterwards
     warm_start -- True: a study's first slots start at what its neighbours in batch size have found
     halving    -- True: at rungs the worse half of a study's trials is dropped; see
                   `service.training.dropping`, also for
@@ -101,12 +107,14 @@ class _Search:
 
 @dataclass(frozen=True)
 class Planned:
-    """What planning did: the studies meant, how many slots each gained, and what a user should
+    """What planning did: the studies meant, how many slots each gained, how many of its trials are
+    begun again as more of them are to pass the goal, or to go on past it, and what a user should
     know before they run."""
 
     workload: Workload
     studies: tuple[Study, ...]
     added: tuple[int, ...]
+    reopened: tuple[int, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -131,9 +139,13 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
         like = existing or {
             s.batch_size: s for s in find_studies(conn, replace(meant, workloads=(base,))) if s.spec
         }
-    refuse_imported(existing.values())
+    refuse_imported(storage, existing.values())
     batch_sizes = _batch_sizes(request.batch_sizes or tuple(like) or workload.batch_sizes)
-    settled = _settle(workload.name, request, list(like.values()))
+    for batch_size in batch_sizes:
+        if batch_size in existing:
+            _refuse_lowering(storage, request, existing[batch_size])
+    searches = [_settle(workload.name, request, like, b) for b in batch_sizes]
+    settled = searches[0]
     workload = workload.as_asked(settled.goal, settled.precision)
     dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
     rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
@@ -148,7 +160,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     code = _versions(stored_code, now, go_on=bool(request.accept_changes))
     parts = identity_parts(checked.identity_parts, code, request.variant)
     train_examples = len(checked.splits.train)
-    wanted = [_study(workload, spec, b, settled, parts, train_examples) for b in batch_sizes]
+    pairs = zip(batch_sizes, searches, strict=True)
+    wanted = [_study(workload, spec, b, search, parts, train_examples) for b, search in pairs]
     for study in wanted:
         for stored in existing.values():
             refuse_difference(stored, study)
@@ -156,8 +169,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
         wait_for_planners(conn)
         _keep_code(conn, workload.name, code)
         made = [_make(storage, conn, s) for s in wanted]
-    there, added = tuple(s for s, _ in made), tuple(added for _, added in made)
-    return Planned(workload, there, added, tuple(checked.notes))
+    return Planned(workload, *zip(*made, strict=True), tuple(checked.notes))
 
 
 _UNKNOWN_CODE = (
@@ -186,7 +198,33 @@ def _keep_code(conn: Connection, workload: str, code: list[Code]) -> None:
             conn.execute(changed.values(identity=json.dumps(identity)))
 
 
+def _refuse_lowering(storage: Storage, request: Request, study: Study) -> None:
+    """Raise UsageError if fewer trials are to pass the goal, or to go on, than already may have; or
+    more, where later ones were drawn from how the first ended."""
+    anew = f"leave it out, or begin anew after {command(storage, 'delete', study.workload)}"
+    for option, asked, has in (
+        ("--finishers", request.finishers, study.finishers),
+        ("--continuing", request.continuing, study.continuing),
+    ):
+        if asked and asked < has:
+            raise UsageError(
+                f"{option} {asked}: study {study.name} has {has}, which can be raised, not "
+                f"lowered; {anew}"
+            )
+    if request.after_goal == "stop" and study.continuing:
+        raise UsageError(
+            f"--after-goal stop: trials of study {study.name} go on past the goal; {anew}"
+        )
+    if study.adaptive and (request.finishers or study.finishers) > study.finishers:
+        raise UsageError(
+            f"--finishers {request.finishers}: study {study.name} has {study.finishers}, and with "
+            f"more its sampler, {study.sampler}, would have drawn other trials; {anew}"
+        )
+
+
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
+_RAISED = ("finishers", "continuing")
+"""Entries of the search that are as the study began: they may have been raised since."""
 
 
 def refuse_difference(stored: Study, now: Study) -> None:
@@ -195,6 +233,9 @@ def refuse_difference(stored: Study, now: Study) -> None:
     Studies of two batch sizes may differ in what depends on the batch size, and in nothing else.
     """
     before, after = dict(stored.identity), dict(now.identity)
+    for identity in (before, after):
+        search = identity.get("search", {})
+        identity["search"] = {k: v for k, v in search.items() if k not in _RAISED}
     if stored.batch_size != now.batch_size:
         for key in _OF_ONE_BATCH_SIZE:
             before.pop(key, None)
@@ -239,9 +280,12 @@ def _batch_sizes(chosen: Sequence[int]) -> list[int]:
     return sorted(set(chosen))
 
 
-def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
-    """Fill what was not said from the workload's existing studies, then from the defaults."""
-    before = existing[0] if existing else None
+def _settle(name: str, request: Request, existing: Mapping[int, Study], batch_size: int) -> _Search:
+    """Fill what was not said from the study of a batch size, else from the workload's others, then
+    from the defaults."""
+    own = existing.get(batch_size)
+    there = list(existing.values()) if own is None else [own]
+    before = there[0] if there else None
     sampler = request.sampler or (before.sampler if before else "sobol")
     schedule = request.schedule or (before.schedule if before else "race")
     count = request.count or (before.count if before else "all")
@@ -268,7 +312,7 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
             raise UsageError(f"{option} {number}: must be at least 1")
     finishers = request.finishers or (before.finishers if before else DEFAULT_FINISHERS)
     return _Search(
-        trials=request.trials or min((s.trials for s in existing), default=DEFAULT_TRIALS),
+        trials=request.trials or min((s.trials for s in there), default=DEFAULT_TRIALS),
         seed=request.seed if request.seed is not None else (before.seed if before else 0),
         goal=request.goal if request.goal is not None else (before.goal_value if before else None),
         precision=request.precision or (before.precision if before else None),
@@ -345,23 +389,40 @@ def _study(
     return replace(draft, identity=identity)
 
 
-def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int]:
-    """The stored form of a wanted study, made or topped up, and how many slots it gained."""
+def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int, int]:
+    """The stored form of a wanted study, made, topped up or raised; how many slots it gained, and
+    how many of its trials are begun again."""
     row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
     if row is None:
         stored = add_study(storage, conn, study)
-        return stored, fill(conn, stored, stored.trials)
-    stored = Study.from_row(row)
-    refuse_difference(stored, study)
-    more = max(study.trials - stored.trials, 0)
-    stored = replace(stored, spec=study.spec, trials=stored.trials + more)
-    changed = update(studies).where(studies.c.id == stored.id)
-    conn.execute(changed.values(trials=stored.trials))
+        return stored, fill(conn, stored, stored.trials), 0
+    before = Study.from_row(row)
+    refuse_difference(before, study)
+    lock_study(conn, before.id)  # first, as whoever ends trials does
+    stored = replace(
+        before,
+        spec=study.spec,
+        trials=max(study.trials, before.trials),
+        finishers=max(study.finishers, before.finishers),
+        continuing=max(study.continuing, before.continuing),
+    )
+    raised = {name: getattr(stored, name) for name in ("trials", *_RAISED)}
+    conn.execute(update(studies).where(studies.c.id == stored.id).values(raised))
     # The file that holds the workload may have been moved or renamed: for what runs the search's
     # trials again too.
     there = (studies.c.workload == stored.workload, studies.c.batch_size == stored.batch_size)
     conn.execute(update(studies).where(*there).values(spec=stored.spec))
-    return stored, fill(conn, stored, _slots_after(conn, stored, more) if more else 0)
+    more = stored.trials - before.trials
+    added = fill(conn, stored, _slots_after(conn, stored, more) if more else 0)
+    return stored, added, _raise(conn, before, stored)
+
+
+def _raise(conn: Connection, before: Study, study: Study) -> int:
+    """Let trials go on that more finishers or continuing ones put off the end of; how many."""
+    if (before.finishers, before.continuing) == (study.finishers, study.continuing):
+        return 0
+    replace_settings(conn, study.id, NOTE, note_attributes(study_note(study)))
+    return reopen(conn, before, study)
 
 
 def _slots_after(conn: Connection, study: Study, more: int) -> int:

@@ -225,7 +225,11 @@ class Race:
         news = self.keeper.news
         self._heed(news)
         if news.lost:
-            log.warning("%s: %d trials passed to another worker", self.study.name, len(news.lost))
+            log.warning(
+                "%s: %d trials ended here, as another worker has them or they were deleted",
+                self.study.name,
+                len(news.lost),
+            )
             self._give_up([s for s, _ in self.heat.live if s.id in news.lost])
             self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]
         return news

@@ -74,7 +74,11 @@ class Refill:
         places = min(self._room, room or self._room) - len(held)
         if not self._wanting or places < (max(self._room // _SHARE, 1) if self._races else 1):
             return []
-        study, taken = self._ledger.more(self._study.id, held, places)
+        more = self._ledger.more(self._study.id, held, places)
+        if more is None:
+            self.over()
+            return []
+        study, taken = more
         self._wanting = len(taken) == places
         self._keeper.hold({**held, **{s.id: (s.fence, s.steps) for s in taken}})
         try:

@@ -102,7 +102,7 @@ def plan_repeats(
     that have been run, or planned, count."""
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: must be at least 1")
-    refuse_imported(study for study, _ in wanted)
+    refuse_imported(storage, (study for study, _ in wanted))
     with storage.write() as conn:
         wait_for_planners(conn)
         made = [_plan(storage, conn, purpose, *one, seeds) for one in wanted]

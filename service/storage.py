@@ -6,12 +6,11 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from service.commands import EXAMPLE, command
 from service.database import Storage, shown
 from service.errors import StorageError, UsageError
 from service.password import with_password
 from service.versions import check_schema, make_schema, upgrade_schema
-
-DEFAULT_URL = "sqlite:///batchfront.db"
 
 
 def parse_url(text: str) -> URL:
@@ -81,4 +80,4 @@ def _check_file(url: URL, create: bool) -> None:
     if create and not file.parent.is_dir():
         raise StorageError(f"database {file}: the folder {file.parent} does not exist")
     if not create and not file.exists():
-        raise StorageError(f"no database {file}: `batchfront run` or `batchfront plan` makes one")
+        raise StorageError(f"no database {file}: {command(url, 'run', EXAMPLE)}, say, makes one")

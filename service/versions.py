@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from service import schema
+from service.commands import EXAMPLE, command
 from service.database import Storage
 from service.errors import StorageError
 
@@ -25,7 +26,7 @@ def check_schema(storage: Storage) -> None:
     version = _version(storage)
     if version is None:
         raise StorageError(
-            f"{storage} holds no batchfront studies: `batchfront run` or `batchfront plan` "
+            f"{storage} holds no batchfront studies: {command(storage, 'run', EXAMPLE)}, say, "
             "makes some"
         )
     if version > schema.VERSION:
@@ -43,7 +44,7 @@ def check_schema(storage: Storage) -> None:
         )
         raise StorageError(
             f"{storage} has schema {have}, which is older than this batchfront's {want}: stop "
-            "all workers, back it up, and run `batchfront init --upgrade`"
+            f"all workers, back it up, and run {command(storage, 'init', '--upgrade')}"
         )
     if optuna > OPTUNA_SCHEMA:
         raise StorageError(

@@ -92,7 +92,7 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
     try:
-        with _importable(full.parent):
+        with importable(full.parent):
             spec.loader.exec_module(module)
     except BatchfrontError:
         raise
@@ -106,12 +106,13 @@ _siblings: set[str] = set()
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Put `folder` first on `sys.path`; its own modules replace namesakes of an earlier file's."""
+def importable(folder: Path) -> Iterator[None]:
+    """Put `folder` first on `sys.path`, and last thereafter; its own modules replace namesakes of
+    an earlier file's."""
     for name in _siblings & set(sys.modules):
         top = name.partition(".")[0]
         has_its_own = (folder / f"{top}.py").is_file() or (folder / top).is_dir()
-        if has_its_own and not _lies_in(folder, sys.modules[name]):
+        if has_its_own and not lies_in(folder, sys.modules[name]):
             del sys.modules[name]
     importlib.invalidate_caches()
     before = set(sys.modules)
@@ -123,9 +124,10 @@ def _importable(folder: Path) -> Iterator[None]:
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
         new = set(sys.modules) - before
-        _siblings.update(name for name in new if _lies_in(folder, sys.modules[name]))
+        _siblings.update(name for name in new if lies_in(folder, sys.modules[name]))
 
 
-def _lies_in(folder: Path, module: ModuleType) -> bool:
+def lies_in(folder: Path, module: ModuleType) -> bool:
+    """Whether a module was imported from a folder, or from one below it."""
     file = getattr(module, "__file__", None)
     return file is not None and folder in Path(file).resolve().parents

@@ -13,11 +13,12 @@ from service.certainty.expected_best import (
     more_trials,
 )
 from service.certainty.flagged import Flag, flags
-from service.certainty.noise import Noise, noise_of_best
+from service.certainty.noise import FEWEST, Noise, noise_of_best
 from service.certainty.order_statistics import Sample, sample
 from service.certainty.points import PointCertainty, point_certainties, why_unknown
 
 __all__ = [
+    "FEWEST",
     "LITTLE",
     "ExpectedBest",
     "Flag",

@@ -64,10 +64,7 @@ class MoreTrials:
     def verdict(self) -> str:
         """The answer in one or two sentences."""
         if self.half.at_least <= self.curve[-1].at_least and self.half.unknown > 0.25:
-            return (
-                "Whether more trials would have changed it cannot be known from one finisher; "
-                "`--finishers 3` would tell."
-            )
+            return "Whether more trials would have changed it cannot be known from one finisher."
         least = "" if self.half.unknown < LITTLE else "at least "
         said = (
             f"Half as many trials would have taken {least}{percent(self.halving_cost)} more "

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from service.advice import wider_space
 from service.certainty.expected_best import percent
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Flag:
 def flags(frontier: "Frontier") -> list[Flag]:
     """The flags of a frontier's points, by batch size."""
     found: list[Flag] = []
+    widens = wider_space(frontier)
     best: Point | None = None
     for point in frontier.reached:
         steps, missed = point.steps or 0, point.steps_lower
@@ -38,7 +40,7 @@ def flags(frontier: "Frontier") -> list[Flag]:
                 point.batch_size,
                 "edge",
                 f"At batch size {point.batch_size:,} the winner's {name} lies at the {end} end of "
-                "its search space; `batchfront plan --extend` widens it.",
+                f"its search space{f'; {widens} widens it' if widens else ''}.",
             )
             for name, end in point.edges.items()
         ]

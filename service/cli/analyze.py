@@ -27,7 +27,7 @@ def command() -> None:
     """Analyze what was run: several workloads side by side, or one more closely.
 
     Trials that race stop once one has passed the goal, so that some answers are bounds; each says
-    so. `run --finishers`, `run --after-goal continue` and `confirm --rule` buy more.
+    so, and which command buys more.
     """
 
 
@@ -68,15 +68,18 @@ def rules(workload: str, storage: str, format_: str) -> None:
     """Winners' learning rates against the linear and the square-root rule.
 
     And what each rule costs, followed from the smallest batch size with a winner: the steps of
-    the trial nearest to the rule's point, or of those that ran it (`batchfront confirm --rule`).
+    the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
+    --rule linear`).
     """
+    from service.advice import rule_run
     from service.analysis import loading
     from service.analysis import rules as analysis
     from service.cli.analyses.rules import print_rules
 
     opened, frontier = _open(storage, workload)
     trials = loading.load_workload_trials(opened, workload)
-    print_rules(analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload)), format_)
+    found = analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload))
+    print_rules(found, format_, rule_run(frontier))
 
 
 @command.command(
@@ -140,6 +143,7 @@ def budget(
     Without a budget, within some chosen from what was run. A value is a bound where trials that
     might have got better stopped before: at the goal, unless planned with `--after-goal continue`.
     """
+    from service.advice import going_on
     from service.analysis import budget as analysis
     from service.analysis.loading import load_goal_curves, load_workload_trials
     from service.cli.analyses.budget import print_budgets
@@ -152,7 +156,8 @@ def budget(
     ]
     trials = load_workload_trials(opened, workload)
     curves = load_goal_curves(opened, frontier)
-    print_budgets(analysis.budgets(frontier, trials, curves, wanted), format_)
+    found = analysis.budgets(frontier, trials, curves, wanted)
+    print_budgets(found, format_, going_on(frontier))
 
 
 @command.command(
@@ -173,6 +178,7 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 
     Of one without choices, with each third of its range.
     """
+    from service.advice import more_finishers
     from service.analysis import effect as analysis
     from service.analysis.loading import load_workload_trials
     from service.cli.analyses.effect import print_effects
@@ -182,7 +188,8 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
     if not chosen:
         _name_one(frontier, analysis.searched(frontier))
     trials = load_workload_trials(opened, workload)
-    print_effects([analysis.effect(frontier, trials, name) for name in chosen], format_)
+    found = [analysis.effect(frontier, trials, name) for name in chosen]
+    print_effects(found, format_, more_finishers(frontier))
 
 
 @command.command(
@@ -233,6 +240,6 @@ def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:
     if not there:
         raise UsageError(f"{frontier.workload} searches no metaparameter")
     raise UsageError(
-        f"{frontier.workload} searches no metaparameter with choices; name one of {there} "
-        "with --metaparameter"
+        f"{frontier.workload} searches no metaparameter with choices; name one of {there}: "
+        f"{frontier.advise('analyze effect', '--metaparameter', searched[0])}"
     )

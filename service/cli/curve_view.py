@@ -10,8 +10,15 @@ from typing import Any
 import click
 from rich.console import Console
 
+from service.advice import more_finishers
 from service.answers import answers, doubts, number
-from service.certainty import LITTLE, PointCertainty, flags, point_certainties, why_unknown
+from service.certainty import (
+    LITTLE,
+    PointCertainty,
+    flags,
+    point_certainties,
+    why_unknown,
+)
 from service.cli.tables import console_for_output, plain_table, warn_of_mixed_code
 from service.code_versions import mixed
 from service.curve import EXTRA, QUANTITIES, SHARE, curve_dict, fit_curve
@@ -85,10 +92,11 @@ def _print(fitted: Fitted) -> None:
     if fitted.curve.fits:
         console.print()
         _forms(console, fitted.curve)
-    _points(console, point_certainties(fitted.frontier))
+    _points(console, point_certainties(fitted.frontier), more_finishers(fitted.frontier))
     why = why_unknown(fitted.frontier)
     if why is not None:
-        console.print(f"\n{why}: see batchfront confirm.")
+        confirm = fitted.frontier.advise("confirm")
+        console.print(f"\n{why}{f'; {confirm} runs the winners again' if confirm else ''}.")
 
 
 def _quantities(console: Console, curve: Curve) -> None:
@@ -109,11 +117,11 @@ def _forms(console: Console, curve: Curve) -> None:
     console.print(table)
 
 
-def _points(console: Console, points: Sequence[PointCertainty]) -> None:
+def _points(console: Console, points: Sequence[PointCertainty], more: str | None) -> None:
     if not points:
         return
     if max(len(one.sample.lowest) for one in points) == 1:
-        console.print(f"\n{points[0].more.verdict}")
+        console.print(f"\n{points[0].more.verdict}{f' {more} would tell.' if more else ''}")
         return
     titles = ("batch size>", "steps>", "trials>", "reached>", "half the trials>", "twice as many>")
     table = plain_table(*titles, "best of another search")

@@ -34,7 +34,7 @@ Examples:
 def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str) -> None:
     """Write studies, trials, measurements and frontier as tables.
 
-    One file each, of these workloads or of all, which `batchfront import export` reads back.
+    One file each, of these workloads or of all, which `batchfront import export DIR` reads back.
     Trials that are not done are written as not begun.
     """
     from service.cli.bar import bar

@@ -50,7 +50,7 @@ def batch_science(folder: Path, goals: tuple[str, ...], workloads: str | None, s
 
     DIR is the folder that it unpacks into, or a part of it. All trials and measurements are
     taken. An import that was interrupted goes on where it was; a damaged study is left out, said,
-    and makes the exit code 1.
+    and makes the exit code 1. Of trials that did not complete, damaged measurements are left out.
     """
     from service.cli.bar import bar
     from service.exchange.archive import find_folders
@@ -67,6 +67,9 @@ def batch_science(folder: Path, goals: tuple[str, ...], workloads: str | None, s
     opened.close()
     for line in _summary(results):
         click.echo(line)
+    for result in results:
+        if result.warning:
+            click.echo(f"batchfront: warning: {result.warning}", err=True)
     errors = list(dict.fromkeys(result.error for result in results if result.error))
     for error in errors:
         click.echo(f"batchfront: not imported: {error}", err=True)
@@ -128,7 +131,7 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @options.storage
 def exported(folder: Path, storage: str) -> None:
-    """Import what `batchfront export` wrote to DIR.
+    """Import what `batchfront export --output DIR` wrote.
 
     The studies become what they were, and their names must not be taken by others.
     """

@@ -26,6 +26,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "report": "Write the interactive report page.",
     "import": "Bring in trials and numbers from elsewhere.",
     "export": "Write studies, trials, measurements and frontier as tables.",
+    "delete": "Delete a workload's studies, with all that was run.",
     "workloads": "List the workloads there are, or show one.",
     "dashboard": "Open the Optuna dashboard on the studies.",
 }

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
+from service.database import DEFAULT_URL
 from service.errors import UsageError
-from service.storage import DEFAULT_URL, parse_url
+from service.storage import parse_url
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,5 +1,6 @@
 """`batchfront plan`"""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,8 +37,9 @@ def command(workload: str, storage: str, extend: bool, **asked: Any) -> None:
     from service.plan import Request
 
     opened, planned = plan_workload(workload, storage, Request(**asked))
-    for study, added in zip(planned.studies, planned.added, strict=True):
-        click.echo(f"{study.name}: {study.trials} trials, {added} new")
+    for study, added, again in zip(planned.studies, planned.added, planned.reopened, strict=True):
+        begun = f", {again} begun again" if again else ""
+        click.echo(f"{study.name}: {study.trials} trials, {added} new{begun}")
     if extend:
         _extend(opened, planned.workload.name, planned.filter.batch_sizes)
 
@@ -59,17 +61,21 @@ def _extend(opened: Any, workload: str, batch_sizes: tuple[int, ...]) -> None:
 
 
 def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
-    """Load the workload, open or make the database, and plan: the Storage and what was Planned."""
+    """Load the workload, open or make the database, and plan: the Storage and what was Planned.
+
+    Says of which studies a smaller number of trials takes none away.
+    """
     from service import catalog
     from service.errors import IdentityError
     from service.plan import plan
     from service.storage import open_storage
     from service.variants import unused_variant
 
-    loaded = catalog.load(workload)
+    here = Path.cwd()
+    loaded = catalog.load(workload, here)
     opened = open_storage(storage, create=True)
     try:
-        planned = plan(opened, catalog.spec_for_workers(workload), loaded, request)
+        planned = plan(opened, catalog.spec_for_workers(workload, here), loaded, request)
     except IdentityError as error:
         go_on = [f"go on, new trials by the code as it is now: {same_command('--accept-changes')}"]
         variant = unused_variant(opened, loaded.name)
@@ -78,4 +84,8 @@ def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
         raise IdentityError(f"{error}. Undo the change; or {'; or '.join(ways)}") from error
     for note in planned.notes:
         click.echo(note, err=True)
+    larger = [s for s in planned.studies if request.trials and s.trials > request.trials]
+    if larger:
+        kept = ", ".join(f"{study.name} keeps its {study.trials}" for study in larger)
+        click.echo(f"batchfront: --trials {request.trials} takes none away: {kept}", err=True)
     return opened, planned

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from service.advice import wider_space
 from service.code_versions import mixed
 from service.frontier import Frontier, Point, goal_text
 
@@ -124,6 +125,9 @@ def _frontier_table(frontier: Frontier) -> None:
         console.print(
             f"At an edge of the search space, so better may lie beyond: {'; '.join(edges)}"
         )
+        widens = wider_space(frontier)
+        if widens:
+            console.print(f"{widens} widens it.")
 
 
 def _frontier_cells(point: Point, names: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """`batchfront workloads`"""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,7 +39,7 @@ def show(workload: str, format_: str) -> None:
     from service import catalog
     from service.cli.tables import print_workload
 
-    shown = describe(catalog.load(workload))
+    shown = describe(catalog.load(workload, Path.cwd()))
     click.echo(json.dumps(shown, indent=2)) if format_ == "json" else print_workload(shown)
 
 

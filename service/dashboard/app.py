@@ -7,14 +7,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from optuna_dashboard import wsgi  # type: ignore[attr-defined]
 from sqlalchemy import select
 
+from service.commands import command
 from service.dashboard.studies import Studies
 from service.database import Storage
 from service.errors import StorageError
 from service.web import only_reading, refuse
 
 log = logging.getLogger(__name__)
-
-REASON = "this dashboard is for reading; `batchfront dashboard --allow-changes` makes it editable"
 
 
 def dashboard(storage: Storage, *, changes: bool = False) -> WSGIApplication:
@@ -25,7 +24,10 @@ def dashboard(storage: Storage, *, changes: bool = False) -> WSGIApplication:
     writes, and the database would refuse it.
     """
     app = _while_the_database_answers(wsgi(Studies(storage, changes)), storage)
-    return app if changes else only_reading(app, REASON)
+    if changes:
+        return app
+    editable = command(storage, "dashboard", "--allow-changes")
+    return only_reading(app, f"this dashboard is for reading; {editable} makes it editable")
 
 
 def _while_the_database_answers(app: WSGIApplication, storage: Storage) -> WSGIApplication:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import DataError, UsageError
+from service.exchange.json_numbers import whole_number
 from service.exchange.parameter_configs import draw, read_space
 from service.search_space import SearchSpace, Value
 
@@ -153,6 +154,9 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _entry(found: Mapping[str, Any], key: str, kind: type, file: Path) -> Any:
     value = found.get(key)
+    if kind is int:
+        whole = whole_number(value)
+        value = value if whole is None else whole
     if isinstance(value, bool) or not isinstance(value, kind):
         words = {int: "a whole number", str: "a text", dict: "an object"}[kind]
         raise DataError(f"{file}: {key} must be {words}, not {json.dumps(value)[:80]}")

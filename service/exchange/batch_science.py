@@ -14,11 +14,12 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from service.bulk import load_columns
+from service.commands import command
 from service.database import Storage
 from service.errors import DataError, IdentityError
 from service.exchange import archive
 from service.exchange.archive_endings import ended_trial
-from service.exchange.curves import Curve, read_curve
+from service.exchange.curves import NOTHING, Curve, read_curve
 from service.exchange.ended import ELSEWHERE, write_ended
 from service.exchange.goals import GoalError, GoalOf, goal_of
 from service.identity import differences
@@ -35,13 +36,17 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of one study: `trials` were imported, or none as it was there, or `error`."""
+    """What became of one study: `trials` were imported, or none as it was there, or `error`.
+
+    warning -- what is missing from it, if anything is
+    """
 
     folder: archive.Folder
     goal: GoalOf | None = None
     trials: int = 0
     measurements: int = 0
     error: str | None = None
+    warning: str | None = None
 
 
 def import_archive(
@@ -55,7 +60,8 @@ def import_archive(
     goals   -- those of the user's own, which go before the known ones
     advance -- is told how many more trials have been written
 
-    A damaged study is left out whole, and does not keep the others from being imported. Raises
+    A damaged study is left out whole, and does not keep the others from being imported. Of a trial
+    that did not complete, whose measurements decide nothing, only these are left out. Raises
     IdentityError, before it writes, for a study that is there under another definition.
     """
     for folder in folders:
@@ -75,8 +81,20 @@ def _import(
         return Imported(folder, goal)
     with storage.write() as conn:
         stored = add_study(storage, conn, draft)
-        written = _write_trials(storage, conn, stored, study, goal, advance)
-    return Imported(folder, goal, len(study.trials), written)
+        unread: list[DataError] = []
+        written = _write_trials(storage, conn, stored, study, goal, advance, unread)
+    return Imported(folder, goal, len(study.trials), written, warning=_warning(stored, unread))
+
+
+def _warning(stored: Study, unread: Sequence[DataError]) -> str | None:
+    if not unread:
+        return None
+    one = len(unread) == 1
+    trials = f"{len(unread)} trial{'' if one else 's'} that did not complete"
+    return (
+        f"{stored.name}: {trials} {'is' if one else 'are'} there without "
+        f"{'its' if one else 'their'} measurements: {unread[0]}{'' if one else ', and others'}"
+    )
 
 
 def _is_there(storage: Storage, draft: Study) -> bool:
@@ -92,7 +110,8 @@ def _is_there(storage: Storage, draft: Study) -> bool:
         if changed:
             raise IdentityError(
                 f"study {stored.name} exists under another definition: {'; '.join(changed)}. "
-                "Undo the change, or import into another --storage"
+                "Undo the change, or import into another --storage, or delete what is here: "
+                f"{command(storage, 'delete', stored.workload)}"
             )
     return any(stored.name == draft.name for stored in there)
 
@@ -136,11 +155,15 @@ def _write_trials(
     study: archive.Study,
     goal: GoalOf,
     advance: Advance,
+    unread: list[DataError],
 ) -> int:
-    """Write a study's trials, a batch at a time; how many measurements they had."""
+    """Write a study's trials, a batch at a time; how many measurements they had.
+
+    unread -- is given what is wrong with measurements that are left out
+    """
     searched, written = Searched(study.space), 0
     at = float(conn.execute(select(storage.now)).scalar_one())
-    for batch in _batches(study.trials):
+    for batch in _batches(study.trials, unread):
         ended = [ended_trial(trial, curve, goal) for trial, curve in batch]
         ids = write_ended(conn, stored, searched, ended, at)
         columns = _columns(ids, [curve for _, curve in batch])
@@ -150,11 +173,19 @@ def _write_trials(
     return written
 
 
-def _batches(trials: Sequence[archive.Trial]) -> Iterator[list[tuple[archive.Trial, Curve]]]:
+def _batches(
+    trials: Sequence[archive.Trial], unread: list[DataError]
+) -> Iterator[list[tuple[archive.Trial, Curve]]]:
     batch: list[tuple[archive.Trial, Curve]] = []
     held = 0
     for trial in trials:
-        curve = read_curve(trial.folder / "measurements.csv")
+        try:
+            curve = read_curve(trial.folder / "measurements.csv")
+        except DataError as error:
+            if trial.status == "COMPLETE":
+                raise
+            unread.append(error)
+            curve = NOTHING
         batch.append((trial, curve))
         held += curve.values.size
         if held >= _BATCH:

@@ -38,13 +38,20 @@ def first_past(goal: GoalOf, values: NDArray[np.float64]) -> int | None:
     return int(past.argmax()) if past.any() else None
 
 
+NOTHING = Curve(np.empty(0, np.int64), (), np.empty((0, 0)))
+"""Of a trial that nothing was measured of."""
+
+
 def read_curve(file: Path) -> Curve:
-    """A measurements.csv. Raises DataError, naming it, if it is missing or not what it must be."""
+    """A measurements.csv, or with .gz after its name; columns that are no measurements are passed
+    over. Raises DataError, naming it, if it is missing or not what it must be."""
     import pyarrow as pa
     from pyarrow import csv
 
     known = {f"{split}/{metric}": pa.float64() for split in _SPLITS for metric in METRICS}
-    numbers = csv.ConvertOptions(column_types={"step": pa.int64(), **known})
+    numbers = csv.ConvertOptions(column_types={"step": pa.float64(), **known})
+    packed = file.with_name(f"{file.name}.gz")
+    file = packed if packed.exists() and not file.exists() else file
     try:
         table = csv.read_csv(file, csv.ReadOptions(use_threads=False), convert_options=numbers)
     except FileNotFoundError:
@@ -57,25 +64,37 @@ def read_curve(file: Path) -> Curve:
 
 
 def _curve(file: Path, table: Any) -> Curve:
-    steps = table.column("step").to_numpy()
+    written = table.column("step").to_numpy()
+    odd = ~np.isfinite(written) | (written != np.floor(written))
+    if odd.any():
+        raise DataError(f"{file}: step {written[odd][0]} is no whole number")
+    steps = written.astype(np.int64)
     order = np.argsort(steps, kind="stable")
     steps = steps[order]
     twice = np.flatnonzero(steps[1:] == steps[:-1])
     if twice.size:
         raise DataError(f"{file}: step {steps[twice[0]]} stands twice")
-    columns = {_name(file, n): n for n in table.column_names if n != "step"}
-    values = np.empty((len(steps), len(columns)))
-    for k, (_, column) in enumerate(sorted(columns.items())):
-        try:
-            values[:, k] = table.column(column).to_numpy()[order]
-        except (TypeError, ValueError):
-            raise DataError(f"{file}: {column} must hold numbers") from None
-    return Curve(steps, tuple(sorted(columns)), values)
+    columns = {}
+    for column in table.column_names:
+        name, values = _name(column), _numbers(table.column(column))
+        if name is not None and values is not None:
+            columns[name] = values[order]
+    names = tuple(sorted(columns))
+    each = [columns[name].reshape(-1, 1) for name in names]
+    return Curve(steps, names, np.hstack([np.empty((len(steps), 0)), *each]))
 
 
-def _name(file: Path, column: str) -> tuple[str, str]:
-    """A column `val/classification_error` as ("validation", "error rate")."""
+def _name(column: str) -> tuple[str, str] | None:
+    """A column `val/classification_error` as ("validation", "error rate"); None for one that is
+    no measurement of a split."""
     split, slash, metric = column.partition("/")
     if not slash or split not in _SPLITS:
-        raise DataError(f"{file}: column {column!r} is none of train/…, val/… and test/…")
+        return None
     return _SPLITS[split], METRICS.get(metric, metric.replace("_", " "))
+
+
+def _numbers(column: Any) -> NDArray[np.float64] | None:
+    try:
+        return np.asarray(column.to_numpy(), np.float64)
+    except (TypeError, ValueError):  # of further columns: of those that we know the kind is given
+        return None

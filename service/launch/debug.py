@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from threading import Event
 
+from service.commands import command
 from service.launch.launcher import Launched
 from service.launch.order import Order, in_environment
 
@@ -18,7 +19,8 @@ class Debug:
                 with in_environment(order.environment()):
                     work_here(order.arguments())
 
-        return Launched((), "batchfront status --watch", "Ctrl-C", hold)
+        assert order.storage is not None  # which only a manifest leaves to its reader
+        return Launched((), command(order.storage, "status", "--watch"), "Ctrl-C", hold)
 
 
 def work_here(arguments: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
+from service.commands import command
 from service.database import Storage
 from service.errors import Unreachable, WorkersFailed
 from service.launch.launcher import Launched
@@ -177,7 +178,8 @@ class Local:
                 started.stop()
 
         ids = tuple(map(str, started.pids))
-        return Launched(ids, "batchfront status --watch", "Ctrl-C", hold)
+        watch = command(self.storage, "status", "--watch")
+        return Launched(ids, watch, "Ctrl-C", hold)
 
 
 def _hang_up(place: _Place) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.advice import going_on
 from service.analysis.budget import BestWithin, Budget, BudgetResult, budgets
 from service.report.axes import Figure, log_axis, plain_axis
 from service.report.notation import count, in_figure, significant
-from service.report.part import Part, caption, place, scrolled, table
+from service.report.part import Part, advised, caption, place, scrolled, table
 from service.report.series import Mark, Series, batch_axis, lines_figure, lines_key
 from service.report.subject import Subject
 
@@ -29,12 +30,13 @@ def budget_part(subject: Subject) -> Part:
             f"{place(name, 'half')}</div>"
         )
     metric = escape(str(subject.frontier.goal["metric"]))
+    goes_on = going_on(subject.frontier)
     said = caption(
         f"The best validation {metric} that any trial came to within so many steps, or so much "
         "data. Trials that race are stopped at the goal, or once another has passed it: a hollow "
         "mark, or a value with *, may be better than shown, as a trial was stopped before its "
-        "budget was spent. "
-        "<code>--after-goal continue</code> lets trials go on."
+        "budget was spent.",
+        advised(goes_on, "", " lets the first that pass the goal go on."),
     )
     html += ["</div>", said]
     label = f"{subject.key}-budget"

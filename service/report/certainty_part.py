@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.advice import more_finishers
 from service.answers import number
-from service.certainty import LITTLE, PointCertainty, flags, point_certainties, why_unknown
+from service.certainty import (
+    LITTLE,
+    PointCertainty,
+    flags,
+    point_certainties,
+    why_unknown,
+)
 from service.frontier import Frontier
 from service.report.axes import Figure, log2_axis, log_axis
 from service.report.confirm_part import confirm_part
 from service.report.notation import count
-from service.report.part import Part, caption, joined, place, scrolled, table
+from service.report.part import Part, advised, caption, joined, place, scrolled, table
 from service.report.series import Mark, Series, level, lines_figure, lines_key
 from service.report.subject import Subject
 
@@ -25,9 +32,9 @@ def certainty_part(subject: Subject) -> Part:
     if _telling(known):
         parts += [_figure(subject, _telling(known)), _numbers(subject, known)]
     elif known:
-        parts.append(_UNKNOWN)
+        parts.append(_unknown(subject.frontier))
     elif why is not None:
-        parts.append(_unknowable(why))
+        parts.append(_unknowable(subject.frontier, why))
     return joined((*parts, _rises(subject), confirm_part(subject)))
 
 
@@ -42,18 +49,20 @@ def _telling(known: Sequence[PointCertainty]) -> list[PointCertainty]:
     return [one for one in known if len(one.sample.lowest) > 1]
 
 
-_UNKNOWN = Part(
-    '<p class="caption">Every race ended with the first trial that passed the goal. Whether more '
-    "trials would have found fewer steps cannot be known from that one; with "
-    "<code>--finishers 3</code> a race goes on until three have passed, which tells.</p>"
-)
-
-
-def _unknowable(why: str) -> Part:
+def _unknown(frontier: Frontier) -> Part:
+    after = " lets races go on until three have passed, which tells."
     return Part(
-        f'<p class="caption">{why}. Run the winners again with <code>batchfront confirm</code>, or '
-        "search again with another <code>--seed</code> and <code>--storage</code>.</p>"
+        caption(
+            "Every race ended with the first trial that passed the goal. Whether more trials would "
+            "have found fewer steps cannot be known from that one.",
+            advised(more_finishers(frontier), "", after),
+        )
     )
+
+
+def _unknowable(frontier: Frontier, why: str) -> Part:
+    confirm = advised(frontier.advise("confirm"), "", " runs the winners again, with other seeds.")
+    return Part(caption(f"{why}.", confirm))
 
 
 def _rises(subject: Subject) -> Part:
@@ -117,8 +126,8 @@ def _numbers(subject: Subject, known: Sequence[PointCertainty]) -> Part:
     said = caption(
         "Best of half and of twice as many trials: how many more, and how many fewer, steps these "
         "would take on average. Another search of as many trials would have its best in the "
-        "interval with 90\u00a0%. Both need at least three trials that passed the goal: "
-        "<code>--finishers 3</code> lets a race go on until there are three.",
+        "interval with 90\u00a0%. Both need at least three trials that passed the goal.",
+        advised(more_finishers(subject.frontier), "", " lets races go on until there are three."),
     )
     rows = list(map(_row, known))
     return Part(

@@ -1,11 +1,10 @@
 """How a workload's part of the page begins: what was asked, and what was found."""
 
-import re
 from collections.abc import Mapping
 from html import escape
 
 from service.report.notation import count
-from service.report.part import Part
+from service.report.part import Part, with_code
 from service.report.reading import batch_sizes_text, goal_text, notes, reading, trials_text
 from service.report.subject import Subject
 
@@ -20,18 +19,13 @@ def head(subject: Subject) -> Part:
     }
     rows = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     known = [*notes(frontier), *subject.fitted.doubts]
-    found = "".join(f"<li>{_with_code(escape(note))}</li>" for note in known)
+    found = "".join(f"<li>{with_code(escape(note))}</li>" for note in known)
     return Part(
         f'<h2 id="{subject.key}-name">{escape(frontier.workload)}</h2>'
         f'<p class="question">{escape(question(subject))}</p>'
         f'<p class="answer">{escape(answer(subject))}</p>'
         f'<dl class="facts">{rows}</dl>' + (f'<ul class="notes">{found}</ul>' if found else "")
     )
-
-
-def _with_code(text: str) -> str:
-    """Commands, which stand in backticks, as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
 
 
 def question(subject: Subject) -> str:

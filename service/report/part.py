@@ -1,5 +1,6 @@
 """What the page is put together from: pieces of HTML, and the figures that go into them."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -37,6 +38,16 @@ def place(name: str, kind: str) -> str:
 def caption(*sentences: str) -> str:
     """What a figure shows, and what it does not. The sentences are escaped already."""
     return f'<p class="caption">{" ".join(filter(None, sentences))}</p>'
+
+
+def with_code(text: str) -> str:
+    """Escaped text whose commands, which stand in backticks, are code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+
+
+def advised(advice: str | None, before: str, after: str) -> str:
+    """A sentence about a command, as HTML; empty where there is none to advise."""
+    return "" if advice is None else f"{before}{with_code(escape(advice))}{after}"
 
 
 def key(marks: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+from service.advice import wider_space
 from service.code_versions import mixed
 from service.frontier import Frontier, Point
 from service.report.notation import count, listed
@@ -140,9 +141,10 @@ def notes(frontier: Frontier) -> list[str]:
         )
     edged = [count(point.batch_size) for point in frontier.points if point.edges]
     if edged:
+        widens = wider_space(frontier)
         found.append(
             f"At {_batch_sizes(edged)} the winner lies at an edge of the search space: "
-            "a wider space may hold a faster one; `batchfront plan --extend` widens it."
+            f"a wider space may hold a faster one{f'; {widens} widens it' if widens else ''}."
         )
     return found
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
+from service.advice import rule_run
 from service.analysis.rules import Followed, Rules, rules
 from service.report.axes import Figure, log_axis
 from service.report.notation import count, listed, significant, words
-from service.report.part import Part, caption, place, scrolled, table
+from service.report.part import Part, advised, caption, place, scrolled, table
 from service.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
 from service.report.subject import Subject
 from service.scaling_rules import RULES
@@ -24,12 +25,12 @@ def rules_part(subject: Subject) -> Part:
     drawn = lines_key(lines, "at least") + place(name, "medium") if telling else ""
     html = (
         f'<h4 id="{label}" class="apart">Steps lost by following a rule from the smallest batch '
-        f"size</h4>{drawn}{caption(*_sentences(found))}{scrolled(label, _table(found))}"
+        f"size</h4>{drawn}{caption(*_sentences(subject, found))}{scrolled(label, _table(found))}"
     )
     return Part(html, {name: _figure(subject, lines)} if telling else {})
 
 
-def _sentences(found: Rules) -> list[str]:
+def _sentences(subject: Subject, found: Rules) -> list[str]:
     powers = [
         f"{escape(words(one.name))} goes with the batch size to the power of {one.value:.2f}"
         + ("" if one.error is None else f"\u00a0±\u00a0{one.error:.2f}")
@@ -37,10 +38,11 @@ def _sentences(found: Rules) -> list[str]:
     ]
     said = [f"Of the winners, {listed(powers)}; 1 is the linear rule, 0.5 the square-root rule."]
     said.append(
-        "What a rule needs is read from the nearest trial of the search, or measured where "
-        "<code>batchfront confirm --rule</code> ran it. A trial that was stopped, as another had "
+        "What a rule needs is read from the nearest trial of the search, or measured where it was "
+        "run. A trial that was stopped, as another had "
         "won, gives a bound; “far” is a trial too far from the rule’s point to tell much, and "
         "“outside” a learning rate outside the search space."
+        + advised(rule_run(subject.frontier), " ", " runs a rule.")
     )
     return said if powers else said[1:]
 

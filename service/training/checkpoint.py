@@ -140,6 +140,11 @@ class Checkpoints:
                 left.unlink(missing_ok=True)
         self._remove(path)
 
+    def drop_study(self, study_id: int) -> None:
+        """Forget all slots of a study that is deleted."""
+        with suppress(FileNotFoundError):  # none was kept
+            self._files.rm(f"{self._folder}/study-{study_id}", recursive=True)
+
     def _remove(self, path: str) -> None:
         """A file, and the folders that it leaves empty."""
         with suppress(Exception):  # never there

@@ -310,6 +310,46 @@ def test_a_file_may_hold_dataclasses_and_is_called_what_it_is_called(tmp_path: P
     assert "zeros" in dir(sys.modules["torch"])
 
 
+# As module:function in the current folder
+
+
+def test_a_module_is_found_in_a_folder_alone_and_in_packages_there(tmp_path: Path) -> None:
+    write(tmp_path / "beside_it.py", "NAME = 'beside/linear/sgd'", before="")
+    code = "import beside_it\ndef mine(): return _make(beside_it.NAME)"
+    write(tmp_path / "my_module.py", code)
+    write(tmp_path / "my_package" / "__init__.py", "NAME = 'pack/linear/sgd'", before="")
+    write(tmp_path / "my_package" / "mod.py", "from . import NAME\ndef mine(): return _make(NAME)")
+    write(tmp_path / "bare" / "mod.py", "def mine():\n    import beside_it\n    return _make()")
+    assert load("my_module:mine", tmp_path).name == "beside/linear/sgd"
+    assert load("my_package.mod:mine", tmp_path).name == "pack/linear/sgd"
+    assert load("bare.mod:mine", tmp_path).name == "toy/linear/sgd"
+    assert "No module named 'elsewhere'" in refusal("elsewhere:mine")
+
+
+def test_a_folder_hides_an_installed_module_as_it_does_from_python_m(tmp_path: Path) -> None:
+    write(tmp_path / "colorsys.py", "def mine(): return _make()")
+    sys.modules.pop("colorsys", None)
+    assert load("colorsys:mine", tmp_path).name == "toy/linear/sgd"
+    sys.modules.pop("colorsys")
+    assert "has no 'mine'" in refusal("colorsys:mine")
+
+
+def test_a_module_of_a_folder_is_found_by_workers_from_any_other(tmp_path: Path) -> None:
+    folder = tmp_path / "with: colon"
+    write(folder / "my_package" / "mod.py", "def mine(): return _make()")
+    load("my_package.mod:mine", folder)
+    spec = spec_for_workers("my_package.mod:mine", folder)
+    assert spec == f"{folder}:my_package.mod:mine"
+    assert load(spec).name == "toy/linear/sgd"
+    assert spec_for_workers(spec, tmp_path) == spec
+    assert f"no folder {folder}s" in refusal(f"{folder}s:my_package.mod:mine")
+
+
+def test_a_module_that_is_installed_needs_no_folder(tmp_path: Path) -> None:
+    load("studies.digits:sgd", tmp_path)
+    assert spec_for_workers("studies.digits:sgd", tmp_path) == "studies.digits:sgd"
+
+
 # For other processes
 
 

@@ -130,10 +130,8 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"sampler": "tpe"}, "search.sampler was sobol, is tpe"),
     (lambda w: w, {"schedule": "one-by-one"}, "search.schedule was race, is one-by-one"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
-    (lambda w: w, {"finishers": 9}, "search.finishers was "),
     (lambda w: w, {"halving": True}, "search.halving is new: True"),
     (lambda w: w, {"extrapolate": True}, "search.extrapolate is new: True"),
-    (lambda w: w, {"after_goal": "continue"}, "search.continuing was 0, is 1"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
         {},
@@ -297,3 +295,12 @@ def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage
         plan(storage, SPEC, clouds(), Request(trials=1, precision="float32"))
     with pytest.raises(UsageError, match="precision 'float16': use float32 or bfloat16"):
         plan(storage, SPEC, clouds(), Request(trials=1, precision="float16"))
+
+
+def test_more_finishers_are_asked_for_or_left_as_they_are(storage: Storage) -> None:
+    make(storage, batch_sizes=(4, 16), trials=2, finishers=2)
+    assert make(storage, batch_sizes=(16,), finishers=3).studies[0].finishers == 3
+    assert [study.finishers for study in make(storage).studies] == [2, 3]
+    assert [study.finishers for study in make(storage, batch_sizes=(4, 32)).studies] == [2, 2]
+    with pytest.raises(UsageError, match="b16 has 3, which can be raised, not lowered"):
+        make(storage, finishers=2)

@@ -15,8 +15,9 @@ import sqlalchemy
 from sqlalchemy import insert, select, update
 
 from service import schema
+from service.database import DEFAULT_URL
 from service.errors import BatchfrontError, StorageError, UsageError
-from service.storage import DEFAULT_URL, Storage, open_storage, parse_url, shown
+from service.storage import Storage, open_storage, parse_url, shown
 
 SECRET = "open-sesame"
 
@@ -85,7 +86,7 @@ def test_a_server_that_does_not_answer_is_one_line_without_the_password() -> Non
 
 def test_without_a_database_it_is_said_and_no_file_is_made(tmp_path: Path) -> None:
     said = refusal(StorageError, f"sqlite:///{tmp_path}/trials.db")
-    assert said.startswith(f"no database {tmp_path}/trials.db: `batchfront run`")
+    assert said.startswith(f"no database {tmp_path}/trials.db: `batchfront run digits/mlp/")
     assert list(tmp_path.iterdir()) == []
 
 

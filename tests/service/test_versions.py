@@ -135,7 +135,7 @@ def test_an_older_database_names_the_command_that_upgrades_it(
     set_version(database, schema.VERSION - 1)
     said = refused()
     assert f"has schema version {schema.VERSION - 1}, which is older" in said
-    assert "stop all workers, back it up, and run `batchfront init --upgrade`" in said
+    assert "stop all workers, back it up, and run `batchfront init --upgrade --storage " in said
     with pytest.raises(StorageError, match="is older"):
         init_storage(database)
 

@@ -6,8 +6,11 @@ from service.analysis.budget import BestWithin, Budget, BudgetResult, Budgets
 from service.cli.analyses.output import NOTHING, print_as, short, table, whole
 
 
-def print_budgets(found: Budgets, format_: str) -> None:
-    """A table for each unit: a row per batch size, a column per budget."""
+def print_budgets(found: Budgets, format_: str, goes_on: str | None) -> None:
+    """A table for each unit: a row per batch size, a column per budget.
+
+    goes_on -- the command that lets trials go on past the goal
+    """
     records = [
         {
             "workload": found.workload,
@@ -18,10 +21,10 @@ def print_budgets(found: Budgets, format_: str) -> None:
         for result in found.results
         for point in result.points
     ]
-    print_as(format_, found, records, lambda show: _show(found, show))
+    print_as(format_, found, records, lambda show: _show(found, show, goes_on))
 
 
-def _show(found: Budgets, show: Callable[..., None]) -> None:
+def _show(found: Budgets, show: Callable[..., None], goes_on: str | None) -> None:
     if found.reason:
         show(f"{found.workload}: {found.reason}.")
     for unit in dict.fromkeys(result.budget.unit for result in found.results):
@@ -33,7 +36,8 @@ def _show(found: Budgets, show: Callable[..., None]) -> None:
         bound = "<=" if found.better == "lower" else ">="
         show(
             f"\n{bound}: or better, as trials stopped before the budget was spent, at the goal or "
-            "when another had passed it. Plan with --after-goal continue to have them go on."
+            "when another had passed it."
+            + (f" {goes_on} lets the first that pass it go on." if goes_on else "")
         )
 
 

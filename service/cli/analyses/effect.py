@@ -7,8 +7,11 @@ from service.cli.analyses.output import NOTHING, multiple, print_as, table, whol
 from service.cli.tables import number
 
 
-def print_effects(found: list[Effect], format_: str) -> None:
-    """A table for each metaparameter: a row per batch size, a column per value."""
+def print_effects(found: list[Effect], format_: str, more: str | None) -> None:
+    """A table for each metaparameter: a row per batch size, a column per value.
+
+    more -- the command after which more trials reach the goal
+    """
     records = [
         {
             "workload": one.workload,
@@ -28,10 +31,10 @@ def print_effects(found: list[Effect], format_: str) -> None:
         for point in one.points
         for effect in point.values
     ]
-    print_as(format_, found, records, lambda show: _show(found, show))
+    print_as(format_, found, records, lambda show: _show(found, show, more))
 
 
-def _show(found: list[Effect], show: Callable[..., None]) -> None:
+def _show(found: list[Effect], show: Callable[..., None], more: str | None) -> None:
     for one in found:
         show(f"\n{one.workload}: best steps by {one.name}, in multiples of the best of all\n")
         values = list(dict.fromkeys(effect.value for p in one.points for effect in p.values))
@@ -39,7 +42,7 @@ def _show(found: list[Effect], show: Callable[..., None]) -> None:
         show(table(titles, [_row(point, values) for point in one.points]))
     show(
         "\nIn brackets: trials that reached the goal, of those that ended. >=: they stopped, "
-        "as another had passed it; with --finishers more of them get there."
+        "as another had passed it." + (f" After {more} more of them get there." if more else "")
     )
 
 

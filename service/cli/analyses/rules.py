@@ -10,10 +10,13 @@ from service.cli.tables import number
 from service.scaling_rules import RULES
 
 
-def print_rules(found: Rules, format_: str) -> None:
-    """Rates by batch size, exponents, and the losses by batch size and rule."""
+def print_rules(found: Rules, format_: str, run: str | None) -> None:
+    """Rates by batch size, exponents, and the losses by batch size and rule.
+
+    run -- the command that runs a rule
+    """
     records = [_record(found, winner) for winner in found.winners]
-    print_as(format_, found, records, lambda show: _show(found, show))
+    print_as(format_, found, records, lambda show: _show(found, show, run))
 
 
 def _record(found: Rules, winner: Winner) -> dict[str, Any]:
@@ -39,7 +42,7 @@ def _of(followed: Sequence[Followed], rule: str, batch_size: int) -> Followed | 
     return next((f for f in followed if (f.rule, f.batch_size) == (rule, batch_size)), None)
 
 
-def _show(found: Rules, show: Callable[..., None]) -> None:
+def _show(found: Rules, show: Callable[..., None], run: str | None) -> None:
     if found.reason:
         show(f"{found.workload}: nothing to compare with the rules, {found.reason}.")
         return
@@ -52,7 +55,7 @@ def _show(found: Rules, show: Callable[..., None]) -> None:
         titles = ("batch size>", *(f"{rule}>" for rule in RULES), *(f"by ({r})" for r in RULES))
         sizes = dict.fromkeys(followed.batch_size for followed in found.followed)
         show(table(titles, [_losses(found.followed, size) for size in sizes]))
-        show(_NOTE)
+        show(_NOTE + (f" {run} runs a rule itself." if run else ""))
 
 
 _RATE_TITLES = (
@@ -67,8 +70,7 @@ _RATE_TITLES = (
 )
 _NOTE = (
     "Distances are in the unit cube of the search space: 1 is the whole range of a metaparameter. "
-    "A trial marked ! is so far from the rule's point that it says little; to run the rule itself: "
-    "batchfront confirm --rule."
+    "A trial marked ! is so far from the rule's point that it says little."
 )
 
 

@@ -26,11 +26,17 @@ def test_steps_without_a_look_before_them_are_flagged_too() -> None:
 
 
 def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:
-    assert flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),))) == [
+    at_an_end = point(1024, [40], rate=0.99, spec="a folder/c.py:c")
+    assert flags(Frontier("a/b/c", (at_an_end,))) == [
         Flag(
             1024,
             "edge",
             "At batch size 1,024 the winner's learning_rate lies at the high end of its search "
-            "space; `batchfront plan --extend` widens it.",
+            "space; `batchfront plan 'a folder/c.py:c' --extend` widens it.",
         )
     ]
+
+
+def test_of_trials_that_were_imported_no_more_can_be_run() -> None:
+    (flag,) = flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),)))
+    assert flag.text.endswith("lies at the high end of its search space.")

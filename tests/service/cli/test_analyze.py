@@ -155,4 +155,5 @@ def test_a_metaparameter_has_to_be_named_where_none_has_choices(
     add_study(opened, "a/d/sgd", 8, [reached(9)])
     opened.close()
     line = refused(batchfront("analyze", "effect", "a/d/sgd"))
-    assert "name one of learning_rate, momentum with --metaparameter" in line
+    whole = "`batchfront analyze effect a/d/sgd --metaparameter learning_rate`"
+    assert f"name one of learning_rate, momentum: {whole}" in line

@@ -286,3 +286,24 @@ def _wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") 
         time.sleep(0.1)
     process.kill()
     pytest.fail(f"waited in vain: {process.communicate()}")
+
+
+def test_a_module_in_the_current_folder_is_found_and_by_workers_in_any_other(
+    batchfront: Run, workload_file: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload_file()
+    for path in ("pkg/__init__.py", "elsewhere/my_workload.py"):
+        (folder / path).parent.mkdir()
+        (folder / path).write_text("")  # in another folder, another module has the name
+    (folder / "pkg" / "mod.py").write_text("from my_workload import my_workload as mine\n")
+    few = ("--trials", "2", "--batch-sizes", "8", "--workers", "1")
+    ran = batchfront("run", "pkg.mod:mine", *few)
+    assert ran.code == 0, ran.err
+    assert batchfront("plan", "my_workload:my_workload", "--trials", "4").code == 0
+    monkeypatch.chdir(folder / "elsewhere")
+    database = f"sqlite:///{folder}/batchfront.db"
+    worked = batchfront("launch", "local", "--workers", "1", "--storage", database)
+    assert worked.code == 0, worked.err
+    shown = batchfront("frontier", NAME, "--storage", database, "--format", "json").out
+    assert [sum(p["outcomes"].values()) for p in json.loads(shown)["points"]] == [4]
+    assert "open" not in json.loads(shown)["points"][0]["outcomes"]

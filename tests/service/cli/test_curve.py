@@ -10,6 +10,7 @@ import pytest
 from service.storage import Storage
 from tests.service.cli.conftest import Result
 from tests.service.test_frontier import CAPPED, DIVERGED, NAME, end, planned, reached
+from tests.toy import SPEC
 
 Curve = Callable[..., Result]
 
@@ -94,7 +95,8 @@ def test_what_one_finisher_cannot_tell_is_said_once(
         end(storage, batch_size, reached(40, 39), CAPPED)
     url = storage.url.render_as_string(hide_password=False)
     shown = batchfront("curve", "--storage", url).out
-    assert shown.count("cannot be known from one finisher; `--finishers 3` would tell") == 1
+    more = f"`batchfront run {SPEC} --finishers 3 --storage {url}`"
+    assert shown.count(f"cannot be known from one finisher. {more} would tell.") == 1
 
 
 @pytest.mark.parametrize(

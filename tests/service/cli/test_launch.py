@@ -38,7 +38,7 @@ def test_local_workers_do_what_was_asked_for_and_end(batchfront: Run) -> None:
     result = batchfront("launch", "local", NAME, "--workers", "2", "--batch-sizes", "8")
     assert result.code == 0, result.err
     assert len(result.out.split()) == 2
-    assert "Watch with: batchfront status --watch" in result.err
+    assert "Watch with: `batchfront status --watch`" in result.err
     assert "/b8: " in result.err
     assert done(batchfront) == 4
 

@@ -10,7 +10,8 @@ import pytest
 from optuna_dashboard._app import create_app
 from sqlalchemy import MetaData, insert, make_url, select, update
 
-from service.dashboard.app import REASON, dashboard
+from service.commands import command
+from service.dashboard.app import dashboard
 from service.dashboard.figure import NAME, store_figure
 from service.dashboard.studies import Studies
 from service.database import Storage
@@ -74,10 +75,12 @@ CHANGES: list[tuple[str, str, Any]] = [
 @pytest.mark.every_storage
 def test_nobody_can_change_or_delete_anything(raced: Storage, address: str) -> None:
     before = held(raced)
+    editable = command(raced, "dashboard", "--allow-changes")
+    reason = f"this dashboard is for reading; {editable} makes it editable"
     for method, path, body in CHANGES:
         for headers in ({}, {"X-HTTP-Method-Override": "GET"}, {"X-HTTP-Method": "GET"}):
             answer = ask(address, path, method, headers, body)
-            assert (answer.status, answer.json) == (405, {"reason": REASON}), (method, path)
+            assert (answer.status, answer.json) == (405, {"reason": reason}), (method, path)
     for headers in ({"X-HTTP-Method-Override": "DELETE"}, {"X-Method-Override": "DELETE"}):
         assert ask(address, "/api/studies/1?_method=DELETE", "GET", headers).status == 200
     assert ask(address, "/api/studies/1", "HEAD").status == 200

@@ -1,8 +1,10 @@
 """The public archive of Shallue et al. 2018, imported, and the paper's own selection from it."""
 
+import gzip
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from service.schema import measurements, slots, studies
 from service.storage import Storage
 from tests.service.exchange.generated_archive import (
     COLUMNS,
+    CONFIGS,
     Written,
     random_trials,
     trial,
@@ -208,6 +211,20 @@ def test_a_study_with_too_few_complete_trials_is_named(storage: Storage, tmp_pat
         load_frontier(storage, RESNET, first=4)
 
 
+def test_all_studies_with_too_few_complete_trials_are_named(
+    storage: Storage, tmp_path: Path
+) -> None:
+    for batch_size, trials in ((64, FIVE), (128, FIVE[:2]), (256, [*FIVE, trial(9, curve(0.9))])):
+        write_study(tmp_path, RESNET, batch_size, trials)
+    imported(storage, tmp_path)
+    with pytest.raises(UsageError) as refused:
+        load_frontier(storage, RESNET, first=4)
+    said = f"study {RESNET}/b64 has 3, study {RESNET}/b128 has 2 complete trials, not the 4 asked"
+    assert str(refused.value).startswith(said)
+    advised = re.findall("`batchfront (.*)`", str(refused.value))
+    assert advised == [f"frontier {RESNET} --first 2 --storage {storage.url}"]
+
+
 def test_workloads_are_named_by_their_path_however_deep(storage: Storage, tmp_path: Path) -> None:
     deep = "imagenet_subsets/half/imagenet/resnet_50/nesterov_momentum"
     write_study(tmp_path, deep, 64, FIVE)
@@ -301,7 +318,9 @@ DAMAGE = {
     "cut off": (holds("2/measurements.csv", HEAD + "0"), "2/measurements.csv: CSV parse error"),
     "a step twice": (holds("2/measurements.csv", HEAD + "5,1\n5,1\n"), "step 5 stands twice"),
     "no step": (holds("2/measurements.csv", "val/x\n1\n"), "every row must have a step"),
-    "odd column": (holds("2/measurements.csv", "step,x\n1,2\n"), "column 'x' is none of train/"),
+    "half a step": (holds("2/measurements.csv", HEAD + "1.5,1\n"), "step 1.5 is no whole number"),
+    "endless step": (holds("2/measurements.csv", HEAD + "inf,1\n"), "step inf is no whole number"),
+    "no goal": (holds("2/measurements.csv", "step\n1\n"), "error rate, which was not measured"),
     "bad JSON": (holds("5/metadata.json", '{"trial_id":'), "5/metadata.json: Expecting value"),
     "no object": (holds("study.json", "[]"), "study.json: must hold a JSON object"),
     "another batch size": (changed("study.json", batch_size=65), "batch_size is 65"),
@@ -309,6 +328,19 @@ DAMAGE = {
     "unknown status": (changed("5/metadata.json", status="DONE"), "status 'DONE' is none of COMPL"),
     "no draw": (changed("5/metadata.json", parameters={}), "parameters.learning_rate is missing"),
     "no steps": (changed("5/metadata.json", steps=None), "steps must be a whole number, not null"),
+    "half a trial": (changed("5/metadata.json", steps=12.5), "steps must be a whole number"),
+    "true steps": (changed("5/metadata.json", steps=True), "steps must be a whole number"),
+    "odd ends": (
+        changed(
+            "study.json",
+            parameter_configs={"x": {"type": "INTEGER", "min_value": 0.5, "max_value": 2}},
+        ),
+        "parameter_configs.x has type 'INTEGER', and ends that are no whole numbers",
+    ),
+    "odd draw": (
+        changed("5/metadata.json", parameters={**FIVE[2].params, "momentum": "much"}),
+        "parameters.momentum is 'much', which is no value of ReverseLog(0.9, 0.9999)",
+    ),
     "odd scale": (
         changed("study.json", parameter_configs={"x": {"type": "DOUBLE", "min_value": 1.0}}),
         "parameter_configs.x lacks 'max_value'",
@@ -330,6 +362,125 @@ def test_a_damaged_study_is_left_out_whole_and_its_file_named(
     assert says in error["64"]
     assert "\n" not in error["64"]
     assert [p.batch_size for p in load_frontier(storage, RESNET).points] == [128]
+
+
+UNREAD = {
+    "no file": gone("measurements.csv"),
+    "empty file": holds("measurements.csv", ""),
+    "blank file": holds("measurements.csv", "\n\n"),
+    "a step twice": holds("measurements.csv", HEAD + "5,1\n5,1\n"),
+    "cut off": holds("measurements.csv", HEAD + "0"),
+    "NaN step": holds("measurements.csv", HEAD + "nan,1\n"),
+    "packed, and damaged": lambda folder: (folder / "measurements.csv").rename(
+        folder / "measurements.csv.gz"
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", UNREAD.values(), ids=UNREAD)
+def test_damaged_measurements_of_trials_that_did_not_complete_are_left_out_alone(
+    storage: Storage, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    folder = write_study(tmp_path, RESNET, 64, FIVE)
+    damage(folder / "5")
+    damage(folder / "7")
+    (result,) = imported(storage, tmp_path)
+    assert (result.error, result.trials, result.measurements) == (None, 5, 10 * 6)
+    said = f"{RESNET}/b64: 2 trials that did not complete are there without their measurements: "
+    assert (result.warning or "").startswith(f"{said}{folder / '5' / 'measurements.csv'}")
+    assert (result.warning or "").endswith(", and others")
+    (point,) = load_frontier(storage, RESNET).points
+    assert point.outcomes == {"reached": 2, "exhausted": 1, "diverged": 1, "failed": 1}
+    assert point.steps == 20
+    trials = {trial.number: trial for trial in load_trials(storage, point.study.id)}
+    assert (trials[5].outcome, trials[5].steps, trials[5].metric) == ("diverged", 12, None)
+    assert load_curves(storage, point.study.id).keys() == {1, 2, 8}
+
+
+@pytest.mark.every_storage
+def test_a_study_of_which_nothing_was_measured_is_kept(storage: Storage, tmp_path: Path) -> None:
+    folder = write_study(tmp_path, RESNET, 64, [FIVE[2], FIVE[3]])
+    (folder / "5" / "measurements.csv").unlink()
+    holds("7/measurements.csv", HEAD)(folder)  # measured, but nothing yet
+    (result,) = imported(storage, tmp_path)
+    assert (result.error, result.trials, result.measurements) == (None, 2, 0)
+    assert "1 trial that did not complete is" in (result.warning or "")
+
+
+def _rewritten(change: Callable[[str], bytes]) -> Callable[[Path], object]:
+    def rewrite(folder: Path) -> None:
+        for file in folder.glob("*/measurements.csv"):
+            packed = change(file.read_text())
+            file.unlink()
+            gz = packed.startswith(b"\x1f\x8b")
+            file.with_name(f"measurements.csv{'.gz' if gz else ''}").write_bytes(packed)
+
+    return rewrite
+
+
+def _reversed(text: str) -> bytes:
+    rows = [line.split(",")[::-1] for line in text.splitlines()]
+    return "\n".join(",".join(row) for row in rows).encode() + b"\n"
+
+
+def _widened(text: str) -> bytes:
+    head, *rows = text.splitlines()
+    more = [f"{row},noted,True,3.5,x{n}" for n, row in enumerate(rows)]
+    return "\n".join([f"{head},note,best,seconds,train/kind", *more, ""]).encode()
+
+
+ALIKE = {
+    "byte order mark": _rewritten(lambda text: text.encode("utf-8-sig")),
+    "CRLF": _rewritten(lambda text: text.replace("\n", "\r\n").encode()),
+    "blank lines": _rewritten(lambda text: text.replace("\n", "\n\n").encode()),
+    "other order": _rewritten(_reversed),
+    "steps as floats": _rewritten(lambda text: re.sub(r"(?m)^(\d+)", r"\1.0", text).encode()),
+    "packed": _rewritten(lambda text: gzip.compress(text.encode())),
+    "further columns": _rewritten(_widened),
+    "numbers as floats and texts": lambda folder: [
+        changed("study.json", batch_size="64", train_steps=600.0)(folder),
+        *(
+            changed(f"{n}/metadata.json", trial_id=str(n), steps=float(steps))(folder)
+            for n, steps in ((1, 600), (5, 12))
+        ),
+        changed("1/metadata.json", parameters=_as_texts(FIVE[0].params))(folder),
+        changed("2/metadata.json", parameters={**FIVE[1].params, "note": None})(folder),
+    ],
+}
+
+
+def _as_texts(params: Mapping[str, Any]) -> dict[str, str]:
+    whole = {"learning_rate_decay_steps": f"{params['learning_rate_decay_steps']}.0"}
+    return {**{name: repr(value) for name, value in params.items()}, **whole}
+
+
+@pytest.mark.parametrize("change", ALIKE.values(), ids=ALIKE)
+def test_an_archive_that_was_written_otherwise_says_the_same(
+    storage: Storage, second_storage: Storage, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    change(write_study(tmp_path / "changed", RESNET, 64, FIVE))
+    write_study(tmp_path / "plain", RESNET, 64, FIVE)
+    found = []
+    for opened, name in ((storage, "changed"), (second_storage, "plain")):
+        (result,) = imported(opened, tmp_path / name)
+        assert (result.error, result.warning) == (None, None)
+        (point,) = load_frontier(opened, RESNET).points
+        curves = load_curves(opened, point.study.id)
+        found.append((load_trials(opened, point.study.id), point.study.identity, curves))
+    assert found[0] == found[1]
+
+
+def test_choices_are_recognized_however_they_are_written(tmp_path: Path) -> None:
+    config = {"type": "CATEGORICAL", "feasible_points": [True, False]}
+    rates = {"type": "DISCRETE", "feasible_points": ["0.1", "0.2"]}
+    configs = {**CONFIGS, "nesterov": config, "rate": rates}
+    drawn = [(True, 0.1), ("true", "0.10"), ("True", 0.1), (1, "0.1")]
+    trials = [trial(n, curve(0.9, 0.2)) for n in range(len(drawn))]
+    for one, (nesterov, rate) in zip(trials, drawn, strict=True):
+        one.params = {**one.params, "nesterov": nesterov, "rate": rate}
+    write_study(tmp_path, RESNET, 64, trials, parameter_configs=configs)
+    study = archive.read_study(archive.find_folders(tmp_path)[0])
+    assert [(t.params["nesterov"], t.params["rate"]) for t in study.trials] == [(True, "0.1")] * 4
 
 
 def test_a_goal_on_what_was_not_measured_is_said(storage: Storage, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_a_password_is_not_in_the_workers_command(
         drivername="postgresql+psycopg2", username="me", password="open-sesame", host="host"
     )
     monkeypatch.setattr(storage, "url", url)
-    with local(storage, Planned(clouds(), (), ()), tmp_path) as started:
+    with local(storage, Planned(clouds(), (), (), ()), tmp_path) as started:
         eventually(lambda: not started.watch())
     ((command, env),) = commands
     assert "open-sesame" not in " ".join(command)

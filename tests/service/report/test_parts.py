@@ -68,10 +68,15 @@ def test_how_sure_is_told_by_several_finishers(whole: Subject) -> None:
     assert "takes 127 % more steps than 32" in words(part)
 
 
-def test_one_finisher_tells_nothing_and_the_page_says_so(all_of: dict[str, Subject]) -> None:
+def test_one_finisher_tells_nothing_and_the_page_says_so(
+    all_of: dict[str, Subject], odd: Storage
+) -> None:
     part = certainty_part(all_of["no/meta/parameters"])
     assert part.figures == {}
-    assert "cannot be known from that one; with --finishers 3" in words(part)
+    advised = (
+        f"batchfront run no/meta/parameters --finishers 3 --storage {odd.url} lets races go on"
+    )
+    assert f"cannot be known from that one. {advised}" in words(part)
 
 
 def test_an_adaptive_samplers_trials_tell_nothing_and_the_page_says_why(storage: Storage) -> None:
