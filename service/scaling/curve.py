@@ -51,6 +51,7 @@ class Curve:
     fits            -- both forms, the chosen one first
     noise           -- the standard deviation of log steps around the curve
     outliers, rises -- points that stand out, and where steps rise with the batch size
+    warnings        -- what to doubt about the curve, a sentence each
     s_min           -- the steps that no batch size gets below
     e_min           -- s_min·half_efficiency, half the examples that training takes at the
                        half-efficiency batch size. With two parameters that is what small batches
@@ -74,6 +75,7 @@ class Curve:
     half_efficiency: Estimate
     perfect_until: Estimate
     useful_until: Estimate
+    warnings: tuple[str, ...] = ()
     _sample: Sample | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -138,7 +140,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
     at = tuple(one.batch_size for one in seen)
     questions = ask(fits[0], sample, log_batch, extra, share)
     s_min, e_min, half, perfect, useful = (answer(one, sample, at) for one in questions)
-    return Curve(seen, None, fits, noise, odd, up, s_min, e_min, half, perfect, useful, sample)
+    return Curve(seen, None, fits, noise, odd, up, s_min, e_min, half, perfect, useful, (), sample)
 
 
 def _unknown(why: str) -> tuple[Estimate, Estimate, Estimate, Estimate, Estimate]:

@@ -11,15 +11,19 @@ from service.scaling.forms import Array
 
 @dataclass(frozen=True)
 class Observation:
-    """The steps of the best trial at a batch size.
+    """The steps of the best trial at a batch size, or the median of repeated measurements.
 
-    The goal was passed in (steps_lower, steps]; None where every step was looked at, or where
-    nothing is known about it.
+    steps       -- infinite where the goal was not reached
+    steps_lower -- the goal was passed in (steps_lower, steps]; None where every step was looked
+                   at, or where nothing is known about it
+    seeds       -- all repeated measurements, infinite where one did not reach the goal; empty
+                   where there is one measurement, or the best of a search
     """
 
     batch_size: int
     steps: float
     steps_lower: float | None = None
+    seeds: tuple[float, ...] = ()
 
     @property
     def middle(self) -> float:
