@@ -35,12 +35,12 @@ def useful_answer(curve: Curve, share: float) -> str:
 
 
 def fewest_answer(curve: Curve) -> str:
-    """The steps that no batch size gets below, and where they are twice that."""
+    """The steps that the curve levels off at, and where they are twice that."""
     fewest, half = curve.s_min, curve.half_efficiency
     if fewest.kind != "number" or half.kind != "number":
         return f"The fewest steps that a large batch can reach are not known: {_why(fewest, half)}."
     return (
-        f"No batch size gets below about {estimate_text(fewest)} steps, and batch size "
+        f"Large batches level off at about {estimate_text(fewest)} steps, and batch size "
         f"{estimate_text(half)} takes twice as many."
     )
 

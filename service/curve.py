@@ -19,7 +19,7 @@ QUANTITIES: Mapping[str, str] = {
     "perfect_until": "near-perfect up to batch size",
     "useful_until": "useful up to batch size",
     "half_efficiency": "half-efficiency batch size, B_c",
-    "s_min": "fewest steps, S_min",
+    "s_min": "steps of large batches, S_min",
     "e_min": "examples, E_min",
 }
 """What a curve is asked for: the field of `Curve` to its name for a person."""

@@ -30,7 +30,7 @@ def test_a_curve_that_bends_is_answered_with_numbers_and_their_intervals() -> No
     assert useful.startswith("A larger batch is useful up to batch size 2")
     assert "(90 % interval 2" in useful
     assert useful.endswith(": beyond it a doubling saves less than 10 % of the steps.")
-    assert fewest.startswith("No batch size gets below about 4")
+    assert fewest.startswith("Large batches level off at about 4")
     assert fewest.endswith("takes twice as many.")
 
 
