@@ -1,20 +1,22 @@
 """The points of a frontier that a reader should doubt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.certainty.expected_best import percent
 
 if TYPE_CHECKING:
-    from service.frontier import Frontier, Point
+    from service.frontier import Frontier
+    from service.scaling import Rise
 
 
 @dataclass(frozen=True)
 class Flag:
     """Something about a point of the frontier that a reader should doubt.
 
-    kind -- "not-monotone": more steps than a smaller batch size needs; "edge": the winner lies at
-            an end of its search space
+    kind -- "not-monotone": more steps than a smaller batch size needs, by more than the points
+            scatter; "edge": the winner lies at an end of its search space
     """
 
     batch_size: int
@@ -22,17 +24,18 @@ class Flag:
     text: str
 
 
-def flags(frontier: "Frontier") -> list[Flag]:
-    """The flags of a frontier's points, by batch size."""
+def flags(frontier: "Frontier", rises: "Sequence[Rise]") -> list[Flag]:
+    """The flags of a frontier's points, by batch size; `rises` are those of the curve through it.
+
+    Steps that were measured elsewhere have none: no search of theirs could have found fewer.
+    """
+    if frontier.measured_elsewhere:
+        return []
+    risen = {rise.larger: rise for rise in rises}
     found: list[Flag] = []
-    best: Point | None = None
     for point in frontier.reached:
-        steps, missed = point.steps or 0, point.steps_lower
-        missed = steps - 1 if missed is None else missed  # of steps measured elsewhere
-        if best is not None and missed >= (best.steps or 0):
-            found.append(_not_monotone(point, best))
-        if best is None or steps < (best.steps or 0):
-            best = point
+        if point.batch_size in risen:
+            found.append(_not_monotone(frontier, risen[point.batch_size]))
         found += [
             Flag(
                 point.batch_size,
@@ -45,11 +48,18 @@ def flags(frontier: "Frontier") -> list[Flag]:
     return found
 
 
-def _not_monotone(point: "Point", best: "Point") -> Flag:
-    more = percent((point.steps or 0) / (best.steps or 1) - 1)
+def _not_monotone(frontier: "Frontier", rise: "Rise") -> Flag:
+    steps = {point.batch_size: point.steps or 0 for point in frontier.reached}
+    more = percent(steps[rise.larger] / steps[rise.batch_size] - 1)
+    recovers = any(n <= steps[rise.batch_size] for size, n in steps.items() if size > rise.larger)
     return Flag(
-        point.batch_size,
+        rise.larger,
         "not-monotone",
-        f"Batch size {point.batch_size:,} takes {more} more steps than {best.batch_size:,}, a "
-        "smaller one: more trials would probably find fewer.",
+        f"Batch size {rise.larger:,} takes {more} more steps than {rise.batch_size:,}, a smaller "
+        + (
+            "one: more trials would probably find fewer."
+            if recovers
+            else "one, and none larger takes fewer: more trials may find fewer, or larger batches "
+            "may need more."
+        ),
     )

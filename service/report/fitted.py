@@ -1,15 +1,15 @@
 """The curve through a workload's frontier, as the page words it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from service.answers import doubts, estimate_text, number
-from service.curve import QUANTITIES, fit_curve
+from service.answers import doubts, estimate_text, number, size
+from service.curve import BATCH_SIZES, QUANTITIES, fit_curve
 from service.errors import BatchfrontError
 from service.frontier import Frontier
 from service.report.notation import count, listed
-from service.scaling import Curve, Estimate
+from service.scaling import Curve, Estimate, Rise
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,16 @@ class Fact:
 class Fitted:
     """What the curve says, or why there is none.
 
-    curve   -- None where there is none
-    refusal -- why; empty where there is one, or no winner to ask about
+    curve    -- None where there is none
+    refusal  -- why; empty where there is one, or nothing has reached the goal
+    warnings -- what to doubt about the curve, or the points without one, a sentence each
+    rises    -- where steps rise with the batch size
     """
 
     curve: Curve | None = None
     refusal: str = ""
+    warnings: tuple[str, ...] = ()
+    rises: tuple[Rise, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -47,7 +51,10 @@ class Fitted:
         """Its numbers, those that decide first."""
         if self.curve is None:
             return ()
-        return tuple(_fact(name, getattr(self.curve, field)) for field, name in QUANTITIES.items())
+        return tuple(
+            _fact(name, getattr(self.curve, field), size if field in BATCH_SIZES else number)
+            for field, name in QUANTITIES.items()
+        )
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -57,38 +64,23 @@ class Fitted:
 
 def fitted(frontier: Frontier) -> Fitted:
     """The curve through the frontier's points. Never fails: a curve may be refused."""
-    return _fitted(_Points(frontier)) if frontier.reached else Fitted()
-
-
-class _Points:
-    """A frontier that equals every other one with the same points."""
-
-    def __init__(self, frontier: Frontier) -> None:
-        self.frontier = frontier
-        self.key = tuple((p.batch_size, p.steps, p.steps_lower) for p in frontier.reached)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Points) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-@lru_cache(maxsize=64)  # a served page is made again and again, mostly of the same points
-def _fitted(points: _Points) -> Fitted:
+    if not frontier.reached:
+        return Fitted()
     try:
-        curve = fit_curve(points.frontier)
+        curve = fit_curve(frontier)
     except BatchfrontError as error:
         return Fitted(refusal=str(error))
-    return Fitted(refusal=curve.refusal) if curve.refusal else Fitted(curve)
+    return Fitted(
+        None if curve.refusal else curve, curve.refusal or "", curve.warnings, curve.rises
+    )
 
 
-def _fact(name: str, estimate: Estimate) -> Fact:
-    value = estimate_text(estimate) if estimate.value is None else number(estimate.value)
+def _fact(name: str, estimate: Estimate, shown: Callable[[float], str]) -> Fact:
+    value = estimate_text(estimate, shown) if estimate.value is None else shown(estimate.value)
     interval = estimate.reason
     if estimate.low is not None and estimate.high is not None:
-        interval = f"{number(estimate.low)} to {number(estimate.high)}"
-    evidence = listed([count(size) for size in estimate.evidence])
+        interval = f"{shown(estimate.low)} to {shown(estimate.high)}"
+    evidence = listed([count(batch_size) for batch_size in estimate.evidence])
     named = re.sub(r"_(\w+)", r"<sub>\1</sub>", name)  # B_c, S_min
     return Fact(named, value, interval, evidence or "–")
 
@@ -96,4 +88,4 @@ def _fact(name: str, estimate: Estimate) -> Fact:
 def _until(estimate: Estimate) -> str:
     if estimate.kind == "unknown":
         return "up to a batch size that these points do not determine"
-    return f"up to batch size {estimate_text(estimate)}"
+    return f"up to batch size {estimate_text(estimate, size)}"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from html import escape
 
+from service.answers import unreached_answers
 from service.report.notation import count
 from service.report.part import Part
 from service.report.reading import batch_sizes_text, goal_text, notes, reading, trials_text
@@ -39,9 +40,15 @@ def question(subject: Subject) -> str:
     frontier = subject.frontier
     sizes = [point.batch_size for point in frontier.points]
     where = "at each batch size" if len(sizes) > 1 else f"at batch size {count(sizes[0])}"
+    if frontier.measured_elsewhere:
+        return f"How many training steps lead to {goal_text(frontier)} {where}, measured elsewhere?"
     return f"How few training steps lead to {goal_text(frontier)}, tuned afresh {where}?"
 
 
 def answer(subject: Subject) -> str:
-    """What the curve says, in one sentence; without one, what the points say by themselves."""
-    return subject.fitted.answer or reading(subject.frontier)
+    """What the curve says, in one sentence, or without one what the points say by themselves; then
+    what it doesn't fit, and where the goal was not reached."""
+    frontier, fitted = subject.frontier, subject.fitted
+    said = fitted.answer or reading(frontier)
+    missed = unreached_answers(frontier, fitted.curve)
+    return " ".join(filter(None, (said, *fitted.warnings, *missed)))

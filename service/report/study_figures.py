@@ -35,7 +35,8 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
                 marks(legend_entry(look, len(mine), point), look.name, mine, marker=_marker(look))
             )
     if point.best is not None:
-        traces.append(marks("winner", "reached", [point.best], marker=STAR))
+        name = "in the middle" if point.measured_elsewhere else "winner"
+        traces.append(marks(name, "reached", [point.best], marker=STAR))
     xaxis = x[2]([x[1](trial) for trial in drawn])
     yaxis = y[2]([y[1](trial) for trial in drawn])
     rates = (across, up) == ("learning_rate", "momentum")

@@ -178,10 +178,10 @@ def test_a_median_that_did_not_get_there_is_a_bound(storage: Storage) -> None:
 
 def test_without_a_learning_rate_or_a_winner_there_is_a_reason(storage: Storage) -> None:
     add_study(storage, NAME, 8, [ended("exhausted", 100, params=rate(0.1))], space=LR)
-    assert analyzed(storage).reason == "no winner yet"
+    assert analyzed(storage).reason == "the goal has not been reached"
     add_study(storage, NAME, 16, [reached(10)], space={})
     found = analyzed(storage)
-    assert (found.winners, found.reason) == ((), "its winners have no learning rate")
+    assert (found.winners, found.reason) == ((), "its points have no learning rate")
 
 
 def test_without_momentum_there_is_no_effective_learning_rate(storage: Storage) -> None:

@@ -117,7 +117,7 @@ def test_workloads_are_compared_where_there_are_several(all_of: dict[str, Subjec
     part = compare_part(list(all_of.values()))
     drawn = {trace["name"] for trace in part.figures["compared"]["data"]}
     assert {WHOLE, "single/batch/size", "no/meta/parameters"} <= drawn
-    assert "empty/no/winner is left out: no trial has reached the goal" in words(part)
+    assert "empty/no/winner is left out: the goal has not been reached" in words(part)
     assert compare_part([all_of[WHOLE]]) == Part()
 
 
@@ -148,5 +148,5 @@ def test_points_measured_elsewhere_are_the_fastest_of_no_search(
     seeds = [{"outcome": "reached", "steps": steps} for steps in (50, 60, 70)]
     add_study(opened, "a/b/c", 8, seeds, space={}, purpose="points")
     said = words(curve_part(subjects(opened)["a/b/c"]))
-    assert "Each point is the median of 3 measurements." in said
+    assert "Each point is the median of 3 seeds, measured elsewhere." in said
     assert "search" not in said
