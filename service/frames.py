@@ -113,4 +113,4 @@ def _whole(frame: "DataFrame") -> "DataFrame":
     """With whole numbers as such, though some are missing; a column of means is as it is."""
     whole = [name for name in _WHOLE if name in frame.columns]
     counted = [name for name in whole if (frame[name].dropna() % 1 == 0).all()]
-    return frame.astype({name: "Int64" for name in counted})
+    return frame.astype(dict.fromkeys(counted, "Int64"))

@@ -5,7 +5,6 @@ from service.curve import fit_curve
 from service.frontier import Frontier
 from tests.service.certainty.searches import point
 
-
 STEPS = {2: 3300, 4: 1700, 8: 900, 16: 500, 32: 300, 64: 200, 128: 150, 256: 125}
 
 
