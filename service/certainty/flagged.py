@@ -1,6 +1,5 @@
 """The points of a frontier that a reader should doubt."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ from service.certainty.expected_best import percent
 
 if TYPE_CHECKING:
     from service.frontier import Frontier
-    from service.scaling import Rise
+    from service.scaling import Curve, Rise
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,14 @@ class Flag:
     text: str
 
 
-def flags(frontier: "Frontier", rises: "Sequence[Rise]") -> list[Flag]:
-    """The flags of a frontier's points, by batch size; `rises` are those of the curve through it.
+def flags(frontier: "Frontier", curve: "Curve | None") -> list[Flag]:
+    """The flags of a frontier's points, by batch size; `curve` is the one through them.
 
     Steps that were measured elsewhere have none: no search of theirs could have found fewer.
     """
     if frontier.measured_elsewhere:
         return []
-    risen = {rise.larger: rise for rise in rises}
+    risen = {rise.larger: rise for rise in curve.rises} if curve else {}
     found: list[Flag] = []
     for point in frontier.reached:
         if point.batch_size in risen:

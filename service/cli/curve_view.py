@@ -37,7 +37,7 @@ class Fitted:
         """What to doubt, in sentences."""
         return (
             *doubts(self.curve),
-            *(flag.text for flag in flags(self.frontier, self.curve.rises)),
+            *(flag.text for flag in flags(self.frontier, self.curve)),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _unknowable(why: str) -> Part:
 def _rises(subject: Subject) -> Part:
     texts = [
         flag.text
-        for flag in flags(subject.frontier, subject.fitted.rises)
+        for flag in flags(subject.frontier, subject.fitted.found)
         if flag.kind == "not-monotone"
     ]
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)

@@ -9,7 +9,7 @@ from service.curve import BATCH_SIZES, QUANTITIES, fit_curve
 from service.errors import BatchfrontError
 from service.frontier import Frontier
 from service.report.notation import count, listed
-from service.scaling import Curve, Estimate, Rise
+from service.scaling import Curve, Estimate
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,23 @@ class Fact:
 class Fitted:
     """What the curve says, or why there is none.
 
-    curve    -- None where there is none
-    refusal  -- why; empty where there is one, or nothing has reached the goal
-    warnings -- what to doubt about the curve, or the points without one, a sentence each
-    rises    -- where steps rise with the batch size
+    found -- the curve, which may be refused; None where nothing has reached the goal, or the points
+             can't be
+    error -- why they can't
     """
 
-    curve: Curve | None = None
-    refusal: str = ""
-    warnings: tuple[str, ...] = ()
-    rises: tuple[Rise, ...] = ()
+    found: Curve | None = None
+    error: str = ""
+
+    @property
+    def curve(self) -> Curve | None:
+        """The curve, if it is one that can be drawn."""
+        return None if self.found is None or self.found.refusal else self.found
+
+    @property
+    def refusal(self) -> str:
+        """Why there is none to be drawn; empty where there is, or nothing to ask about."""
+        return self.error or (self.found.refusal or "" if self.found else "")
 
     @property
     def answer(self) -> str:
@@ -67,12 +74,9 @@ def fitted(frontier: Frontier) -> Fitted:
     if not frontier.reached:
         return Fitted()
     try:
-        curve = fit_curve(frontier)
+        return Fitted(fit_curve(frontier))
     except BatchfrontError as error:
-        return Fitted(refusal=str(error))
-    return Fitted(
-        None if curve.refusal else curve, curve.refusal or "", curve.warnings, curve.rises
-    )
+        return Fitted(error=str(error))
 
 
 def _fact(name: str, estimate: Estimate, shown: Callable[[float], str]) -> Fact:

@@ -17,7 +17,7 @@ def head(subject: Subject) -> Part:
     facts: Mapping[str, str] = {
         "Goal": goal_text(frontier),
         "Batch sizes": batch_sizes_text(frontier),
-        "Trials": trials_text(frontier),
+        "Seeds" if frontier.measured_elsewhere else "Trials": trials_text(frontier),
     }
     rows = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     known = [*notes(frontier), *subject.fitted.doubts]
@@ -48,7 +48,7 @@ def question(subject: Subject) -> str:
 def answer(subject: Subject) -> str:
     """What the curve says, in one sentence, or without one what the points say by themselves; then
     what it doesn't fit, and where the goal was not reached."""
-    frontier, fitted = subject.frontier, subject.fitted
-    said = fitted.answer or reading(frontier)
-    missed = unreached_answers(frontier, fitted.curve)
-    return " ".join(filter(None, (said, *fitted.warnings, *missed)))
+    frontier, found = subject.frontier, subject.fitted.found
+    said = subject.fitted.answer or reading(frontier)
+    warnings = found.warnings if found else ()
+    return " ".join(filter(None, (said, *warnings, *unreached_answers(frontier, found))))

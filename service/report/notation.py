@@ -72,8 +72,8 @@ def earliest(point: Point) -> float:
 
 
 def interval(point: Point) -> str:
-    """The steps at one of which the goal was first passed: 1,824–1,841."""
-    if point.steps is None:
+    """The steps at one of which the goal was first passed: 1,824–1,841; "–" where nobody knows."""
+    if point.steps is None or (point.measured_elsewhere and point.steps_lower is None):
         return "–"
     first = earliest(point)
     return count(first) if first == point.steps else f"{count(first)}–{count(point.steps)}"

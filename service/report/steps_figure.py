@@ -151,12 +151,17 @@ def _drawn_interval(point: Point) -> float:
 def _hover(point: Point) -> str:
     lines = [
         f"<b>batch size {count(point.batch_size)}</b>",
-        f"{count(point.steps or 0)} steps (first passed at {interval(point)})",
+        f"{count(point.steps or 0)} steps{_first_passed(point)}",
         f"{count(point.examples or 0)} examples",
         "" if point.trial is None else f"trial {point.trial}",
         params_in_figure(dict(point.params)),
     ]
     return "<br>".join(line for line in lines if line)
+
+
+def _first_passed(point: Point) -> str:
+    known = interval(point)
+    return "" if known == "–" else f" (first passed at {known})"
 
 
 def _perfect_line(first: float, begin: float, last: float, end: float) -> dict[str, Any]:

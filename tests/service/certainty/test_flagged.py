@@ -10,7 +10,7 @@ STEPS = {2: 3300, 4: 1700, 8: 900, 16: 500, 32: 300, 64: 200, 128: 150, 256: 125
 
 def flagged(steps: dict[int, int], **study: object) -> list[Flag]:
     frontier = Frontier("a/b/c", tuple(point(b, [n], **study) for b, n in steps.items()))
-    return flags(frontier, fit_curve(frontier).rises)
+    return flags(frontier, fit_curve(frontier))
 
 
 def test_a_frontier_that_falls_with_winners_inside_their_spaces_has_no_flag() -> None:
@@ -39,7 +39,7 @@ def test_steps_measured_elsewhere_are_no_search_to_be_prolonged() -> None:
 
 
 def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:
-    assert flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),)), ()) == [
+    assert flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),)), None) == [
         Flag(
             1024,
             "edge",
