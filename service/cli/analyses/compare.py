@@ -51,11 +51,11 @@ def _show(comparison: Comparison, show: Callable[..., None]) -> None:
 
 def _measured(series: Series) -> str:
     """The same question, asked of the points alone."""
-    first = series.points[0].batch_size
-    until = (
-        f"Of the points alone, {series.measured_until:,} is the largest batch size that took at "
-        f"most {percent(EXTRA)} more examples than {first:,}"
-    )
+    first, until = series.points[0].batch_size, series.measured_until
+    more = f"{percent(EXTRA)} more examples than {first:,}"
+    if until == first:
+        return f"Of the points alone, none larger took at most {more}."
+    taken = f"Of the points alone, {until:,} is the largest batch size that took at most {more}"
     if series.leaves_at is None:
-        return f"{until}, and the largest measured."
-    return f"{until}; {series.leaves_at:,} took more."
+        return f"{taken}, and the largest measured."
+    return f"{taken}; {series.leaves_at:,} took more."
