@@ -105,8 +105,8 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
     """Import steps that were measured elsewhere.
 
     FILE is a CSV file with a header, or a JSON list of objects: workload, batch_size, one of
-    steps, epochs and samples, and, if you like, seed, goal, metric, learning_rate, param:NAME and
-    train_examples.
+    steps, epochs and samples in each row, none where the goal was not reached, and, if you like,
+    seed, steps_lower, goal, metric, learning_rate, param:NAME and train_examples.
     """
     from service.exchange.points import import_points
     from service.exchange.points_file import read_points
