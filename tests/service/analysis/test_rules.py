@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
+from service.analysis.censoring import Needed
 from service.analysis.loading import load_rule_runs
 from service.analysis.rules import Followed, Rules, rules
+from service.rule_runs import load_rule_runs as confirmed
 from service.storage import Storage
 from tests.service.analysis.studies import ended, loaded, reached
 from tests.service.report.rows import SPACE, add_study
@@ -155,6 +157,17 @@ def test_runs_of_a_rule_stand_for_it_by_their_median(storage: Storage) -> None:
     assert (linear.source, linear.loss, linear.far) == ("run", 1.8, False)
     assert linear.outcomes == {"reached": 2, "exhausted": 1}
     assert root.source == "nearest"
+
+
+def test_confirm_and_the_analysis_have_one_median(storage: Storage) -> None:
+    add_study(storage, NAME, 8, [reached(90, params=rate(0.1))], space=LR)
+    add_study(storage, NAME, 32, [reached(50, params=rate(0.3))], space=LR)
+    steps = (120, 100, 200, 160)
+    runs = [{**reached(n, params=rate(0.4)), "repeats": 0} for n in steps]
+    add_study(storage, NAME, 32, runs, space=LR, purpose="linear", finishers=0)
+    found = following(analyzed(storage), "linear", 32)
+    assert (found.needed, found.loss) == (Needed(140, 140), 2.8)
+    assert confirmed(storage, NAME, "linear")[32].median == 140
 
 
 def test_runs_count_once_all_are_done(storage: Storage) -> None:
