@@ -196,6 +196,8 @@ def _settle(name: str, request: Request, existing: Sequence[Study]) -> _Search:
     ):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: must be at least 1")
+    if request.seed is not None and not -(2**63) <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: must lie between -2^63 and 2^63 - 1")
     finishers = request.finishers or (before.finishers if before else DEFAULT_FINISHERS)
     return _Search(
         trials=request.trials or min((s.trials for s in existing), default=DEFAULT_TRIALS),

@@ -116,7 +116,8 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
     opened = open_storage(storage, create=True)
     for taken in import_points(opened, measured, replace_changed=replace):
         click.echo(
-            f"{taken.workload}: {taken.batch_sizes} batch sizes, {taken.new} measurements new, "
+            f"{taken.workload}: {taken.batch_sizes} batch size{'s' * (taken.batch_sizes > 1)}, "
+            f"{taken.new} measurement{'s' * (taken.new != 1)} new, "
             f"{taken.replaced} replaced, {taken.unchanged} unchanged"
         )
     opened.close()

@@ -64,6 +64,8 @@ def read_points(file: Path, train_examples: int | None = None) -> list[Measured]
 
     train_examples -- in the training set, of rows that don't say it
     """
+    if train_examples is not None and train_examples > _LARGE:
+        raise UsageError(f"--train-examples {train_examples}: must be at most {_LARGE}")
     found: list[Measured] = []
     first: dict[tuple[str, int, int], str] = {}
     unseeded: dict[tuple[str, int], int] = {}

@@ -302,6 +302,11 @@ def test_half_of_the_seeds_are_too_few_to_reach_the_goal(storage: Storage, tmp_p
     assert load_frontier(storage, "a").points[0].steps == 30
 
 
+def test_a_training_set_larger_than_any_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--train-examples {2**63}: must be at most"):
+        read_points(written(tmp_path, HEAD), 2**63)
+
+
 def test_a_json_file_that_is_no_list_of_objects_is_refused(tmp_path: Path) -> None:
     for text, says in (
         ("{", "points.json: Expecting"),
