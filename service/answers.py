@@ -35,6 +35,9 @@ def unreached_answers(frontier: Frontier, curve: Curve | None) -> Iterator[str]:
             f"What the curve says beyond batch size {largest:,} is what would hold if the goal "
             "could be reached there."
         )
+    if frontier.failed:
+        sizes = listed([f"{point.batch_size:,}" for point in frontier.failed])
+        yield f"Nothing is known of batch size {sizes}, where every trial ended in an error."
     partly = [point for point in frontier.reached if len(point.finishers) < len(point.seeds)]
     if partly:
         yield f"Not all seeds reached the goal {_at(partly)}; the others count as the slowest."

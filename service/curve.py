@@ -57,7 +57,8 @@ def _through(observations: tuple[Observation, ...], extra: float, share: float) 
 
 
 def _observation(point: Point) -> Observation:
-    return Observation(point.batch_size, point.steps or 0, point.steps_lower, point.seeds)
+    seeds = point.seeds if len(point.seeds) > 1 else ()
+    return Observation(point.batch_size, point.steps or 0, point.steps_lower, seeds)
 
 
 def _short_of(failed: int, last: int, until: Estimate) -> Estimate:

@@ -186,9 +186,15 @@ class Frontier:
 
     @property
     def unreached(self) -> tuple[Point, ...]:
-        """The points whose trials are all done, and have not reached the goal."""
-        done = (point for point in self.points if point.trials and not point.outcomes.get("open"))
-        return tuple(point for point in done if point.steps is None)
+        """The points whose trials are all done, and have not reached the goal, but for those where
+        all trials failed with an error, which says nothing of the goal."""
+        done = (point for point in self.points if not point.outcomes.get("open"))
+        return tuple(p for p in done if p.steps is None and {*p.outcomes} - {"failed"})
+
+    @property
+    def failed(self) -> tuple[Point, ...]:
+        """The points where all trials failed with an error."""
+        return tuple(point for point in self.points if {*point.outcomes} == {"failed"})
 
     @property
     def unreached_beyond(self) -> tuple[Point, ...]:

@@ -31,8 +31,9 @@ def steps_figure(
     begin = float(first.steps or 0)
     traces = []
     if curve is not None:
-        sizes = (batches[0], last)
-        traces = curve_traces(curve, *sizes)
+        # Not where the goal was tried in vain: nobody could ever measure it there.
+        until = reached[-1].batch_size if frontier.unreached_beyond else last
+        traces = curve_traces(curve, batches[0], until)
         begin = float(curve.predict([first.batch_size]).median[0])
     again = confirmed_trace(frontier, confirmations or {})
     end = begin * first.batch_size / last

@@ -277,16 +277,23 @@ def test_a_damaged_export_is_refused_with_its_file(
     other.close()
 
 
-@pytest.mark.parametrize("format_", ["parquet", "csv"])
+@pytest.mark.parametrize(
+    ("format_", "table", "column"),
+    [
+        ("parquet", "studies", "precision"),
+        ("csv", "studies", "precision"),
+        ("parquet", "trials", "seed"),
+    ],
+)
 def test_an_export_from_before_a_column_was_there_is_imported(
-    filled: Storage, tmp_path: Path, format_: str
+    filled: Storage, tmp_path: Path, format_: str, table: str, column: str
 ) -> None:
     folder = written(filled, tmp_path / "export", format_)
-    path = folder / f"studies.{format_}"
+    path = folder / f"{table}.{format_}"
     if format_ == "parquet":
-        parquet.write_table(parquet.read_table(path).drop_columns(["precision"]), path)
+        parquet.write_table(parquet.read_table(path).drop_columns([column]), path)
     else:
-        csv.write_csv(csv.read_csv(path).drop_columns(["precision"]), path)
+        csv.write_csv(csv.read_csv(path).drop_columns([column]), path)
     other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
     assert all(found.made for found in restore(other, folder))
     again = written(other, tmp_path / "again", format_)
