@@ -15,7 +15,8 @@ class Flag:
     """Something about a point of the frontier that a reader should doubt.
 
     kind -- "not-monotone": more steps than a smaller batch size needs, by more than the points
-            scatter; "edge": the winner lies at an end of its search space
+            scatter, though a larger one needs fewer; "edge": the winner lies at an end of its
+            search space
     """
 
     batch_size: int
@@ -31,9 +32,11 @@ def flags(frontier: "Frontier", curve: "Curve | None") -> list[Flag]:
     if frontier.measured_elsewhere:
         return []
     risen = {rise.larger: rise for rise in curve.rises} if curve else {}
+    # Where steps rise to the end larger batches may well be worse, which more trials don't change.
+    last = max((p.batch_size for p in frontier.reached if p.batch_size not in risen), default=0)
     found: list[Flag] = []
     for point in frontier.reached:
-        if point.batch_size in risen:
+        if point.batch_size in risen and point.batch_size < last:
             found.append(_not_monotone(frontier, risen[point.batch_size]))
         found += [
             Flag(
@@ -50,15 +53,9 @@ def flags(frontier: "Frontier", curve: "Curve | None") -> list[Flag]:
 def _not_monotone(frontier: "Frontier", rise: "Rise") -> Flag:
     steps = {point.batch_size: point.steps or 0 for point in frontier.reached}
     more = percent(steps[rise.larger] / steps[rise.batch_size] - 1)
-    recovers = any(n <= steps[rise.batch_size] for size, n in steps.items() if size > rise.larger)
     return Flag(
         rise.larger,
         "not-monotone",
         f"Batch size {rise.larger:,} takes {more} more steps than {rise.batch_size:,}, a smaller "
-        + (
-            "one: more trials would probably find fewer."
-            if recovers
-            else "one, and none larger takes fewer: more trials may find fewer, or larger batches "
-            "may need more."
-        ),
+        "one: more trials would probably find fewer.",
     )

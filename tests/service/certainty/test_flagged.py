@@ -28,10 +28,8 @@ def test_more_steps_than_a_smaller_batch_size_needs_are_flagged_beyond_the_scatt
     assert flagged({2 << k: n for k, n in enumerate(steps)}) == []
 
 
-def test_what_rises_at_the_end_may_be_no_matter_of_trials() -> None:
-    (flag,) = flagged({**STEPS, 512: 400})
-    assert flag.batch_size == 512
-    assert flag.text.endswith("more trials may find fewer, or larger batches may need more.")
+def test_where_steps_rise_to_the_end_more_trials_are_no_answer() -> None:
+    assert flagged({**STEPS, 512: 400, 1024: 900}) == []
 
 
 def test_steps_measured_elsewhere_are_no_search_to_be_prolonged() -> None:
