@@ -181,12 +181,12 @@ def _followed(
         point.batch_size,
         params,
         outside(space, params),
-        "run" if ran else "nearest",
+        "run" if seeds else "nearest",
         needed,
         needed.multiple(point.steps) if needed else None,
         outcomes,
         tuple(NearTrial.of(trial, distance) for trial, distance in near),
-        not ran and (not near or near[0][1] >= FAR),
+        not seeds and (not near or near[0][1] >= FAR),
     )
 
 

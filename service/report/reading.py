@@ -111,7 +111,8 @@ def notes(frontier: Frontier) -> list[str]:
         are = "1 trial is" if open_trials == 1 else f"{count(open_trials)} trials are"
         lower = ": points may still move down" if frontier.reached else ""
         found.append(f"{are} not done yet{lower}.")
-    pending = [p for p in frontier.points if p.best is None and p not in frontier.unreached]
+    over = (*frontier.unreached, *frontier.failed)
+    pending = [p for p in frontier.points if p.best is None and p not in over]
     if pending and frontier.reached:
         found.append(f"No winner yet at {_batch_sizes([count(p.batch_size) for p in pending])}.")
     mixed = {kind: found for kind, found in frontier.versions.items() if len(found) > 1}

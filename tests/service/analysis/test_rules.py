@@ -224,5 +224,16 @@ def test_where_no_rate_was_searched_only_runs_at_the_rules_rate_stand_for_it(
     found = analyzed(storage)
     assert [trial.number for trial in following(found, "linear", 16).nearest] == [0]
     assert following(found, "linear", 16).loss == 1
+    assert following(found, "linear", 16).source == "run"
     missed = following(found, "linear", 32)
     assert (missed.nearest, missed.loss, missed.outcomes) == ((), None, {})
+
+
+def test_seeds_at_a_rules_rate_stand_for_it_by_their_median(storage: Storage) -> None:
+    for batch_size, value, steps in ((8, 0.1, (90,)), (16, 0.2, (40, 50, 70, None))):
+        runs = [ended("exhausted", 0) if n is None else reached(n) for n in steps]
+        runs = [run | {"params": rate(value)} for run in runs]
+        add_study(storage, NAME, batch_size, runs, space={}, purpose="points")
+    linear = following(analyzed(storage), "linear", 16)
+    assert (linear.needed, linear.loss) == (Needed(60, 60), 1)
+    assert linear.outcomes == {"reached": 3, "exhausted": 1}
