@@ -11,7 +11,7 @@ from service.scaling.sample import Sample
 REACH = 2.0
 """An answer that lies more than this factor outside the measured batch sizes is no number."""
 
-_INTERVAL = (0.05, 0.95, 0.10, 0.90)  # the ends of an interval, and of a bound to one side
+_LEVELS = (0.05, 0.10, 0.50, 0.90, 0.95)  # an interval's ends, within them those of a bound alone
 _EVIDENCE = 0.75
 _MARGIN = log(100)  # how far outside its range an answer may still move the evidence
 
@@ -61,12 +61,9 @@ class Question:
 def answer(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> Estimate:
     """The estimate, never beyond the range: an end that may lie there is left open, and a bound
     says no more than the range's end."""
-    value, lowest, highest = question.value, question.lowest, question.highest
+    lowest, highest = question.lowest, question.highest
     draws = np.clip(question.draws, lowest - _MARGIN, highest + _MARGIN)  # some are infinite
-    levels = sample.quantiles(draws, _INTERVAL)
-    # The sample leans on no one form, the value on the chosen one; the interval holds both.
-    low, bound_low = (min(end, value) for end in (levels[0], levels[2]))
-    high, bound_high = (max(end, value) for end in (levels[1], levels[3]))
+    low, bound_low, value, bound_high, high = sample.quantiles(draws, _LEVELS)
     below, above = low < lowest, high > highest
     if below and above:
         reason = f"these points do not determine it: {question.below}, and {question.above}"

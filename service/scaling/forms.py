@@ -10,15 +10,19 @@ size B_c, the half-efficiency batch size, steps are twice that.
 
 from dataclasses import dataclass
 from enum import Enum
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-ALPHAS = (0.5, 1.5)
-"""The exponents that are considered. Steps that fall with the square root of the batch size are the
-slowest known fall, and perfect scaling is α = 1; the range is even around it."""
+ALPHAS = (0.1, 1.5)
+"""The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves 7 %
+at most."""
+
+BEYOND = 64.0
+"""How far the bend may lie outside the measured batch sizes, as its share (B_c/B)^α of the steps."""
 
 
 class Form(Enum):
@@ -31,6 +35,24 @@ class Form(Enum):
     def parameters(self) -> int:
         """How many numbers a fit estimates; the noise is one of them."""
         return 3 if self is Form.TWO_PARAMETERS else 4
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where B_c is looked for: from so small that at the smallest batch size (B_c/B)^α is 1/BEYOND
+    to so large that it is BEYOND at the largest. The slower the fall, the further that is, so that
+    places are numbered from -1 to 1."""
+
+    first: float
+    last: float
+
+    def log_half(self, place: Array, alpha: Array) -> Array:
+        """log B_c of these places."""
+        return (self.first + self.last) / 2 + place * self.stretch(alpha)
+
+    def stretch(self, alpha: Array) -> Array:
+        """How log B_c changes with the place."""
+        return (self.last - self.first) / 2 + log(BEYOND) / alpha
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """Where likely curves are: a grid that closes in on them, and draws from around its nodes."""
 
-from dataclasses import dataclass, fields
-from math import log, sqrt
+from dataclasses import dataclass, fields, replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from service.scaling.fits import BEYOND, Box, Side, grid
-from service.scaling.forms import Array, Form, Shapes
+from service.scaling.fits import EVERYWHERE, Box, Side, grid
+from service.scaling.forms import ALPHAS, Array, Form, Places, Shapes
 from service.scaling.noise import FREEDOM, lift
 from service.scaling.prior import FAMILIES, SCALE_POWER, Family, log_jeffreys
 
-_COUNTS = (40, 12)  # nodes of a form's grid over log B_c and α
+_COUNTS = (40, 12)  # nodes of a form's grid over the place of B_c and α
 _ZOOMS = 3
 _FAR = 9.0  # nodes this much less likely than the best are left out, in log likelihood
 _FLATTER = 0.9  # than the target, and with heavier tails, so that no draw gets a great weight
@@ -44,9 +44,9 @@ class _Nodes:
     log_mass -- the log of the posterior mass of the cell, roughly
     """
 
-    log_half: Array
+    place: Array
     alpha: Array
-    side_half: Array
+    side_place: Array
     side_alpha: Array
     height: Array
     log_scale: Array
@@ -54,21 +54,18 @@ class _Nodes:
     log_mass: Array
 
     @property
-    def shapes(self) -> Shapes:
-        return Shapes(self.log_half, self.alpha)
-
-    @property
     def log_volume(self) -> Array:
-        return np.log(self.side_half) + np.log(np.where(self.side_alpha > 0, self.side_alpha, 1.0))
+        return np.log(self.side_place) + np.log(np.where(self.side_alpha > 0, self.side_alpha, 1.0))
 
     def take(self, chosen: NDArray[np.intp]) -> "_Nodes":
         return _Nodes(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def propose(log_batch: Array, log_steps: Array, uniform: Array) -> Proposal:
+def propose(log_batch: Array, log_steps: Array, uniform: Array, finest: float) -> Proposal:
     """A curve for each row of `uniform`, (k, 5): which cell, where in it by B_c and by α, and how
     far from the likeliest scale and height."""
-    parts = [_nodes(family, log_batch, log_steps) for family in FAMILIES]
+    places = Places(float(log_batch[0]), float(log_batch[-1]))
+    parts = [_nodes(family, places, log_batch, log_steps, finest) for family in FAMILIES]
     nodes = _Nodes(
         *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(_Nodes))
     )
@@ -76,11 +73,11 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array) -> Proposal:
     share /= share.sum()
     chosen = np.searchsorted(np.cumsum(share)[:-1], uniform[:, 0])
     cell = nodes.take(chosen)
-    shapes = Shapes(
-        cell.log_half + cell.side_half * (uniform[:, 1] - 0.5),
-        cell.alpha + cell.side_alpha * (uniform[:, 2] - 0.5),
-    )
-    moved = shapes.log_steps(log_batch) - cell.shapes.log_steps(log_batch)
+    place = cell.place + cell.side_place * (uniform[:, 1] - 0.5)
+    alpha = np.maximum(cell.alpha + cell.side_alpha * (uniform[:, 2] - 0.5), ALPHAS[0] / 2)
+    shapes = Shapes(places.log_half(place, alpha), alpha)
+    middle = Shapes(places.log_half(cell.place, cell.alpha), cell.alpha)
+    moved = shapes.log_steps(log_batch) - middle.log_steps(log_batch)
     points = len(log_steps)
     far_scale, far_height = (stdtrit(_TAILS, uniform[:, axis]) for axis in (3, 4))
     # By the information of t: what the scale and the height would vary by, were the shape known.
@@ -95,37 +92,41 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array) -> Proposal:
         log_s_min,
         log_scale,
         cell.density + log_jeffreys(shapes, log_batch) + (SCALE_POWER + 1) * log_scale,
-        np.log(share[chosen]) - cell.log_volume - (_TAILS + 1) / 2 * tails - log_scale,
+        np.log(share[chosen] / places.stretch(alpha)) - cell.log_volume - (_TAILS + 1) / 2 * tails - log_scale,
     )
 
 
-def _nodes(family: Family, log_batch: Array, log_steps: Array) -> _Nodes:
+def _nodes(
+    family: Family, places: Places, log_batch: Array, log_steps: Array, finest: float
+) -> _Nodes:
     """A grid over one form, zoomed in to where the points leave it some likelihood."""
-    reach = log(BEYOND)
-    box: Box = (log_batch[0] - reach, log_batch[-1] + reach), family.alphas
+    box: Box = EVERYWHERE, family.alphas
     counts = (_COUNTS[0], 1 if family.form is Form.TWO_PARAMETERS else _COUNTS[1])
     for zoom in range(_ZOOMS):
-        shapes = grid(box, counts)
-        heights = lift(log_steps - shapes.log_steps(log_batch))
+        place, alpha = grid(box, counts)
+        shapes = Shapes(places.log_half(place, alpha), alpha)
+        heights = lift(log_steps - shapes.log_steps(log_batch), finest)
         log_mass = heights.log_likelihood + heights.log_scale + log_jeffreys(shapes, log_batch)
+        log_mass += np.log(places.stretch(alpha))
         cell = _cell_side(box[0], counts[0]), _cell_side(box[1], counts[1])
         if zoom < _ZOOMS - 1:
             near = log_mass > log_mass.max() - _FAR
             box = (
-                _spanned(shapes.log_half[near], cell[0], box[0]),
-                _spanned(shapes.alpha[near], cell[1], box[1]),
+                _spanned(place[near], cell[0], box[0]),
+                _spanned(alpha[near], cell[1], box[1]),
             )
     ones = np.ones_like(log_mass)
-    return _Nodes(
-        shapes.log_half,
-        shapes.alpha,
+    nodes = _Nodes(
+        place,
+        alpha,
         cell[0] * ones,
         cell[1] * ones,
         heights.log_s_min,
         heights.log_scale,
         family.log_density * ones,
-        log_mass + family.log_density + log(cell[0] * (cell[1] or 1.0)),
+        log_mass + family.log_density,
     )
+    return replace(nodes, log_mass=nodes.log_mass + nodes.log_volume)
 
 
 def _cell_side(side: Side, count: int) -> float:

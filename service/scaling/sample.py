@@ -55,16 +55,16 @@ class Sample:
         return (self.weights * (values - self.weights @ values)) @ self.pulls
 
 
-def draw(log_batch: Array, log_steps: Array) -> Sample:
-    """Curves by how well they fit these points."""
+def draw(log_batch: Array, log_steps: Array, finest: float = FINEST) -> Sample:
+    """Curves by how well they fit these points, whose noise has at least the scale `finest`."""
     uniform = _low_discrepancy(DRAWS, 6)
-    drawn = propose(log_batch, log_steps, uniform[:, :5])
+    drawn = propose(log_batch, log_steps, uniform[:, :5], finest)
     scale = np.exp(drawn.log_scale)
     curves = drawn.shapes.log_steps(log_batch) + drawn.log_s_min[:, None]
     scaled = (log_steps - curves) / scale[:, None]
     log_weights = log_likelihood(scaled, drawn.log_scale) + drawn.log_prior - drawn.log_density
     alpha = drawn.shapes.alpha
-    inside = (alpha >= ALPHAS[0]) & (alpha <= ALPHAS[1]) & (scale >= FINEST)
+    inside = (alpha >= ALPHAS[0]) & (alpha <= ALPHAS[1]) & (scale >= finest)
     log_weights = np.where(inside, log_weights, -np.inf)
     weights = np.exp(log_weights - log_weights.max())
     return Sample(
