@@ -40,7 +40,7 @@ class _Nodes:
     """Nodes of a grid and the cells around them; arrays of one shape (k,).
 
     height   -- log S_min, the likeliest at the node, like log_scale
-    density  -- the log of the prior's density over the form, and over α within it
+    density  -- the log of the prior's density over the form, and over log α within it
     log_mass -- the log of the posterior mass of the cell, roughly
     """
 
@@ -91,8 +91,14 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array, finest: float) -
         shapes,
         log_s_min,
         log_scale,
-        cell.density + log_jeffreys(shapes, log_batch) + (SCALE_POWER + 1) * log_scale,
-        np.log(share[chosen] / places.stretch(alpha)) - cell.log_volume - (_TAILS + 1) / 2 * tails - log_scale,
+        cell.density
+        - np.log(alpha)
+        + log_jeffreys(shapes, log_batch)
+        + (SCALE_POWER + 1) * log_scale,
+        np.log(share[chosen] / places.stretch(alpha))
+        - cell.log_volume
+        - (_TAILS + 1) / 2 * tails
+        - log_scale,
     )
 
 
@@ -107,7 +113,7 @@ def _nodes(
         shapes = Shapes(places.log_half(place, alpha), alpha)
         heights = lift(log_steps - shapes.log_steps(log_batch), finest)
         log_mass = heights.log_likelihood + heights.log_scale + log_jeffreys(shapes, log_batch)
-        log_mass += np.log(places.stretch(alpha))
+        log_mass += np.log(places.stretch(alpha) / alpha)
         cell = _cell_side(box[0], counts[0]), _cell_side(box[1], counts[1])
         if zoom < _ZOOMS - 1:
             near = log_mass > log_mass.max() - _FAR
