@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-ALPHAS = (0.1, 1.5)
+ALPHAS = (0.1, 2.0)
 """The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves 7 %
 at most."""
 
@@ -70,6 +70,11 @@ class Shapes:
         """How log steps change with log B_c, (k, n): from α where steps fall freely to 0."""
         slopes: Array = self.alpha[:, None] / (1 + np.exp(-self._log_excess(log_batch)))
         return slopes
+
+    def slopes_by_alpha(self, log_batch: Array) -> Array:
+        """How log steps change with α, (k, n)."""
+        slopes: Array = self.slopes(log_batch) * (self.log_half[:, None] - log_batch)
+        return slopes / self.alpha[:, None]
 
     def log_useful_until(self, share: float) -> Array:
         """The log of the batch size whose doubling saves `share` of its steps; -inf for a curve

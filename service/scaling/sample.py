@@ -10,9 +10,10 @@ measured by `tests/benchmarks/curve_coverage.py`, beside those of the bootstrap.
 The draws are importance samples on a low-discrepancy sequence: the same points give the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from service.scaling.forms import ALPHAS, Array, Shapes
@@ -48,6 +49,23 @@ class Sample:
             middles = np.cumsum(weights) - weights / 2
             found[:, column] = np.interp(levels, middles, table[ranked, column])
         return found.reshape(len(levels), *values.shape[1:])
+
+    def given(self, allowed: NDArray[np.bool_], least: float) -> "Sample | None":
+        """Only the curves that are allowed, (DRAWS,); None where they have less weight than this
+        in all."""
+        if allowed.all():
+            return self
+        kept = np.where(allowed, self.weights, 0.0)
+        return replace(self, weights=kept / kept.sum()) if kept.sum() >= least else None
+
+    def median(self, log_batch: Array) -> Array:
+        """The median of log steps at each batch size, (m,)."""
+        found: Array = self.quantiles(self.log_steps(log_batch), (0.5,))[0]
+        return found
+
+    def log_steps(self, log_batch: Array) -> Array:
+        """Of every curve at every batch size, (DRAWS, m)."""
+        return self.shapes.log_steps(log_batch) + self.log_s_min[:, None]
 
     def influence(self, values: Array) -> Array:
         """How the mean of a value would move with the log steps of each point, (n,): its
