@@ -14,6 +14,7 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
@@ -68,7 +69,7 @@ class Shapes:
 
     def slopes(self, log_batch: Array) -> Array:
         """How log steps change with log B_c, (k, n): from α where steps fall freely to 0."""
-        slopes: Array = self.alpha[:, None] / (1 + np.exp(-self._log_excess(log_batch)))
+        slopes: Array = self.alpha[:, None] * expit(self._log_excess(log_batch))
         return slopes
 
     def slopes_by_alpha(self, log_batch: Array) -> Array:
