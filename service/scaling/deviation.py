@@ -17,9 +17,9 @@ import numpy as np
 from service.scaling.forms import Array
 from service.scaling.noise import FINEST
 
-_SHARES = (0.25, 0.5, 0.75, 0.9, 0.98)  # of the variance, that neighbours share
-_RANGES = (2.0, 6.0)  # over which it is shared, in median distances of neighbours
-_NONE = 0.5  # how likely it is beforehand that nothing is shared
+_SHARES = (0.5, 0.9, 0.98)  # of the variance, that neighbours share
+_RANGES = (4.0, 12.0)  # over which it is shared, in median distances of neighbours
+_NONE = 0.1  # how likely it is beforehand that nothing is: no form is quite right
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class _Sharing:
 class Deviation:
     """How the points leave the curve.
 
-    total  -- the standard deviation of log steps around the curve
-    belief -- the probability that neighbours share some of it
-    share  -- the part of the variance that they share, on average
+    total    -- the standard deviation of log steps around the curve
+    evidence -- how much likelier the points are if neighbours share some of it (Bayes' factor)
+    share    -- the part of the variance that they share, on average
     """
 
     total: float
-    belief: float
+    evidence: float
     share: float
     _at: Array
     _sharings: tuple[_Sharing, ...]
@@ -51,11 +51,6 @@ class Deviation:
     def shared(self) -> float:
         """The standard deviation of what neighbours share."""
         return self.total * sqrt(self.share)
-
-    @property
-    def noise(self) -> float:
-        """The standard deviation of what is each point's own."""
-        return self.total * sqrt(1 - self.share)
 
     def guess(self, log_batch: Array) -> tuple[Array, Array]:
         """How to weigh the points' distances at q batch sizes, (q, m), and the variance that is
@@ -83,7 +78,7 @@ def deviation(log_batch: Array, distances: Array, tangents: Array, error: float)
     left = distances - basis @ (basis.T @ distances)
     total = max(sqrt(float(left @ left) / max(freedom, 1)), FINEST, error)
     if freedom < 2:
-        return Deviation(total, 0.0, 0.0, log_batch, ())
+        return Deviation(total, 1.0, 0.0, log_batch, ())
     most = 1 - (error / total) ** 2
     step = float(np.median(np.diff(log_batch)))
     splits = [(s, r * step) for s in _SHARES if s <= most for r in _RANGES]
@@ -94,14 +89,16 @@ def deviation(log_batch: Array, distances: Array, tangents: Array, error: float)
         likely.append(_log_likelihood(matrix, basis, distances, freedom))
         found.append(np.linalg.inv(matrix))
     prior = np.array([_NONE, *[(1 - _NONE) / max(len(splits), 1)] * len(splits)])
-    weights = prior * np.exp(np.array(likely) - max(likely))
+    likelihoods = np.exp(np.array(likely) - max(likely))
+    weights = prior * likelihoods
     beliefs = [float(one) for one in weights[1:] / weights.sum()]
     sharings = tuple(
         _Sharing(share, reach, belief, inverse)
         for (share, reach), belief, inverse in zip(splits, beliefs, found, strict=True)
     )
     shared = sum(one.belief * one.share for one in sharings)
-    return Deviation(total, sum(beliefs), shared, log_batch, sharings)
+    evidence = float(likelihoods[1:].mean() / likelihoods[0]) if splits else 1.0
+    return Deviation(total, evidence, shared, log_batch, sharings)
 
 
 def _correlation(log_batch: Array, others: Array, reach: float) -> Array:

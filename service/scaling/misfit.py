@@ -19,7 +19,7 @@ MATTERS = 0.1
 WILD = 0.5
 """A standard deviation of log steps that the luck of a search, of 0.13 to 0.3, does not explain."""
 
-_SURE = 0.95
+_STRONG = 20.0  # evidence, as of Kass and Raftery (1995)
 _CHANCE = 0.001
 _DROP = log(1.5)  # beyond perfect scaling
 
@@ -63,7 +63,7 @@ def lies_off(reading: Reading, repeated: Replicates | None) -> Iterable[str]:
                 f"measurements explain {_percent(repeated.error)}: they follow no such curve."
             )
             return
-    if beside.belief > _SURE and beside.shared > MATTERS:
+    if beside.evidence > _STRONG and beside.shared > MATTERS:
         yield (
             f"Neighbouring points lie {_percent(beside.shared)} to the same side of the curve: "
             "they follow no such curve."

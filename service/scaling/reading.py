@@ -53,14 +53,13 @@ class Reading:
         near = np.clip(log_batch, None, self.log_batch[-1]) if self.held else log_batch
         weights, left = self.deviation.guess(near)
         sample = self.sample
-        beside = self.log_steps - sample.log_steps(self.log_batch)
-        curves = sample.log_steps(log_batch) + beside @ weights.T
-        own = 1 - self.deviation.share
-        bands = [
-            sample.quantiles(curves + sample.new[:, None] * np.sqrt(variance), BAND)
-            for variance in (left, left + own)
-        ]
-        return bands[0], bands[1]
+        beside = self.log_steps - sample.median(self.log_batch)
+        curves = sample.log_steps(log_batch) + weights @ beside
+        new = sample.new[:, None]
+        return (
+            sample.quantiles(curves + new * np.sqrt(left), BAND),
+            sample.quantiles(curves + new, BAND),
+        )
 
 
 def read(fitted: Sequence[Observation], seen: Sequence[Observation], error: float) -> Reading:

@@ -16,7 +16,7 @@ def percentile_intervals(curve: Curve, rng: np.random.Generator) -> dict[str, tu
     """The 5th and 95th percentiles of each answer's log over refits, by least squares on a fine
     grid, of the chosen fit with normal noise of unbiased variance."""
     log_batch, log_steps = logs(curve.observations)
-    fit = curve.chosen
+    fit = curve.fits[0]
     fitted = fit.log_steps(log_batch)
     free = len(log_steps) - fit.form.parameters + 1
     deviation = np.sqrt(np.sum((log_steps - fitted) ** 2) / free)

@@ -15,7 +15,7 @@ def ends(curve: Curve, name: str) -> np.ndarray:
 
 def test_a_curve_of_two_parameters_is_recovered_with_all_its_answers() -> None:
     curve = fit_curve(on_curve(POWERS, 30, 60))
-    assert curve.chosen.form is Form.TWO_PARAMETERS
+    assert curve.fits[0].form is Form.TWO_PARAMETERS
     assert curve.s_min.value == pytest.approx(30)
     assert curve.half_efficiency.value == pytest.approx(60)
     assert curve.e_min.value == pytest.approx(30 * 60)
@@ -28,8 +28,8 @@ def test_a_curve_of_two_parameters_is_recovered_with_all_its_answers() -> None:
 @pytest.mark.parametrize("alpha", [0.7, 0.85, 1.15])
 def test_a_curve_of_three_parameters_is_recovered_with_all_its_answers(alpha: float) -> None:
     curve = fit_curve(on_curve(POWERS, 30, 60, alpha))
-    assert curve.chosen.form is Form.THREE_PARAMETERS
-    assert curve.chosen.alpha == pytest.approx(alpha)
+    assert curve.fits[0].form is Form.THREE_PARAMETERS
+    assert curve.fits[0].alpha == pytest.approx(alpha)
     assert curve.s_min.value == pytest.approx(30)
     assert curve.half_efficiency.value == pytest.approx(60)
 
@@ -232,7 +232,7 @@ def test_the_curve_lies_in_its_band_and_a_new_point_in_a_wider_one() -> None:
     assert (shown.median <= shown.high).all()
     assert (shown.new_low < shown.low).all()
     assert (shown.high < shown.new_high).all()
-    assert shown.median == pytest.approx(np.exp(curve.chosen.log_steps(np.log(shown.batch_sizes))))
+    assert shown.median == pytest.approx(np.exp(curve.fits[0].log_steps(np.log(shown.batch_sizes))))
     width = np.log(shown.high / shown.low)
     assert width[2] < width[0]  # surest in the middle
     assert width[2] < width[4]
@@ -247,7 +247,7 @@ def test_extrapolation_is_said() -> None:
 def test_points_on_a_curve_that_too_few_of_them_let_one_choose_do_not_stand_out() -> None:
     steps = {32: 69, 64: 33, 128: 21, 256: 16, 512: 15, 1024: 14}  # nearly α = 1.5
     curve = fit_curve(Observation(*point) for point in steps.items())
-    assert curve.chosen.form is Form.TWO_PARAMETERS
+    assert curve.fits[0].form is Form.TWO_PARAMETERS
     assert curve.outliers == ()
 
 
