@@ -160,12 +160,14 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
 
 
 def _refusal(kept: Sequence[Observation], after: int | None, worse: int | None) -> str | None:
-    if after is not None and 1 < after < FEWEST:
+    if after == 1 or fall(*logs(kept)) <= 0:
+        return DOES_NOT_FALL
+    if after is not None and after < FEWEST:
         return (
             f"steps rise again from batch size {worse:,} on, and of the {FEWEST} batch sizes that "
             f"a curve needs only {after} are smaller"
         )
-    return DOES_NOT_FALL if after == 1 or fall(*logs(kept)) <= 0 else None
+    return None
 
 
 def _answered(

@@ -56,6 +56,8 @@ class Reading:
         beside = self.log_steps - sample.median(self.log_batch)
         curves = sample.log_steps(log_batch) + weights @ beside
         new = sample.new[:, None]
+        if self.held:  # the scatter is of the falling part alone
+            new = new * max(self.deviation.total / self.scatter, 1.0)
         return (
             sample.quantiles(curves + new * np.sqrt(left), BAND),
             sample.quantiles(curves + new, BAND),
@@ -88,8 +90,10 @@ def read(fitted: Sequence[Observation], seen: Sequence[Observation], error: floa
 
 
 def _steadied(distances: Array, scatter: float) -> Array:
-    """The distances from a curve, each that stands out brought to the middle one of its own and
-    its neighbours' (at an end: its neighbour's and none)."""
-    padded = np.concatenate([[0.0], distances, [0.0]])
-    middle = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
-    return np.where(np.abs(distances) > STANDS_OUT * scatter, middle, distances)
+    """The distances from a curve, each that stands out alone brought to between its neighbours' (at
+    an end: to its neighbour's)."""
+    far = np.abs(distances) > STANDS_OUT * scatter
+    beside = np.concatenate([[False], far, [False]])
+    alone = far & ~beside[:-2] & ~beside[2:]
+    near = np.concatenate([[distances[1]], distances, [distances[-2]]])
+    return np.where(alone, (near[:-2] + near[2:]) / 2, distances)
