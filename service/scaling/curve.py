@@ -141,7 +141,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
         worse = sizes[after]
         kept = tuple(one for one in seen if one.batch_size < worse)
         if after >= FEWEST:
-            reading = replace(read(kept, seen, error), held=True)
+            reading = read(kept, seen, error)
     curve = Curve(
         seen,
         _refusal(kept, after, worse),
@@ -182,30 +182,41 @@ def _answered(
     points = reading.log_batch, reading.log_steps
     least = float(reading.log_steps.min())
     most = inf
-    if curve.worse_from is not None:
+    if curve.worse_from is None:
+        dropped, off = tuple(drops(reading)), tuple(lies_off(reading, repeated))
+    else:
+        dropped, off = (), (rises_again(curve.observations, curve.worse_from),)
         most = float(reading.log_batch[np.argmin(reading.log_steps)])
+    # Where the curves are no guide the likelier answer of the points is better than a sure one.
+    margin = reading.margin / 3 if dropped else reading.margin
     brackets = {
-        "perfect_until": perfect_bracket(*points, extra, reading.margin).capped(most),
-        "useful_until": useful_bracket(*points, share, reading.margin).capped(most),
-        "s_min": Bracket(cap=least + reading.margin),
+        "perfect_until": perfect_bracket(*points, extra, margin).capped(most),
+        "useful_until": useful_bracket(*points, share, margin).capped(most),
+        "s_min": Bracket(cap=least + margin),
     }
     questions = ask(reading.sample, logs(kept)[0], extra, share, brackets)
+    for name in _ASKED:
+        questions[name] = replace(questions[name], alone=bool(dropped))
     at = tuple(one.batch_size for one in kept)
     estimates = {name: answer(question, reading.sample, at) for name, question in questions.items()}
+    otherwise = tuple(
+        contradiction(asked, questions[name], reading.sample)
+        for name, asked in _ASKED.items()
+        if questions[name].agreeing(reading.sample) is None and not (dropped or off)
+    )
     if curve.worse_from is not None:
-        warnings = [rises_again(curve.observations, curve.worse_from)]
         why = f"steps rise again from batch size {curve.worse_from:,} on"
-        unknown = Estimate(None, None, None, reason=why)
-        fewest = Estimate(None, None, exp(least), at[-1:], why)
-        estimates |= {"s_min": fewest, "e_min": unknown, "half_efficiency": unknown}
-    else:
-        warnings = [*drops(reading), *lies_off(reading, repeated)]
-        for name, asked in _ASKED.items():
-            if questions[name].agreeing(reading.sample) is None:
-                warnings.append(contradiction(asked, questions[name], reading.sample))
-                unknown = Estimate(None, None, None, reason="the points follow no such curve")
-                estimates |= {"e_min": unknown, "half_efficiency": unknown}
-    return replace(curve, warnings=tuple(warnings), **estimates)
+        estimates["s_min"] = Estimate(None, None, exp(least), at[-1:], why)
+        estimates |= dict.fromkeys(("e_min", "half_efficiency"), _unknown(why)["e_min"])
+    elif dropped or otherwise:
+        why = _unknown("the points follow no such curve")
+        estimates |= {name: why[name] for name in ("e_min", "half_efficiency")}
+    return replace(
+        curve,
+        warnings=(*dropped, *off, *otherwise),
+        _reading=replace(reading, followed=bool(dropped or off)),
+        **estimates,
+    )
 
 
 def _refused(seen: tuple[Observation, ...], unreached: tuple[int, ...], why: str) -> Curve:

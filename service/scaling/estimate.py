@@ -52,7 +52,10 @@ class Estimate:
 @dataclass(frozen=True)
 class Question:
     """One quantity, in logs: that of every curve of the sample, the range in which it is a number,
-    what it means when it may lie below or above that range, and what the points allow."""
+    what it means when it may lie below or above that range, and what the points allow.
+
+    alone -- whether the points answer by themselves, the curves being no guide
+    """
 
     draws: Array
     lowest: float
@@ -60,9 +63,12 @@ class Question:
     below: str
     above: str = ""
     bracket: Bracket = Bracket()
+    alone: bool = False
 
     def agreeing(self, sample: Sample) -> Sample | None:
         """The curves that don't contradict the points; None where hardly any does not."""
+        if self.alone:
+            return None
         floor, cap = self.bracket.floor, self.bracket.cap
         return sample.given((self.draws >= floor) & (self.draws <= cap), FEWEST_AGREE)
 
@@ -93,6 +99,8 @@ def _of_points(question: Question, batch_sizes: tuple[int, ...]) -> Estimate:
     """What the points say where no curve says the same: anything between the floor and the cap."""
     floor, cap = question.bracket.floor, question.bracket.cap
     near = tuple(s for s in batch_sizes if floor - 1e-9 <= log(s) <= cap + 1e-9)
+    if floor == -inf and cap == inf:
+        return Estimate(None, None, None, reason="the points follow no such curve")
     if -inf < floor < cap < inf:
         return Estimate(exp((floor + cap) / 2), exp(floor), exp(cap), near)
     if floor > -inf:

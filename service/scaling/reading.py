@@ -28,7 +28,7 @@ class Reading:
     noise      -- of one point by itself, which what neighbours share is no part of
     log_batch  -- the different batch sizes, (m,)
     log_steps  -- at each; a point that stands out alone is brought to where its neighbours are
-    held       -- whether what the last point shows goes on beyond it
+    followed   -- whether no such curve goes through the points, so that predictions follow them
     """
 
     fits: tuple[Fit, ...]
@@ -39,7 +39,7 @@ class Reading:
     deviation: Deviation
     log_batch: Array
     log_steps: Array
-    held: bool = False
+    followed: bool = False
 
     @property
     def margin(self) -> float:
@@ -50,13 +50,13 @@ class Reading:
         """Quantiles, as of BAND, of log steps at some batch sizes and of a new point there: twice
         (3, q). Between the points a curve bends to where both neighbours lie beside it, by as
         much as they have been found to do so together."""
-        near = np.clip(log_batch, None, self.log_batch[-1]) if self.held else log_batch
-        weights, left = self.deviation.guess(near)
         sample = self.sample
         beside = self.log_steps - sample.median(self.log_batch)
-        curves = sample.log_steps(log_batch) + weights @ beside
+        weights, left = self.deviation.guess(log_batch)
+        moved = np.interp(log_batch, self.log_batch, beside) if self.followed else weights @ beside
+        curves = sample.log_steps(log_batch) + moved
         new = sample.new[:, None]
-        if self.held:  # the scatter is of the falling part alone
+        if self.followed:  # the scatter may be that of the falling part alone
             new = new * max(self.deviation.total / self.scatter, 1.0)
         return (
             sample.quantiles(curves + new * np.sqrt(left), BAND),
