@@ -25,6 +25,10 @@ class Bracket:
         return Bracket(min(self.floor, cap), min(self.cap, cap))
 
 
+ANYTHING = Bracket()
+"""Where the points by themselves say nothing."""
+
+
 def useful_bracket(log_batch: Array, log_steps: Array, share: float, margin: float) -> Bracket:
     """Of the batch size beyond which a doubling saves less than `share` of the steps.
 

@@ -2,33 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, inf, isfinite, log
+from math import exp, inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UsageError
-from service.scaling.bracket import Bracket, perfect_bracket, useful_bracket
-from service.scaling.estimate import REACH, Estimate, answer
+from service.scaling.answering import along, unknown, while_falling
+from service.scaling.estimate import REACH, Estimate
 from service.scaling.fits import Fit
 from service.scaling.forms import Array
-from service.scaling.misfit import contradiction, drops, lies_off, rises_again
 from service.scaling.observation import Observation, in_order, logs
 from service.scaling.oddities import Outlier, Rise, fall, outliers, rises
-from service.scaling.questions import ask
 from service.scaling.reading import Reading, read
-from service.scaling.replicates import Replicates, replicates
+from service.scaling.replicates import replicates
 from service.scaling.valley import rises_from
 
 FEWEST = 4
 """Batch sizes that a curve needs: two or three parameters, and one to see the noise by."""
 
 DOES_NOT_FALL = "steps do not fall as the batch size grows"
-
-_ASKED = {
-    "perfect_until": "scaling is near-perfect",
-    "useful_until": "a larger batch is useful",
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +100,11 @@ class Curve:
         reach = REACH if self.worse_from is None else 1.0  # nobody knows how a rise goes on
         return Prediction(
             wanted,
-            *(np.exp(ends) for ends in (median, low, high, new_low, new_high)),
+            np.exp(median),
+            np.exp(low),
+            np.exp(high),
+            np.exp(new_low),
+            np.exp(new_high),
             (wanted < smallest / REACH) | (wanted > largest * reach),
         )
 
@@ -132,7 +129,8 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
     unreached = tuple(sorted({one.batch_size for one in given} - set(sizes)))
     if len(sizes) < FEWEST:
         there = f"{len(sizes)} batch size{'' if len(sizes) == 1 else 's'}"
-        return _refused(seen, unreached, f"{there} reached the goal, and {FEWEST} are needed")
+        why = f"{there} reached the goal, and {FEWEST} are needed"
+        return Curve(seen, why, (), None, (), (), *unknown(why), (), unreached)
     repeated = replicates(seen)
     error = repeated.error if repeated else 0.0
     reading, kept, worse = read(seen, seen, error), seen, None
@@ -142,21 +140,26 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
         kept = tuple(one for one in seen if one.batch_size < worse)
         if after >= FEWEST:
             reading = read(kept, seen, error)
-    curve = Curve(
+    refusal = _refusal(kept, after, worse)
+    warnings: tuple[str, ...] = ()
+    answers = unknown(refusal or "")
+    if refusal is None and worse is not None:
+        answers, warnings = while_falling(reading, seen, kept, worse, extra, share)
+    elif refusal is None:
+        answers, warnings = along(reading, kept, repeated, extra, share)
+    return Curve(
         seen,
-        _refusal(kept, after, worse),
+        refusal,
         reading.fits,
         reading.scatter,
         outliers(kept, reading.sample.median(logs(kept)[0]), reading.around),
         rises(seen, reading.scatter),
-        **_unknown(""),
-        unreached=unreached,
-        worse_from=worse,
-        _reading=reading,
+        *answers,
+        warnings,
+        unreached,
+        worse,
+        replace(reading, followed=bool(warnings)),
     )
-    if curve.refusal:
-        return replace(curve, **_unknown(curve.refusal))
-    return _answered(curve, reading, kept, repeated, extra, share)
 
 
 def _refusal(kept: Sequence[Observation], after: int | None, worse: int | None) -> str | None:
@@ -168,61 +171,3 @@ def _refusal(kept: Sequence[Observation], after: int | None, worse: int | None) 
             f"a curve needs only {after} are smaller"
         )
     return None
-
-
-def _answered(
-    curve: Curve,
-    reading: Reading,
-    kept: Sequence[Observation],
-    repeated: Replicates | None,
-    extra: float,
-    share: float,
-) -> Curve:
-    """The curve with its answers, none of which contradicts the points, and its warnings."""
-    points = reading.log_batch, reading.log_steps
-    least = float(reading.log_steps.min())
-    most = inf
-    if curve.worse_from is None:
-        dropped, off = tuple(drops(reading)), tuple(lies_off(reading, repeated))
-    else:
-        dropped, off = (), (rises_again(curve.observations, curve.worse_from),)
-        most = float(reading.log_batch[np.argmin(reading.log_steps)])
-    # Where the curves are no guide the likelier answer of the points is better than a sure one.
-    margin = reading.margin / 3 if dropped else reading.margin
-    brackets = {
-        "perfect_until": perfect_bracket(*points, extra, margin).capped(most),
-        "useful_until": useful_bracket(*points, share, margin).capped(most),
-        "s_min": Bracket(cap=least + margin),
-    }
-    questions = ask(reading.sample, logs(kept)[0], extra, share, brackets)
-    for name in _ASKED:
-        questions[name] = replace(questions[name], alone=bool(dropped))
-    at = tuple(one.batch_size for one in kept)
-    estimates = {name: answer(question, reading.sample, at) for name, question in questions.items()}
-    otherwise = tuple(
-        contradiction(asked, questions[name], reading.sample)
-        for name, asked in _ASKED.items()
-        if questions[name].agreeing(reading.sample) is None and not (dropped or off)
-    )
-    if curve.worse_from is not None:
-        why = f"steps rise again from batch size {curve.worse_from:,} on"
-        estimates["s_min"] = Estimate(None, None, exp(least), at[-1:], why)
-        estimates |= dict.fromkeys(("e_min", "half_efficiency"), _unknown(why)["e_min"])
-    elif dropped or otherwise:
-        why = _unknown("the points follow no such curve")
-        estimates |= {name: why[name] for name in ("e_min", "half_efficiency")}
-    return replace(
-        curve,
-        warnings=(*dropped, *off, *otherwise),
-        _reading=replace(reading, followed=bool(dropped or off)),
-        **estimates,
-    )
-
-
-def _refused(seen: tuple[Observation, ...], unreached: tuple[int, ...], why: str) -> Curve:
-    return Curve(seen, why, (), None, (), (), **_unknown(why), unreached=unreached)
-
-
-def _unknown(why: str) -> dict[str, Estimate]:
-    names = ("s_min", "e_min", "half_efficiency", "perfect_until", "useful_until")
-    return dict.fromkeys(names, Estimate(None, None, None, reason=why))

@@ -5,7 +5,7 @@ from math import exp, inf, log
 
 import numpy as np
 
-from service.scaling.bracket import Bracket
+from service.scaling.bracket import ANYTHING, Bracket
 from service.scaling.forms import Array
 from service.scaling.sample import Sample
 
@@ -62,7 +62,7 @@ class Question:
     highest: float
     below: str
     above: str = ""
-    bracket: Bracket = Bracket()
+    bracket: Bracket = ANYTHING
     alone: bool = False
 
     def agreeing(self, sample: Sample) -> Sample | None:

@@ -19,11 +19,11 @@ from scipy.special import expit
 Array = NDArray[np.float64]
 
 ALPHAS = (0.1, 2.0)
-"""The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves 7 %
-at most."""
+"""The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves at
+most 7 %."""
 
 BEYOND = 64.0
-"""How far the bend may lie outside the measured batch sizes, as its share (B_c/B)^α of the steps."""
+"""How far the bend may lie outside the measured batch sizes: (B_c/B)^α is up to this there."""
 
 
 class Form(Enum):

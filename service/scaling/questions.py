@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import exp, inf, log
 
-from service.scaling.bracket import Bracket
+from service.scaling.bracket import ANYTHING, Bracket
 from service.scaling.estimate import REACH, Question
 from service.scaling.forms import Array
 from service.scaling.sample import Sample
@@ -54,6 +54,6 @@ def ask(
         ),
     }
     return {
-        name: replace(question, bracket=brackets.get(name, Bracket()))
+        name: replace(question, bracket=brackets.get(name, ANYTHING))
         for name, question in questions.items()
     }

@@ -3,9 +3,9 @@
 Two or three parameters, the noise and the choice of the form are all estimated from few points, and
 some of them hardly at all, which a bootstrap of the best fit understates. So curves are drawn from
 their posterior distribution. A twelfth of the prior weight is on the two-parameter form, the rest
-even over log α; over log B_c it is Jeffreys' prior, which vanishes where no batch size measured could
-tell one B_c from another; over log S_min it is even. How often such intervals hold the truth is
-measured by `tests/benchmarks/curve_coverage.py`, beside those of the bootstrap.
+even over log α; over log B_c it is Jeffreys' prior, which vanishes where no batch size measured
+could tell one B_c from another; over log S_min it is even. How often such intervals hold the truth
+is measured by `tests/benchmarks/curve_coverage.py`, beside those of the bootstrap.
 
 The draws are importance samples on a low-discrepancy sequence: the same points give the same.
 """

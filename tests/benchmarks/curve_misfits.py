@@ -78,7 +78,9 @@ def row(name: str, noise: float, count: int) -> tuple[list[str], dict[str, float
         curves.append((fit_curve(seen), truths(SHAPES[name], at)))
         errors += left_out(seen) if number < count // 4 else []
     wrong = {
-        answer: np.mean([contradicts(getattr(curve, answer), true[answer]) for curve, true in curves])
+        answer: np.mean(
+            [contradicts(getattr(curve, answer), true[answer]) for curve, true in curves]
+        )
         for answer in ("perfect_until", "useful_until")
     }
     numbers = {
@@ -104,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in SHAPES
         for noise in (0.02, 0.1)
     ]
-    columns = "points|noise|warned|perfect until wrong|useful until wrong|left out: curve|line|in 90 %"
+    columns = (
+        "points|noise|warned|perfect until wrong|useful until wrong|left out: curve|line|in 90 %"
+    )
     print(table(columns.split("|"), [cells for cells, _ in found]))
     broken = [
         cells[0]
