@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, inf, isfinite
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray

@@ -10,7 +10,7 @@ parameters have already taken up.
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def deviation(log_batch: Array, distances: Array, tangents: Array, error: float)
     step = float(np.median(np.diff(log_batch)))
     splits = [(s, r * step) for s in _SHARES if s <= most for r in _RANGES]
     likely = [_log_likelihood(np.eye(count), basis, distances, freedom)]
-    found = []
+    found: list[Array] = []
     for share, reach in splits:
         matrix = (1 - share) * np.eye(count) + share * _correlation(log_batch, log_batch, reach)
         likely.append(_log_likelihood(matrix, basis, distances, freedom))
@@ -114,4 +114,4 @@ def _log_likelihood(matrix: Array, basis: Array, distances: Array, freedom: int)
     left -= of_basis @ (of_basis.T @ left)
     squares = float(left @ left) + len(distances) * FINEST**2
     determinants = np.log(np.diag(root)).sum() + np.log(np.abs(np.diag(size))).sum()
-    return -float(determinants) - freedom / 2 * np.log(squares)
+    return -float(determinants) - freedom / 2 * log(squares)

@@ -138,7 +138,7 @@ def run(cell: Cell, curves: int, seed: int) -> dict[str, list[Verdict]]:
                 found.setdefault(name, []).extend(verdicts)
             if number < BOOTSTRAPPED and cell.trouble == "as measured" and plain(cell):
                 for quantity, ends in percentile_intervals(curve, rng).items():
-                    other = Estimate(None, *(exp(end) for end in ends))
+                    other = Estimate(None, exp(ends[0]), exp(ends[1]))
                     verdict = judge(other, answers[quantity])
                     found.setdefault(f"bootstrap {quantity}", []).append(verdict)
     return found

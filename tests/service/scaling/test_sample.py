@@ -44,7 +44,8 @@ def on_a_grid(log_steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     rising = (np.cumsum(weights) - weights / 2) / weights.sum()
-    return np.interp(LEVELS, rising, values)
+    found: np.ndarray = np.interp(LEVELS, rising, values)
+    return found
 
 
 @pytest.mark.parametrize("seed", [0, 1])
