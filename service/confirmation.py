@@ -14,6 +14,7 @@ from sqlalchemy import select, tuple_
 from service.database import Storage
 from service.errors import UsageError
 from service.frontier import load_frontier, searched_points
+from service.imported import refuse_imported
 from service.repeats import (
     Candidate,
     PlannedRepeats,
@@ -66,7 +67,9 @@ def plan_confirmations(
     """
     if candidates < 1:
         raise UsageError(f"--candidates {candidates}: must be at least 1")
-    points = searched_points(load_frontier(storage, workload), batch_sizes)
+    frontier = load_frontier(storage, workload)
+    refuse_imported(storage, (point.study for point in frontier.points))
+    points = searched_points(frontier, batch_sizes)
     best = {p.study.id: [f.number for f in p.finishers[:candidates]] for p in points if p.best}
     if not best:
         raise UsageError(f"{workload}: no trial has reached the goal yet, so there is no winner")

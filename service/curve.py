@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from typing import Any
 
 from service import scaling
-from service.frontier import Frontier
-from service.scaling import Curve, Fit, Observation
+from service.frontier import Frontier, Point
+from service.scaling import Curve, Estimate, Fit, Observation
 
 EXTRA = 0.2
 """Examples beyond those of the smallest batch size that still count as near-perfect scaling."""
@@ -19,10 +20,13 @@ QUANTITIES: Mapping[str, str] = {
     "perfect_until": "near-perfect up to batch size",
     "useful_until": "useful up to batch size",
     "half_efficiency": "half-efficiency batch size, B_c",
-    "s_min": "fewest steps, S_min",
+    "s_min": "steps of large batches, S_min",
     "e_min": "examples, E_min",
 }
 """What a curve is asked for: the field of `Curve` to its name for a person."""
+
+BATCH_SIZES = ("perfect_until", "useful_until", "half_efficiency")
+"""Of these, the ones that are batch sizes."""
 
 
 def fit_curve(frontier: Frontier, extra: float = EXTRA, share: float = SHARE) -> Curve:
@@ -30,14 +34,41 @@ def fit_curve(frontier: Frontier, extra: float = EXTRA, share: float = SHARE) ->
 
     extra, share -- as of EXTRA and SHARE
 
-    Points that don't determine a curve are no error: it then says why, in `refusal`. Raises
-    UsageError for a share that can't be.
+    Points that don't determine a curve are no error: it then says why, in `refusal`. Where larger
+    batch sizes than those have not reached the goal, no answer lies beyond the smallest of them.
+    Raises UsageError for a share that can't be.
     """
-    points = [
-        Observation(point.batch_size, point.steps or 0, point.steps_lower)
-        for point in frontier.reached
-    ]
-    return scaling.fit_curve(points, extra, share)
+    curve = _through(tuple(map(_observation, frontier.reached)), extra, share)
+    if curve.refusal or not frontier.unreached_beyond:
+        return curve
+    within = partial(
+        _short_of, frontier.unreached_beyond[0].batch_size, frontier.reached[-1].batch_size
+    )
+    return replace(
+        curve,
+        perfect_until=within(curve.perfect_until),
+        useful_until=within(curve.useful_until),
+    )
+
+
+@lru_cache(maxsize=64)  # a page asks again and again, mostly of the same points
+def _through(observations: tuple[Observation, ...], extra: float, share: float) -> Curve:
+    return scaling.fit_curve(observations, extra, share)
+
+
+def _observation(point: Point) -> Observation:
+    seeds = point.seeds if len(point.seeds) > 1 else ()
+    return Observation(point.batch_size, point.steps or 0, point.steps_lower, seeds)
+
+
+def _short_of(failed: int, last: int, until: Estimate) -> Estimate:
+    """An estimate of how far something holds, where batch size `failed` has not reached the goal:
+    no more than a bound beyond `last`, the largest that has."""
+    if max(until.value or 0, until.low or 0) <= last:
+        return replace(until, high=min(until.high, failed)) if until.high else until
+    why = f"batch size {failed:,} has not reached the goal"
+    low = None if until.low is None else float(min(until.low, last))
+    return replace(until, value=None, low=low, high=None if low else float(failed), reason=why)
 
 
 def curve_dict(curve: Curve) -> dict[str, Any]:
@@ -47,6 +78,7 @@ def curve_dict(curve: Curve) -> dict[str, Any]:
         "noise": curve.noise,
         "estimates": {name: _estimate(curve, name) for name in QUANTITIES},
         "fits": [_fit(fit) for fit in curve.fits],
+        "warnings": list(curve.warnings),
         "outliers": [asdict(outlier) for outlier in curve.outliers],
         "rises": [asdict(rise) for rise in curve.rises],
     }

@@ -48,7 +48,7 @@ def frontier_frame(frontier: Frontier) -> "DataFrame":
             "steps": point.steps,
             "steps_lower": point.steps_lower,
             "examples": point.examples,
-            "trial": point.best.number if point.best else None,
+            "trial": point.trial,
             "trials": point.trials,
             **{f"outcomes_{name}": point.outcomes.get(name, 0) for name in outcomes},
             **{f"params_{name}": point.params.get(name) for name in names},
@@ -110,5 +110,7 @@ def _read(
 
 
 def _whole(frame: "DataFrame") -> "DataFrame":
-    """With whole numbers as such, though some are missing."""
-    return frame.astype({name: "Int64" for name in _WHOLE if name in frame.columns})
+    """With whole numbers as such, though some are missing; a column of means is as it is."""
+    whole = [name for name in _WHOLE if name in frame.columns]
+    counted = [name for name in whole if (frame[name].dropna() % 1 == 0).all()]
+    return frame.astype(dict.fromkeys(counted, "Int64"))

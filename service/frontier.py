@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, func, make_url, select
@@ -12,6 +13,7 @@ from service.code_versions import by_version
 from service.commands import command
 from service.database import DEFAULT_URL, Storage
 from service.errors import UsageError
+from service.median import median
 from service.schema import measurements, slots, studies
 from service.search_space import SearchSpace, Value, edges
 from service.selection import select_finishers, select_outcomes, select_reruns, select_winners
@@ -31,8 +33,8 @@ class Trial:
     outcome: str | None
     reason: str | None
     steps: int
-    steps_to_target: int | None
-    steps_lower: int | None
+    steps_to_target: float | None
+    steps_lower: float | None
     metric: float | None
     training_seconds: float | None
     evaluation_seconds: float | None
@@ -46,8 +48,8 @@ class Finisher:
     """A trial that reached the goal: its number, its steps to target, and the look before."""
 
     number: int
-    steps: int
-    steps_lower: int | None
+    steps: float
+    steps_lower: float | None
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,20 @@ class Point:
     """The frontier at one batch size.
 
     best        -- the trial with the fewest steps to target, of equals the one with the lowest
-                   number; None while none has reached the goal. Of steps measured elsewhere, the
-                   median: its trials are seeds, and no search
+                   number; None while none has reached the goal. Of steps measured elsewhere, whose
+                   trials are seeds and no search, the one in the middle, of two the faster; None
+                   where the median seed has not reached the goal
     finishers   -- the trials that reached the goal, best first
     versions    -- what its trials ran on: kind of version to the different ones found
     sources     -- checksum of the code that made trials to their number
     rerun_by    -- those of the code that ran some of them again, to confirm or by a rule
-    steps       -- steps to target of the best trial
-    steps_lower -- the last evaluated step at which that trial's goal stood open: the goal was
-                   passed somewhere in (steps_lower, steps]
-    examples    -- steps * batch_size
-    trial       -- the best trial's number in its Optuna study
+    steps       -- steps to target of the best trial; of steps measured elsewhere, their median, in
+                   which a seed that has not reached the goal counts as infinitely many
+    steps_lower -- the last evaluated step at which that trial's goal stood open, or the median of
+                   these: the goal was passed somewhere in (steps_lower, steps]
+    examples    -- steps * batch_size, to a whole number
+    trial       -- the best trial's number in its Optuna study; None where the median lies between
+                   two
     params      -- its metaparameters, the fixed ones included
     outcomes    -- outcome to number of trials; those not done yet are `open`
     edges       -- searched metaparameters in which the winner lies at an end of the search space
@@ -84,16 +89,43 @@ class Point:
         return self.study.batch_size
 
     @property
-    def steps(self) -> int | None:
-        return self.best.steps_to_target if self.best else None
+    def measured_elsewhere(self) -> bool:
+        """Whether its trials are seeds, measured elsewhere, and no search."""
+        return self.study.purpose == "points"
 
     @property
-    def steps_lower(self) -> int | None:
-        return self.best.steps_lower if self.best else None
+    def seeds(self) -> tuple[float, ...]:
+        """The steps of every seed measured elsewhere, infinite where it has not reached the goal;
+        none of a search."""
+        return self._with_unreached([one.steps for one in self.finishers])
+
+    @property
+    def steps(self) -> float | None:
+        if self.best is None:
+            return None
+        return median(self.seeds) if self.measured_elsewhere else self.best.steps_to_target
+
+    @property
+    def steps_lower(self) -> float | None:
+        if self.best is None or not self.measured_elsewhere:
+            return self.best.steps_lower if self.best else None
+        lower = [one.steps_lower for one in self.finishers if one.steps_lower is not None]
+        return median(self._with_unreached(lower)) if len(lower) == len(self.finishers) else None
 
     @property
     def examples(self) -> int | None:
-        return None if self.steps is None else self.steps * self.batch_size
+        return None if self.steps is None else round(self.steps * self.batch_size)
+
+    def _with_unreached(self, reached: Sequence[float]) -> tuple[float, ...]:
+        """With infinity for each seed that has not reached the goal; nothing of a search."""
+        unreached = self.trials - len(self.finishers)
+        return (*reached, *[inf] * unreached) if self.measured_elsewhere else ()
+
+    @property
+    def trial(self) -> int | None:
+        if self.best is None or self.best.steps_to_target != self.steps:
+            return None
+        return self.best.number
 
     @property
     def params(self) -> Mapping[str, Value]:
@@ -124,7 +156,7 @@ class Point:
             "steps": self.steps,
             "steps_lower": self.steps_lower,
             "examples": self.examples,
-            "trial": self.best.number if self.best else None,
+            "trial": self.trial,
             "params": dict(self.params),
             "outcomes": dict(self.outcomes),
             "edges": self.edges,
@@ -150,9 +182,32 @@ class Frontier:
         return goal_text(self.goal)
 
     @property
+    def measured_elsewhere(self) -> bool:
+        """Whether its points are steps that were measured elsewhere: medians, and no winners."""
+        return any(point.measured_elsewhere for point in self.points)
+
+    @property
     def reached(self) -> tuple[Point, ...]:
-        """The points where some trial has reached the goal."""
+        """The points where some trial has reached the goal, or the median of the seeds."""
         return tuple(point for point in self.points if point.steps is not None)
+
+    @property
+    def unreached(self) -> tuple[Point, ...]:
+        """The points whose trials are all done, and have not reached the goal, but for those where
+        all trials failed with an error, which says nothing of the goal."""
+        done = (point for point in self.points if not point.outcomes.get("open"))
+        return tuple(p for p in done if p.steps is None and {*p.outcomes} - {"failed"})
+
+    @property
+    def failed(self) -> tuple[Point, ...]:
+        """The points where all trials failed with an error."""
+        return tuple(point for point in self.points if {*point.outcomes} == {"failed"})
+
+    @property
+    def unreached_beyond(self) -> tuple[Point, ...]:
+        """Of these, the ones larger than every batch size that has reached the goal."""
+        largest = max((point.batch_size for point in self.reached), default=0)
+        return tuple(point for point in self.unreached if point.batch_size > largest)
 
     @property
     def versions(self) -> dict[str, list[str]]:
@@ -268,6 +323,8 @@ def load_frontiers(
             sources.get(study.id, {}),
             frozenset(rerun_by.get((study.workload, study.batch_size), ())),
         )
+        if point.steps is not None and not isfinite(point.steps):
+            point = replace(point, best=None)
         points.setdefault(study.workload, []).append(point)
     return [Frontier(name, tuple(mine), storage.url) for name, mine in points.items()]
 

@@ -169,7 +169,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
         wait_for_planners(conn)
         _keep_code(conn, workload.name, code)
         made = [_make(storage, conn, s) for s in wanted]
-    return Planned(workload, *zip(*made, strict=True), tuple(checked.notes))
+    there, added, reopened = zip(*made, strict=True)
+    return Planned(workload, there, added, reopened, tuple(checked.notes))
 
 
 _UNKNOWN_CODE = (
@@ -310,6 +311,8 @@ def _settle(name: str, request: Request, existing: Mapping[int, Study], batch_si
     ):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: must be at least 1")
+    if request.seed is not None and not -(2**63) <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: must lie between -2^63 and 2^63 - 1")
     finishers = request.finishers or (before.finishers if before else DEFAULT_FINISHERS)
     return _Search(
         trials=request.trials or min((s.trials for s in there), default=DEFAULT_TRIALS),

@@ -8,7 +8,7 @@ goal, as a median needs all of them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from math import inf, isfinite
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select, update
 from service.database import Storage
 from service.errors import UsageError
 from service.imported import refuse_imported
+from service.median import median
 from service.new_study import add_study, wait_for_planners
 from service.schema import slots, studies
 from service.search_space import Metaparameters, describe_space
@@ -55,12 +56,17 @@ class Repeated:
 
     @property
     def median(self) -> float | None:
-        """Of the steps of all seeds, the unreached as the largest. None where it is one of them,
-        and until all are done: those that end first are the fastest."""
+        """Of the steps of all seeds, infinitely many where one has not reached the goal. None where
+        it is infinite, and until all are done: those that end first are the fastest."""
         if self.open or not self.seeds:
             return None
-        middle = median([*self.steps, *[float("inf")] * self.unreached])
-        return None if middle == float("inf") else float(middle)
+        middle = median([*self.steps, *[inf] * self.unreached])
+        return middle if isfinite(middle) else None
+
+    @property
+    def never(self) -> bool:
+        """Whether all are done, and the median of them has not reached the goal."""
+        return not self.open and self.seeds > 0 and self.median is None
 
     @property
     def low(self) -> int | None:

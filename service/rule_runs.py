@@ -9,6 +9,7 @@ from service.confirmation import DEFAULT_SEEDS
 from service.database import Storage
 from service.errors import UsageError
 from service.frontier import Frontier, Point, load_frontier, searched_points
+from service.imported import refuse_imported
 from service.repeats import (
     Candidate,
     PlannedRepeats,
@@ -58,6 +59,7 @@ def plan_rule(
     Planning again adds only what is missing. Raises UsageError if there is no winner.
     """
     frontier = load_frontier(storage, workload)
+    refuse_imported(storage, (point.study for point in frontier.points))
     points = searched_points(frontier, batch_sizes)
     first = anchor(frontier)
     if first is None or first.best is None:

@@ -12,6 +12,8 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Dialect,
+    Double,
     Float,
     ForeignKey,
     Index,
@@ -20,12 +22,27 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     literal_column,
 )
 
-VERSION = 5
+from service.median import exact
+
+VERSION = 6
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
+
+
+class Steps(TypeDecorator[float]):
+    """Steps to target: an int, but for a mean over seeds that was measured elsewhere."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_result_value(self, value: float | None, dialect: Dialect) -> float | None:
+        """As it was before it was stored."""
+        return None if value is None else exact(value)
+
 
 metadata = MetaData()
 
@@ -56,7 +73,7 @@ studies = Table(
     Column("finishers", Integer, nullable=False, default=1),  # a race ends when so many passed
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
     Column("extensions", Text),  # JSON: wider search spaces, and the slots drawn from them
-    Column("train_examples", Integer, nullable=False),
+    Column("train_examples", BigInteger, nullable=False),
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
 
@@ -66,6 +83,7 @@ slots = Table(
     Column("id", Integer, primary_key=True),
     Column("study_id", Integer, ForeignKey("bf_studies.id"), nullable=False),
     Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
+    Column("seed", BigInteger),  # of a run elsewhere; empty: its number, or the study's own
     Column("state", String(8), nullable=False),  # free | later | leased (to worker_id) | done
     Column("params", Text),  # JSON; empty until an adaptive sampler has drawn
     Column("trial_id", Integer),  # Optuna's, from the first claim on
@@ -76,8 +94,8 @@ slots = Table(
     Column("failed_by", String(64)),  # the worker with which it failed last
     Column("failed_at", Float(53)),
     Column("steps", Integer, nullable=False, default=0),  # trained so far
-    Column("steps_to_target", Integer),  # of outcome `reached`; or not done yet, and it goes on
-    Column("steps_lower", Integer),  # the last evaluated step before it, where the goal stood open
+    Column("steps_to_target", Steps),  # of outcome `reached`; or not done yet, and it goes on
+    Column("steps_lower", Steps),  # the last evaluated step before it, where the goal stood open
     Column("outcome", String(16)),
     Column("reason", Text),
     Column("metric", Float(53)),  # the goal metric when last computed in full

@@ -24,10 +24,12 @@ def _of(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
 
 
 def select_winners(wanted: Filter, first: int | None) -> Select[Any]:
-    """The slots of the best trials: in their study's order of steps the first, or the middle."""
+    """The slots of the best trials: in their study's order of steps the first, or the middle one
+    of all, those that have not reached the goal coming last."""
     order = [slots.c.steps_to_target, slots.c.number]
     place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
-    all_ = func.count().over(partition_by=slots.c.study_id)
+    others = slots.alias()
+    all_ = select(func.count()).where(others.c.study_id == studies.c.id).scalar_subquery()
     wins: ColumnElement[int] = case((studies.c.purpose == "points", (all_ + 1) // 2), else_=1)
     ranked = _of(wanted, first, slots.c.id, place.label("place"), wins.label("wins")).where(reached)
     ranks = ranked.subquery()

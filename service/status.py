@@ -190,6 +190,7 @@ def _by_study(wanted: Filter) -> Any:
         (and_(leased, workers.c.steps > slots.c.steps), workers.c.steps), else_=slots.c.steps
     )
     seconds = slots.c.training_seconds + slots.c.evaluation_seconds
+    searching = studies.c.purpose != "points"  # of seeds measured elsewhere none is the best
     return (
         select(
             studies.c.id,
@@ -199,7 +200,7 @@ def _by_study(wanted: Filter) -> Any:
             func.count().label("total"),
             func.sum(case((done, 1), else_=0)).label("done"),
             func.sum(case((leased, 1), else_=0)).label("running"),
-            func.min(slots.c.steps_to_target).label("best"),
+            func.min(case((searching, slots.c.steps_to_target))).label("best"),
             func.max(case((racing, steps), else_=0)).label("lead"),
             func.avg(case((racing, steps))).label("behind"),
             func.sum(case((beyond, 1), else_=0)).label("beyond"),

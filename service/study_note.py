@@ -19,6 +19,7 @@ _AGAIN = {
     "rate multiplied as the batch size is.",
     "square-root": "The best trial of the smallest batch size run with several seeds, its "
     "learning rate multiplied by the square root of what the batch size is.",
+    "points": "Each trial is a run with another seed that was measured elsewhere.",
 }
 """What the trials are, by the purpose of a study that is not a search."""
 
@@ -29,6 +30,7 @@ def study_note(study: Study) -> str:
     again = _AGAIN.get(study.purpose)
     value = "Steps to the goal" if again else "The fewest training steps to the goal"
     family = f"{'It goes with' if again else 'This study is one of'} a family"
+    best = "medians, of all seeds," if study.purpose == "points" else "best trials"
     trials = again or _SCHEDULES[study.schedule] + _in_generations(study) + _beyond(study)
     return f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
@@ -50,7 +52,7 @@ better. Only trials that reached the goal have one.
 - `failed` (FAIL): it raised an error, or lost its worker, again and again.
 
 {family}, {_code(study.workload + "/b<batch size>")}, that differ in \
-nothing but the batch size and what depends on it. Their best trials are the workload's frontier: \
+nothing but the batch size and what depends on it. Their {best} are the workload's frontier: \
 drawn on the first page of each of them here, and by `batchfront report`. \
 Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.
 """

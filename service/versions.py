@@ -237,10 +237,23 @@ def _from_4(conn: Connection) -> None:
     schema.engines.create(conn, checkfirst=True)
 
 
+def _from_5(conn: Connection) -> None:
+    """Steps that were measured elsewhere may be means; seeds and training sets may be large."""
+    conn.execute(text("ALTER TABLE bf_slots ADD COLUMN seed BIGINT"))
+    if conn.dialect.name == "postgresql":  # in SQLite a column takes numbers of any kind
+        for statement in (
+            "ALTER TABLE bf_studies ALTER train_examples TYPE BIGINT",
+            "ALTER TABLE bf_slots ALTER steps_to_target TYPE DOUBLE PRECISION, "
+            "ALTER steps_lower TYPE DOUBLE PRECISION",
+        ):
+            conn.execute(text(statement))
+
+
 _UPGRADES: dict[int, Callable[[Connection], None]] = {
     1: _from_1,
     2: _from_2,
     3: _from_3,
     4: _from_4,
+    5: _from_5,
 }
 """Each brings the tables from the version that is its key to the next."""

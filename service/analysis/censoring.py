@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 
 from service.frontier import Trial
+from service.median import median
 
 GIVEN_UP = ("diverged", "stalled", "failed")
 """Outcomes of trials that count as never reaching the goal, by the rules of their study."""
@@ -22,14 +24,14 @@ class Needed:
     at_most  -- no more than this; None if none was seen to get there
     """
 
-    at_least: int
-    at_most: int | None
+    at_least: float
+    at_most: float | None
 
     @property
     def exact(self) -> bool:
         return self.at_least == self.at_most
 
-    def multiple(self, steps: int | None) -> float | None:
+    def multiple(self, steps: float | None) -> float | None:
         """`at_least` in multiples of these steps; None if there are none, or 0 of them."""
         return self.at_least / steps if steps else None
 
@@ -39,7 +41,8 @@ def fewest(trials: Iterable[Trial]) -> Needed | None:
 
     One that was capped or dropped, or that spent its step budget, needs more than the steps it had.
     """
-    reached, missed = [], []
+    reached: list[float] = []
+    missed: list[float] = []
     for trial in trials:
         if trial.steps_to_target is not None:
             reached.append(trial.steps_to_target)
@@ -50,22 +53,28 @@ def fewest(trials: Iterable[Trial]) -> Needed | None:
     return Needed(min(reached + missed), min(reached, default=None))
 
 
-def median(trials: Sequence[Trial]) -> Needed | None:
-    """The lower median of steps to target of one trial or more, all ended, those without counted as
-    longer.
+def median_needed(trials: Sequence[Trial]) -> Needed | None:
+    """The median of the steps to target of one trial or more, all ended.
 
-    Where the median is a trial that did not reach the goal, it is a bound: the fewest steps that
-    any of those was trained for; None if all of those were given up.
+    One that did not reach the goal counts as infinitely many steps. Where that makes the median
+    infinite it is a bound: the median if those that might have gone on had got there as they
+    stopped; None if those that were given up make even that infinite.
     """
-    reached = sorted(t.steps_to_target for t in trials if t.steps_to_target is not None)
-    middle = (len(trials) - 1) // 2
-    if middle < len(reached):
-        return Needed(reached[middle], reached[middle])
-    missed = [t.steps for t in trials if t.steps_to_target is None and may_go_on(t)]
-    return Needed(min(missed), None) if missed else None
+    middle = median(inf if t.steps_to_target is None else t.steps_to_target for t in trials)
+    if isfinite(middle):
+        return Needed(middle, middle)
+    bound = median(_no_fewer(trial) for trial in trials)
+    return Needed(bound, None) if isfinite(bound) else None
 
 
-def stopped_short(trials: Iterable[Trial], steps: int) -> dict[str, int]:
+def _no_fewer(trial: Trial) -> float:
+    """What a trial needs at least."""
+    if trial.steps_to_target is not None:
+        return trial.steps_to_target
+    return trial.steps if may_go_on(trial) else inf
+
+
+def stopped_short(trials: Iterable[Trial], steps: float) -> dict[str, int]:
     """Trials that might have gone on but have not been trained for so many steps: outcome to
     number; those not done yet are `open`."""
     found: dict[str, int] = {}

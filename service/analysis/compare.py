@@ -5,13 +5,13 @@ to compare is how far each workload goes along the line.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from service.answers import perfect_answer, unreached_answers
+from service.curve import EXTRA, fit_curve
 from service.errors import UsageError
 from service.frontier import Frontier
-
-PERFECT = 1.2
-"""Scaling is perfect while it takes at most so many times the examples of the smallest batch."""
+from service.scaling import Estimate
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,12 @@ class ComparedPoint:
 
     batches  -- batch size in multiples of the one that all are compared at
     relative -- steps in multiples of those at that batch size; 1 / `batches` if scaling is perfect
-    examples -- examples in multiples of those at the workload's smallest batch size with a winner
+    examples -- examples in multiples of those at the workload's smallest batch size that reached
+                the goal
     """
 
     batch_size: int
-    steps: int
+    steps: float
     batches: float
     relative: float
     examples: float
@@ -34,24 +35,29 @@ class ComparedPoint:
 class Series:
     """One workload's points.
 
-    measured      -- whether it has a winner at the batch size of comparison; if not, the steps
-                     there are those of perfect scaling from its smallest batch size
-    perfect_until -- the largest batch size at which scaling was still perfect
-    leaves_at     -- the next larger one measured, where it no longer was; None if it was to the end
+    measured       -- whether it has reached the goal at the batch size of comparison; if not, the
+                      steps there are those of perfect scaling from its smallest batch size
+    perfect_until  -- how far its curve scales near-perfectly: as `batchfront curve` answers
+    answers        -- the same in a sentence, then where the goal was not reached
+    measured_until -- the largest batch size measured that took at most 20 % more examples than the
+                      smallest, whatever the curve through all of them says
+    leaves_at      -- the next larger one measured, which took more; None if none did
     """
 
     workload: str
     goal: str
     measured: bool
     points: tuple[ComparedPoint, ...]
-    perfect_until: int
+    perfect_until: Estimate
+    answers: tuple[str, ...]
+    measured_until: int
     leaves_at: int | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Workloads at one batch size `at`, None if none has a winner; and why others were left out,
-    by workload."""
+    """Workloads at one batch size `at`, None if none has reached its goal; and why others were left
+    out, by workload."""
 
     at: int | None
     series: tuple[Series, ...]
@@ -61,17 +67,17 @@ class Comparison:
 def compare(frontiers: Sequence[Frontier], at: int | None = None) -> Comparison:
     """Normalize at batch size `at`.
 
-    By default that is the smallest at which all have a winner. If there is none, each is compared
-    by its own perfect-scaling line, from its smallest batch size. Raises UsageError if no workload
-    has a winner at the batch size that was asked for.
+    By default that is the smallest at which all have reached their goal. If there is none, each is
+    compared by its own perfect-scaling line, from its smallest batch size. Raises UsageError if no
+    workload has reached its goal at the batch size that was asked for.
     """
     won = [frontier for frontier in frontiers if _steps(frontier)]
-    skipped = {f.workload: "no trial has reached the goal" for f in frontiers if not _steps(f)}
+    skipped = {f.workload: "the goal has not been reached" for f in frontiers if not _steps(f)}
     if at is not None:
         there = [frontier for frontier in won if at in _steps(frontier)]
         if not there:
-            raise UsageError(f"--at {at}: none of these workloads has a winner at that batch size")
-        missing = f"no winner at batch size {at}"
+            raise UsageError(f"--at {at}: none of these workloads has reached the goal there")
+        missing = f"the goal has not been reached at batch size {at}"
         skipped |= {f.workload: missing for f in won if f not in there}
         won = there
     if not won:
@@ -83,8 +89,8 @@ def compare(frontiers: Sequence[Frontier], at: int | None = None) -> Comparison:
     return Comparison(at, series, skipped)
 
 
-def _steps(frontier: Frontier) -> dict[int, int]:
-    """Batch size to the winner's steps; a goal that is passed untrained has none to compare."""
+def _steps(frontier: Frontier) -> dict[int, float]:
+    """Batch size to the steps of its point; a goal that is passed untrained has none to compare."""
     return {point.batch_size: point.steps for point in frontier.reached if point.steps}
 
 
@@ -99,7 +105,16 @@ def _series(frontier: Frontier, at: int, *, measured: bool) -> Series:
         )
         for batch_size, count in sorted(steps.items())
     )
-    until = max(point.batch_size for point in points if point.examples <= PERFECT)
+    until = max(point.batch_size for point in points if point.examples <= 1 + EXTRA)
     later = [point.batch_size for point in points if point.batch_size > until]
-    leaves_at = min(later, default=None)
-    return Series(frontier.workload, frontier.goal_text, measured, points, until, leaves_at)
+    curve = fit_curve(replace(frontier, points=tuple(p for p in frontier.points if p.steps != 0)))
+    return Series(
+        frontier.workload,
+        frontier.goal_text,
+        measured,
+        points,
+        curve.perfect_until,
+        (perfect_answer(curve, EXTRA), *unreached_answers(frontier, curve)),
+        until,
+        min(later, default=None),
+    )

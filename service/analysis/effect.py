@@ -111,7 +111,7 @@ def _group(dimension: Dimension, value: Any) -> Any:
 
 
 def _effect(
-    goal: GoalMetric, dimension: Dimension, value: Any, trials: Sequence[Trial], best: int | None
+    goal: GoalMetric, dimension: Dimension, value: Any, trials: Sequence[Trial], best: float | None
 ) -> ValueEffect:
     needed = fewest(trials)
     metrics = [trial.metric for trial in trials if trial.metric is not None]

@@ -17,6 +17,7 @@ from service.analysis.loading import Curves, Trials
 from service.analysis.metric import GoalMetric, goal_metric, significant
 from service.errors import UsageError
 from service.frontier import Frontier, Point, Trial
+from service.median import median
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class GoalPoint:
     """
 
     batch_size: int
-    steps: int | None
-    steps_lower: int | None
+    steps: float | None
+    steps_lower: float | None
     examples: int | None
     trial: int | None
     complete: bool
@@ -69,8 +70,8 @@ class _Passage:
     """A trial passed the goal in (lower, upper]; upper is None if it was not seen to."""
 
     trial: Trial
-    lower: int
-    upper: int | None
+    lower: float
+    upper: float | None
 
 
 def goals(
@@ -104,8 +105,9 @@ def default_goals(frontier: Frontier, curves: Curves) -> tuple[float, ...]:
             continue
         looks = curves[point.study.id]
         costs, (_, firsts) = own.cost(looks.values), np.unique(looks.numbers, return_index=True)
-        if not np.isnan(costs[firsts]).all():
-            starts.append(float(np.nanmedian(costs[firsts])))
+        start = median(np.where(np.isnan(costs[firsts]), math.inf, costs[firsts]).tolist())
+        if math.isfinite(start):
+            starts.append(start)
             ends += [float(np.nanmin(costs))] if point.steps is not None else []
     chosen = [own.value]
     if starts and min(starts) > own.cost(own.value):
@@ -175,7 +177,7 @@ def _point(
         steps, number, lower = min(passed)
         short = stopped_short((p.trial for p in others), steps)
         reason = f"stopped before: {in_words(short)}" if short else ""
-        examples = steps * point.batch_size
+        examples = round(steps * point.batch_size)
         return GoalPoint(point.batch_size, steps, lower, examples, number, not short, reason)
     looked = min((p.lower for p in others), default=None)
     short = stopped_short((p.trial for p in others if p.trial.outcome != "exhausted"), _NEVER)
@@ -196,18 +198,18 @@ def _passage(
 ) -> _Passage:
     """When a trial passed the goal, from its looks in full and from when it passed the study's."""
     past = looks[goal.cost(values) < goal.cost(goal.value)]
-    uppers = [int(past[0])] if len(past) else []
+    uppers: list[float] = [int(past[0])] if len(past) else []
     easier = goal.passed(own.value)
     if easier and trial.steps_to_target is not None:
         uppers.append(trial.steps_to_target)
     upper = min(uppers, default=None)
     missed = looks if upper is None else looks[looks < upper]
-    lower = int(missed[-1]) if len(missed) else 0
+    lower: float = int(missed[-1]) if len(missed) else 0
     if not easier:  # what has not passed the study's goal has not passed this one
         lower = max(lower, _missed_until(trial))
     return _Passage(trial, lower, upper)
 
 
-def _missed_until(trial: Trial) -> int:
+def _missed_until(trial: Trial) -> float:
     """The last step at which the trial is known not to have passed the study's goal."""
     return trial.steps if trial.steps_to_target is None else trial.steps_lower or 0

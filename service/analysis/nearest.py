@@ -23,7 +23,7 @@ class NearTrial:
     number: int
     distance: float
     outcome: str | None
-    steps: int
+    steps: float
 
     @classmethod
     def of(cls, trial: Trial, distance: float) -> "NearTrial":

@@ -22,7 +22,7 @@ class TrialOutcome:
     effective: float | None
     outcome: str
     steps: int
-    steps_to_target: int | None
+    steps_to_target: float | None
 
 
 @dataclass(frozen=True)

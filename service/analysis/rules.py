@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.analysis.censoring import Needed, fewest, median
+from service.analysis.censoring import Needed, fewest, median_needed
 from service.analysis.loading import RuleRuns, Trials
 from service.analysis.nearest import NearTrial, nearest_trials, outside
 from service.frontier import Frontier, Point, Trial
@@ -31,7 +31,7 @@ class Winner:
 
     batch_size: int
     trial: int
-    steps: int
+    steps: float
     learning_rate: float
     momentum: float | None
     effective: float | None
@@ -93,7 +93,8 @@ def rules(frontier: Frontier, trials: Trials, runs: RuleRuns) -> Rules:
     """The winners' rates, their exponents, and the steps lost by each rule at each batch size."""
     won = [point for point in frontier.reached if "learning_rate" in point.params]
     if not won:
-        missing = "its winners have no learning rate" if frontier.reached else "no winner yet"
+        there = frontier.reached
+        missing = "its points have no learning rate" if there else "the goal has not been reached"
         return Rules(frontier.workload, (), (), (), missing)
     anchor = won[0]
     lost = [
@@ -165,10 +166,12 @@ def _followed(
 ) -> Followed:
     params = followed(rule, anchor.params, point.batch_size / anchor.batch_size)
     space = point.space
-    near = nearest_trials(space, params, _comparable(space, params, trials))
+    comparable = _comparable(space, params, trials)
+    near = nearest_trials(space, params, comparable)
     ran = _ran(params, runs.get((rule, point.batch_size), ()))
-    standing = ran or [trial for trial, _ in near[:1]]
-    needed = median(ran) if ran else fewest(standing)
+    seeds = ran or (comparable if point.measured_elsewhere else [])
+    standing = seeds or [trial for trial, _ in near[:1]]
+    needed = median_needed(seeds) if seeds else fewest(standing)
     outcomes: dict[str, int] = {}
     for trial in standing:
         name = trial.outcome or "open"
@@ -178,12 +181,12 @@ def _followed(
         point.batch_size,
         params,
         outside(space, params),
-        "run" if ran else "nearest",
+        "run" if seeds else "nearest",
         needed,
         needed.multiple(point.steps) if needed else None,
         outcomes,
         tuple(NearTrial.of(trial, distance) for trial, distance in near),
-        not ran and (not near or near[0][1] >= FAR),
+        not seeds and (not near or near[0][1] >= FAR),
     )
 
 

@@ -76,7 +76,7 @@ class MoreTrials:
         return f"{said} Twice as many would save at most about {at_most} %."
 
 
-def expected_best(finishers: Sequence[int], trials: int, k: int) -> ExpectedBest:
+def expected_best(finishers: Sequence[float], trials: int, k: int) -> ExpectedBest:
     """The mean of the best of k trials, drawn without replacement from those that were run.
 
     finishers -- steps to target of the lowest order statistics s_(1), s_(2), ..., ascending
@@ -95,7 +95,7 @@ def expected_best(finishers: Sequence[int], trials: int, k: int) -> ExpectedBest
     return ExpectedBest(k, mean + later * finishers[-1], later)
 
 
-def more_trials(finishers: Sequence[int], trials: int) -> MoreTrials:
+def more_trials(finishers: Sequence[float], trials: int) -> MoreTrials:
     """The expected best against the number of trials; arguments as of `expected_best`."""
     import numpy as np
 

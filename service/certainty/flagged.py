@@ -7,15 +7,17 @@ from service.advice import wider_space
 from service.certainty.expected_best import percent
 
 if TYPE_CHECKING:
-    from service.frontier import Frontier, Point
+    from service.frontier import Frontier
+    from service.scaling import Curve, Rise
 
 
 @dataclass(frozen=True)
 class Flag:
     """Something about a point of the frontier that a reader should doubt.
 
-    kind -- "not-monotone": more steps than a smaller batch size needs; "edge": the winner lies at
-            an end of its search space
+    kind -- "not-monotone": more steps than a smaller batch size needs, by more than the points
+            scatter, though a larger one needs fewer; "edge": the winner lies at an end of its
+            search space
     """
 
     batch_size: int
@@ -23,18 +25,21 @@ class Flag:
     text: str
 
 
-def flags(frontier: "Frontier") -> list[Flag]:
-    """The flags of a frontier's points, by batch size."""
+def flags(frontier: "Frontier", curve: "Curve | None") -> list[Flag]:
+    """The flags of a frontier's points, by batch size; `curve` is the one through them.
+
+    Steps that were measured elsewhere have none: no search of theirs could have found fewer.
+    """
+    if frontier.measured_elsewhere:
+        return []
+    risen = {rise.larger: rise for rise in curve.rises} if curve else {}
+    # Where steps rise to the end larger batches may well be worse, which more trials don't change.
+    last = max((p.batch_size for p in frontier.reached if p.batch_size not in risen), default=0)
     found: list[Flag] = []
     widens = wider_space(frontier)
-    best: Point | None = None
     for point in frontier.reached:
-        steps, missed = point.steps or 0, point.steps_lower
-        missed = steps - 1 if missed is None else missed  # of steps measured elsewhere
-        if best is not None and missed >= (best.steps or 0):
-            found.append(_not_monotone(point, best))
-        if best is None or steps < (best.steps or 0):
-            best = point
+        if point.batch_size in risen and point.batch_size < last:
+            found.append(_not_monotone(frontier, risen[point.batch_size]))
         found += [
             Flag(
                 point.batch_size,
@@ -47,11 +52,12 @@ def flags(frontier: "Frontier") -> list[Flag]:
     return found
 
 
-def _not_monotone(point: "Point", best: "Point") -> Flag:
-    more = percent((point.steps or 0) / (best.steps or 1) - 1)
+def _not_monotone(frontier: "Frontier", rise: "Rise") -> Flag:
+    steps = {point.batch_size: point.steps or 0 for point in frontier.reached}
+    more = percent(steps[rise.larger] / steps[rise.batch_size] - 1)
     return Flag(
-        point.batch_size,
+        rise.larger,
         "not-monotone",
-        f"Batch size {point.batch_size:,} takes {more} more steps than {best.batch_size:,}, a "
-        "smaller one: more trials would probably find fewer.",
+        f"Batch size {rise.larger:,} takes {more} more steps than {rise.batch_size:,}, a smaller "
+        "one: more trials would probably find fewer.",
     )

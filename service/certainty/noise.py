@@ -31,9 +31,9 @@ class Noise:
 
 
 def noise_of_best(
-    finishers: Sequence[int],
+    finishers: Sequence[float],
     trials: int,
-    others: Sequence[Sequence[int]] = (),
+    others: Sequence[Sequence[float]] = (),
     coverage: float = 0.9,
 ) -> Noise | None:
     """How the best trial varies; None of too few finishers to tell.
@@ -65,7 +65,7 @@ def noise_of_best(
     return Noise(low, high, coverage, deviation, spacings)
 
 
-def exponent(tails: Sequence[Sequence[int]]) -> float:
+def exponent(tails: Sequence[Sequence[float]]) -> float:
     """1/g of the power law, by Hill's estimator: the mean of the scaled spacings."""
     total = sum(math.log(tail[-1] / steps) for tail in tails for steps in tail)
     return total / sum(len(tail) - 1 for tail in tails if tail)

@@ -19,7 +19,7 @@ class Sample:
     trials -- how many it drew; those beyond `lowest` took at least as many steps, or never passed
     """
 
-    lowest: tuple[int, ...]
+    lowest: tuple[float, ...]
     trials: int
 
 
@@ -45,7 +45,7 @@ def sample(point: "Point") -> Sample | None:
     return Sample(tuple(finisher.steps for finisher in point.finishers[:known]), trials)
 
 
-def check(finishers: Sequence[int], trials: int) -> None:
+def check(finishers: Sequence[float], trials: int) -> None:
     """Raise ValueError unless these can be the lowest order statistics of so many trials."""
     if not finishers:
         raise ValueError("no trial has passed the goal, so there is no best one")

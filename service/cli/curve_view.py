@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from service.advice import more_finishers
-from service.answers import answers, doubts, number
+from service.answers import answers, count, doubts, number, size
 from service.certainty import (
     LITTLE,
     PointCertainty,
@@ -21,7 +21,7 @@ from service.certainty import (
 )
 from service.cli.tables import console_for_output, plain_table, warn_of_mixed_code
 from service.code_versions import mixed
-from service.curve import EXTRA, QUANTITIES, SHARE, curve_dict, fit_curve
+from service.curve import BATCH_SIZES, EXTRA, QUANTITIES, SHARE, curve_dict, fit_curve
 from service.frontier import Frontier
 from service.scaling import Curve, Estimate
 
@@ -38,13 +38,16 @@ class Fitted:
     @property
     def answers(self) -> tuple[str, ...]:
         """What the curve says, in sentences."""
-        return answers(self.curve, self.extra, self.share)
+        return answers(self.frontier, self.curve, self.extra, self.share)
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What to doubt, in sentences."""
         code = mixed(self.frontier)
-        found = (*doubts(self.curve), *(flag.text for flag in flags(self.frontier)))
+        found = (
+            *doubts(self.curve),
+            *(flag.text for flag in flags(self.frontier, self.curve)),
+        )
         return found if code is None else (*found, code)
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +59,10 @@ class Fitted:
             "share": self.share,
             "answers": list(self.answers),
             "doubts": list(self.doubts),
+            "not_reached": [
+                {"batch_size": point.batch_size, "outcomes": dict(point.outcomes)}
+                for point in self.frontier.unreached
+            ],
             **curve_dict(self.curve),
             "points": [one.to_dict() for one in point_certainties(self.frontier)],
         }
@@ -103,8 +110,10 @@ def _quantities(console: Console, curve: Curve) -> None:
     table = plain_table("", "value>", "90 % interval", "decided by batch sizes")
     for name, title in QUANTITIES.items():
         estimate = getattr(curve, name)
-        decided = ", ".join(f"{size:,}" for size in estimate.evidence)
-        table.add_row(title, _shown(estimate.value), _interval(estimate), decided)
+        decided = ", ".join(f"{batch_size:,}" for batch_size in estimate.evidence)
+        shown = size if name in BATCH_SIZES else number
+        value = "–" if estimate.value is None else shown(estimate.value)
+        table.add_row(title, value, _interval(estimate, shown), decided)
     console.print(table)
 
 
@@ -130,7 +139,7 @@ def _points(console: Console, points: Sequence[PointCertainty], more: str | None
         twice, noise = one.more.next_doubling, one.noise
         table.add_row(
             f"{one.batch_size:,}",
-            f"{one.sample.lowest[0]:,}",
+            count(one.sample.lowest[0]),
             f"{one.sample.trials:,}",
             f"{len(one.sample.lowest):,}",
             f"{least}+{100 * one.more.halving_cost:.0f} %",
@@ -141,17 +150,13 @@ def _points(console: Console, points: Sequence[PointCertainty], more: str | None
     console.print(table)
 
 
-def _shown(value: float | None) -> str:
-    return "–" if value is None else number(value)
-
-
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: Estimate, shown: Callable[[float], str]) -> str:
     low, high = estimate.low, estimate.high
     if low is not None and high is not None:
-        return f"{number(low)} to {number(high)}"
+        return f"{shown(low)} to {shown(high)}"
     if low is not None:
-        return f"at least {number(low)}"
-    return "–" if high is None else f"at most {number(high)}"
+        return f"at least {shown(low)}"
+    return "–" if high is None else f"at most {shown(high)}"
 
 
 def _csv(curves: Sequence[Fitted]) -> None:

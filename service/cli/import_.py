@@ -108,8 +108,8 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
     """Import steps that were measured elsewhere.
 
     FILE is a CSV file with a header, or a JSON list of objects: workload, batch_size, one of
-    steps, epochs and samples, and, if you like, seed, goal, metric, learning_rate, param:NAME and
-    train_examples.
+    steps, epochs and samples in each row, none where the goal was not reached, and, if you like,
+    seed, steps_lower, goal, metric, learning_rate, param:NAME and train_examples.
     """
     from service.exchange.points import import_points
     from service.exchange.points_file import read_points
@@ -119,7 +119,8 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
     opened = open_storage(storage, create=True)
     for taken in import_points(opened, measured, replace_changed=replace):
         click.echo(
-            f"{taken.workload}: {taken.batch_sizes} batch sizes, {taken.new} measurements new, "
+            f"{taken.workload}: {taken.batch_sizes} batch size{'s' * (taken.batch_sizes > 1)}, "
+            f"{taken.new} measurement{'s' * (taken.new != 1)} new, "
             f"{taken.replaced} replaced, {taken.unchanged} unchanged"
         )
     opened.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from service.answers import count
 from service.cli.tables import console_for_output, number, plain_table
 from service.confirmation import Confirmation, steadiest
 from service.frontier import Frontier
@@ -123,8 +124,7 @@ def _rule_table(
 
 def _cells(run: Repeated) -> tuple[str, str, str]:
     """Seeds, median and range, for a person."""
-    lost = run.median is None and run.seeds and not run.open
-    median = "not reached" if lost else _count(run.median)
+    median = "not reached" if run.never else _count(run.median)
     if run.low is None:
         return f"{run.seeds}", median, "–"
     high = f"{run.high:,}" if run.high is not None else "not reached"
@@ -141,12 +141,12 @@ def _tuned_median(confirmed: Sequence[Confirmation]) -> float | None:
     return None if smallest is None else smallest.median
 
 
-def _ratio(run: RuleRun, tuned: int | None) -> float | None:
+def _ratio(run: RuleRun, tuned: float | None) -> float | None:
     return None if run.median is None or tuned is None else run.median / tuned
 
 
 def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}".removesuffix(".0")
+    return "–" if value is None else count(value)
 
 
 def _fold(value: float | None) -> str:

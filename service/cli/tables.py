@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.advice import wider_space
+from service.answers import count
 from service.code_versions import mixed
 from service.frontier import Frontier, Point, goal_text
 
@@ -131,14 +132,14 @@ def _frontier_table(frontier: Frontier) -> None:
 
 
 def _frontier_cells(point: Point, names: list[str]) -> list[str]:
-    if point.best is None or point.steps is None:
+    if point.steps is None or point.examples is None:
         return [f"{point.batch_size:,}", *("–" for _ in range(4 + len(names)))]
     return [
         f"{point.batch_size:,}",
-        f"{point.steps:,}",
-        "–" if point.steps_lower is None else f"{point.steps_lower:,}",
-        f"{point.examples:,}",
-        str(point.best.number),
+        count(point.steps),
+        "–" if point.steps_lower is None else count(point.steps_lower),
+        count(point.examples),
+        "–" if point.trial is None else str(point.trial),
         *(number(point.params.get(name, "–")) for name in names),
     ]
 

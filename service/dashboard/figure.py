@@ -9,6 +9,7 @@ from service.optuna_tables import replace_settings
 from service.report.axes import Figure, nothing
 from service.report.notation import in_figure
 from service.report.palette import in_light_colours
+from service.report.reading import reading
 from service.report.steps_figure import steps_figure
 
 NAME = "steps-to-target"
@@ -24,7 +25,7 @@ def frontier_figure(frontier: Frontier) -> str:
     drawn: Figure = (
         steps_figure(frontier)
         if frontier.reached
-        else nothing(label, "No trial has reached the goal yet.")
+        else nothing(label, reading(frontier) or "The goal was not reached.")
     )
     title = {"text": in_figure(drawn["label"]), "font": {"size": 14}, "x": 0, "xref": "paper"}
     layout = {**drawn["layout"], "title": title, "paper_bgcolor": "var(--paper)"}

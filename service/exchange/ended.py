@@ -24,6 +24,7 @@ class EndedTrial:
 
     metric      -- the goal metric as last computed, and `metric_step` when that was
     steps_lower -- the evaluated step before the one that passed the goal, if it is known
+    seed        -- that it ran with, if it is known
     """
 
     number: int
@@ -31,10 +32,11 @@ class EndedTrial:
     reason: str = ""
     params: Mapping[str, Value] = field(default_factory=dict)
     steps: int = 0
-    steps_to_target: int | None = None
-    steps_lower: int | None = None
+    steps_to_target: float | None = None
+    steps_lower: float | None = None
     metric: float | None = None
     metric_step: int | None = None
+    seed: int | None = None
 
 
 def write_ended(
@@ -51,6 +53,7 @@ def write_ended(
         {
             "study_id": study.id,
             "number": trial.number,
+            "seed": trial.seed,
             "state": "done",
             "params": json.dumps(dict(trial.params)),
             "trial_id": trial_id,

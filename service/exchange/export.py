@@ -134,7 +134,7 @@ def _points(frontier: Frontier) -> list[dict[str, Any]]:
             "steps": point.steps,
             "steps_lower": point.steps_lower,
             "examples": point.examples,
-            "trial": point.best.number if point.best else None,
+            "trial": point.trial,
             "trials": point.trials,
             "params": json.dumps(dict(point.params), ensure_ascii=False),
             "outcomes": json.dumps(dict(point.outcomes)),

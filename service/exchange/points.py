@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import count, groupby
+from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
@@ -12,7 +13,7 @@ from service.database import Storage
 from service.errors import UsageError
 from service.exchange.ended import ELSEWHERE, EndedTrial, write_ended
 from service.exchange.goals import parse_comparison
-from service.exchange.points_file import Measured
+from service.exchange.points_file import LARGEST, Measured
 from service.frontier import goal_text
 from service.new_study import add_study, wait_for_planners
 from service.optuna_copies import Searched, delete_trials
@@ -125,37 +126,75 @@ def _write(
 ) -> tuple[int, int, int]:
     """Write a study's measurements; how many are new, replaced and unchanged."""
     found = conn.execute(select(slots).where(slots.c.study_id == study.id)).all()
-    there = {row.number: row for row in found}
+    there = {row.number if row.seed is None else row.seed: row for row in found}
     new = [row for row in rows if row.seed not in there]
-    changed = [row for row in rows if row.seed in there and _differs(there[row.seed], row)]
+    changed = [row for row in rows if row.seed in there and _stored(there[row.seed]) != _said(row)]
     if changed and not replace_changed:
         row, stored = changed[0], there[changed[0].seed]
         raise UsageError(
             f"{row.where}: {row.workload} at batch size {row.batch_size}, seed {row.seed}, has "
-            f"{_words(stored.steps_to_target, json.loads(stored.params))} in the database, here "
-            f"{_words(row.steps, row.params)}; --replace takes those given here"
+            f"{_words(*_stored(stored))} in the database, here "
+            f"{_words(*_said(row))}; --replace takes those given here"
         )
     old = [there[row.seed] for row in changed]
     conn.execute(delete(slots).where(slots.c.id.in_([row.id for row in old])))
     delete_trials(conn, [row.trial_id for row in old])
-    write_ended(conn, study, Searched({}), [_ended(row) for row in (*new, *changed)], at)
+    numbers = _numbers({seed: row.number for seed, row in there.items()}, new)
+    ended = [_ended(row, numbers[row.seed]) for row in (*new, *changed)]
+    write_ended(conn, study, Searched({}), ended, at)
     examples = max(row.train_examples for row in rows) or study.train_examples
     values = {"trials": count_slots(conn, study.id), "train_examples": examples}
     conn.execute(update(studies).where(studies.c.id == study.id).values(**values))
     return len(new), len(changed), len(rows) - len(new) - len(changed)
 
 
-def _differs(stored: Row[Any], row: Measured) -> bool:
-    return (stored.steps_to_target, json.loads(stored.params)) != (row.steps, row.params)
+def _numbers(there: Mapping[int, int], new: Sequence[Measured]) -> dict[int, int]:
+    """Each seed's number of a trial: those that are there keep theirs, and a new one is its own
+    number, or the lowest that is free if that is taken or larger than Optuna's tables hold."""
+    numbers = dict(there)
+    taken = set(there.values())
+    free = (number for number in count() if number not in taken)
+    for row in new:
+        fits = row.seed <= LARGEST and row.seed not in taken
+        numbers[row.seed] = row.seed if fits else next(free)
+        taken.add(numbers[row.seed])
+    return numbers
 
 
-def _words(steps: int | None, params: Mapping[str, Any]) -> str:
+_Known = tuple[float | None, float | None, Mapping[str, Any]]
+
+
+def _stored(row: Row[Any]) -> _Known:
+    """What the database holds of a run: its steps, the last one at which the goal was missed, and
+    its metaparameters."""
+    reached = row.steps_to_target is not None
+    lower = row.steps_lower if reached else row.steps or None
+    return row.steps_to_target, lower, json.loads(row.params)
+
+
+def _said(row: Measured) -> _Known:
+    """The same as the file says it."""
+    lower = row.steps_lower if row.steps is not None else int(row.steps_lower or 0) or None
+    return row.steps, lower, row.params
+
+
+def _words(steps: float | None, lower: float | None, params: Mapping[str, Any]) -> str:
     said = [f"{steps} steps" if steps is not None else "the goal not reached"]
+    said += [] if lower is None else [f"last missed at {lower}"]
     return ", ".join([*said, *(f"{name} {value}" for name, value in params.items())])
 
 
-def _ended(row: Measured) -> EndedTrial:
+def _ended(row: Measured, number: int) -> EndedTrial:
     if row.steps is None:
-        return EndedTrial(row.seed, "exhausted", "not reached, where measured", row.params)
-    reached = EndedTrial(row.seed, "reached", "measured elsewhere", row.params)
-    return replace(reached, steps=row.steps, steps_to_target=row.steps)
+        missed = EndedTrial(number, "exhausted", "not reached, where measured", row.params)
+        return replace(missed, seed=row.seed, steps=int(row.steps_lower or 0))
+    return EndedTrial(
+        number,
+        "reached",
+        "measured elsewhere",
+        row.params,
+        seed=row.seed,
+        steps=ceil(row.steps),
+        steps_to_target=row.steps,
+        steps_lower=row.steps_lower,
+    )

@@ -32,7 +32,7 @@ _HERE = {  # what belongs to one database, and to workers at work with it
 }
 
 
-_SINCE = {"precision"}  # columns that an export of an earlier batchfront lacks: empty then
+_SINCE = {"precision", "seed"}  # columns that an export of an earlier batchfront lacks: empty then
 
 
 def exported(table: Table) -> list[str]:
@@ -47,7 +47,7 @@ def _fields(table: Table) -> list[tuple[str, Any]]:
 def _arrow(column: Column[Any]) -> Any:
     if isinstance(column.type, Integer):
         return pa.int64()
-    return pa.float64() if isinstance(column.type, Float) else pa.string()
+    return pa.float64() if isinstance(column.type, Float | schema.Steps) else pa.string()
 
 
 SCHEMAS: Mapping[str, Any] = {
@@ -59,8 +59,9 @@ SCHEMAS: Mapping[str, Any] = {
     "frontier": pa.schema(
         [
             *((name, pa.string()) for name in ("workload", "goal", "purpose")),
-            *((name, pa.int64()) for name in ("batch_size", "train_examples", "steps")),
-            *((name, pa.int64()) for name in ("steps_lower", "examples", "trial", "trials")),
+            *((name, pa.int64()) for name in ("batch_size", "train_examples")),
+            *((name, pa.float64()) for name in ("steps", "steps_lower")),
+            *((name, pa.int64()) for name in ("examples", "trial", "trials")),
             *((name, pa.string()) for name in ("params", "outcomes")),
             ("code_version", pa.int64()),
         ]

@@ -66,7 +66,11 @@ def _unknowable(frontier: Frontier, why: str) -> Part:
 
 
 def _rises(subject: Subject) -> Part:
-    texts = [flag.text for flag in flags(subject.frontier) if flag.kind == "not-monotone"]
+    texts = [
+        flag.text
+        for flag in flags(subject.frontier, subject.fitted.found)
+        if flag.kind == "not-monotone"
+    ]
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return Part(f'<ul class="caption">{items}</ul>') if items else Part()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from service.analysis.compare import ComparedPoint, Comparison, compare
-from service.answers import estimate_text
+from service.answers import estimate_text, number, size
 from service.frontier import Frontier
 from service.report.axes import Figure, log2_axis, log_axis
 from service.report.notation import count, significant
@@ -33,7 +33,7 @@ def compare_part(subjects: Sequence[Subject]) -> Part:
 
 
 def compared_figure(frontiers: Sequence[Frontier]) -> Figure | None:
-    """Their normalized steps; None unless two of them have a winner."""
+    """Their normalized steps; None unless two of them have reached their goals."""
     lines = _lines(compare(frontiers))
     return _figure(lines) if len(lines) > 1 else None
 
@@ -58,7 +58,7 @@ def _sentences(found: Comparison) -> list[str]:
         f"Steps as a multiple of those at batch size {at}."
         if measured
         else f"Steps as a multiple of those of perfect scaling at batch size {at}, from each "
-        "workload’s smallest batch size with a winner, as they share no batch size."
+        "workload’s smallest batch size that reached its goal, as they share no batch size."
     )
     said = [unit, "On the dashed line scaling is perfect for all of them."]
     goals = {one.goal for one in found.series}
@@ -110,5 +110,9 @@ def _row(subject: Subject) -> list[str]:
         curve.s_min,
         curve.e_min,
     ]
-    texts = [estimate_text(one).replace("90\u00a0% interval ", "") for one in estimates]
+    shown = [size] * 3 + [number] * 2
+    texts = [
+        estimate_text(*one).replace("90\u00a0% interval ", "")
+        for one in zip(estimates, shown, strict=True)
+    ]
     return [link, *map(escape, texts)]

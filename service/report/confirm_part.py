@@ -23,7 +23,9 @@ def confirm_part(subject: Subject) -> Part:
     ]
     said = caption(
         "The winner of a search is the luckiest of its trials. Its metaparameters, and those of "
-        "the runners-up, ran again with fresh seeds: the median is what to expect of them."
+        "the runners-up, ran again with fresh seeds: the median is what to expect of them.",
+        "It is never reached where half of the seeds or more did not get there."
+        * any(one.never for mine in found.values() for one in mine),
     )
     return Part(
         f'<h4 id="{label}" class="apart">The winners, run again</h4>'
@@ -37,7 +39,7 @@ def _row(trial: str, size: int, one: Confirmation) -> list[str]:
         trial,
         count(one.best),
         f"{len(one.steps)} of {one.seeds}" + (f", {one.open} open" if one.open else ""),
-        "–" if one.median is None else number(one.median),
+        "never" if one.never else "–" if one.median is None else number(one.median),
         span(one),
         "–" if one.ratio is None else f"{one.ratio:.2f}",
     ]

@@ -9,12 +9,13 @@ from service.report.axes import Figure
 from service.report.curve_traces import regimes
 from service.report.part import Part, caption, key, place, scrolled, table
 from service.report.reading import reading
-from service.report.steps_figure import VISIBLE, steps_figure, widest_interval
+from service.report.steps_figure import VISIBLE, points_name, steps_figure, widest_interval
 from service.report.subject import Subject
 
 
 def curve_part(subject: Subject) -> Part:
-    """The figure, what it shows, and the curve's numbers; nothing while there is no winner."""
+    """The figure, what it shows, and the curve's numbers; nothing where no batch size has reached
+    the goal."""
     frontier, fitted = subject.frontier, subject.fitted
     if not frontier.reached:
         return Part()
@@ -37,13 +38,14 @@ def _sentences(subject: Subject) -> Iterable[str]:
         yield (
             "The marks at the bottom are where the curve leaves a regime, with 90\u00a0% intervals."
         )
-        yield escape(reading(frontier))
+        alone = reading(frontier)
+        yield f"By the points alone: {escape(alone[0].lower() + alone[1:])}"
     elif fitted.refusal:
         yield f"No curve is drawn: {escape(fitted.refusal)}."
 
 
+_POINT = '<circle cx="12" cy="6" r="4" class="winner"/>'
 _LINES = {
-    "fastest trial": '<circle cx="12" cy="6" r="4" class="winner"/>',
     "fitted curve and its 90 % interval": '<rect width="24" height="12" class="interval"/>'
     '<path d="M0 6H24" class="curve"/>',
     "perfect scaling": '<path d="M0 6H24" class="line dash"/>',
@@ -62,7 +64,8 @@ def _key(subject: Subject, figure: Figure) -> str:
         for regime, _, _ in regimes(curve, 0.0, math.inf)
     }
     off = _OFF if curve.outliers else {}
-    return key(_LINES | off | (_AGAIN if again else {}) | shades)
+    points = {points_name(subject.frontier): _POINT}
+    return key(points | _LINES | off | (_AGAIN if again else {}) | shades)
 
 
 def _facts(subject: Subject) -> str:
@@ -95,11 +98,8 @@ def _interval_text(frontier: Frontier) -> str:
 def _what_points_are(frontier: Frontier) -> str:
     trials = {point.trials for point in frontier.points}
     most = f"{'up to ' if len(trials) > 1 else ''}{max(trials)}"
-    elsewhere = frontier.points[0].study.purpose == "points"
-    if max(trials) == 1:
-        each = "Each point is a single trial"
-    elif elsewhere:
-        return f"Each point is the median of {most} measurements."
-    else:
-        each = f"Each point is the fastest of {most} trials"
-    return f"{each}." if elsewhere else f"{each}; another search would find somewhat other points."
+    if frontier.measured_elsewhere:
+        each = "one run" if max(trials) == 1 else f"the median of {most} seeds"
+        return f"Each point is {each}, measured elsewhere."
+    each = "a single trial" if max(trials) == 1 else f"the fastest of {most} trials"
+    return f"Each point is {each}; another search would find somewhat other points."

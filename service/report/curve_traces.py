@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from service.answers import estimate_text
+from service.answers import estimate_text, size
 from service.report.notation import rounded
 from service.report.outcomes import WINNER
 from service.scaling import Curve, Estimate
@@ -138,7 +138,7 @@ def _bar(name: str, end: Estimate, at: float, axis: tuple[float, float], height:
             "thickness": 1.5,
             "width": 0,
         },
-        "hovertext": [f"{name} {estimate_text(end)}"],
+        "hovertext": [f"{name} {estimate_text(end, size)}"],
         "hoverinfo": "text",
         "showlegend": False,
     }

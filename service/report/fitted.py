@@ -1,11 +1,11 @@
 """The curve through a workload's frontier, as the page words it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from service.answers import doubts, estimate_text, number
-from service.curve import QUANTITIES, fit_curve
+from service.answers import doubts, estimate_text, number, size
+from service.curve import BATCH_SIZES, QUANTITIES, fit_curve
 from service.errors import BatchfrontError
 from service.frontier import Frontier
 from service.report.notation import count, listed
@@ -27,12 +27,23 @@ class Fact:
 class Fitted:
     """What the curve says, or why there is none.
 
-    curve   -- None where there is none
-    refusal -- why; empty where there is one, or no winner to ask about
+    found -- the curve, which may be refused; None where nothing has reached the goal, or the points
+             can't be
+    error -- why they can't
     """
 
-    curve: Curve | None = None
-    refusal: str = ""
+    found: Curve | None = None
+    error: str = ""
+
+    @property
+    def curve(self) -> Curve | None:
+        """The curve, if it is one that can be drawn."""
+        return None if self.found is None or self.found.refusal else self.found
+
+    @property
+    def refusal(self) -> str:
+        """Why there is none to be drawn; empty where there is, or nothing to ask about."""
+        return self.error or (self.found.refusal or "" if self.found else "")
 
     @property
     def answer(self) -> str:
@@ -47,7 +58,10 @@ class Fitted:
         """Its numbers, those that decide first."""
         if self.curve is None:
             return ()
-        return tuple(_fact(name, getattr(self.curve, field)) for field, name in QUANTITIES.items())
+        return tuple(
+            _fact(name, getattr(self.curve, field), size if field in BATCH_SIZES else number)
+            for field, name in QUANTITIES.items()
+        )
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -57,38 +71,20 @@ class Fitted:
 
 def fitted(frontier: Frontier) -> Fitted:
     """The curve through the frontier's points. Never fails: a curve may be refused."""
-    return _fitted(_Points(frontier)) if frontier.reached else Fitted()
-
-
-class _Points:
-    """A frontier that equals every other one with the same points."""
-
-    def __init__(self, frontier: Frontier) -> None:
-        self.frontier = frontier
-        self.key = tuple((p.batch_size, p.steps, p.steps_lower) for p in frontier.reached)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Points) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-@lru_cache(maxsize=64)  # a served page is made again and again, mostly of the same points
-def _fitted(points: _Points) -> Fitted:
+    if not frontier.reached:
+        return Fitted()
     try:
-        curve = fit_curve(points.frontier)
+        return Fitted(fit_curve(frontier))
     except BatchfrontError as error:
-        return Fitted(refusal=str(error))
-    return Fitted(refusal=curve.refusal) if curve.refusal else Fitted(curve)
+        return Fitted(error=str(error))
 
 
-def _fact(name: str, estimate: Estimate) -> Fact:
-    value = estimate_text(estimate) if estimate.value is None else number(estimate.value)
+def _fact(name: str, estimate: Estimate, shown: Callable[[float], str]) -> Fact:
+    value = estimate_text(estimate, shown) if estimate.value is None else shown(estimate.value)
     interval = estimate.reason
     if estimate.low is not None and estimate.high is not None:
-        interval = f"{number(estimate.low)} to {number(estimate.high)}"
-    evidence = listed([count(size) for size in estimate.evidence])
+        interval = f"{shown(estimate.low)} to {shown(estimate.high)}"
+    evidence = listed([count(batch_size) for batch_size in estimate.evidence])
     named = re.sub(r"_(\w+)", r"<sub>\1</sub>", name)  # B_c, S_min
     return Fact(named, value, interval, evidence or "–")
 
@@ -96,4 +92,4 @@ def _fact(name: str, estimate: Estimate) -> Fact:
 def _until(estimate: Estimate) -> str:
     if estimate.kind == "unknown":
         return "up to a batch size that these points do not determine"
-    return f"up to batch size {estimate_text(estimate)}"
+    return f"up to batch size {estimate_text(estimate, size)}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
+from service.answers import unreached_answers
 from service.report.notation import count
 from service.report.part import Part, with_code
 from service.report.reading import batch_sizes_text, goal_text, notes, reading, trials_text
@@ -15,7 +16,7 @@ def head(subject: Subject) -> Part:
     facts: Mapping[str, str] = {
         "Goal": goal_text(frontier),
         "Batch sizes": batch_sizes_text(frontier),
-        "Trials": trials_text(frontier),
+        "Seeds" if frontier.measured_elsewhere else "Trials": trials_text(frontier),
     }
     rows = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     known = [*notes(frontier), *subject.fitted.doubts]
@@ -33,9 +34,15 @@ def question(subject: Subject) -> str:
     frontier = subject.frontier
     sizes = [point.batch_size for point in frontier.points]
     where = "at each batch size" if len(sizes) > 1 else f"at batch size {count(sizes[0])}"
+    if frontier.measured_elsewhere:
+        return f"How many training steps lead to {goal_text(frontier)} {where}, measured elsewhere?"
     return f"How few training steps lead to {goal_text(frontier)}, tuned afresh {where}?"
 
 
 def answer(subject: Subject) -> str:
-    """What the curve says, in one sentence; without one, what the points say by themselves."""
-    return subject.fitted.answer or reading(subject.frontier)
+    """What the curve says, in one sentence, or without one what the points say by themselves; then
+    what it doesn't fit, and where the goal was not reached."""
+    frontier, found = subject.frontier, subject.fitted.found
+    said = subject.fitted.answer or reading(frontier)
+    warnings = found.warnings if found else ()
+    return " ".join(filter(None, (said, *warnings, *unreached_answers(frontier, found))))

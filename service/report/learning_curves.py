@@ -89,7 +89,7 @@ def _curve(
     }
 
 
-def _star(line: Sequence[tuple[int, float | None]], steps: int | None) -> dict[str, Any]:
+def _star(line: Sequence[tuple[int, float | None]], steps: float | None) -> dict[str, Any]:
     """The winner's star, where it passed the goal: its line may go on from there."""
     step, value = next((look for look in line if look[0] >= (steps or 0)), line[-1])
     return {

@@ -3,17 +3,14 @@
 import html
 import math
 
+from service.answers import count as count
+from service.answers import listed as listed
 from service.frontier import Point
 from service.search_space import Value
 
 
-def count(number: int) -> str:
-    """A whole number with its thousands separated: 1,841."""
-    return f"{number:,}"
-
-
-def short_count(number: int) -> str:
-    """A whole number for a label beside a point: 1,841, then 18.4k and 1.84M."""
+def short_count(number: float) -> str:
+    """A number for a label beside a point: 1,841, then 18.4k and 1.84M."""
     if number < 10_000:
         return count(number)
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -68,20 +65,15 @@ def params_in_figure(params: dict[str, Value]) -> str:
     return "<br>".join(in_figure(line) for line in lines)
 
 
-def earliest(point: Point) -> int:
+def earliest(point: Point) -> float:
     """The first step at which the goal may have been passed: the one after the look before."""
     steps = point.steps or 0
     return steps if point.steps_lower is None else min(point.steps_lower + 1, steps)
 
 
 def interval(point: Point) -> str:
-    """The steps at one of which the goal was first passed: 1,824–1,841."""
-    if point.steps is None:
+    """The steps at one of which the goal was first passed: 1,824–1,841; "–" where nobody knows."""
+    if point.steps is None or (point.measured_elsewhere and point.steps_lower is None):
         return "–"
     first = earliest(point)
     return count(first) if first == point.steps else f"{count(first)}–{count(point.steps)}"
-
-
-def listed(items: list[str]) -> str:
-    """Items as a phrase: a, b and c."""
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

@@ -4,27 +4,27 @@ import json
 
 from service.advice import wider_space
 from service.code_versions import mixed
+from service.curve import EXTRA
 from service.frontier import Frontier, Point
 from service.report.notation import count, listed
 from service.report.outcomes import counted
 from service.report.steps_figure import perfect_steps
 
-NEAR = 1.2
-"""Near perfect scaling: at most this many times the examples of the smallest batch size."""
-
 
 def reading(frontier: Frontier) -> str:
-    """The curve in one or two sentences. Only ratios of its points: no fit, no certainty."""
+    """The curve in one or two sentences. Only ratios of its points: no fit, no certainty. Empty if
+    there is none, and never will be."""
     reached = frontier.reached
     if not reached:
-        return "No trial has reached the goal yet."
+        over = frontier.unreached == frontier.points
+        return "" if over else "No trial has reached the goal yet."
     first = reached[0]
     if len(reached) == 1:
         return (
-            f"One batch size has a winner so far: {count(first.batch_size)}, "
-            f"in {_steps(first)} ({count(first.examples or 0)} examples)."
+            f"One batch size has reached the goal: {count(first.batch_size)}, in "
+            f"{_steps(first)} ({count(first.examples or 0)} examples)."
         )
-    near = [point for point in reached if ratio_to_perfect(point, first) <= NEAR][-1]
+    near = [point for point in reached if ratio_to_perfect(point, first) <= 1 + EXTRA][-1]
     return f"{_near(first, near, reached[1])} {_beyond(near, reached)}".strip()
 
 
@@ -52,7 +52,7 @@ def _near(first: Point, near: Point, second: Point) -> str:
 def _beyond(near: Point, reached: tuple[Point, ...]) -> str:
     larger = [point for point in reached if point.batch_size > near.batch_size]
     if not larger:
-        return f"{count(near.batch_size)} is the largest batch size with a winner."
+        return f"{count(near.batch_size)} is the largest batch size that reached the goal."
     fewest = min(larger, key=lambda point: point.steps or 0)
     saved = 100 * (1 - (fewest.steps or 0) / (near.steps or 1))
     if saved <= 0:
@@ -113,9 +113,10 @@ def notes(frontier: Frontier) -> list[str]:
         are = "1 trial is" if open_trials == 1 else f"{count(open_trials)} trials are"
         lower = ": points may still move down" if frontier.reached else ""
         found.append(f"{are} not done yet{lower}.")
-    missing = [count(p.batch_size) for p in frontier.points if p.best is None]
-    if missing and frontier.reached:
-        found.append(f"No winner yet at {_batch_sizes(missing)}.")
+    over = (*frontier.unreached, *frontier.failed)
+    pending = [p for p in frontier.points if p.best is None and p not in over]
+    if pending and frontier.reached:
+        found.append(f"No winner yet at {_batch_sizes([count(p.batch_size) for p in pending])}.")
     different = {kind: found for kind, found in frontier.versions.items() if len(found) > 1}
     code = mixed(frontier)
     if code is not None:

@@ -36,7 +36,7 @@ def _sentences(subject: Subject, found: Rules) -> list[str]:
         + ("" if one.error is None else f"\u00a0±\u00a0{one.error:.2f}")
         for one in found.exponents
     ]
-    said = [f"Of the winners, {listed(powers)}; 1 is the linear rule, 0.5 the square-root rule."]
+    said = [f"Of these points, {listed(powers)}; 1 is the linear rule, 0.5 the square-root rule."]
     said.append(
         "What a rule needs is read from the nearest trial of the search, or measured where it was "
         "run. A trial that was stopped, as another had "
@@ -69,7 +69,7 @@ def _figure(subject: Subject, lines: Sequence[Series]) -> Figure:
         f"Steps lost by scaling rules against batch size, {subject.frontier.workload}",
         lines,
         batch_axis([point.batch_size for point in subject.frontier.points]),
-        log_axis("steps, as a multiple of the winner’s", [1.0, *values]),
+        log_axis("steps, as a multiple of the best", [1.0, *values]),
         [level(1.0)],
     )
 
@@ -88,7 +88,7 @@ def _table(found: Rules) -> str:
         ]
         for one in found.followed
     ]
-    heads = ("batch size", "rule", "learning rate", "winner’s steps", "rule’s steps", "×", "from")
+    heads = ("batch size", "rule", "learning rate", "best steps", "rule’s steps", "×", "from")
     return table(heads, rows, text=(1, 6))
 
 

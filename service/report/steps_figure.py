@@ -22,7 +22,7 @@ def steps_figure(
 
     confirmations -- winners run again, which stand beside the points
 
-    At least one batch size must have a winner. Without a curve a line joins the points, and
+    At least one batch size must have reached the goal. Without a curve a line joins the points, and
     perfect scaling starts from the first of them instead of from the curve.
     """
     reached = frontier.reached
@@ -31,8 +31,9 @@ def steps_figure(
     begin = float(first.steps or 0)
     traces = []
     if curve is not None:
-        sizes = (batches[0], last)
-        traces = curve_traces(curve, *sizes)
+        # Not where the goal was tried in vain: nobody could ever measure it there.
+        until = reached[-1].batch_size if frontier.unreached_beyond else last
+        traces = curve_traces(curve, batches[0], until)
         begin = float(curve.predict([first.batch_size]).median[0])
     again = confirmed_trace(frontier, confirmations or {})
     end = begin * first.batch_size / last
@@ -51,7 +52,7 @@ def steps_figure(
         shapes = [*regime_shapes(regimes(curve, *(10**side for side in across["range"]))), *shapes]
     return figure(
         f"Steps to target against batch size, {frontier.workload}",
-        [*traces, *again, _winners(reached, curve)],
+        [*traces, *again, _points(frontier, curve)],
         xaxis=across,
         yaxis=up,
         # The last value may stand to the right of its point.
@@ -70,7 +71,17 @@ def widest_interval(points: Sequence[Point]) -> float:
     return max((point.steps / earliest(point) for point in points if point.steps), default=1.0)
 
 
-def _winners(reached: Sequence[Point], curve: Curve | None) -> dict[str, Any]:
+def points_name(frontier: Frontier) -> str:
+    """What the points are, in a word or two."""
+    if not frontier.measured_elsewhere:
+        return "fastest trial"
+    return (
+        "median of the seeds" if any(point.trials > 1 for point in frontier.points) else "measured"
+    )
+
+
+def _points(frontier: Frontier, curve: Curve | None) -> dict[str, Any]:
+    reached = frontier.reached
     off = {outlier.batch_size for outlier in curve.outliers} if curve else set()
     symbols = ["circle-open" if point.batch_size in off else "circle" for point in reached]
     steps = [point.steps or 0 for point in reached]
@@ -78,7 +89,7 @@ def _winners(reached: Sequence[Point], curve: Curve | None) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers+text" if curve is None else "markers+text",
-        "name": "fastest trial",
+        "name": points_name(frontier),
         "x": [point.batch_size for point in reached],
         "y": steps,
         "text": [short_count(found) for found in steps],
@@ -114,7 +125,7 @@ def _winners(reached: Sequence[Point], curve: Curve | None) -> dict[str, Any]:
     return trace
 
 
-def _label_places(steps: Sequence[int]) -> list[str]:
+def _label_places(steps: Sequence[float]) -> list[str]:
     """Where each value stands beside its point, clear of the line to the next one."""
     places = []
     for before, here, after in zip(
@@ -134,20 +145,24 @@ def _beside(reached: Sequence[Point], curve: Curve) -> list[str]:
     return ["top center" if up else "bottom center" for up in above]
 
 
-def _drawn_interval(point: Point) -> int:
+def _drawn_interval(point: Point) -> float:
     return (point.steps or 0) - earliest(point) if widest_interval([point]) >= VISIBLE else 0
 
 
 def _hover(point: Point) -> str:
-    number = point.best.number if point.best else 0
     lines = [
         f"<b>batch size {count(point.batch_size)}</b>",
-        f"{count(point.steps or 0)} steps (first passed at {interval(point)})",
+        f"{count(point.steps or 0)} steps{_first_passed(point)}",
         f"{count(point.examples or 0)} examples",
-        f"trial {number}",
+        "" if point.trial is None else f"trial {point.trial}",
         params_in_figure(dict(point.params)),
     ]
     return "<br>".join(line for line in lines if line)
+
+
+def _first_passed(point: Point) -> str:
+    known = interval(point)
+    return "" if known == "–" else f" (first passed at {known})"
 
 
 def _perfect_line(first: float, begin: float, last: float, end: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _Coordinate = tuple[str, Callable[[Trial], Any], Callable[[Any], dict[str, Any]]
 
 
 def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> Figure:
-    """Every started trial by its metaparameters and outcome; the winner starred."""
+    """Every started trial by its metaparameters and outcome; the winner of a search starred."""
     label = f"Trials by outcome, {of_study(frontier, point)}"
     space, study = dimensions(point.space), point.study.id
     across, up = second_coordinates(space)
@@ -26,16 +26,17 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
         return nothing(label, "No trial has been drawn yet.")
     names = list(dict.fromkeys(name for trial in drawn for name in trial.params))
     marks = partial(_marks, study=study, names=names, x=x, y=y)
+    winner = None if point.measured_elsewhere else point.best
     traces = []
     for look in OUTCOMES:
-        mine = [t for t in drawn if outcome_of(t) == look.name and t != point.best]
+        mine = [t for t in drawn if outcome_of(t) == look.name and t != winner]
         if mine:
             mine.sort(key=lambda trial: (trial.steps_to_target or 0, trial.number))
             traces.append(
                 marks(legend_entry(look, len(mine), point), look.name, mine, marker=_marker(look))
             )
-    if point.best is not None:
-        traces.append(marks("winner", "reached", [point.best], marker=STAR))
+    if winner is not None:
+        traces.append(marks("winner", "reached", [winner], marker=STAR))
     xaxis = x[2]([x[1](trial) for trial in drawn])
     yaxis = y[2]([y[1](trial) for trial in drawn])
     rates = (across, up) == ("learning_rate", "momentum")
@@ -58,7 +59,7 @@ def coordinate_title(name: str, space: Mapping[str, Dimension]) -> str:
 
 def legend_entry(look: Look, drawn: int, point: Point) -> str:
     """A legend entry, with the number of trials if all are drawn; the winner has its own."""
-    also = look.name == "reached"
+    also = look.name == "reached" and not point.measured_elsewhere
     there = point.outcomes.get(look.name, 0) - also
     number = count(drawn) if drawn >= there else f"{count(drawn)} of {count(there)}"
     return f"{'also ' * also}{look.name} ({number})"

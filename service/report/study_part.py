@@ -36,7 +36,7 @@ def study_part(subject: Subject) -> Part:
         '<div class="pair">'
         f"<div><h4>Trials: {across} against {up}</h4>{place(f'{key}/trials', 'study')}</div>"
         f"<div><h4>Learning curves</h4>{place(f'{key}/{{curves}}', 'study')}</div></div>{said}"
-        f'<h4 id="{subject.key}-trials" class="apart">Trials, the fastest first</h4>'
+        f'<h4 id="{subject.key}-trials" class="apart">Trials, the fewest steps first</h4>'
         f'<div class="scroll rows" role="region" aria-labelledby="{subject.key}-trials" '
         f'tabindex="0" data-table="{escape(f"{key}/trials")}"></div>'
     )
@@ -86,7 +86,7 @@ def _shown_first(frontier: Frontier) -> Point:
 
 
 def _option(point: Point, selected: bool) -> str:
-    steps = "no winner" if point.steps is None else f"{count(point.steps)} steps"
+    steps = "goal not reached" if point.steps is None else f"{count(point.steps)} steps"
     chosen = " selected" if selected else ""
     return (
         f'<option value="{point.batch_size}"{chosen}>'

@@ -16,10 +16,11 @@ def frontier_table(frontier: Frontier, dashboard: Dashboard) -> str:
     names = list(dict.fromkeys(name for point in frontier.points for name in point.space))
     heads = ["batch size", "steps", "first passed", "examples", "× perfect", "trial"]
     heads += [words(name) for name in names]
+    others = "seeds" if frontier.measured_elsewhere else "other trials"
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     rows = "".join(_row(frontier, point, names, dashboard) for point in frontier.points)
     return (
-        f'<table><thead><tr>{cells}<th scope="col" class="text">other trials</th></tr></thead>'
+        f'<table><thead><tr>{cells}<th scope="col" class="text">{others}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
@@ -28,7 +29,7 @@ def _row(frontier: Frontier, point: Point, names: list[str], dashboard: Dashboar
     cells = [f"<td>{cell}</td>" for cell in _cells(frontier, point, dashboard)]
     cells += [_param(point, name) for name in names]
     others = dict(point.outcomes)
-    if point.best is not None:
+    if point.best is not None and not point.measured_elsewhere:
         others["reached"] -= 1
     cells.append(f'<td class="text">{escape(counted(others)) or "none"}</td>')
     return f'<tr><th scope="row">{count(point.batch_size)}</th>{"".join(cells)}</tr>'
@@ -36,13 +37,14 @@ def _row(frontier: Frontier, point: Point, names: list[str], dashboard: Dashboar
 
 def _cells(frontier: Frontier, point: Point, dashboard: Dashboard) -> list[str]:
     if point.best is None:
-        return ["no winner" if point.trials else "no trials", *["–"] * 4]
+        why = "not reached" if point in frontier.unreached else "no winner yet"
+        return [why if point.trials else "no trials", *["–"] * 4]
     return [
         count(point.steps or 0),
         interval(point),
         count(point.examples or 0),
         _ratio(ratio_to_perfect(point, frontier.reached[0])),
-        dashboard.link(point.study.id, point.best.number),
+        "–" if point.trial is None else dashboard.link(point.study.id, point.trial),
     ]
 
 

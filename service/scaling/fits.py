@@ -6,16 +6,16 @@ from math import exp, inf, log
 import numpy as np
 from scipy.optimize import minimize
 
-from service.scaling.forms import ALPHAS, Array, Form, Shapes
-from service.scaling.noise import lift, pulls
+from service.scaling.forms import ALPHAS, BEYOND, Array, Form, Places, Shapes
+from service.scaling.noise import FINEST, lift, pulls
 
-BEYOND = 64.0
-"""B_c is looked for up to this many times outside the measured batch sizes."""
-
-_COUNTS = (48, 9)  # nodes of the grid over log B_c and α
+_COUNTS = (48, 13)  # nodes of the grid over the place of B_c and α
 
 Side = tuple[float, float]
 Box = tuple[Side, Side]
+
+EVERYWHERE: Side = (-1.0, 1.0)
+"""All places of B_c."""
 
 
 @dataclass(frozen=True)
@@ -56,56 +56,54 @@ def aicc(log_likelihood: float, parameters: int, points: int) -> float:
     return 2 * parameters * (1 + (parameters + 1) / left) - 2 * log_likelihood
 
 
-def fit(form: Form, log_batch: Array, log_steps: Array) -> Fit:
-    """The likeliest curve of this form: from the best node of a grid, by L-BFGS within its box."""
-    box = _box(form, log_batch)
+def fit(form: Form, log_batch: Array, log_steps: Array, finest: float = FINEST) -> Fit:
+    """The likeliest curve of this form: from the best node of a grid, by L-BFGS within its box.
+
+    finest -- the least scale of the noise
+    """
+    places = Places(float(log_batch[0]), float(log_batch[-1]))
+    box: Box = EVERYWHERE, (1.0, 1.0) if form is Form.TWO_PARAMETERS else ALPHAS
 
     def unlikely(at: Array) -> tuple[float, Array]:
-        shapes = Shapes(at[:1], at[1:])
+        place, alpha = at[:1], at[1:]
+        shapes = Shapes(places.log_half(place, alpha), alpha)
         residuals = log_steps - shapes.log_steps(log_batch)
-        heights = lift(residuals)
+        heights = lift(residuals, finest)
         scaled = (residuals - heights.log_s_min) / np.exp(heights.log_scale)
         pull = pulls(scaled, heights.log_scale)[0]
         by_half = shapes.slopes(log_batch)[0]
-        by_alpha = by_half * (at[0] - log_batch) / at[1]
-        return -float(heights.log_likelihood[0]), np.array([pull @ by_half, pull @ by_alpha])
+        by_place = by_half * places.stretch(alpha)
+        by_alpha = shapes.slopes_by_alpha(log_batch)[0] - by_half * place * log(BEYOND) / alpha**2
+        return -float(heights.log_likelihood[0]), np.array([pull @ by_place, pull @ by_alpha])
 
-    nodes = grid(box, (_COUNTS[0], 1 if form is Form.TWO_PARAMETERS else _COUNTS[1]))
-    best = int(np.argmax(lift(log_steps - nodes.log_steps(log_batch)).log_likelihood))
-    start = np.array([nodes.log_half[best], nodes.alpha[best]])
+    place, alpha = grid(box, (_COUNTS[0], 1 if form is Form.TWO_PARAMETERS else _COUNTS[1]))
+    nodes = Shapes(places.log_half(place, alpha), alpha)
+    likely = lift(log_steps - nodes.log_steps(log_batch), finest).log_likelihood
+    start = np.array([place[np.argmax(likely)], alpha[np.argmax(likely)]])
     precise = {"ftol": 1e-13, "gtol": 1e-7}
-    found = minimize(unlikely, start, jac=True, method="L-BFGS-B", bounds=box, options=precise)
-    return _fit_at(form, found.x, log_batch, log_steps)
-
-
-def _fit_at(form: Form, at: Array, log_batch: Array, log_steps: Array) -> Fit:
-    heights = lift(log_steps - Shapes(at[:1], at[1:]).log_steps(log_batch))
+    found = minimize(unlikely, start, jac=True, method="L-BFGS-B", bounds=box, options=precise).x
+    best = Shapes(places.log_half(found[:1], found[1:]), found[1:])
+    heights = lift(log_steps - best.log_steps(log_batch), finest)
     likelihood = float(heights.log_likelihood[0])
     return Fit(
         form,
         exp(heights.log_s_min[0]),
-        exp(at[0]),
-        float(at[1]),
+        exp(best.log_half[0]),
+        float(best.alpha[0]),
         exp(heights.log_scale[0]),
         likelihood,
         aicc(likelihood, form.parameters, len(log_batch)),
     )
 
 
-def fit_both(log_batch: Array, log_steps: Array) -> tuple[Fit, ...]:
+def fit_both(log_batch: Array, log_steps: Array, finest: float = FINEST) -> tuple[Fit, ...]:
     """Both forms, the one that AICc prefers first; where it has no opinion, the simpler one."""
-    fits = [fit(form, log_batch, log_steps) for form in Form]
+    fits = [fit(form, log_batch, log_steps, finest) for form in Form]
     return tuple(sorted(fits, key=lambda fit: fit.aicc))
 
 
-def grid(box: Box, counts: tuple[int, int]) -> Shapes:
-    """The nodes of a grid over a box of log B_c and α, the ends included."""
+def grid(box: Box, counts: tuple[int, int]) -> tuple[Array, Array]:
+    """The nodes of a grid over a box of places and α, the ends included: two arrays (k,)."""
     sides = (np.linspace(low, high, count) for (low, high), count in zip(box, counts, strict=True))
-    log_half, alpha = np.meshgrid(*sides, indexing="ij")
-    return Shapes(log_half.ravel(), alpha.ravel())
-
-
-def _box(form: Form, log_batch: Array) -> Box:
-    reach = log(BEYOND)
-    alphas = (1.0, 1.0) if form is Form.TWO_PARAMETERS else ALPHAS
-    return (float(log_batch[0]) - reach, float(log_batch[-1]) + reach), alphas
+    place, alpha = np.meshgrid(*sides, indexing="ij")
+    return place.ravel(), alpha.ravel()

@@ -10,15 +10,20 @@ size B_c, the half-efficiency batch size, steps are twice that.
 
 from dataclasses import dataclass
 from enum import Enum
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-ALPHAS = (0.5, 1.5)
-"""The exponents that are considered. Steps that fall with the square root of the batch size are the
-slowest known fall, and perfect scaling is α = 1; the range is even around it."""
+ALPHAS = (0.1, 2.0)
+"""The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves at
+most 7 %."""
+
+BEYOND = 64.0
+"""How far the bend may lie outside the measured batch sizes: (B_c/B)^α is up to this there."""
 
 
 class Form(Enum):
@@ -34,6 +39,24 @@ class Form(Enum):
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where B_c is looked for: from so small that at the smallest batch size (B_c/B)^α is 1/BEYOND
+    to so large that it is BEYOND at the largest. The slower the fall, the further that is, so that
+    places are numbered from -1 to 1."""
+
+    first: float
+    last: float
+
+    def log_half(self, place: Array, alpha: Array) -> Array:
+        """log B_c of these places."""
+        return (self.first + self.last) / 2 + place * self.stretch(alpha)
+
+    def stretch(self, alpha: Array) -> Array:
+        """How log B_c changes with the place."""
+        return (self.last - self.first) / 2 + log(BEYOND) / alpha
+
+
+@dataclass(frozen=True)
 class Shapes:
     """Many curves at once, but for their height: log B_c and α, arrays of one shape (k,)."""
 
@@ -46,8 +69,13 @@ class Shapes:
 
     def slopes(self, log_batch: Array) -> Array:
         """How log steps change with log B_c, (k, n): from α where steps fall freely to 0."""
-        slopes: Array = self.alpha[:, None] / (1 + np.exp(-self._log_excess(log_batch)))
+        slopes: Array = self.alpha[:, None] * expit(self._log_excess(log_batch))
         return slopes
+
+    def slopes_by_alpha(self, log_batch: Array) -> Array:
+        """How log steps change with α, (k, n)."""
+        slopes: Array = self.slopes(log_batch) * (self.log_half[:, None] - log_batch)
+        return slopes / self.alpha[:, None]
 
     def log_useful_until(self, share: float) -> Array:
         """The log of the batch size whose doubling saves `share` of its steps; -inf for a curve

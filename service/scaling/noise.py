@@ -33,22 +33,23 @@ class Heights:
     log_likelihood: Array
 
 
-def lift(residuals: Array) -> Heights:
-    """The likeliest height and scale for each row of log steps minus log(S/S_min), (k, n).
+def lift(residuals: Array, finest: float = FINEST) -> Heights:
+    """The likeliest height and scale, at least `finest`, for each row of log steps minus
+    log(S/S_min), (k, n).
 
     By expectation and maximization, with parameters expanded so that it takes few rounds (Liu,
     Rubin and Wu 1998).
     """
     height = np.median(residuals, axis=1)
     centred = residuals - height[:, None]
-    scale = np.maximum(np.std(residuals, axis=1), FINEST)
+    scale = np.maximum(np.std(residuals, axis=1), finest)
     for _ in range(_ROUNDS):
         weight = 1 / (FREEDOM + (centred / scale[:, None]) ** 2)
         total = np.einsum("ij->i", weight)
         height = np.einsum("ij,ij->i", weight, residuals) / total
         centred = residuals - height[:, None]
         spread = np.einsum("ij,ij,ij->i", weight, centred, centred) / total
-        scale = np.maximum(np.sqrt(spread), FINEST)
+        scale = np.maximum(np.sqrt(spread), finest)
     log_scale = np.log(scale)
     return Heights(height, log_scale, log_likelihood(centred / scale[:, None], log_scale))
 

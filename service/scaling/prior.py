@@ -7,8 +7,9 @@ import numpy as np
 
 from service.scaling.forms import ALPHAS, Array, Form, Shapes
 
-TWO_PARAMETER_SHARE = 1 / 6
-"""The weight of the two-parameter form; the rest is even over α."""
+TWO_PARAMETER_SHARE = 1 / 12
+"""The weight of the two-parameter form; the rest is even over log α, so that the slow falls, whose
+α differ by little, are not left out."""
 
 SCALE_POWER = -0.75
 """The density of the noise's scale σ is σ to this power, between the two usual ones: with 1/σ the
@@ -17,7 +18,7 @@ intervals of six to eight points hold the truth a little too rarely, with an eve
 
 @dataclass(frozen=True)
 class Family:
-    """One form, with the range of its α and the log of its density over it."""
+    """One form, with the range of its α and the log of its density over log α."""
 
     form: Form
     alphas: tuple[float, float]
@@ -26,7 +27,9 @@ class Family:
 
 FAMILIES = (
     Family(Form.TWO_PARAMETERS, (1.0, 1.0), log(TWO_PARAMETER_SHARE)),
-    Family(Form.THREE_PARAMETERS, ALPHAS, log((1 - TWO_PARAMETER_SHARE) / (ALPHAS[1] - ALPHAS[0]))),
+    Family(
+        Form.THREE_PARAMETERS, ALPHAS, log((1 - TWO_PARAMETER_SHARE) / log(ALPHAS[1] / ALPHAS[0]))
+    ),
 )
 
 

@@ -1,21 +1,27 @@
 """Where likely curves are: a grid that closes in on them, and draws from around its nodes."""
 
-from dataclasses import dataclass, fields
-from math import log, sqrt
+from dataclasses import dataclass, fields, replace
+from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from service.scaling.fits import BEYOND, Box, Side, grid
-from service.scaling.forms import Array, Form, Shapes
+from service.scaling.fits import EVERYWHERE, Box, Side, grid
+from service.scaling.forms import ALPHAS, Array, Form, Places, Shapes
 from service.scaling.noise import FREEDOM, lift
 from service.scaling.prior import FAMILIES, SCALE_POWER, Family, log_jeffreys
 
-_COUNTS = (40, 12)  # nodes of a form's grid over log B_c and α
-_ZOOMS = 3
+_COUNTS = (40, 12)  # nodes of a form's grid over the place of B_c and α
+_FLOORS = (
+    0.2,
+    0.06,
+    0.02,
+    0.006,
+    0.0,
+)  # of the noise at each zoom: a peak finer than a cell is missed
 _FAR = 9.0  # nodes this much less likely than the best are left out, in log likelihood
-_FLATTER = 0.9  # than the target, and with heavier tails, so that no draw gets a great weight
+_FLATTER = 0.75  # than the target, and with heavier tails, so that no draw gets a great weight
 _TAILS = 5.0  # degrees of freedom
 _WIDER = 1.3
 
@@ -40,35 +46,35 @@ class _Nodes:
     """Nodes of a grid and the cells around them; arrays of one shape (k,).
 
     height   -- log S_min, the likeliest at the node, like log_scale
-    density  -- the log of the prior's density over the form, and over α within it
+    density  -- the log of the prior's density over the form, and over log α within it
+    tilt     -- how the middle of a cell's side in place moves with α: likely curves trade one
+                for the other
     log_mass -- the log of the posterior mass of the cell, roughly
     """
 
-    log_half: Array
+    place: Array
     alpha: Array
-    side_half: Array
+    side_place: Array
     side_alpha: Array
     height: Array
     log_scale: Array
     density: Array
+    tilt: Array
     log_mass: Array
 
     @property
-    def shapes(self) -> Shapes:
-        return Shapes(self.log_half, self.alpha)
-
-    @property
     def log_volume(self) -> Array:
-        return np.log(self.side_half) + np.log(np.where(self.side_alpha > 0, self.side_alpha, 1.0))
+        return np.log(self.side_place) + np.log(np.where(self.side_alpha > 0, self.side_alpha, 1.0))
 
     def take(self, chosen: NDArray[np.intp]) -> "_Nodes":
         return _Nodes(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def propose(log_batch: Array, log_steps: Array, uniform: Array) -> Proposal:
+def propose(log_batch: Array, log_steps: Array, uniform: Array, finest: float) -> Proposal:
     """A curve for each row of `uniform`, (k, 5): which cell, where in it by B_c and by α, and how
     far from the likeliest scale and height."""
-    parts = [_nodes(family, log_batch, log_steps) for family in FAMILIES]
+    places = Places(float(log_batch[0]), float(log_batch[-1]))
+    parts = [_nodes(family, places, log_batch, log_steps, finest) for family in FAMILIES]
     nodes = _Nodes(
         *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(_Nodes))
     )
@@ -76,11 +82,12 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array) -> Proposal:
     share /= share.sum()
     chosen = np.searchsorted(np.cumsum(share)[:-1], uniform[:, 0])
     cell = nodes.take(chosen)
-    shapes = Shapes(
-        cell.log_half + cell.side_half * (uniform[:, 1] - 0.5),
-        cell.alpha + cell.side_alpha * (uniform[:, 2] - 0.5),
-    )
-    moved = shapes.log_steps(log_batch) - cell.shapes.log_steps(log_batch)
+    alpha = np.maximum(cell.alpha + cell.side_alpha * (uniform[:, 2] - 0.5), ALPHAS[0] / 2)
+    place = cell.place + cell.tilt * (alpha - cell.alpha)
+    place += cell.side_place * (uniform[:, 1] - 0.5)
+    shapes = Shapes(places.log_half(place, alpha), alpha)
+    middle = Shapes(places.log_half(cell.place, cell.alpha), cell.alpha)
+    moved = shapes.log_steps(log_batch) - middle.log_steps(log_batch)
     points = len(log_steps)
     far_scale, far_height = (stdtrit(_TAILS, uniform[:, axis]) for axis in (3, 4))
     # By the information of t: what the scale and the height would vary by, were the shape known.
@@ -94,43 +101,67 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array) -> Proposal:
         shapes,
         log_s_min,
         log_scale,
-        cell.density + log_jeffreys(shapes, log_batch) + (SCALE_POWER + 1) * log_scale,
-        np.log(share[chosen]) - cell.log_volume - (_TAILS + 1) / 2 * tails - log_scale,
+        cell.density
+        - np.log(alpha)
+        + log_jeffreys(shapes, log_batch)
+        + (SCALE_POWER + 1) * log_scale,
+        np.log(share[chosen] / places.stretch(alpha))
+        - cell.log_volume
+        - (_TAILS + 1) / 2 * tails
+        - log_scale,
     )
 
 
-def _nodes(family: Family, log_batch: Array, log_steps: Array) -> _Nodes:
+def _nodes(
+    family: Family, places: Places, log_batch: Array, log_steps: Array, finest: float
+) -> _Nodes:
     """A grid over one form, zoomed in to where the points leave it some likelihood."""
-    reach = log(BEYOND)
-    box: Box = (log_batch[0] - reach, log_batch[-1] + reach), family.alphas
+    box: Box = EVERYWHERE, family.alphas
     counts = (_COUNTS[0], 1 if family.form is Form.TWO_PARAMETERS else _COUNTS[1])
-    for zoom in range(_ZOOMS):
-        shapes = grid(box, counts)
-        heights = lift(log_steps - shapes.log_steps(log_batch))
+    tilt = 0.0
+    for floor in _FLOORS:
+        upright, alpha = grid(box, counts)
+        place = upright + tilt * alpha
+        shapes = Shapes(places.log_half(place, alpha), alpha)
+        heights = lift(log_steps - shapes.log_steps(log_batch), max(floor, finest))
         log_mass = heights.log_likelihood + heights.log_scale + log_jeffreys(shapes, log_batch)
+        log_mass += np.log(places.stretch(alpha) / alpha)
         cell = _cell_side(box[0], counts[0]), _cell_side(box[1], counts[1])
-        if zoom < _ZOOMS - 1:
+        if floor:
             near = log_mass > log_mass.max() - _FAR
+            now = tilt + _tilt(upright[near], alpha[near], log_mass[near])
+            margin = cell[0] + abs(now - tilt) * cell[1]
             box = (
-                _spanned(shapes.log_half[near], cell[0], box[0]),
-                _spanned(shapes.alpha[near], cell[1], box[1]),
+                _spanned(place[near] - now * alpha[near], margin),
+                _spanned(alpha[near], cell[1], family.alphas),
             )
+            tilt = now
     ones = np.ones_like(log_mass)
-    return _Nodes(
-        shapes.log_half,
-        shapes.alpha,
+    nodes = _Nodes(
+        place,
+        alpha,
         cell[0] * ones,
         cell[1] * ones,
         heights.log_s_min,
         heights.log_scale,
         family.log_density * ones,
-        log_mass + family.log_density + log(cell[0] * (cell[1] or 1.0)),
+        tilt * ones,
+        log_mass + family.log_density,
     )
+    return replace(nodes, log_mass=nodes.log_mass + nodes.log_volume)
 
 
 def _cell_side(side: Side, count: int) -> float:
     return (side[1] - side[0]) / max(count - 1, 1)
 
 
-def _spanned(values: Array, margin: float, limits: Side) -> Side:
+def _spanned(values: Array, margin: float, limits: Side = (-inf, inf)) -> Side:
     return max(values.min() - margin, limits[0]), min(values.max() + margin, limits[1])
+
+
+def _tilt(place: Array, alpha: Array, log_mass: Array) -> float:
+    """The slope of place over α among likely nodes; 0 where α is one."""
+    weights = np.exp((log_mass - log_mass.max()) / 2)
+    away = alpha - np.average(alpha, weights=weights)
+    spread = float(weights @ away**2)
+    return float(weights @ (away * place)) / spread if spread > 0 else 0.0

@@ -1,11 +1,14 @@
 """What a curve says in sentences."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from service.answers import answers, doubts, estimate_text
+from service.answers import answers, doubts, estimate_text, size, unreached_answers
+from service.frontier import Frontier
 from service.scaling import Curve, Estimate, Observation, fit_curve
+from tests.service.certainty.searches import point
 
 SIZES = tuple(2**power for power in range(1, 11))
 
@@ -19,8 +22,11 @@ def scattered(batch_size: int) -> float:
     return 45 * (1 + 60 / batch_size) * (1.05 if batch_size.bit_length() % 2 else 1 / 1.05)
 
 
+NOTHING = Frontier("a/b/c", ())  # of whose points the sentences of a curve say nothing
+
+
 def said(found: Curve) -> list[str]:
-    return [text.replace("\u00a0", " ") for text in answers(found, 0.2, 0.1)]
+    return [text.replace("\u00a0", " ") for text in answers(NOTHING, found, 0.2, 0.1)]
 
 
 def test_a_curve_that_bends_is_answered_with_numbers_and_their_intervals() -> None:
@@ -30,13 +36,13 @@ def test_a_curve_that_bends_is_answered_with_numbers_and_their_intervals() -> No
     assert useful.startswith("A larger batch is useful up to batch size 2")
     assert "(90 % interval 2" in useful
     assert useful.endswith(": beyond it a doubling saves less than 10 % of the steps.")
-    assert fewest.startswith("No batch size gets below about 4")
+    assert fewest.startswith("Large batches level off at about 4")
     assert fewest.endswith("takes twice as many.")
 
 
 def test_the_shares_asked_for_are_in_the_sentences() -> None:
     found = fit_curve((Observation(size, scattered(size)) for size in SIZES), 0.5, 0.025)
-    perfect, useful, _ = answers(found, 0.5, 0.025)
+    perfect, useful, _ = answers(NOTHING, found, 0.5, 0.025)
     assert "over 50\u00a0% more examples" in perfect
     assert "less than 2.5\u00a0% of the steps" in useful
 
@@ -61,8 +67,7 @@ def test_too_few_points_are_one_sentence_that_says_so() -> None:
 def test_points_off_the_curve_are_named() -> None:
     found = curve(lambda b: scattered(b) * (3 if b == 512 else 1))
     (above,) = doubts(found)
-    assert above.startswith("Batch size 512 lies ")
-    assert above.endswith(" standard deviations above the curve.")
+    assert above == "Batch size 512 lies far above the curve, further than the others scatter."
     assert doubts(curve(scattered)) == ()
 
 
@@ -79,6 +84,44 @@ def test_points_off_the_curve_are_named() -> None:
 )
 def test_an_estimate_in_words(estimate: Estimate, text: str) -> None:
     assert estimate_text(estimate).replace("\u00a0", " ") == text
+
+
+def test_a_batch_size_is_a_whole_number() -> None:
+    text = estimate_text(Estimate(2.64, 0.3, 8.2), size).replace("\u00a0", " ")
+    assert text == "3 (90 % interval 1 to 8)"
+    assert [size(value) for value in (0.02, 1840.4)] == ["1", "1,840"]
+
+
+def test_what_did_not_reach_the_goal_is_named_with_how_many_did() -> None:
+    seeds = {"purpose": "points"}
+    reached, exhausted = {"reached": 3}, {"exhausted": 20}
+    points = (
+        point(2, [30, 40, 50], reached, **seeds),
+        point(4, [20, 21], {"reached": 2, "exhausted": 1}, **seeds),
+        replace(point(8, [9], {"reached": 1, "exhausted": 19}, **seeds), best=None),
+        point(16, (), exhausted, **seeds),
+        point(32, (), exhausted, **seeds),
+    )
+    assert list(unreached_answers(Frontier("a/b/c", points), None)) == [
+        "The goal was not reached at batch sizes 8 (1 of 20 seeds did), 16 and 32 (none of 20 "
+        "seeds did); a batch size reaches it where more than half of its seeds do.",
+        "Not all seeds reached the goal at batch size 4 (2 of 3 seeds did); the others count as "
+        "the slowest.",
+    ]
+
+
+def test_of_a_search_what_is_not_done_or_failed_has_not_missed_the_goal() -> None:
+    points = (
+        point(2, [30], {"reached": 1, "capped": 2}),
+        point(4, (), {"stalled": 2, "open": 1}),
+        point(8, (), {"failed": 3}),
+        point(16, (), {"failed": 1, "stalled": 2}),
+        point(32),
+    )
+    assert list(unreached_answers(Frontier("a/b/c", points), None)) == [
+        "The goal was not reached at batch size 16 (1 failed, 2 stalled).",
+        "Nothing is known of batch size 8, where every trial ended in an error.",
+    ]
 
 
 def test_a_question_that_the_points_leave_open_is_said_to_be_open() -> None:

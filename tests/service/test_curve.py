@@ -24,6 +24,16 @@ def test_it_goes_through_the_points_that_have_reached_the_goal_and_their_interva
     assert fit_curve(frontier(STEPS), 0.5, 0.05) == fit_points(seen, 0.5, 0.05)
 
 
+def test_no_answer_lies_beyond_what_has_not_reached_the_goal() -> None:
+    smaller = {batch: round(100 * (1 + 64 / batch)) for batch in (2, 4, 8, 16, 32, 64, 128)}
+    missed = [point(batch, (), {"stalled": 3}) for batch in (256, 512)]
+    whole = Frontier("a/b/c", (*frontier(smaller).points, *missed))
+    useful = fit_curve(whole).useful_until
+    assert (useful.kind, useful.low, useful.high) == ("at least", 128, None)
+    assert useful.reason == "batch size 256 has not reached the goal"
+    assert fit_curve(whole).perfect_until == fit_curve(frontier(smaller)).perfect_until
+
+
 def test_points_that_determine_no_curve_are_no_error() -> None:
     assert "4 are needed" in (fit_curve(frontier({2: 100, 4: 50})).refusal or "")
     assert "0 batch sizes" in (fit_curve(frontier({2: 0})).refusal or "")

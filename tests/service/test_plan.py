@@ -187,6 +187,7 @@ refusals: list[tuple[dict[str, Any], str]] = [
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),
     ({"trials": 0}, "--trials 0: must be at least 1"),
     ({"schedule": "one-by-one", "halving": True}, "--halving compares trials that race"),
+    ({"seed": 2**63}, f"--seed {2**63}: must lie between -2^63 and 2^63 - 1"),
     ({"finishers": 0}, "--finishers 0: must be at least 1"),
     ({"after_goal": "go"}, "--after-goal 'go': must be one of stop, continue"),
     ({"after_goal": "continue", "continuing": 0}, "--continuing 0: must be at least 1"),

@@ -11,6 +11,8 @@ from sqlalchemy import inspect, make_url, select, text, update
 from service import schema
 from service.database import Storage, shown
 from service.errors import StorageError
+from service.exchange.points import Taken, import_points
+from service.exchange.points_file import read_points
 from service.frontier import load_frontier
 from service.ledger import Ledger
 from service.plan import Request, plan
@@ -41,8 +43,24 @@ def set_version(database: str, version: int) -> None:
     storage.close()
 
 
+def as_of_version_5(storage: Storage) -> None:
+    """Undo what has changed since."""
+    with storage.write() as conn:
+        conn.execute(text("ALTER TABLE bf_slots DROP COLUMN seed"))
+        if conn.dialect.name == "postgresql":
+            for column in (
+                "bf_studies.train_examples",
+                "bf_slots.steps_to_target",
+                "bf_slots.steps_lower",
+            ):
+                table, name = column.split(".")
+                conn.execute(text(f"ALTER TABLE {table} ALTER {name} TYPE INTEGER"))
+        conn.execute(text("UPDATE bf_meta SET value = '5' WHERE key = 'schema'"))
+
+
 def as_of_version_4(storage: Storage) -> None:
     """Undo what has changed since."""
+    as_of_version_5(storage)
     with storage.write() as conn:
         conn.execute(text("DROP TABLE bf_engines"))
         conn.execute(text("ALTER TABLE bf_workers DROP COLUMN seconds"))
@@ -174,7 +192,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     as_of_version_1(storage)
     assert layout(storage) != now
 
-    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 5")
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 6")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), Request(trials=4, finishers=1, after_goal="stop"))
     assert (again.added, again.studies[0].finishers) == ((0,), 1)
@@ -191,7 +209,8 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
 
 @pytest.mark.every_storage
 @pytest.mark.parametrize(
-    ("older", "version"), [(as_of_version_2, 2), (as_of_version_3, 3), (as_of_version_4, 4)]
+    ("older", "version"),
+    [(as_of_version_2, 2), (as_of_version_3, 3), (as_of_version_4, 4), (as_of_version_5, 5)],
 )
 def test_a_database_of_a_later_version_is_upgraded_too(
     database: str, storage: Storage, older: Callable[[Storage], None], version: int
@@ -199,10 +218,28 @@ def test_a_database_of_a_later_version_is_upgraded_too(
     plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
     now = layout(storage)
     older(storage)
-    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 5")
+    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 6")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), Request(trials=4))
     assert (again.added, again.studies[0].precision) == ((0,), None)
+
+
+@pytest.mark.every_storage
+def test_steps_measured_elsewhere_outlive_an_upgrade_and_large_numbers_fit_then(
+    database: str, storage: Storage, tmp_path: Path
+) -> None:
+    def imported(rows: str) -> list[Taken]:
+        file = tmp_path / "points.csv"
+        file.write_text(f"workload,batch_size,seed,steps,train_examples\n{rows}")
+        return import_points(storage, read_points(file))
+
+    imported("a/b,8,7,900,1000\na/b,8,1,1000,\n")
+    as_of_version_5(storage)
+    init_storage(database, upgrade=True)
+    (taken,) = imported(f"a/b,8,7,900,\na/b,8,1,1000,\na/b,8,3160192025,950.5,{2**40}\n")
+    assert (taken.new, taken.replaced, taken.unchanged) == (1, 0, 2)
+    (point,) = load_frontier(database, "a/b").points
+    assert (point.steps, point.study.train_examples) == (950.5, 2**40)
 
 
 @pytest.mark.every_storage

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from service.analysis.compare import Comparison, Series
+from service.answers import percent
 from service.cli.analyses.output import print_as, short, table, times, whole
+from service.curve import EXTRA
 
 
 def print_comparison(comparison: Comparison, format_: str) -> None:
@@ -37,7 +39,8 @@ def _show(comparison: Comparison, show: Callable[..., None]) -> None:
         ]
         titles = ("batch size>", "steps>", "batch>", "relative steps>", "if perfect>", "examples>")
         show(table(titles, rows))
-        show(_leaves(series))
+        for sentence in (series.answers[0], _measured(series), *series.answers[1:]):
+            show(sentence)
     if comparison.series:
         measured = all(series.measured for series in comparison.series)
         by = "as measured" if measured else "by each workload's own line of perfect scaling"
@@ -46,10 +49,13 @@ def _show(comparison: Comparison, show: Callable[..., None]) -> None:
         show(f"\n{workload}: left out, {reason}.")
 
 
-def _leaves(series: Series) -> str:
-    until = (
-        f"Perfect scaling (at most 20 % more examples) until batch size {series.perfect_until:,}"
-    )
+def _measured(series: Series) -> str:
+    """The same question, asked of the points alone."""
+    first, until = series.points[0].batch_size, series.measured_until
+    more = f"{percent(EXTRA)} more examples than {first:,}"
+    if until == first:
+        return f"Of the points alone, none larger took at most {more}."
+    taken = f"Of the points alone, {until:,} is the largest batch size that took at most {more}"
     if series.leaves_at is None:
-        return f"{until}, the largest with a winner."
-    return f"{until}, no longer at {series.leaves_at:,}."
+        return f"{taken}, and the largest measured."
+    return f"{taken}; {series.leaves_at:,} took more."

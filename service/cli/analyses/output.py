@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from service.analysis.censoring import Needed
+from service.answers import count
 from service.cli.tables import console_for_output, plain_table
 
 NOTHING = "–"
@@ -66,6 +67,6 @@ def short(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3g}"
 
 
-def whole(value: int | None) -> str:
-    """A whole number for a person: "12,345"."""
-    return NOTHING if value is None else f"{value:,}"
+def whole(value: float | None) -> str:
+    """A number of steps or trials for a person: "12,345"."""
+    return NOTHING if value is None else count(value)

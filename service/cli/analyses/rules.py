@@ -46,12 +46,12 @@ def _show(found: Rules, show: Callable[..., None], run: str | None) -> None:
     if found.reason:
         show(f"{found.workload}: nothing to compare with the rules, {found.reason}.")
         return
-    show(f"\n{found.workload}: winners' rates, and what the rules make of the first\n")
+    show(f"\n{found.workload}: rates of the frontier, and what the rules make of the first\n")
     show(table(_RATE_TITLES, [_rates(winner) for winner in found.winners]))
     for exponent in found.exponents:
         show(_exponent(exponent))
     if found.followed:
-        show("\nSteps that following a rule takes, in multiples of the winner's\n")
+        show("\nSteps that following a rule takes, in multiples of the frontier's\n")
         titles = ("batch size>", *(f"{rule}>" for rule in RULES), *(f"by ({r})" for r in RULES))
         sizes = dict.fromkeys(followed.batch_size for followed in found.followed)
         show(table(titles, [_losses(found.followed, size) for size in sizes]))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.analysis.censoring import Needed, fewest, median, stopped_short
+from service.analysis.censoring import Needed, fewest, median_needed, stopped_short
 from service.frontier import Trial
 
 BLANK = Trial(0, {}, None, None, 0, None, None, None, None, None, None, {})
@@ -45,14 +45,20 @@ def test_only_equal_bounds_are_exact() -> None:
     [
         ((("reached", 9), ("reached", 7), ("reached", 8)), Needed(8, 8)),
         ((("reached", 9), ("reached", 7), ("diverged", 1)), Needed(9, 9)),
+        (
+            (("reached", 100), ("reached", 120), ("reached", 160), ("reached", 200)),
+            Needed(140, 140),
+        ),
+        ((("reached", 9), ("diverged", 1)), None),
+        ((("reached", 9), ("exhausted", 40)), Needed(24.5, None)),
         ((("reached", 9), ("exhausted", 40), ("exhausted", 30)), Needed(30, None)),
         ((("reached", 9), ("diverged", 1), ("diverged", 1)), None),
     ],
 )
-def test_the_median_counts_trials_that_did_not_get_there_as_longer(
+def test_the_median_counts_trials_that_did_not_get_there_as_infinitely_long(
     ends: tuple[tuple[str | None, int], ...], needed: Needed | None
 ) -> None:
-    assert median(trials(*ends)) == needed
+    assert median_needed(trials(*ends)) == needed
 
 
 def test_trials_stopped_short_if_they_might_have_gone_on() -> None:

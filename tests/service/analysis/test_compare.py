@@ -3,8 +3,10 @@
 import pytest
 
 from service.analysis.compare import Comparison, compare
+from service.answers import perfect_answer
+from service.curve import fit_curve
 from service.errors import UsageError
-from service.frontier import load_frontiers
+from service.frontier import load_frontier, load_frontiers
 from service.storage import Storage
 from tests.service.analysis.studies import ended, reached
 from tests.service.report.rows import add_study
@@ -52,14 +54,28 @@ def test_examples_say_where_each_leaves_perfect_scaling(storage: Storage) -> Non
     add(storage, "a/short/sgd", SHORT)
     long, short = compared(storage).series
     assert [point.examples for point in long.points] == [1, 1, 1.2, 1.6]
-    assert (long.perfect_until, long.leaves_at) == (32, 64)
-    assert (short.perfect_until, short.leaves_at) == (64, None)
+    assert (long.measured_until, long.leaves_at) == (32, 64)
+    assert (short.measured_until, short.leaves_at) == (64, None)
 
 
 def test_an_unlucky_point_between_perfect_ones_is_not_where_scaling_ends(storage: Storage) -> None:
     add(storage, "a/noisy/sgd", {8: 1000, 16: 700, 32: 260, 64: 200})  # 1, 1.4, 1.04, 1.6
     (series,) = compared(storage).series
-    assert (series.perfect_until, series.leaves_at) == (32, 64)
+    assert (series.measured_until, series.leaves_at) == (32, 64)
+
+
+def test_how_far_scaling_is_near_perfect_is_what_the_curve_says_and_what_is_missing_is_named(
+    storage: Storage,
+) -> None:
+    steps: dict[int, int | None] = {b: round(100 * (1 + 64 / b)) for b in (2, 4, 8, 16, 32, 64)}
+    add(storage, "a/b/sgd", {**steps, 128: None})
+    (series,) = compared(storage).series
+    curve = fit_curve(load_frontier(storage, "a/b/sgd"))
+    assert series.perfect_until == curve.perfect_until
+    assert series.perfect_until.value == pytest.approx(15.2, rel=0.05)  # 1.2 (2 + 64) - 64
+    assert series.answers[0] == perfect_answer(curve, 0.2)
+    assert series.answers[1] == "The goal was not reached at batch size 128 (1 exhausted)."
+    assert (series.measured_until, series.leaves_at) == (8, 16)
 
 
 def test_without_a_common_batch_size_each_stands_on_its_line_of_perfect_scaling(
@@ -80,8 +96,8 @@ def test_the_batch_size_of_comparison_can_be_chosen(storage: Storage) -> None:
     assert relative(compared(storage, at=64), 1) == [4, 2, 1]
     at_8 = compared(storage, at=8)
     assert [series.workload for series in at_8.series] == ["a/long/sgd"]
-    assert at_8.skipped == {"a/short/sgd": "no winner at batch size 8"}
-    with pytest.raises(UsageError, match="--at 128: none of these workloads has a winner"):
+    assert at_8.skipped == {"a/short/sgd": "the goal has not been reached at batch size 8"}
+    with pytest.raises(UsageError, match="--at 128: none of these workloads has reached the goal"):
         compared(storage, at=128)
 
 
@@ -90,12 +106,12 @@ def test_one_batch_size_is_enough_and_workloads_without_winners_are_named(
 ) -> None:
     add(storage, "a/none/sgd", {8: None})
     assert compared(storage) == Comparison(
-        None, (), {"a/none/sgd": "no trial has reached the goal"}
+        None, (), {"a/none/sgd": "the goal has not been reached"}
     )
     add(storage, "a/one/sgd", {8: 10})
     found = compared(storage)
     assert relative(found, 0) == [1]
-    assert (found.series[0].perfect_until, found.series[0].leaves_at) == (8, None)
+    assert (found.series[0].measured_until, found.series[0].leaves_at) == (8, None)
     assert found.skipped.keys() == {"a/none/sgd"}
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
+from service.analysis.censoring import Needed
 from service.analysis.loading import load_rule_runs
 from service.analysis.rules import Followed, Rules, rules
+from service.rule_runs import load_rule_runs as confirmed
 from service.storage import Storage
 from tests.service.analysis.studies import ended, loaded, reached
 from tests.service.report.rows import SPACE, add_study
@@ -157,6 +159,17 @@ def test_runs_of_a_rule_stand_for_it_by_their_median(storage: Storage) -> None:
     assert root.source == "nearest"
 
 
+def test_confirm_and_the_analysis_have_one_median(storage: Storage) -> None:
+    add_study(storage, NAME, 8, [reached(90, params=rate(0.1))], space=LR)
+    add_study(storage, NAME, 32, [reached(50, params=rate(0.3))], space=LR)
+    steps = (120, 100, 200, 160)
+    runs = [{**reached(n, params=rate(0.4)), "repeats": 0} for n in steps]
+    add_study(storage, NAME, 32, runs, space=LR, purpose="linear", finishers=0)
+    found = following(analyzed(storage), "linear", 32)
+    assert (found.needed, found.loss) == (Needed(140, 140), 2.8)
+    assert confirmed(storage, NAME, "linear")[32].median == 140
+
+
 def test_runs_count_once_all_are_done(storage: Storage) -> None:
     add_study(storage, NAME, 8, [reached(100, params=rate(0.1))], space=LR)
     add_study(storage, NAME, 32, [reached(50, params=rate(0.3))], space=LR)
@@ -178,10 +191,10 @@ def test_a_median_that_did_not_get_there_is_a_bound(storage: Storage) -> None:
 
 def test_without_a_learning_rate_or_a_winner_there_is_a_reason(storage: Storage) -> None:
     add_study(storage, NAME, 8, [ended("exhausted", 100, params=rate(0.1))], space=LR)
-    assert analyzed(storage).reason == "no winner yet"
+    assert analyzed(storage).reason == "the goal has not been reached"
     add_study(storage, NAME, 16, [reached(10)], space={})
     found = analyzed(storage)
-    assert (found.winners, found.reason) == ((), "its winners have no learning rate")
+    assert (found.winners, found.reason) == ((), "its points have no learning rate")
 
 
 def test_without_momentum_there_is_no_effective_learning_rate(storage: Storage) -> None:
@@ -211,5 +224,16 @@ def test_where_no_rate_was_searched_only_runs_at_the_rules_rate_stand_for_it(
     found = analyzed(storage)
     assert [trial.number for trial in following(found, "linear", 16).nearest] == [0]
     assert following(found, "linear", 16).loss == 1
+    assert following(found, "linear", 16).source == "run"
     missed = following(found, "linear", 32)
     assert (missed.nearest, missed.loss, missed.outcomes) == ((), None, {})
+
+
+def test_seeds_at_a_rules_rate_stand_for_it_by_their_median(storage: Storage) -> None:
+    for batch_size, value, steps in ((8, 0.1, (90,)), (16, 0.2, (40, 50, 70, None))):
+        runs = [ended("exhausted", 0) if n is None else reached(n) for n in steps]
+        runs = [run | {"params": rate(value)} for run in runs]
+        add_study(storage, NAME, batch_size, runs, space={}, purpose="points")
+    linear = following(analyzed(storage), "linear", 16)
+    assert (linear.needed, linear.loss) == (Needed(60, 60), 1)
+    assert linear.outcomes == {"reached": 3, "exhausted": 1}

@@ -1,33 +1,44 @@
 """Flags on points that a reader should doubt."""
 
-from dataclasses import replace
-
 from service.certainty import Flag, flags
+from service.curve import fit_curve
 from service.frontier import Frontier
 from tests.service.certainty.searches import point
 
+STEPS = {2: 3300, 4: 1700, 8: 900, 16: 500, 32: 300, 64: 200, 128: 150, 256: 125}
+
+
+def flagged(steps: dict[int, int], **study: object) -> list[Flag]:
+    frontier = Frontier("a/b/c", tuple(point(b, [n], **study) for b, n in steps.items()))
+    return flags(frontier, fit_curve(frontier))
+
 
 def test_a_frontier_that_falls_with_winners_inside_their_spaces_has_no_flag() -> None:
-    assert flags(Frontier("a/b/c", (point(8, [40]), point(16, [20]), point(32)))) == []
+    assert flagged(STEPS) == []
 
 
-def test_more_steps_than_a_smaller_batch_size_needs_are_flagged_unless_a_look_may_be_why() -> None:
-    frontier = Frontier("a/b/c", (point(8, [40]), point(16, [40]), point(32), point(64, [50])))
-    (flag,) = flags(frontier)
-    assert (flag.batch_size, flag.kind) == (64, "not-monotone")
-    assert flag.text.startswith("Batch size 64 takes 25 % more steps than 8, a smaller one")
+def test_more_steps_than_a_smaller_batch_size_needs_are_flagged_beyond_the_scatter() -> None:
+    (flag,) = flagged({**STEPS, 16: 2000})
+    assert (flag.batch_size, flag.kind) == (16, "not-monotone")
+    assert flag.text == (
+        "Batch size 16 takes 122 % more steps than 8, a smaller one: more trials would probably "
+        "find fewer."
+    )
+    steps = (1010, 1025, 1011, 962, 1027, 1014, 984, 1018, 1011, 1009)
+    assert flagged({2 << k: n for k, n in enumerate(steps)}) == []
 
 
-def test_steps_without_a_look_before_them_are_flagged_too() -> None:
-    first, same, more = (point(8, [40]), point(16, [40]), point(32, [50]))
-    elsewhere = replace(more, best=replace(more.best, steps_lower=None))  # type: ignore[type-var]
-    level = replace(same, best=replace(same.best, steps_lower=None))  # type: ignore[type-var]
-    assert [f.batch_size for f in flags(Frontier("a/b/c", (first, level, elsewhere)))] == [32]
+def test_where_steps_rise_to_the_end_more_trials_are_no_answer() -> None:
+    assert flagged({**STEPS, 512: 400, 1024: 900}) == []
+
+
+def test_steps_measured_elsewhere_are_no_search_to_be_prolonged() -> None:
+    assert flagged({**STEPS, 16: 2000}, purpose="points") == []
 
 
 def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:
     at_an_end = point(1024, [40], rate=0.99, spec="a folder/c.py:c")
-    assert flags(Frontier("a/b/c", (at_an_end,))) == [
+    assert flags(Frontier("a/b/c", (at_an_end,)), None) == [
         Flag(
             1024,
             "edge",

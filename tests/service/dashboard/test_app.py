@@ -161,7 +161,7 @@ def test_before_there_is_a_winner_the_figure_says_so(raced: Storage, address: st
     with raced.write() as conn:
         conn.execute(update(slots).values(outcome="stalled", steps_to_target=None))
     (figure,) = figures(ask(address, "/api/studies/1"))
-    assert "No trial has reached the goal yet" in json.dumps(figure)
+    assert "The goal was not reached" in json.dumps(figure)
 
 
 def test_a_figure_that_run_has_stored_gives_way_to_the_newer(raced: Storage, address: str) -> None:

@@ -33,7 +33,7 @@ def test_the_answer_is_one_sentence_with_its_intervals(whole: Frontier) -> None:
     # are taken at 1.2 (2 + B_c) - B_c = 8.8.
     answer = fitted(whole).answer
     assert answer.startswith("Useful up to batch size 12")
-    assert "near-perfect up to batch size 8." in answer
+    assert "near-perfect up to batch size 9 (" in answer
     assert answer.count("90\u00a0% interval") == 2
     assert answer.count(". ") == 0
 

@@ -16,6 +16,7 @@ from service.report.head import question
 from service.report.links import Dashboard
 from service.report.part import Part
 from service.report.rules_part import rules_part
+from service.report.study_figures import trials_figure
 from service.report.subject import Subject, load_subject
 from service.report.thinning import Limits
 from service.storage import Storage, open_storage
@@ -122,7 +123,7 @@ def test_workloads_are_compared_where_there_are_several(all_of: dict[str, Subjec
     part = compare_part(list(all_of.values()))
     drawn = {trace["name"] for trace in part.figures["compared"]["data"]}
     assert {WHOLE, "single/batch/size", "no/meta/parameters"} <= drawn
-    assert "empty/no/winner is left out: no trial has reached the goal" in words(part)
+    assert "empty/no/winner is left out: the goal has not been reached" in words(part)
     assert compare_part([all_of[WHOLE]]) == Part()
 
 
@@ -139,6 +140,20 @@ def test_two_workloads_without_a_winner_are_listed_all_the_same(
     assert "a/b/c" in words(part)
 
 
+def test_a_winner_whose_median_never_gets_there_says_so(
+    made_database: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "again.db"
+    copy.write_bytes(made_database.read_bytes())
+    opened = open_storage(f"sqlite:///{copy}")
+    add_study(opened, "a/b/c", 8, [{"outcome": "reached", "steps": 50}])
+    ends = ({"outcome": "reached", "steps": 60}, {"outcome": "stalled"})
+    add_study(opened, "a/b/c", 8, [{**end, "repeats": 0} for end in ends], purpose="confirm")
+    said = words(certainty_part(subjects(opened)["a/b/c"]))
+    assert "1 of 2 never 60–never" in said
+    assert "never reached where half of the seeds or more did not get there" in said
+
+
 def test_a_lone_batch_size_is_asked_about_by_name(all_of: dict[str, Subject]) -> None:
     asked = question(all_of["single/batch/size"])
     assert asked.endswith("tuned afresh at batch size 64?")
@@ -152,6 +167,10 @@ def test_points_measured_elsewhere_are_the_fastest_of_no_search(
     opened = open_storage(f"sqlite:///{copy}")
     seeds = [{"outcome": "reached", "steps": steps} for steps in (50, 60, 70)]
     add_study(opened, "a/b/c", 8, seeds, space={}, purpose="points")
-    said = words(curve_part(subjects(opened)["a/b/c"]))
-    assert "Each point is the median of 3 measurements." in said
+    subject = subjects(opened)["a/b/c"]
+    frontier, trials = subject.frontier, subject.trials[subject.frontier.points[0].study.id]
+    said = words(curve_part(subject))
+    assert "Each point is the median of 3 seeds, measured elsewhere." in said
     assert "search" not in said
+    (drawn,) = trials_figure(frontier, frontier.points[0], trials)["data"]
+    assert (drawn["name"], len(drawn["x"])) == ("reached (3)", 3)  # and none of them a winner

@@ -37,7 +37,7 @@ def frontier(storage: Storage, steps: dict[int, int | None]) -> Frontier:
         (
             {2: 100, 4: 55},
             "From batch size 2 to 4 the steps fall 1.8-fold, from 100 to 55, where perfect "
-            "scaling would be 2-fold. 4 is the largest batch size with a winner.",
+            "scaling would be 2-fold. 4 is the largest batch size that reached the goal.",
         ),
         (
             {2: 100, 4: 70},
@@ -51,8 +51,8 @@ def frontier(storage: Storage, steps: dict[int, int | None]) -> Frontier:
             "needs 48\u00a0% more examples than 16. Beyond 16 the steps fall 16-fold, to 160 at "
             "1,024, where perfect scaling would be 64-fold.",
         ),
-        ({2: None, 4: 1}, "One batch size has a winner so far: 4, in 1 step (4 examples)."),
-        ({2: None}, "No trial has reached the goal yet."),
+        ({2: None, 4: 1}, "One batch size has reached the goal: 4, in 1 step (4 examples)."),
+        ({2: None}, ""),
     ],
 )
 def test_the_reading_says_what_the_points_show(
