@@ -30,7 +30,7 @@ BATCH_SIZES = ("perfect_until", "useful_until", "half_efficiency")
 
 
 def fit_curve(frontier: Frontier, extra: float = EXTRA, share: float = SHARE) -> Curve:
-    """The curve through the points that have reached the goal.
+    """The curve through the points that have reached the goal, told of those that have not.
 
     extra, share -- as of EXTRA and SHARE
 
@@ -38,7 +38,8 @@ def fit_curve(frontier: Frontier, extra: float = EXTRA, share: float = SHARE) ->
     batch sizes than those have not reached the goal, no answer lies beyond the smallest of them.
     Raises UsageError for a share that can't be.
     """
-    curve = _through(tuple(map(_observation, frontier.reached)), extra, share)
+    tried = (*frontier.reached, *frontier.unreached)
+    curve = _through(tuple(map(_observation, tried)), extra, share)
     if curve.refusal or not frontier.unreached_beyond:
         return curve
     within = partial(
@@ -58,7 +59,8 @@ def _through(observations: tuple[Observation, ...], extra: float, share: float) 
 
 def _observation(point: Point) -> Observation:
     seeds = point.seeds if len(point.seeds) > 1 else ()
-    return Observation(point.batch_size, point.steps or 0, point.steps_lower, seeds)
+    steps = math.inf if point.steps is None else point.steps
+    return Observation(point.batch_size, steps, point.steps_lower, seeds)
 
 
 def _short_of(failed: int, last: int, until: Estimate) -> Estimate:
@@ -78,9 +80,9 @@ def curve_dict(curve: Curve) -> dict[str, Any]:
         "noise": curve.noise,
         "estimates": {name: _estimate(curve, name) for name in QUANTITIES},
         "fits": [_fit(fit) for fit in curve.fits],
-        "warnings": list(curve.warnings),
         "outliers": [asdict(outlier) for outlier in curve.outliers],
         "rises": [asdict(rise) for rise in curve.rises],
+        "warnings": list(curve.warnings),
     }
 
 

@@ -87,7 +87,7 @@ def deviation(log_batch: Array, distances: Array, tangents: Array, error: float)
     for share, reach in splits:
         matrix = (1 - share) * np.eye(count) + share * _correlation(log_batch, log_batch, reach)
         likely.append(_log_likelihood(matrix, basis, distances, freedom))
-        found.append(np.linalg.inv(matrix))
+        found.append(np.asarray(np.linalg.inv(matrix), dtype=np.float64))
     prior = np.array([_NONE, *[(1 - _NONE) / max(len(splits), 1)] * len(splits)])
     likelihoods = np.exp(np.array(likely) - max(likely))
     weights = prior * likelihoods

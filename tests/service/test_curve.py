@@ -31,6 +31,7 @@ def test_no_answer_lies_beyond_what_has_not_reached_the_goal() -> None:
     useful = fit_curve(whole).useful_until
     assert (useful.kind, useful.low, useful.high) == ("at least", 128, None)
     assert useful.reason == "batch size 256 has not reached the goal"
+    assert fit_curve(whole).unreached == (256, 512)
     assert fit_curve(whole).perfect_until == fit_curve(frontier(smaller)).perfect_until
 
 
