@@ -119,7 +119,10 @@ def _of_hooks(run: TrialRun) -> str | None:
     ]
     if any([*steps, *everywhere]):
         return "a hook hangs on its optimizer"
-    if type(run.optimizer) is not SGDOptimizer and Holdings({"optimizer": run.optimizer}).modules:
+    if (
+        type(run.optimizer) is not SGDOptimizer
+        and Holdings({"optimizer": run.optimizer}, shared=True).modules
+    ):
         return "its optimizer holds the model, and may change it"
     return None
 
