@@ -24,6 +24,9 @@ from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.proof import difference
 from service.workload import Workload
 
+NO_ROOM = "there is no memory left for a proof"
+"""The reason that holds of what is computed now alone."""
+
 _GLOBAL_HOOKS = [
     *(f"_global_{kind}" for kind in ("forward_hooks", "forward_pre_hooks")),
     *(f"_global_{kind}" for kind in ("backward_hooks", "backward_pre_hooks")),
@@ -77,7 +80,7 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
         if is_lost_device(error):
             raise
         if is_out_of_memory(error):
-            return "memory is too small for two trials as one"
+            return NO_ROOM
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
 

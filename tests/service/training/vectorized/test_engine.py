@@ -21,7 +21,7 @@ from service.training.engines import Engine, Failed, Sequential
 from service.training.heat import Ending, Heat
 from service.training.memory import Passes, PassSize
 from service.training.trial import TrialRun
-from service.training.vectorized import Vectorized, why_not
+from service.training.vectorized import Vectorized, fitness, why_not
 from service.workload import Workload
 from studies.digits import model as digits_mlp
 from studies.digits import momentum
@@ -404,3 +404,18 @@ def test_what_cannot_be_computed_as_one_is_computed_one_by_one(data: Splits) -> 
     Sequential().advance(expected, 30, NEVER)
     assert_same(found, expected)
     assert [is_stacked(run) for run in found] == [True, False] * 3
+
+
+def test_without_memory_for_a_proof_trials_are_computed_one_by_one_until_there_is_some(
+    data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine, found = Vectorized(), runs(workload(), data, draws(5))
+    with monkeypatch.context() as patched:
+        patched.setattr(fitness, "difference", full)
+        assert engine.advance(found[:2], 10, NEVER) == [True] * 2
+    assert engine.advance(found, 20, NEVER) == [True] * 5
+    assert [is_stacked(run) for run in found] == [False] * 2 + [True] * 3
+    assert_same(found, alone(workload(), data, 5, 20))
