@@ -127,8 +127,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     with storage.write() as conn:
         wait_for_planners(conn)
         made = [_make(storage, conn, s) for s in wanted]
-    stored, added = zip(*made, strict=True)
-    return Planned(workload, stored, added, tuple(checked.notes))
+    now, added = tuple(s for s, _ in made), tuple(added for _, added in made)
+    return Planned(workload, now, added, tuple(checked.notes))
 
 
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")

@@ -13,7 +13,7 @@ from service.batch_pass import BatchPass
 from service.training.seeds import mix
 
 
-class DrawnByExample(TorchDispatchMode):
+class DrawnByExample(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is on, whatever torch draws from its global generator for the examples of a pass is
     drawn example by example, by the example's place in its batch alone.
 
@@ -25,7 +25,7 @@ class DrawnByExample(TorchDispatchMode):
     """
 
     def __init__(self, here: BatchPass, axes: dict[int, int | None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._start, self._count = here.start, here.stop - here.start
         self._whole = self._count == here.batch_size
         self._axes = axes
@@ -95,12 +95,9 @@ def _sizes(arg: Any) -> list[int] | None:
 
 def generators() -> tuple[Any, ...]:
     """The states of the global generators: torch's, NumPy's and Python's."""
-    kind, words, *rest = np.random.get_state()  # type: ignore[misc]
-    return (
-        torch.get_rng_state().numpy().tobytes(),
-        (kind, words.tobytes(), *rest),
-        random.getstate(),
-    )
+    kind, words, *rest = np.random.get_state(legacy=True)
+    numpy = (kind, np.asarray(words).tobytes(), *rest)
+    return torch.get_rng_state().numpy().tobytes(), numpy, random.getstate()
 
 
 GENERATORS = ("torch", "NumPy", "Python")

@@ -111,7 +111,7 @@ class _Cut:
     def cut(self) -> None:
         """Compute those of the parts."""
         for sizes in _CUTS:
-            parts = torch.arange(_ROWS).split(list(sizes))
+            parts = torch.arange(_ROWS).split(list(sizes))  # type: ignore[no-untyped-call]
             self._parts.append([(self._targets[part], self._gradient(part)) for part in parts])
 
     def _gradient(self, part: Tensor) -> Tensor:

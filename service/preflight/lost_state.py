@@ -34,6 +34,7 @@ _CPU = torch.device("cpu")
 _OF_MODULES = frozenset(vars(nn.Module()))
 _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_METHODS = ("__init__", "__call__")
 _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
@@ -185,16 +186,12 @@ def _parts(held: Any) -> Iterator[tuple[str, Any]]:
             yield from (("", held.func), ("", list(held.args)), ("", held.keywords))
         case MethodType():
             yield from (("", held.__self__), ("", held.__func__))
-        case FunctionType():
-            yield from _of_function(held)
         case type() | FunctionType() if _is_of_a_library(held):
             return
+        case FunctionType():
+            yield from _of_function(held)
         case type():
-            own = {
-                k: v
-                for k, v in vars(held).items()
-                if k[:2] != "__" or k in ("__init__", "__call__")
-            }
+            own = {k: v for k, v in vars(held).items() if k in _METHODS or k[:2] != "__"}
             yield "", own
         case ModuleType() | BuiltinFunctionType() | CodeType():
             return
@@ -224,7 +221,8 @@ def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     yield "", vars(function)
     yield "", list(function.__defaults__ or ())
     known = function.__globals__
-    plain = (bool, int, float, list, dict, deque, Tensor, np.ndarray, count, random.Random, type)
+    numbers = (bool, int, float, list, dict, deque, Tensor, np.ndarray)
+    plain = (*numbers, count, random.Random, torch.Generator, type, FunctionType)
     for name in code.co_names:
-        if isinstance(known.get(name), (*plain, FunctionType)):
+        if isinstance(known.get(name), plain):
             yield f".{name}", known[name]

@@ -16,7 +16,7 @@ def varied(split: Examples) -> Part:
     some = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:pool]
     some = some.to(split.indexed_on)
     targets = split.batch(some)[1].reshape(pool, -1)[:, :_NUMBERS].cpu()
-    _, kinds = targets.unique(dim=0, return_inverse=True)
+    _, kinds = targets.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
     by_kind = kinds.argsort(stable=True)
     sizes = kinds.bincount()
     rank = torch.empty_like(kinds)  # how many of its kind come before it

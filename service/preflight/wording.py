@@ -49,7 +49,7 @@ def unlike(outputs: Tensor, targets: Tensor) -> str:
     """Which shapes torch would broadcast, and what to write instead."""
     said = f"outputs of shape {shape(outputs)} and targets of shape {shape(targets)}"
     if spread(outputs, targets):
-        together = torch.broadcast_shapes(outputs.shape, targets.shape)
+        together = torch.broadcast_shapes(outputs.shape, targets.shape)  # type: ignore[no-untyped-call]
         said += f", every output against every target, to {shape(together)}"
     if outputs.ndim == targets.ndim + 1 and outputs.shape[-1] == 1:
         return f"{said}; write targets.unsqueeze(-1) or outputs.squeeze(-1)"
@@ -61,10 +61,10 @@ def unlike(outputs: Tensor, targets: Tensor) -> str:
 def spread(outputs: Tensor, targets: Tensor) -> bool:
     """Whether torch would broadcast them to more numbers than either has."""
     try:
-        together = torch.broadcast_shapes(outputs.shape, targets.shape)
+        together = torch.broadcast_shapes(outputs.shape, targets.shape)  # type: ignore[no-untyped-call]
     except RuntimeError:
         return False
-    return together.numel() > max(outputs.numel(), targets.numel())
+    return bool(together.numel() > max(outputs.numel(), targets.numel()))
 
 
 def found(value: object) -> str:
