@@ -39,11 +39,11 @@ from service.claims import (
 from service.clock import Clock
 from service.database import Storage
 from service.endings import (
-    with_engine,
     end_trials,
     finite,
     read_curves,
     upheld,
+    with_engine,
     write_looks,
     write_measurements,
 )

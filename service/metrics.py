@@ -112,7 +112,7 @@ def counted(metric: Metric, costs: Tensor, weights: Tensor | None = None) -> Ten
     _refuse_outside(metric, costs, weights)
     unit = 1.0 if weights is None else weights
     ends = [None if math.isinf(end) else end * unit for end in (metric.low, metric.high)]
-    # What rounding has put beyond an end would make a look that stops early another than a full one.
+    # Or what rounding puts beyond an end would make an early look another than a full one.
     return costs.clamp(*ends) if any(end is not None for end in ends) else costs
 
 

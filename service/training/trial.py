@@ -107,9 +107,9 @@ class TrialRun:
         rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
         began = perf_counter()
         self.model.train()
+        streams.begin()
         if self.step < to_step:
             self.engines.add("sequential")
-        streams.begin()
         with gradient.ahead(order, self.step, to_step):
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():

@@ -12,7 +12,7 @@ from service.training.engines import Failed, Sequential, Steps, of_each
 from service.training.evaluation import Evaluation
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
-from service.training.vectorized.fitness import why_not_alike
+from service.training.vectorized.fitness import why_not_alike, why_unlike
 from service.training.vectorized.forward import is_layered, kind_of
 from service.training.vectorized.stack import Stack
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 ROWS = 64
 """Runs of a stack, at most."""
+
+_LONE = "lone"  # stands for the kinds that there is but one run of
 
 _CACHED = 32 << 20
 """Bytes of weights of a stack on a CPU, at most. Of runs with 200,000 parameters, at batch size 32,
@@ -189,14 +191,17 @@ class Vectorized:
                 self._kinds[run] = _kind(run)
             kinds.setdefault(self._kinds[run], []).append(run)
         for kind, alike in kinds.items():
-            if kind not in self._reasons:
-                if len(alike) == 1 and not is_layered(alike[0].model):
-                    continue  # not worth a proof, unless another comes
-                why = why_not_alike(alike)
-                if why is not None and why not in self._reasons.values():
-                    name = alike[0].workload.name
-                    log.info("%s: trials are computed one by one, as %s", name, why)
-                self._reasons[kind] = why
+            # Of a kind that there is one of, a proof is worth while only if another comes.
+            worth = len(alike) > 1 or is_layered(alike[0].model)
+            if worth and kind not in self._reasons:
+                self._note(kind, why_not_alike(alike), alike[0])
+        if len(runs) > 1 and not any(kind in self._reasons for kind in kinds):
+            self._note(_LONE, why_unlike(runs[0], runs[1]), runs[0])
+
+    def _note(self, kind: str, why: str | None, run: TrialRun) -> None:
+        if why is not None and why not in self._reasons.values():
+            log.info("%s: trials are computed one by one, as %s", run.workload.name, why)
+        self._reasons[kind] = why
 
 
 def _kind(run: TrialRun) -> str:

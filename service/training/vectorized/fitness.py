@@ -58,9 +58,6 @@ def why_never(
         return "it is compiled, or computed in bfloat16"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
-    weigh = workload.weight
-    if weigh is not None and not bool(splits.train.weights(weigh).all()):
-        return "some of its examples have nothing to predict"  # nor may a trial's batch have
     return None
 
 
@@ -83,6 +80,13 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
             return "memory is too small for two trials as one"
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
+
+
+def why_unlike(one: TrialRun, other: TrialRun) -> str:
+    """Why two runs are not of one kind, in a clause."""
+    held = [Holdings({"model": run.model}) for run in (one, other)]
+    path = held[0].difference(held[1]) or "their metaparameters, or the shapes of their weights"
+    return f"no two trials have models that differ in weights alone ({path})"
 
 
 def _of_layers(model: nn.Module) -> str | None:

@@ -92,17 +92,18 @@ class Holdings:
         return blake2b(repr(sorted(self.entries.items())).encode(), digest_size=12).hexdigest()
 
     def _visit(self, path: str, value: Any) -> None:
+        kind: type[Any] = type(value)
         if isinstance(value, _LEAVES):
-            self.entries[path] = f"{type(value).__name__} {value!r}"
+            self.entries[path] = f"{kind.__name__} {value!r}"
             return
         if isinstance(value, _STATELESS):
-            self.entries[path] = type(value).__name__
+            self.entries[path] = kind.__name__
             return
         if id(value) in self._seen:
             self.entries[path] = f"same as {self._seen[id(value)][0]}"
             return
         self._seen[id(value)] = path, value
-        self.entries[path] = f"{type(value).__module__}.{type(value).__qualname__}"
+        self.entries[path] = f"{kind.__module__}.{kind.__qualname__}"
         for name, part in self._parts(path, value):
             self._visit(f"{path}.{name}" if path else name, part)
 
@@ -268,7 +269,6 @@ def _may_change(value: Any) -> bool:
     if isinstance(value, (*_LEAVES, *_CONTENTS)):
         return True
     return _is_users(type(value).__module__) or type(value).__module__ == "itertools"
-
 
 
 @cache

@@ -34,6 +34,7 @@ from service.training.vectorized.stack import Stack
 
 _SEEDS = (1, 2)
 _STEPS = 3
+_TRIES = 40  # steps for these, where there are batches in which nothing counts
 _EXAMPLES = 48  # that are evaluated: a chunk, and a part of one
 _RATE = 1e-2  # at most: what rounding does in the first step, the next ones shall not magnify
 _CLOSE = 1e-3  # of the largest number of a tensor
@@ -65,9 +66,7 @@ def _like(run: TrialRun, seed: int) -> TrialRun:
     """A fresh trial with a run's draw, at a constant and moderate learning rate."""
     workload = replace(run.workload, schedule=Constant())
     values = {**run.values, "learning_rate": min(float(run.values["learning_rate"]), _RATE)}
-    made = TrialRun(
-        workload, run.splits, run.batch_size, values, seed, run.device, run.passes
-    )
+    made = TrialRun(workload, run.splits, run.batch_size, values, seed, run.device, run.passes)
     made.evaluator = _Recorded(made)
     return made
 
@@ -128,27 +127,38 @@ def _of_batches(examples: Examples) -> str | None:
 def _of_steps(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | None:
     watches = [_Watched(run) for run in alone]
     starts = [_weights(run) for run in alone]
-    unsteady = [{name: torch.zeros_like(w, dtype=torch.bool) for name, w in s.items()} for s in starts]
+    unsteady = [
+        {name: torch.zeros_like(w, dtype=torch.bool) for name, w in s.items()} for s in starts
+    ]
     order = list(range(len(together)))
     stack = Stack(together)
-    for step in range(1, _STEPS + 1):
+    compared = 0
+    for step in range(1, _TRIES + 1):
         for watch in watches:
             if (why := watch.trained(step)) is not None:
                 return why
-        if step == _STEPS:  # as where trials end, and those that are left are stacked anew
+        if compared == _STEPS - 1:  # as where trials end, and those that are left are stacked anew
             order.reverse()
             stack = Stack([together[k] for k in order])
+        before = stack.gradients
         for found in stack.advance([step] * len(together), _NEVER):
             if found is not True:
                 raise RuntimeError(getattr(found, "reason", "it stopped"))
+        if stack.gradients is before:  # in some trial's batch, nothing counts
+            continue
         for row, k in enumerate(order):
             why = _of_gradients(watches[k].gradients, stack, row, unsteady[k])
             if why is None and not _close(together[k].loss_sum, alone[k].loss_sum, 1e-6):
                 why = "its training losses are others when it is stacked"
             if why is not None:
                 return why
+        compared += 1
+        if compared == _STEPS:
+            break
+    else:
+        return f"in its first {_TRIES} batches, next to nothing counts"
     for k, watch in enumerate(watches):
-        why = _of_state(alone[k], together[k], starts[k], unsteady[k], watch)
+        why = watch.changed() or _of_state(alone[k], together[k], starts[k], unsteady[k], watch)
         if why is not None:
             return why
     return None
@@ -157,7 +167,9 @@ def _of_steps(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | 
 def _of_gradients(
     wanted: Mapping[str, Tensor | None], stack: Stack, row: int, unsteady: Mapping[str, Tensor]
 ) -> str | None:
-    largest = max((g.abs().max().item() for g in wanted.values() if g is not None and g.numel()), default=0.0)
+    largest = max(
+        (g.abs().max().item() for g in wanted.values() if g is not None and g.numel()), default=0.0
+    )
     for (name, true), whole in zip(wanted.items(), stack.gradients, strict=True):
         if (true is None) != (whole is None):
             return f"the loss doesn't use {name} in one trial, and does in another"
@@ -181,9 +193,8 @@ def _of_state(
     found, true = _weights(together), _weights(alone)
     for name, before in start.items():
         steady = ~unsteady[name]
-        moved = [(after[name] - before)[steady] for after in (found, true)]
-        rounding = 8 * torch.finfo(before.dtype).eps * _largest(before)
-        if not _close(*moved, rounding):
+        moved, right = ((after[name] - before)[steady] for after in (found, true))
+        if not _close(moved, right, 8 * torch.finfo(before.dtype).eps * _largest(before)):
             return f"its weights are others when it is stacked ({name})"
     frozen = [dict(run.model.named_buffers()) for run in (together, alone)]
     for run, own in zip((together, alone), frozen, strict=True):
@@ -207,7 +218,9 @@ def _of_memory(run: TrialRun, optimizer: Optimizer) -> str | None:
     own = dict(run.model.named_parameters())
     held = Holdings({"optimizer": optimizer}, shared=True).tensors
     parameters = {id(p) for p in own.values()}
-    others = {path: t for path, t in held.items() if id(t) not in parameters and t.layout is torch.strided}
+    others = {
+        path: t for path, t in held.items() if id(t) not in parameters and t.layout is torch.strided
+    }
     shared = sharing({**own, **others}, own)
     return None if shared is None else f"{' and '.join(shared)} share memory"
 
@@ -233,9 +246,9 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
         if (path := kept.changed()) is not None:
             return f"its evaluation changes {path}"
     stack = Stack(together)
-    for run, own, found in zip(alone, seen, stack.look(range(len(together)), full=True), strict=True):
-        if found.examples != own.examples:
-            return "its evaluation is another when it is stacked"
+    found = stack.look(range(len(together)), full=True)
+    if [one.examples for one in found] != [one.examples for one in seen]:
+        return "its evaluation is another when it is stacked"
     for one, other in zip(alone, together, strict=True):
         costs = [run.evaluator.costs for run in (other, one)]  # type: ignore[attr-defined]
         apart = (costs[0] - costs[1]).abs() > _CLOSE * _largest(costs[1])
@@ -272,7 +285,8 @@ class _Watched(Optimizer):
         self._forward = run.alone.forward
         self._named = {n: p for n, p in run.model.named_parameters() if p.requires_grad}
         self._kept = _Kept(run)
-        run.optimizer, run.alone.forward = self, self._watched
+        run.optimizer = self
+        run.alone.forward = self._watched  # type: ignore[assignment]
 
     def trained(self, step: int) -> str | None:
         """Train for one step, up to this one; what was found, in a clause."""
@@ -282,9 +296,14 @@ class _Watched(Optimizer):
         run.advance(step)
         if _generators(run.device) != fresh:
             self._why.append("its training draws from generators that all trials share")
-        if step in (1, _STEPS) and (path := self._kept.changed()) is not None:
-            self._why.append(f"its training changes {path}")
-        return self._why[0] if self._why else None
+        if self._why:
+            return self._why[0]
+        return self.changed() if step == 1 else None
+
+    def changed(self) -> str | None:
+        """What the steps have changed beside parameters, in a clause."""
+        path = self._kept.changed()
+        return None if path is None else f"its training changes {path}"
 
     def _watched(self, inputs: Tensor) -> Tensor:
         unseen = torch.autograd.graph.disable_saved_tensors_hooks("it packs what it saves")
@@ -355,7 +374,7 @@ class _Seen(TorchFunctionMode):
 _UNSEEN: dict[Callable[..., Any], str] = {
     Tensor.register_hook: "sets hooks on tensors",
     Tensor.register_post_accumulate_grad_hook: "sets hooks on tensors",
-    Tensor.grad_fn.__get__: "reaches into the graph of its gradients",  # type: ignore[attr-defined]
+    Tensor.grad_fn.__get__: "reaches into the graph of its gradients",  # type: ignore[union-attr]
     Tensor.data.__get__: "takes tensors' `data`",  # type: ignore[attr-defined]
     Tensor.data.__set__: "takes tensors' `data`",  # type: ignore[attr-defined]
     Tensor.requires_grad_: "freezes or unfreezes tensors",
@@ -383,8 +402,8 @@ def _of_embedding(func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> l
 def _generators(device: torch.device) -> list[Any]:
     """The states of all generators that trials share."""
     found: list[Any] = [random.getstate(), torch.get_rng_state().numpy().tobytes()]
-    name, keys, *place = np.random.get_state()
-    found += [name, keys.tobytes() if isinstance(keys, np.ndarray) else keys, place]
+    drawn: Any = np.random.get_state()
+    found += [part.tobytes() if isinstance(part, np.ndarray) else part for part in drawn]
     if device.type == "cuda":
         found.append(torch.cuda.get_rng_state(device).numpy().tobytes())
     return found

@@ -88,6 +88,7 @@ class Stack:
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then
         self._indices: tuple[Tensor, ...] = ()
+        self._counting: list[bool] = []  # whether each trial's batch has something that counts
         self._done = 0
         self._static: _Static
         self._graphed: Graphed | None = None
@@ -110,21 +111,10 @@ class Stack:
                 elif not there:
                     break
         self._find_place()
-        self._silence.begin()
-        began, done = perf_counter(), 0
-        try:
-            while done < steps and not failed and not stop.is_set():
-                failed = self._step()
-                done += 1
-        finally:
-            seconds = (perf_counter() - began) / len(self.runs)
-            for row, run in enumerate(self.runs):
-                trained = done - (row in failed and done > 0)
-                run.step += trained
-                run.loss_steps += trained
-                run.spent.training_seconds += seconds
-                if trained:
-                    run.engines.add("vectorized")
+        while steps and not failed:
+            compute = self._together if self._all_count() else self._apart
+            done, failed = compute(steps, stop)
+            steps = steps - done if done else 0
         ends = zip(self.runs, to_steps, strict=True)
         return [failed.get(row, run.step >= to) for row, (run, to) in enumerate(ends)]
 
@@ -136,10 +126,49 @@ class Stack:
         if not 0 <= self._place < _BLOCK:
             self._look_up(steps)
 
-    def _step(self) -> dict[int, Failed]:
-        """Train all for a step, but for those, by row, whose update fails."""
+    def _all_count(self) -> bool:
+        """Whether each trial's next batch has something that counts in its loss."""
         if self._place == _BLOCK:
             self._look_up([first + _BLOCK for first in self._from])
+        weigh = self._first.workload.weight
+        if weigh is None or self._counting:
+            return weigh is None or self._counting[self._place]
+        _, targets = self._load(self._place)
+        return all(bool(weigh(own).any()) for own in targets.unbind())
+
+    def _together(self, steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """Train for up to so many steps, the first of which is one that all count in: how many were
+        done, and whose update, by row, failed in the last of them."""
+        self._silence.begin()
+        began, done = perf_counter(), 0
+        failed: dict[int, Failed] = {}
+        try:
+            while done < steps and not failed and not stop.is_set():
+                if done and not self._all_count():
+                    break
+                failed = self._step()
+                done += 1
+        finally:
+            seconds = (perf_counter() - began) / len(self.runs)
+            for row, run in enumerate(self.runs):
+                trained = done - (row in failed)
+                run.step += trained
+                run.loss_steps += trained
+                run.spent.training_seconds += seconds
+                if trained:
+                    run.engines.add("vectorized")
+        return done, failed
+
+    def _apart(self, _steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """The same for one step, one trial after another."""
+        if stop.is_set():
+            return 0, {}
+        there = [attempt(partial(run.advance, run.step + 1)) for run in self.runs]
+        self._place += 1
+        return 1, {row: one for row, one in enumerate(there) if isinstance(one, Failed)}
+
+    def _step(self) -> dict[int, Failed]:
+        """Train all for a step, but for those, by row, whose update fails."""
         place, failed = self._place, {}
         if self._graphed is not None:
             self._static.come(self._indices[place], place)
@@ -189,6 +218,11 @@ class Stack:
                 for i in range(_BLOCK)
             ]
         self._update.plan(rates)
+        train, weigh = self._first.splits.train, self._first.workload.weight
+        if weigh is not None and is_in_memory(train):
+            weights = train.weights(weigh)
+            batches = weights[torch.stack(self._indices).to(weights.device)]
+            self._counting = (batches > 0).any(-1).all(-1).tolist()
         self._from, self._place = steps, 0
 
     def _passes(self, place: int) -> list[BatchPass]:
@@ -242,12 +276,11 @@ class Stack:
         outputs = self.forward(weights, inputs, ())
         metric = cast(Metric, evaluator.goal.metric)
         if metric.per_example in _BY_EXAMPLE:
-            merged = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
-            costs = merged.view(indices.shape)
+            costs = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
         else:
-            own = zip(outputs.unbind(), targets.unbind(), strict=True)
-            costs = torch.stack([numbers_of(metric, found, wanted) for found, wanted in own])
-        costs = evaluator.counted(costs.to(indices.device), indices)
+            each = zip(outputs.unbind(), targets.unbind(), strict=True)
+            costs = torch.stack([numbers_of(metric, *one) for one in each])
+        costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
         for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
             walk.add(own, total)

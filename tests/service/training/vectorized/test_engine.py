@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from service.algorithm import TorchOptimizer
-from service.data import Split, Splits
+from service.data import Splits
 from service.layers import GhostBatchNorm2d
 from service.losses import cross_entropy
-from service.metrics import NO_TARGET
 from service.search_space import quasi_random_points
 from service.training.checkpoint import Checkpoints
 from service.training.engines import Engine, Failed, Sequential
@@ -35,9 +34,7 @@ from tests.service.training.vectorized.trials import (
     cnn,
     draws,
     is_stacked,
-    language,
     runs,
-    sentences,
     splits,
     weights,
     workload,
@@ -269,7 +266,9 @@ def test_a_loss_that_one_trial_has_none_of_is_that_trials_failure(data: Splits) 
     assert_same([found[0], found[2]], [alone(workload(), data, 3, 10)[k] for k in (0, 2)])
 
 
-def test_models_of_which_no_two_are_alike_are_computed_one_by_one(data: Splits) -> None:
+def test_models_of_which_no_two_are_alike_are_computed_one_by_one(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
     class Scaled(nn.Module):
         def __init__(self, scale: float) -> None:
             super().__init__()
@@ -282,12 +281,17 @@ def test_models_of_which_no_two_are_alike_are_computed_one_by_one(data: Splits) 
     def scaled(*, scale: float) -> nn.Module:
         return Scaled(scale)
 
-    values = draws(5, scale=(0.5, 1.0, 0.7, 0.5, 0.9))
+    values, reasons = draws(5, scale=(0.5, 1.0, 0.7, 0.5, 0.9)), {}  # type: ignore[var-annotated]
     found, expected = (runs(workload(scaled), data, values) for _ in range(2))
     assert Vectorized().advance(found, 20, NEVER) == [True] * 5
     Sequential().advance(expected, 20, NEVER)
     assert_same(found, expected)
     assert [is_stacked(run) for run in found] == [True, False, False, True, False]
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            Vectorized(reasons).advance(runs(workload(scaled), data, values[:3]), 5, NEVER)
+    why = "no two trials have models that differ in weights alone (model.scale)"
+    assert caplog.messages == [f"points/any/any: trials are computed one by one, as {why}"]
 
 
 def test_no_more_trials_are_computed_as_one_than_a_pass_has_room_for(data: Splits) -> None:
@@ -410,11 +414,6 @@ def test_what_cannot_be_computed_as_one_says_why(data: Splits) -> None:
     assert reason(Normalized, data) == "it normalizes over batches (GhostBatchNorm2d)"
     dropped = reason(lambda: linear(share=0.1), data)
     assert dropped == "torch's own Dropout draws for all at once"
-    some = sentences().train
-    assert isinstance(some, Split)
-    empty = Split(some.inputs, some.targets.index_fill(0, torch.tensor([5]), NO_TARGET))
-    of_some = why_not(language(), 8, Splits(empty, some), draws(1)[0], [CPU])
-    assert of_some == "some of its examples have nothing to predict"
     assert reason(Counting, data) == "its training changes buffers.steps"
     asking = reason(Asking, data)
     assert asking is not None

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils import prune
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
+from torch.nn.utils import prune
 
 from service.algorithm import SGD, Optimizer, SGDOptimizer, TorchOptimizer
-from service.data import Examples, Split, Splits
+from service.data import Examples, Splits
 from service.goal import Goal
 from service.metrics import Metric
 from service.schedule import Schedule
 from service.training.vectorized import why_not
 from service.workload import Workload
-from tests.service.training.vectorized.trials import CPU, follow, draws, mlp, splits, workload
+from tests.service.training.vectorized.trials import CPU, draws, follow, mlp, splits, workload
 
 
 class Wrapped(nn.Module):
@@ -178,13 +178,14 @@ def caches_in_evaluation(model: Any, _x: Tensor) -> None:
         (counts_globally, "its training changes model.Changing.forward.change._calls.0"),
         (counts_in_its_class, "its training changes model.Changing.calls"),
         (counts_in_a_default, "its training changes model.Changing.forward.change.defaults.0.0.0"),
-        (counts_in_a_function, "its training changes model.Changing.forward.change.attributes.calls"),
+        (
+            counts_in_a_function,
+            "its training changes model.Changing.forward.change.attributes.calls",
+        ),
         (caches_in_evaluation, "its evaluation changes model.kept.1"),
     ],
 )
-def test_what_changes_beside_the_weights(
-    change: Callable[[Any, Tensor], None], said: str
-) -> None:
+def test_what_changes_beside_the_weights(change: Callable[[Any, Tensor], None], said: str) -> None:
     assert reason(changing(change)) == said
 
 
@@ -424,7 +425,10 @@ def test_data_losses_metrics_and_schedules_that_count(data: Splits) -> None:
     counting = Splits(Counting(data.train), data.validation)
     assert reason(data=counting) == "its training changes data.0.calls"
     assert reason(loss=Curriculum()) == "its training changes loss.calls"
-    assert reason(goal=Goal(Metric("m", Metered(), "lower"), 0.1)) == "its evaluation changes metric.calls"
+    assert (
+        reason(goal=Goal(Metric("m", Metered(), "lower"), 0.1))
+        == "its evaluation changes metric.calls"
+    )
     assert reason(schedule=Recent()) == "its schedule changes from call to call"
 
 

@@ -22,6 +22,7 @@ from service.layers import Dropout
 from service.losses import sigmoid_cross_entropy
 from service.metrics import ACCURACY, CROSS_ENTROPY, NO_TARGET
 from service.schedule import LinearDecay, WarmupCosine
+from service.training.engines import Sequential
 from service.training.vectorized import Vectorized
 from studies.models.simple_cnn import simple_cnn
 from tests.service.training.vectorized.trials import (
@@ -126,6 +127,31 @@ def test_with_the_simple_cnn_in_single_precision() -> None:
 
 def test_with_a_transformer_of_tied_weights() -> None:
     follow(language(), sentences(), draws(4))
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["ours", "any"])
+def test_with_batches_that_have_nothing_to_predict(written: bool) -> None:
+    """Which count nothing, neither in the weights nor in the mean of the training loss."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    tokens = sentences()
+    empty = torch.arange(len(tokens.train)) % 4 > 0
+    targets = tokens.train.batch(torch.arange(len(tokens.train)))[1]
+    train = replace(tokens.train, targets=targets.masked_fill(empty[:, None], NO_TARGET))  # type: ignore[type-var]
+    of = language() if written else replace(language(), loss=loss)
+    data = Splits(train, tokens.validation)
+    alone, together = (runs(of, data, draws(3), batch_size=2) for _ in range(2))
+    for way, trials in ((Sequential(), alone), (Vectorized(), together)):
+        assert way.advance(trials, 30, NEVER) == [True] * 3
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(weights(other), weights(one), rtol=1e-9, atol=1e-9)
+        assert one.finite()
+        assert (other.loss_steps, other.step) == (one.loss_steps, 30)
+        assert other.loss_sum.item() == pytest.approx(one.loss_sum.item())
+        assert one.loss_steps < 30
+        assert other.engines == {"sequential", "vectorized"}
 
 
 class Branching(nn.Module):
