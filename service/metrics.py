@@ -110,10 +110,11 @@ def counted(metric: Metric, costs: Tensor, weights: Tensor | None = None) -> Ten
     if id(metric) in _WITHIN:
         return costs
     _refuse_outside(metric, costs, weights)
-    unit = 1.0 if weights is None else weights
-    ends = [None if math.isinf(end) else end * unit for end in (metric.low, metric.high)]
-    # Or what rounding puts beyond an end would make an early look another than a full one.
-    return costs.clamp(*ends) if any(end is not None for end in ends) else costs
+    # What rounding puts beyond an end would make an early look another than a full one.
+    unit = torch.ones((), dtype=costs.dtype, device=costs.device) if weights is None else weights
+    if math.isfinite(metric.low):
+        costs = costs.maximum(metric.low * unit)
+    return costs.minimum(metric.high * unit) if math.isfinite(metric.high) else costs
 
 
 def weights_of(metric: Metric, targets: Tensor) -> Tensor:
