@@ -27,7 +27,10 @@ from service.workload import Workload
 
 @dataclass
 class Bench:
-    """What a worker needs to train any study of one workload."""
+    """What a worker needs to train any study of one workload.
+
+    resumes -- whether a checkpoint holds all of a trial's state
+    """
 
     spec: str
     workload: Workload
@@ -38,6 +41,7 @@ class Bench:
     confirmed: set[int] = field(default_factory=set)
     passes: Passes = field(default_factory=Passes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
+    resumes: bool = True
     ranks: Ranks | None = None  # where a trial is computed by several devices
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
@@ -93,6 +97,7 @@ def _bench(
 ) -> Bench:
     workload = catalog.load(study.spec).as_asked(study.goal_value, study.precision)
     checked = check(workload, [study.batch_size], planned=True)
+    checked.refuse_devices(len(devices))
     versions = {
         "batchfront": __version__,
         "torch": torch.__version__,
@@ -102,7 +107,11 @@ def _bench(
     with timed_as("data"):
         splits = checked.splits.to(devices[0])
     parts, passes = checked.identity_parts, recall(workload)
-    bench = Bench(study.spec, workload, splits, devices[0], versions, parts, passes=passes)
+    passes.whole = checked.whole
+    resumes = checked.lost is None
+    bench = Bench(
+        study.spec, workload, splits, devices[0], versions, parts, passes=passes, resumes=resumes
+    )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
         bench.ranks = Ranks(*given, devices, bench.passes)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from hashlib import blake2b
 from typing import Any
 
@@ -23,9 +24,19 @@ class Examples(ABC):
     indexed_on -- the device on which `batch` wants its indices
     ahead      -- how many passes are worth loading while others are trained on; 0: a batch is
                   there at once
+
+    Whoever asks a subclass for a batch gets one example for each index, or a WorkloadError: one
+    that is left out would make the goal easier without a word.
     """
 
     ahead: int = 0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "batch" in cls.__dict__:
+            cls.batch = _whole_batch(cls.batch)  # type: ignore[method-assign]
+        if "weights" in cls.__dict__:
+            cls.weights = _whole_weights(cls.weights)  # type: ignore[method-assign]
 
     @property
     @abstractmethod
@@ -36,7 +47,8 @@ class Examples(ABC):
 
     @abstractmethod
     def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the examples at `indices` (int64, shape [n]), in that order.
+        """Inputs and targets of the examples at `indices` (int64, shape [n]), in that order: n of
+        each.
 
         seed -- augment: example by example, by random numbers that depend on the seed and the
                 example's index alone, so that neither the order nor the company matters;
@@ -59,8 +71,64 @@ class Examples(ABC):
         known: dict[Any, Tensor] = self.__dict__.setdefault("_weights", {})
         if weigh not in known:
             indices = torch.arange(len(self), device=self.indexed_on).split(_CHUNK)  # type: ignore[no-untyped-call]
-            known[weigh] = torch.cat([weigh(self.batch(part)[1]) for part in indices])
+            found = [_of_each(self, weigh(self.batch(part)[1]), len(part)) for part in indices]
+            known[weigh] = torch.cat(found)
         return known[weigh]
+
+
+Batch = Callable[..., tuple[Tensor, Tensor]]
+Weights = Callable[..., Tensor]
+
+
+def _whole_batch(batch: Batch) -> Batch:
+    """`batch`, which refuses to give more or fewer examples than it was asked for."""
+
+    @wraps(batch)
+    def checked(self: Examples, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        found = batch(self, indices, seed)
+        count = indices.shape[0]
+        try:
+            inputs, targets = found
+            whole = inputs.shape[0] == count == targets.shape[0]
+        except (AttributeError, IndexError, TypeError, ValueError):
+            raise WorkloadError(
+                f"{type(self).__name__}.batch() must return two tensors, inputs and targets, each "
+                f"with an example in every row; returned {_kinds(found)}"
+            ) from None
+        if not whole:
+            raise WorkloadError(
+                f"{type(self).__name__}.batch() gave {len(inputs)} inputs and {len(targets)} "
+                f"targets for {count} indices, and must give one example for each; leave what "
+                "can't be used out of the split: Part(examples, usable_indices)"
+            )
+        return inputs, targets
+
+    return checked
+
+
+def _whole_weights(weights: Weights) -> Weights:
+    @wraps(weights)
+    def checked(self: Examples, weigh: Callable[[Tensor], Tensor]) -> Tensor:
+        return _of_each(self, weights(self, weigh), len(self))
+
+    return checked
+
+
+def _of_each(examples: Examples, weights: Tensor, count: int) -> Tensor:
+    if not isinstance(weights, Tensor) or weights.shape != (count,):
+        found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise WorkloadError(
+            f"weights of {type(examples).__name__}: must be a tensor of one number per example, "
+            f"shape ({count},); found {found}"
+        )
+    return weights
+
+
+def _kinds(found: object) -> str:
+    """What a batch was given as, in a few words."""
+    if not isinstance(found, tuple | list):
+        return type(found).__name__
+    return f"{type(found).__name__} of ({', '.join(type(one).__name__ for one in found)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +139,11 @@ class Split(Examples):
     targets: Tensor
 
     def __post_init__(self) -> None:
+        if not isinstance(self.inputs, Tensor) or not isinstance(self.targets, Tensor):
+            raise WorkloadError(
+                f"a split takes two tensors; found {_kinds((self.inputs, self.targets))} (of NumPy "
+                "arrays: torch.from_numpy; of several inputs, an Examples gives one tensor)"
+            )
         if len(self.inputs) != len(self.targets) or not len(self.inputs):
             raise WorkloadError(
                 "a split needs as many inputs as targets, and at least one; "
@@ -110,6 +183,20 @@ class Part(Examples):
     whole: Examples
     indices: Tensor
 
+    def __post_init__(self) -> None:
+        found, size = self.indices, len(self.whole)
+        if found.dtype != torch.int64 or found.ndim != 1 or not len(found):
+            raise WorkloadError(
+                "the indices of a Part must be int64 of shape (n,), one or more (of a mask: "
+                f"mask.nonzero().flatten()); found {found.dtype} of shape {tuple(found.shape)}"
+            )
+        least, most = (int(end) for end in found.aminmax())
+        if least < 0 or most >= size:
+            raise WorkloadError(
+                f"the indices of a Part of {size:,} examples must be 0 to {size - 1:,}; "
+                f"found {least if least < 0 else most:,}"
+            )
+
     @property
     def ahead(self) -> int:  # type: ignore[override]
         return self.whole.ahead
@@ -140,6 +227,14 @@ class Splits:
     train: Examples
     validation: Examples
     test: Examples | None = None
+
+    def __post_init__(self) -> None:
+        for name, split in self.named():
+            if not isinstance(split, Examples):
+                raise WorkloadError(
+                    f"Splits({name}=...) must be a Split, a Part or another Examples; "
+                    f"found {type(split).__name__}"
+                )
 
     def named(self) -> Iterator[tuple[str, Examples]]:
         """The splits that there are, by name."""

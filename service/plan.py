@@ -46,6 +46,7 @@ class Request:
     halving    -- True: at rungs the worse half of a study's trials is dropped; see
                   `service.training.dropping`, also for
     extrapolate -- True: trials whose curve would miss the leader are dropped
+    devices_per_trial -- that are to compute each trial together, as far as known
     """
 
     batch_sizes: tuple[int, ...] | None = None
@@ -63,6 +64,7 @@ class Request:
     warm_start: bool | None = None
     halving: bool | None = None
     extrapolate: bool | None = None
+    devices_per_trial: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,13 @@ class _Search:
 
 @dataclass(frozen=True)
 class Planned:
-    """What planning did: the studies meant, and how many slots each gained."""
+    """What planning did: the studies meant, how many slots each gained, and what a user should
+    know before they run."""
 
     workload: Workload
     studies: tuple[Study, ...]
     added: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def filter(self) -> Filter:
@@ -115,6 +119,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
     rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
     checked = check(workload, batch_sizes)
+    checked.refuse_devices(request.devices_per_trial)
     wanted = [_study(workload, spec, b, settled, checked) for b in batch_sizes]
     for study in wanted:
         for stored in existing.values():
@@ -122,7 +127,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     with storage.write() as conn:
         wait_for_planners(conn)
         made = [_make(storage, conn, s) for s in wanted]
-    return Planned(workload, tuple(s for s, _ in made), tuple(added for _, added in made))
+    now, added = tuple(s for s, _ in made), tuple(added for _, added in made)
+    return Planned(workload, now, added, tuple(checked.notes))
 
 
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")

@@ -182,7 +182,8 @@ class Worker:
                 if self.settings.forever:  # there is no end at which to tell
                     log.warning("left to other workers: %s", error)
                 return
-            race = (study, bench, keeper, self.checkpoints, self.stop, self._sizes)
+            checkpoints = self.checkpoints if bench.resumes else None
+            race = (study, bench, keeper, checkpoints, self.stop, self._sizes)
             refill = None
             if engine == "vectorized":
                 room = self._room(study)

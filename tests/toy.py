@@ -29,6 +29,7 @@ from service import (
 
 SPEC = f"{Path(__file__).resolve()}:clouds"
 PLAIN = f"{Path(__file__).resolve()}:plain"
+COUNTED = f"{Path(__file__).resolve()}:counted"
 POISONED = f"{Path(__file__).resolve()}:poisoned"
 
 BATCH_SIZES = (4, 16)
@@ -91,6 +92,27 @@ def plain() -> Workload:
     """The same without dropout, which torch's own module draws for all trials at once."""
     space = {name: of for name, of in clouds().search_space.items() if name != "dropout"}
     return replace(clouds(), name="plain/mlp/momentum", search_space=space)
+
+
+class Counted(nn.Module):
+    """Passes on less of its input the more training steps there have been, by an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        return x / (1 + 0.05 * self.steps)
+
+
+def counted() -> Workload:
+    """A workload of which no checkpoint holds all."""
+
+    def model() -> nn.Module:
+        return nn.Sequential(Pausing(), Counted(), nn.Linear(2, 12), nn.ReLU(), nn.Linear(12, 3))
+
+    return replace(plain(), name="clouds/counted/momentum", model=model)
 
 
 class Poison(nn.Module):

@@ -65,4 +65,7 @@ def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
 
     loaded = catalog.load(workload)
     opened = open_storage(storage, create=True)
-    return opened, plan(opened, catalog.spec_for_workers(workload), loaded, request)
+    planned = plan(opened, catalog.spec_for_workers(workload), loaded, request)
+    for note in planned.notes:
+        click.echo(note, err=True)
+    return opened, planned

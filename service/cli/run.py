@@ -69,7 +69,9 @@ def command(
         raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
     devices = local_devices(device, workers, devices_per_trial)
     click.echo(f"Planning {workload} …", err=True)
-    opened, planned = plan_workload(workload, storage, Request(**asked))
+    opened, planned = plan_workload(
+        workload, storage, Request(**asked, devices_per_trial=devices_per_trial)
+    )
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
     refuse_engine(engine, planned, device, devices_per_trial)
     began = time_of(opened)

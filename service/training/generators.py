@@ -11,12 +11,14 @@ import _random
 import ctypes
 import random
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 
 from service.errors import WorkloadError
 
+_numpys = np.random.get_bit_generator  # type: ignore[attr-defined]
 _WORDS = 624  # of the state of a Mersenne Twister, which both are
 
 
@@ -43,11 +45,11 @@ def _of_torch(device: torch.device) -> list[torch.Generator]:
 
 def _seed_others(seed: int) -> None:
     random.seed(seed)
-    generator = np.random.get_bit_generator()
+    generator = _numpys()
     if isinstance(generator, np.random.MT19937):
         np.random.seed(seed % 2**32)
     else:  # which somebody has put in its place
-        generator.state = type(generator)(seed).state  # type: ignore[attr-defined]
+        generator.state = type(generator)(seed).state
     if _WATCH is not None:
         _WATCH.note()
 
@@ -103,16 +105,41 @@ class Streams:
             )
 
 
+class Silence:
+    """Sees to it that nothing is drawn where several trials are computed as one, and would share
+    it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._generators = _of_torch(device)
+        self._drawn = self._states()
+
+    def begin(self) -> None:
+        """Nothing may be drawn from now on."""
+        if _moved():
+            _seed_others(0)
+        self._drawn = self._states()
+
+    def check(self) -> None:
+        """Raise WorkloadError if something has been drawn since."""
+        if self._states() != self._drawn or (_WATCH is not None and _WATCH.moved()):
+            raise WorkloadError("it draws random numbers, which trials computed as one would share")
+
+    def _states(self) -> list[Any]:
+        found: list[Any] = [g.get_state().numpy().tobytes() for g in self._generators]
+        if _WATCH is None:
+            found += [random.getstate(), repr(np.random.get_state(legacy=False))]
+        return found
+
+
 class _Watch:
     """Tells whether NumPy's or Python's generator has moved since it was last seeded here, by a
     look at their memory: to be told their states takes 20 and 60 microseconds."""
 
     def __init__(self) -> None:
-        self._current = np.random.get_bit_generator
-        self._numpy = generator = self._current()
+        self._numpy = generator = _numpys()
         assert isinstance(generator, np.random.MT19937)
         self._word, self._place = _of_numpy(generator)
-        self._both = ctypes.c_uint64.from_address(_address(random._inst))  # type: ignore[attr-defined]
+        self._both = ctypes.c_uint64.from_address(_address(random._inst))
         self.note()
 
     def note(self) -> None:
@@ -122,7 +149,7 @@ class _Watch:
     def moved(self) -> bool:
         """Whether one has drawn or been seeded since, or is another than it was."""
         now = self._both.value, self._word.value, self._place.value
-        return now != self._noted or self._current() is not self._numpy
+        return now != self._noted or _numpys() is not self._numpy
 
 
 def _of_numpy(generator: np.random.MT19937) -> list[ctypes.c_uint32]:
@@ -140,7 +167,7 @@ def _can_watch() -> bool:
     """Whether memory is laid out as it is expected, and says what the generators say themselves."""
     known = sys.implementation.name == "cpython"
     room = _random.Random.__basicsize__ >= object.__basicsize__ + 4 * (_WORDS + 1)
-    if not (known and room and isinstance(np.random.get_bit_generator(), np.random.MT19937)):
+    if not (known and room and isinstance(_numpys(), np.random.MT19937)):
         return False
     theirs, ours = np.random.MT19937(3), random.Random(3)
     for draws in (0, 1, 5, _WORDS, 2):

@@ -46,6 +46,9 @@ class BatchGradient:
     what the loss is a mean over, dropout (`service.layers.Dropout`) and augmentation draw for an
     example what they would have drawn in one pass, and ghost batch normalization is never cut
     within a group. torch's own dropout draws other numbers in other passes.
+
+    whole -- why a batch of this workload must go through in one pass, in a clause; None: it need
+             not, as far as preflight has found
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class BatchGradient:
         seed: int,
         device: torch.device,
         computed: Computed | None = None,
+        whole: str | None = None,
     ) -> None:
         self.workload, self.model, self.train, self.passes = workload, model, train, passes
         self.device = device
@@ -67,11 +71,10 @@ class BatchGradient:
         self._seed = seed
         # Done again, a batch would count twice in what a model keeps in its buffers.
         self.streams = Streams(device, watching=next(model.buffers(), None) is None)
-        modules = list(model.modules())
-        self.whole_batches = any(isinstance(m, _BatchNorm) for m in modules)
+        self.whole_batches = batch_normalization(model) or whole
         if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
             self.passes = PassSize()
-        self.ghosts = [m for m in modules if isinstance(m, GhostBatchNorm2d)]
+        self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
         self._ahead: Ahead | None = None
 
@@ -194,12 +197,8 @@ class BatchGradient:
         return len(targets) / batch_size if weigh is None else weigh(targets).sum()
 
     def cannot_split(self, why: str) -> WorkloadError:
-        """The error that the model normalizes over whole batches, which have to be split."""
-        return WorkloadError(
-            f"{self.workload.name}: {why}, and "
-            "batch normalization of whole batches can't be split; use GroupNorm, or "
-            "GhostBatchNorm2d, which normalizes over a fixed number of examples"
-        )
+        """The error that a batch has to be split and must not be."""
+        return WorkloadError(f"{self.workload.name}: {why}, and {self.whole_batches}")
 
     def undo(self) -> None:
         """Forget the passes of a batch that begins anew."""
@@ -207,6 +206,17 @@ class BatchGradient:
         for layer in self.ghosts:
             layer.discard()
         release()
+
+
+def batch_normalization(model: nn.Module) -> str | None:
+    """Why the batches of a model that normalizes over them can't be split, in a clause; None if it
+    has no such layer."""
+    if not any(isinstance(m, _BatchNorm) for m in model.modules()):
+        return None
+    return (
+        "batch normalization of whole batches can't be split; use GroupNorm, or "
+        "GhostBatchNorm2d, which normalizes over a fixed number of examples"
+    )
 
 
 def divide(gradients: Sequence[Tensor], by: Tensor) -> None:

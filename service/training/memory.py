@@ -97,13 +97,15 @@ class Passes:
     """The pass sizes of a workload on a device: one object for all of its trials, so that the
     second need not learn them anew. Gradients take more room than looks do.
 
-    room -- bytes that a pass may take, from which the first trial estimates both sizes; None:
-            they are known, or left to be found when memory runs out
+    room  -- bytes that a pass may take, from which the first trial estimates both sizes; None:
+             they are known, or left to be found when memory runs out
+    whole -- why a training batch must go through in one pass: see `BatchGradient`
     """
 
     training: PassSize = field(default_factory=PassSize)
     evaluation: PassSize = field(default_factory=PassSize)
     room: int | None = None
+    whole: str | None = None
 
     @property
     def limits(self) -> tuple[int | None, int | None]:

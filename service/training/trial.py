@@ -82,6 +82,7 @@ class TrialRun:
             self.dropout_seed,
             device,
             self._computed,
+            self.passes.whole,
         )
         self.alone.streams.more = not isinstance(self.optimizer, SGDOptimizer)
         self.gradient: Gradient = self.alone
@@ -204,6 +205,8 @@ class TrialRun:
         for indices in everything.split(_UNTRAINED):  # type: ignore[no-untyped-call]
             loss = partial(self._loss_of, indices)
             fit = partial(self.passes.evaluation.fit, len(indices), loss)
+            if self.passes.whole is not None:  # of other batches it says nothing
+                fit = partial(loss, min(self.batch_size, len(indices)))
             found = self._evaluated(_EVALUATION, fit)
             if found is not None:
                 return found

@@ -26,7 +26,7 @@ from service.storage import Storage
 from service.training.checkpoint import Checkpoints
 from service.training.trial import TrialRun
 from service.worker import Settings, Worker
-from tests.toy import POISONED, SPEC, clouds, poisoned
+from tests.toy import COUNTED, POISONED, SPEC, clouds, counted, poisoned
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.every_storage
@@ -201,6 +201,33 @@ def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, None)
     assert ended(storage) == ended(undisturbed)
+
+
+def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_results(
+    storage: Storage,
+    second_storage: Storage,
+    checkpoints: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for one in (storage, second_storage):
+        plan(one, COUNTED, counted(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    work(second_storage, None)
+    stop, advance = Event(), TrialRun.advance
+
+    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+        if to_step == 6:
+            stop.set()
+        return advance(self, to_step, stopped)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRun, "advance", stopping)
+        told = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
+        Worker(storage, told, stop).run()
+    assert stop.is_set()
+    assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
+    assert not checkpoints.exists()
+    work(storage, checkpoints)
+    assert ended(storage) == ended(second_storage)
 
 
 def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(

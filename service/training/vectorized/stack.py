@@ -25,6 +25,7 @@ from service.metrics import (
 from service.schedule import Constant
 from service.training.engines import Failed, attempt
 from service.training.evaluation import Evaluation, Walking
+from service.training.generators import Silence
 from service.training.seeds import mix
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Layered, forward_of
@@ -83,6 +84,7 @@ class Stack:
         # The last step's: kept so long that the next find their memory as it is, not new.
         self.gradients: Sequence[Tensor | None] = ()
         self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
+        self._silence = Silence(first.device)
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then
         self._indices: tuple[Tensor, ...] = ()
@@ -137,6 +139,7 @@ class Stack:
     def _together(self, steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
         """Train for up to so many steps, the first of which is one that all count in: how many were
         done, and whose update, by row, failed in the last of them."""
+        self._silence.begin()
         began, done = perf_counter(), 0
         failed: dict[int, Failed] = {}
         try:
@@ -173,6 +176,7 @@ class Stack:
         else:
             inputs, targets = self._load(place)
             losses, gradients = self._backward(inputs, targets, self._passes(place))
+            self._silence.check()
             failed = self._update(gradients, place)
             for row, own in enumerate(losses.unbind()) if failed else ():
                 if row not in failed:
@@ -244,12 +248,14 @@ class Stack:
         runs = [self.runs[row] for row in rows]
         walks = [run.evaluator.begin(full=full) for run in runs]
         going, before = list(range(len(runs))), -1
+        self._silence.begin()
         weights: dict[str, Tensor] = {}
         while going:
             if len(going) != before:
                 weights, before = self._of([rows[i] for i in going]), len(going)
             self._walk([walks[i] for i in going], weights)
             going = [i for i in going if walks[i].going]
+        self._silence.check()
         found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
         seconds = (perf_counter() - began) / len(runs)
         for run, one in zip(runs, found, strict=True):

@@ -1,12 +1,15 @@
 """Runs come, go, stop, diverge and fail in a vectorized heat as they would by themselves."""
 
 import logging
+import os
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -228,6 +231,29 @@ def test_what_only_shows_later_is_computed_one_by_one_from_then_on(
     assert caplog.messages == [
         "points/any/any: 3 trials go on one by one: an optimizer freezes or unfreezes parameters"
     ]
+
+
+def test_a_model_that_begins_to_draw_later_is_computed_one_by_one_from_then_on(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Shaken(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = super().forward(x)
+            return y * (1 + np.random.rand()) + random.random() if os.environ.get("SHAKEN") else y
+
+    of, engine = workload(lambda: Shaken(16, 4).double()), Vectorized()
+    found, expected = runs(of, data, draws(3)), runs(of, data, draws(3))
+    with pytest.MonkeyPatch.context() as patch:
+        for step in (10, 30):
+            assert engine.advance(found, step, NEVER) == [True] * 3
+            Sequential().advance(expected, step, NEVER)
+            engine.look(found, full=True)
+            Sequential().look(expected, full=True)
+            patch.setenv("SHAKEN", "1")
+    assert_same(found, expected)
+    assert "go on one by one: it draws random numbers, which trials computed" in caplog.text
+    for one, other in zip(found, expected, strict=True):
+        assert one.looks[-1].metric == other.looks[-1].metric
 
 
 def test_a_loss_that_one_trial_has_none_of_is_that_trials_failure(data: Splits) -> None:

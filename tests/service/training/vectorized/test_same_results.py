@@ -15,7 +15,7 @@ from service.algorithm import (
     NesterovMomentum,
     TorchOptimizer,
 )
-from service.data import Examples, Splits
+from service.data import Examples, Split, Splits
 from service.execution import Execution
 from service.goal import Goal
 from service.layers import Dropout
@@ -76,6 +76,16 @@ def test_with_dropout_of_each_trials_own_numbers_and_probability(data: Splits) -
     found = follow(workload(), data, draws(5, dropout=(0.4, 0.0, 0.1)))
     without = follow(workload(), data, draws(5))
     assert not torch.equal(weights(found[0]), weights(without[0]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_with_batches_that_have_no_target(data: Splits, smoothing: float) -> None:
+    train = data.train
+    assert isinstance(train, Split)
+    some = torch.arange(len(train)) % 16 == 0
+    few = replace(train, targets=train.targets.masked_fill(~some, NO_TARGET))
+    values = draws(4, label_smoothing=(smoothing, 0.0))
+    follow(workload(), Splits(few, data.validation), values, steps=60)
 
 
 def test_with_label_smoothing_of_each_trials_own(data: Splits) -> None:

@@ -1,0 +1,304 @@
+"""Does a workload hold together? Asked on real data before any slot is made."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import getstate, setstate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from service.algorithm import chosen
+from service.clock import timed_as
+from service.data import Examples, Part, Splits
+from service.errors import UsageError, WorkloadError
+from service.identity import describe_data, describe_model
+from service.layers import GhostBatchNorm2d
+from service.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
+from service.preflight.evaluation import refuse_mixed_evaluation
+from service.preflight.examples import check_examples
+from service.preflight.lost_state import lost_state
+from service.preflight.parts import why_whole
+from service.preflight.varied import varied
+from service.preflight.wording import found, in_one_line, naming, refusing_broadcasts, shape
+from service.search_space import Metaparameters, point_at
+from service.training.evaluation import full_metric, split_weights
+from service.training.generators import seed_generators
+from service.training.memory import PassSize
+from service.training.repeatable import refuse_unrepeatable
+from service.workload import Workload
+
+_EXAMPLES = 32
+"""That a workload is tried on: its largest batches may need more memory than one machine has."""
+
+_SAMPLE = 1024
+"""Validation examples that say whether it is worth asking all of them."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A workload that has passed its checks.
+
+    identity_parts -- what its data and its model gave for its studies' identity
+    whole          -- why a batch must go through in one pass on one device, in a clause; None: it
+                      need not
+    lost           -- what training changes and no checkpoint holds, by name; None: nothing
+    """
+
+    name: str
+    splits: Splits
+    identity_parts: dict[str, Any]
+    whole: str | None
+    lost: str | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know before it runs, a line each."""
+        said = []
+        if self.whole is not None:
+            said.append(f"batches are computed whole, on one device, as {self.whole}")
+        if self.lost is not None:
+            said.append(
+                f"an interrupted trial starts again from step 0, as training changes {self.lost}, "
+                "which no checkpoint holds; a buffer of the model (register_buffer) is kept"
+            )
+        return [f"{self.name}: {line}" for line in said]
+
+    def refuse_devices(self, count: int) -> None:
+        """Raise WorkloadError if so many devices can't compute a trial together."""
+        if count > 1 and self.whole is not None:
+            raise WorkloadError(
+                f"{self.name}: --devices-per-trial {count} shares every batch, and {self.whole}"
+            )
+        if count > 1 and self.lost is not None:
+            raise WorkloadError(
+                f"{self.name}: --devices-per-trial {count} hands a trial's state on, and training "
+                f"changes {self.lost}, which is not part of it; keep it in a buffer of the model "
+                "(register_buffer)"
+            )
+
+
+def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = False) -> Checked:
+    """Load the data and try the workload, at the middle of its search space.
+
+    planned -- its studies are there already, so that its goal is known not to be passed before
+               training: to ask again takes large models minutes
+
+    Raises UsageError (WorkloadError, SearchSpaceError) in one line for whatever would make every
+    trial fail (sizes, shapes, a loss that is no scalar, a goal that is passed before training) or
+    a trial's result depend on what it must not: on how its batches are cut, on what is loaded or
+    evaluated with an example, on other trials.
+    """
+    batch_sizes = sorted(batch_sizes)
+    for batch_size in batch_sizes:
+        _check_schedule(workload, batch_size)
+    splits = _load(workload)
+    for batch_size in batch_sizes:
+        if batch_size > len(splits.train):
+            raise UsageError(
+                f"{workload.name}: batch size {batch_size} is larger than the training set "
+                f"of {len(splits.train):,} examples"
+            )
+    with _generators_kept():
+        seed_generators(torch.device("cpu"), 0)
+        values = _middle(workload, batch_sizes[0])
+        _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
+        check_examples(workload, splits)
+        _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
+        if not planned:
+            _refuse_passed_goal(workload, _model(workload, values), splits.validation)
+            _refuse_weightless(workload, splits)
+        with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
+            warnings.simplefilter("ignore")
+            refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
+            whole = _why_whole(workload, splits.train, batch_sizes)
+            lost = lost_state(workload, splits, values, batch_sizes[0])
+            if not planned:
+                refuse_unrepeatable(workload, splits, batch_sizes[0], values)
+        # Described at one and the same point whatever is planned, as a layer may depend on it.
+        described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
+    parts = {"data": describe_data(splits), "model": described}
+    return Checked(workload.name, splits, parts, whole, lost)
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Put the global generators back to where they were."""
+    states = getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _middle(workload: Workload, batch_size: int) -> Metaparameters:
+    return _point(workload, batch_size, 0.5)
+
+
+def _point(workload: Workload, batch_size: int, position: float) -> Metaparameters:
+    return point_at(workload.space(batch_size), [position] * len(workload.searched(batch_size)))
+
+
+def _why_whole(workload: Workload, train: Examples, batch_sizes: Sequence[int]) -> str | None:
+    """As `why_whole`, asked at the middle of the search space, and at both ends where model or
+    loss are others there."""
+    if batch_sizes[-1] == 1:
+        return None
+    examples = varied(train)
+    asked: list[tuple[Metaparameters, Metaparameters]] = []
+    for position in (0.5, 0.0, 1.0):
+        values = _point(workload, batch_sizes[0], position)
+        point = chosen(workload.model, values), chosen(workload.loss, values)
+        if point not in asked:
+            asked.append(point)
+            found = why_whole(workload, _model(workload, values), examples, values)
+            if found is not None:
+                return found
+    return None
+
+
+def _check_schedule(workload: Workload, batch_size: int) -> None:
+    budget = workload.steps_allowed(batch_size)
+    ends = [[position] * len(workload.searched(batch_size)) for position in (0.0, 0.5, 1.0)]
+    for end in ends:
+        values = point_at(workload.space(batch_size), end)
+        with naming(workload, f"its schedule fails at batch size {batch_size} with {values}"):
+            for step in (0, budget - 1):
+                float(workload.schedule.factor(step, values))
+
+
+@timed_as("data")
+def _load(workload: Workload) -> Splits:
+    with naming(workload, "its data can't be loaded"):
+        splits = workload.data()
+    if not isinstance(splits, Splits):
+        raise WorkloadError(
+            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
+        )
+    return splits
+
+
+def _model(workload: Workload, values: Metaparameters) -> nn.Module:
+    with naming(workload, "its model can't be made"):
+        model = workload.model(**chosen(workload.model, values))
+    if not isinstance(model, nn.Module):
+        raise WorkloadError(
+            f"{workload.name}: model() must return a torch.nn.Module, "
+            f"returned {type(model).__name__}"
+        )
+    return model
+
+
+def _refuse_shared_weights(workload: Workload, one: nn.Module, other: nn.Module) -> None:
+    places = {p.data_ptr() for p in one.parameters() if p.numel()}
+    for name, parameter in other.named_parameters():
+        if parameter.data_ptr() in places:
+            raise WorkloadError(
+                f"{workload.name}: model() must make a new model each time; its parameter {name} "
+                "is the same in two of them, and trials would train each other's"
+            )
+
+
+def _train_once(
+    workload: Workload,
+    model: nn.Module,
+    train: Examples,
+    values: Metaparameters,
+    batch_sizes: Sequence[int],
+) -> None:
+    """A training step with a batch of the smallest size, and the loss of others; the largest are
+    tried by what fits everywhere."""
+    with naming(workload, "its algorithm can't be started"):
+        workload.algorithm.refuse_unused_rate(_model(workload, values), values)
+        optimizer = workload.algorithm.start(model, values)
+    first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
+    loss = _loss_once(workload, model, train, values, first)
+    with naming(workload, "a training step fails"):
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(float(values["learning_rate"]))
+    for size in others:
+        _loss_once(workload, model, train, values, size)
+    _refuse_lone_examples(workload, model, train, batch_sizes)
+
+
+def _refuse_lone_examples(
+    workload: Workload, model: nn.Module, train: Examples, batch_sizes: Sequence[int]
+) -> None:
+    """Of a group of one, of so small an image, there is nothing to normalize."""
+    groups = {layer.ghost_size for layer in model.modules() if isinstance(layer, GhostBatchNorm2d)}
+    lone = [b for b in batch_sizes if b > 1 and any(b % size == 1 for size in groups)]
+    if not lone:
+        return
+    inputs, _ = train.batch(torch.arange(1, device=train.indexed_on), seed=0)
+    try:
+        model.train()(inputs)
+    except Exception as error:
+        sizes = ", ".join(map(str, lone))
+        raise WorkloadError(
+            f"{workload.name}: at batch size {sizes} the last group of its ghost batch "
+            f"normalization has one example, and then it fails ({in_one_line(error)}); choose "
+            "other --batch-sizes"
+        ) from error
+
+
+def _loss_once(
+    workload: Workload, model: nn.Module, train: Examples, values: Metaparameters, batch_size: int
+) -> Tensor:
+    name, metric = workload.name, workload.goal.metric
+    examples = torch.arange(batch_size, device=train.indexed_on)
+    inputs, targets = train.batch(examples, seed=0)
+    given = f"inputs of shape {shape(inputs)} ({inputs.dtype})"
+    with naming(workload, f"the model does not accept {given}"):
+        outputs: Tensor = model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise WorkloadError(
+            f"{name}: the model must return a Tensor, returned {type(outputs).__name__}"
+        )
+    shapes = f"outputs of shape {shape(outputs)} and targets of shape {shape(targets)}"
+    broadcasts = refusing_broadcasts(workload, "the loss", outputs, targets)
+    with naming(workload, f"the loss does not accept {shapes}"), broadcasts:
+        loss = workload.loss(outputs, targets, **chosen(workload.loss, values))
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise WorkloadError(
+            f"{name}: the loss must be a scalar, the mean over the batch; found {found(loss)}"
+        )
+    broadcasts = refusing_broadcasts(workload, f"the goal's {metric.name}", outputs, targets)
+    with naming(workload, f"the goal's {metric.name} does not accept {shapes}"), broadcasts:
+        try:
+            if isinstance(metric, SplitMetric):
+                value_of(metric, outputs.detach(), targets)
+            else:
+                weights = None if metric.weight is None else weights_of(metric, targets)
+                costs_of(metric, outputs.detach(), targets, weights)
+        except WorkloadError as error:
+            raise WorkloadError(f"{name}: the goal's {error}") from error
+    return loss
+
+
+def _refuse_weightless(workload: Workload, splits: Splits) -> None:
+    metric = workload.goal.metric
+    if not isinstance(metric, Metric) or metric.weight is None:
+        return
+    for name, split in splits.named():
+        if name != "train":
+            split_weights(split, metric, name)
+
+
+def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:
+    goal = workload.goal
+    few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
+    given = f"validation inputs of shape {shape(validation.batch(few[:_EXAMPLES])[0])}"
+    with naming(workload, f"the untrained model can't be evaluated on {given}"):
+        value = full_metric(model, Part(validation, few), goal.metric, PassSize(_EXAMPLES))
+        if goal.passed(value) and len(few) < len(validation):
+            value = full_metric(model, validation, goal.metric, PassSize(_EXAMPLES))
+    if workload.goal.passed(value):
+        raise UsageError(
+            f"{workload.name}: the goal, {workload.goal}, is already passed before training "
+            f"(the untrained model has {value:.4g}); choose a harder one with --goal"
+        )
