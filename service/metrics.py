@@ -100,14 +100,21 @@ def numbers_of(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
 def counted(metric: Metric, costs: Tensor, weights: Tensor | None = None) -> Tensor:
     """Check examples' numbers against the metric's bounds; `weights` are of the same shape.
 
-    Returns them, with 0 for an example of weight 0, whatever the metric makes of it (0 / 0, often).
+    Returns them, within those to the bit, and 0 for an example of weight 0, whatever the metric
+    makes of it (0 / 0, often).
     Raises WorkloadError for a number outside of the bounds.
     """
     if weights is not None:
         weights = weights.to(costs.device)
         costs = costs.masked_fill(weights == 0, 0.0)
+    if id(metric) in _WITHIN:
+        return costs
     _refuse_outside(metric, costs, weights)
-    return costs
+    # What rounding puts beyond an end would make an early look another than a full one.
+    unit = torch.ones((), dtype=costs.dtype, device=costs.device) if weights is None else weights
+    if math.isfinite(metric.low):
+        costs = costs.maximum(metric.low * unit)
+    return costs.minimum(metric.high * unit) if math.isfinite(metric.high) else costs
 
 
 def weights_of(metric: Metric, targets: Tensor) -> Tensor:
@@ -182,7 +189,7 @@ def _refuse_outside(
     metric: Metric | SplitMetric, numbers: Tensor, weights: Tensor | None = None
 ) -> None:
     """Raise WorkloadError for a number outside the bounds by more than rounding; NaN is inside."""
-    if id(metric) in _WITHIN or (math.isinf(metric.low) and math.isinf(metric.high)):
+    if math.isinf(metric.low) and math.isinf(metric.high):
         return
     if weights is not None:
         numbers = (numbers / weights)[weights > 0]

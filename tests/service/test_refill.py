@@ -11,6 +11,7 @@ import torch
 from sqlalchemy import select, update
 
 from service import race, refill, sampling, worker
+from service.bench import Bench
 from service.claims import COMPANY_DEATHS
 from service.engine_choice import Asked
 from service.frontier import load_frontier
@@ -247,16 +248,16 @@ def test_no_more_come_in_than_memory_holds(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, schedule="one-by-one")
-    made = TrialRun.__init__
+    make = Bench.run
 
-    def init(self: TrialRun, *arguments: Any) -> None:
+    def run(self: Bench, *arguments: Any) -> TrialRun:
         if len(heats[-1]) == 0 and len(made_here) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         made_here.append(1)
-        made(self, *arguments)
+        return make(self, *arguments)
 
     made_here: list[int] = []
-    monkeypatch.setattr(TrialRun, "__init__", init)
+    monkeypatch.setattr(Bench, "run", run)
     work(storage)
     assert max(len(live) for rounds in heats for live in rounds) == 3
     assert {row.state for row in rows(storage)} == {"done"}

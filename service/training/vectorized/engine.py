@@ -12,7 +12,7 @@ from service.training.engines import Failed, Sequential, Steps, of_each
 from service.training.evaluation import Evaluation
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
-from service.training.vectorized.fitness import why_not_alike, why_unlike
+from service.training.vectorized.fitness import NO_ROOM, why_not_alike, why_unlike
 from service.training.vectorized.forward import is_layered, kind_of
 from service.training.vectorized.stack import Stack
 
@@ -194,13 +194,17 @@ class Vectorized:
             # Of a kind that there is one of, a proof is worth while only if another comes.
             worth = len(alike) > 1 or is_layered(alike[0].model)
             if worth and kind not in self._reasons:
-                self._note(kind, why_not_alike(alike), alike[0])
+                self._note(kind, why_not_alike(alike), alike)
         if len(runs) > 1 and not any(kind in self._reasons for kind in kinds):
-            self._note(_LONE, why_unlike(runs[0], runs[1]), runs[0])
+            self._note(_LONE, why_unlike(runs[0], runs[1]), runs)
 
-    def _note(self, kind: str, why: str | None, run: TrialRun) -> None:
+    def _note(self, kind: str, why: str | None, runs: Sequence[TrialRun]) -> None:
         if why is not None and why not in self._reasons.values():
-            log.info("%s: trials are computed one by one, as %s", run.workload.name, why)
+            log.info("%s: trials are computed one by one, as %s", runs[0].workload.name, why)
+        if why == NO_ROOM:  # those that come later, when others have ended, may have some
+            release()
+            self._unfit.update(runs)
+            return
         self._reasons[kind] = why
 
 

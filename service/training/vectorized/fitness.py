@@ -24,6 +24,9 @@ from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.proof import difference
 from service.workload import Workload
 
+NO_ROOM = "there is no memory left for a proof"
+"""The reason that holds of what is computed now alone."""
+
 _GLOBAL_HOOKS = [
     *(f"_global_{kind}" for kind in ("forward_hooks", "forward_pre_hooks")),
     *(f"_global_{kind}" for kind in ("backward_hooks", "backward_pre_hooks")),
@@ -58,9 +61,6 @@ def why_never(
         return "it is compiled, or computed in bfloat16"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
-    weigh = workload.weight
-    if weigh is not None and not bool(splits.train.weights(weigh).all()):
-        return "some of its examples have nothing to predict"  # nor may a trial's batch have
     return None
 
 
@@ -80,7 +80,7 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
         if is_lost_device(error):
             raise
         if is_out_of_memory(error):
-            return "memory is too small for two trials as one"
+            return NO_ROOM
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
 
@@ -122,7 +122,10 @@ def _of_hooks(run: TrialRun) -> str | None:
     ]
     if any([*steps, *everywhere]):
         return "a hook hangs on its optimizer"
-    if type(run.optimizer) is not SGDOptimizer and Holdings({"optimizer": run.optimizer}).modules:
+    if (
+        type(run.optimizer) is not SGDOptimizer
+        and Holdings({"optimizer": run.optimizer}, shared=True).modules
+    ):
         return "its optimizer holds the model, and may change it"
     return None
 

@@ -38,6 +38,8 @@ UNREADABLE = "unreadable"
 
 _LARGE = 1 << 20  # bytes of a tensor or array, from which on its values are not read
 
+_LONG = 100  # numbers in a list, from which on they are told apart together
+
 _LEAVES = (
     bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type(NotImplemented), slice,
     range, Enum, torch.dtype, torch.device, torch.layout, torch.memory_format,
@@ -127,6 +129,10 @@ class Holdings:
             case Mapping():
                 for place, (key, part) in enumerate(value.items()):
                     yield str(key if isinstance(key, str | int) else place), part
+            case list() | tuple() | deque() if len(value) > _LONG and all(
+                isinstance(part, _LEAVES) for part in value
+            ):
+                self.entries[path] += f" {_checksum(repr(list(value)).encode())}"
             case list() | tuple() | deque():
                 yield from ((str(place), part) for place, part in enumerate(value))
             case Set():

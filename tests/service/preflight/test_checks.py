@@ -156,7 +156,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a loss whose targets are spread over its outputs": (
         {"loss": lambda outputs, targets: F.mse_loss(outputs, targets[:, None, None])},
-        ["the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give"],
+        ["the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give both the"],
     ),
     "a model that is made once": (
         {"model": lambda: ONCE},

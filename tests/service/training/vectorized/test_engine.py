@@ -15,17 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from service.algorithm import TorchOptimizer
-from service.data import Split, Splits
+from service.data import Splits
 from service.layers import GhostBatchNorm2d
 from service.losses import cross_entropy
-from service.metrics import NO_TARGET
 from service.search_space import quasi_random_points
 from service.training.checkpoint import Checkpoints
 from service.training.engines import Engine, Failed, Sequential
 from service.training.heat import Ending, Heat
 from service.training.memory import Passes, PassSize
 from service.training.trial import TrialRun
-from service.training.vectorized import Vectorized, why_not
+from service.training.vectorized import Vectorized, fitness, why_not
 from service.workload import Workload
 from studies.digits import model as digits_mlp
 from studies.digits import momentum
@@ -35,9 +34,7 @@ from tests.service.training.vectorized.trials import (
     cnn,
     draws,
     is_stacked,
-    language,
     runs,
-    sentences,
     splits,
     weights,
     workload,
@@ -417,11 +414,6 @@ def test_what_cannot_be_computed_as_one_says_why(data: Splits) -> None:
     assert reason(Normalized, data) == "it normalizes over batches (GhostBatchNorm2d)"
     dropped = reason(lambda: linear(share=0.1), data)
     assert dropped == "torch's own Dropout draws for all at once"
-    some = sentences().train
-    assert isinstance(some, Split)
-    empty = Split(some.inputs, some.targets.index_fill(0, torch.tensor([5]), NO_TARGET))
-    of_some = why_not(language(), 8, Splits(empty, some), draws(1)[0], [CPU])
-    assert of_some == "some of its examples have nothing to predict"
     assert reason(Counting, data) == "its training changes buffers.steps"
     asking = reason(Asking, data)
     assert asking is not None
@@ -438,3 +430,18 @@ def test_what_cannot_be_computed_as_one_is_computed_one_by_one(data: Splits) -> 
     Sequential().advance(expected, 30, NEVER)
     assert_same(found, expected)
     assert [is_stacked(run) for run in found] == [True, False] * 3
+
+
+def test_without_memory_for_a_proof_trials_are_computed_one_by_one_until_there_is_some(
+    data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine, found = Vectorized(), runs(workload(), data, draws(5))
+    with monkeypatch.context() as patched:
+        patched.setattr(fitness, "difference", full)
+        assert engine.advance(found[:2], 10, NEVER) == [True] * 2
+    assert engine.advance(found, 20, NEVER) == [True] * 5
+    assert [is_stacked(run) for run in found] == [False] * 2 + [True] * 3
+    assert_same(found, alone(workload(), data, 5, 20))

@@ -74,6 +74,7 @@ def closure() -> Callable[[Tensor], Tensor]:
         (lambda: torch.randperm(16), "kept"),
         (lambda: {"order": torch.randperm(16).tolist()}, "kept.order.0"),
         (lambda: float(torch.rand(())), "kept"),
+        (lambda: torch.randperm(1000).tolist(), "kept"),
         (lambda: torch.randperm(16).numpy(), "kept"),
         (lambda: set(torch.randperm(1000)[:3].tolist()), "kept.members.0"),
         (Settings, "kept.scale.0"),
@@ -332,6 +333,21 @@ def test_optimizers_that_keep_gradients() -> None:
 
     found = reason(algorithm=TorchOptimizer("accumulating", factory))
     assert found == "its optimizer keeps gradients from step to step"
+
+
+def test_optimizers_that_count_for_all_trials_together() -> None:
+    class Shared(torch.optim.SGD):
+        steps = 0
+
+        def step(self, closure: Any = None) -> Any:
+            type(self).steps += 1
+            return super().step(closure)
+
+    def factory(parameters: Iterable[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+        return Shared(parameters, learning_rate)
+
+    found = reason(algorithm=TorchOptimizer("shared", factory))
+    assert found.startswith("its training changes algorithm.factory.")
 
 
 def test_optimizers_that_hold_the_model() -> None:
