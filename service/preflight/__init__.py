@@ -4,6 +4,7 @@ Asked of its code on a few examples of its data, by whoever plans it before any 
 by each worker before its first trial.
 """
 
-from service.preflight.checks import Checked, check
+from service.preflight.checked import Checked
+from service.preflight.checks import check
 
 __all__ = ["Checked", "check"]

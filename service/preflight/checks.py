@@ -3,9 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from random import getstate, setstate
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +16,12 @@ from service.errors import UsageError, WorkloadError
 from service.identity import describe_data, describe_model
 from service.layers import GhostBatchNorm2d
 from service.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
+from service.preflight.checked import Checked
 from service.preflight.evaluation import refuse_mixed_evaluation
 from service.preflight.examples import check_examples
 from service.preflight.lost_state import lost_state
 from service.preflight.parts import why_whole
-from service.preflight.varied import varied
+from service.preflight.varied import is_large, varied
 from service.preflight.wording import found, in_one_line, naming, refusing_broadcasts, shape
 from service.search_space import Metaparameters, point_at
 from service.training.evaluation import full_metric, split_weights
@@ -36,49 +35,6 @@ _EXAMPLES = 32
 
 _SAMPLE = 1024
 """Validation examples that say whether it is worth asking all of them."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A workload that has passed its checks.
-
-    identity_parts -- what its data and its model gave for its studies' identity
-    whole          -- why a batch must go through in one pass on one device, in a clause; None: it
-                      need not
-    lost           -- what training changes and no checkpoint holds, by name; None: nothing
-    """
-
-    name: str
-    splits: Splits
-    identity_parts: dict[str, Any]
-    whole: str | None
-    lost: str | None
-
-    @property
-    def notes(self) -> list[str]:
-        """What a user should know before it runs, a line each."""
-        said = []
-        if self.whole is not None:
-            said.append(f"batches are computed whole, on one device, as {self.whole}")
-        if self.lost is not None:
-            said.append(
-                f"an interrupted trial starts again from step 0, as training changes {self.lost}, "
-                "which no checkpoint holds; a buffer of the model (register_buffer) is kept"
-            )
-        return [f"{self.name}: {line}" for line in said]
-
-    def refuse_devices(self, count: int) -> None:
-        """Raise WorkloadError if so many devices can't compute a trial together."""
-        if count > 1 and self.whole is not None:
-            raise WorkloadError(
-                f"{self.name}: --devices-per-trial {count} shares every batch, and {self.whole}"
-            )
-        if count > 1 and self.lost is not None:
-            raise WorkloadError(
-                f"{self.name}: --devices-per-trial {count} hands a trial's state on, and training "
-                f"changes {self.lost}, which is not part of it; keep it in a buffer of the model "
-                "(register_buffer)"
-            )
 
 
 def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = False) -> Checked:
@@ -115,7 +71,8 @@ def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = Fal
             warnings.simplefilter("ignore")
             refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
             whole = _why_whole(workload, splits.train, batch_sizes)
-            lost = lost_state(workload, splits, values, batch_sizes[0])
+            large = is_large(_model(workload, values))
+            lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
             if not planned:
                 refuse_unrepeatable(workload, splits, batch_sizes[0], values)
         # Described at one and the same point whatever is planned, as a layer may depend on it.

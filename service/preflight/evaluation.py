@@ -17,12 +17,11 @@ from service.errors import WorkloadError
 from service.metrics import Metric, numbers_of
 from service.preflight.draws import DrawnByExample, generators, moved
 from service.preflight.rounding import close
-from service.preflight.varied import varied
+from service.preflight.varied import is_large, varied
 from service.preflight.wording import naming, spread, unlike
 from service.workload import Workload
 
 _EXAMPLES, _FEW = 24, 6  # of a small model, and of a large one
-_LARGE = 3_000_000  # parameters
 _ROUNDS = ((5, 1.0), (1, 3.0))
 """Examples of a part, and what the weights are multiplied by: the outputs of an untrained model are
 all alike."""
@@ -31,7 +30,7 @@ all alike."""
 def refuse_mixed_evaluation(workload: Workload, model: nn.Module, validation: Examples) -> None:
     """Raise WorkloadError if an example's outputs or metric depend on others in evaluation, or if
     evaluation changes the model, which is of no use afterwards."""
-    large = sum(p.numel() for p in model.parameters()) >= _LARGE
+    large = is_large(model)
     examples = varied(validation)
     count = min(_FEW if large else _EXAMPLES, len(examples))
     indices = torch.arange(count, device=examples.indexed_on)

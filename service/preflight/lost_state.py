@@ -24,7 +24,7 @@ from service.search_space import Metaparameters
 from service.training.trial import TrialRun
 from service.workload import Workload
 
-_EXAMPLES = 8
+_EXAMPLES, _FEW = 8, 2  # that a batch of a try has, and one of a large model
 _STEPS = 2  # before the state is taken, and after it has been restored
 _DEEP = 5  # objects within objects that are looked into
 _LONG = 1000  # entries of a list or a dict, of which no more than their number is looked at
@@ -39,7 +39,7 @@ _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
 def lost_state(
-    workload: Workload, splits: Splits, values: Metaparameters, batch_size: int
+    workload: Workload, splits: Splits, values: Metaparameters, batch_size: int, *, large: bool
 ) -> str | None:
     """What training or evaluation changes and no checkpoint holds, by name; None if nothing of the
     kind was found.
@@ -47,11 +47,13 @@ def lost_state(
     A run of a few steps is compared with one that is restored from its state: in the attributes of
     model and optimizer, and in what further steps make of the weights.
 
+    large -- what a try takes is to be little
+
     Raises WorkloadError if all trials of a process share something that training changes.
     """
     workload = replace(workload, execution=Execution())
     few = Splits(*(_few(split) for split in (splits.train, splits.validation)))
-    size = min(batch_size, _EXAMPLES)
+    size = min(batch_size, _FEW if large else _EXAMPLES)
 
     def run() -> TrialRun:
         return TrialRun(workload, few, size, values, 0, _CPU)

@@ -5,8 +5,8 @@ gradient in micro-batches and on several devices than it has in one go: nothing 
 another one.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,13 +20,15 @@ from service.data import Examples
 from service.errors import BatchfrontError
 from service.execution import Execution
 from service.layers import GhostBatchNorm2d
-from service.preflight.draws import DrawnByExample, generators, moved
+from service.preflight.draws import DrawnByExample
 from service.preflight.loss_parts import why_whole_loss
 from service.preflight.rounding import close
+from service.preflight.varied import is_large
+from service.preflight.watched import Watched, counting, of_kind
 from service.preflight.wording import in_one_line
 from service.search_space import Metaparameters
 from service.training.ahead import Batch
-from service.training.gradient import BatchGradient, batch_normalization
+from service.training.gradient import batch_normalization
 from service.training.memory import PassSize
 from service.workload import Workload
 
@@ -53,7 +55,6 @@ _ROUNDS = (
 _AFFORDED = 1e9
 """Multiplications of the rounds after the first: a part of a second."""
 
-_LARGE = 3_000_000  # parameters from which on a try in double precision takes too long
 _GHOST = 2  # examples of a group in a try, of however many a group is in training
 _CPU = torch.device("cpu")
 
@@ -71,7 +72,7 @@ def why_whole(
     if known is not None:
         return known
     before = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
-    if sum(p.numel() for p in model.parameters()) < _LARGE:
+    if not is_large(model):
         try:
             return _Try(workload, model.double(), examples, values).why_whole()
         except BatchfrontError:
@@ -125,7 +126,7 @@ class _Try:
 
     def why_whole(self) -> str | None:
         first = self._indices(_ROUNDS[0])
-        with _counting(self.model) as counted:
+        with counting(self.model) as counted:
             drawn = self._gradient(first, None, 1.0).drawn
         self._by_example = "torch" in drawn
         mixing = _why_drawn(drawn) or self._why_whole_loss()
@@ -195,7 +196,7 @@ class _Try:
         )
 
     def _load(self, indices: Tensor) -> Batch:
-        return _of_kind(self.model, self.examples.batch(indices, seed=0))
+        return of_kind(self.model, self.examples.batch(indices, seed=0))
 
     @torch.no_grad()
     def _outputs(self, indices: Tensor, scale: float, here: BatchPass | None = None) -> Tensor:
@@ -226,7 +227,7 @@ class _Try:
         self._put_back(scale)
         model, drawing = self.model, self._drawing
         told = (self.workload, model, self.values, self.examples, PassSize(part), 0, _CPU)
-        watched = _Watched(*told, drawing=drawing)
+        watched = Watched(*told, drawing=drawing)
         model.train()
         watched.of(0, indices)
         gradient = {
@@ -259,56 +260,3 @@ def _why_drawn(drawn: set[str]) -> str | None:
         f"what {others} draws for each pass anew can't be split; draw by torch, a number for each "
         "example"
     )
-
-
-class _Watched(BatchGradient):
-    """The gradient of a try, which notes whose random numbers are taken."""
-
-    def __init__(self, *told: Any, drawing: Callable[[BatchPass], Any]) -> None:
-        super().__init__(*told)
-        self.drawn: set[str] = set()
-        self._drawing = drawing
-
-    def load(self, part: Tensor, seed: int, step: int) -> Batch:
-        return _of_kind(self.model, super().load(part, seed, step))
-
-    def loss(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        here: BatchPass,
-        forward: Callable[[Tensor], Tensor] | None = None,
-    ) -> Tensor:
-        before = generators()
-        with self._drawing(here):
-            found = super().loss(inputs, targets, here, forward)
-        self.drawn.update(moved(before))
-        return found
-
-
-def _of_kind(model: nn.Module, batch: Batch) -> Batch:
-    """In double precision for a model of it."""
-    kind = next(model.parameters()).dtype
-    if kind is not torch.float64:
-        return batch
-    inputs, targets = (t.to(kind) if t.is_floating_point() else t for t in batch)
-    return inputs, targets
-
-
-@contextmanager
-def _counting(model: nn.Module) -> Iterator[list[float]]:
-    """Counts the multiplications of what passes through the model, about."""
-    counted = [0.0]
-
-    def count(layer: nn.Module, _: Any, outputs: Any) -> None:
-        of = outputs[0] if isinstance(outputs, tuple) else outputs
-        for weight in layer.parameters(recurse=False):
-            if isinstance(of, Tensor) and weight.ndim > 1:
-                counted[0] += weight.numel() * of.numel() / weight.shape[0]
-
-    hooks = [layer.register_forward_hook(count) for layer in model.modules()]
-    try:
-        yield counted
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -1,10 +1,12 @@
-"""A few examples of a split that are as unlike as they come."""
+"""What a workload is tried on: a few examples of a split that are as unlike as they come."""
 
 import torch
+from torch import nn
 
 from service.data import Examples, Part, Split
 
 _POOL, _SMALL_POOL = 512, 64  # of which they are taken: of a split in memory, and of another
+_LARGE = 3_000_000
 _NUMBERS = 64  # of a target, by which it is told from others
 
 
@@ -29,3 +31,8 @@ def in_memory(split: Examples) -> bool:
     if isinstance(split, Part):
         return in_memory(split.whole)
     return type(split) is Split
+
+
+def is_large(model: nn.Module) -> bool:
+    """Whether it has so many parameters that a try of it has to be of a few examples."""
+    return sum(p.numel() for p in model.parameters()) >= _LARGE
