@@ -1,7 +1,7 @@
 """What is odd about points that no such curve goes through, in sentences."""
 
 from collections.abc import Iterable, Sequence
-from math import exp, isfinite, log
+from math import exp, log
 
 import numpy as np
 from scipy.special import fdtrc
@@ -21,6 +21,7 @@ WILD = 0.5
 
 _STRONG = 20.0  # evidence, as of Kass and Raftery (1995)
 _CHANCE = 0.001
+_NEVER = log(1e15)  # no batch size is as large
 _DROP = log(1.5)  # beyond perfect scaling
 
 
@@ -77,8 +78,8 @@ def lies_off(reading: Reading, repeated: Replicates | None) -> Iterable[str]:
 
 def contradiction(asked: str, question: Question, sample: Sample) -> str:
     """That the curve would answer otherwise than the points allow."""
-    value = float(sample.quantiles(question.draws, (0.5,))[0])
-    said = f"up to batch size {exp(value):,.0f}" if isfinite(value) else "at no batch size"
+    value = float(sample.quantiles(np.clip(question.draws, -_NEVER, _NEVER), (0.5,))[0])
+    said = f"up to batch size {exp(value):,.0f}" if value > 0 else "at no batch size"
     bracket = question.bracket
     end = "beyond" if value < bracket.floor else "only below"
     limit = bracket.floor if value < bracket.floor else bracket.cap

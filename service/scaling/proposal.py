@@ -13,13 +13,8 @@ from service.scaling.noise import FREEDOM, lift
 from service.scaling.prior import FAMILIES, SCALE_POWER, Family, log_jeffreys
 
 _COUNTS = (40, 12)  # nodes of a form's grid over the place of B_c and α
-_FLOORS = (
-    0.2,
-    0.06,
-    0.02,
-    0.006,
-    0.0,
-)  # of the noise at each zoom: a peak finer than a cell is missed
+# The least noise at each zoom but the last: a peak finer than a cell would be missed.
+_FLOORS = (0.2, 0.06, 0.02, 0.006, 0.0)
 _FAR = 9.0  # nodes this much less likely than the best are left out, in log likelihood
 _FLATTER = 0.75  # than the target, and with heavier tails, so that no draw gets a great weight
 _TAILS = 5.0  # degrees of freedom
