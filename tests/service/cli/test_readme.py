@@ -65,7 +65,8 @@ def test_the_example_notebook_runs_as_written(
 ) -> None:
     code, few = example("load_frontier"), ("--trials", "4", "--workers", "1")
     sizes = ("--batch-sizes", "64,128,256,512")
-    assert batchfront("run", "digits/mlp/momentum", *sizes, *few).code == 0
+    result = batchfront("run", "digits/mlp/momentum", *sizes, *few)
+    assert result.code == 0, result.err
     exec(compile(code, "README.md", "exec"), found := {})
     assert list(found["fastest"]) == [64, 128, 256, 512]
     assert set(found["reached"]["outcome"]) == {"reached"}
