@@ -221,10 +221,14 @@ class Frontier:
     def advise(self, name: str, *options: str) -> str | None:
         """A command about this workload, whole, in backticks. None if that needs the workload's
         code, and there is none, as of trials that were imported."""
-        spec = self.points[0].study.spec
-        subject = spec if name in ("plan", "run") else self.workload
+        study = self.points[0].study
+        if name in ("plan", "run"):
+            variant = () if study.variant is None else ("--variant", study.variant)
+            subject: tuple[str, ...] = (study.spec, *variant)
+        else:
+            subject = (self.workload,)
         needs_code = name in ("plan", "run", "confirm")
-        return command(self.url, name, subject, *options) if spec or not needs_code else None
+        return command(self.url, name, *subject, *options) if study.spec or not needs_code else None
 
     def to_dict(self) -> dict[str, Any]:
         """The frontier as plain data: `workload`, `goal`, `code`, `points`."""
