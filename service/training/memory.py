@@ -114,5 +114,5 @@ class Passes:
 
     def micro_batch(self, batch_size: int) -> int | None:
         """Examples a training pass, where that is less than the batch."""
-        limit = self.training.limit
+        limit = None if self.whole is not None else self.training.limit
         return limit if limit is not None and limit < batch_size else None

@@ -300,6 +300,11 @@ def test_a_whole_batch_that_finds_no_room_is_refused_and_never_cut() -> None:
     with pytest.raises(WorkloadError, match=r"memory is too small for a batch of 8, and a loss"):
         big.advance(1)
     assert passes.limits == (None, None)
+    known = Passes(PassSize(4), whole=reason)  # as one has found that knew nothing of it
+    whole_run = TrialRun(plain("big", loss=weighted), few, 8, values, 0, CPU, known)
+    whole_run.advance(1)
+    assert whole_run.passes.micro_batch(8) is None
+    assert whole_run.alone.passes.limit is None
 
 
 def test_the_untrained_loss_of_whole_batches_is_that_of_batches_as_they_are_trained_on() -> None:
