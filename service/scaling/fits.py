@@ -72,9 +72,8 @@ def fit(form: Form, log_batch: Array, log_steps: Array, finest: float = FINEST) 
         scaled = (residuals - heights.log_s_min) / np.exp(heights.log_scale)
         pull = pulls(scaled, heights.log_scale)[0]
         by_half = shapes.slopes(log_batch)[0]
-        by_alpha = by_half * (shapes.log_half - log_batch) / alpha
         by_place = by_half * places.stretch(alpha)
-        by_alpha -= by_half * place * log(BEYOND) / alpha**2
+        by_alpha = shapes.slopes_by_alpha(log_batch)[0] - by_half * place * log(BEYOND) / alpha**2
         return -float(heights.log_likelihood[0]), np.array([pull @ by_place, pull @ by_alpha])
 
     place, alpha = grid(box, (_COUNTS[0], 1 if form is Form.TWO_PARAMETERS else _COUNTS[1]))

@@ -14,15 +14,16 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-ALPHAS = (0.1, 1.5)
-"""The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves 7 %
-at most."""
+ALPHAS = (0.1, 2.0)
+"""The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves at
+most 7 %."""
 
 BEYOND = 64.0
-"""How far the bend may lie outside the measured batch sizes, as its share (B_c/B)^α of the steps."""
+"""How far the bend may lie outside the measured batch sizes: (B_c/B)^α is up to this there."""
 
 
 class Form(Enum):
@@ -68,8 +69,13 @@ class Shapes:
 
     def slopes(self, log_batch: Array) -> Array:
         """How log steps change with log B_c, (k, n): from α where steps fall freely to 0."""
-        slopes: Array = self.alpha[:, None] / (1 + np.exp(-self._log_excess(log_batch)))
+        slopes: Array = self.alpha[:, None] * expit(self._log_excess(log_batch))
         return slopes
+
+    def slopes_by_alpha(self, log_batch: Array) -> Array:
+        """How log steps change with α, (k, n)."""
+        slopes: Array = self.slopes(log_batch) * (self.log_half[:, None] - log_batch)
+        return slopes / self.alpha[:, None]
 
     def log_useful_until(self, share: float) -> Array:
         """The log of the batch size whose doubling saves `share` of its steps; -inf for a curve

@@ -7,7 +7,7 @@ import numpy as np
 
 from service.scaling.forms import ALPHAS, Array, Form, Shapes
 
-TWO_PARAMETER_SHARE = 1 / 6
+TWO_PARAMETER_SHARE = 1 / 12
 """The weight of the two-parameter form; the rest is even over log α, so that the slow falls, whose
 α differ by little, are not left out."""
 

@@ -1,7 +1,7 @@
 """Where likely curves are: a grid that closes in on them, and draws from around its nodes."""
 
 from dataclasses import dataclass, fields, replace
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from service.scaling.noise import FREEDOM, lift
 from service.scaling.prior import FAMILIES, SCALE_POWER, Family, log_jeffreys
 
 _COUNTS = (40, 12)  # nodes of a form's grid over the place of B_c and α
-_ZOOMS = 3
+# The least noise at each zoom but the last: a peak finer than a cell would be missed.
+_FLOORS = (0.2, 0.06, 0.02, 0.006, 0.0)
 _FAR = 9.0  # nodes this much less likely than the best are left out, in log likelihood
-_FLATTER = 0.9  # than the target, and with heavier tails, so that no draw gets a great weight
+_FLATTER = 0.75  # than the target, and with heavier tails, so that no draw gets a great weight
 _TAILS = 5.0  # degrees of freedom
 _WIDER = 1.3
 
@@ -41,6 +42,8 @@ class _Nodes:
 
     height   -- log S_min, the likeliest at the node, like log_scale
     density  -- the log of the prior's density over the form, and over log α within it
+    tilt     -- how the middle of a cell's side in place moves with α: likely curves trade one
+                for the other
     log_mass -- the log of the posterior mass of the cell, roughly
     """
 
@@ -51,6 +54,7 @@ class _Nodes:
     height: Array
     log_scale: Array
     density: Array
+    tilt: Array
     log_mass: Array
 
     @property
@@ -73,8 +77,9 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array, finest: float) -
     share /= share.sum()
     chosen = np.searchsorted(np.cumsum(share)[:-1], uniform[:, 0])
     cell = nodes.take(chosen)
-    place = cell.place + cell.side_place * (uniform[:, 1] - 0.5)
     alpha = np.maximum(cell.alpha + cell.side_alpha * (uniform[:, 2] - 0.5), ALPHAS[0] / 2)
+    place = cell.place + cell.tilt * (alpha - cell.alpha)
+    place += cell.side_place * (uniform[:, 1] - 0.5)
     shapes = Shapes(places.log_half(place, alpha), alpha)
     middle = Shapes(places.log_half(cell.place, cell.alpha), cell.alpha)
     moved = shapes.log_steps(log_batch) - middle.log_steps(log_batch)
@@ -108,19 +113,24 @@ def _nodes(
     """A grid over one form, zoomed in to where the points leave it some likelihood."""
     box: Box = EVERYWHERE, family.alphas
     counts = (_COUNTS[0], 1 if family.form is Form.TWO_PARAMETERS else _COUNTS[1])
-    for zoom in range(_ZOOMS):
-        place, alpha = grid(box, counts)
+    tilt = 0.0
+    for floor in _FLOORS:
+        upright, alpha = grid(box, counts)
+        place = upright + tilt * alpha
         shapes = Shapes(places.log_half(place, alpha), alpha)
-        heights = lift(log_steps - shapes.log_steps(log_batch), finest)
+        heights = lift(log_steps - shapes.log_steps(log_batch), max(floor, finest))
         log_mass = heights.log_likelihood + heights.log_scale + log_jeffreys(shapes, log_batch)
         log_mass += np.log(places.stretch(alpha) / alpha)
         cell = _cell_side(box[0], counts[0]), _cell_side(box[1], counts[1])
-        if zoom < _ZOOMS - 1:
+        if floor:
             near = log_mass > log_mass.max() - _FAR
+            now = tilt + _tilt(upright[near], alpha[near], log_mass[near])
+            margin = cell[0] + abs(now - tilt) * cell[1]
             box = (
-                _spanned(place[near], cell[0], box[0]),
-                _spanned(alpha[near], cell[1], box[1]),
+                _spanned(place[near] - now * alpha[near], margin),
+                _spanned(alpha[near], cell[1], family.alphas),
             )
+            tilt = now
     ones = np.ones_like(log_mass)
     nodes = _Nodes(
         place,
@@ -130,6 +140,7 @@ def _nodes(
         heights.log_s_min,
         heights.log_scale,
         family.log_density * ones,
+        tilt * ones,
         log_mass + family.log_density,
     )
     return replace(nodes, log_mass=nodes.log_mass + nodes.log_volume)
@@ -139,5 +150,13 @@ def _cell_side(side: Side, count: int) -> float:
     return (side[1] - side[0]) / max(count - 1, 1)
 
 
-def _spanned(values: Array, margin: float, limits: Side) -> Side:
+def _spanned(values: Array, margin: float, limits: Side = (-inf, inf)) -> Side:
     return max(values.min() - margin, limits[0]), min(values.max() + margin, limits[1])
+
+
+def _tilt(place: Array, alpha: Array, log_mass: Array) -> float:
+    """The slope of place over α among likely nodes; 0 where α is one."""
+    weights = np.exp((log_mass - log_mass.max()) / 2)
+    away = alpha - np.average(alpha, weights=weights)
+    spread = float(weights @ away**2)
+    return float(weights @ (away * place)) / spread if spread > 0 else 0.0
