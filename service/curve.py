@@ -49,6 +49,7 @@ def curve_dict(curve: Curve) -> dict[str, Any]:
         "fits": [_fit(fit) for fit in curve.fits],
         "outliers": [asdict(outlier) for outlier in curve.outliers],
         "rises": [asdict(rise) for rise in curve.rises],
+        "warnings": list(curve.warnings),
     }
 
 

@@ -1,21 +1,22 @@
 """The curve of steps to target against batch size, and the answers it gives."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from math import exp
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UsageError
-from service.scaling.estimate import REACH, Estimate, answer
-from service.scaling.fits import Fit, fit_both
+from service.scaling.answering import along, unknown, while_falling
+from service.scaling.estimate import REACH, Estimate
+from service.scaling.fits import Fit
 from service.scaling.forms import Array
-from service.scaling.noise import SCALE_TO_DEVIATION
 from service.scaling.observation import Observation, in_order, logs
 from service.scaling.oddities import Outlier, Rise, fall, outliers, rises
-from service.scaling.questions import ask
-from service.scaling.sample import Sample, draw
+from service.scaling.reading import Reading, read
+from service.scaling.replicates import replicates
+from service.scaling.valley import rises_from
 
 FEWEST = 4
 """Batch sizes that a curve needs: two or three parameters, and one to see the noise by."""
@@ -27,7 +28,8 @@ DOES_NOT_FALL = "steps do not fall as the batch size grows"
 class Prediction:
     """Steps at some batch sizes, arrays of one shape.
 
-    median, low, high -- the chosen fit, and the 90 % interval of the curve
+    median, low, high -- of all likely curves, and their 90 % interval. Between measured batch
+                         sizes, where the points leave such curves together, they bend towards them
     new_low, new_high -- the 90 % interval of a new point, measured as the others were
     extrapolated      -- whether the batch size lies outside the measured ones by more than REACH
     """
@@ -45,14 +47,18 @@ class Prediction:
 class Curve:
     """What the points say.
 
-    observations    -- by batch size
+    observations    -- those that reached the goal, by batch size
+    unreached       -- the batch sizes at which none did
     refusal         -- why no curve can be drawn through these points; None if one can. Then all
                        estimates are unknown for that reason
-    fits            -- both forms, the chosen one first
+    fits            -- the likeliest curve of each form, the one that AICc prefers first. The
+                       answers are of no one fit, but of all likely curves
     noise           -- the standard deviation of log steps around the curve
+    worse_from      -- the batch size from which steps rise again; None where they don't. The curve
+                       is then that of the smaller ones
     outliers, rises -- points that stand out, and where steps rise with the batch size
     warnings        -- what to doubt about the curve, a sentence each
-    s_min           -- the steps that no batch size gets below
+    s_min           -- the steps that large batches level off at
     e_min           -- s_min·half_efficiency, half the examples that training takes at the
                        half-efficiency batch size. With two parameters that is what small batches
                        need in all; with three no such limit exists, as B·S(B) goes to 0 with B
@@ -76,40 +82,35 @@ class Curve:
     perfect_until: Estimate
     useful_until: Estimate
     warnings: tuple[str, ...] = ()
-    _sample: Sample | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def chosen(self) -> Fit:
-        """The fit that AICc prefers. Raises UsageError where there is none."""
-        if not self.fits:
-            raise UsageError(f"no curve: {self.refusal}")
-        return self.fits[0]
+    unreached: tuple[int, ...] = ()
+    worse_from: int | None = None
+    _reading: Reading | None = field(default=None, repr=False, compare=False)
 
     def predict(self, batch_sizes: Sequence[float] | Array) -> Prediction:
-        """The curve at these batch sizes. Raises UsageError where the curve was refused."""
-        if self.refusal or self._sample is None:
+        """The curve at these batch sizes. Raises UsageError for one below 1, and where the curve
+        was refused."""
+        if self.refusal or self._reading is None:
             raise UsageError(f"no curve: {self.refusal}")
         wanted = np.asarray(batch_sizes, dtype=np.float64)
-        log_batch = np.log(wanted)
-        fitted = self.chosen.log_steps(log_batch)
-        sample = self._sample
-        curves = sample.shapes.log_steps(log_batch) + sample.log_s_min[:, None]
-        low, high = sample.quantiles(curves, (0.05, 0.95))
-        new_low, new_high = sample.quantiles(curves + sample.new[:, None], (0.05, 0.95))
+        bad = wanted[~((wanted >= 1) & np.isfinite(wanted))]
+        if bad.size:
+            raise UsageError(f"steps at batch size {bad[0]:g}: must be a number of at least 1")
+        (median, low, high), (_, new_low, new_high) = self._reading.steps(np.log(wanted))
         smallest, largest = (self.observations[i].batch_size for i in (0, -1))
+        reach = REACH if self.worse_from is None else 1.0  # nobody knows how a rise goes on
         return Prediction(
             wanted,
-            np.exp(fitted),
-            np.exp(np.minimum(low, fitted)),
-            np.exp(np.maximum(high, fitted)),
+            np.exp(median),
+            np.exp(low),
+            np.exp(high),
             np.exp(new_low),
             np.exp(new_high),
-            (wanted < smallest / REACH) | (wanted > largest * REACH),
+            (wanted < smallest / REACH) | (wanted > largest * reach),
         )
 
 
 def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: float = 0.1) -> Curve:
-    """Fit both forms and answer what they are asked.
+    """Draw the likely curves of both forms and answer what they are asked.
 
     extra -- examples beyond those of the smallest batch size that still count as near-perfect
              scaling, as a share
@@ -118,31 +119,55 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
 
     Raises UsageError for observations or shares that can't be.
     """
-    if not extra > 0:
+    if not 0 < extra < inf:
         raise UsageError(f"extra examples of {extra:g}: must be above 0, such as 0.2")
     if not 0 < share < 0.5:
         raise UsageError(f"a share of steps saved of {share:g}: must be between 0 and 0.5")
-    seen = in_order(observations)
-    sizes = {one.batch_size for one in seen}
+    given = in_order(observations)
+    seen = tuple(one for one in given if isfinite(one.steps))
+    sizes = sorted({one.batch_size for one in seen})
+    unreached = tuple(sorted({one.batch_size for one in given} - set(sizes)))
     if len(sizes) < FEWEST:
         there = f"{len(sizes)} batch size{'' if len(sizes) == 1 else 's'}"
         why = f"{there} reached the goal, and {FEWEST} are needed"
-        return Curve(seen, why, (), None, (), (), *_unknown(why))
-    log_batch, log_steps = logs(seen)
-    fits = fit_both(log_batch, log_steps)
-    sample = draw(log_batch, log_steps)
-    noise = SCALE_TO_DEVIATION * exp(sample.quantiles(sample.log_scale, (0.5,))[0])
-    # The noise is of no one form: around a chosen one that bends too little it would be too small.
-    around = max(noise, SCALE_TO_DEVIATION * fits[0].scale)
-    odd, up = outliers(seen, fits[0], around), rises(seen, noise)
-    if fall(log_batch, log_steps) <= 0:
-        return Curve(seen, DOES_NOT_FALL, fits, noise, odd, up, *_unknown(DOES_NOT_FALL))
-    at = tuple(one.batch_size for one in seen)
-    questions = ask(fits[0], sample, log_batch, extra, share)
-    s_min, e_min, half, perfect, useful = (answer(one, sample, at) for one in questions)
-    return Curve(seen, None, fits, noise, odd, up, s_min, e_min, half, perfect, useful, (), sample)
+        return Curve(seen, why, (), None, (), (), *unknown(why), (), unreached)
+    repeated = replicates(seen)
+    error = repeated.error if repeated else 0.0
+    reading, kept, worse = read(seen, seen, error), seen, None
+    after = rises_from(reading.log_steps, reading.noise)
+    if after is not None:
+        worse = sizes[after]
+        kept = tuple(one for one in seen if one.batch_size < worse)
+        if after >= FEWEST:
+            reading = read(kept, seen, error)
+    refusal = _refusal(kept, after, worse)
+    warnings: tuple[str, ...] = ()
+    answers = unknown(refusal or "")
+    if refusal is None and worse is not None:
+        answers, warnings = while_falling(reading, seen, kept, worse, extra, share)
+    elif refusal is None:
+        answers, warnings = along(reading, kept, repeated, extra, share)
+    return Curve(
+        seen,
+        refusal,
+        reading.fits,
+        reading.scatter,
+        outliers(kept, reading.sample.median(logs(kept)[0]), reading.around),
+        rises(seen, reading.scatter),
+        *answers,
+        warnings,
+        unreached,
+        worse,
+        replace(reading, followed=bool(warnings)),
+    )
 
 
-def _unknown(why: str) -> tuple[Estimate, Estimate, Estimate, Estimate, Estimate]:
-    unknown = Estimate(None, None, None, reason=why)
-    return unknown, unknown, unknown, unknown, unknown
+def _refusal(kept: Sequence[Observation], after: int | None, worse: int | None) -> str | None:
+    if after == 1 or fall(*logs(kept)) <= 0:
+        return DOES_NOT_FALL
+    if after is not None and after < FEWEST:
+        return (
+            f"steps rise again from batch size {worse:,} on, and of the {FEWEST} batch sizes that "
+            f"a curve needs only {after} are smaller"
+        )
+    return None

@@ -1,6 +1,6 @@
 """The points that a curve is fitted to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ def in_order(observations: Iterable[Observation]) -> tuple[Observation, ...]:
     """By batch size. Raises UsageError for one that can't be."""
     found = sorted(observations, key=lambda seen: (seen.batch_size, seen.steps))
     for seen in found:
-        if seen.batch_size < 1 or not 0 < seen.steps < np.inf:
+        if seen.batch_size < 1 or not seen.steps > 0 or not all(one > 0 for one in seen.seeds):
             raise UsageError(
                 f"batch size {seen.batch_size} with {seen.steps} steps: both must be positive"
             )
@@ -51,3 +51,10 @@ def logs(observations: Iterable[Observation]) -> tuple[Array, Array]:
     """log batch size and log steps of each, (n,)."""
     pairs = np.log([(float(seen.batch_size), seen.middle) for seen in observations])
     return pairs[:, 0], pairs[:, 1]
+
+
+def by_batch_size(observations: Sequence[Observation]) -> tuple[Array, Array]:
+    """log batch size of the different ones, and the mean of log steps at each, (m,)."""
+    log_batch, log_steps = logs(observations)
+    sizes, index = np.unique(log_batch, return_inverse=True)
+    return sizes, np.bincount(index, log_steps) / np.bincount(index)

@@ -7,7 +7,6 @@ from math import log, sqrt
 
 import numpy as np
 
-from service.scaling.fits import Fit
 from service.scaling.forms import Array
 from service.scaling.observation import Observation, logs
 
@@ -33,10 +32,11 @@ class Rise:
     sigmas: float
 
 
-def outliers(observations: Sequence[Observation], fit: Fit, noise: float) -> tuple[Outlier, ...]:
-    """The points further than STANDS_OUT from the curve."""
-    log_batch, log_steps = logs(observations)
-    sigmas = (log_steps - fit.log_steps(log_batch)) / noise
+def outliers(
+    observations: Sequence[Observation], curve: Array, noise: float
+) -> tuple[Outlier, ...]:
+    """The points further than STANDS_OUT from the curve's log steps at them, (n,)."""
+    sigmas = (logs(observations)[1] - curve) / noise
     found = [Outlier(s.batch_size, float(z)) for s, z in zip(observations, sigmas, strict=True)]
     return tuple(outlier for outlier in found if abs(outlier.sigmas) > STANDS_OUT)
 
