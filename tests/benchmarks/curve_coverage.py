@@ -15,13 +15,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import exp, log, sqrt
+from math import exp, inf, isfinite, log, sqrt
 from statistics import mean, median
 
 import numpy as np
 
 from service.scaling import Curve, Estimate, Form, Observation, fit_curve
-from tests.benchmarks.generated_curves import SIZES, Luck, Truth, draw_truth, measure
+from tests.benchmarks.generated_curves import (
+    ALPHAS,
+    SIZES,
+    SLOW,
+    SPREAD,
+    Luck,
+    Truth,
+    draw_truth,
+    measure,
+)
 from tests.benchmarks.markdown import table
 from tests.benchmarks.percentile_bootstrap import percentile_intervals
 
@@ -39,10 +48,11 @@ class Cell:
     count: int
     trouble: str = "as measured"
     times: float = 1.0
+    slow: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.count}, {self.form.parameters - 1} par."
+        return f"{self.count}, {'slow' if self.slow else f'{self.form.parameters - 1} par.'}"
 
 
 @dataclass(frozen=True)
@@ -55,19 +65,27 @@ class Verdict:
     error: float | None
 
 
-def _missing(seen: list[Observation], rng: np.random.Generator) -> None:
+def _missing(seen: list[Observation], rng: np.random.Generator, truth: Truth) -> None:
     del seen[int(rng.integers(len(seen)))]
 
 
-def _lucky(seen: list[Observation], rng: np.random.Generator) -> None:
+def _lucky(seen: list[Observation], rng: np.random.Generator, truth: Truth) -> None:
     at = int(rng.integers(len(seen)))
     seen[at] = measure(seen[at].batch_size, log(seen[at].middle / 2))
 
 
-TROUBLES: dict[str, Callable[[list[Observation], np.random.Generator], None]] = {
-    "as measured": lambda seen, rng: None,
+def _seeds(seen: list[Observation], rng: np.random.Generator, truth: Truth) -> None:
+    sizes = [one.batch_size for one in seen]
+    for index, steps in enumerate(np.exp(truth.log_steps(np.log(sizes)))):
+        seeds = tuple(float(steps * exp(SPREAD * noise)) for noise in rng.standard_normal(3))
+        seen[index] = Observation(sizes[index], median(seeds), None, seeds)
+
+
+TROUBLES: dict[str, Callable[[list[Observation], np.random.Generator, Truth], None]] = {
+    "as measured": lambda seen, rng, truth: None,
     "one batch size missing": _missing,
     "one point lucky by 1/2": _lucky,
+    "medians of three seeds": _seeds,
 }
 
 
@@ -95,6 +113,11 @@ def judge_curve(curve: Curve, truth: Truth, luck: float) -> dict[str, list[Verdi
     return verdicts
 
 
+def plain(cell: Cell) -> bool:
+    """Whether the bend is in the range, and not so slow that it hardly shows."""
+    return cell.times == 1 and not cell.slow
+
+
 def run(cell: Cell, curves: int, seed: int) -> dict[str, list[Verdict]]:
     """Verdicts by quantity; those of the bootstrap under `bootstrap QUANTITY`."""
     luck = Luck()
@@ -102,10 +125,10 @@ def run(cell: Cell, curves: int, seed: int) -> dict[str, list[Verdict]]:
     for number in range(curves):
         rng = np.random.default_rng([number, cell.count, cell.form.parameters, seed])
         sizes = SIZES[cell.count]
-        truth = draw_truth(rng, cell.form, sizes, cell.times)
+        truth = draw_truth(rng, cell.form, sizes, cell.times, SLOW if cell.slow else ALPHAS)
         noisy = truth.log_steps(np.log(sizes)) + luck.draw(rng, len(sizes))
         seen = [measure(size, steps) for size, steps in zip(sizes, noisy, strict=True)]
-        TROUBLES[cell.trouble](seen, rng)
+        TROUBLES[cell.trouble](seen, rng, truth)
         curve = fit_curve(seen)
         answers = truth.answers(seen[0].batch_size)
         for quantity, true in answers.items():
@@ -113,9 +136,9 @@ def run(cell: Cell, curves: int, seed: int) -> dict[str, list[Verdict]]:
         if not curve.refusal:
             for name, verdicts in judge_curve(curve, truth, luck.draw(rng, 1)[0]).items():
                 found.setdefault(name, []).extend(verdicts)
-            if number < BOOTSTRAPPED and cell.trouble == "as measured" and cell.times == 1:
+            if number < BOOTSTRAPPED and cell.trouble == "as measured" and plain(cell):
                 for quantity, ends in percentile_intervals(curve, rng).items():
-                    other = Estimate(None, *(exp(end) for end in ends))
+                    other = Estimate(None, exp(ends[0]), exp(ends[1]))
                     verdict = judge(other, answers[quantity])
                     found.setdefault(f"bootstrap {quantity}", []).append(verdict)
     return found
@@ -133,7 +156,7 @@ def _share(verdicts: Sequence[Verdict], *kinds: str) -> float:
 def _cell_text(verdicts: Sequence[Verdict]) -> str:
     if all(verdict.side is None for verdict in verdicts):
         return "–"
-    errors = [verdict.error for verdict in verdicts if verdict.error is not None]
+    errors = [one.error for one in verdicts if one.error is not None and isfinite(one.error)]
     text = f"**{covered(verdicts):.3f}**"
     if errors:
         text += f" {exp(median(errors)):.2f}×"
@@ -172,7 +195,8 @@ def outside_table(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdict]
             ]
             given = [v for v in verdicts[name] if v.side is not None]
             text = f"{covered(given):.3f}" if given else "–"
-            where = f"B_c {Fraction(cell.times)}×, {cell.name}"
+            times = "∞" if cell.times == inf else Fraction(cell.times)
+            where = f"B_c {times}×, {cell.name}"
             rows.append([where, name.replace("_", " "), *kinds, text])
     columns = "bend|of|number, interval|number, one end|at least|at most|none|coverage"
     return table(columns.split("|"), rows)
@@ -180,7 +204,7 @@ def outside_table(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdict]
 
 def show(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdict]]]) -> str:
     """The tables of one group of cells."""
-    if cells[0].times != 1:
+    if not plain(cells[0]):
         return outside_table(cells, found)
     tables = [cells[0].trouble, coverage_table(cells, found)]
     if cells[0].trouble == "as measured":
@@ -194,7 +218,7 @@ def broken_promises(cells: Sequence[Cell], found: Sequence[dict[str, list[Verdic
     return [
         f"{cell.trouble}, {cell.name}: {name} {covered(verdicts[name]):.3f}"
         for cell, verdicts in zip(cells, found, strict=True)
-        if cell.times == 1
+        if plain(cell)
         for name in (*QUANTITIES, CURVE)
         if not _kept(covered(verdicts[name]), len(verdicts["s_min"]))
     ]
@@ -223,8 +247,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inside = [Cell(form, count) for count in counts for form in Form]
     troubled = {t: [replace(cell, trouble=t) for cell in inside] for t in TROUBLES}
     outside = [Cell(form, 8, times=times) for times in (1 / 64, 64.0) for form in Form]
+    slow = [
+        Cell(Form.THREE_PARAMETERS, count, times=times, slow=True)
+        for times in (1.0, inf)
+        for count in counts
+    ]
     outside = outside[:1] if asked.quick else outside
-    groups = [*troubled.values(), outside]
+    groups = [*troubled.values(), outside, slow]
     broken = []
     with ProcessPoolExecutor(asked.processes) as pool:
         waiting = [

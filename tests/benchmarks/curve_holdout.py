@@ -84,7 +84,7 @@ def rows(name: str, found: Sequence[Foretold]) -> list[list[str]]:
             [
                 f"{name}: {workload}",
                 str(len(some)),
-                *(f"{_rms(errors):.3f}" for errors in (curve, line)),
+                *(f"{rms(errors):.3f}" for errors in (curve, line)),
                 *(f"{median(map(abs, errors)):.3f}" for errors in (curve, line)),
                 f"{exp(mean(curve)):.2f}×",
                 f"{mean(one.held for one in some):.0%}",
@@ -93,7 +93,8 @@ def rows(name: str, found: Sequence[Foretold]) -> list[list[str]]:
     return shown
 
 
-def _rms(errors: Sequence[float]) -> float:
+def rms(errors: Sequence[float]) -> float:
+    """The root of the mean square."""
     return sqrt(float(np.mean(np.square(errors))))
 
 
@@ -113,10 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table(columns.split("|"), [row for name, some in kinds.items() for row in rows(name, some)])
     )
     worse = [
-        f"{name}: {_rms([f.curve for f in some]):.3f} against the line's "
-        f"{_rms([f.line for f in some]):.3f}"
+        f"{name}: {rms([f.curve for f in some]):.3f} against the line's "
+        f"{rms([f.line for f in some]):.3f}"
         for name, some in kinds.items()
-        if _rms([f.curve for f in some]) > _rms([f.line for f in some])
+        if rms([f.curve for f in some]) > rms([f.line for f in some])
     ]
     for line in worse:
         print(line, file=sys.stderr)

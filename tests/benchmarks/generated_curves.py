@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 
 import numpy as np
 
@@ -51,14 +51,27 @@ class Truth:
         }
 
 
+ALPHAS = (0.7, 1.1)
+SLOW = (0.16, 0.3)
+"""Exponents of three parameters; slow ones, of which a doubling saves 10.5 to 18.8 %."""
+
+
 def draw_truth(
-    rng: np.random.Generator, form: Form, sizes: tuple[int, ...], times: float = 1.0
+    rng: np.random.Generator,
+    form: Form,
+    sizes: tuple[int, ...],
+    times: float = 1.0,
+    alphas: tuple[float, float] = ALPHAS,
 ) -> Truth:
-    """B_c in the middle of the range, at least 8 times from either end, or `times` as large; α
-    from 0.7 to 1.1 with three parameters; S_min from 20 to 2,000."""
-    alpha = 1.0 if form is Form.TWO_PARAMETERS else rng.uniform(0.7, 1.1)
-    log_half = rng.uniform(log(sizes[0] * 8), log(sizes[-1] / 8)) + log(times)
-    return Truth(rng.uniform(log(20), log(2000)), log_half, alpha)
+    """B_c in the middle of the range, at least 8 times from either end, or `times` as large; S_min
+    from 20 to 2,000, or with infinite `times`, a power law, the steps at the largest size."""
+    alpha = 1.0 if form is Form.TWO_PARAMETERS else rng.uniform(*alphas)
+    log_half = rng.uniform(log(sizes[0] * 8), log(sizes[-1] / 8))
+    log_s_min = rng.uniform(log(20), log(2000))
+    if times == inf:
+        log_half = log(sizes[-1]) + 30 / alpha
+        return Truth(log_s_min - 30, log_half, alpha)
+    return Truth(log_s_min, log_half + log(times), alpha)
 
 
 class Luck:

@@ -1,12 +1,10 @@
 """What one would do first: refit noisy copies of the best fit and take percentiles."""
 
-from math import log
-
 import numpy as np
 
 from service.scaling import Curve, Form
-from service.scaling.fits import grid
-from service.scaling.forms import ALPHAS, Array, Shapes
+from service.scaling.fits import EVERYWHERE, grid
+from service.scaling.forms import ALPHAS, Array, Places, Shapes
 from service.scaling.observation import logs
 
 REPLICATES = 300
@@ -14,16 +12,17 @@ REPLICATES = 300
 
 def percentile_intervals(curve: Curve, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
     """The 5th and 95th percentiles of each answer's log over refits, by least squares on a fine
-    grid, of the chosen fit with normal noise of unbiased variance."""
+    grid, of the fit that AICc prefers, with normal noise of unbiased variance."""
     log_batch, log_steps = logs(curve.observations)
-    fit = curve.chosen
+    fit = curve.fits[0]
     fitted = fit.log_steps(log_batch)
     free = len(log_steps) - fit.form.parameters + 1
     deviation = np.sqrt(np.sum((log_steps - fitted) ** 2) / free)
     copies = fitted + deviation * rng.standard_normal((REPLICATES, len(log_steps)))
     two = fit.form is Form.TWO_PARAMETERS
-    box = (log_batch[0] - log(64), log_batch[-1] + log(64)), (1.0, 1.0) if two else ALPHAS
-    nodes = grid(box, (400, 1) if two else (100, 21))
+    box = EVERYWHERE, (1.0, 1.0) if two else ALPHAS
+    place, alpha = grid(box, (400, 1) if two else (100, 39))
+    nodes = Shapes(Places(log_batch[0], log_batch[-1]).log_half(place, alpha), alpha)
     bends = nodes.log_steps(log_batch)
     best = _least_squares(copies, bends)
     shapes = Shapes(nodes.log_half[best], nodes.alpha[best])

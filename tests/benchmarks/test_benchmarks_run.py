@@ -10,6 +10,7 @@ from tests.benchmarks import (
     cost_growth,
     curve_coverage,
     curve_holdout,
+    curve_misfits,
     engine_throughput,
     finishers,
     fleet,
@@ -181,3 +182,11 @@ def test_an_archive_is_imported_into_either_storage(
     shown = capsys.readouterr().out
     assert "| SQLite " in shown
     assert "| PostgreSQL " in shown
+
+
+def test_points_that_no_curve_goes_through_are_told_from_those_of_curves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert curve_misfits.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in curve_misfits.SHAPES)
