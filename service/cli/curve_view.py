@@ -98,9 +98,9 @@ def _quantities(console: Console, curve: Curve) -> None:
 def _forms(console: Console, curve: Curve) -> None:
     table = plain_table("form", "AICc>", "S_min>", "B_c>", "exponent>", "")
     for fit in curve.fits:
-        chosen = "chosen" if fit is curve.fits[0] and curve.refusal is None else ""
+        better = "better" if fit is curve.fits[0] and curve.refusal is None else ""
         numbers = (number(fit.s_min), number(fit.half_efficiency), f"{fit.alpha:.2f}")
-        table.add_row(fit.form.value, f"{fit.aicc:.1f}", *numbers, chosen)
+        table.add_row(fit.form.value, f"{fit.aicc:.1f}", *numbers, better)
     console.print(table)
 
 

@@ -34,7 +34,7 @@ def test_it_prints_the_answers_and_then_the_numbers_and_forms(curve: Curve) -> N
     assert text.startswith(f"\n{NAME}: validation error rate < 0.1\n\nScaling is near-perfect")
     assert "A larger batch is useful up to batch size" in text
     assert "half-efficiency batch size, B_c" in text
-    assert text.count("chosen") == 1
+    assert text.count("better") == 1
     assert "a + b·B^-α" in text
     assert "best of another search" in text
 
