@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 import numpy as np
 
@@ -91,9 +91,11 @@ def read(fitted: Sequence[Observation], seen: Sequence[Observation], error: floa
 
 def _steadied(distances: Array, scatter: float) -> Array:
     """The distances from a curve, each that stands out alone brought to between its neighbours' (at
-    an end: to its neighbour's)."""
+    an end: to its neighbour's). But where the largest takes twice the steps, that may be no bad
+    point: it is where a rise would begin."""
     far = np.abs(distances) > STANDS_OUT * scatter
     beside = np.concatenate([[False], far, [False]])
     alone = far & ~beside[:-2] & ~beside[2:]
+    alone[-1] &= distances[-1] < log(2)
     near = np.concatenate([[distances[1]], distances, [distances[-2]]])
     return np.where(alone, (near[:-2] + near[2:]) / 2, distances)

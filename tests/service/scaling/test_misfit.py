@@ -58,6 +58,14 @@ def test_steps_that_rise_again_are_foretold_by_the_points_and_beyond_them_by_not
     assert shown.median[4] > 2000
 
 
+def test_one_rise_at_the_end_counts_if_it_doubles_the_steps() -> None:
+    falling = on_curve(POWERS[:-1], 30, 60)
+    assert fit_curve([*falling, Observation(1024, 250)]).worse_from == 1024
+    little = fit_curve([*falling, Observation(1024, 50)])
+    assert little.worse_from is None
+    assert [one.batch_size for one in little.outliers] == [1024]
+
+
 def test_a_rise_within_the_noise_is_none() -> None:
     flat = [Observation(p.batch_size, p.steps) for p in noisy(on_curve(POWERS, 30, 8), 0.2, 1)]
     assert fit_curve(flat).worse_from is None
