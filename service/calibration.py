@@ -23,9 +23,12 @@ _STEPS = 5  # between two readings of the clock
 _HORIZON = 1000  # steps of a race whose looks are counted in
 
 
-def speedup(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> float | None:
+def speedup(
+    study: Study, bench: Bench, taken: Sequence[Slot], stop: Event, vectorized: Vectorized
+) -> float | None:
     """How many times as fast the vectorized engine takes a heat of these slots through a race as
-    the sequential one; None where that can't be told, or steps are too long for it to matter.
+    the sequential one; None where it stacks none of them, where that can't be told, or where steps
+    are too long for it to matter.
 
     The engines take turns, so that what else the machine does weighs on both alike.
     """
@@ -37,8 +40,8 @@ def speedup(study: Study, bench: Bench, taken: Sequence[Slot], stop: Event) -> f
     step = pace(Sequential(), heat[:1]).step()
     if step is None or step * len(heat) > _LONGEST:
         return None
-    one_by_one, as_one = pace(Sequential(), heat[:_SAMPLE]), pace(Vectorized(), heat)
-    if not one_by_one.begin() or not as_one.begin():
+    one_by_one, as_one = pace(Sequential(), heat[:_SAMPLE]), pace(vectorized, heat)
+    if not one_by_one.begin() or not as_one.begin() or not vectorized.stacks:
         return None
     began, turns = perf_counter(), 0
     while True:

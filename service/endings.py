@@ -1,5 +1,6 @@
 """Writing how slots ended: the slot, its Optuna trial and its measurements in one transaction."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -58,10 +59,23 @@ def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -
                 STATES.get(ending.outcome, TrialState.PRUNED),
                 ending.steps_to_target,
                 (ending.metric_step, ending.metric) if looked else None,  # type: ignore[arg-type]
-                {"outcome": ending.outcome, "reason": ending.reason, "steps": ending.steps},
+                _told(ending),
             )
         )
     finish_trials(conn, endings)
+
+
+def _told(ending: Ending) -> dict[str, Any]:
+    """What Optuna's trial says of it."""
+    told = {"outcome": ending.outcome, "reason": ending.reason, "steps": ending.steps}
+    return told if ending.engine is None else {**told, "engine": ending.engine}
+
+
+def with_engine(versions: str | None, engine: str | None) -> str | None:
+    """A slot's versions (JSON) with what has computed it, which is known at its end alone."""
+    if versions is None or engine is None:
+        return versions
+    return json.dumps({**json.loads(versions), "engine": engine})
 
 
 def write_measurements(

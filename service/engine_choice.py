@@ -14,7 +14,6 @@ import torch
 from sqlalchemy import insert, select
 
 from service import catalog
-from service.algorithm import chosen
 from service.bench import Bench
 from service.calibration import speedup
 from service.clock import timed_as
@@ -28,7 +27,7 @@ from service.slots import Slot, Study
 from service.training.device import kind
 from service.training.engines import Engine, Sequential
 from service.training.memory import is_lost_device, release
-from service.training.vectorized import Vectorized, why_not
+from service.training.vectorized import Vectorized, why_never, why_not
 from service.workload import Workload
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,10 @@ class EngineChoice:
         self._storage, self._tries, self._asked = storage, tries, asked
         self._devices, self._stop = devices, stop
         self._kind = kind(devices[0], sharing)
-        self._why_not: dict[str, str | None] = {}  # by workload
+        self._why_not: dict[tuple[str, int], str | None] = {}  # by workload and batch size
+        self._told: set[str] = set()
+        self._bench: Bench | None = None
+        self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that bench
 
     @timed_as("set-up")
     def of(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
@@ -75,23 +77,38 @@ class EngineChoice:
             return "sequential"
         if self._asked == "auto" and len(taken) < FEWEST:
             return "sequential"
-        why = self._unfit(study, bench)
         if self._asked == "vectorized":
-            _refuse(study.workload, why)
+            _refuse(study.workload, self._unfit(study, bench))
             return "vectorized"
+        why = why_never(bench.workload, bench.splits, self._devices)
         if why is not None:
+            if study.workload not in self._told:
+                self._told.add(study.workload)
+                log.info("%s: trials are computed one by one, as %s", study.workload, why)
             return "sequential"
         return self._tries(lambda: self._read(study)) or self._find(study, bench, taken)
 
+    def make(self, name: Name, bench: Bench) -> Engine:
+        """A fresh engine, for one heat; of the trials of a bench it knows what others found."""
+        if name == "sequential":
+            return Sequential()
+        return self._vectorized(bench)
+
+    def _vectorized(self, bench: Bench) -> Vectorized:
+        if self._bench is not bench:
+            self._bench, self._reasons = bench, {}
+        return Vectorized(self._reasons)
+
     def _unfit(self, study: Study, bench: Bench) -> str | None:
-        if study.workload not in self._why_not:
+        key = study.workload, study.batch_size
+        if key not in self._why_not:
             given = (bench.workload, study.batch_size, bench.splits, self._devices)
-            self._why_not[study.workload] = _why_not(*given)
-        return self._why_not[study.workload]
+            self._why_not[key] = _why_not(*given)
+        return self._why_not[key]
 
     def _find(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
         try:
-            ratio = speedup(study, bench, taken, self._stop)
+            ratio = speedup(study, bench, taken, self._stop, self._vectorized(bench))
         except Exception as error:
             if is_lost_device(error):
                 raise
@@ -133,11 +150,6 @@ class EngineChoice:
         }
 
 
-def make_engine(name: Name) -> Engine:
-    """A fresh engine, for one heat."""
-    return Vectorized() if name == "vectorized" else Sequential()
-
-
 def refuse_unfit(study: Study, devices: Sequence[torch.device]) -> None:
     """Raise UsageError if the vectorized engine can't compute a study's workload."""
     workload = catalog.load(study.spec).as_asked(study.goal_value, study.precision)
@@ -151,9 +163,7 @@ def _why_not(
     """Asked of the middle of the search space, so that it is the same of every heat."""
     middle = [0.5] * len(workload.searched(batch_size))
     values = point_at(workload.space(batch_size), middle)
-    with torch.random.fork_rng(devices=[]):
-        model = workload.model(**chosen(workload.model, values)).to(devices[0])
-    return why_not(workload, model, splits, devices)
+    return why_not(workload, batch_size, splits, values, devices)
 
 
 def _refuse(workload: str, why: str | None) -> None:

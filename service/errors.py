@@ -9,6 +9,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── StorageError               the database can't be opened, read or written
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
+├── CheckpointError            a checkpoint that a trial can't go on from
 ├── RankFailed                 another device's part of a trial has failed
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
@@ -53,6 +54,10 @@ class Unreachable(StorageError):
 
 class DataError(BatchfrontError):
     """A data set that is missing or damaged."""
+
+
+class CheckpointError(BatchfrontError):
+    """A checkpoint that a trial can't go on from, as its code has changed since."""
 
 
 class RankFailed(BatchfrontError):

@@ -43,6 +43,7 @@ from service.endings import (
     finite,
     read_curves,
     upheld,
+    with_engine,
     write_looks,
     write_measurements,
 )
@@ -330,16 +331,21 @@ class Ledger:
         with self.storage.write() as conn:
             taken = [slot for slot, _ in endings]
             passage = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
-            mine = select(slots.c.id, *passage).where(held_by(self.worker_id, taken))
+            stands = (slots.c.id, *passage, slots.c.versions)
+            mine = select(*stands).where(held_by(self.worker_id, taken))
             query = mine.order_by(slots.c.id).with_for_update()
             held = {row.id: row for row in conn.execute(query)}
             written = [(s, upheld(ending, held[s.id])) for s, ending in endings if s.id in held]
             if written:
-                self._write(conn, study, written)
+                self._write(conn, study, written, {row.id: row.versions for row in held.values()})
             return self._not_mine(conn, [slot for slot in taken if slot.id not in held])
 
     def _write(
-        self, conn: Connection, study: Study, written: Sequence[tuple[Slot, Ending]]
+        self,
+        conn: Connection,
+        study: Study,
+        written: Sequence[tuple[Slot, Ending]],
+        versions: Mapping[int, str | None],
     ) -> None:
         columns = ("steps", "steps_to_target", "steps_lower", "outcome", "reason", "micro_batch")
         rows = [
@@ -348,6 +354,7 @@ class Ledger:
                 **asdict(ending.spent),
                 "metric": finite(ending.metric),
                 "id": slot.id,
+                "versions": with_engine(versions[slot.id], ending.engine),
             }
             for slot, ending in written
         ]

@@ -1,5 +1,7 @@
 """Losses: what training minimizes. Keyword-only parameters are metaparameters."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,28 +10,38 @@ from service.metrics import NO_TARGET
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy in nats of `outputs` [n, classes] (logits) and `targets` [n] (int64).
+    """Mean cross-entropy in nats of `outputs` [n, classes] (logits) and `targets` [n] (int64), over
+    all that are not NO_TARGET; 0 where all are.
 
     label_smoothing -- the share of each target spread evenly over all classes, 0 to 1
                        (Szegedy et al. 2016)
     """
-    return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+    found = F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+    return _of_targets(found, targets)
 
 
 def token_cross_entropy(
     outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
     """Mean cross-entropy in nats of a token: of `outputs` [n, length, tokens] (logits) and
-    `targets` [n, length] (int64), over all that are not NO_TARGET.
+    `targets` [n, length] (int64), over all that are not NO_TARGET; 0 where all are.
 
     The workload's `weight` is then `token_count`.
     """
-    return F.cross_entropy(
+    found = F.cross_entropy(
         outputs.flatten(0, 1),
         targets.flatten(),
         ignore_index=NO_TARGET,
         label_smoothing=label_smoothing,
     )
+    return _of_targets(found, targets)
+
+
+def _of_targets(found: Tensor, targets: Tensor) -> Tensor:
+    """A mean of torch's over targets: 0, and not 0 / 0, if there is none. Its gradient is 0."""
+    if found.is_cpu and not math.isnan(found.detach().item()):
+        return found
+    return torch.where((targets != NO_TARGET).any(), found, 0.0)
 
 
 def sigmoid_cross_entropy(

@@ -4,15 +4,18 @@ That a metric is a mean over examples, each within known bounds, is what lets an
 as soon as the goal is out of reach without ever being wrong about it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from service.average_precision import average_precision
+from service.errors import UsageError, WorkloadError
 
 NO_TARGET = -100
 """A target that says: nothing is to be predicted here (torch's own `ignore_index`)."""
@@ -22,20 +25,24 @@ NO_TARGET = -100
 class Metric:
     """The mean over examples of `per_example(outputs, targets)`.
 
-    per_example -- model outputs and targets of n examples to a tensor of n numbers
+    per_example -- model outputs and targets of n examples to n numbers
     better      -- "lower" for errors and losses, "higher" for scores
-    low, high   -- bounds of one example's number, for a weight of 1
+    low, high   -- bounds of one example's number, for a weight of 1. The better one lets an
+                   evaluation stop early; a number outside of them is an error
     weight      -- targets of n examples to n weights: the metric is then the sum of
                    `per_example` over the sum of these, such as a cost per token of sentences of
-                   many lengths
+                   many lengths. An example of weight 0 counts nothing
     """
 
     name: str
     per_example: Callable[[Tensor, Tensor], Tensor]
     better: Literal["lower", "higher"]
-    low: float = 0.0
-    high: float = float("inf")
+    low: float = -math.inf
+    high: float = math.inf
     weight: Callable[[Tensor], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        _check_definition(self)
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,160 @@ class SplitMetric:
     name: str
     of: Callable[[Tensor, Tensor], float]
     better: Literal["lower", "higher"]
-    low: float = 0.0
-    high: float = float("inf")
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        _check_definition(self)
+
+
+def _check_definition(metric: Metric | SplitMetric) -> None:
+    if metric.better not in ("lower", "higher"):
+        raise UsageError(
+            f"metric {metric.name!r}: better={metric.better!r} must be 'lower' or 'higher'"
+        )
+    if not metric.low < metric.high:
+        raise UsageError(
+            f"metric {metric.name!r}: low={metric.low:g} must be below high={metric.high:g}"
+        )
+
+
+def costs_of(
+    metric: Metric, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Compute a metric's number for each of n examples, as an evaluation does.
+
+    weights -- of these examples, shape [n], where the metric has a `weight`
+
+    Returns floating-point numbers of shape [n]. Raises WorkloadError for anything that isn't n
+    numbers within the metric's bounds.
+    """
+    return counted(metric, numbers_of(metric, outputs, targets), weights)
+
+
+def numbers_of(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute the same without a look at the bounds.
+
+    Booleans, whole numbers, NumPy arrays and lists are taken as numbers, and so is a column [n, 1].
+    """
+    found = metric.per_example(outputs, targets)
+    return _each(f"metric {metric.name!r}", found, len(targets))
+
+
+def counted(metric: Metric, costs: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Check examples' numbers against the metric's bounds; `weights` are of the same shape.
+
+    Returns them, within those to the bit, and 0 for an example of weight 0, whatever the metric
+    makes of it (0 / 0, often).
+    Raises WorkloadError for a number outside of the bounds.
+    """
+    if weights is not None:
+        weights = weights.to(costs.device)
+        costs = costs.masked_fill(weights == 0, 0.0)
+    if id(metric) in _WITHIN:
+        return costs
+    _refuse_outside(metric, costs, weights)
+    # What rounding puts beyond an end would make an early look another than a full one.
+    unit = torch.ones((), dtype=costs.dtype, device=costs.device) if weights is None else weights
+    if math.isfinite(metric.low):
+        costs = costs.maximum(metric.low * unit)
+    return costs.minimum(metric.high * unit) if math.isfinite(metric.high) else costs
+
+
+def weights_of(metric: Metric, targets: Tensor) -> Tensor:
+    """Compute the weights of n examples, float64, shape [n].
+
+    Raises WorkloadError for anything that isn't n finite numbers from 0 on.
+    """
+    if metric.weight is None:
+        return torch.ones(len(targets), dtype=torch.float64, device=targets.device)
+    return as_weights(f"the weight of metric {metric.name!r}", metric.weight(targets), len(targets))
+
+
+def as_weights(what: str, found: Any, count: int) -> Tensor:
+    """Check weights that somebody's function gave for `count` examples.
+
+    Returns them in float64, shape [count]. Raises WorkloadError, which begins with `what`, for
+    anything that isn't `count` finite numbers from 0 on.
+    """
+    weights = _each(what, found, count).to(torch.float64)
+    wrong = weights[~(weights.isfinite() & (weights >= 0))]
+    if len(wrong):
+        raise WorkloadError(f"{what} is {wrong[0].item():g} for an example; it must be 0 or more")
+    return weights
+
+
+def value_of(metric: SplitMetric, outputs: Tensor, targets: Tensor) -> float:
+    """Compute a metric of a whole split.
+
+    Raises WorkloadError for anything that isn't one number within the metric's bounds.
+    """
+    found = metric.of(outputs, targets)
+    number = _numbers(found)
+    if number is None or number.numel() != 1:
+        raise WorkloadError(
+            f"metric {metric.name!r} must give one number for the whole split; "
+            f"found {_found(found)}"
+        )
+    _refuse_outside(metric, number.reshape(1))
+    return float(number.item())
+
+
+def _each(what: str, found: Any, count: int) -> Tensor:
+    """One number for each of `count` examples, shape [count]."""
+    numbers = _numbers(found)
+    # Of a single example a scalar is as good; and [n, 1] holds a number for each example.
+    if numbers is None or numbers.numel() != count or numbers.shape[:1] not in ((), (count,)):
+        raise WorkloadError(
+            f"{what} must give one number per example, shape ({count},); found {_found(found)}"
+        )
+    return numbers.reshape(count)
+
+
+def _numbers(found: Any) -> Tensor | None:
+    """Numbers, of whatever kind, as a floating-point tensor; None for what are none."""
+    if not isinstance(found, Tensor):
+        try:
+            found = torch.tensor(np.asarray(found))
+        except (TypeError, ValueError, RuntimeError):
+            return None
+    numbers: Tensor = found
+    if numbers.is_floating_point():
+        return numbers
+    return None if numbers.is_complex() else numbers.to(torch.float64)
+
+
+def _found(found: Any) -> str:
+    shape = getattr(found, "shape", None)
+    return type(found).__name__ if shape is None else f"shape {tuple(shape)} ({found.dtype})"
+
+
+def _refuse_outside(
+    metric: Metric | SplitMetric, numbers: Tensor, weights: Tensor | None = None
+) -> None:
+    """Raise WorkloadError for a number outside the bounds by more than rounding; NaN is inside."""
+    if math.isinf(metric.low) and math.isinf(metric.high):
+        return
+    if weights is not None:
+        numbers = (numbers / weights)[weights > 0]
+    if not numbers.numel():
+        return
+    least, most = (number.item() for number in torch.aminmax(numbers))
+    rounding = max(_ROUNDING, 2 * torch.finfo(numbers.dtype).eps)
+    for bound, number, side in ((metric.low, least, "low"), (metric.high, most, "high")):
+        beyond = number - bound if side == "high" else bound - number
+        if beyond > rounding * max(abs(bound), 1.0):
+            where, end, none = ("above", "highest", "math.inf")
+            if side == "low":
+                where, end, none = ("below", "lowest", "-math.inf")
+            raise WorkloadError(
+                f"metric {metric.name!r} has given {number:g}, {where} its {side}={bound:g}: give "
+                f"it {side}= the {end} number that it can have, or {side}={none} if there is none"
+            )
+
+
+_ROUNDING = 1e-5
+"""Of a bound, or of 1: what sums in single precision come to beyond it."""
 
 
 def _wrong(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -89,23 +248,40 @@ def _token_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return costs.view(targets.shape).sum(dim=1)
 
 
-ERROR_RATE = Metric("error rate", _wrong, "lower", high=1.0)
+ERROR_RATE = Metric("error rate", _wrong, "lower", low=0.0, high=1.0)
 """The share of examples whose largest output, of shape [n, classes], is not their class."""
 
-ACCURACY = Metric("accuracy", _right, "higher", high=1.0)
+ACCURACY = Metric("accuracy", _right, "higher", low=0.0, high=1.0)
 """1 - error rate."""
 
-CROSS_ENTROPY = Metric("cross-entropy", _cross_entropy, "lower")
+CROSS_ENTROPY = Metric("cross-entropy", _cross_entropy, "lower", low=0.0)
 """Mean negative log-likelihood in nats, without label smoothing."""
 
-MEAN_SQUARED_ERROR = Metric("mean squared error", _squared_error, "lower")
+MEAN_SQUARED_ERROR = Metric("mean squared error", _squared_error, "lower", low=0.0)
 """Mean squared difference between outputs and targets of the same shape."""
 
-TOKEN_CROSS_ENTROPY = Metric("cross-entropy", _token_cross_entropy, "lower", weight=token_count)
+TOKEN_CROSS_ENTROPY = Metric(
+    "cross-entropy", _token_cross_entropy, "lower", low=0.0, weight=token_count
+)
 """Mean negative log-likelihood in nats of a token: of outputs [n, length, tokens] and targets
 [n, length], over all that are not NO_TARGET. Called as CROSS_ENTROPY, whose examples are tokens
 here, so that it compares with what was measured elsewhere."""
 
-AVERAGE_PRECISION = SplitMetric("average precision", average_precision, "higher", high=1.0)
+AVERAGE_PRECISION = SplitMetric("average precision", average_precision, "higher", low=0.0, high=1.0)
 """Of outputs [n, classes], one score for each label an example may have, and targets of the same
 shape: over all labels of all examples together."""
+
+_WITHIN = frozenset(
+    map(
+        id,
+        (
+            ERROR_RATE,
+            ACCURACY,
+            CROSS_ENTROPY,
+            MEAN_SQUARED_ERROR,
+            TOKEN_CROSS_ENTROPY,
+            AVERAGE_PRECISION,
+        ),
+    )
+)
+"""Metrics that can't leave their bounds, so that nobody has to look."""

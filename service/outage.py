@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds between two tries
+_jitter = random.Random()  # its own: a trial seeds the process's, the same for every worker
 _AFTER_STOP = 3.0  # seconds that a worker which was told to stop goes on trying
 
 
@@ -53,7 +54,7 @@ class Patience:
                         sleep(_FIRST_PAUSE)
                     else:
                         # Not all workers at the same moment, when the server comes back.
-                        self.stop.wait(pause * random.uniform(0.7, 1.3))
+                        self.stop.wait(pause * _jitter.uniform(0.7, 1.3))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 if began:

@@ -15,7 +15,7 @@ import torch
 from service.bench import Bench, set_up
 from service.clock import Clock, timed_as
 from service.database import Storage
-from service.engine_choice import Asked, EngineChoice, make_engine
+from service.engine_choice import Asked, EngineChoice
 from service.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
 from service.lease import LeaseKeeper
 from service.ledger import Ledger
@@ -168,8 +168,7 @@ class Worker:
                     return
                 drawn = self._drawn(study, taken)
                 engine = self._engines.of(study, bench, drawn)
-                versions = {**bench.versions, "engine": engine}
-                started = self.ledger.start(study, drawn, study.space, versions)
+                started = self.ledger.start(study, drawn, study.space, bench.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -188,8 +187,8 @@ class Worker:
             refill = None
             if engine == "vectorized":
                 room = self._room(study)
-                refill = Refill(self.ledger, study, keeper, room, self._drawn, versions)
-            Race(self.ledger, *race, make_engine(engine), refill).run(started)
+                refill = Refill(self.ledger, study, keeper, room, self._drawn, bench.versions)
+            Race(self.ledger, *race, self._engines.make(engine, bench), refill).run(started)
 
     def _room(self, study: Study) -> int:
         """Trials that are computed as one, at most."""

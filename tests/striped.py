@@ -5,9 +5,11 @@ with ghost batch normalization in groups of 4, dropout, and a loss that is a mea
 """
 
 import os
+import random
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from service.losses import token_cross_entropy
 from service.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
 
 SPEC = f"{Path(__file__).resolve()}:striped"
+GAPPY = f"{Path(__file__).resolve()}:gappy"
 NAME = "striped/cnn/momentum"
 
 GHOST_SIZE = 4
@@ -79,4 +82,48 @@ def striped() -> Workload:
         search_space={"learning_rate": Log(0.01, 0.3), "momentum": 0.9},
         step_budget=60,
         batch_sizes=(10,),
+    )
+
+
+class Noisy(nn.Module):
+    """Weights that NumPy has drawn, and `noise` times what NumPy and Python draw in each pass."""
+
+    def __init__(self, *, noise: float = 0.0) -> None:
+        super().__init__()
+        self.noise = noise
+        self.outputs = nn.Linear(36, LENGTH * TOKENS).double()
+        with torch.no_grad():
+            self.outputs.weight.copy_(torch.from_numpy(0.1 * np.random.randn(15, 36)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.outputs(x.flatten(1)).view(-1, LENGTH, TOKENS)
+        if self.noise:
+            logits = logits + self.noise * (np.random.randn() + random.random() + torch.rand(()))
+            logits = logits * (1 + self.noise * np.random.randn())
+        return logits
+
+
+def gappy_splits() -> Splits:
+    """Of which every second image has nothing to predict."""
+    made = splits()
+    train = made.train
+    assert isinstance(train, Split)
+    targets = train.targets.clone()
+    targets[::2] = NO_TARGET
+    return Splits(Split(train.inputs, targets), made.validation)
+
+
+def gappy() -> Workload:
+    """The same images, and rows that a device, or a whole batch, may have no token of."""
+    return Workload(
+        name="gappy/linear/momentum",
+        data=gappy_splits,
+        model=Noisy,
+        loss=token_cross_entropy,
+        weight=token_count,
+        algorithm=Momentum(),
+        goal=Goal(TOKEN_CROSS_ENTROPY, 0.9),
+        search_space={"learning_rate": Log(0.01, 0.3), "momentum": 0.9},
+        step_budget=60,
+        batch_sizes=(2,),
     )

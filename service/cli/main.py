@@ -80,7 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
     for noisy in ("optuna", "matplotlib", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if not debug:  # which engine a heat gets is told once, and isn't a warning
-        logging.getLogger("service.engine_choice").setLevel(logging.INFO)
+        for name in ("service.engine_choice", "service.training.vectorized.engine"):
+            logging.getLogger(name).setLevel(logging.INFO)
     sys.exit(_run([a for a in arguments if a != "--debug"], debug))
 
 

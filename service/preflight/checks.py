@@ -15,7 +15,7 @@ from service.data import Examples, Part, Splits
 from service.errors import UsageError, WorkloadError
 from service.identity import describe_data, describe_model
 from service.layers import GhostBatchNorm2d
-from service.metrics import Metric, SplitMetric
+from service.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
 from service.preflight.checked import Checked
 from service.preflight.evaluation import refuse_mixed_evaluation
 from service.preflight.examples import check_examples
@@ -24,8 +24,10 @@ from service.preflight.parts import why_whole
 from service.preflight.varied import is_large, varied
 from service.preflight.wording import found, in_one_line, naming, refusing_broadcasts, shape
 from service.search_space import Metaparameters, point_at
-from service.training.evaluation import full_metric
+from service.training.evaluation import full_metric, split_weights
+from service.training.generators import seed_generators
 from service.training.memory import PassSize
+from service.training.repeatable import refuse_unrepeatable
 from service.workload import Workload
 
 _EXAMPLES = 32
@@ -57,19 +59,22 @@ def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = Fal
                 f"of {len(splits.train):,} examples"
             )
     with _generators_kept():
-        torch.manual_seed(0)
+        seed_generators(torch.device("cpu"), 0)
         values = _middle(workload, batch_sizes[0])
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         check_examples(workload, splits)
         _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
         if not planned:
             _refuse_passed_goal(workload, _model(workload, values), splits.validation)
+            _refuse_weightless(workload, splits)
         with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
             warnings.simplefilter("ignore")
             refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
             whole = _why_whole(workload, splits.train, batch_sizes)
             large = is_large(_model(workload, values))
             lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
+            if not planned:
+                refuse_unrepeatable(workload, splits, batch_sizes[0], values)
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}
@@ -166,6 +171,7 @@ def _train_once(
     """A training step with a batch of the smallest size, and the loss of others; the largest are
     tried by what fits everywhere."""
     with naming(workload, "its algorithm can't be started"):
+        workload.algorithm.refuse_unused_rate(_model(workload, values), values)
         optimizer = workload.algorithm.start(model, values)
     first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
     loss = _loss_once(workload, model, train, values, first)
@@ -220,18 +226,24 @@ def _loss_once(
         )
     broadcasts = refusing_broadcasts(workload, f"the goal's {metric.name}", outputs, targets)
     with naming(workload, f"the goal's {metric.name} does not accept {shapes}"), broadcasts:
-        if isinstance(metric, SplitMetric):
-            metric.of(outputs.detach(), targets)
-        else:
-            costs = metric.per_example(outputs.detach(), targets)
-    if isinstance(metric, Metric) and (
-        not isinstance(costs, Tensor) or costs.shape != (len(targets),)
-    ):
-        raise WorkloadError(
-            f"{name}: the goal's {metric.name} must give one number per example, "
-            f"shape ({len(targets)},); found {found(costs)}"
-        )
+        try:
+            if isinstance(metric, SplitMetric):
+                value_of(metric, outputs.detach(), targets)
+            else:
+                weights = None if metric.weight is None else weights_of(metric, targets)
+                costs_of(metric, outputs.detach(), targets, weights)
+        except WorkloadError as error:
+            raise WorkloadError(f"{name}: the goal's {error}") from error
     return loss
+
+
+def _refuse_weightless(workload: Workload, splits: Splits) -> None:
+    metric = workload.goal.metric
+    if not isinstance(metric, Metric) or metric.weight is None:
+        return
+    for name, split in splits.named():
+        if name != "train":
+            split_weights(split, metric, name)
 
 
 def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:

@@ -5,6 +5,7 @@ cut where memory is small: what an example counts may depend on nothing but the 
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from service.batch_pass import BatchPass
 from service.data import Examples
 from service.errors import WorkloadError
-from service.metrics import Metric
+from service.metrics import Metric, numbers_of
 from service.preflight.draws import DrawnByExample, generators, moved
 from service.preflight.rounding import close
 from service.preflight.varied import is_large, varied
@@ -56,7 +57,10 @@ def _compare(
                 "training only (if self.training)"
             )
     axes: dict[int, int | None] = {}
-    drawing = bool(moved(states))  # then in order, as it is by place that it is drawn
+    drawn = moved(states)
+    if {"NumPy", "Python"} & set(drawn):
+        return  # of what they draw, nobody knows which example it is for
+    drawing = bool(drawn)  # then in order, as it is by place that it is drawn
     if drawing:
         here = BatchPass(0, len(indices), len(indices), 0)
         whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
@@ -68,7 +72,7 @@ def _compare(
         parts.append(_outputs(model, examples, part, by_example))
         start += len(part)
     metric = workload.goal.metric
-    costs = metric.per_example if isinstance(metric, Metric) else None
+    costs = partial(numbers_of, metric) if isinstance(metric, Metric) else None
     if all(outputs.shape[1:] == whole.shape[1:] for outputs, _ in parts):
         found, wanted = torch.cat([outputs for outputs, _ in parts]), whole[order.to(whole.device)]
     elif costs is not None:  # padded to other lengths

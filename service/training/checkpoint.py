@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from service.clock import timed_as
-from service.errors import UsageError
+from service.errors import CheckpointError, UsageError
 from service.training.memory import is_out_of_memory
 from service.training.trial import TrialRun
 
@@ -109,7 +109,11 @@ class Checkpoints:
         if state.get("tag") != tag:
             log.warning("checkpoint %s is of something else and is passed over", path)
             return False
-        run.restore(state)
+        try:
+            run.restore(state)
+        except CheckpointError as error:
+            log.warning("checkpoint %s is passed over: %s", path, error)
+            return False
         return True
 
     def _read(self, path: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> li
 
     finishers -- the trials that are to pass the goal; 0: as many as can
     """
-    if extrapolate and math.isinf(_best(goal)):
+    if extrapolate and math.isinf(goal.best):
         raise UsageError(
             f"--extrapolate: needs a metric with a best possible value, and {goal.metric.name} has "
             "none; give its bounds, or leave the option out"
@@ -134,7 +134,7 @@ class Extrapolation:
 
     def dropped(self, curves: Mapping[int, Curve], cap: int | None) -> dict[int, str]:
         lines = {n: line for n, curve in curves.items() if (line := self._line(curve)) is not None}
-        goal = math.log(abs(self.goal.value - _best(self.goal)))
+        goal = math.log(abs(self.goal.value - self.goal.best))
         step = _step(curves)
         ahead = self._ahead(lines.values(), goal)
         if cap is not None:
@@ -158,7 +158,7 @@ class Extrapolation:
         return each[last - 1] if len(each) >= last else math.inf
 
     def _line(self, curve: Curve) -> "_Line | None":
-        step, best = curve[-1].step, _best(self.goal)
+        step, best = curve[-1].step, self.goal.best
         seen = [
             (math.log(look.step / step), abs(look.metric - best))
             for look in curve
@@ -210,11 +210,6 @@ class _Line:
         own = self.squares / (self.count - 2)
         leverage = 1 + 1 / self.count + (x - self.mean) ** 2 / self.spread
         return math.sqrt(max(own, noise) * leverage)
-
-
-def _best(goal: Goal) -> float:
-    """The best possible value of the goal's metric."""
-    return goal.metric.low if goal.metric.better == "lower" else goal.metric.high
 
 
 def _step(curves: Mapping[int, Curve]) -> int:

@@ -9,8 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from service.data import Examples
+from service.errors import WorkloadError
 from service.goal import Goal
-from service.metrics import Metric, SplitMetric
+from service.metrics import (
+    Metric,
+    SplitMetric,
+    as_weights,
+    costs_of,
+    counted,
+    numbers_of,
+    value_of,
+    weights_of,
+)
 from service.training.ahead import Ahead, Batch, Request
 from service.training.computed import Computed
 from service.training.memory import PassSize
@@ -43,7 +53,8 @@ def full_metric(
     metric: Metric | SplitMetric,
     passes: PassSize | None = None,
 ) -> float:
-    """The metric over a whole split, with the model in evaluation mode afterwards."""
+    """The metric over a whole split, with the model in evaluation mode afterwards; NaN if nothing
+    in it counts."""
     model.eval()
     total = whole = 0.0
     outputs, targets = [], []
@@ -59,21 +70,24 @@ def full_metric(
                 total += costs.sum(dtype=torch.float64).item()
                 whole += weights.sum(dtype=torch.float64).item()
     if isinstance(metric, SplitMetric):
-        return float(metric.of(torch.cat(outputs), torch.cat(targets)))
-    return total / whole
+        return value_of(metric, torch.cat(outputs), torch.cat(targets))
+    return total / whole if whole else math.nan
 
 
 def _costs(model: Model, metric: Metric, inputs: Tensor, targets: Tensor) -> tuple[Tensor]:
     """Each example's cost."""
-    return (metric.per_example(model(inputs), targets),)
+    return (numbers_of(metric, model(inputs), targets),)
 
 
 def _weighed(
     model: Model, metric: Metric, inputs: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Each example's cost and weight."""
-    costs = metric.per_example(model(inputs), targets)
-    return costs, torch.ones_like(costs) if metric.weight is None else metric.weight(targets)
+    if metric.weight is None:
+        costs = costs_of(metric, model(inputs), targets)
+        return costs, torch.ones_like(costs)
+    weights = weights_of(metric, targets)
+    return costs_of(metric, model(inputs), targets, weights), weights
 
 
 class _Walk:
@@ -123,6 +137,23 @@ class _Walk:
                 yield part, None
 
 
+def split_weights(split: Examples, metric: Metric, name: str = "validation") -> Tensor:
+    """Compute what each example of a split weighs in a metric that has a `weight`.
+
+    Returns float64, in which sums of parts are the sum of all, of shape [len(split)]. Raises
+    WorkloadError if there is none that counts.
+    """
+    assert metric.weight is not None
+    found = split.weights(metric.weight)
+    weights = as_weights(f"the weight of metric {metric.name!r}", found, len(split))
+    if not bool(weights.any()):
+        raise WorkloadError(
+            f"no example of the {name} split has anything to predict: the weights that metric "
+            f"{metric.name!r} gives its targets are all 0"
+        )
+    return weights
+
+
 class Evaluator:
     """Walks a split in chunks, hardest examples first, and stops when the goal is out of reach.
 
@@ -139,10 +170,9 @@ class Evaluator:
         self.order = torch.arange(len(split), device=split.indexed_on)
         self.size = len(split)
         self.chunk = _chunk(goal, self.size)
-        weigh = None if isinstance(goal.metric, SplitMetric) else goal.metric.weight
         self._weights: Tensor | None = None
-        if weigh is not None:  # in float64, in which sums of parts are the sum of all
-            self._weights = split.weights(weigh).to(split.indexed_on, torch.float64)
+        if isinstance(goal.metric, Metric) and goal.metric.weight is not None:
+            self._weights = split_weights(split, goal.metric).to(split.indexed_on)
         self._reach = 0  # positions that the last look came to
         self.whole = self.size if self._weights is None else self._weights.sum().item()
 
@@ -159,7 +189,7 @@ class Evaluator:
         with _Walk(self.split, self.order, self.chunk, self.passes, look.reach) as walk:
             while look.going:
                 (costs,) = walk.chunk(look.seen, cost_of)
-                costs = costs.to(self.order.device)
+                costs = self.counted(costs.to(self.order.device), look.next())
                 look.add(costs, costs.sum(dtype=torch.float64).item())
         return self.end(look)
 
@@ -176,6 +206,13 @@ class Evaluator:
         value = look.total / self.whole if look.seen == self.size else None
         passed = value is not None and self.goal.passed(value)
         return Evaluation(passed, value, look.seen)
+
+    def counted(self, costs: Tensor, indices: Tensor) -> Tensor:
+        """The costs of the examples at `indices`, of the same shape, as `metrics.counted` has
+        them."""
+        assert isinstance(self.goal.metric, Metric)
+        weights = None if self._weights is None else self._weights[indices]
+        return counted(self.goal.metric, costs, weights)
 
     def weight_of(self, start: int, stop: int) -> float:
         """What the examples at these positions weigh together."""
@@ -227,8 +264,11 @@ class Walking:
         self.total += total
         self.seen = min(start + evaluator.chunk, evaluator.size)
         self.weight += evaluator.weight_of(start, self.seen)
+        whole = evaluator.whole
+        unfinished = self.seen < evaluator.size  # even where rounding, or weights of 0, hide it
+        weight = min(self.weight, math.nextafter(whole, 0.0)) if unfinished else whole
         # A non-finite total is never past a goal: comparisons with NaN are false.
-        self.reachable = not evaluator.goal.out_of_reach(self.total, self.weight, evaluator.whole)
+        self.reachable = not evaluator.goal.out_of_reach(self.total, weight, whole)
 
 
 def _chunk(goal: Goal, size: int) -> int:

@@ -21,6 +21,7 @@ from service.search_space import Metaparameters
 from service.training.ahead import Ahead, Batch, Request
 from service.training.computed import Computed
 from service.training.data_order import DataOrder
+from service.training.generators import Streams
 from service.training.memory import PassSize, release
 from service.training.seeds import mix
 from service.workload import Workload
@@ -29,9 +30,9 @@ from service.workload import Workload
 class Gradient(Protocol):
     """Computes the gradients of a trial's batches."""
 
-    def of(self, step: int, indices: Tensor) -> Tensor:
+    def of(self, step: int, indices: Tensor) -> Tensor | None:
         """The mean loss of the batch of `indices`, whose update is the one after `step`; its
-        gradient is then in the parameters."""
+        gradient is then in the parameters. None, and a gradient of 0, if nothing in it counts."""
 
     def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
         """While the block runs, what the batches of steps `first .. stop - 1` need is loaded
@@ -67,7 +68,9 @@ class BatchGradient:
         self._computed = None if workload.execution == Execution() else computed
         self.forward = model if self._computed is None else self._computed.module
         self._values = chosen(workload.loss, values)
-        self._seed, self._reseed = seed, generator_of(device).manual_seed
+        self._seed = seed
+        # Done again, a batch would count twice in what a model keeps in its buffers.
+        self.streams = Streams(device, watching=next(model.buffers(), None) is None)
         self.whole_batches = batch_normalization(model) or whole
         if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
             self.passes = PassSize()
@@ -75,10 +78,14 @@ class BatchGradient:
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
         self._ahead: Ahead | None = None
 
-    def of(self, step: int, indices: Tensor) -> Tensor:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`."""
+    def of(self, step: int, indices: Tensor) -> Tensor | None:
+        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
+        nothing in it counts."""
         work = partial(self._in_passes, step, indices)
         loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
+        if self.streams.strayed():
+            self.undo()
+            loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
         for layer in self.ghosts:
             layer.commit()
         return loss
@@ -123,18 +130,18 @@ class BatchGradient:
             return self.train.batch(part, seed)
         return self._ahead.batch(part, seed, step)
 
-    def _in_passes(self, step: int, indices: Tensor, size: int) -> Tensor:
+    def _in_passes(self, step: int, indices: Tensor, size: int) -> Tensor | None:
         batch_size, seed = len(indices), self.begin(step)
         if size >= batch_size:
             inputs, targets = self.load(indices, seed, step)
             loss = self.loss(inputs, targets, BatchPass(0, batch_size, batch_size, seed))
             loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
+            return loss.detach() if self.counts(targets) else None
         if self.whole_batches:
             raise self.cannot_split(f"memory is too small for a batch of {batch_size}")
         return self._added_up(step, indices, size, seed)
 
-    def _added_up(self, step: int, indices: Tensor, size: int, seed: int) -> Tensor:
+    def _added_up(self, step: int, indices: Tensor, size: int, seed: int) -> Tensor | None:
         """Each pass's gradient counts as much as what its loss is a mean over."""
         batch_size, weigh = len(indices), self.workload.weight
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
@@ -149,14 +156,16 @@ class BatchGradient:
             del inputs, targets, loss  # before the next pass takes their place
         if weigh is None:
             return sums[0]
+        if not sums[1].item():
+            return None
         divide([p.grad for p in self.model.parameters() if p.grad is not None], sums[1])
         return sums[0] / sums[1]
 
     def begin(self, step: int, start: int = 0) -> int:
-        """Seed what is drawn for the batch after `step` by torch's own layers, from its example
-        `start` on; the seed of what is drawn example by example."""
+        """Seed what is drawn for the batch after `step` from the process's generators, as torch's
+        own layers do, from its example `start` on; the seed of what is drawn example by example."""
         seed = mix(self._seed, step)
-        self._reseed(mix(seed, start) if start else seed)
+        self.streams.seed(mix(seed, start) if start else seed)
         return seed
 
     def loss(
@@ -166,12 +175,20 @@ class BatchGradient:
         here: BatchPass,
         forward: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """The mean loss of a pass, through the model or what is wrapped around it."""
+        """The mean loss of a pass, through the model or what is wrapped around it. Where nothing
+        counts, and the workload's own would often be 0 / 0, it is 0 and has a gradient of 0."""
         through = self.forward if forward is None else forward
         with passing(here):
             computed = self._computed
             outputs = through(inputs) if computed is None else computed(inputs, through)
+        if not self.counts(targets):
+            return outputs.nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
         return self.workload.loss(outputs, targets, **self._values)
+
+    def counts(self, targets: Tensor) -> bool:
+        """Whether some of these targets count in the mean that the loss is."""
+        weigh = self.workload.weight
+        return weigh is None or bool(weigh(targets).any())
 
     def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
         """What a pass's mean loss counts in its batch: the sum of the workload's weights, or else
@@ -200,14 +217,6 @@ def batch_normalization(model: nn.Module) -> str | None:
         "batch normalization of whole batches can't be split; use GroupNorm, or "
         "GhostBatchNorm2d, which normalizes over a fixed number of examples"
     )
-
-
-def generator_of(device: torch.device) -> torch.Generator:
-    """What torch's own layers draw from."""
-    if device.type != "cuda":
-        return torch.default_generator
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return torch.cuda.default_generators[index]
 
 
 def divide(gradients: Sequence[Tensor], by: Tensor) -> None:

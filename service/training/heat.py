@@ -28,6 +28,7 @@ class Ending:
     test_metric     -- the same on the test split, where the goal was reached
     micro_batch     -- examples a training pass, where memory was too small for the whole batch
     spent           -- what it cost
+    engine          -- what has computed its steps; both are named if both have
     """
 
     outcome: Outcome
@@ -41,6 +42,7 @@ class Ending:
     test_metric: float | None = None
     micro_batch: int | None = None
     spent: Spent = field(default_factory=Spent)
+    engine: str | None = None
 
 
 class _Place(NamedTuple):
@@ -298,6 +300,7 @@ def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:
         metric_step=last.step if last else None,
         micro_batch=run.passes.micro_batch(run.batch_size),
         spent=run.spent,
+        engine=" and ".join(sorted(run.engines)) or None,
     )
 
 

@@ -156,7 +156,7 @@ def fleet_table(found: Watched) -> str:
         ("lease renewals a second", f"{found.rate('renew'):,.0f}"),
         ("looks at the news a second", f"{found.rate('news'):,.0f}"),
         ("measurements a second", f"{found.measurements / found.fleet.seconds:,.0f}"),
-        ("seconds a heat, waiting included", f"{median(heats):.2f}"),
+        ("seconds a heat, waiting included", f"{median(heats):.2f}" if heats else "–"),
         ("**share of a worker's time waiting for the database**", f"**{found.waiting:.2%}**"),
         ("of it, the worker's own CPU", f"{found.own:.2%}"),
         ("PostgreSQL's CPU, cores", f"{found.server_cpu:.2f}"),
@@ -174,6 +174,9 @@ def calls_table(found: Watched) -> str:
     rows = []
     for kind in (*BLOCKING, *BESIDE):
         calls = [call for call in found.calls if call.kind == kind]
+        if len(calls) < 2:  # on a machine too busy for more, in the time that was watched
+            rows.append([kind, f"{found.rate(kind):,.1f}", *["–"] * 4])
+            continue
         times = quantiles((1000 * call.seconds for call in calls), n=100)
         own = 1000 * median(call.cpu for call in calls)
         shown = [f"{times[percent - 1]:,.0f}" for percent in (50, 90, 99)]

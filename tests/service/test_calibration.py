@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,16 @@ from service.slots import Slot, Study
 from service.training.engines import Failed, Sequential
 from service.training.evaluation import Evaluation
 from service.training.trial import TrialRun
+from service.training.vectorized import Vectorized
 
 
-class Slow(Sequential):
+class Stacking(Sequential):
+    """Stands for the vectorized engine."""
+
+    stacks = True
+
+
+class Slow(Stacking):
     """Takes hundredths of a second longer for steps."""
 
     def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
@@ -22,7 +30,7 @@ class Slow(Sequential):
         return super().advance(runs, to_step, stop)
 
 
-class SlowToLook(Sequential):
+class SlowToLook(Stacking):
     """Takes hundredths of a second longer for a look."""
 
     def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
@@ -30,7 +38,7 @@ class SlowToLook(Sequential):
         return super().look(runs, full=full)
 
 
-class Broken(Sequential):
+class Broken(Stacking):
     def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
         return [Failed("broken") for _ in runs]
 
@@ -43,21 +51,28 @@ def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
     kind: type[Sequential],
     slower: str,
 ) -> None:
-    monkeypatch.setattr(calibration, "Vectorized", Sequential)
-    monkeypatch.setattr(calibration, slower, kind)
-    ratio = speedup(*claimed, Event())
+    if slower == "Sequential":
+        monkeypatch.setattr(calibration, "Sequential", kind)
+    vectorized: Any = kind() if slower == "Vectorized" else Stacking()
+    ratio = speedup(*claimed, Event(), vectorized)
     assert ratio is not None
     assert ratio > 1.1 if slower == "Sequential" else ratio < 0.9
 
 
 def test_a_run_that_fails_or_a_stop_leaves_it_open(
-    claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    claimed: tuple[Study, Bench, list[Slot]],
 ) -> None:
     stopped = Event()
     stopped.set()
-    assert speedup(*claimed, stopped) is None
-    monkeypatch.setattr(calibration, "Vectorized", Broken)
-    assert speedup(*claimed, Event()) is None
+    assert speedup(*claimed, stopped, Vectorized()) is None
+    broken: Any = Broken()
+    assert speedup(*claimed, Event(), broken) is None
+
+
+def test_what_is_not_stacked_is_not_compared(claimed: tuple[Study, Bench, list[Slot]]) -> None:
+    alone: Any = Stacking()
+    alone.stacks = False
+    assert speedup(*claimed, Event(), alone) is None
 
 
 def test_a_heat_of_long_steps_is_not_tried(
@@ -65,5 +80,5 @@ def test_a_heat_of_long_steps_is_not_tried(
 ) -> None:
     monkeypatch.setattr(calibration, "_LONGEST", 0.05)
     monkeypatch.setattr(calibration, "Sequential", Slow)
-    monkeypatch.setattr(calibration, "Vectorized", None)
-    assert speedup(*claimed, Event()) is None
+    vectorized: Any = None
+    assert speedup(*claimed, Event(), vectorized) is None

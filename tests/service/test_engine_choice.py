@@ -1,11 +1,13 @@
 """Each heat's engine: as asked for, as remembered, or as a short trial finds."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import Event
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from sqlalchemy import select
@@ -20,6 +22,7 @@ from service.outage import impatient
 from service.plan import Request, plan
 from service.schema import engines, slots
 from service.slots import Filter, Slot, Study
+from service.training.vectorized import engine as vectorized
 from service.worker import Settings, Worker
 from tests.toy import PLAIN, SPEC, clouds, plain
 
@@ -167,3 +170,54 @@ def test_a_worker_leaves_what_it_cannot_vectorize_to_others(
     with storage.read() as conn:
         states = set(map(tuple, conn.execute(select(slots.c.state, slots.c.attempts))))
     assert states == {("free", 0)}
+
+
+@pytest.mark.every_storage
+def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some of these trials have dropout of torch's, which can't be computed as one."""
+    finding(monkeypatch, 9.0)
+    study = plan(storage, SPEC, clouds(), Request(trials=8, batch_sizes=(4,))).studies[0]
+    with caplog.at_level(logging.INFO):
+        Worker(storage, Settings("one", CPU, engine="auto"), Event()).run()
+    with storage.read() as conn:
+        rows = conn.execute(select(slots.c.params, slots.c.versions, slots.c.outcome)).all()
+    found = {
+        (json.loads(row.params)["dropout"] == 0, json.loads(row.versions)["engine"])
+        for row in rows
+        if row.outcome != "failed"
+    }
+    assert found == {(True, "vectorized"), (False, "sequential")}
+    rdb = optuna.storages.RDBStorage(storage.engine.url.render_as_string(hide_password=False))
+    trials = optuna.load_study(study_name=study.name, storage=rdb).trials
+    rdb.engine.dispose()
+    assert {t.user_attrs["engine"] for t in trials} == {"sequential", "vectorized"}
+    why = "trials are computed one by one, as torch's own Dropout draws for all at once"
+    assert caplog.messages.count(f"clouds/mlp/momentum: {why}") == 1
+
+
+def test_why_a_workload_is_not_vectorized_is_said_once(
+    storage: Storage,
+    claimed: tuple[Study, Bench, list[Slot]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    finding_nothing(monkeypatch)
+    chosen = choice(storage, devices=(CPU, CPU))
+    with caplog.at_level(logging.INFO):
+        assert [chosen.of(*claimed) for _ in range(2)] == ["sequential"] * 2
+    why = "trials are computed one by one, as 2 devices compute each trial"
+    assert caplog.messages == [f"plain/mlp/momentum: {why}"]
+
+
+def test_what_has_been_proven_for_one_heat_is_not_proven_again(
+    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, bench, taken = claimed
+    chosen = choice(storage)
+    drawn = [bench.run(study.batch_size, slot.params or {}, 1) for slot in taken]
+    assert chosen.make("vectorized", bench).advance(drawn, 3, Event()) == [True] * 4
+    monkeypatch.setattr(vectorized, "why_not_alike", None)
+    again = [bench.run(study.batch_size, slot.params or {}, 1) for slot in taken]
+    assert chosen.make("vectorized", bench).advance(again, 3, Event()) == [True] * 4

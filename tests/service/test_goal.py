@@ -23,6 +23,13 @@ def test_a_value_that_is_not_a_number_never_passes() -> None:
     assert Goal(CROSS_ENTROPY, 0.25).out_of_reach(float("nan"), 3, 10)
 
 
+def test_a_value_that_is_infinitely_good_is_no_value() -> None:
+    likelihood = Metric("likelihood", CROSS_ENTROPY.per_example, "higher")
+    assert not Goal(likelihood, 5.0).passed(float("inf"))
+    assert not Goal(replace(likelihood, better="lower"), 5.0).passed(float("-inf"))
+    assert Goal(likelihood, 5.0).passed(5.1)
+
+
 @pytest.mark.parametrize("metric", [ERROR_RATE, ACCURACY], ids=lambda m: m.name)
 @pytest.mark.parametrize("size", [1, 7, 300])
 def test_out_of_reach_is_said_as_soon_as_it_is_certain_and_never_before(

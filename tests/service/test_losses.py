@@ -1,10 +1,13 @@
 """Losses: means over a batch, with label smoothing."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from service.losses import sigmoid_cross_entropy
+from service.losses import cross_entropy, sigmoid_cross_entropy, token_cross_entropy
+from service.metrics import NO_TARGET
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
@@ -31,3 +34,21 @@ def test_outputs_of_16_bits_are_summed_in_32() -> None:
     outputs = torch.zeros(1, 5000, dtype=torch.bfloat16)
     found = sigmoid_cross_entropy(outputs, torch.zeros(1, 5000, dtype=torch.bool))
     assert float(found) == pytest.approx(5000 * 0.6931, rel=1e-3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("loss", "shape"), [(cross_entropy, (4,)), (token_cross_entropy, (4, 6))])
+def test_of_no_target_at_all_a_cross_entropy_is_0_and_asks_for_nothing(
+    loss: Any, shape: tuple[int, ...], smoothing: float
+) -> None:
+    outputs = torch.randn(*shape, 3, requires_grad=True)
+    found = loss(outputs, torch.full(shape, NO_TARGET), label_smoothing=smoothing)
+    found.backward()
+    assert found.item() == 0.0
+    assert outputs.grad is not None
+    assert not outputs.grad.any()
+    some = torch.full(shape, NO_TARGET)
+    some[1] = 2
+    assert torch.isnan(loss(outputs.detach() * torch.nan, some, label_smoothing=smoothing))
+    wanted = F.cross_entropy(outputs.flatten(0, -2), some.flatten(), label_smoothing=smoothing)
+    assert torch.equal(loss(outputs, some, label_smoothing=smoothing), wanted)

@@ -33,13 +33,15 @@ class SharedGradient:
         self.alone, self.team = alone, team
         if alone.whole_batches:
             raise alone.cannot_split(f"{team.world} devices share every batch")
+        alone.streams.leave_nothing_out()  # no rank can compute again what the others wait for
         self._together = _wrapped(alone.forward)
         self._parameters = [p for p in alone.model.parameters() if p.requires_grad]
         self._tried = self._some_unused = False
         self._part = 0.0  # of the batch: what this rank's running means count
 
-    def of(self, step: int, indices: Tensor) -> Tensor:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`."""
+    def of(self, step: int, indices: Tensor) -> Tensor | None:
+        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
+        nothing in it counts."""
         alone, team = self.alone, self.team
         share, here = self._share(len(indices))
         self._part = len(share) / len(indices)
@@ -56,11 +58,12 @@ class SharedGradient:
         team.add_up([sums])
         if not self._tried:
             self._tried, self._some_unused = True, bool(sums[2].item())
-        total = sums[0]
-        if alone.workload.weight is not None:
-            divide([p.grad for p in self._parameters if p.grad is not None], sums[1])
-            total = sums[0] / sums[1]
-        return total
+        if alone.workload.weight is None:
+            return sums[0]
+        if not sums[1].item():
+            return None
+        divide([p.grad for p in self._parameters if p.grad is not None], sums[1])
+        return sums[0] / sums[1]
 
     def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
         """As `BatchGradient.ahead`, of what is computed here."""

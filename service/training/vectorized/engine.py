@@ -12,14 +12,16 @@ from service.training.engines import Failed, Sequential, Steps, of_each
 from service.training.evaluation import Evaluation
 from service.training.memory import is_lost_device, is_out_of_memory, release
 from service.training.trial import TrialRun
-from service.training.vectorized.fitness import augments, why_not_stacked
-from service.training.vectorized.forward import kind_of
+from service.training.vectorized.fitness import why_not_alike, why_unlike
+from service.training.vectorized.forward import is_layered, kind_of
 from service.training.vectorized.stack import Stack
 
 log = logging.getLogger(__name__)
 
 ROWS = 64
 """Runs of a stack, at most."""
+
+_LONE = "lone"  # stands for the kinds that there is but one run of
 
 _CACHED = 32 << 20
 """Bytes of weights of a stack on a CPU, at most. Of runs with 200,000 parameters, at batch size 32,
@@ -30,38 +32,56 @@ class Vectorized:
     """The engine that computes all runs of a heat as one, or as few as their kinds and memory
     allow; a run that can't be stacked is computed as `Sequential` does.
 
-    A run's result differs from that of `Sequential` by rounding alone. On a CPU, a model of layers
-    in a row comes to the same bits however many runs it is stacked with, one among them (tested
-    for linear layers and convolutions). What a stack raises is laid to none of its runs: they go
-    on one by one, where each meets its own error.
+    A run's result differs from that of `Sequential` by rounding alone: no kind of runs is stacked
+    before that has been proven of it (`why_not_alike`). On a CPU, a model of layers in a row comes
+    to the same bits however many runs it is stacked with, one among them (tested for linear layers
+    and convolutions). What a stack raises before an update is laid to none of its runs: they go on
+    one by one, where each meets its own error.
+
+    reasons -- what has been found so far of kinds of runs of this workload: why they can't be
+               stacked, or None; kept up to date
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reasons: dict[str, str | None] | None = None) -> None:
         self._alone = Sequential()
         self._stacks: list[Stack] = []
         self._kinds: WeakKeyDictionary[TrialRun, str] = WeakKeyDictionary()
-        self._reasons: dict[str, str | None] = {}  # why a kind can't be stacked
+        self._reasons = {} if reasons is None else reasons
         self._unfit: WeakSet[TrialRun] = WeakSet()
         self._rows = ROWS
-        self._augments: bool | None = None
+
+    @property
+    def stacks(self) -> bool:
+        """Whether some of the runs that were advanced last were stacked."""
+        return bool(self._stacks)
 
     def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
         self._arrange(runs)
         to = dict(zip(runs, of_each(runs, to_step), strict=True))
         done: dict[TrialRun, bool | Failed] = {}
-        for stack in list(self._stacks):
+        ahead = list(self._stacks)
+        while ahead:
+            stack = ahead.pop()
             targets = [to[run] for run in stack.runs]
             try:
-                done |= dict.fromkeys(stack.runs, stack.advance(targets, stop))
-                continue
+                found = dict(zip(stack.runs, stack.advance(targets, stop), strict=True))
             except Exception as error:
-                self._apart(stack, error)
+                reason = self._apart(stack, error)
+            else:
+                done |= found
+                if any(isinstance(one, Failed) for one in found.values()):
+                    self._stacks.remove(stack)
+                    going = [run for run, one in found.items() if not isinstance(one, Failed)]
+                    if going:  # they may have a part of the way to go
+                        self._stacks.append(Stack(going))
+                        ahead.append(self._stacks[-1])
+                continue
             # Outside of the except clause, whose traceback holds what was being computed.
             release()
             one_by_one = self._alone.advance(stack.runs, targets, stop)
             done |= dict(zip(stack.runs, one_by_one, strict=True))
             if not any(isinstance(one, Failed) for one in one_by_one):
-                self._unfit.update(stack.runs)  # it was no run's own error
+                self._give_up(stack, reason)  # it was no run's own error
         left = [run for run in runs if run not in done]
         others = self._alone.advance(left, [to[run] for run in left], stop)
         done |= dict(zip(left, others, strict=True))
@@ -77,7 +97,16 @@ class Vectorized:
                     seen = stack.look(part, full=full)
                     found |= {stack.runs[r]: one for r, one in zip(part, seen, strict=True)}
                 except Exception as error:
-                    self._apart(stack, error)
+                    reason = self._apart(stack, error)
+                else:
+                    continue
+                release()
+                mine = [stack.runs[row] for row in rows if stack.runs[row] not in found]
+                own = self._alone.look(mine, full=full)
+                found |= dict(zip(mine, own, strict=True))
+                if not any(isinstance(one, Failed) for one in own):
+                    self._give_up(stack, reason)
+                break
         left = [run for run in runs if run not in found]
         found |= dict(zip(left, self._alone.look(left, full=full), strict=True))
         return [found[run] for run in runs]
@@ -91,17 +120,24 @@ class Vectorized:
         size = limit // evaluator.chunk
         return [rows[i : i + size] for i in range(0, len(rows), size)] if size else []
 
-    def _apart(self, stack: Stack, error: Exception) -> None:
-        """Take a stack apart that can't be computed: an error of one of its runs, or no memory."""
+    def _apart(self, stack: Stack, error: Exception) -> str | None:
+        """Take a stack apart that can't be computed: an error of one of its runs, whose first line
+        is returned, or no memory."""
         if is_lost_device(error):
             raise error
-        if stack in self._stacks:
-            self._stacks.remove(stack)
+        self._stacks.remove(stack)
         if is_out_of_memory(error):
             self._rows = max(len(stack.runs) // 2, 1)
             log.warning("out of memory with %d trials as one", len(stack.runs))
-        else:
-            log.debug("%d trials go on one by one: %s", len(stack.runs), error)
+            return None
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+    def _give_up(self, stack: Stack, reason: str | None) -> None:
+        """Leave the runs of a stack apart that failed, though none of them fails by itself."""
+        if reason is not None:
+            self._unfit.update(stack.runs)
+            name, trials = stack.runs[0].workload.name, len(stack.runs)
+            log.warning("%s: %d trials go on one by one: %s", name, trials, reason)
 
     def _arrange(self, runs: Sequence[TrialRun]) -> None:
         """Stacks of just these runs: those that there are, without the runs that are not to
@@ -112,9 +148,11 @@ class Vectorized:
             if group := [run for run in stack.runs if run in wanted]:
                 kept.setdefault(self._kinds[group[0]], []).append((stack, group))
         stacked = {run for pairs in kept.values() for _, group in pairs for run in group}
+        fresh = [run for run in runs if run in wanted and run not in stacked]
+        self._judge(fresh)
         new: dict[str, list[TrialRun]] = {}
-        for run in runs:
-            if run in wanted and run not in stacked and self._fits(run):
+        for run in fresh:
+            if self._reasons.get(self._kinds[run], "") is None:
                 new.setdefault(self._kinds[run], []).append(run)
         self._stacks = [
             stack
@@ -133,13 +171,9 @@ class Vectorized:
             return []
         count = -(-len(everyone) // size)
         if not new and len(kept) == count and all(len(g) <= size for _, g in kept):
-            return [s if len(g) == len(s.runs) else self._stack(g) for s, g in kept]
+            return [s if len(g) == len(s.runs) else Stack(g) for s, g in kept]
         share = -(-len(everyone) // count)
-        groups = [everyone[i : i + share] for i in range(0, len(everyone), share)]
-        return [self._stack(group) for group in groups]
-
-    def _stack(self, runs: Sequence[TrialRun]) -> Stack:
-        return Stack(runs, bool(self._augments))
+        return [Stack(everyone[i : i + share]) for i in range(0, len(everyone), share)]
 
     def _size(self, run: TrialRun) -> int:
         """How many of such runs a pass, and a CPU's cache, have room for."""
@@ -149,18 +183,27 @@ class Vectorized:
             rows = min(rows, max(_CACHED // max(weights, 1), 1))
         return rows if limit is None else min(rows, limit // run.batch_size)
 
-    def _fits(self, run: TrialRun) -> bool:
-        if run not in self._kinds:
-            if self._augments is None:
-                self._augments = augments(run.splits.train)
-            self._kinds[run] = kind = _kind(run)
-            if kind not in self._reasons:
-                self._reasons[kind] = why = why_not_stacked(run.model, run.splits.train)
-                if why is not None:
-                    log.info("%s: one trial after another, as %s", run.workload.name, why)
-        return self._reasons[self._kinds[run]] is None
+    def _judge(self, runs: Sequence[TrialRun]) -> None:
+        """Find out of each kind whether its runs can be stacked, where that isn't known yet."""
+        kinds: dict[str, list[TrialRun]] = {}
+        for run in runs:
+            if run not in self._kinds:
+                self._kinds[run] = _kind(run)
+            kinds.setdefault(self._kinds[run], []).append(run)
+        for kind, alike in kinds.items():
+            # Of a kind that there is one of, a proof is worth while only if another comes.
+            worth = len(alike) > 1 or is_layered(alike[0].model)
+            if worth and kind not in self._reasons:
+                self._note(kind, why_not_alike(alike), alike[0])
+        if len(runs) > 1 and not any(kind in self._reasons for kind in kinds):
+            self._note(_LONE, why_unlike(runs[0], runs[1]), runs[0])
+
+    def _note(self, kind: str, why: str | None, run: TrialRun) -> None:
+        if why is not None and why not in self._reasons.values():
+            log.info("%s: trials are computed one by one, as %s", run.workload.name, why)
+        self._reasons[kind] = why
 
 
 def _kind(run: TrialRun) -> str:
     values: Metaparameters = chosen(run.workload.model, run.values)
-    return kind_of(run.model, values)
+    return f"{run.batch_size} {run.device} {kind_of(run.model, values)}"

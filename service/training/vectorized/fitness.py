@@ -1,104 +1,141 @@
-"""Whether the trials of a workload can be computed as one: by what is known, and by a try."""
+"""Whether trials can be computed as one: by what is known to make a difference, and by a proof.
 
-from collections.abc import Sequence
-from copy import deepcopy
+What a few steps might not show is ruled out here: hooks that act now and then, rules of
+`torch.vmap` that aren't one model's, state that only some steps change. `proof` finds the rest.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.optim import optimizer as optimizer_hooks
 
-from service.batch_pass import BatchPass, passing
-from service.data import Examples, Part, Split, Splits
+from service.algorithm import SGDOptimizer
+from service.data import Splits
 from service.layers import Dropout, GhostBatchNorm2d
-from service.training.vectorized.forward import forward_of
+from service.search_space import Metaparameters
+from service.training.memory import is_lost_device, is_out_of_memory
+from service.training.trial import TrialRun
+from service.training.vectorized.forward import HOOKS
+from service.training.vectorized.holdings import Holdings, sharing
+from service.training.vectorized.proof import difference
 from service.workload import Workload
 
-_FEW = 3  # examples of a try
-_SAMPLE = 64  # examples that augmentation is looked for in
-_CLOSE = 1e-3  # of the largest output: what isn't rounding is more
+_GLOBAL_HOOKS = [
+    *(f"_global_{kind}" for kind in ("forward_hooks", "forward_pre_hooks")),
+    *(f"_global_{kind}" for kind in ("backward_hooks", "backward_pre_hooks")),
+]
 
 
 def why_not(
-    workload: Workload, model: nn.Module, splits: Splits, devices: Sequence[torch.device]
+    workload: Workload,
+    batch_size: int,
+    splits: Splits,
+    values: Metaparameters,
+    devices: Sequence[torch.device],
 ) -> str | None:
-    """Why heats of a workload can't be computed as one, in a clause for a person; None if they
-    can. `model` is one of its models, and `devices` those that compute each trial together.
+    """Why heats of a workload can't be computed as one, in a clause for a person; None if that
+    has been proven to make no difference for trials with these metaparameters.
 
-    Two copies of the model, with weights that differ, are computed as one and one by one.
+    devices -- those that compute each trial together
     """
+    excluded = why_never(workload, splits, devices)
+    if excluded is not None:
+        return excluded
+    return why_not_alike([TrialRun(workload, splits, batch_size, values, 0, devices[0])])
+
+
+def why_never(
+    workload: Workload, splits: Splits, devices: Sequence[torch.device] = ()
+) -> str | None:
+    """The same, by what can be told without a trial."""
     if len(devices) > 1:
         return f"{len(devices)} devices compute each trial"
     if workload.execution.compile or workload.execution.precision != "float32":
         return "it is compiled, or computed in bfloat16"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
-    return why_not_stacked(model, splits.train)
+    return None
 
 
-def why_not_stacked(model: nn.Module, train: Examples) -> str | None:
-    """The same, of a model by itself."""
+def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
+    """Why runs of one kind can't be computed as one. They are left as they are: others, like the
+    first and the last of them, are trained for a few steps."""
+    first, last = runs[0], runs[-1]
+    try:
+        return (
+            why_never(first.workload, first.splits)
+            or _of_layers(first.model)
+            or _of_hooks(first)
+            or _of_memory(first.model)
+            or difference(first, last)
+        )
+    except Exception as error:  # whatever torch.vmap makes of a model that it can't take
+        if is_lost_device(error):
+            raise
+        if is_out_of_memory(error):
+            return "memory is too small for two trials as one"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
+
+
+def why_unlike(one: TrialRun, other: TrialRun) -> str:
+    """Why two runs are not of one kind, in a clause."""
+    held = [Holdings({"model": run.model}) for run in (one, other)]
+    path = held[0].difference(held[1]) or "their metaparameters, or the shapes of their weights"
+    return f"no two trials have models that differ in weights alone ({path})"
+
+
+def _of_layers(model: nn.Module) -> str | None:
     for module in model.modules():
         if isinstance(module, _BatchNorm | GhostBatchNorm2d):
             return f"it normalizes over batches ({type(module).__name__})"
         if isinstance(module, _DropoutNd) and not isinstance(module, Dropout) and module.p > 0:
             return f"torch's own {type(module).__name__} draws for all at once"
-    try:
-        return _difference(model, train)
-    except Exception as error:  # whatever torch.vmap makes of a model that it can't take
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return f"its model can't be stacked ({lines[0][:120]})"
-
-
-def _difference(model: nn.Module, train: Examples) -> str | None:
-    pair = [deepcopy(model), deepcopy(model)]
-    with torch.no_grad():
-        for parameter in pair[1].parameters():
-            parameter.mul_(0.5)
-    for one in pair:
-        one.train()
-    inputs, _ = train.batch(torch.arange(min(2 * _FEW, len(train)), device=train.indexed_on))
-    few = len(inputs) // 2
-    if not few:
-        return "it has a single example"
-    each = torch.stack([inputs[:few], inputs[few : 2 * few]])
-    passes = [BatchPass(0, few, few, seed) for seed in (1, 2)]
-    before = [b.clone() for b in pair[0].buffers()]
-    expected = []
-    for one, own, here in zip(pair, each.unbind(), passes, strict=True):
-        with passing(here):
-            expected.append(one(own))
-    if any(not torch.equal(a, b) for a, b in zip(before, pair[0].buffers(), strict=True)):
-        return "its training changes buffers of the model"
-    weights = {
-        name: torch.stack([one.get_parameter(name).detach() for one in pair])
-        for name, _ in model.named_parameters()
-    }
-    for weight in weights.values():
-        weight.requires_grad_(weight.is_floating_point())
-    buffers = {n: torch.stack([b, b]) for n, b in pair[0].named_buffers()}
-    again = [BatchPass(0, few, few, seed) for seed in (1, 2)]  # a pass counts what it has drawn
-    found = forward_of(pair)({**weights, **buffers}, each.clone(), again)
-    wanted = torch.stack(expected)
-    if not _close(found, wanted):
-        return "its outputs are others when it is stacked"
-    trained = list(weights.values())
-    torch.autograd.grad(found.square().sum(), trained, allow_unused=True)
+        if module._compiled_call_impl is not None or type(module).__name__ == "OptimizedModule":
+            return "its model compiles itself"
     return None
 
 
-def _close(found: Tensor, wanted: Tensor) -> bool:
-    if found.shape != wanted.shape:
-        return False
-    return bool(((found - wanted).abs().max() <= _CLOSE * wanted.abs().max()).item())
+def _of_hooks(run: TrialRun) -> str | None:
+    if any(getattr(global_hooks, name) for name in _GLOBAL_HOOKS):
+        return "a hook hangs on all modules"
+    for name, module in run.model.named_modules():
+        if any(getattr(module, hooks) for hooks in HOOKS):
+            return f"a hook hangs on its module {name or type(module).__name__}"
+    for name, tensor in _registered(run.model):
+        if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
+            return f"a hook hangs on its parameter {name}"
+    made = [o for o in vars(run.optimizer).values() if isinstance(o, torch.optim.Optimizer)]
+    steps = [
+        hooks for o in made for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)
+    ]
+    everywhere = [
+        optimizer_hooks._global_optimizer_pre_hooks,
+        optimizer_hooks._global_optimizer_post_hooks,
+    ]
+    if any([*steps, *everywhere]):
+        return "a hook hangs on its optimizer"
+    if type(run.optimizer) is not SGDOptimizer and Holdings({"optimizer": run.optimizer}).modules:
+        return "its optimizer holds the model, and may change it"
+    return None
 
 
-def augments(train: Examples) -> bool:
-    """Whether what `batch` returns depends on its seed, so that each trial's is its own."""
-    if isinstance(train, Split):
-        return False
-    if isinstance(train, Part):
-        return augments(train.whole)
-    some = torch.arange(min(_SAMPLE, len(train)), device=train.indexed_on)
-    first, second = (train.batch(some, seed) for seed in (1, 2))
-    return any(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
+def _of_memory(model: nn.Module) -> str | None:
+    """Each parameter and buffer is to move by itself, and nothing else with it."""
+    held = Holdings({"model": model})
+    if held.unreadable is not None:
+        return f"nobody can tell whether trials have the same {held.unreadable}"
+    registered = dict(_registered(model))
+    if any(t.layout is not torch.strided for t in registered.values()):
+        return "its parameters are sparse"
+    shared = sharing({**registered, **held.tensors}, registered)
+    return None if shared is None else f"{' and '.join(shared)} share memory"
+
+
+def _registered(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from service.batch_pass import BatchPass, passing_together
 from service.layers import Dropout, dropout_factors
+from service.training.vectorized.holdings import Holdings
 
 Weights = Mapping[str, Tensor]
 """By name in the model: the weights, or buffers, of K trials, [K, ...]."""
@@ -199,11 +200,13 @@ def kind_of(model: nn.Module, values: Mapping[str, Any]) -> str:
     shapes = [(n, p.shape, p.dtype, p.requires_grad) for n, p in model.named_parameters()]
     if is_layered(model):
         return f"layers {[_of_layer(layer) for layer in _in_a_row(model)]} {shapes}"
-    return f"any {model} {shapes} {sorted(values.items())}"
+    buffers = [(name, b.shape, b.dtype) for name, b in model.named_buffers()]
+    held = Holdings({"model": model}).digest
+    return f"any {held} {shapes} {buffers} {sorted(values.items())}"
 
 
 def _of_layer(layer: nn.Module) -> str:
-    return "Dropout" if isinstance(layer, Dropout) else repr(layer)
+    return "Dropout" if type(layer) is Dropout else Holdings({"layer": layer}).digest
 
 
 def is_layered(model: nn.Module) -> bool:
@@ -212,7 +215,7 @@ def is_layered(model: nn.Module) -> bool:
 
 
 def _is_known(layer: nn.Module) -> bool:
-    if any(getattr(layer, name) for name in _HOOKS):
+    if _is_changed(layer):
         return False
     match layer:
         case nn.Conv2d():
@@ -228,11 +231,17 @@ def _is_known(layer: nn.Module) -> bool:
     return fits and (type(layer) in LAYERS or type(layer) is Dropout)
 
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""What a module may keep hooks in that take part in a computation."""
+
+
+def _is_changed(module: nn.Module) -> bool:
+    """Whether a module does something else than its class says."""
+    return "forward" in vars(module) or any(getattr(module, name) for name in HOOKS)
 
 
 def _in_a_row(model: nn.Module) -> Iterator[nn.Module]:
-    if type(model) is nn.Sequential and not any(getattr(model, name) for name in _HOOKS):
+    if type(model) is nn.Sequential and not _is_changed(model):
         for part in model:
             yield from _in_a_row(part)
     else:

@@ -18,11 +18,12 @@ from service.training.vectorized.losses import Losses
 
 class Gradients(Protocol):
     """Inputs and targets, both [K, n, ...], and each trial's pass -> losses [K], and the gradients
-    of the weights, [K, ...] each, in the order of those that are trained."""
+    of the weights, [K, ...] each, in the order of those that are trained; None of a weight that
+    the losses don't depend on."""
 
     def __call__(
         self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
-    ) -> tuple[Tensor, Sequence[Tensor]]: ...
+    ) -> tuple[Tensor, Sequence[Tensor | None]]: ...
 
 
 class ByAutograd:
@@ -36,13 +37,11 @@ class ByAutograd:
 
     def __call__(
         self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
         losses = self._losses(self._forward(self._weights, inputs, passes), targets)
         # No loss depends on another trial's weights: the sum's gradient is each one's own.
-        gradients = torch.autograd.grad(
-            losses.sum(), self._trained, allow_unused=True, materialize_grads=True
-        )
-        return losses, gradients
+        gradients = torch.autograd.grad(losses.sum(), self._trained, allow_unused=True)
+        return losses.detach(), gradients
 
 
 Backward = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
@@ -78,15 +77,26 @@ BACKWARD: dict[type[nn.Module], Backward] = {
 
 
 class Written:
-    """The gradients of layers in a row, all of kinds that are written out."""
+    """The gradients of layers in a row, all of kinds that are written out.
 
-    def __init__(self, layered: Layered, weights: Weights, losses: Losses) -> None:
+    plain -- as tensors that whatever comes next may change in place, which takes a little longer
+    """
+
+    def __init__(
+        self, layered: Layered, weights: Weights, losses: Losses, *, plain: bool = False
+    ) -> None:
         self._layered, self._weights, self._losses = layered, weights, losses
+        self._mode = torch.no_grad if plain else torch.inference_mode
         self._names = [name for name, w in weights.items() if w.requires_grad]
         self._first = next(i for i, own in enumerate(layered.own) if own)
 
-    @torch.inference_mode()
     def __call__(
+        self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        with self._mode():
+            return self._computed(inputs, targets, passes)
+
+    def _computed(
         self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
     ) -> tuple[Tensor, Sequence[Tensor]]:
         steps = list(self._layered.steps(self._weights, inputs, passes))

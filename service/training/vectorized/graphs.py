@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from service.data import Examples, Part, Split
+from service.data import Examples
+from service.training.vectorized.gathering import is_in_memory
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,7 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
 
 def may_be_graphed(device: torch.device, train: Examples) -> bool:
     """Whether batches are gathered on a device that has graphs."""
-    if isinstance(train, Part):
-        return may_be_graphed(device, train.whole)
-    return device.type == "cuda" and isinstance(train, Split)
+    return device.type == "cuda" and is_in_memory(train)
 
 
 class Graphed:

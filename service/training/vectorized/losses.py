@@ -25,8 +25,11 @@ class Losses:
         device: torch.device,
     ) -> None:
         self._loss, self._values = loss, values
-        self._together = loss in (cross_entropy, token_cross_entropy)
         shares = [float(own.get("label_smoothing", 0.0)) for own in values]
+        # How torch has the shapes of outputs, and of targets: classes on the last axis of two,
+        # where with three they would stand on the second one.
+        known = {cross_entropy: (3, 2), token_cross_entropy: (4, 3)}
+        self._dimensions = known.get(loss) if all(0 <= own <= 1 for own in shares) else None
         smoothing = torch.tensor(shares, dtype=torch.float64, device=device)
         self._smoothing = smoothing if any(shares) else None
 
@@ -34,7 +37,10 @@ class Losses:
         if self._fits(outputs, targets):
             return self._cross_entropies(_logs(outputs), targets.flatten(1))[0]
         trials = zip(outputs.unbind(), targets.unbind(), self._values, strict=True)
-        return torch.stack([self._loss(found, wanted, **own) for found, wanted, own in trials])
+        losses = [self._loss(found, wanted, **own) for found, wanted, own in trials]
+        if outputs.requires_grad and not all(loss.requires_grad for loss in losses):
+            raise ValueError("a loss doesn't depend on the model's outputs")
+        return torch.stack(losses)
 
     def with_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The losses, and the gradient of their sum by the outputs. Of no use to autograd."""
@@ -49,10 +55,9 @@ class Losses:
             return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]
 
     def _fits(self, outputs: Tensor, targets: Tensor) -> bool:
-        # Otherwise these are probabilities, or classes stand on another axis.
         return (
-            self._together
-            and not targets.is_floating_point()
+            (outputs.ndim, targets.ndim) == self._dimensions
+            and targets.dtype == torch.int64  # and no probabilities
             and targets.shape == outputs.shape[:-1]
         )
 
@@ -63,7 +68,7 @@ class Losses:
         flat = targets.flatten()
         costs = F.nll_loss(logs.flatten(0, 1), flat, ignore_index=NO_TARGET, reduction="none")
         there = targets != NO_TARGET
-        count = there.sum(1, keepdim=True)
+        count = there.sum(1, keepdim=True).clamp_min_(1)  # of none, the mean is 0
         found = (costs.view(targets.shape).sum(1, keepdim=True) / count).squeeze(1)
         if self._smoothing is not None:
             spread = (-logs.mean(-1)).masked_fill(~there, 0.0).sum(1) / count.squeeze(1)

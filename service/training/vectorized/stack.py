@@ -1,6 +1,7 @@
 """Trials whose weights lie in one tensor each, and which are trained by one computation a step."""
 
 from collections.abc import Sequence
+from functools import partial
 from threading import Event
 from time import perf_counter
 from typing import cast
@@ -12,12 +13,23 @@ from service.algorithm import SGDOptimizer
 from service.batch_pass import BatchPass
 from service.data import Examples
 from service.layers import Dropout
-from service.metrics import Metric
+from service.metrics import (
+    ACCURACY,
+    CROSS_ENTROPY,
+    ERROR_RATE,
+    MEAN_SQUARED_ERROR,
+    TOKEN_CROSS_ENTROPY,
+    Metric,
+    numbers_of,
+)
 from service.schedule import Constant
+from service.training.engines import Failed, attempt
 from service.training.evaluation import Evaluation, Walking
+from service.training.generators import Silence
 from service.training.seeds import mix
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Layered, forward_of
+from service.training.vectorized.gathering import gathered, is_in_memory
 from service.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from service.training.vectorized.graphs import AFTER, Graphed, may_be_graphed
 from service.training.vectorized.losses import Losses
@@ -25,6 +37,10 @@ from service.training.vectorized.updates import OneByOne, SGDUpdate, stacked
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
 _NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
+_BY_EXAMPLE = [
+    m.per_example
+    for m in (ERROR_RATE, ACCURACY, CROSS_ENTROPY, MEAN_SQUARED_ERROR, TOKEN_CROSS_ENTROPY)
+]  # of which it is known that they are, so that those of several trials are computed at once
 
 
 class Stack:
@@ -38,7 +54,7 @@ class Stack:
     values: indices [K, batch size], learning rates [K].
     """
 
-    def __init__(self, runs: Sequence[TrialRun], augments: bool) -> None:
+    def __init__(self, runs: Sequence[TrialRun]) -> None:
         self.runs = list(runs)
         first = self._first = runs[0]
         models = [run.model for run in runs]
@@ -59,49 +75,48 @@ class Stack:
             run.loss_sum = own
         values = [run.loss_values for run in runs]
         losses = Losses(first.workload.loss, values, first.device)
-        self._gradients: Gradients
+        plain = not all(type(run.optimizer) is SGDOptimizer for run in runs)
+        self._backward: Gradients
         if isinstance(self.forward, Layered) and is_written(self.forward, self.weights):
-            self._gradients = Written(self.forward, self.weights, losses)
+            self._backward = Written(self.forward, self.weights, losses, plain=plain)
         else:
-            self._gradients = ByAutograd(self.forward, self.weights, self._trained, losses)
-        self._last: Sequence[Tensor] = ()
-        self._update: SGDUpdate | OneByOne
-        if isinstance(first.optimizer, SGDOptimizer):
-            self._update = SGDUpdate(self._trained, self.runs)
-        else:
-            self._update = OneByOne(self.runs)
-        self._augments = augments
+            self._backward = ByAutograd(self.forward, self.weights, self._trained, losses)
+        # The last step's: kept so long that the next find their memory as it is, not new.
+        self.gradients: Sequence[Tensor | None] = ()
+        self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
+        self._silence = Silence(first.device)
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then
         self._indices: tuple[Tensor, ...] = ()
+        self._counting: list[bool] = []  # whether each trial's batch has something that counts
         self._done = 0
         self._static: _Static
         self._graphed: Graphed | None = None
 
-    def advance(self, to_steps: Sequence[int], stop: Event) -> bool:
+    def advance(self, to_steps: Sequence[int], stop: Event) -> list[bool | Failed]:
         """Train each until its own `to_steps` updates are done; False if `stop` was set before.
 
         Those with more to do than another come up by themselves, and the rest is done together.
         What it raises, it raises before the step's update: the runs are whole, and may go on by
-        themselves.
+        themselves. Where an update fails, that is the trial's own failure, and the others end
+        with the same step, short of what they were to do: this stack is then of no more use.
         """
         steps = max(0, min(to - run.step for run, to in zip(self.runs, to_steps, strict=True)))
-        for run, to in zip(self.runs, to_steps, strict=True):
-            if to - run.step > steps and not run.advance(to - steps, stop):
-                return False
+        failed: dict[int, Failed] = {}
+        for row, (run, to) in enumerate(zip(self.runs, to_steps, strict=True)):
+            if to - run.step > steps:
+                there = attempt(partial(run.advance, to - steps, stop))
+                if isinstance(there, Failed):
+                    failed[row] = there
+                elif not there:
+                    break
         self._find_place()
-        began, done = perf_counter(), 0
-        try:
-            while done < steps and not stop.is_set():
-                self._step()
-                done += 1
-        finally:
-            seconds = (perf_counter() - began) / len(self.runs)
-            for run in self.runs:
-                run.step += done
-                run.loss_steps += done
-                run.spent.training_seconds += seconds
-        return done == steps
+        while steps and not failed:
+            compute = self._together if self._all_count() else self._apart
+            done, failed = compute(steps, stop)
+            steps = steps - done if done else 0
+        ends = zip(self.runs, to_steps, strict=True)
+        return [failed.get(row, run.step >= to) for row, (run, to) in enumerate(ends)]
 
     def _find_place(self) -> None:
         """Where the runs are in what has been looked up: they may have moved by themselves."""
@@ -111,33 +126,77 @@ class Stack:
         if not 0 <= self._place < _BLOCK:
             self._look_up(steps)
 
-    def _step(self) -> None:
+    def _all_count(self) -> bool:
+        """Whether each trial's next batch has something that counts in its loss."""
         if self._place == _BLOCK:
             self._look_up([first + _BLOCK for first in self._from])
-        place = self._place
+        weigh = self._first.workload.weight
+        if weigh is None or self._counting:
+            return weigh is None or self._counting[self._place]
+        _, targets = self._load(self._place)
+        return all(bool(weigh(own).any()) for own in targets.unbind())
+
+    def _together(self, steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """Train for up to so many steps, the first of which is one that all count in: how many were
+        done, and whose update, by row, failed in the last of them."""
+        self._silence.begin()
+        began, done = perf_counter(), 0
+        failed: dict[int, Failed] = {}
+        try:
+            while done < steps and not failed and not stop.is_set():
+                if done and not self._all_count():
+                    break
+                failed = self._step()
+                done += 1
+        finally:
+            seconds = (perf_counter() - began) / len(self.runs)
+            for row, run in enumerate(self.runs):
+                trained = done - (row in failed)
+                run.step += trained
+                run.loss_steps += trained
+                run.spent.training_seconds += seconds
+                if trained:
+                    run.engines.add("vectorized")
+        return done, failed
+
+    def _apart(self, _steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """The same for one step, one trial after another."""
+        if stop.is_set():
+            return 0, {}
+        there = [attempt(partial(run.advance, run.step + 1)) for run in self.runs]
+        self._place += 1
+        return 1, {row: one for row, one in enumerate(there) if isinstance(one, Failed)}
+
+    def _step(self) -> dict[int, Failed]:
+        """Train all for a step, but for those, by row, whose update fails."""
+        place, failed = self._place, {}
         if self._graphed is not None:
             self._static.come(self._indices[place], place)
             self._graphed()
         else:
             inputs, targets = self._load(place)
-            losses, gradients = self._gradients(inputs, targets, self._passes(place))
-            with torch.no_grad():
-                self._update(gradients, place)
+            losses, gradients = self._backward(inputs, targets, self._passes(place))
+            self._silence.check()
+            failed = self._update(gradients, place)
+            for row, own in enumerate(losses.unbind()) if failed else ():
+                if row not in failed:
+                    self._sums[row].add_(own)
+            if not failed:
                 self._sums.add_(losses)
-            self._last = gradients  # so long that the next find their memory as it is, not new
+            self.gradients = gradients
             self._done += 1
             if self._done == AFTER:
                 self._graph()
         self._place += 1
+        return failed
 
     def _graph(self) -> None:
         """From now on steps are replayed as a graph, if theirs is one that can be."""
         train, update = self._first.splits.train, self._update
-        draws = self._dropout or self._augments
-        if draws or not isinstance(update, SGDUpdate):
+        if self._dropout or not isinstance(update, SGDUpdate):
             return
         if may_be_graphed(self._first.device, train):
-            self._static = _Static(train, self._gradients, update, self._sums, self._indices[0])
+            self._static = _Static(train, self._backward, update, self._sums, self._indices[0])
             self._graphed = Graphed(self._static, [*self._trained, *update.state, self._sums])
 
     def _look_up(self, steps: list[int]) -> None:
@@ -149,11 +208,21 @@ class Stack:
         if type(schedule) is Constant:
             rates = [[run.learning_rate for run in self.runs]] * _BLOCK
         else:
+            last = self._first.workload.steps_allowed(self._first.batch_size) - 1
             rates = [
-                [run.learning_rate * schedule.factor(step + i, run.values) for run, step in own]
+                [
+                    # Past the step budget, where no step is taken, there may be no rate.
+                    run.learning_rate * schedule.factor(max(min(step + i, last), step), run.values)
+                    for run, step in own
+                ]
                 for i in range(_BLOCK)
             ]
         self._update.plan(rates)
+        train, weigh = self._first.splits.train, self._first.workload.weight
+        if weigh is not None and is_in_memory(train):
+            weights = train.weights(weigh)
+            batches = weights[torch.stack(self._indices).to(weights.device)]
+            self._counting = (batches > 0).any(-1).all(-1).tolist()
         self._from, self._place = steps, 0
 
     def _passes(self, place: int) -> list[BatchPass]:
@@ -169,12 +238,8 @@ class Stack:
     def _load(self, place: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, [K, n, ...]."""
         train, indices = self._first.splits.train, self._indices[place]
-        if self._augments:
-            seeds = self._seeds(place)
-            loaded = [train.batch(i, s) for i, s in zip(indices.unbind(), seeds, strict=True)]
-            inputs, targets = zip(*loaded, strict=True)
-            return torch.stack(inputs), torch.stack(targets)
-        return _apart(train.batch(indices.flatten()), indices)
+        seeds = [] if is_in_memory(train) else self._seeds(place)
+        return gathered(train, indices, seeds)
 
     @torch.inference_mode()
     def look(self, rows: Sequence[int], *, full: bool) -> list[Evaluation]:
@@ -183,12 +248,14 @@ class Stack:
         runs = [self.runs[row] for row in rows]
         walks = [run.evaluator.begin(full=full) for run in runs]
         going, before = list(range(len(runs))), -1
+        self._silence.begin()
         weights: dict[str, Tensor] = {}
         while going:
             if len(going) != before:
                 weights, before = self._of([rows[i] for i in going]), len(going)
             self._walk([walks[i] for i in going], weights)
             going = [i for i in going if walks[i].going]
+        self._silence.check()
         found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
         seconds = (perf_counter() - began) / len(runs)
         for run, one in zip(runs, found, strict=True):
@@ -205,12 +272,15 @@ class Stack:
         """Take walks that have come equally far on by a chunk."""
         evaluator = self._first.evaluator
         indices = torch.stack([walk.next() for walk in walks])
-        batch = evaluator.split.batch(indices.flatten())
-        inputs, _ = _apart(batch, indices)
+        inputs, targets = gathered(evaluator.split, indices, [None] * len(walks))
         outputs = self.forward(weights, inputs, ())
         metric = cast(Metric, evaluator.goal.metric)
-        costs = metric.per_example(outputs.flatten(0, 1), batch[1]).view(indices.shape)
-        costs = costs.to(indices.device)
+        if metric.per_example in _BY_EXAMPLE:
+            costs = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
+        else:
+            each = zip(outputs.unbind(), targets.unbind(), strict=True)
+            costs = torch.stack([numbers_of(metric, *one) for one in each])
+        costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
         for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
             walk.add(own, total)
@@ -238,13 +308,7 @@ class _Static:
         self._planned.copy_(self._update.planned(place))
 
     def __call__(self) -> None:
-        batch = self._train.batch(self._indices.flatten())
-        losses, gradients = self._gradients(*_apart(batch, self._indices), [_NO_DRAWS])
-        with torch.no_grad():
-            self._update.apply(gradients, self._rates)
-            self._sums.add_(losses)
-
-
-def _apart(batch: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:
-    inputs, targets = (part.view(*indices.shape, *part.shape[1:]) for part in batch)
-    return inputs, targets
+        batch = gathered(self._train, self._indices, ())
+        losses, gradients = self._gradients(*batch, [_NO_DRAWS])
+        self._update.apply(gradients, self._rates)
+        self._sums.add_(losses)

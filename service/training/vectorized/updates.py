@@ -1,13 +1,17 @@
 """Updates of the weights of K trials, each by its own learning rate and momentum."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from functools import partial
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from service.algorithm import SGDOptimizer
+from service.training.engines import Failed, attempt
 from service.training.trial import TrialRun
+
+T = TypeVar("T")
 
 
 class Rates(NamedTuple):
@@ -79,26 +83,34 @@ class SGDUpdate:
         """The numbers of a step, [2, 1, K]."""
         return self._planned[:, place : place + 1]
 
-    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
+    def __call__(self, gradients: Sequence[Tensor | None], place: int) -> dict[int, Failed]:
         self.apply(gradients, self._rates[place])
+        return {}
 
-    def apply(self, gradients: Sequence[Tensor], rates: Rates) -> None:
-        """Update the weights."""
-        weights = self._weights
-        moved = list(gradients)
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[Tensor | None], rates: Rates) -> None:
+        """Update the weights, but for those without a gradient."""
+        used = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        whole = len(used) == len(gradients)
+
+        def of(values: Sequence[T]) -> list[T]:
+            return list(values) if whole else [values[place] for place in used]
+
+        weights, moved = of(self._weights), cast(list[Tensor], of(gradients))
         if self._decays is not None:
-            moved = list(torch._foreach_addcmul(moved, weights, self._decays))
+            moved = list(torch._foreach_addcmul(moved, weights, of(self._decays)))
         if self._momenta is not None:
+            velocities = of(self._velocities)
             for velocity, gradient, momentum in zip(
-                self._velocities, moved, self._momenta, strict=True
+                velocities, moved, of(self._momenta), strict=True
             ):  # one pass over memory, where a product and a sum are two
                 torch.addcmul(gradient, velocity, momentum, out=velocity)
             if self._nesterov:
-                torch._foreach_addcmul_(weights, moved, rates.down)
-                torch._foreach_addcmul_(weights, self._velocities, rates.further)
+                torch._foreach_addcmul_(weights, moved, of(rates.down))
+                torch._foreach_addcmul_(weights, velocities, of(rates.further))
                 return
-            moved = self._velocities
-        torch._foreach_addcmul_(weights, moved, rates.down)
+            moved = velocities
+        torch._foreach_addcmul_(weights, moved, of(rates.down))
 
 
 class OneByOne:
@@ -107,19 +119,42 @@ class OneByOne:
     def __init__(self, runs: Sequence[TrialRun]) -> None:
         self._runs = runs
         self._parameters = [[p for p in run.model.parameters() if p.requires_grad] for run in runs]
+        self._rows = [[p.data for p in parameters] for parameters in self._parameters]
+        self._frozen = [_frozen(run) for run in runs]
         self._rates: Sequence[Sequence[float]] = ()
 
     def plan(self, rates: Sequence[Sequence[float]]) -> None:
         """The learning rates of the next steps, [steps, K]."""
         self._rates = rates
 
-    def __call__(self, gradients: Sequence[Tensor], place: int) -> None:
-        rows = zip(*(gradient.unbind() for gradient in gradients), strict=True)
-        trials = zip(self._runs, self._parameters, rows, self._rates[place], strict=True)
-        for run, parameters, row, rate in trials:
-            for parameter, gradient in zip(parameters, row, strict=True):
+    def __call__(self, gradients: Sequence[Tensor | None], place: int) -> dict[int, Failed]:
+        """Update each trial's weights; those whose optimizer raised, by row, which leaves the
+        others what they are. Raises ValueError, before any update, where an optimizer has frozen
+        or unfrozen parameters since."""
+        if any(_frozen(run) != own for run, own in zip(self._runs, self._frozen, strict=True)):
+            raise ValueError("an optimizer freezes or unfreezes parameters")
+        none = [None] * len(self._runs)
+        by_row = zip(*(none if g is None else g.unbind() for g in gradients), strict=True)
+        failed: dict[int, Failed] = {}
+        for row, (run, own) in enumerate(zip(self._runs, by_row, strict=True)):
+            for parameter, gradient in zip(self._parameters[row], own, strict=True):
                 parameter.grad = gradient
-            run.optimizer.step(rate)
+            done = attempt(partial(run.optimizer.step, self._rates[place][row]))
+            if isinstance(done, Failed):
+                failed[row] = done
+            self._put_back(row)
+        return failed
+
+    def _put_back(self, row: int) -> None:
+        """Some optimizers give a parameter new memory (`p.data = p.data - ...`)."""
+        for parameter, there in zip(self._parameters[row], self._rows[row], strict=True):
+            if parameter.data_ptr() != there.data_ptr():
+                there.copy_(parameter.data)
+                parameter.data = there
+
+
+def _frozen(run: TrialRun) -> list[bool]:
+    return [not p.requires_grad for p in run.model.parameters()]
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from service.algorithm import TorchOptimizer
 from service.data import Split, Splits
 from service.errors import BatchfrontError, DataError, UsageError
 from service.goal import Goal
-from service.metrics import ERROR_RATE, Metric
+from service.metrics import ERROR_RATE, NO_TARGET, Metric
 from service.plan import Request, plan
 from service.preflight import check
 from service.rules import EvaluationGrid
@@ -47,7 +48,45 @@ def _validation_of_another_shape() -> Splits:
     return Splits(found.train, wide)
 
 
+def _scheduled(parameters: list[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+    optimizer = torch.optim.SGD(parameters, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1000)
+    optimizer.register_step_post_hook(lambda *_: schedule.step())
+    return optimizer
+
+
+def _hooked(parameters: list[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+    optimizer = torch.optim.SGD(parameters, lr=learning_rate)
+    for group in optimizer.param_groups:
+        optimizer.register_step_post_hook(lambda *_, own=group: own.update(lr=own["lr"] / 2))
+    return optimizer
+
+
+def _ignoring(parameters: list[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=3e-4)
+
+
+class Unseeded(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + self.training * np.random.default_rng().normal())
+
+
+def _without_targets() -> Splits:
+    found = splits()
+    assert isinstance(found.validation, Split)
+    empty = torch.full_like(found.validation.targets, NO_TARGET)
+    return Splits(found.train, Split(found.validation.inputs, empty))
+
+
+def _there(targets: Tensor) -> Tensor:
+    return targets != NO_TARGET
+
+
 ONCE = nn.Linear(2, 3)
+LABELLED = Metric(
+    "labelled", lambda o, t: F.cross_entropy(o, t, reduction="none"), "lower", weight=_there
+)
+NEGATIVE = Metric("nll", lambda o, _: o[:, 0], "lower", low=100.0)
 PER_BATCH = Metric("hit", lambda outputs, targets: outputs.mean(), "lower", high=1.0)
 CRASHING = Metric("hit", _raising(IndexError("class 7")), "lower", high=1.0)
 
@@ -117,7 +156,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a loss whose targets are spread over its outputs": (
         {"loss": lambda outputs, targets: F.mse_loss(outputs, targets[:, None, None])},
-        ["the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give"],
+        ["the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give both the"],
     ),
     "a model that is made once": (
         {"model": lambda: ONCE},
@@ -125,7 +164,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a metric of one number a batch": (
         {"goal": Goal(PER_BATCH, 0.5)},
-        ["the goal's hit must give one number per example, shape (4,); found shape ()"],
+        ["the goal's metric 'hit' must give one number per example, shape (4,); found shape ()"],
     ),
     "a metric that raises": (
         {"goal": Goal(CRASHING, 0.5)},
@@ -138,6 +177,30 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     "an optimizer that can not be made": (
         {"algorithm": TorchOptimizer("adam", _adam_without_rate)},
         ["its algorithm can't be started: ValueError: Invalid beta parameter"],
+    ),
+    "a scheduler of torch's": (
+        {"algorithm": TorchOptimizer("scheduled", _scheduled)},
+        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=LinearDecay()"],
+    ),
+    "a hook that sets rates": (
+        {"algorithm": TorchOptimizer("hooked", _hooked)},
+        ["'hooked': somebody else has set the rate of parameter group 0", "schedule=LinearDecay()"],
+    ),
+    "a learning rate without effect": (
+        {"algorithm": TorchOptimizer("ignoring", _ignoring)},
+        ["takes learning_rate and makes the same rates of any (0.0003); pass it on as"],
+    ),
+    "a metric outside of its bounds": (
+        {"goal": Goal(NEGATIVE, 200.0)},
+        ["the goal's metric 'nll' has given", "below its low=100: give it low= the lowest number"],
+    ),
+    "a validation split without targets": (
+        {"data": _without_targets, "goal": Goal(LABELLED, 0.5)},
+        ["no example of the validation split has anything to predict: the weights that metric"],
+    ),
+    "random numbers that no seed sets": (
+        {"model": lambda: Unseeded(2, 3)},
+        ["two trials of one seed differ in their weights after 2 steps: something draws random"],
     ),
     "a goal that is already passed": (
         {"goal": Goal(ERROR_RATE, 0.99)},

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 import torch
 
+from service.algorithm import TorchOptimizer
 from service.errors import UsageError
 from service.training import checkpoint
 from service.training.checkpoint import Checkpoints
@@ -101,6 +102,25 @@ def test_slots_do_not_see_each_others_checkpoints(checkpoints: Checkpoints) -> N
     checkpoints.save(Slot(1, 4), advanced(), TAG)
     assert not checkpoints.restore(Slot(1, 5), fresh(), TAG)
     assert not checkpoints.restore(Slot(2, 4), fresh(), TAG)
+
+
+def test_a_state_that_the_optimizer_can_not_go_on_from_is_passed_over_whole(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    def grouped(share: float) -> TrialRun:
+        def factory(parameters: Any, *, learning_rate: float) -> torch.optim.Optimizer:
+            slow = {"params": parameters[:2], "lr": share * learning_rate}
+            return torch.optim.SGD([slow, {"params": parameters[2:]}], lr=learning_rate)
+
+        workload = made_of(TorchOptimizer("grouped", factory), clouds().schedule)
+        return fresh_run(workload, DATA)
+
+    run, restored = grouped(1.0), grouped(0.01)
+    run.advance(9)
+    assert checkpoints.save(Slot(), run, TAG)
+    assert not checkpoints.restore(Slot(), restored, TAG)
+    assert "passed over: its parameter groups had other learning rates" in caplog.text
+    assert_same(restored, grouped(0.01))
 
 
 def test_a_later_checkpoint_replaces_the_earlier_one_and_leaves_nothing_beside_it(

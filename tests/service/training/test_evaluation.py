@@ -1,5 +1,6 @@
 """Whether the goal is passed is always answered exactly, however few examples are looked at."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from service.data import Split
+from service.errors import WorkloadError
 from service.goal import Goal
 from service.metrics import (
     ACCURACY,
     CROSS_ENTROPY,
     ERROR_RATE,
     MEAN_SQUARED_ERROR,
+    NO_TARGET,
+    TOKEN_CROSS_ENTROPY,
     Metric,
     SplitMetric,
 )
@@ -191,3 +195,61 @@ def test_a_metric_of_a_whole_split_is_given_all_outputs_and_targets_in_order() -
             assert (found.passed, found.examples) == (passed, 1500)
     assert all(torch.equal(targets, split.targets) for _, targets in seen)
     assert all(outputs.shape == (1500, CLASSES) for outputs, _ in seen)
+
+
+def likelihood(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Below 0 where predictions are good, as a density's logarithm is."""
+    return CROSS_ENTROPY.per_example(outputs, targets) - 2.0
+
+
+@pytest.mark.parametrize("weight", [None, _weigh], ids=["plain", "weighted"])
+def test_without_bounds_no_look_ends_early(weight: Callable[[Tensor], Tensor] | None) -> None:
+    metric = Metric("nll", likelihood, "lower", weight=weight)
+    model, split = Fixed(700, seed=5), numbered(700)
+    plain = full_metric(model, split, metric)
+    for value, passed in ((plain + 0.01, True), (plain - 0.01, False)):
+        evaluator = Evaluator(split, Goal(metric, value))
+        for _ in range(3):
+            found = evaluator.look(model, full=False)
+            assert (found.passed, found.examples) == (passed, 700)
+            assert found.value == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_cost_outside_its_bounds_ends_a_look_and_not_the_trial_early(*, full: bool) -> None:
+    metric = Metric("nll", likelihood, "lower", low=0.0)
+    evaluator = Evaluator(numbered(64), Goal(metric, 0.5))
+    with pytest.raises(WorkloadError, match=r"'nll' has given -1\.\d+, below its low=0: give it"):
+        evaluator.look(Fixed(64, seed=6), full=full)
+
+
+def test_unlabelled_examples_count_nothing_wherever_a_chunk_begins() -> None:
+    """A third of them, in runs longer than a chunk: a mean per example of them is 0 / 0."""
+    split = numbered(600)
+    labelled = (torch.arange(600) // 64) % 3 != 1
+
+    def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+        count = there(targets)
+        return CROSS_ENTROPY.per_example(outputs, targets.clamp_min(0)) * count / count
+
+    def there(targets: Tensor) -> Tensor:
+        return (targets != NO_TARGET).double()
+
+    metric = Metric("cost", mean, "lower", low=0.0, weight=there)
+    partly = Split(split.inputs, split.targets.masked_fill(~labelled, NO_TARGET))
+    model = Fixed(600, seed=7)
+    few = Split(split.inputs[labelled], split.targets[labelled])
+    expected = full_metric(model, few, CROSS_ENTROPY)
+    assert full_metric(model, partly, metric) == pytest.approx(expected)
+    for value in (expected - 0.01, expected + 0.01, 0.05):
+        evaluator = Evaluator(partly, Goal(metric, value))
+        for full in (False, True, False):
+            found = evaluator.look(model, full=full)
+            assert found.passed == (expected < value)
+            assert found.value is None or found.value == pytest.approx(expected)
+
+
+def test_a_validation_split_without_any_target_is_refused() -> None:
+    sentences = Split(torch.zeros(9, 4), torch.full((9, 4), NO_TARGET))
+    with pytest.raises(WorkloadError, match="no example of the validation split has anything to"):
+        Evaluator(sentences, Goal(TOKEN_CROSS_ENTROPY, 1.0))

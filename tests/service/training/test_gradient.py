@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from service import ERROR_RATE, Goal, Log, NesterovMomentum, Split, Splits
-from service.batch_pass import current_pass
+from service.batch_pass import BatchPass, current_pass, passing
 from service.data import Examples
+from service.errors import WorkloadError
 from service.execution import Execution
 from service.layers import Dropout, GhostBatchNorm2d
 from service.losses import cross_entropy, token_cross_entropy
@@ -117,6 +118,8 @@ def test_passes_of_any_size_add_up_to_the_batchs_gradient_and_loss(kind: Kind, s
     whole, parts = kind.run(None), kind.run(size)
     indices = torch.arange(40).flip(0)[:BATCH]
     losses = [run.gradient.of(5, indices) for run in (whole, parts)]
+    assert losses[0] is not None
+    assert losses[1] is not None
     assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-12)
     for mine, theirs in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert mine.grad is not None
@@ -315,3 +318,127 @@ def test_no_thread_is_left_when_an_advance_or_a_look_is_over() -> None:
     with pytest.raises(OSError, match="example 0"):
         run.advance(9)
     assert not [t for t in threading.enumerate() if t.name.startswith("load")]
+
+
+EMPTY = 1, 2, 3, 8, 9, 20  # sentences without a token to predict
+
+
+def partly_empty() -> Splits:
+    made = sentences().train
+    assert isinstance(made, Split)
+    targets = made.targets.clone()
+    targets[list(EMPTY)] = NO_TARGET
+    split = Split(made.inputs, targets)
+    return Splits(split, split)
+
+
+def by_mask(outputs: Tensor, targets: Tensor) -> Tensor:
+    """As it is written by hand: 0 / 0 where nothing is to be predicted, and so is its gradient."""
+    mask = targets != NO_TARGET
+    costs = F.cross_entropy(outputs.transpose(1, 2), targets.clamp_min(0), reduction="none")
+    return (costs * mask).sum() / mask.sum()
+
+
+def partly_empty_run(loss: Callable[..., Tensor], batch_size: int, size: int | None) -> TrialRun:
+    workload = replace(KINDS["tokens"].workload(), loss=loss)
+    passes = Passes(PassSize(size), PassSize(size))
+    values = {"learning_rate": 0.05, "momentum": 0.9}
+    run = TrialRun(workload, partly_empty(), batch_size, values, 3, CPU, passes)
+    run.loss_sum = run.loss_sum.double()
+    return run
+
+
+either_loss = pytest.mark.parametrize("loss", [by_mask, token_cross_entropy])
+
+
+@either_loss
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 8])
+def test_a_pass_without_targets_adds_nothing(loss: Callable[..., Tensor], size: int | None) -> None:
+    run = partly_empty_run(loss, 12, size)
+    run.model.eval()  # whose dropout would draw for other places
+    indices = torch.arange(12)
+    found = run.gradient.of(0, indices)
+    full = torch.tensor([i for i in range(12) if i not in EMPTY])
+    model = run.model
+    expected = by_mask(model(run.splits.train.batch(full)[0]), run.splits.train.batch(full)[1])
+    assert found is not None
+    assert found.item() == pytest.approx(expected.item(), abs=1e-12)
+    wanted = torch.autograd.grad(expected, list(model.parameters()))
+    for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-12)
+
+
+@either_loss
+@pytest.mark.parametrize("size", [None, 1])
+def test_of_a_batch_without_targets_the_gradient_is_0(
+    loss: Callable[..., Tensor], size: int | None
+) -> None:
+    run = partly_empty_run(loss, 3, size)
+    assert run.gradient.of(0, torch.tensor(EMPTY[:3])) is None
+    for parameter in run.model.parameters():
+        assert parameter.grad is not None
+        assert not parameter.grad.any()
+
+
+@either_loss
+def test_a_trial_whose_batches_are_empty_now_and_then_is_that_of_a_loop_by_hand(
+    loss: Callable[..., Tensor],
+) -> None:
+    """Where `clamp(min=1)` stands below the fraction: momentum goes on, and a step is spent."""
+    run, model = partly_empty_run(loss, 1, None), partly_empty_run(loss, 1, None).model
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, nesterov=True)
+    model.train()
+    losses: list[float] = []
+    for step, indices in enumerate(run.order.batches(0, 40)):
+        inputs, targets = run.splits.train.batch(indices)
+        with passing(BatchPass(0, 1, 1, run.alone.begin(step))):
+            outputs = model(inputs)
+        summed = F.cross_entropy(outputs.transpose(1, 2), targets, reduction="sum")
+        count = (targets != NO_TARGET).sum()
+        (summed / count.clamp(min=1)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses += [(summed / count).item()] if count else []
+    run.advance(40)
+    for mine, theirs in zip(run.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
+    assert len(losses) == 40 - len(EMPTY)
+    assert run.finite()
+    run.evaluate(full=True)
+    assert run.looks[-1].loss == pytest.approx(sum(losses) / len(losses))
+
+
+def test_where_no_batch_since_the_last_look_had_a_target_its_loss_stands() -> None:
+    run = partly_empty_run(by_mask, 1, None)
+    run.order.batches = lambda first, _: iter([torch.tensor([0 if first else 1])])  # type: ignore[assignment,method-assign]
+    for step in (1, 2):
+        run.advance(step)
+        run.evaluate(full=True)
+    run.order.batches = lambda *_: iter([torch.tensor([2])])  # type: ignore[assignment,method-assign]
+    run.advance(3)
+    run.evaluate(full=True)
+    losses = [look.loss for look in run.looks]
+    assert losses[0] == run.untrained_loss
+    assert losses[1] == losses[2] != run.untrained_loss
+
+
+def test_the_untrained_loss_is_of_the_first_examples_that_have_targets() -> None:
+    made = partly_empty().train
+    assert isinstance(made, Split)
+    empty = Split(made.inputs[:1].repeat(600, 1), made.targets[1:2].repeat(600, 1))
+    late = Split(torch.cat([empty.inputs, made.inputs]), torch.cat([empty.targets, made.targets]))
+    workload = replace(KINDS["tokens"].workload(), loss=by_mask)
+    run = TrialRun(workload, Splits(late, made), 8, VALUES, 3, CPU)
+    with torch.no_grad():
+        expected = by_mask(run.model.eval()(made.inputs), made.targets)
+    assert run.untrained_loss == pytest.approx(expected.item())
+    with pytest.raises(WorkloadError, match="no example of the training split has anything to"):
+        TrialRun(workload, Splits(empty, made), 8, VALUES, 3, CPU)
+
+
+def test_weights_below_0_are_refused() -> None:
+    workload = replace(KINDS["tokens"].workload(), weight=lambda t: -token_count(t))
+    with pytest.raises(
+        WorkloadError, match=r"the workload's weight is -\d+ for an example; it must"
+    ):
+        TrialRun(workload, sentences(), BATCH, VALUES, 3, CPU)

@@ -1,18 +1,25 @@
 """A trial's result is its own: the same alone, interrupted, restored, and in another process."""
 
+import random
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from service.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from service.data import Splits
+from service.goal import Goal
+from service.metrics import CROSS_ENTROPY
 from service.schedule import Constant, LinearDecay, Schedule, WarmupCosine
 from service.search_space import Metaparameters
 from service.training.evaluation import Evaluation
@@ -93,10 +100,10 @@ def test_interrupted_at_any_step_and_restored_from_a_file_it_ends_in_the_same_bi
     made_of = workload(algorithm, schedule)
     expected = fresh(made_of, data)
     wanted = undisturbed(expected)
-    random = Random(algorithm.name)
+    chance = Random(algorithm.name)
     run, found = fresh(made_of, data), []
     for step in range(1, STEPS + 1):
-        if random.random() < 0.2:
+        if chance.random() < 0.2:
             torch.save(run.state(), tmp_path / "state.pt")
             run = fresh(made_of, data)
             run.restore(torch.load(tmp_path / "state.pt", weights_only=True))
@@ -215,6 +222,117 @@ def test_looking_changes_nothing_in_the_training(data: Splits) -> None:
     unseen.advance(STEPS)
     before, after = looked.model.state_dict(), unseen.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class Noisy(nn.Module):
+    """Draws from all generators of the process: when made, in training and in evaluation."""
+
+    def __init__(self, *, first: int = 0, normalized: bool = False) -> None:
+        super().__init__()
+        self.first, self.calls = first, 0
+        self.linear = nn.Linear(2, 3)
+        with torch.no_grad():
+            self.linear.weight += 0.1 * torch.from_numpy(np.random.randn(3, 2)).float()
+            self.linear.bias += 0.1 * random.gauss(0.0, 1.0)
+        self.norm = nn.BatchNorm1d(2) if normalized else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        y: Tensor = self.linear(self.norm(x))
+        if self.training and self.calls <= self.first:
+            return y
+        noise = torch.from_numpy(np.random.randn(*y.shape)).float() + torch.randn(y.shape)
+        return y + 0.3 * noise + 0.3 * random.random()
+
+
+NOISY = {
+    "from the start": Noisy,
+    "from the ninth step on": partial(Noisy, first=8),
+    "with buffers": partial(Noisy, normalized=True),
+}
+
+
+@pytest.mark.parametrize("model", NOISY.values(), ids=NOISY.keys())
+def test_a_model_that_draws_is_the_same_trial_beside_others_and_after_whatever_was_drawn(
+    model: Callable[[], nn.Module], data: Splits
+) -> None:
+    made_of = replace(clouds(), model=model)
+    alone = [fresh(made_of, data, seed) for seed in range(3)]
+    wanted = [undisturbed(run) for run in alone]
+    np.random.seed(5)
+    together = [fresh(made_of, data, seed) for seed in range(3)]
+    found: list[list[Evaluation]] = [[], [], []]
+    for step in range(1, STEPS + 1):
+        for index, run in enumerate(together):
+            random.gauss(0.0, 1.0)
+            np.random.randn()
+            run.advance(step)
+            found[index].append(look(run))
+    assert found == wanted
+    for one, other in zip(alone, together, strict=True):
+        assert_same(one, other)
+        assert one.untrained_loss == other.untrained_loss
+        assert one.test_metric() == other.test_metric()
+    assert len({run.untrained_loss for run in alone}) == 3
+    assert len({run.looks[-1].loss for run in alone}) == 3
+
+
+@pytest.mark.parametrize(
+    "model", [Noisy, partial(Noisy, normalized=True)], ids=["plain", "buffers"]
+)
+def test_a_model_that_draws_goes_on_after_an_interruption_as_if_there_had_been_none(
+    model: Callable[[], nn.Module], data: Splits
+) -> None:
+    made_of = replace(clouds(), model=model)
+    expected, run = fresh(made_of, data), fresh(made_of, data)
+    wanted, found = undisturbed(expected), []
+    for step in range(1, STEPS + 1):
+        if step in (2, 17, 18, 40):
+            state = run.state()
+            np.random.rand(step)
+            run = fresh(made_of, data)
+            run.restore(state)
+        run.advance(step)
+        found.append(look(run))
+    assert found == wanted
+    assert_same(run, expected)
+
+
+def test_a_look_draws_what_belongs_to_its_step(data: Splits) -> None:
+    run = fresh(replace(clouds(), model=Noisy, goal=Goal(CROSS_ENTROPY, 0.1)), data)
+    found = []
+    for step in (1, 1, 2, 1):
+        run.step = step
+        run.evaluator.order = torch.arange(len(data.validation))
+        found.append((run.evaluate(full=True).value, run.test_metric()))
+    assert found[0] == found[1] == found[3]
+    assert all(one != other for one, other in zip(found[0], found[2], strict=True))
+
+
+def test_an_optimizer_that_draws_draws_its_own_numbers(data: Splits) -> None:
+    class Shaking(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            super().step(closure)
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    noise = float(np.random.randn()) + random.random() + torch.rand(()).item()
+                    parameter.data.add_(1e-3 * noise)
+
+    def factory(parameters: Any, *, learning_rate: float) -> torch.optim.Optimizer:
+        return Shaking(parameters, lr=learning_rate)
+
+    made_of = workload(TorchOptimizer("shaking", factory), Constant())
+    expected, run = fresh(made_of, data), fresh(made_of, data)
+    undisturbed(expected)
+    for step in range(1, STEPS + 1):
+        np.random.randn()
+        if step == 20:
+            state = run.state()
+            run = fresh(made_of, data)
+            run.restore(state)
+        run.advance(step)
+        look(run)
+    assert_same(run, expected)
 
 
 def test_batch_normalization_is_trained_in_training_and_restored_with_the_rest(

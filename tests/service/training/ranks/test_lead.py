@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import signal
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -23,11 +25,11 @@ from service.training.ranks.group import Group, Ranks
 from service.training.ranks.lead import LeadRun
 from service.training.ranks.messages import packed, unpacked
 from service.training.trial import TrialRun
-from tests.striped import GHOST_SIZE, SPEC, Rows, splits, striped
+from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
 
 CPU = torch.device("cpu")
 VALUES = {"learning_rate": 0.05, "momentum": 0.9}
-DATA = splits()
+DATA, GAPS = splits(), gappy_splits()
 STEPS = 12
 
 
@@ -206,3 +208,51 @@ def pid(ranks: Ranks) -> int:
     """The process of rank 1."""
     assert ranks.group is not None
     return ranks.group._members[0].pid
+
+
+@pytest.fixture(scope="module")
+def gappy_ranks(ranks: Ranks) -> Iterator[Ranks]:
+    """For the last tests: a process is of one group at a time."""
+    ranks.close()
+    ranks = Ranks(GAPPY, None, None, [CPU, CPU], Passes())
+    yield ranks
+    ranks.close()
+
+
+# 1: a rank computes what counts nothing; 2 and 3: one share, or both, have no target now and then.
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_shares_without_targets_add_nothing(gappy_ranks: Ranks, batch_size: int) -> None:
+    one = TrialRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
+    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_ranks._passes)
+    two = LeadRun(gappy_ranks, *arguments)
+    for step in (1, 2, 3, 7, STEPS, 30):
+        one.advance(step)
+        assert two.advance(step)
+        assert_close(one, two)
+        assert two.loss_steps == one.loss_steps
+        assert two.finite()
+    assert one.loss_steps < 30
+    one.evaluate(full=True)
+    two.evaluate(full=True)
+    assert two.looks[0].loss == pytest.approx(one.looks[0].loss, rel=1e-6)
+
+
+def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
+    gappy_ranks: Ranks,
+) -> None:
+    found = []
+    for interrupted in (False, True):
+        values = {**VALUES, "noise": 0.1}
+        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_ranks._passes)
+        run = LeadRun(gappy_ranks, *arguments)
+        for step in range(1, STEPS + 1):
+            if interrupted:
+                np.random.randn()
+                random.gauss(0.0, 1.0)
+            if interrupted and step == 5:
+                state = packed(run.state())
+                run = LeadRun(gappy_ranks, *arguments)
+                run.restore(unpacked(state))
+            run.advance(step)
+        found.append(run.state()["model"]["outputs.weight"])
+    assert torch.equal(*found)

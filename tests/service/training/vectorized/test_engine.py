@@ -1,13 +1,20 @@
 """Runs come, go, stop, diverge and fail in a vectorized heat as they would by themselves."""
 
+import logging
+import os
+import random
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from service.algorithm import TorchOptimizer
 from service.data import Splits
 from service.layers import GhostBatchNorm2d
 from service.losses import cross_entropy
@@ -162,6 +169,131 @@ def test_a_run_that_raises_fails_alone(data: Splits) -> None:
     assert_same(left, [expected[k] for k in (0, 1, 3)])
 
 
+class Strict(torch.optim.SGD):
+    """Does what is asked of it, at its first parameter, before each step."""
+
+    ask: Callable[[int, Tensor], None]
+    steps = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.steps += 1
+        self.ask(self.steps, self.param_groups[0]["params"][0])
+        return super().step(closure)
+
+
+def strict(ask: Callable[[int, Tensor, float], None]) -> TorchOptimizer:
+    def factory(parameters: Iterable[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+        made = Strict(parameters, learning_rate, momentum=0.9)
+        made.ask = lambda step, p: ask(step, p, learning_rate)  # type: ignore[method-assign]
+        return made
+
+    return TorchOptimizer("strict", factory)
+
+
+def test_a_run_whose_update_raises_fails_alone_and_the_others_are_updated_once(
+    data: Splits,
+) -> None:
+    def raises(step: int, _weight: Tensor, rate: float) -> None:
+        if step == 13 and rate in (0.05, 0.1):
+            raise ArithmeticError(f"no update of {rate}")
+
+    of = workload(algorithm=strict(raises))
+    found, engine = runs(of, data, draws(4)), Vectorized()
+    done = engine.advance(found, 20, NEVER)
+    assert [isinstance(one, Failed) for one in done] == [False, True, True, False]
+    assert [one.reason.splitlines()[0] for one in done if isinstance(one, Failed)] == [
+        "ArithmeticError: no update of 0.05",
+        "ArithmeticError: no update of 0.1",
+    ]
+    assert [run.step for run in found] == [20, 12, 12, 20]
+    left = [found[0], found[3]]
+    assert engine.advance(left, 40, NEVER) == [True, True]
+    assert all(map(is_stacked, left))
+    expected = alone(workload(algorithm=strict(lambda *_: None)), data, 4, 40)
+    assert_same(left, [expected[0], expected[3]])
+    early = alone(workload(algorithm=strict(lambda *_: None)), data, 4, 12)
+    assert_same(found[1:3], early[1:3])
+
+
+def test_what_only_shows_later_is_computed_one_by_one_from_then_on(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
+    def freezes(step: int, weight: Tensor, _rate: float) -> None:
+        if step == 12:
+            weight.requires_grad_(False)
+
+    of = workload(algorithm=strict(freezes))
+    found, expected = runs(of, data, draws(3)), alone(of, data, 3, 30)
+    with caplog.at_level(logging.WARNING):
+        assert Vectorized().advance(found, 30, NEVER) == [True] * 3
+    assert_same(found, expected)
+    assert {tuple(sorted(run.engines)) for run in found} == {("sequential", "vectorized")}
+    assert caplog.messages == [
+        "points/any/any: 3 trials go on one by one: an optimizer freezes or unfreezes parameters"
+    ]
+
+
+def test_a_model_that_begins_to_draw_later_is_computed_one_by_one_from_then_on(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Shaken(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = super().forward(x)
+            return y * (1 + np.random.rand()) + random.random() if os.environ.get("SHAKEN") else y
+
+    of, engine = workload(lambda: Shaken(16, 4).double()), Vectorized()
+    found, expected = runs(of, data, draws(3)), runs(of, data, draws(3))
+    with pytest.MonkeyPatch.context() as patch:
+        for step in (10, 30):
+            assert engine.advance(found, step, NEVER) == [True] * 3
+            Sequential().advance(expected, step, NEVER)
+            engine.look(found, full=True)
+            Sequential().look(expected, full=True)
+            patch.setenv("SHAKEN", "1")
+    assert_same(found, expected)
+    assert "go on one by one: it draws random numbers, which trials computed" in caplog.text
+    for one, other in zip(found, expected, strict=True):
+        assert one.looks[-1].metric == other.looks[-1].metric
+
+
+def test_a_loss_that_one_trial_has_none_of_is_that_trials_failure(data: Splits) -> None:
+    def idle(outputs: Tensor, targets: Tensor, *, strength: float = 1.0) -> Tensor:
+        return cross_entropy(outputs if strength else outputs.detach(), targets)
+
+    found = runs(workload(loss=idle), data, draws(3, strength=(1.0, 0.0, 1.0)))
+    done = Vectorized().advance(found, 10, NEVER)
+    assert [isinstance(one, Failed) for one in done] == [False, True, False]
+    assert_same([found[0], found[2]], [alone(workload(), data, 3, 10)[k] for k in (0, 2)])
+
+
+def test_models_of_which_no_two_are_alike_are_computed_one_by_one(
+    data: Splits, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Scaled(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale, self.net = scale, nn.Linear(16, 4).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.net(x) * self.scale
+            return y
+
+    def scaled(*, scale: float) -> nn.Module:
+        return Scaled(scale)
+
+    values, reasons = draws(5, scale=(0.5, 1.0, 0.7, 0.5, 0.9)), {}  # type: ignore[var-annotated]
+    found, expected = (runs(workload(scaled), data, values) for _ in range(2))
+    assert Vectorized().advance(found, 20, NEVER) == [True] * 5
+    Sequential().advance(expected, 20, NEVER)
+    assert_same(found, expected)
+    assert [is_stacked(run) for run in found] == [True, False, False, True, False]
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            Vectorized(reasons).advance(runs(workload(scaled), data, values[:3]), 5, NEVER)
+    why = "no two trials have models that differ in weights alone (model.scale)"
+    assert caplog.messages == [f"points/any/any: trials are computed one by one, as {why}"]
+
+
 def test_no_more_trials_are_computed_as_one_than_a_pass_has_room_for(data: Splits) -> None:
     for limit, stacks in ((8 * 3, 2), (8, 0), (4, 0)):
         room = Passes(training=PassSize(limit), evaluation=PassSize(limit))
@@ -241,8 +373,8 @@ def test_a_study_of_digits_has_the_same_winner_with_both_engines(batch_size: int
     assert_same_endings(found, expected)
 
 
-def reason(model: nn.Module, data: Splits, devices: int = 1, **other: object) -> str | None:
-    return why_not(replace(workload(), **other), model, data, [CPU] * devices)  # type: ignore[arg-type]
+def reason(model: Callable[..., nn.Module], data: Splits, devices: int = 1) -> str | None:
+    return why_not(workload(model), 8, data, draws(1)[0], [CPU] * devices)
 
 
 def test_what_cannot_be_computed_as_one_says_why(data: Splits) -> None:
@@ -250,26 +382,40 @@ def test_what_cannot_be_computed_as_one_says_why(data: Splits) -> None:
         def __init__(self) -> None:
             super().__init__(16, 4)
             self.register_buffer("steps", torch.zeros(()))
+            self.double()
 
         def forward(self, x: Tensor) -> Tensor:
             self.steps += 1
             return super().forward(x)
 
     class Asking(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(16, 4)
+            self.double()
+
         def forward(self, x: Tensor) -> Tensor:
             y: Tensor = super().forward(x)
             return y if y.sum() > 0 else -y
 
-    linear = nn.Linear(16, 4).double()
+    class Normalized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(16, 4).double(), GhostBatchNorm2d(4).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.norm(self.linear(x)[..., None, None])
+            return y.flatten(1)
+
+    def linear(*, share: float = 0.0) -> nn.Module:
+        return nn.Sequential(nn.Linear(16, 4), nn.Dropout(share)).double()
+
     assert reason(linear, data) is None
     assert reason(linear, data, devices=2) == "2 devices compute each trial"
-    norm = nn.Sequential(linear, GhostBatchNorm2d(4))
-    assert reason(norm, data) == "it normalizes over batches (GhostBatchNorm2d)"
-    dropped = nn.Sequential(linear, nn.Dropout(0.1))
-    assert reason(dropped, data) == "torch's own Dropout draws for all at once"
-    assert reason(nn.Sequential(linear, nn.Dropout(0.0)), data) is None
-    assert reason(Counting().double(), data) == "its training changes buffers of the model"
-    asking = reason(Asking(16, 4).double(), data)
+    assert reason(Normalized, data) == "it normalizes over batches (GhostBatchNorm2d)"
+    dropped = reason(lambda: linear(share=0.1), data)
+    assert dropped == "torch's own Dropout draws for all at once"
+    assert reason(Counting, data) == "its training changes buffers.steps"
+    asking = reason(Asking, data)
     assert asking is not None
     assert asking.startswith("its model can't be stacked (vmap: ")
 

@@ -15,13 +15,14 @@ from service.algorithm import (
     NesterovMomentum,
     TorchOptimizer,
 )
-from service.data import Examples, Splits
+from service.data import Examples, Split, Splits
 from service.execution import Execution
 from service.goal import Goal
 from service.layers import Dropout
 from service.losses import sigmoid_cross_entropy
-from service.metrics import ACCURACY, CROSS_ENTROPY
+from service.metrics import ACCURACY, CROSS_ENTROPY, NO_TARGET
 from service.schedule import LinearDecay, WarmupCosine
+from service.training.engines import Sequential
 from service.training.vectorized import Vectorized
 from studies.models.simple_cnn import simple_cnn
 from tests.service.training.vectorized.trials import (
@@ -53,6 +54,17 @@ def test_with_every_optimizer(data: Splits, algorithm: Algorithm, decay: tuple[f
     follow(workload(mlp, algorithm), data, draws(5, weight_decay=decay))
 
 
+def two_rates(parameters: list[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
+    slow = {"params": parameters[:2], "lr": learning_rate / 100}
+    return torch.optim.SGD([slow, {"params": parameters[2:]}], lr=learning_rate)
+
+
+def test_with_parameter_groups_that_have_their_own_rates(data: Splits) -> None:
+    values = draws(4, decay_steps=(50, 150), decay_factor=(0.01, 0.3))
+    grouped = workload(mlp, TorchOptimizer("two_rates", two_rates), schedule=LinearDecay())
+    follow(grouped, data, values, steps=60)
+
+
 def test_with_rates_that_decay_each_in_its_own_way(data: Splits) -> None:
     linear = draws(5, decay_steps=(50, 150), decay_factor=(0.01, 0.3))
     follow(workload(schedule=LinearDecay()), data, linear)
@@ -64,6 +76,16 @@ def test_with_dropout_of_each_trials_own_numbers_and_probability(data: Splits) -
     found = follow(workload(), data, draws(5, dropout=(0.4, 0.0, 0.1)))
     without = follow(workload(), data, draws(5))
     assert not torch.equal(weights(found[0]), weights(without[0]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_with_batches_that_have_no_target(data: Splits, smoothing: float) -> None:
+    train = data.train
+    assert isinstance(train, Split)
+    some = torch.arange(len(train)) % 16 == 0
+    few = replace(train, targets=train.targets.masked_fill(~some, NO_TARGET))
+    values = draws(4, label_smoothing=(smoothing, 0.0))
+    follow(workload(), Splits(few, data.validation), values, steps=60)
 
 
 def test_with_label_smoothing_of_each_trials_own(data: Splits) -> None:
@@ -105,6 +127,31 @@ def test_with_the_simple_cnn_in_single_precision() -> None:
 
 def test_with_a_transformer_of_tied_weights() -> None:
     follow(language(), sentences(), draws(4))
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["ours", "any"])
+def test_with_batches_that_have_nothing_to_predict(written: bool) -> None:
+    """Which count nothing, neither in the weights nor in the mean of the training loss."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    tokens = sentences()
+    empty = torch.arange(len(tokens.train)) % 4 > 0
+    targets = tokens.train.batch(torch.arange(len(tokens.train)))[1]
+    train = replace(tokens.train, targets=targets.masked_fill(empty[:, None], NO_TARGET))  # type: ignore[type-var]
+    of = language() if written else replace(language(), loss=loss)
+    data = Splits(train, tokens.validation)
+    alone, together = (runs(of, data, draws(3), batch_size=2) for _ in range(2))
+    for way, trials in ((Sequential(), alone), (Vectorized(), together)):
+        assert way.advance(trials, 30, NEVER) == [True] * 3
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(weights(other), weights(one), rtol=1e-9, atol=1e-9)
+        assert one.finite()
+        assert (other.loss_steps, other.step) == (one.loss_steps, 30)
+        assert other.loss_sum.item() == pytest.approx(one.loss_sum.item())
+        assert one.loss_steps < 30
+        assert other.engines == {"sequential", "vectorized"}
 
 
 class Branching(nn.Module):
