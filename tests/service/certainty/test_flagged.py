@@ -49,5 +49,5 @@ def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:
 
 
 def test_of_trials_that_were_imported_no_more_can_be_run() -> None:
-    (flag,) = flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),)))
+    (flag,) = flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),)), None)
     assert flag.text.endswith("lies at the high end of its search space.")
