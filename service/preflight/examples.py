@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.data import Examples, Part, Splits
+from service.data import Examples, Part, Splits, is_in_memory
 from service.errors import WorkloadError
 from service.metrics import Metric
 from service.preflight.draws import generators, moved
-from service.preflight.varied import in_memory
 from service.preflight.wording import naming
 from service.workload import Workload
 
@@ -43,7 +42,7 @@ Batch = tuple[Tensor, Tensor]
 def check_examples(workload: Workload, splits: Splits) -> None:
     """Raise WorkloadError if a split's examples depend on more than their index and the seed."""
     for name, split in splits.named():
-        if not in_memory(split):
+        if not is_in_memory(split):
             for seed in (None, 1, 2) if name == "train" else (None,):
                 asked = f"{workload.name}: the {name} split's batch(indices, seed={seed})"
                 what = f"the {name} split of {len(split):,} examples can't be read"

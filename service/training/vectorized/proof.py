@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 
 from service.algorithm import Optimizer
-from service.data import Examples, Part
+from service.data import Examples, Part, is_in_memory
 from service.metrics import SplitMetric
 from service.schedule import Constant
 from service.training.evaluation import Evaluation, Evaluator, Walking
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import kind_of
-from service.training.vectorized.gathering import is_in_memory
 from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.stack import Stack
 from service.training.vectorized.watching import Kept, Stacked, Watched, generators

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from service.algorithm import Optimizer
+from service.data import is_in_memory
 from service.layers import Dropout
 from service.metrics import SplitMetric
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Mapped
-from service.training.vectorized.gathering import is_in_memory
 from service.training.vectorized.holdings import Holdings
 from service.training.vectorized.stack import Stack
 
