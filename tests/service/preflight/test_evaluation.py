@@ -70,6 +70,10 @@ MIXED: dict[str, tuple[dict[str, Any], str]] = {
         {"model": through(lambda _, y: y / y.abs().max())},
         "outputs for one example depend on those evaluated with it",
     ),
+    "a mean of the batch beside a class that is ruled out": (
+        {"model": through(lambda _, y: F.pad(y - y.mean(0), (0, 1), value=-torch.inf))},
+        "outputs for one example depend on those evaluated with it",
+    ),
     "a branch of large outputs": (
         {"model": through(lambda _, y: y if y.abs().max() < 3 else y / 2)},
         "outputs for one example depend on those evaluated with it",
