@@ -15,12 +15,14 @@ from service.batch_pass import BatchPass
 from service.data import Examples
 from service.errors import WorkloadError
 from service.metrics import Metric, numbers_of
-from service.preflight.draws import DrawnByExample, generators, moved
+from service.preflight.draws import DrawnByExample
 from service.preflight.rounding import close
 from service.preflight.varied import is_large, varied
 from service.preflight.wording import naming, spread, unlike
+from service.training.generators import drawn_since, states
 from service.workload import Workload
 
+_CPU = torch.device("cpu")
 _EXAMPLES, _FEW = 24, 6  # of a small model, and of a large one
 _ROUNDS = ((5, 1.0), (1, 3.0))
 """Examples of a part, and what the weights are multiplied by: the outputs of an untrained model are
@@ -48,7 +50,7 @@ def _compare(
     workload: Workload, model: nn.Module, examples: Examples, indices: Tensor, size: int
 ) -> None:
     before = {name: b.clone() for name, b in model.named_buffers()}
-    states = generators()
+    undrawn = states(_CPU)
     whole, targets = _outputs(model, examples, indices)
     for name, buffer in model.named_buffers():
         if buffer.shape != before[name].shape or not torch.equal(buffer, before[name]):
@@ -57,7 +59,7 @@ def _compare(
                 "training only (if self.training)"
             )
     axes: dict[int, int | None] = {}
-    drawn = moved(states)
+    drawn = drawn_since(undrawn, _CPU)
     if {"NumPy", "Python"} & set(drawn):
         return  # of what they draw, nobody knows which example it is for
     drawing = bool(drawn)  # then in order, as it is by place that it is drawn

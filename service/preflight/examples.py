@@ -19,10 +19,11 @@ from torch import Tensor
 from service.data import Examples, Part, Splits, is_in_memory
 from service.errors import WorkloadError
 from service.metrics import Metric
-from service.preflight.draws import generators, moved
 from service.preflight.wording import naming
+from service.training.generators import drawn_since, states
 from service.workload import Workload
 
+_CPU = torch.device("cpu")
 _BATCHES, _SIZE = 24, 8
 _SECONDS = 0.3
 """After which no more batches are asked for: of examples that take long, fewer are compared."""
@@ -57,9 +58,9 @@ def _compare(asked: str, split: Examples, seed: int | None) -> None:
     shared: set[str] = set()
     for indices in _batches(split):
         _set_generators(1)
-        before = generators()
+        before = states(_CPU)
         first = split.batch(indices, seed)
-        drawn = moved(before)
+        drawn = drawn_since(before, _CPU)
         shared.update(drawn)
         _set_generators(2)
         if not _same(first, split.batch(indices, seed)):

@@ -22,11 +22,12 @@ from service.data import Examples, Part, is_in_memory
 from service.metrics import SplitMetric
 from service.schedule import Constant
 from service.training.evaluation import Evaluation, Evaluator, Walking
+from service.training.generators import drawn_since, states
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import kind_of
 from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.stack import Stack
-from service.training.vectorized.watching import Kept, Stacked, Watched, generators
+from service.training.vectorized.watching import Kept, Stacked, Watched
 
 _SEEDS = (1, 2)
 _STEPS = 3
@@ -243,9 +244,9 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
     split = alone[0].evaluator.split
     with torch.inference_mode():
         inputs, targets = split.batch(torch.arange(len(split), device=split.indexed_on))
-        drawn = generators(alone[0].device)
+        undrawn = states(alone[0].device)
         metric.per_example(alone[0].model.eval()(inputs), targets)
-        if drawn != generators(alone[0].device):
+        if drawn_since(undrawn, alone[0].device):
             return "its evaluation draws from generators that all trials share"
     seen: list[Evaluation] = [run.evaluate(full=True) for run in alone]
     for kept in before:

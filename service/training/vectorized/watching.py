@@ -4,12 +4,10 @@ A few steps don't show what an attribute that counts them, a buffer that is seld
 hook that clips large gradients will do in a later one. That they are there is seen at once.
 """
 
-import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +17,7 @@ from service.algorithm import Optimizer
 from service.data import is_in_memory
 from service.layers import Dropout
 from service.metrics import SplitMetric
+from service.training.generators import drawn_since, states
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Mapped
 from service.training.vectorized.holdings import Holdings
@@ -48,9 +47,9 @@ class Watched(Optimizer):
         """Train for one step, up to this one; what was found, in a clause."""
         run = self._run
         run.alone.begin(run.step)
-        fresh = generators(run.device)
+        fresh = states(run.device)
         run.advance(step)
-        if generators(run.device) != fresh:
+        if drawn_since(fresh, run.device):
             self._why.append("its training draws from generators that all trials share")
         if self._why:
             return self._why[0]
@@ -220,13 +219,3 @@ def _of_embedding(func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> l
         return ["it has an embedding with `padding_idx`, which vmap would heed in one trial alone"]
     names = ("max_norm", "scale_grad_by_freq", "sparse")
     return [f"it has an embedding with `{name}`" for name in names if given.get(name)]
-
-
-def generators(device: torch.device) -> list[Any]:
-    """The states of all generators that trials share."""
-    found: list[Any] = [random.getstate(), torch.get_rng_state().numpy().tobytes()]
-    drawn: Any = np.random.get_state()
-    found += [part.tobytes() if isinstance(part, np.ndarray) else part for part in drawn]
-    if device.type == "cuda":
-        found.append(torch.cuda.get_rng_state(device).numpy().tobytes())
-    return found
