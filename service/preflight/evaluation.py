@@ -64,6 +64,12 @@ def _compare(
     if drawing:
         here = BatchPass(0, len(indices), len(indices), 0)
         whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
+    elif not _alike(whole, _outputs(model, examples, indices)[0]):
+        raise WorkloadError(
+            f"{workload.name}: in evaluation the model gives the same examples other outputs when "
+            "it is asked again; it must not count, nor remember anything, but in training (if "
+            "self.training)"
+        )
     order = indices if drawing else indices.flip(0)
     parts, start = [], 0
     for part in order.split(size):  # type: ignore[no-untyped-call]
@@ -80,7 +86,7 @@ def _compare(
         wanted = costs(whole, targets)[order.to(whole.device)].double()
     else:
         return
-    if wanted.isfinite().all() and not close({"": wanted}, {"": found}):
+    if not _alike(wanted, found):
         raise WorkloadError(
             f"{workload.name}: in evaluation the model's outputs for one example depend on those "
             "evaluated with it, in chunks whose order changes; make them each example's own, as "
@@ -99,6 +105,10 @@ def _outputs(
     inputs, targets = examples.batch(indices)
     with drawing or nullcontext():
         return model(inputs), targets
+
+
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    return not wanted.isfinite().all() or close({"": wanted}, {"": found})
 
 
 def _refuse_mixed_costs(
