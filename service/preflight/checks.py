@@ -18,7 +18,7 @@ from service.layers import GhostBatchNorm2d
 from service.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
 from service.preflight.checked import Checked
 from service.preflight.evaluation import refuse_mixed_evaluation
-from service.preflight.examples import check_examples
+from service.preflight.examples import check_examples, left_alone
 from service.preflight.lost_state import lost_state
 from service.preflight.parts import why_whole
 from service.preflight.varied import is_large, varied
@@ -63,18 +63,19 @@ def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = Fal
         values = _middle(workload, batch_sizes[0])
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         check_examples(workload, splits)
-        _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
-        if not planned:
-            _refuse_passed_goal(workload, _model(workload, values), splits.validation)
-            _refuse_weightless(workload, splits)
-        with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
-            warnings.simplefilter("ignore")
-            refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
-            whole = _why_whole(workload, splits.train, batch_sizes)
-            large = is_large(_model(workload, values))
-            lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
+        with left_alone(workload, splits):
+            _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
             if not planned:
-                refuse_unrepeatable(workload, splits, batch_sizes[0], values)
+                _refuse_passed_goal(workload, _model(workload, values), splits.validation)
+                _refuse_weightless(workload, splits)
+            with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
+                warnings.simplefilter("ignore")
+                refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
+                whole = _why_whole(workload, splits.train, batch_sizes)
+                large = is_large(_model(workload, values))
+                lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
+                if not planned:
+                    refuse_unrepeatable(workload, splits, batch_sizes[0], values)
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}

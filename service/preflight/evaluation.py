@@ -66,6 +66,12 @@ def _compare(
     if drawing:
         here = BatchPass(0, len(indices), len(indices), 0)
         whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
+    elif not _alike(whole, _outputs(model, examples, indices)[0]):
+        raise WorkloadError(
+            f"{workload.name}: in evaluation the model gives the same examples other outputs when "
+            "it is asked again; it must not count, nor remember anything, but in training (if "
+            "self.training)"
+        )
     order = indices if drawing else indices.flip(0)
     parts, start = [], 0
     for part in order.split(size):  # type: ignore[no-untyped-call]
@@ -82,7 +88,7 @@ def _compare(
         wanted = costs(whole, targets)[order.to(whole.device)].double()
     else:
         return
-    if not _alike(found, wanted):
+    if not _alike(wanted, found):
         raise WorkloadError(
             f"{workload.name}: in evaluation the model's outputs for one example depend on those "
             "evaluated with it, in chunks whose order changes; make them each example's own, as "
@@ -103,11 +109,12 @@ def _outputs(
         return model(inputs), targets
 
 
-def _alike(found: Tensor, wanted: Tensor) -> bool:
+def _alike(wanted: Tensor, found: Tensor) -> bool:
     """Whether numbers are the same, but for what isn't finite: a class that is ruled out has an
     output of minus infinity."""
     finite = wanted.isfinite()
-    return close({"": wanted[finite]}, {"": found[finite]})
+    same = wanted.shape == found.shape
+    return same and close({"": wanted[finite]}, {"": found[finite]})
 
 
 def _refuse_mixed_costs(
@@ -118,7 +125,7 @@ def _refuse_mixed_costs(
     whole = costs(outputs, targets).double().flip(0)
     found = [costs(outputs[part], targets[part]).double() for part in backwards.split(size)]  # type: ignore[no-untyped-call]
     parts = torch.cat(found)
-    if len(parts) == count and _alike(parts, whole):
+    if len(parts) == count and _alike(whole, parts):
         return
     name = workload.goal.metric.name
     if spread(outputs, targets):
