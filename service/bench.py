@@ -1,6 +1,6 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,9 @@ from service.workload import Workload
 class Bench:
     """What a worker needs to train any study of one workload.
 
-    resumes -- whether a checkpoint holds all of a trial's state
+    confirmed -- studies, by id, to the identity that this code is known to give them: the id of
+                 one that was deleted may come back with another
+    resumes   -- whether a checkpoint holds all of a trial's state
     """
 
     spec: str
@@ -38,7 +40,7 @@ class Bench:
     device: torch.device
     versions: dict[str, str]
     identity_parts: dict[str, Any]
-    confirmed: set[tuple[int, int]] = field(default_factory=set)  # study, versions of its code
+    confirmed: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     passes: Passes = field(default_factory=Passes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
     resumes: bool = True
@@ -84,13 +86,12 @@ def set_up(
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
         current = _bench(study, together, recall)
-    confirmed = study.id, len(study.identity.get("code", ()))
-    if confirmed not in current.confirmed:
+    if current.confirmed.get(study.id) != study.identity:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
         )
         refuse_difference(study, replace(study, identity=identity))
-        current.confirmed.add(confirmed)
+        current.confirmed[study.id] = study.identity
     return current
 
 

@@ -220,6 +220,14 @@ class Part(Examples):
         return {**self.whole.describe(), "examples": len(self), "of_these": digest.hexdigest()}
 
 
+def is_in_memory(examples: Examples) -> bool:
+    """Whether these are a `Split`, or a `Part` of one: rows of its tensors, each of which is the
+    same whatever it is gathered with, and for whom."""
+    if type(examples) is Part:
+        return is_in_memory(examples.whole)
+    return type(examples) is Split
+
+
 @dataclass(frozen=True)
 class Splits:
     """A data set as the paper splits it: to train on, to stop by, and to report once."""

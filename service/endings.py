@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, select
 
 from service.bulk import insert_rows
-from service.optuna_tables import TrialEnding, finish_trials
+from service.optuna_tables import TOLD, TrialEnding, finish_trials
 from service.schema import measurements, slots
 from service.slots import Slot, Study
 from service.training.dropping import Curve, Seen
@@ -67,8 +67,7 @@ def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -
 
 def _told(ending: Ending) -> dict[str, Any]:
     """What Optuna's trial says of it."""
-    told = {"outcome": ending.outcome, "reason": ending.reason, "steps": ending.steps}
-    return told if ending.engine is None else {**told, "engine": ending.engine}
+    return {key: value for key in TOLD if (value := getattr(ending, key)) is not None}
 
 
 def with_engine(versions: str | None, engine: str | None) -> str | None:

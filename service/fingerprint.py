@@ -14,7 +14,7 @@ from typing import Any
 
 from service.code_versions import Code
 from service.code_walk import Walk
-from service.data import Examples, Part, Split, Splits
+from service.data import Splits, is_in_memory
 from service.workload import Workload
 
 
@@ -51,12 +51,8 @@ class Fingerprint:
     def code(self, splits: Splits) -> dict[str, str]:
         """All that counts: how data are made doesn't where every example of them has been summed,
         as `Split` does it."""
-        summed = all(_is_summed(split) for _, split in splits.named())
+        summed = all(is_in_memory(split) for _, split in splits.named())
         return {**self.parts} if summed else {**self.parts, **self.data}
-
-
-def _is_summed(split: Examples) -> bool:
-    return type(split) is Split or (type(split) is Part and _is_summed(split.whole))
 
 
 def _package_of(function: Any) -> str:

@@ -187,25 +187,25 @@ class Ledger:
         return None
 
     @_repeatable
-    def more(self, study_id: int, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
+    def more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
         """Up to `limit` further free slots of the study that this worker is at, the least advanced
         first, beside those in hand; and the study, which may have got a wider space meanwhile.
-        None of a study that has been deleted."""
+        None of a study that has been deleted, or has another definition or code by now."""
         with self.storage.write() as conn:
             now = self.storage.now
             # What it doesn't know that it holds is from a claim whose answer was lost.
             roster.lock(conn, self.worker_id)
             unknown = slots.c.id.not_in(held.keys())
             give_back(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            row = conn.execute(select(studies).where(studies.c.id == study_id)).first()
-            if row is None:
+            row = conn.execute(select(studies).where(studies.c.id == study.id)).first()
+            stored = None if row is None else Study.from_row(row)
+            if stored is None or stored.identity != study.identity:
                 return None
-            study = Study.from_row(row)
             spared = for_another(conn, now, self.worker_id)
-            taken = take(conn, self.worker_id, study, limit, spared, in_company=True)
+            taken = take(conn, self.worker_id, stored, limit, spared, in_company=True)
             if taken:
                 roster.note(conn, now, self.worker_id, trials=len(held) + len(taken))
-        return study, taken
+        return stored, taken
 
     @_repeatable
     def start(

@@ -195,7 +195,7 @@ def _refuse_outside(
         numbers = (numbers / weights)[weights > 0]
     if not numbers.numel():
         return
-    least, most = (number.item() for number in torch.aminmax(numbers))
+    least, most = torch.stack(torch.aminmax(numbers)).tolist()  # one wait for the device
     rounding = max(_ROUNDING, 2 * torch.finfo(numbers.dtype).eps)
     for bound, number, side in ((metric.low, least, "low"), (metric.high, most, "high")):
         beyond = number - bound if side == "high" else bound - number

@@ -197,6 +197,7 @@ def _keep_code(conn: Connection, workload: str, now: Mapping[str, Any]) -> None:
         identity = {**study.identity, **now}
         if study.identity != identity:
             refuse_difference(study, replace(study, identity=identity))
+            lock_study(conn, study.id)  # first, as whoever ends trials does
             changed = update(studies).where(studies.c.id == study.id)
             conn.execute(changed.values(identity=json.dumps(identity)))
 
@@ -403,7 +404,7 @@ def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int,
         return stored, fill(conn, stored, stored.trials), 0
     before = Study.from_row(row)
     refuse_difference(before, study)
-    lock_study(conn, before.id)  # first, as whoever ends trials does
+    lock_study(conn, before.id)  # before its row here, as in `_keep_code`
     stored = replace(
         before,
         spec=study.spec,

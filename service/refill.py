@@ -74,7 +74,7 @@ class Refill:
         places = min(self._room, room or self._room) - len(held)
         if not self._wanting or places < (max(self._room // _SHARE, 1) if self._races else 1):
             return []
-        more = self._ledger.more(self._study.id, held, places)
+        more = self._ledger.more(self._study, held, places)
         if more is None:
             self.over()
             return []

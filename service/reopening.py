@@ -51,7 +51,9 @@ def reopen(conn: Connection, before: Study, study: Study) -> int:
     early += _stopped(study, found) if before.continuing < study.continuing else []
     ids = [row.id for row in early]
     conn.execute(delete(measurements).where(measurements.c.slot_id.in_(ids)))
-    conn.execute(update(slots).where(slots.c.id.in_(ids)).values(_AFRESH))
+    # Another may have freed one at the same time, and a worker claimed it since.
+    ended = slots.c.id.in_(ids), slots.c.state == "done"
+    conn.execute(update(slots).where(*ended).values(_AFRESH))
     reopen_trials(conn, [row.trial_id for row in early if row.trial_id is not None])
     return len(ids)
 

@@ -18,7 +18,7 @@ from service.layers import GhostBatchNorm2d
 from service.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
 from service.preflight.checked import Checked
 from service.preflight.evaluation import refuse_mixed_evaluation
-from service.preflight.examples import check_examples
+from service.preflight.examples import check_examples, left_alone
 from service.preflight.lost_state import lost_state
 from service.preflight.parts import why_whole
 from service.preflight.varied import is_large, varied
@@ -72,12 +72,13 @@ def check(
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         if tries is None:
             check_examples(workload, splits)
-        _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
-        if not planned:
-            _refuse_passed_goal(workload, _model(workload, values), splits.validation)
-            _refuse_weightless(workload, splits)
-        if tries is None:
-            tries = _tries(workload, splits, batch_sizes, values, planned=planned)
+        with left_alone(workload, splits):
+            _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
+            if not planned:
+                _refuse_passed_goal(workload, _model(workload, values), splits.validation)
+                _refuse_weightless(workload, splits)
+            if tries is None:
+                tries = _tries(workload, splits, batch_sizes, values, planned=planned)
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}

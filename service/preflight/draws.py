@@ -1,10 +1,7 @@
-"""Random numbers of a try: drawn the same however its batch is cut, and noticed where they aren't
-torch's."""
+"""Random numbers of a try: drawn the same however its batch is cut."""
 
-import random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -91,20 +88,3 @@ def _sizes(arg: Any) -> list[int] | None:
     if isinstance(arg, list | tuple) and all(isinstance(size, int) for size in arg):
         return list(arg)
     return None
-
-
-def generators() -> tuple[Any, ...]:
-    """The states of the global generators: torch's, NumPy's and Python's."""
-    kind, words, *rest = np.random.get_state(legacy=True)
-    numpy = (kind, np.asarray(words).tobytes(), *rest)
-    return torch.get_rng_state().numpy().tobytes(), numpy, random.getstate()
-
-
-GENERATORS = ("torch", "NumPy", "Python")
-"""Whose they are, in that order."""
-
-
-def moved(before: tuple[Any, ...]) -> list[str]:
-    """Whose global generators have drawn, or were seeded, since they were in these states."""
-    pairs = zip(GENERATORS, before, generators(), strict=True)
-    return [name for name, was, now in pairs if was != now]

@@ -15,12 +15,14 @@ from service.batch_pass import BatchPass
 from service.data import Examples
 from service.errors import WorkloadError
 from service.metrics import Metric, numbers_of
-from service.preflight.draws import DrawnByExample, generators, moved
+from service.preflight.draws import DrawnByExample
 from service.preflight.rounding import close
 from service.preflight.varied import is_large, varied
 from service.preflight.wording import naming, spread, unlike
+from service.training.generators import drawn_since, states
 from service.workload import Workload
 
+_CPU = torch.device("cpu")
 _EXAMPLES, _FEW = 24, 6  # of a small model, and of a large one
 _ROUNDS = ((5, 1.0), (1, 3.0))
 """Examples of a part, and what the weights are multiplied by: the outputs of an untrained model are
@@ -48,7 +50,7 @@ def _compare(
     workload: Workload, model: nn.Module, examples: Examples, indices: Tensor, size: int
 ) -> None:
     before = {name: b.clone() for name, b in model.named_buffers()}
-    states = generators()
+    undrawn = states(_CPU)
     whole, targets = _outputs(model, examples, indices)
     for name, buffer in model.named_buffers():
         if buffer.shape != before[name].shape or not torch.equal(buffer, before[name]):
@@ -57,13 +59,19 @@ def _compare(
                 "training only (if self.training)"
             )
     axes: dict[int, int | None] = {}
-    drawn = moved(states)
+    drawn = drawn_since(undrawn, _CPU)
     if {"NumPy", "Python"} & set(drawn):
         return  # of what they draw, nobody knows which example it is for
     drawing = bool(drawn)  # then in order, as it is by place that it is drawn
     if drawing:
         here = BatchPass(0, len(indices), len(indices), 0)
         whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
+    elif not _alike(whole, _outputs(model, examples, indices)[0]):
+        raise WorkloadError(
+            f"{workload.name}: in evaluation the model gives the same examples other outputs when "
+            "it is asked again; it must not count, nor remember anything, but in training (if "
+            "self.training)"
+        )
     order = indices if drawing else indices.flip(0)
     parts, start = [], 0
     for part in order.split(size):  # type: ignore[no-untyped-call]
@@ -80,7 +88,7 @@ def _compare(
         wanted = costs(whole, targets)[order.to(whole.device)].double()
     else:
         return
-    if wanted.isfinite().all() and not close({"": wanted}, {"": found}):
+    if not _alike(wanted, found):
         raise WorkloadError(
             f"{workload.name}: in evaluation the model's outputs for one example depend on those "
             "evaluated with it, in chunks whose order changes; make them each example's own, as "
@@ -101,17 +109,23 @@ def _outputs(
         return model(inputs), targets
 
 
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    """Whether numbers are the same, but for what isn't finite: a class that is ruled out has an
+    output of minus infinity."""
+    finite = wanted.isfinite()
+    same = wanted.shape == found.shape
+    return same and close({"": wanted[finite]}, {"": found[finite]})
+
+
 def _refuse_mixed_costs(
     workload: Workload, costs: Any, outputs: Tensor, targets: Tensor, size: int
 ) -> None:
     count = len(targets)
     backwards = torch.arange(count, device=outputs.device).flip(0)
-    whole = costs(outputs, targets).double()
+    whole = costs(outputs, targets).double().flip(0)
     found = [costs(outputs[part], targets[part]).double() for part in backwards.split(size)]  # type: ignore[no-untyped-call]
     parts = torch.cat(found)
-    if len(parts) == count and (
-        not whole.isfinite().all() or close({"": whole.flip(0)}, {"": parts})
-    ):
+    if len(parts) == count and _alike(whole, parts):
         return
     name = workload.goal.metric.name
     if spread(outputs, targets):

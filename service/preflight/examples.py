@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from time import perf_counter, sleep
 from typing import Any
@@ -16,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from service.data import Examples, Part, Splits
+from service.data import Examples, Part, Splits, is_in_memory
 from service.errors import WorkloadError
 from service.metrics import Metric
-from service.preflight.draws import generators, moved
-from service.preflight.varied import in_memory
 from service.preflight.wording import naming
+from service.training.generators import drawn_since, states
 from service.workload import Workload
 
+_CPU = torch.device("cpu")
 _BATCHES, _SIZE = 24, 8
 _SECONDS = 0.3
 """After which no more batches are asked for: of examples that take long, fewer are compared."""
@@ -43,7 +44,7 @@ Batch = tuple[Tensor, Tensor]
 def check_examples(workload: Workload, splits: Splits) -> None:
     """Raise WorkloadError if a split's examples depend on more than their index and the seed."""
     for name, split in splits.named():
-        if not in_memory(split):
+        if not is_in_memory(split):
             for seed in (None, 1, 2) if name == "train" else (None,):
                 asked = f"{workload.name}: the {name} split's batch(indices, seed={seed})"
                 what = f"the {name} split of {len(split):,} examples can't be read"
@@ -52,17 +53,39 @@ def check_examples(workload: Workload, splits: Splits) -> None:
     _check_weights(workload, splits)
 
 
+@contextmanager
+def left_alone(workload: Workload, splits: Splits) -> Iterator[None]:
+    """Raise WorkloadError if, in the block, something has changed the examples that a split holds:
+    what all trials are then given."""
+    firsts = [_first(split) for _, split in splits.named()]
+    before = [(inputs.clone(), targets.clone()) for inputs, targets in firsts]
+    try:
+        yield
+    finally:  # which explains what else was found
+        for (name, split), held in zip(splits.named(), before, strict=True):
+            if not _same(held, _first(split)):
+                raise WorkloadError(
+                    f"{workload.name}: model, loss or metric change the {name} split's examples, "
+                    "which all trials share: its batch() hands out the tensors that it holds; "
+                    "return copies, or change copies"
+                )
+
+
+def _first(split: Examples) -> Batch:
+    return split.batch(torch.arange(min(_SIZE, len(split)), device=split.indexed_on))
+
+
 def _compare(asked: str, split: Examples, seed: int | None) -> None:
     known: list[tuple[Tensor, Batch]] = []
     until = perf_counter() + _SECONDS
     shared: set[str] = set()
-    for indices in _batches(split):
-        _set_generators(1)
-        before = generators()
+    for number, indices in enumerate(_batches(split)):
+        _set_generators(2 * number)  # each time others: what is seldom drawn is else never seen
+        before = states(_CPU)
         first = split.batch(indices, seed)
-        drawn = moved(before)
+        drawn = drawn_since(before, _CPU)
         shared.update(drawn)
-        _set_generators(2)
+        _set_generators(2 * number + 1)
         if not _same(first, split.batch(indices, seed)):
             by = f", by {' and '.join(drawn)}'s global generator" if drawn else ""
             how = "; where seed is None, nothing may be drawn" if seed is None else f"; {_BY_SEED}"

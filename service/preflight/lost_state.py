@@ -67,6 +67,7 @@ def lost_state(
     lost = _unlike(_own(first), _own(second))
     for one in (first, second):
         one.advance(2 * _STEPS)
+        one.evaluate(full=True)
     _refuse_shared(workload, shared, _shared(workload))
     if not lost and not _alike(first, second):
         lost = ["something outside of the model and the optimizer"]

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from service.data import Examples, Part, Split
+from service.data import Examples, Part, is_in_memory
 
 _POOL, _SMALL_POOL = 512, 64  # of which they are taken: of a split in memory, and of another
 _LARGE = 3_000_000
@@ -14,7 +14,7 @@ def varied(split: Examples) -> Part:
     """Examples from all over a split, in an order in which those come first whose targets none
     before them has: a batch of one class shows nothing of what weighs classes."""
     count = len(split)
-    pool = min(count, _POOL if in_memory(split) else _SMALL_POOL)
+    pool = min(count, _POOL if is_in_memory(split) else _SMALL_POOL)
     some = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:pool]
     some = some.to(split.indexed_on)
     targets = split.batch(some)[1].reshape(pool, -1)[:, :_NUMBERS].cpu()
@@ -24,13 +24,6 @@ def varied(split: Examples) -> Part:
     rank = torch.empty_like(kinds)  # how many of its kind come before it
     rank[by_kind] = torch.cat([torch.arange(size) for size in sizes.tolist()])
     return Part(split, some[rank.argsort(stable=True).to(some.device)])
-
-
-def in_memory(split: Examples) -> bool:
-    """Whether it is a `Split`, or a part of one: its batches are its tensors' rows."""
-    if isinstance(split, Part):
-        return in_memory(split.whole)
-    return type(split) is Split
 
 
 def is_large(model: nn.Module) -> bool:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from service.batch_pass import BatchPass
-from service.preflight.draws import generators, moved
 from service.training.ahead import Batch
+from service.training.generators import drawn_since, states
 from service.training.gradient import BatchGradient
 
 
@@ -31,10 +31,10 @@ class Watched(BatchGradient):
         here: BatchPass,
         forward: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        before = generators()
+        before = states(self.device)
         with self._drawing(here):
             found = super().loss(inputs, targets, here, forward)
-        self.drawn.update(moved(before))
+        self.drawn.update(drawn_since(before, self.device))
         return found
 
 

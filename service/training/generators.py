@@ -9,8 +9,10 @@ then on.
 
 import _random
 import ctypes
+import pickle
 import random
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,25 @@ def _of_torch(device: torch.device) -> list[torch.Generator]:
     """The device's own, and the CPU's, which a model on a GPU may draw from too."""
     own = generator_of(device)
     return [own] if own is torch.default_generator else [own, torch.default_generator]
+
+
+def states(device: torch.device) -> dict[str, Any]:
+    """Where the generators are that a computation on `device` may draw from, by whose they are:
+    torch's, NumPy's and Python's."""
+    return {
+        "torch": _torch_states(_of_torch(device)),
+        "NumPy": pickle.dumps(np.random.get_state(legacy=False)),
+        "Python": random.getstate(),
+    }
+
+
+def drawn_since(before: Mapping[str, Any], device: torch.device) -> list[str]:
+    """Whose generators have drawn, or were seeded, since they were at these states."""
+    return [name for name, state in states(device).items() if state != before[name]]
+
+
+def _torch_states(generators: Sequence[torch.Generator]) -> list[bytes]:
+    return [generator.get_state().numpy().tobytes() for generator in generators]
 
 
 def _seed_others(seed: int) -> None:
@@ -110,7 +131,7 @@ class Silence:
     it."""
 
     def __init__(self, device: torch.device) -> None:
-        self._generators = _of_torch(device)
+        self._device, self._generators = device, _of_torch(device)
         self._drawn = self._states()
 
     def begin(self) -> None:
@@ -124,11 +145,8 @@ class Silence:
         if self._states() != self._drawn or (_WATCH is not None and _WATCH.moved()):
             raise WorkloadError("it draws random numbers, which trials computed as one would share")
 
-    def _states(self) -> list[Any]:
-        found: list[Any] = [g.get_state().numpy().tobytes() for g in self._generators]
-        if _WATCH is None:
-            found += [random.getstate(), repr(np.random.get_state(legacy=False))]
-        return found
+    def _states(self) -> Any:
+        return states(self._device) if _WATCH is None else _torch_states(self._generators)
 
 
 class _Watch:

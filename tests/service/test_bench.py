@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from service.bench import set_up
+from service.deletion import delete_doomed, find_doomed
 from service.errors import CatalogError, IdentityError
 from service.plan import Request, plan
 from service.slots import Study
@@ -56,6 +57,17 @@ def test_a_study_of_the_same_workload_is_confirmed_on_its_own(studies: tuple[Stu
     changed = replace(studies[1], identity={**studies[1].identity, "step_budget": 9})
     with pytest.raises(IdentityError, match="step_budget was 9, is 150"):
         set_up(changed, CPU, bench)
+
+
+def test_a_study_planned_anew_in_the_place_of_a_deleted_one_is_confirmed_again(
+    storage: Storage, studies: tuple[Study, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = set_up(studies[0], CPU, None)
+    delete_doomed(storage, find_doomed(storage, clouds().name))
+    monkeypatch.setenv("TOY_WIDTH", "13")
+    anew = plan(storage, SPEC, clouds(), Request(trials=2)).studies[0]
+    with pytest.raises(IdentityError, match=r"model\.parameters\.1\.weight was \[13, 2\], is \[12"):
+        set_up(replace(anew, id=studies[0].id), CPU, bench)  # as SQLite gives it again
 
 
 def test_code_that_is_gone_is_said(studies: tuple[Study, ...], tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storag
     assert names(storage) == []
     ledger, held = Ledger(storage, "one"), {slot.id: (slot.fence, 1) for slot in taken}
     assert ledger.renew(study.id, held).lost == held.keys()
-    assert ledger.more(study.id, held, 1) is None
+    assert ledger.more(study, held, 1) is None
     assert ledger.over(taken) == taken
 
 

@@ -18,7 +18,7 @@ from service.news import News
 from service.plan import Request, plan
 from service.points import FEASIBLE_LIMIT
 from service.roster import LEASE_SECONDS
-from service.schema import measurements, slots, workers
+from service.schema import measurements, slots, studies, workers
 from service.search_space import quasi_random_points
 from service.slots import Filter, Slot, Study
 from service.storage import Storage, open_storage
@@ -171,20 +171,31 @@ def test_a_worker_takes_further_slots_of_its_study_beside_those_in_hand(storage:
     planned(storage)
     ledger = worker(storage)
     study, taken = started(ledger, limit=2)
-    found, further = ledger.more(study.id, in_hand(taken), 3)
+    found, further = ledger.more(study, in_hand(taken), 3)
     assert found == study
     assert [slot.number for slot in further] == [2, 3, 4]
     assert not ledger.renew(study.id, in_hand([*taken, *further])).lost
     assert [slot.number for slot in claim(worker(storage, "two"))[1]] == [5]
-    assert ledger.more(study.id, in_hand([*taken, *further]), 3) == (study, [])
+    assert ledger.more(study, in_hand([*taken, *further]), 3) == (study, [])
+
+
+def test_none_is_taken_of_a_study_that_has_another_definition_by_now(storage: Storage) -> None:
+    planned(storage)
+    ledger = worker(storage)
+    study, taken = started(ledger, limit=2)
+    other = json.dumps({**study.identity, "code": [{"model.py:Net": "2"}]})
+    with storage.write() as conn:
+        conn.execute(update(studies).values(identity=other))
+    assert ledger.more(study, in_hand(taken), 3) is None
+    assert [slot.number for slot in claim(worker(storage, "two"))[1]] == [2, 3, 4, 5]
 
 
 def test_further_slots_whose_answer_was_lost_are_taken_again(storage: Storage) -> None:
     planned(storage)
     ledger = worker(storage)
     study, taken = started(ledger, limit=2)
-    _, unheard = ledger.more(study.id, in_hand(taken), 3)
-    _, further = ledger.more(study.id, in_hand(taken), 3)
+    _, unheard = ledger.more(study, in_hand(taken), 3)
+    _, further = ledger.more(study, in_hand(taken), 3)
     assert [(s.id, s.attempts) for s in further] == [(s.id, s.attempts) for s in unheard]
     assert {slot.fence for slot in further} == {2}
 
@@ -196,7 +207,7 @@ def test_no_slot_that_is_to_be_held_alone_is_taken_beside_others(storage: Storag
     worn = {"deaths": COMPANY_DEATHS}
     with storage.write() as conn:
         conn.execute(update(slots).where(slots.c.number == 1).values(**worn))
-    assert ledger.more(study.id, in_hand(taken), 1) == (study, [])
+    assert ledger.more(study, in_hand(taken), 1) == (study, [])
 
 
 def test_a_filter_keeps_a_worker_to_its_workloads_and_batch_sizes(storage: Storage) -> None:

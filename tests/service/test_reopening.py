@@ -44,13 +44,9 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
     rdb = optuna.storages.RDBStorage(url)
     trials = optuna.load_study(study_name=f"{NAME}/b4", storage=rdb).trials
     rdb.engine.dispose()
-    kept = [(t.state, t.value, t.params, t.intermediate_values, _told(t)) for t in trials]
+    kept = [(t.state, t.value, t.params, t.intermediate_values, t.user_attrs) for t in trials]
     own = [[getattr(row, c) for c in columns] for row in slots_of(storage, f"{NAME}/b4")]
     return list(zip(own, shown, kept, strict=True))
-
-
-def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    return {key: trial.user_attrs[key] for key in ("outcome", "reason", "steps")}
 
 
 def _measured(storage: Storage, slot_id: int) -> list[Any]:

@@ -22,6 +22,7 @@ from service.training.trial import TrialRun
 from service.training.vectorized.forward import HOOKS
 from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.proof import difference
+from service.training.vectorized.watching import unstackable
 from service.workload import Workload
 
 NO_ROOM = "there is no memory left for a proof"
@@ -76,13 +77,12 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
             or _of_memory(first.model)
             or difference(first, last)
         )
-    except Exception as error:  # whatever torch.vmap makes of a model that it can't take
+    except Exception as error:
         if is_lost_device(error):
             raise
         if is_out_of_memory(error):
             return NO_ROOM
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
+        return unstackable(error)
 
 
 def why_unlike(one: TrialRun, other: TrialRun) -> str:

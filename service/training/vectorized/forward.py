@@ -178,10 +178,11 @@ class Mapped:
         self._model.train(bool(passes))
         # Of attention, vmap knows how to batch what the fused kernels are made of, not them.
         with passing_together(passes), sdpa_kernel(SDPBackend.MATH):
-            outputs: Tensor = torch.vmap(self._one)(dict(weights), inputs)
+            outputs: Tensor = torch.vmap(self.one)(dict(weights), inputs)
         return outputs
 
-    def _one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    def one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """The outputs of one of them."""
         outputs: Tensor = functional_call(self._model, weights, (inputs,))
         return outputs
 

@@ -5,15 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from service.data import Examples, Part, Split
-
-
-def is_in_memory(examples: Examples) -> bool:
-    """Whether these are our own examples in memory, each of which is the same whatever it is
-    gathered with, and for whom: those of several trials may then be gathered at once."""
-    if type(examples) is Part:
-        return is_in_memory(examples.whole)
-    return type(examples) is Split
+from service.data import Examples, is_in_memory
 
 
 def gathered(

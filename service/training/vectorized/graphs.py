@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from service.data import Examples
-from service.training.vectorized.gathering import is_in_memory
+from service.data import Examples, is_in_memory
 
 log = logging.getLogger(__name__)
 

@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from service.algorithm import Optimizer
-from service.data import Examples, Part
+from service.data import Examples, Part, is_in_memory
 from service.metrics import SplitMetric
 from service.schedule import Constant
 from service.training.evaluation import Evaluation, Evaluator, Walking
+from service.training.generators import drawn_since, states
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import kind_of
-from service.training.vectorized.gathering import is_in_memory
 from service.training.vectorized.holdings import Holdings, sharing
 from service.training.vectorized.stack import Stack
-from service.training.vectorized.watching import Kept, Watched, generators
+from service.training.vectorized.watching import Kept, Stacked, Watched
 
 _SEEDS = (1, 2)
 _STEPS = 3
@@ -133,6 +133,7 @@ def _of_steps(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | 
     ]
     order = list(range(len(together)))
     stack = Stack(together)
+    stacked = Stacked(stack)
     compared = 0
     for step in range(1, _TRIES + 1):
         for watch in watches:
@@ -141,10 +142,15 @@ def _of_steps(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | 
         if compared == _STEPS - 1:  # as where trials end, and those that are left are stacked anew
             order.reverse()
             stack = Stack([together[k] for k in order])
+            stacked = Stacked(stack)
         before = stack.gradients
-        for found in stack.advance([step] * len(together), _NEVER):
+        with stacked:
+            results = stack.advance([step] * len(together), _NEVER)
+        for found in results:
             if found is not True:
                 raise RuntimeError(getattr(found, "reason", "it stopped"))
+        if (why := stacked.otherwise(watches[order[0]])) is not None:
+            return why
         if stack.gradients is before:  # in some trial's batch, nothing counts
             continue
         for row, k in enumerate(order):
@@ -238,16 +244,20 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
     split = alone[0].evaluator.split
     with torch.inference_mode():
         inputs, targets = split.batch(torch.arange(len(split), device=split.indexed_on))
-        drawn = generators(alone[0].device)
+        undrawn = states(alone[0].device)
         metric.per_example(alone[0].model.eval()(inputs), targets)
-        if drawn != generators(alone[0].device):
+        if drawn_since(undrawn, alone[0].device):
             return "its evaluation draws from generators that all trials share"
     seen: list[Evaluation] = [run.evaluate(full=True) for run in alone]
     for kept in before:
         if (path := kept.changed()) is not None:
             return f"its evaluation changes {path}"
     stack = Stack(together)
-    found = stack.look(range(len(together)), full=True)
+    stacked = Stacked(stack)
+    with stacked:
+        found = stack.look(range(len(together)), full=True)
+    if stacked.failed is not None:
+        return stacked.failed
     if [one.examples for one in found] != [one.examples for one in seen]:
         return "its evaluation is another when it is stacked"
     for one, other in zip(alone, together, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from service.algorithm import SGDOptimizer
 from service.batch_pass import BatchPass
-from service.data import Examples
+from service.data import Examples, is_in_memory
 from service.layers import Dropout
 from service.metrics import (
     ACCURACY,
@@ -29,7 +29,7 @@ from service.training.generators import Silence
 from service.training.seeds import mix
 from service.training.trial import TrialRun
 from service.training.vectorized.forward import Layered, forward_of
-from service.training.vectorized.gathering import gathered, is_in_memory
+from service.training.vectorized.gathering import gathered
 from service.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from service.training.vectorized.graphs import AFTER, Graphed, may_be_graphed
 from service.training.vectorized.losses import Losses

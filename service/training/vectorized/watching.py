@@ -4,21 +4,24 @@ A few steps don't show what an attribute that counts them, a buffer that is seld
 hook that clips large gradients will do in a later one. That they are there is seen at once.
 """
 
-import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from service.algorithm import Optimizer
+from service.data import is_in_memory
+from service.layers import Dropout
 from service.metrics import SplitMetric
+from service.training.generators import drawn_since, states
 from service.training.trial import TrialRun
-from service.training.vectorized.gathering import is_in_memory
+from service.training.vectorized.forward import Mapped
 from service.training.vectorized.holdings import Holdings
+from service.training.vectorized.stack import Stack
 
 
 class Watched(Optimizer):
@@ -26,11 +29,13 @@ class Watched(Optimizer):
     what a stack would do in another way, in this step or in a later one.
 
     gradients -- of the last step, by name of the parameter; None where the loss doesn't use it
+    calls     -- of torch's functions in its forward pass, in order
     """
 
     def __init__(self, run: TrialRun) -> None:
         self.optimizer, self._run = run.optimizer, run
         self.gradients: dict[str, Tensor | None] = {}
+        self.calls: list[str] = []
         self._why: list[str] = []
         self._forward = run.alone.forward
         self._named = {n: p for n, p in run.model.named_parameters() if p.requires_grad}
@@ -42,9 +47,9 @@ class Watched(Optimizer):
         """Train for one step, up to this one; what was found, in a clause."""
         run = self._run
         run.alone.begin(run.step)
-        fresh = generators(run.device)
+        fresh = states(run.device)
         run.advance(step)
-        if generators(run.device) != fresh:
+        if drawn_since(fresh, run.device):
             self._why.append("its training draws from generators that all trials share")
         if self._why:
             return self._why[0]
@@ -57,8 +62,9 @@ class Watched(Optimizer):
 
     def _watched(self, inputs: Tensor) -> Tensor:
         unseen = torch.autograd.graph.disable_saved_tensors_hooks("it packs what it saves")
-        with _Seen(self._why), unseen:
+        with _Seen(self._why) as seen, unseen:
             outputs: Tensor = self._forward(inputs)
+        self.calls = seen.calls
         return outputs
 
     def step(self, learning_rate: float) -> None:
@@ -103,11 +109,52 @@ class Kept:
             "metric": metric.of if isinstance(metric, SplitMetric) else metric.per_example,
             "data": data,
             "algorithm": workload.algorithm,
-            "optimizer": [
-                o for o in optimizers if issubclass(o, torch.optim.Optimizer | Optimizer)
-            ],
+            "optimizer": optimizers,
         }
         return Holdings(roots, shared=True)
+
+
+class Stacked(TorchFunctionMode):
+    """Looks out for calls that fail under `torch.vmap`, as all do that take values out of tensors:
+    a model may catch the error, and go another way than alone.
+
+    calls -- of torch's functions in the last forward pass, in order
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.failed: str | None = None
+        self._in_forward = False
+        if isinstance(stack.forward, Mapped):
+            self._one = stack.forward.one
+            stack.forward.one = self._watched  # type: ignore[method-assign]
+
+    def otherwise(self, alone: Watched) -> str | None:
+        """What the stack's step did otherwise than that of a trial by itself, in a clause."""
+        if self.failed is None and self.calls and self.calls != alone.calls:
+            return "its forward pass calls other functions when it is stacked"
+        return self.failed
+
+    def _watched(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        self.calls, self._in_forward = [], True
+        outputs = self._one(weights, inputs)
+        self._in_forward = False
+        return outputs
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if torch._C._functorch.maybe_current_level() is None:
+            return func(*args, **named)
+        if self._in_forward:
+            _note(self.calls, func, args, named)
+        try:
+            return func(*args, **named)
+        except Exception as error:
+            self.failed = unstackable(error)
+            raise
 
 
 class _Seen(TorchFunctionMode):
@@ -115,12 +162,14 @@ class _Seen(TorchFunctionMode):
 
     def __init__(self, why: list[str]) -> None:
         super().__init__()
+        self.calls: list[str] = []
         self._why = why
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
+        _note(self.calls, func, args, named)
         if func in (F.embedding, torch.embedding, F.embedding_bag, torch.embedding_bag):
             self._why += _of_embedding(func, args, named)
         elif func in _UNSEEN:
@@ -128,10 +177,26 @@ class _Seen(TorchFunctionMode):
         return func(*args, **named)
 
 
+def _note(calls: list[str], func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> None:
+    """Take down a call with its plain arguments, but for those of our own layers, which know of
+    stacks."""
+    if sys._getframe(2).f_globals.get("__name__") != Dropout.__module__:
+        plain = [a for a in (*args, *named.values()) if isinstance(a, int | float | str)]
+        calls.append(f"{func} {plain}")
+
+
+def unstackable(error: Exception) -> str:
+    """Whatever `torch.vmap` makes of a model that it can't take, in a clause."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"its model can't be stacked ({lines[0].split('. ')[0][:120]})"
+
+
 _UNSEEN: dict[Callable[..., Any], str] = {
     Tensor.register_hook: "sets hooks on tensors",
     Tensor.register_post_accumulate_grad_hook: "sets hooks on tensors",
     Tensor.grad_fn.__get__: "reaches into the graph of its gradients",  # type: ignore[union-attr]
+    Tensor.__repr__: "writes tensors as text",
+    Tensor.__format__: "writes tensors as text",
     Tensor.data.__get__: "takes tensors' `data`",  # type: ignore[attr-defined]
     Tensor.data.__set__: "takes tensors' `data`",  # type: ignore[attr-defined]
     Tensor.requires_grad_: "freezes or unfreezes tensors",
@@ -154,13 +219,3 @@ def _of_embedding(func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> l
         return ["it has an embedding with `padding_idx`, which vmap would heed in one trial alone"]
     names = ("max_norm", "scale_grad_by_freq", "sparse")
     return [f"it has an embedding with `{name}`" for name in names if given.get(name)]
-
-
-def generators(device: torch.device) -> list[Any]:
-    """The states of all generators that trials share."""
-    found: list[Any] = [random.getstate(), torch.get_rng_state().numpy().tobytes()]
-    drawn: Any = np.random.get_state()
-    found += [part.tobytes() if isinstance(part, np.ndarray) else part for part in drawn]
-    if device.type == "cuda":
-        found.append(torch.cuda.get_rng_state(device).numpy().tobytes())
-    return found

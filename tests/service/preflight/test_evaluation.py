@@ -1,6 +1,7 @@
 """What an example counts in an evaluation depends on that example alone."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -44,6 +45,11 @@ def counting(model: nn.Module, y: Tensor) -> Tensor:
     return y
 
 
+def taking_turns() -> Callable[[nn.Module, Tensor], Tensor]:
+    calls = count()
+    return lambda _, y: y * (1 + next(calls) % 5)
+
+
 def ranked(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.max(1).values.argsort().argsort() / len(targets)
 
@@ -70,6 +76,10 @@ MIXED: dict[str, tuple[dict[str, Any], str]] = {
         {"model": through(lambda _, y: y / y.abs().max())},
         "outputs for one example depend on those evaluated with it",
     ),
+    "a mean of the batch beside a class that is ruled out": (
+        {"model": through(lambda _, y: F.pad(y - y.mean(0), (0, 1), value=-torch.inf))},
+        "outputs for one example depend on those evaluated with it",
+    ),
     "a branch of large outputs": (
         {"model": through(lambda _, y: y if y.abs().max() < 3 else y / 2)},
         "outputs for one example depend on those evaluated with it",
@@ -81,6 +91,10 @@ MIXED: dict[str, tuple[dict[str, Any], str]] = {
     "a buffer that moves": (
         {"model": through(counting)},
         "evaluation changes the model's buffer seen; .*if self.training",
+    ),
+    "a count of calls": (
+        {"model": through(taking_turns())},
+        "gives the same examples other outputs when it is asked again; .*if self.training",
     ),
     "a rank as the metric": (
         {"goal": Goal(Metric("rank", ranked, "lower", high=1.0), 0.01)},

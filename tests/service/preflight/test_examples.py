@@ -14,14 +14,16 @@ from torch import Tensor
 from service.data import Examples, Part, Splits
 from service.errors import WorkloadError
 from service.goal import Goal
+from service.losses import cross_entropy
 from service.metrics import Metric
 from service.preflight import check
-from service.preflight.draws import generators
 from service.preflight.examples import check_examples
+from service.training.generators import drawn_since, states
 from service.training.seeds import mix
 from tests.zoo import ZOO
 from tests.zoo.cases import plain, points, splits
 from tests.zoo.data import Gathered
+from tests.zoo.models import Through
 
 Noise = Callable[["Noisy", Tensor, int | None], Tensor]
 
@@ -63,6 +65,10 @@ def by_python(_: Noisy, indices: Tensor, seed: int | None) -> Tensor:
 
 def rarely(_: Noisy, indices: Tensor, seed: int | None) -> Tensor:
     return torch.zeros(1) if seed is None else (torch.rand(len(indices), 1) < 0.1) * torch.ones(8)
+
+
+def rarely_all(_: Noisy, indices: Tensor, seed: int | None) -> Tensor:
+    return torch.zeros(1) if seed is None else torch.full((1,), float(random.random() < 0.1))
 
 
 def of_one_class(held: Noisy, indices: Tensor, seed: int | None) -> Tensor:
@@ -123,6 +129,7 @@ REFUSED: dict[str, tuple[Callable[[], Splits], str]] = {
     "NumPy's numbers": (data(by_numpy), TWICE.format("NumPy")),
     "Python's numbers": (data(by_python), TWICE.format("Python")),
     "now and then": (data(rarely), TWICE.format("torch")),
+    "now and then, the batch as a whole": (data(rarely_all), "depend on its index alone and the"),
     "one class alone": (data(of_one_class), TWICE.format("torch")),
     "what was asked before": (data(counting), "gives other examples when it is asked again; "),
     "a place in the batch": (data(by_place), "gives an example otherwise in another order"),
@@ -226,6 +233,39 @@ def test_a_split_that_is_shorter_than_it_says_is_refused() -> None:
         check(plain("short", data=lambda: made), [8])
 
 
+class Cached(Gathered):
+    """Which doesn't copy what it is asked for once again."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        super().__init__(inputs, targets)
+        self.made: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+
+    def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        return self.made.setdefault(tuple(indices.tolist()), super().batch(indices))
+
+
+class Shifting(Through):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.add_(0.1))
+
+
+def relabelling(outputs: Tensor, targets: Tensor) -> Tensor:
+    targets[targets == 2] = 1
+    return cross_entropy(outputs, targets)
+
+
+@pytest.mark.parametrize("changes", [{"model": Shifting}, {"loss": relabelling}])
+def test_examples_that_are_changed_where_a_split_holds_them_are_refused(
+    changes: dict[str, Any],
+) -> None:
+    def cached() -> Splits:
+        return Splits(train=Cached(*points(240)), validation=Cached(*points(60)))
+
+    with pytest.raises(WorkloadError, match="change the train split's examples, which all trials"):
+        check(plain("changed", data=cached, **changes), [8])
+    check(plain("changed", data=splits, **changes), [8])
+
+
 def test_weights_that_are_not_those_of_the_targets_are_refused() -> None:
     class Heavy(Gathered):
         def weights(self, weigh: Callable[[Tensor], Tensor]) -> Tensor:
@@ -263,9 +303,9 @@ def test_numbers_that_are_none_and_padding_of_any_side_are_the_same_again() -> N
 
 @pytest.fixture
 def generators_untouched() -> Iterator[None]:
-    before = generators()
+    before = states(torch.device("cpu"))
     yield
-    assert generators() == before
+    assert drawn_since(before, torch.device("cpu")) == []
 
 
 @pytest.mark.usefixtures("generators_untouched")

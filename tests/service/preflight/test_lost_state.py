@@ -14,7 +14,9 @@ from torch import Tensor, nn, optim
 
 from service.algorithm import TorchOptimizer
 from service.errors import WorkloadError
+from service.goal import Goal
 from service.layers import GhostBatchNorm2d
+from service.metrics import Metric
 from service.plan import Request, plan
 from service.preflight import check
 from service.storage import Storage
@@ -241,6 +243,16 @@ def enclosing() -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
+def enclosed() -> Goal:
+    seen = [0]
+
+    def wrong(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen[0] += 1
+        return (outputs.argmax(1) != targets).float()
+
+    return Goal(Metric("wrong", wrong, "lower", high=1.0), 0.01)
+
+
 def one_of_two() -> nn.Module:
     return nn.Sequential(nn.Linear(8, 3), nn.ReLU() if next(_made) % 2 else nn.Tanh())
 
@@ -249,6 +261,7 @@ SHARED: dict[str, tuple[dict[str, Any], str]] = {
     "a loss that counts": ({"loss": Warming()}, "loss.calls"),
     "a loss that counts in a global": ({"loss": globally}, "loss._calls"),
     "a loss that counts in what it encloses": ({"loss": enclosing()}, r"loss.calls\[0\]"),
+    "a metric that counts": ({"goal": enclosed()}, r"metric.seen\[0\]"),
     "a class that counts": ({"model": Common}, "model.calls"),
     "a tensor of a class": ({"model": lambda: Adding()}, "model.Adding.seen"),
     "a factory that takes turns": ({"model": one_of_two}, "model._made"),

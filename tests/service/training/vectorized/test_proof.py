@@ -219,6 +219,90 @@ def test_what_a_forward_pass_does_out_of_sight() -> None:
     assert "it packs what it saves" in reason(Packed)
 
 
+def largest(y: Tensor) -> Tensor:
+    return y.detach().abs().max()
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda y: largest(y).item() > 1e3,
+        lambda y: bool(largest(y) > 1e3),
+        lambda y: float(largest(y)) > 1e3,
+        lambda y: largest(y) > 1e3 or None,
+        lambda y: [False, False][int(largest(y) * 0)],
+        lambda y: [False, False][(largest(y) * 0).long()],
+        lambda y: max(y.detach().flatten().tolist()) > 1e3,
+        lambda y: y.detach().numpy().max() > 1e3,
+        lambda y: np.asarray(y.detach()).max() > 1e3,
+        lambda y: not torch.allclose(y.clamp(-1e3, 1e3), y),
+        lambda y: not torch.equal(y.clamp(-1e3, 1e3), y),
+        lambda y: torch.is_nonzero(largest(y) > 1e3),
+        lambda y: 1e3 in y,
+        lambda y: len((y > 1e3).nonzero()) > 0,
+        lambda y: len(y[y > 1e3]) > 0,
+        lambda y: "e+" in f"{y}",
+        lambda y: "e+" in f"{largest(y):.3f}",
+        lambda y: "e+" in str(y),
+    ],
+)
+def test_values_that_a_forward_pass_takes_out_of_tensors(take: Callable[[Tensor], Any]) -> None:
+    """`torch.vmap` has none, and the model is content with an error."""
+
+    class Taking(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            try:
+                large = take(y)
+            except Exception:
+                large = False
+            return y * 0.5 if large else y
+
+    why = reason(Taking)
+    assert "its model can't be stacked" in why or why == "its forward pass writes tensors as text"
+
+
+def by_requires_grad(y: Tensor) -> Tensor:
+    return y.clamp(max=1e3 if y.requires_grad else 1e4)
+
+
+def by_level(y: Tensor) -> Tensor:
+    return y if torch._C._functorch.is_batchedtensor(y) else torch.where(y > 1e3, y * 0.5, y)
+
+
+class Bounded(torch.autograd.Function):
+    """Without a rule for `torch.vmap`."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor) -> Tensor:
+        return y.clamp(max=1e3)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0]
+
+
+def where_it_can_be(y: Tensor) -> Tensor:
+    try:
+        bounded: Tensor = Bounded.apply(y)
+    except RuntimeError:
+        return y
+    return bounded
+
+
+@pytest.mark.parametrize("change", [by_requires_grad, by_level, where_it_can_be])
+def test_a_forward_pass_that_can_tell_that_it_is_stacked(
+    change: Callable[[Tensor], Tensor],
+) -> None:
+    """What it does then may make a difference to large numbers alone."""
+
+    class Telling(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            return change(super().forward(x))
+
+    assert reason(Telling) == "its forward pass calls other functions when it is stacked"
+
+
 # -- Hooks.
 
 
