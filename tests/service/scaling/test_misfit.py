@@ -66,6 +66,11 @@ def test_one_rise_at_the_end_counts_if_it_doubles_the_steps() -> None:
     assert [one.batch_size for one in little.outliers] == [1024]
 
 
+def test_larger_is_worse_from_where_the_steps_are_more_than_a_little_above_the_fewest() -> None:
+    curve = fit_curve(points(254, 249, 251, 252, 253, 1010, 990, 1005, 1000, 1015))
+    assert curve.worse_from == 64
+
+
 def test_a_rise_within_the_noise_is_none() -> None:
     flat = [Observation(p.batch_size, p.steps) for p in noisy(on_curve(POWERS, 30, 8), 0.2, 1)]
     assert fit_curve(flat).worse_from is None
