@@ -19,7 +19,7 @@ def ask(
 ) -> dict[str, Question]:
     """By the names of the answers; `brackets` has what the points say of some of them."""
     first, last = float(log_batch[0]), float(log_batch[-1])
-    smallest, largest = f"{exp(first):.0f}", f"{exp(last):.0f}"
+    smallest, largest = f"{exp(first):,.0f}", f"{exp(last):,.0f}"
     lowest, highest = first - log(REACH), last + log(REACH)
     steps_first, steps_last = sample.median(log_batch[[0, -1]])
     no_flattening = f"no flattening is seen up to batch size {largest}"
