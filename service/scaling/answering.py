@@ -61,7 +61,7 @@ def while_falling(
     )
     why = f"steps rise again from batch size {worse:,} on"
     none = Estimate(None, None, None, reason=why)
-    fewest = Estimate(None, None, exp(reading.log_steps[best]), (kept[-1].batch_size,), why)
+    fewest = Estimate(None, None, exp(reading.log_steps[best]), (round(exp(most)),), why)
     estimates |= {"s_min": fewest, "e_min": none, "half_efficiency": none}
     return _in_order(estimates), (rises_again(seen, worse),)
 

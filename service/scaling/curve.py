@@ -21,6 +21,10 @@ from service.scaling.valley import rises_from
 FEWEST = 4
 """Batch sizes that a curve needs: two or three parameters, and one to see the noise by."""
 
+_LIKELIER = 2.0
+"""Evidence that neighbouring points leave the curve together, from which predictions follow them.
+Less than it takes to say so, as predictions lose less by it on noise than they gain elsewhere."""
+
 DOES_NOT_FALL = "steps do not fall as the batch size grows"
 
 
@@ -29,7 +33,8 @@ class Prediction:
     """Steps at some batch sizes, arrays of one shape.
 
     median, low, high -- of all likely curves, and their 90 % interval. Between measured batch
-                         sizes, where the points leave such curves together, they bend towards them
+                         sizes they bend to where the points leave such curves together, and go with
+                         them where that is likelier than noise
     new_low, new_high -- the 90 % interval of a new point, measured as the others were
     extrapolated      -- whether the batch size lies outside the measured ones by more than REACH
     """
@@ -158,7 +163,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
         warnings,
         unreached,
         worse,
-        replace(reading, followed=bool(warnings)),
+        replace(reading, followed=bool(warnings) or reading.deviation.evidence > _LIKELIER),
     )
 
 

@@ -28,7 +28,7 @@ class Reading:
     noise      -- of one point by itself, which what neighbours share is no part of
     log_batch  -- the different batch sizes, (m,)
     log_steps  -- at each; a point that stands out alone is brought to where its neighbours are
-    followed   -- whether no such curve goes through the points, so that predictions follow them
+    followed   -- whether such curves hardly go through the points, so that predictions follow them
     """
 
     fits: tuple[Fit, ...]

@@ -71,6 +71,13 @@ def test_larger_is_worse_from_where_the_steps_are_more_than_a_little_above_the_f
     assert curve.worse_from == 64
 
 
+def test_the_fewest_steps_before_a_rise_are_those_of_the_best_batch_size() -> None:
+    curve = fit_curve(points(1602, 828, 454, 247, 158, 114, 107, 109, 163, 257))
+    assert curve.worse_from == 512
+    assert curve.s_min.high == pytest.approx(107)
+    assert curve.s_min.evidence == (128,)
+
+
 def test_a_rise_within_the_noise_is_none() -> None:
     flat = [Observation(p.batch_size, p.steps) for p in noisy(on_curve(POWERS, 30, 8), 0.2, 1)]
     assert fit_curve(flat).worse_from is None
@@ -277,6 +284,19 @@ def test_between_points_that_leave_the_curve_together_a_new_one_is_looked_for_be
         line = np.sqrt(sharp[index - 1].steps * sharp[index + 1].steps)
         assert abs(np.log(shown.median[0] / out.steps)) < abs(np.log(line / out.steps)) + 0.1
         assert shown.new_low[0] < out.steps < shown.new_high[0]
+
+
+def test_where_the_form_is_a_little_wrong_predictions_are_better_than_the_line() -> None:
+    # Two bends; none of the misfit is large enough to be said.
+    bends = [Observation(s, 40 * (1 + 16 / s) * (1 + (3000 / s) ** 0.5)) for s in POWERS]
+    seen = noisy(bends, 0.02)
+    assert fit_curve(seen).warnings == ()
+    errors, by_line = [], []
+    for before, out, after in zip(seen, seen[1:], seen[2:], strict=False):
+        curve = fit_curve([one for one in seen if one is not out])
+        errors.append(np.log(curve.predict([out.batch_size]).median[0] / out.steps))
+        by_line.append(np.log(np.sqrt(before.steps * after.steps) / out.steps))
+    assert np.mean(np.square(errors)) < np.mean(np.square(by_line))
 
 
 @pytest.mark.parametrize("size", [0, -5, 0.5, float("nan"), float("inf")])
