@@ -71,6 +71,24 @@ def test_larger_is_worse_from_where_the_steps_are_more_than_a_little_above_the_f
     assert curve.worse_from == 64
 
 
+@pytest.mark.parametrize(
+    ("steps", "drop", "useful", "fewest"),
+    [
+        ((8082, 8058, 7917, 7888, 7706, 7519, 7416, 7384, 2153), "256 to 2,153 at 512", 256, 2153),
+        ((8308, 1435, 1435, 1422, 1401, 1362, 1328, 1320, 1284), "2 to 1,435 at 4", 2, 1284),
+    ],
+)
+def test_a_drop_at_either_end_is_no_point_to_leave_out(
+    steps: tuple[float, ...], drop: str, useful: int, fewest: float
+) -> None:
+    curve = fit_curve(points(*steps))
+    assert any(drop in said for said in curve.warnings)
+    assert low(curve.useful_until) == pytest.approx(useful)
+    assert high(curve.s_min) < 1.05 * fewest
+    ends = [2, 2 ** len(steps)]
+    assert curve.predict(ends).median == pytest.approx([steps[0], steps[-1]], rel=0.1)
+
+
 def test_the_fewest_steps_before_a_rise_are_those_of_the_best_batch_size() -> None:
     curve = fit_curve(points(1602, 828, 454, 247, 158, 114, 107, 109, 163, 257))
     assert curve.worse_from == 512
