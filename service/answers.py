@@ -102,7 +102,9 @@ def fewest_answer(curve: Curve) -> str:
 
 
 def doubts(curve: Curve) -> tuple[str, ...]:
-    """The points that lie far from the curve, a sentence for each."""
+    """The points that lie far from the curve, a sentence for each; none where there is no curve."""
+    if curve.refusal:
+        return ()
     return tuple(
         f"Batch size {one.batch_size:,} lies far {'above' if one.sigmas > 0 else 'below'} the "
         "curve, further than the others scatter."

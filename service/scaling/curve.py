@@ -12,6 +12,7 @@ from service.scaling.answering import along, unknown, while_falling
 from service.scaling.estimate import REACH, Estimate
 from service.scaling.fits import Fit
 from service.scaling.forms import Array
+from service.scaling.misfit import MATTERS
 from service.scaling.observation import Observation, in_order, logs
 from service.scaling.oddities import Outlier, Rise, fall, outliers, rises
 from service.scaling.reading import Reading, read
@@ -145,7 +146,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
         kept = tuple(one for one in seen if one.batch_size < worse)
         if after >= FEWEST:
             reading = read(kept, seen, error)
-    refusal = _refusal(kept, after, worse)
+    refusal = _refusal(reading, kept, after, worse)
     warnings: tuple[str, ...] = ()
     answers = unknown(refusal or "")
     if refusal is None and worse is not None:
@@ -167,8 +168,13 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
     )
 
 
-def _refusal(kept: Sequence[Observation], after: int | None, worse: int | None) -> str | None:
-    if after == 1 or fall(*logs(kept)) <= 0:
+def _refusal(
+    reading: Reading, kept: Sequence[Observation], after: int | None, worse: int | None
+) -> str | None:
+    falling = reading.measured[:after]
+    # Most pairs of points may show no fall where all of it is at the smallest batch sizes.
+    fallen = falling[0] - falling[-1] > max(reading.margin, MATTERS)
+    if after == 1 or (fall(*logs(kept)) <= 0 and not fallen):
         return DOES_NOT_FALL
     if after is not None and after < FEWEST:
         return (

@@ -70,6 +70,7 @@ def test_points_off_the_curve_are_named() -> None:
     (above,) = doubts(found)
     assert above == "Batch size 512 lies far above the curve, further than the others scatter."
     assert doubts(curve(scattered)) == ()
+    assert doubts(replace(found, refusal="so it is")) == ()
 
 
 @pytest.mark.parametrize(

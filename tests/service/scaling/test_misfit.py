@@ -289,6 +289,33 @@ def test_seeds_that_did_not_reach_the_goal_lie_as_far_above_the_median_as_others
         assert found.error == pytest.approx(np.log(2) * 0.663, rel=0.01)
 
 
+def test_where_seeds_show_that_no_curve_fits_the_points_answer_as_closely_as_seeds_agree() -> None:
+    steps = (1000, 1000, 1000, 300, 300, 300, 300, 90, 90, 90)
+    seen = [
+        Observation(2 ** (k + 1), one, None, (0.98 * one, one, 1.02 * one))
+        for k, one in enumerate(steps)
+    ]
+    curve = fit_curve(seen)
+    assert any("they follow no such curve" in said for said in curve.warnings)
+    useful = curve.useful_until
+    assert 100 < low(useful) < 128 * 1.1
+    assert 200 < high(useful) < 300
+    assert (curve.s_min.kind, curve.s_min.high) == ("at most", pytest.approx(90))
+    assert curve.half_efficiency.reason == "the points follow no such curve"
+
+
+@pytest.mark.parametrize("steps", [(220, *[110] * 6), (4000, *[110] * 4), (1000, 1000, *[500] * 6)])
+def test_steps_that_fall_only_at_the_smallest_batch_sizes_do_fall(steps: tuple[float, ...]) -> None:
+    curve = fit_curve(points(*steps))
+    assert curve.refusal is None
+    assert high(curve.useful_until) <= 16.1
+
+
+def test_no_batch_is_said_to_take_less_than_a_step() -> None:
+    curve = fit_curve(points(64, 32, 16, 8, 4, 2, 1, 1, 1))
+    assert low(curve.s_min) >= 1
+
+
 # Predictions.
 
 
