@@ -112,14 +112,13 @@ def test_what_the_points_do_not_determine_says_why_in_one_sentence() -> None:
 
 
 def test_what_did_not_reach_the_goal_is_named_with_how_many_did() -> None:
-    seeds = {"purpose": "points"}
     reached, exhausted = {"reached": 3}, {"exhausted": 20}
     points = (
-        point(2, [30, 40, 50], reached, **seeds),
-        point(4, [20, 21], {"reached": 2, "exhausted": 1}, **seeds),
-        replace(point(8, [9], {"reached": 1, "exhausted": 19}, **seeds), best=None),
-        point(16, (), exhausted, **seeds),
-        point(32, (), exhausted, **seeds),
+        point(2, [30, 40, 50], reached, purpose="points"),
+        point(4, [20, 21], {"reached": 2, "exhausted": 1}, purpose="points"),
+        replace(point(8, [9], {"reached": 1, "exhausted": 19}, purpose="points"), best=None),
+        point(16, (), exhausted, purpose="points"),
+        point(32, (), exhausted, purpose="points"),
     )
     assert list(unreached_answers(Frontier("a/b/c", points), None)) == [
         "The goal was not reached at batch sizes 8 (1 of 20 seeds did), 16 and 32 (none of 20 "

@@ -300,7 +300,8 @@ def test_where_seeds_show_that_no_curve_fits_the_points_answer_as_closely_as_see
     useful = curve.useful_until
     assert 100 < low(useful) < 128 * 1.1
     assert 200 < high(useful) < 300
-    assert (curve.s_min.kind, curve.s_min.high) == ("at most", pytest.approx(90))
+    assert curve.s_min.kind == "at most"
+    assert curve.s_min.high == pytest.approx(90)
     assert curve.half_efficiency.reason == "the points follow no such curve"
 
 
