@@ -2,6 +2,7 @@
 alike."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isclose
 
 from service.analysis.censoring import in_words
 from service.frontier import Frontier, Point
@@ -70,7 +71,7 @@ def listed(items: Sequence[str]) -> str:
 
 def perfect_answer(curve: Curve, extra: float) -> str:
     """How far a larger batch costs hardly any more examples."""
-    smallest = number(curve.observations[0].batch_size)
+    smallest = size(curve.observations[0].batch_size)
     return _answer(
         "Scaling is near-perfect up to",
         "How far scaling is near-perfect",
@@ -101,7 +102,9 @@ def fewest_answer(curve: Curve) -> str:
 
 
 def doubts(curve: Curve) -> tuple[str, ...]:
-    """The points that lie far from the curve, a sentence for each."""
+    """The points that lie far from the curve, a sentence for each; none where there is no curve."""
+    if curve.refusal:
+        return ()
     return tuple(
         f"Batch size {one.batch_size:,} lies far {'above' if one.sigmas > 0 else 'below'} the "
         "curve, further than the others scatter."
@@ -110,8 +113,10 @@ def doubts(curve: Curve) -> tuple[str, ...]:
 
 
 def size(value: float) -> str:
-    """A batch size, which is a whole number: 1,840, 3."""
-    return f"{max(round(value), 1):,}"
+    """A batch size, which is a whole number: 3, 1,840, 24,760; in full where it is one that was
+    measured, or a multiple of it."""
+    whole = max(round(value), 1)
+    return f"{whole if isclose(value, whole) else _rounded(value):,}"
 
 
 def count(value: float) -> str:
@@ -120,8 +125,15 @@ def count(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number with the digits that a fit may claim: 41, 1,840, 2.6."""
-    return f"{round(value):,}" if value >= 10 else f"{value:.2g}"
+    """A number with the digits that a fit may claim: 2.6, 41, 1,841, 24,760, 3.02e+11."""
+    if value >= 1e9:
+        return f"{value:.3g}"
+    return f"{_rounded(value):,}" if value >= 10 else f"{value:.2g}"
+
+
+def _rounded(value: float) -> int:
+    """Whole, to four digits, which is more than any fit is sure of."""
+    return max(round(value), 1) if value < 10_000 else round(float(f"{value:.4g}"))
 
 
 def percent(share: float) -> str:
@@ -139,9 +151,10 @@ def estimate_text(estimate: Estimate, shown: Callable[[float], str] = number) ->
     value = shown(estimate.value)
     if low is not None and high is not None:
         return f"{value} (90{SPACE}% interval {shown(low)} to {shown(high)})"
-    if low is not None:
-        return f"{value} (90{SPACE}% sure: at least {shown(low)})"
-    return value if high is None else f"{value} (90{SPACE}% sure: at most {shown(high)})"
+    bound, side = (high, "at most") if low is None else (low, "at least")
+    if bound is None or shown(bound) == value:
+        return value if bound is None else f"{value} {side}"
+    return f"{value} (90{SPACE}% sure: {side} {shown(bound)})"
 
 
 def _answer(begins: str, asked: str, estimate: Estimate, beyond: str) -> str:

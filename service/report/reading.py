@@ -71,7 +71,7 @@ def _beyond(near: Point, reached: tuple[Point, ...]) -> str:
 
 
 def _fold(ratio: float) -> str:
-    return f"{ratio:.0f}-fold" if ratio >= 9.95 else f"{ratio:.1f}-fold".replace(".0-", "-")
+    return f"{ratio:,.0f}-fold" if ratio >= 9.95 else f"{ratio:.1f}-fold".replace(".0-", "-")
 
 
 def _steps(point: Point) -> str:

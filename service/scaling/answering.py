@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import exp, inf
+from math import exp, inf, sqrt
 
 import numpy as np
 
 from service.scaling.bracket import Bracket, perfect_bracket, useful_bracket
 from service.scaling.estimate import Estimate, Question, answer
 from service.scaling.misfit import contradiction, drops, lies_off, rises_again
+from service.scaling.noise import FINEST
 from service.scaling.observation import Observation, logs
+from service.scaling.oddities import STANDS_OUT
 from service.scaling.questions import ask
 from service.scaling.reading import Reading
 from service.scaling.replicates import Replicates
@@ -34,14 +36,15 @@ def along(
     dropped, off = tuple(drops(reading)), tuple(lies_off(reading, repeated))
     # Where the curves are no guide the likelier answer of the points is better than a sure one.
     margin = reading.margin / 3 if dropped else reading.margin
+    if off and repeated is not None:  # then what the points differ by is no noise
+        margin = min(margin, STANDS_OUT * sqrt(2) * max(repeated.error, FINEST))
     questions = _questions(reading, seen, extra, share, margin, inf)
     if dropped:
         questions |= {name: replace(questions[name], alone=True) for name in _ASKED}
     otherwise = () if dropped or off else tuple(_contradictions(reading, questions))
     estimates = _answer(reading, seen, questions)
-    if dropped or otherwise:
-        none = Estimate(None, None, None, reason="the points follow no such curve")
-        estimates |= {"e_min": none, "half_efficiency": none}
+    if dropped or off or otherwise:
+        estimates |= _without_curve(reading, "the points follow no such curve")
     return _in_order(estimates), (*dropped, *off, *otherwise)
 
 
@@ -59,11 +62,20 @@ def while_falling(
     estimates = _answer(
         reading, kept, _questions(reading, kept, extra, share, reading.margin, most)
     )
-    why = f"steps rise again from batch size {worse:,} on"
-    none = Estimate(None, None, None, reason=why)
-    fewest = Estimate(None, None, exp(reading.log_steps[best]), (kept[-1].batch_size,), why)
-    estimates |= {"s_min": fewest, "e_min": none, "half_efficiency": none}
+    estimates |= _without_curve(reading, f"steps rise again from batch size {worse:,} on")
     return _in_order(estimates), (rises_again(seen, worse),)
+
+
+def _without_curve(reading: Reading, why: str) -> dict[str, Estimate]:
+    """The answers that only a curve gives, but for the fewest steps measured."""
+    best = int(np.argmin(reading.log_steps))
+    size, steps = (exp(one[best]) for one in (reading.log_batch, reading.log_steps))
+    none = Estimate(None, None, None, reason=why)
+    return {
+        "s_min": Estimate(None, None, steps, (round(size),), why),
+        "e_min": none,
+        "half_efficiency": none,
+    }
 
 
 def _questions(

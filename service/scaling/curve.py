@@ -12,6 +12,7 @@ from service.scaling.answering import along, unknown, while_falling
 from service.scaling.estimate import REACH, Estimate
 from service.scaling.fits import Fit
 from service.scaling.forms import Array
+from service.scaling.misfit import MATTERS
 from service.scaling.observation import Observation, in_order, logs
 from service.scaling.oddities import Outlier, Rise, fall, outliers, rises
 from service.scaling.reading import Reading, read
@@ -21,6 +22,10 @@ from service.scaling.valley import rises_from
 FEWEST = 4
 """Batch sizes that a curve needs: two or three parameters, and one to see the noise by."""
 
+_LIKELIER = 2.0
+"""Evidence that neighbouring points leave the curve together, from which predictions follow them.
+Less than it takes to say so, as predictions lose less by it on noise than they gain elsewhere."""
+
 DOES_NOT_FALL = "steps do not fall as the batch size grows"
 
 
@@ -29,7 +34,8 @@ class Prediction:
     """Steps at some batch sizes, arrays of one shape.
 
     median, low, high -- of all likely curves, and their 90 % interval. Between measured batch
-                         sizes, where the points leave such curves together, they bend towards them
+                         sizes they bend to where the points leave such curves together, and go with
+                         them where that is likelier than noise
     new_low, new_high -- the 90 % interval of a new point, measured as the others were
     extrapolated      -- whether the batch size lies outside the measured ones by more than REACH
     """
@@ -140,7 +146,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
         kept = tuple(one for one in seen if one.batch_size < worse)
         if after >= FEWEST:
             reading = read(kept, seen, error)
-    refusal = _refusal(kept, after, worse)
+    refusal = _refusal(reading, kept, after, worse)
     warnings: tuple[str, ...] = ()
     answers = unknown(refusal or "")
     if refusal is None and worse is not None:
@@ -158,12 +164,17 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
         warnings,
         unreached,
         worse,
-        replace(reading, followed=bool(warnings)),
+        replace(reading, followed=bool(warnings) or reading.deviation.evidence > _LIKELIER),
     )
 
 
-def _refusal(kept: Sequence[Observation], after: int | None, worse: int | None) -> str | None:
-    if after == 1 or fall(*logs(kept)) <= 0:
+def _refusal(
+    reading: Reading, kept: Sequence[Observation], after: int | None, worse: int | None
+) -> str | None:
+    falling = reading.measured[:after]
+    # Most pairs of points may show no fall where all of it is at the smallest batch sizes.
+    fallen = falling[0] - falling[-1] > max(reading.margin, MATTERS)
+    if after == 1 or (fall(*logs(kept)) <= 0 and not fallen):
         return DOES_NOT_FALL
     if after is not None and after < FEWEST:
         return (

@@ -84,7 +84,7 @@ def answer(question: Question, sample: Sample, batch_sizes: tuple[int, ...]) -> 
     low, bound_low, value, bound_high, high = agreeing.quantiles(draws, _LEVELS)
     below, above = low < lowest, high > highest
     if below and above:
-        reason = f"these points do not determine it: {question.below}, and {question.above}"
+        reason = f"either {question.below}, or {question.above}"
         return Estimate(None, None, None, reason=reason)
     evidence = _evidence(draws, agreeing, batch_sizes)
     number = exp(value) if lowest <= value <= highest else None

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import exp, inf, log
 
+import numpy as np
+
 from service.scaling.bracket import ANYTHING, Bracket
 from service.scaling.estimate import REACH, Question
 from service.scaling.forms import Array
@@ -19,7 +21,7 @@ def ask(
 ) -> dict[str, Question]:
     """By the names of the answers; `brackets` has what the points say of some of them."""
     first, last = float(log_batch[0]), float(log_batch[-1])
-    smallest, largest = f"{exp(first):.0f}", f"{exp(last):.0f}"
+    smallest, largest = f"{exp(first):,.0f}", f"{exp(last):,.0f}"
     lowest, highest = first - log(REACH), last + log(REACH)
     steps_first, steps_last = sample.median(log_batch[[0, -1]])
     no_flattening = f"no flattening is seen up to batch size {largest}"
@@ -27,7 +29,12 @@ def ask(
     shapes = sample.shapes
     questions = {
         # At REACH times the largest batch size measured, 1 + REACH: what B_c there would mean.
-        "s_min": Question(sample.log_s_min, steps_last - log(1 + REACH), inf, no_flattening),
+        "s_min": Question(
+            np.maximum(sample.log_s_min, 0.0),  # no training takes less than a step
+            steps_last - log(1 + REACH),
+            inf,
+            no_flattening,
+        ),
         "e_min": Question(
             sample.log_s_min + shapes.log_half,
             first + steps_first - log(1 + REACH),

@@ -15,6 +15,8 @@ from service.scaling.oddities import STANDS_OUT
 from service.scaling.sample import Sample, draw
 from service.scaling.valley import own_noise
 
+_DROP = log(3)  # of a point, more than luck or a bad search explains
+
 BAND = (0.5, 0.05, 0.95)
 """The median and the ends of a 90 % interval."""
 
@@ -27,8 +29,9 @@ class Reading:
     scatter    -- the standard deviation of log steps around the likely curves
     noise      -- of one point by itself, which what neighbours share is no part of
     log_batch  -- the different batch sizes, (m,)
-    log_steps  -- at each; a point that stands out alone is brought to where its neighbours are
-    followed   -- whether no such curve goes through the points, so that predictions follow them
+    measured   -- log steps at each
+    log_steps  -- the same, a point that stands out alone being brought to where its neighbours are
+    followed   -- whether such curves hardly go through the points, so that predictions follow them
     """
 
     fits: tuple[Fit, ...]
@@ -38,6 +41,7 @@ class Reading:
     noise: float
     deviation: Deviation
     log_batch: Array
+    measured: Array
     log_steps: Array
     followed: bool = False
 
@@ -51,9 +55,11 @@ class Reading:
         (3, q). Between the points a curve bends to where both neighbours lie beside it, by as
         much as they have been found to do so together."""
         sample = self.sample
-        beside = self.log_steps - sample.median(self.log_batch)
+        curve = sample.median(self.log_batch)
         weights, left = self.deviation.guess(log_batch)
-        moved = np.interp(log_batch, self.log_batch, beside) if self.followed else weights @ beside
+        moved = weights @ (self.log_steps - curve)
+        if self.followed:  # what stands out from a curve that is wrong may well be right
+            moved = np.interp(log_batch, self.log_batch, self.measured - curve)
         curves = sample.log_steps(log_batch) + moved
         new = sample.new[:, None]
         if self.followed:  # the scatter may be that of the falling part alone
@@ -86,16 +92,19 @@ def read(fitted: Sequence[Observation], seen: Sequence[Observation], error: floa
     count = len({one.batch_size for one in fitted})
     near = own_noise(log_batch[:count], distances[:count])
     noise = max(min(near, scatter), error)
-    return Reading(fits, sample, around, scatter, noise, beside, log_batch, curve + distances)
+    settled = curve + distances
+    return Reading(fits, sample, around, scatter, noise, beside, log_batch, log_steps, settled)
 
 
 def _steadied(distances: Array, scatter: float) -> Array:
     """The distances from a curve, each that stands out alone brought to between its neighbours' (at
     an end: to its neighbour's). But where the largest takes twice the steps, that may be no bad
-    point: it is where a rise would begin."""
+    point: it is where a rise would begin; and where most of the fall is before the second batch
+    size or after the last but one, the end is where a drop is."""
     far = np.abs(distances) > STANDS_OUT * scatter
     beside = np.concatenate([[False], far, [False]])
     alone = far & ~beside[:-2] & ~beside[2:]
-    alone[-1] &= distances[-1] < log(2)
+    alone[-1] &= -_DROP < distances[-1] < log(2)
+    alone[0] &= distances[0] < _DROP
     near = np.concatenate([[distances[1]], distances, [distances[-2]]])
     return np.where(alone, (near[:-2] + near[2:]) / 2, distances)

@@ -13,6 +13,7 @@ from service.scaling.noise import FINEST
 
 _SIGNIFICANT = 16.0  # how much better rising steps fit, in units of the noise's variance
 _LEAST_RISE = log(1.1)  # what less would hardly matter
+_MATTERS = _LEAST_RISE / 2  # of a batch size that is to count as worse than the best
 
 
 def rises_from(log_steps: Array, noise: float) -> int | None:
@@ -30,7 +31,7 @@ def rises_from(log_steps: Array, noise: float) -> int | None:
     better = squares[-1] - min(squares)
     if better < _SIGNIFICANT * noise**2 or best[-1] - best.min() < _LEAST_RISE:
         return None
-    higher = best > best.min() + noise / 2
+    higher = best > best.min() + max(noise / 2, _MATTERS)
     return int(np.flatnonzero(~higher)[-1]) + 1
 
 

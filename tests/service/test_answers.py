@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import exp, log
 
 import pytest
 
@@ -69,6 +70,7 @@ def test_points_off_the_curve_are_named() -> None:
     (above,) = doubts(found)
     assert above == "Batch size 512 lies far above the curve, further than the others scatter."
     assert doubts(curve(scattered)) == ()
+    assert doubts(replace(found, refusal="so it is")) == ()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,13 @@ def test_points_off_the_curve_are_named() -> None:
         (Estimate(64.2, 41.4, 97.0), "64 (90 % interval 41 to 97)"),
         (Estimate(1840.4, 1200.0, None), "1,840 (90 % sure: at least 1,200)"),
         (Estimate(2.64, None, 8.0), "2.6 (90 % sure: at most 8)"),
+        (Estimate(2.1, None, 2.2), "2.1 (90 % sure: at most 2.2)"),
+        (Estimate(41.2, None, 41.4), "41 at most"),
+        (Estimate(41.4, 41.2, None), "41 at least"),
+        (
+            Estimate(302_440_361.0, 293_385_465.0, 3.1e11),
+            "302,400,000 (90 % interval 293,400,000 to 3.1e+11)",
+        ),
         (Estimate(None, 512.0, None), "512 at least"),
         (Estimate(None, None, 4.0), "4 at most"),
         (Estimate(None, None, None, reason="so it is"), "unknown"),
@@ -89,18 +98,27 @@ def test_an_estimate_in_words(estimate: Estimate, text: str) -> None:
 def test_a_batch_size_is_a_whole_number() -> None:
     text = estimate_text(Estimate(2.64, 0.3, 8.2), size).replace("\u00a0", " ")
     assert text == "3 (90 % interval 1 to 8)"
-    assert [size(value) for value in (0.02, 1840.4)] == ["1", "1,840"]
+    assert [size(value) for value in (0.02, 1840.4, 24_757.6)] == ["1", "1,840", "24,760"]
+    assert [size(value) for value in (65_536, exp(log(65_536)))] == ["65,536", "65,536"]
+
+
+def test_what_the_points_do_not_determine_says_why_in_one_sentence() -> None:
+    none = Estimate(None, None, None, reason="either it is small, or it is large")
+    _, useful, _ = said(replace(curve(scattered), useful_until=none))
+    assert useful == (
+        "How far a larger batch is useful cannot be told from these points: either it is small, or "
+        "it is large."
+    )
 
 
 def test_what_did_not_reach_the_goal_is_named_with_how_many_did() -> None:
-    seeds = {"purpose": "points"}
     reached, exhausted = {"reached": 3}, {"exhausted": 20}
     points = (
-        point(2, [30, 40, 50], reached, **seeds),
-        point(4, [20, 21], {"reached": 2, "exhausted": 1}, **seeds),
-        replace(point(8, [9], {"reached": 1, "exhausted": 19}, **seeds), best=None),
-        point(16, (), exhausted, **seeds),
-        point(32, (), exhausted, **seeds),
+        point(2, [30, 40, 50], reached, purpose="points"),
+        point(4, [20, 21], {"reached": 2, "exhausted": 1}, purpose="points"),
+        replace(point(8, [9], {"reached": 1, "exhausted": 19}, purpose="points"), best=None),
+        point(16, (), exhausted, purpose="points"),
+        point(32, (), exhausted, purpose="points"),
     )
     assert list(unreached_answers(Frontier("a/b/c", points), None)) == [
         "The goal was not reached at batch sizes 8 (1 of 20 seeds did), 16 and 32 (none of 20 "

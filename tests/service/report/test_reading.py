@@ -51,6 +51,12 @@ def frontier(storage: Storage, steps: dict[int, int | None]) -> Frontier:
             "needs 48\u00a0% more examples than 16. Beyond 16 the steps fall 16-fold, to 160 at "
             "1,024, where perfect scaling would be 64-fold.",
         ),
+        (
+            {2: 342_199, 1024: 30},
+            "From batch size 2 to 1,024 the steps fall 11,407-fold, from 342,199 to 30, where "
+            "perfect scaling would be 512-fold. 1,024 is the largest batch size that reached the "
+            "goal.",
+        ),
         ({2: None, 4: 1}, "One batch size has reached the goal: 4, in 1 step (4 examples)."),
         ({2: None}, ""),
     ],

@@ -163,9 +163,9 @@ def test_without_flattening_there_are_bounds_of_at_most_twice_what_was_measured(
         assert answer.kind == "at least"
         assert 100 < answer.low <= 2 * 1024
         assert answer.high is None
-        assert "1024" in answer.reason
+        assert "1,024" in answer.reason
     assert curve.s_min.kind == "at most"
-    assert curve.s_min.reason == "no flattening is seen up to batch size 1024"
+    assert curve.s_min.reason == "no flattening is seen up to batch size 1,024"
 
 
 def test_without_a_fall_at_small_batches_nothing_is_said_of_where_it_ends() -> None:

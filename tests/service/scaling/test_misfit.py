@@ -66,6 +66,36 @@ def test_one_rise_at_the_end_counts_if_it_doubles_the_steps() -> None:
     assert [one.batch_size for one in little.outliers] == [1024]
 
 
+def test_larger_is_worse_from_where_the_steps_are_more_than_a_little_above_the_fewest() -> None:
+    curve = fit_curve(points(254, 249, 251, 252, 253, 1010, 990, 1005, 1000, 1015))
+    assert curve.worse_from == 64
+
+
+@pytest.mark.parametrize(
+    ("steps", "drop", "useful", "fewest"),
+    [
+        ((8082, 8058, 7917, 7888, 7706, 7519, 7416, 7384, 2153), "256 to 2,153 at 512", 256, 2153),
+        ((8308, 1435, 1435, 1422, 1401, 1362, 1328, 1320, 1284), "2 to 1,435 at 4", 2, 1284),
+    ],
+)
+def test_a_drop_at_either_end_is_no_point_to_leave_out(
+    steps: tuple[float, ...], drop: str, useful: int, fewest: float
+) -> None:
+    curve = fit_curve(points(*steps))
+    assert any(drop in said for said in curve.warnings)
+    assert low(curve.useful_until) == pytest.approx(useful)
+    assert high(curve.s_min) < 1.05 * fewest
+    ends = [2, 2 ** len(steps)]
+    assert curve.predict(ends).median == pytest.approx([steps[0], steps[-1]], rel=0.1)
+
+
+def test_the_fewest_steps_before_a_rise_are_those_of_the_best_batch_size() -> None:
+    curve = fit_curve(points(1602, 828, 454, 247, 158, 114, 107, 109, 163, 257))
+    assert curve.worse_from == 512
+    assert curve.s_min.high == pytest.approx(107)
+    assert curve.s_min.evidence == (128,)
+
+
 def test_a_rise_within_the_noise_is_none() -> None:
     flat = [Observation(p.batch_size, p.steps) for p in noisy(on_curve(POWERS, 30, 8), 0.2, 1)]
     assert fit_curve(flat).worse_from is None
@@ -259,6 +289,34 @@ def test_seeds_that_did_not_reach_the_goal_lie_as_far_above_the_median_as_others
         assert found.error == pytest.approx(np.log(2) * 0.663, rel=0.01)
 
 
+def test_where_seeds_show_that_no_curve_fits_the_points_answer_as_closely_as_seeds_agree() -> None:
+    steps = (1000, 1000, 1000, 300, 300, 300, 300, 90, 90, 90)
+    seen = [
+        Observation(2 ** (k + 1), one, None, (0.98 * one, one, 1.02 * one))
+        for k, one in enumerate(steps)
+    ]
+    curve = fit_curve(seen)
+    assert any("they follow no such curve" in said for said in curve.warnings)
+    useful = curve.useful_until
+    assert 100 < low(useful) < 128 * 1.1
+    assert 200 < high(useful) < 300
+    assert curve.s_min.kind == "at most"
+    assert curve.s_min.high == pytest.approx(90)
+    assert curve.half_efficiency.reason == "the points follow no such curve"
+
+
+@pytest.mark.parametrize("steps", [(220, *[110] * 6), (4000, *[110] * 4), (1000, 1000, *[500] * 6)])
+def test_steps_that_fall_only_at_the_smallest_batch_sizes_do_fall(steps: tuple[float, ...]) -> None:
+    curve = fit_curve(points(*steps))
+    assert curve.refusal is None
+    assert high(curve.useful_until) <= 16.1
+
+
+def test_no_batch_is_said_to_take_less_than_a_step() -> None:
+    curve = fit_curve(points(64, 32, 16, 8, 4, 2, 1, 1, 1))
+    assert low(curve.s_min) >= 1
+
+
 # Predictions.
 
 
@@ -272,6 +330,19 @@ def test_between_points_that_leave_the_curve_together_a_new_one_is_looked_for_be
         line = np.sqrt(sharp[index - 1].steps * sharp[index + 1].steps)
         assert abs(np.log(shown.median[0] / out.steps)) < abs(np.log(line / out.steps)) + 0.1
         assert shown.new_low[0] < out.steps < shown.new_high[0]
+
+
+def test_where_the_form_is_a_little_wrong_predictions_are_better_than_the_line() -> None:
+    # Two bends; none of the misfit is large enough to be said.
+    bends = [Observation(s, 40 * (1 + 16 / s) * (1 + (3000 / s) ** 0.5)) for s in POWERS]
+    seen = noisy(bends, 0.02)
+    assert fit_curve(seen).warnings == ()
+    errors, by_line = [], []
+    for before, out, after in zip(seen, seen[1:], seen[2:], strict=False):
+        curve = fit_curve([one for one in seen if one is not out])
+        errors.append(np.log(curve.predict([out.batch_size]).median[0] / out.steps))
+        by_line.append(np.log(np.sqrt(before.steps * after.steps) / out.steps))
+    assert np.mean(np.square(errors)) < np.mean(np.square(by_line))
 
 
 @pytest.mark.parametrize("size", [0, -5, 0.5, float("nan"), float("inf")])
