@@ -160,7 +160,7 @@ def reopen_trials(conn: Connection, trial_ids: Sequence[int]) -> None:
     """Take back how trials ended: they are RUNNING again, as `create_trials` left them."""
     for table in (_values, _intermediate):
         conn.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
-    told = _attributes.c.key.in_(("outcome", "reason", "steps"))
+    told = _attributes.c.key.in_(("outcome", "reason", "steps", "engine"))
     conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(trial_ids), told))
     again = update(_trials).where(_trials.c.trial_id.in_(trial_ids))
     conn.execute(again.values(state=TrialState.RUNNING, datetime_complete=None))

@@ -50,7 +50,7 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
 
 
 def _told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    return {key: trial.user_attrs[key] for key in ("outcome", "reason", "steps")}
+    return {key: trial.user_attrs[key] for key in ("outcome", "reason", "steps", "engine")}
 
 
 def _measured(storage: Storage, slot_id: int) -> list[Any]:
