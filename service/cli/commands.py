@@ -9,7 +9,7 @@ _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)|([?&])password=[^&]*")
 
 
 def same_command(*more: str, without: str = "") -> str:
-    """The command that is running, as it was given, with more options.
+    """The command that is running, as it was given, with more options, in backticks.
 
     without -- an option that takes a value, left out
     """
@@ -19,7 +19,7 @@ def same_command(*more: str, without: str = "") -> str:
         for before, one in zip(["", *given], given, strict=False)
         if not without or (before != without and one.partition("=")[0] != without)
     ]
-    return shlex.join(["batchfront", *map(_without_password, [*kept, *more])])
+    return f"`{shlex.join(['batchfront', *map(_without_password, [*kept, *more])])}`"
 
 
 def _without_password(argument: str) -> str:
