@@ -268,8 +268,8 @@ def test_batch_normalization_is_refused_where_a_batch_is_of_one_example() -> Non
         check(plain("b", model=with_momentum), (1, 8))
 
 
-def test_batches_of_one_example_have_no_parts() -> None:
-    assert check(plain("one", loss=weighted), (1,)).whole is None
+def test_batches_of_one_example_are_asked_as_larger_ones_that_a_worker_may_come_to() -> None:
+    assert check(plain("one", loss=weighted), (1,)).whole is not None
 
 
 class Small(nn.Module):
