@@ -101,7 +101,8 @@ def _bench(
     loaded = as_variant(catalog.load(study.spec), study.variant)
     fingerprint = Fingerprint.of(loaded)  # before it has run, and changed what it may hold
     workload = loaded.as_asked(study.goal_value, study.precision)
-    checked = check(workload, [study.batch_size], planned=True)
+    tries = study.identity.get("preflight")
+    checked = check(workload, [study.batch_size], planned=True, tries=tries)
     checked.refuse_devices(len(devices))
     code = fingerprint.code(checked.splits)
     versions = {

@@ -180,6 +180,8 @@ def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
     base, sign, variant = spec.partition(SIGN)
     if sign and base in catalog:
         return f"a variant of {base} is asked for by --variant {variant}"
+    if sign:
+        return f"a variant is asked for by its workload's own name or file, and --variant {variant}"
     near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
     if near:
         return f"the nearest are {', '.join(near)}"

@@ -16,6 +16,9 @@ part; a package to its version. See `service.fingerprint`."""
 PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data")
 """Of a workload."""
 
+WHICH = "which "
+"""Begins an entry that says which of several definitions of one name is used where."""
+
 _SHOWN = 6
 
 
@@ -39,13 +42,12 @@ def changes(before: Code, now: Code) -> list[str]:
     found = []
     for label, sum_ in now.items():
         if new[_name(label), sum_] > old[_name(label), sum_]:
-            is_package = ":" not in label and label not in PARTS
+            is_package = ":" not in label and not _follows(label)
             was = f" ({before[label]}, now {sum_})" if is_package and label in before else ""
             found.append(_shown(label) + (was if _name(label) in known else " (new)"))
     found += [f"{_shown(label)} (gone)" for label in before if _name(label) not in kept]
     found = list(dict.fromkeys(found))
-    # A part such as `loss` differs too where it is another definition, which says more.
-    named = [label for label in found if label.partition(" ")[0] not in PARTS]
+    named = [label for label in found if not _follows(label)]
     return named or found or ["how often a definition is used"]
 
 
@@ -153,6 +155,12 @@ def _kept(identity: Mapping[str, Any]) -> list[Code]:
 
 def _nameless(code: Code) -> Counter[tuple[str, str]]:
     return Counter((_name(label), sum_) for label, sum_ in code.items())
+
+
+def _follows(label: str) -> bool:
+    """Whether an entry differs too where another one does, which says more: a part such as `loss`
+    where it is another definition."""
+    return label.partition(" ")[0] in PARTS or label.startswith(WHICH)
 
 
 def _name(label: str) -> str:

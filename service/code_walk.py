@@ -2,9 +2,10 @@
 
 import ast
 import logging
+import re
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.code_versions import checksum
+from service.code_versions import WHICH, checksum
 from service.data import Examples, Splits
 from service.module_text import (
     compiled,
@@ -34,8 +35,17 @@ from service.workload_file import error_in
 
 log = logging.getLogger(__name__)
 
-_BY_NAME = {"globals", "eval", "exec", "__import__", "import_module"}
-"""What reaches definitions by names that are not in the code."""
+_BY_NAME = {"globals", "eval", "exec", "__import__", "import_module", "modules"}
+"""What reaches definitions by names that are not in the code; `modules` is that of `sys`."""
+
+_READS = re.compile(r"_*(load|read|parse)|from_?(file|csv|npy|txt)|genfromtxt")
+"""The names of functions that read a file."""
+
+_ARRAYS = (Tensor, np.ndarray)
+_PLAIN = (bool, int, float, str, list, tuple, dict, set)
+
+_OF_EVERY_MODULE = {"__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__"}
+"""Where a file lies, which doesn't count."""
 
 _OF_EVERY_CLASS = {
     *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__"),
@@ -53,6 +63,9 @@ class Walk:
         self._ahead: deque[Callable[[], None]] = deque()  # as calls go deeper than a stack may
         self._met: dict[Any, str] = {}
         self._labels: Counter[str] = Counter()
+        self._user = ""  # the text that is followed
+        self._uses: dict[Any, set[str]] = {}  # definition to the texts that use it
+        self._sums: dict[Any, str] = {}
         self._kept: list[object] = []  # as an id is free for another once its object is gone
 
     def follow(self, role: str, part: Any) -> None:
@@ -65,6 +78,7 @@ class Walk:
             log.warning("changes in the code of the %s are not seen: %s", role, error_in(error))
             self._ahead.clear()
             self.entries[role] = "not followed"
+        self._tell_namesakes_apart()
 
     def value(self, value: Any) -> str:
         """What an object is, as text; the code behind it is followed."""
@@ -139,7 +153,8 @@ class Walk:
             slots = [name for base in kind.__mro__ for name in vars(base).get("__slots__", ())]
             held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
             return f"{said} {self._pairs({**held, **getattr(value, '__dict__', {})})}"
-        wrapped = getattr(value, "__wrapped__", None)  # of functools.cache, for one
+        # Of functools.cache, for one, and of torch.jit.script.
+        wrapped = getattr(value, "__wrapped__", getattr(value, "_torchdynamo_inline", None))
         return f"{said} {self.value(wrapped)}" if isinstance(wrapped, FunctionType) else said
 
     def _function(self, function: FunctionType) -> str:
@@ -191,6 +206,7 @@ class Walk:
     def _definition(self, home: Home, name: str) -> None:
         """What binds a name at the top of a module."""
         key = id(home.names), name
+        self._uses.setdefault(key, set()).add(self._user)
         if key not in self._met:
             self._met[key] = name
             self._ahead.append(partial(self._define, home, name))
@@ -199,19 +215,34 @@ class Walk:
         statements = home.text.bindings[name] if home.text else ()
         said = [part for statement in statements for part in self._statement(home, statement)]
         live = home.names.get(name)
-        if _reads_environment(statements) and isinstance(live, (bool, int, float, str)):
-            said.append("" if "/" in str(live) else repr(live))
+        if isinstance(live, _ARRAYS) or (_from_outside(statements) and isinstance(live, _PLAIN)):
+            said.append("" if isinstance(live, str) and "/" in live else self.value(live))
         for function in _functions_of(live, home.names):
             if not home.wrote(function):  # the file has changed since it was imported
                 said.append(compiled(function.__code__))
             elif function.__code__.co_qualname.partition(".")[0] != name:  # put there afterwards
                 said.append(self.value(function))
-        inside = live.values() if isinstance(live, dict) else live
-        for one in inside if isinstance(inside, (list, tuple, set, type({}.values()))) else ():
-            if isinstance(one, (FunctionType, type, partial)):  # a register that decorators fill
-                self.value(one)
-        self._keep(home, name, said)
+        for one in self._registered(live):
+            self.value(one)
+        self._sums[id(home.names), name] = self._keep(home, name, said)
         self._loose(home)
+
+    def _registered(self, live: Any, depth: int = 3) -> Iterator[Any]:
+        """The code that an object of a module holds: a register that decorators or subclasses
+        fill."""
+        inside: Iterable[Any] = ()
+        if isinstance(live, Mapping):
+            inside = live.values()
+        elif isinstance(live, (list, tuple, set, frozenset)):
+            inside = live
+        elif isinstance(live, (FunctionType, type)) or self._own.home_of(type(live)):
+            held = getattr(live, "__dict__", {}).values()
+            inside = [one for one in held if not isinstance(one, (FunctionType, type))]
+        for one in inside if depth else ():
+            if isinstance(one, (FunctionType, type, partial)):
+                yield one
+            else:
+                yield from self._registered(one, depth - 1)
 
     def _statement(self, home: Home, statement: Any) -> list[str]:
         node = essential(statement)
@@ -219,6 +250,7 @@ class Walk:
 
     def _follow(self, home: Home, node: Any, names: set[str]) -> list[str]:
         """Follow what code uses of its module; what names that were imported stand for."""
+        before, self._user = self._user, checksum([written(node), sorted(names)])
         found = references(node, names) if node is not None else {(name,) for name in names}
         targets = {f"{one[0]}={self._resolve(home, one)}" for one in sorted(found)}
         for name, module, attribute in (
@@ -229,12 +261,13 @@ class Walk:
             self._whole(home)
             for beside in home.beside():
                 self._through(beside, ())
+        self._user = before
         return sorted(t for t in targets if t.partition("=")[2] not in ("", t.partition("=")[0]))
 
     def _resolve(self, home: Home, chain: tuple[str, ...]) -> str:
         """Follow a name of a module; empty for what has an entry of its own, or is built in."""
         name, text = chain[0], home.text
-        if name not in home.names:
+        if name not in home.names or name in _OF_EVERY_MODULE:
             return ""
         live = home.names[name]
         if isinstance(live, ModuleType):
@@ -309,11 +342,26 @@ class Walk:
                 self.entries[top] = known
         return f"{module}.{name}"
 
-    def _keep(self, home: Home, name: str, said: list[str]) -> None:
+    def _tell_namesakes_apart(self) -> None:
+        """An entry for each name that several definitions have, of which is used where: else two
+        that are exchanged would look the same."""
+        sums: dict[str, set[str]] = {}
+        for (_, name), sum_ in self._sums.items():
+            sums.setdefault(name, set()).add(sum_)
+        uses: dict[str, list[tuple[str, str]]] = {}
+        for (module, name), users in self._uses.items():
+            sum_ = self._sums.get((module, name), "")
+            uses.setdefault(name, []).extend((user, sum_) for user in users)
+        for name, found in uses.items():
+            if len(sums.get(name, ())) > 1:
+                self.entries[f"{WHICH}{name} is used"] = checksum(sorted(found))
+
+    def _keep(self, home: Home, name: str, said: list[str]) -> str:
         label = f"{home.shown}:{name}"
         self._labels[label] += 1
         number = self._labels[label]
-        self.entries[f"{label}#{number}" if number > 1 else label] = checksum(said)
+        sum_ = self.entries[f"{label}#{number}" if number > 1 else label] = checksum(said)
+        return sum_
 
 
 def _default(field: Any, value: Any) -> bool:
@@ -330,16 +378,18 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _reads_environment(statements: Sequence[ast.AST]) -> bool:
-    """Whether a constant is set from outside, so that its text says nothing of its value."""
+def _from_outside(statements: Sequence[ast.AST]) -> bool:
+    """Whether a constant is read from the environment or a file, so that its text says nothing of
+    its value."""
+    code = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     inner = (
-        node
+        n
         for statement in statements
-        if not hasattr(statement, "body")
-        for node in ast.walk(statement)
+        if not isinstance(statement, code)
+        for n in ast.walk(statement)
     )
     names = {getattr(node, "attr", getattr(node, "id", "")) for node in inner}
-    return bool(names & {"environ", "getenv", "argv"})
+    return any(n in ("environ", "getenv", "argv", "open") or _READS.match(n) for n in names)
 
 
 def _functions_of(live: Any, names: dict[str, Any]) -> list[FunctionType]:

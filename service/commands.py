@@ -15,11 +15,14 @@ EXAMPLE = "digits/mlp/momentum"
 def command(where: Storage | URL, name: str, *words: str) -> str:
     """A command of batchfront on a database, in backticks.
 
-    It names the database unless that is the one which the command finds without being told, and
-    never a password, which comes from where it came from this time.
+    It names the database unless that is the one which commands take that are told none. One that
+    the environment names, which may be a launcher's, is left to it only where it has a password:
+    that is never repeated, and comes from where it came from this time.
     """
     url = where.url if isinstance(where, Storage) else where
-    told = [] if _placed(url) == _placed(_found()) else ["--storage", _text(url)]
+    found, named = _found(), "BATCHFRONT_STORAGE" in os.environ
+    known = _placed(url) == _placed(found) and (not named or found.password is not None)
+    told = [] if known else ["--storage", _text(url)]
     return f"`{shlex.join(['batchfront', *name.split(), *words, *told])}`"
 
 

@@ -4,8 +4,9 @@ modules: a checksum for each function, class and constant that they use.
 What is installed is not followed, batchfront and torch among it; of a package that a model, a loss
 or an optimizer uses, the version counts. A distribution that offers workloads to the catalog counts
 as the user's own. Comments, formatting, docstrings, annotations and the names of files and folders
-don't count. What isn't seen: what code reads when it runs (files, the environment), and what the
-function that makes the workload does beside making it.
+don't count. Of constants that a module reads as it is imported, the value counts. What isn't seen:
+what functions read when they are called (files, the environment), and what the function that makes
+the workload does beside making it.
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ def identity_parts(
 ) -> dict[str, Any]:
     """The parts of an identity that are the same at all batch sizes; see `study_identity`.
 
-    described -- data and model, as the checks have found them
+    described -- data and model, and what the checks have shown of them
     """
     return {**described, "code": list(code), **({"variant": variant} if variant else {})}
 
@@ -40,7 +40,7 @@ def study_identity(
 ) -> dict[str, Any]:
     """The identity of one study, as JSON would give it back.
 
-    parts  -- `data`, `model` and `code`, described once for all batch sizes; `code` is a list of
+    parts  -- `data`, `model`, `preflight` and `code`, once for all batch sizes; `code` is a list of
               the versions that trials were made by, the last being the one that makes more; and
               `variant`, of a workload that is one
     search -- how the trials are drawn and raced: see `service.plan.search_of`
@@ -73,7 +73,7 @@ def code_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 
 def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """One phrase per entry that differs: "goal.value was 0.02, is 0.04". Code is told apart, by
-    `code_differences`."""
+    `code_differences`, and what the checks have shown follows from it."""
     before, after = dict(_flatten(stored)), dict(_flatten(now))
     found = []
     for path in [*before, *(path for path in after if path not in before)]:
@@ -96,7 +96,7 @@ def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
     """A nested mapping as (dotted path, value) pairs, in its own order."""
     for key, value in nested.items():
         path = f"{prefix}{key}"
-        if path == "code":
+        if path in ("code", "preflight"):
             continue
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{path}.")

@@ -167,11 +167,10 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _is_main(statement: ast.stmt) -> bool:
-    """Whether it is `if __name__ == "__main__"`."""
-    if not isinstance(statement, ast.If) or not isinstance(statement.test, ast.Compare):
+    """Whether it is `if __name__ == "__main__"`, and nothing else."""
+    if not isinstance(statement, ast.If) or statement.orelse:
         return False
-    left = statement.test.left
-    return isinstance(left, ast.Name) and left.id == "__name__"
+    return ast.unparse(statement.test) == "__name__ == '__main__'"
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

@@ -158,7 +158,8 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
         log.warning(_UNKNOWN_CODE, workload.name)
     now = fingerprint.code(checked.splits)
     code = _versions(stored_code, now, go_on=bool(request.accept_changes))
-    parts = identity_parts(checked.identity_parts, code, request.variant)
+    described = {**checked.identity_parts, "preflight": checked.tries}
+    parts = identity_parts(described, code, request.variant)
     train_examples = len(checked.splits.train)
     pairs = zip(batch_sizes, searches, strict=True)
     wanted = [_study(workload, spec, b, search, parts, train_examples) for b, search in pairs]
@@ -167,7 +168,7 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
             refuse_difference(stored, study)
     with storage.write() as conn:
         wait_for_planners(conn)
-        _keep_code(conn, workload.name, code)
+        _keep_code(conn, workload.name, {"code": code, "preflight": checked.tries})
         made = [_make(storage, conn, s) for s in wanted]
     there, added, reopened = zip(*made, strict=True)
     return Planned(workload, there, added, reopened, tuple(checked.notes))
@@ -186,14 +187,15 @@ def _versions(stored: list[Code], now: Code, *, go_on: bool) -> list[Code]:
     return [*stored, now] if go_on else [now]
 
 
-def _keep_code(conn: Connection, workload: str, code: list[Code]) -> None:
-    """Have all studies of a workload, whatever their purpose, know the versions of its code.
+def _keep_code(conn: Connection, workload: str, now: Mapping[str, Any]) -> None:
+    """Have all studies of a workload, whatever their purpose, know the versions of its code, and
+    what the checks of the last one have shown.
 
     Raises IdentityError if they have come to know others meanwhile.
     """
     for study in find_studies(conn, Filter((workload,))):
-        identity = {**study.identity, "code": code}
-        if study.identity.get("code") != code:
+        identity = {**study.identity, **now}
+        if study.identity != identity:
             refuse_difference(study, replace(study, identity=identity))
             lock_study(conn, study.id)  # first, as whoever ends trials does
             changed = update(studies).where(studies.c.id == study.id)

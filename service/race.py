@@ -320,6 +320,7 @@ class Race:
     def _tag(self, slot: Slot) -> str:
         """What a checkpoint of this slot is a state of, but for the device it was made on."""
         code = [self.bench.versions[key] for key in ("batchfront", "torch", "source")]
-        definition = {**self.study.identity, "code": None}  # which of its versions, `code` says
+        # Which version of the code it is of, `code` says; what checks show follows from that.
+        definition = {**self.study.identity, "code": None, "preflight": None}
         parts = [definition, code, slot.number, dict(slot.params or {})]
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()

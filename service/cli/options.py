@@ -97,8 +97,7 @@ data_dir = option(
 batch_sizes = option(
     "--batch-sizes",
     type=BatchSizes(),
-    help="Such as 2,8,32 or 2..1024 (the powers of two).  [default: those planned before, or "
-    "else the workload's own]",
+    help="Such as 2,8,32 or 2..1024 (the powers of two).  [default: all]",
 )
 
 workers = option(
@@ -204,7 +203,12 @@ def planning(command: F) -> F:
     """The options that say what to plan."""
     for decorate in reversed(
         (
-            batch_sizes,
+            option(
+                "--batch-sizes",
+                type=BatchSizes(),
+                help="Such as 2,8,32 or 2..1024 (the powers of two).  [default: those planned "
+                "before, or else the workload's own]",
+            ),
             option(
                 "--trials",
                 type=int,

@@ -10,7 +10,6 @@ from uuid import uuid4
 import click
 
 from service.cli import options
-from service.cli.commands import on_same_storage
 from service.cli.interrupts import GRACE_SECONDS, end_on_sigterm, stop_on_signals
 from service.clock import Clock
 from service.errors import IdentityError
@@ -68,6 +67,7 @@ def command(
         import torch
 
         from service.cli.progress import showing
+        from service.commands import command as command_on
         from service.frontier import require
         from service.imported import require_code
         from service.outage import Patience
@@ -106,7 +106,7 @@ def command(
         except IdentityError as error:
             if not error.planned:
                 raise IdentityError(f"{error}. Undo the change on this machine") from error
-            accept = on_same_storage("plan", *error.planned)
+            accept = command_on(opened, "plan", *error.planned)
             raise IdentityError(
                 f"{error}. Bring the code here to that version, or accept it: {accept}"
             ) from error

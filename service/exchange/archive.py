@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from service.errors import DataError, UsageError
-from service.exchange.json_numbers import whole_number
+from service.exchange.json_numbers import LIMIT, whole_number
 from service.exchange.parameter_configs import draw, read_space
 from service.search_space import SearchSpace, Value
 
@@ -123,6 +124,9 @@ def read_study(folder: Folder) -> Study:
     trials = tuple(_trial(path, space) for path in folder.trial_folders)
     if not trials:
         raise DataError(f"{folder.path}: holds no trial")
+    for one, other in pairwise(trials):
+        if one.number == other.number:
+            raise DataError(f"{other.folder}: is trial {one.number}, as {one.folder.name} is")
     named = (folder.workload, dataset, model, optimizer)
     return Study(*named, batch_size, train_steps, space, trials)
 
@@ -145,7 +149,7 @@ def _json(file: Path) -> dict[str, Any]:
         found = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{file}: is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: {error}") from None
     if not isinstance(found, dict):
         raise DataError(f"{file}: must hold a JSON object")
@@ -153,11 +157,9 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _entry(found: Mapping[str, Any], key: str, kind: type, file: Path) -> Any:
-    value = found.get(key)
-    if kind is int:
-        whole = whole_number(value)
-        value = value if whole is None else whole
-    if isinstance(value, bool) or not isinstance(value, kind):
-        words = {int: "a whole number", str: "a text", dict: "an object"}[kind]
-        raise DataError(f"{file}: {key} must be {words}, not {json.dumps(value)[:80]}")
+    given = found.get(key)
+    value = whole_number(given) if kind is int else given
+    if not isinstance(value, kind) or (isinstance(value, int) and not 0 <= value < LIMIT):
+        words = {int: f"a whole number from 0 to {LIMIT:,}", str: "a text", dict: "an object"}[kind]
+        raise DataError(f"{file}: {key} must be {words}, not {json.dumps(given)[:80]}")
     return value

@@ -1,5 +1,6 @@
 """The measurements of one of the archive's trials, and the first that is past a goal."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.errors import DataError
 from service.exchange.goals import METRICS, GoalOf
+from service.exchange.json_numbers import LIMIT
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -58,6 +60,9 @@ def read_curve(file: Path) -> Curve:
         raise DataError(f"{file}: is missing") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{file}: {str(error).splitlines()[0]}") from None
+    twice = [name for name, n in Counter(table.column_names).items() if n > 1]
+    if twice:
+        raise DataError(f"{file}: column {twice[0]!r} stands twice")
     if "step" not in table.column_names or table.column("step").null_count:
         raise DataError(f"{file}: every row must have a step")
     return _curve(file, table)
@@ -65,9 +70,9 @@ def read_curve(file: Path) -> Curve:
 
 def _curve(file: Path, table: Any) -> Curve:
     written = table.column("step").to_numpy()
-    odd = ~np.isfinite(written) | (written != np.floor(written))
+    odd = ~((written >= 0) & (written < LIMIT) & (written == np.floor(written)))
     if odd.any():
-        raise DataError(f"{file}: step {written[odd][0]} is no whole number")
+        raise DataError(f"{file}: step {written[odd][0]:g} is no whole number from 0 to {LIMIT:,}")
     steps = written.astype(np.int64)
     order = np.argsort(steps, kind="stable")
     steps = steps[order]

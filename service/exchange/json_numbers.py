@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+LIMIT = 2**31
+"""Steps, sizes and ids that the database keeps lie below it."""
+
 
 def whole_number(value: Any) -> int | None:
     """The whole number that a value stands for; None if it stands for none."""

@@ -39,9 +39,13 @@ def read_space(configs: Mapping[str, Any], file: Path) -> SearchSpace:
     return space
 
 
-def _dimension(config: Mapping[str, Any]) -> Dimension | Value:
+def _dimension(config: Any) -> Dimension | Value:
+    if not isinstance(config, dict):
+        raise ValueError("must be an object")
     if config["type"] in ("DISCRETE", "CATEGORICAL"):
         values = config["feasible_points"]
+        if not isinstance(values, list) or not values:
+            raise ValueError("must have a list of feasible_points")
         fixed: Value = values[0]
         return Choice(*values) if len(values) > 1 else fixed
     low, high = plain(config["min_value"]), plain(config["max_value"])
@@ -54,8 +58,8 @@ def _dimension(config: Mapping[str, Any]) -> Dimension | Value:
         raise ValueError(f"has type {config['type']!r}, which is unknown")
     if config["type"] == "INTEGER":
         low, high = whole_number(low), whole_number(high)
-    if low is None or high is None:
-        raise ValueError("has type 'INTEGER', and ends that are no whole numbers")
+        if low is None or high is None:
+            raise ValueError("has type 'INTEGER', and ends that are no whole numbers")
     if low == high:
         lone: Value = low
         return lone

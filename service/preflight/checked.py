@@ -24,6 +24,11 @@ class Checked:
     lost: str | None
 
     @property
+    def tries(self) -> dict[str, str | None]:
+        """What trying the workload has shown, as its studies keep it for workers."""
+        return {"whole": self.whole, "lost": self.lost}
+
+    @property
     def notes(self) -> list[str]:
         """What a user should know before it runs, a line each."""
         said = []

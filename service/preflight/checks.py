@@ -1,8 +1,8 @@
 """Does a workload hold together? Asked on real data before any slot is made."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from random import getstate, setstate
 
 import numpy as np
@@ -37,11 +37,19 @@ _SAMPLE = 1024
 """Validation examples that say whether it is worth asking all of them."""
 
 
-def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = False) -> Checked:
+def check(
+    workload: Workload,
+    batch_sizes: Iterable[int],
+    *,
+    planned: bool = False,
+    tries: Mapping[str, str | None] | None = None,
+) -> Checked:
     """Load the data and try the workload, at the middle of its search space.
 
     planned -- its studies are there already, so that its goal is known not to be passed before
                training: to ask again takes large models minutes
+    tries   -- what planning it with the same code has shown (`Checked.tries`), where that is kept:
+               it is believed, since a worker that tries anew holds trials meanwhile
 
     Raises UsageError (WorkloadError, SearchSpaceError) in one line for whatever would make every
     trial fail (sizes, shapes, a loss that is no scalar, a goal that is passed before training) or
@@ -62,24 +70,38 @@ def check(workload: Workload, batch_sizes: Iterable[int], *, planned: bool = Fal
         seed_generators(torch.device("cpu"), 0)
         values = _middle(workload, batch_sizes[0])
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
-        check_examples(workload, splits)
+        if tries is None:
+            check_examples(workload, splits)
         with left_alone(workload, splits):
             _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
             if not planned:
                 _refuse_passed_goal(workload, _model(workload, values), splits.validation)
                 _refuse_weightless(workload, splits)
-            with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
-                warnings.simplefilter("ignore")
-                refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
-                whole = _why_whole(workload, splits.train, batch_sizes)
-                large = is_large(_model(workload, values))
-                lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
-                if not planned:
-                    refuse_unrepeatable(workload, splits, batch_sizes[0], values)
+            if tries is None:
+                tries = _tries(workload, splits, batch_sizes, values, planned=planned)
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}
-    return Checked(workload.name, splits, parts, whole, lost)
+    return Checked(workload.name, splits, parts, tries["whole"], tries["lost"])
+
+
+def _tries(
+    workload: Workload,
+    splits: Splits,
+    batch_sizes: Sequence[int],
+    values: Metaparameters,
+    *,
+    planned: bool,
+) -> dict[str, str | None]:
+    with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
+        warnings.simplefilter("ignore")
+        refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
+        whole = _why_whole(workload, splits.train, batch_sizes[0])
+        large = is_large(_model(workload, values))
+        lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
+        if not planned:
+            refuse_unrepeatable(workload, splits, batch_sizes[0], values)
+    return {"whole": whole, "lost": lost}
 
 
 @contextmanager
@@ -102,18 +124,19 @@ def _point(workload: Workload, batch_size: int, position: float) -> Metaparamete
     return point_at(workload.space(batch_size), [position] * len(workload.searched(batch_size)))
 
 
-def _why_whole(workload: Workload, train: Examples, batch_sizes: Sequence[int]) -> str | None:
+def _why_whole(workload: Workload, train: Examples, batch_size: int) -> str | None:
     """As `why_whole`, asked at the middle of the search space, and at both ends where model or
     loss are others there."""
-    if batch_sizes[-1] == 1:
-        return None
     examples = varied(train)
     asked: list[tuple[Metaparameters, Metaparameters]] = []
     for position in (0.5, 0.0, 1.0):
-        values = _point(workload, batch_sizes[0], position)
+        values = _point(workload, batch_size, position)
         point = chosen(workload.model, values), chosen(workload.loss, values)
-        if point not in asked:
-            asked.append(point)
+        if point in asked:
+            continue
+        asked.append(point)
+        # Where an end of the space raises, trials there fail by themselves, and others needn't.
+        with suppress(*([] if position == 0.5 else [WorkloadError])):
             found = why_whole(workload, _model(workload, values), examples, values)
             if found is not None:
                 return found

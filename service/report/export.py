@@ -45,7 +45,7 @@ def write_figures(
     for frontier in frontiers:
         again = load_confirmations(storage, frontier.workload)
         for name, figure in figures(frontier, again).items():
-            stem = re.sub(r"[^\w.]+", "-", f"{frontier.workload}-{name}").strip("-.")
+            stem = re.sub(r"[^\w.@]+", "-", f"{frontier.workload}-{name}").strip("-.")
             files[folder / f"{stem}.{format_}"] = figure
     together = compared_figure(frontiers)
     if together is not None:

@@ -281,6 +281,115 @@ def test_whatever_can_change_a_result_is_seen_and_named(code: Written, kind: str
     assert all("what it does" in name for name in others), found
 
 
+REGISTER = """
+class Register:
+    def __init__(self):
+        self.known = {}
+
+    def __call__(self, function):
+        self.known[function.__name__] = function
+        return function
+
+
+REGISTER = Register()
+"""
+
+REACHED: Mapping[str, tuple[dict[str, str], list[tuple[str, str, str]], list[str]]] = {
+    "in a register of the user's own": (
+        {
+            "one.py": f"{REGISTER}\n\n@REGISTER\ndef half(x):\n    return x / 2\n\n\n"
+            "def loss(o, t):\n    return REGISTER.known['half'](o)\n"
+        },
+        [("one.py", "x / 2", "x / 3")],
+        ["one.py:half"],
+    ),
+    "in a register of single dispatch": (
+        {
+            "one.py": "import functools\n\n\n@functools.singledispatch\ndef half(x):\n"
+            "    return x\n\n\n@half.register\ndef _(x: int):\n    return x / 2\n\n\n"
+            "def loss(o, t):\n    return half(1)\n"
+        },
+        [("one.py", "x / 2", "x / 3")],
+        ["one.py:_"],
+    ),
+    "a subclass that its base knows": (
+        {
+            "one.py": "class Base:\n    known = {}\n\n    def __init_subclass__(cls):\n"
+            "        Base.known[cls.__name__] = cls\n\n\nclass Half(Base):\n    by = 2\n\n\n"
+            "def loss(o, t):\n    return o / Base.known['Half'].by\n"
+        },
+        [("one.py", "by = 2", "by = 3")],
+        ["one.py:Half"],
+    ),
+    "by way of sys.modules": (
+        {
+            "one.py": "import sys\n\n\ndef half(x):\n    return x / 2\n\n\n"
+            "def loss(o, t):\n    return getattr(sys.modules[__name__], 'ha' + 'lf')(o)\n"
+        },
+        [("one.py", "x / 2", "x / 3")],
+        ["one.py:half"],
+    ),
+    "unless run as a script": (
+        {
+            "one.py": "BY = 1\nif __name__ != '__main__':\n    BY = 2\n\n\n"
+            "def loss(o, t):\n    return o / BY\n"
+        },
+        [("one.py", "BY = 2", "BY = 3")],
+        ["one.py:BY"],
+    ),
+    "numbers of a file, read at the import": (
+        {
+            "one.py": "import json\nfrom pathlib import Path\n\n"
+            "with (Path(__file__).parent / 'by.json').open() as file:\n    BY = json.load(file)\n"
+            "\n\ndef loss(o, t):\n    return o / BY['classes'][0]\n",
+            "by.json": '{"classes": [2, 2]}',
+        },
+        [("by.json", "[2", "[3")],
+        ["one.py:BY"],
+    ),
+    "a tensor, however it was made": (
+        {
+            "one.py": "import torch\nfrom pathlib import Path\n\n\ndef numbers():\n"
+            "    return torch.tensor(eval((Path(__file__).parent / 'by.txt').read_text()))\n\n\n"
+            "BY = numbers()\n\n\ndef loss(o, t):\n    return o / BY\n",
+            "by.txt": "[2.0, 2.0]",
+        },
+        [("by.txt", "[2", "[3")],
+        ["one.py:BY"],
+    ),
+    "which of two of one name": (
+        {
+            "one.py": "from first import net\nfrom second import other\n\n\n"
+            "def loss(o, t):\n    return net(o) + other(o)\n",
+            "first.py": "from left import half\n\n\ndef net(x):\n    return half(x)\n",
+            "second.py": "from right import half\n\n\ndef other(x):\n    return -half(x)\n",
+            "left.py": "def half(x):\n    return x / 2\n",
+            "right.py": "def half(x):\n    return x / 3\n",
+        },
+        [("first.py", "left", "right"), ("second.py", "right", "left")],
+        ["which half is used"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REACHED)
+def test_code_that_is_reached_in_a_roundabout_way_is_seen(tmp_path: Path, kind: str) -> None:
+    texts, edits, names = REACHED[kind]
+
+    def code(folder: str, texts: Mapping[str, str]) -> Mapping[str, str]:
+        (tmp_path / folder).mkdir()
+        for name, text in texts.items():
+            (tmp_path / folder / name).write_text(text)
+        loss = function_in(tmp_path / folder / "one.py", "loss")
+        return Fingerprint.of(replace(clouds(), loss=loss)).parts  # type: ignore[arg-type]
+
+    edited = dict(texts)
+    for name, old, new in edits:
+        assert old in edited[name]
+        edited[name] = edited[name].replace(old, new)
+    assert changes(code("before", texts), code("now", edited)) == names
+
+
 IGNORED = {
     "comment": ("mine.py", "    def forward", "    # forwards\n    def forward"),
     "docstring": ("mine.py", '"""Two layers."""', '"""Two layers, and more."""'),
@@ -320,6 +429,11 @@ def test_what_cant_change_a_result_is_not_seen(code: Written, kind: str) -> None
 
 def test_a_file_that_is_renamed_and_a_folder_that_is_moved_are_the_same_code(code: Written) -> None:
     assert digest(code()) == digest(code(name="renamed.py"))
+
+
+def test_code_may_ask_where_it_lies(code: Written) -> None:
+    asks = ("mine.py", "len(PAIRS)", "len(__name__ + __file__)")
+    assert digest(code(*asks)) == digest(code(*asks))  # in another folder
 
 
 def test_a_function_that_moves_to_another_file_is_the_same_code(code: Written) -> None:

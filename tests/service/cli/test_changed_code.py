@@ -27,7 +27,7 @@ File = Callable[..., str]
 
 def advised(result: Result, option: str) -> list[str]:
     """The command that a message advises with this option, as arguments."""
-    found = [c for c in re.findall(r"batchfront [^;\n]*", result.err) if option in c]
+    found = [c for c in re.findall(r"`(batchfront [^`]*)`", result.err) if option in c]
     assert len(found) == 1, result.err
     return shlex.split(found[0])[1:]
 
@@ -194,4 +194,4 @@ def test_a_password_is_not_repeated_in_an_advised_command(given: str, shown: str
     command = ("plan", "x/y/z", "--storage", given)
     with cli.make_context("batchfront", ["workloads"], obj=command):
         advised = same_command("--variant", "v2")
-    assert advised == f"batchfront plan x/y/z --storage {shown} --variant v2"
+    assert advised == f"`batchfront plan x/y/z --storage {shown} --variant v2`"

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,30 @@ DAMAGE = {
     "cut off": (holds("2/measurements.csv", HEAD + "0"), "2/measurements.csv: CSV parse error"),
     "a step twice": (holds("2/measurements.csv", HEAD + "5,1\n5,1\n"), "step 5 stands twice"),
     "no step": (holds("2/measurements.csv", "val/x\n1\n"), "every row must have a step"),
+    "a step below 0": (holds("2/measurements.csv", HEAD + "-5,1\n"), "step -5 is no whole number"),
+    "a step beyond all": (
+        holds("2/measurements.csv", HEAD + "1e30,1\n"),
+        "step 1e+30 is no whole number from 0 to 2,147,483,648",
+    ),
+    "a column twice": (
+        holds("2/measurements.csv", f"{HEAD.strip()},{HEAD.strip().split(',')[1]}\n5,1,1\n"),
+        "stands twice",
+    ),
+    "a trial twice": (
+        lambda folder: shutil.copytree(folder / "2", folder / "02"),
+        "is trial 2, as ",
+    ),
+    "fewer steps than none": (
+        changed("5/metadata.json", steps=-1),
+        "steps must be a whole number from 0 to 2,147,483,648, not -1",
+    ),
+    "more steps than can be": (changed("5/metadata.json", steps=1e30), "must be a whole number"),
+    "nested without end": (holds("study.json", "[" * 100_000), "maximum recursion depth exceeded"),
+    "no choices": (
+        changed("study.json", parameter_configs={"x": {"type": "DISCRETE", "feasible_points": []}}),
+        "parameter_configs.x must have a list of feasible_points",
+    ),
+    "no range": (changed("study.json", parameter_configs={"x": [1]}), "x must be an object"),
     "half a step": (holds("2/measurements.csv", HEAD + "1.5,1\n"), "step 1.5 is no whole number"),
     "endless step": (holds("2/measurements.csv", HEAD + "inf,1\n"), "step inf is no whole number"),
     "no goal": (holds("2/measurements.csv", "step\n1\n"), "error rate, which was not measured"),
@@ -327,7 +352,10 @@ DAMAGE = {
     "another id": (changed("5/metadata.json", trial_id=4), "trial_id is 4"),
     "unknown status": (changed("5/metadata.json", status="DONE"), "status 'DONE' is none of COMPL"),
     "no draw": (changed("5/metadata.json", parameters={}), "parameters.learning_rate is missing"),
-    "no steps": (changed("5/metadata.json", steps=None), "steps must be a whole number, not null"),
+    "no steps": (
+        changed("5/metadata.json", steps=None),
+        "steps must be a whole number from 0 to 2,147,483,648, not null",
+    ),
     "half a trial": (changed("5/metadata.json", steps=12.5), "steps must be a whole number"),
     "true steps": (changed("5/metadata.json", steps=True), "steps must be a whole number"),
     "odd ends": (
