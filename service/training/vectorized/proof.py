@@ -253,7 +253,8 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
         if (path := kept.changed()) is not None:
             return f"its evaluation changes {path}"
     stack = Stack(together)
-    with Stacked(stack) as stacked:
+    stacked = Stacked(stack)
+    with stacked:
         found = stack.look(range(len(together)), full=True)
     if stacked.failed is not None:
         return stacked.failed
