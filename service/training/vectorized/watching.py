@@ -6,6 +6,7 @@ hook that clips large gradients will do in a later one. That they are there is s
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -180,9 +181,13 @@ class _Seen(TorchFunctionMode):
 def _note(calls: list[str], func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> None:
     """Take down a call with its plain arguments, but for those of our own layers, which know of
     stacks."""
-    if sys._getframe(2).f_globals.get("__name__") != Dropout.__module__:
-        plain = [a for a in (*args, *named.values()) if isinstance(a, int | float | str)]
-        calls.append(f"{func} {plain}")
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == Dropout.__module__:
+            return
+        frame = frame.f_back
+    plain = [a for a in (*args, *named.values()) if isinstance(a, int | float | str)]
+    calls.append(f"{func} {plain}")
 
 
 def unstackable(error: Exception) -> str:
