@@ -126,7 +126,8 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
 @contextmanager
 def _watching(clock: Clock) -> Iterator[None]:
     """Time the parts of batchfront wherever they are called from."""
-    from service import bench, preflight
+    from service import bench
+    from service.preflight import checks
     from service.storage import Storage
     from service.training.trial import TrialRun
 
@@ -141,7 +142,7 @@ def _watching(clock: Clock) -> Iterator[None]:
         on(TrialRun, "advance", "training"),
         on(TrialRun, "evaluate", "evaluation"),
         on(TrialRun, "test_metric", "evaluation"),
-        on(preflight, "_load", "data"),
+        on(checks, "_load", "data"),
         on(bench, "check", "plan and preflight"),
     ):
         yield
