@@ -323,7 +323,7 @@ def test_a_module_is_found_in_a_folder_alone_and_in_packages_there(tmp_path: Pat
     assert load("my_module:mine", tmp_path).name == "beside/linear/sgd"
     assert load("my_package.mod:mine", tmp_path).name == "pack/linear/sgd"
     assert load("bare.mod:mine", tmp_path).name == "toy/linear/sgd"
-    assert "No module named 'elsewhere'" in refusal("elsewhere:mine")
+    assert "No module named 'nowhere_at_all'" in refusal("nowhere_at_all:mine")
 
 
 def test_a_folder_hides_an_installed_module_as_it_does_from_python_m(tmp_path: Path) -> None:

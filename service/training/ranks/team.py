@@ -50,6 +50,8 @@ class Team:
             torch.cuda.set_device(self.device)
             # Or NCCL's own watchdog ends this process, and all trials with it, when a rank dies.
             os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+        # One that failed to meet has counted, and groups of other numbers would wait for ever.
+        dist.distributed_c10d._world.group_count = 0
         dist.init_process_group(
             "nccl" if on_gpu else "gloo",
             store=store,
