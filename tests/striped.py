@@ -7,6 +7,7 @@ with ghost batch normalization in groups of 4, dropout, and a loss that is a mea
 import os
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,15 +116,5 @@ def gappy_splits() -> Splits:
 
 def gappy() -> Workload:
     """The same images, and rows that a device, or a whole batch, may have no token of."""
-    return Workload(
-        name="gappy/linear/momentum",
-        data=gappy_splits,
-        model=Noisy,
-        loss=token_cross_entropy,
-        weight=token_count,
-        algorithm=Momentum(),
-        goal=Goal(TOKEN_CROSS_ENTROPY, 0.9),
-        search_space={"learning_rate": Log(0.01, 0.3), "momentum": 0.9},
-        step_budget=60,
-        batch_sizes=(2,),
-    )
+    changed = {"name": "gappy/linear/momentum", "data": gappy_splits, "model": Noisy}
+    return replace(striped(), batch_sizes=(2,), **changed)
