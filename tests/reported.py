@@ -5,6 +5,7 @@ usual seed. Workers find them by this file's path (`SPEC`).
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from service import (
-    ERROR_RATE,
-    SGD,
-    Examples,
-    Goal,
-    Log,
-    Metric,
-    Split,
-    Splits,
-    TorchOptimizer,
-    Workload,
-    cross_entropy,
-)
+from service import ERROR_RATE, Goal, Log, Metric, Split, Splits, TorchOptimizer, Workload
+from tests.zoo.cases import apart, plain, points
+from tests.zoo.data import Gathered
+from tests.zoo.losses import Three
+from tests.zoo.models import Pooled
 
 SPEC = f"{Path(__file__).resolve()}:"
 
 
-def _points(count: int = 400) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(count, 8, generator=generator)
-    return inputs, (inputs @ torch.randn(8, 3, generator=generator)).argmax(1)
-
-
-def _apart(inputs: Tensor, targets: Tensor, train: int = 300) -> Splits:
-    held_out = Split(inputs[train:], targets[train:])
-    return Splits(train=Split(inputs[:train], targets[:train]), validation=held_out)
-
-
-def _mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
-
-
 def _case(name: str, **other: Any) -> Workload:
     given = {
-        "data": lambda: _apart(*_points()),
-        "model": _mlp,
-        "loss": cross_entropy,
-        "algorithm": SGD(),
+        "data": lambda: apart(*points(400)),
         "goal": Goal(ERROR_RATE, 0.10),
-        "search_space": {"learning_rate": Log(1e-2, 1.0)},
         "step_budget": 400,
-        "batch_sizes": (8, 16),
     }
-    return Workload(name=f"case/mlp/{name}", **{**given, **other})
+    return replace(plain(name, **{**given, **other}), name=f"case/mlp/{name}")
 
 
 def parameter_hook() -> Workload:
@@ -65,7 +38,7 @@ def parameter_hook() -> Workload:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1200, 8, generator=generator)
         y = (x[:, :4].sum(1) > x[:, 4:].square().sum(1) - 4).long()
-        return _apart(x, y, 900)
+        return apart(x, y)
 
     def model() -> nn.Module:
         net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
@@ -73,29 +46,10 @@ def parameter_hook() -> Workload:
             parameter.register_hook(lambda gradient: gradient.clamp(-0.01, 0.01))
         return net
 
-    return Workload(
-        name="toy/mlp/sgd_clipped",
-        data=data,
-        model=model,
-        loss=cross_entropy,
-        algorithm=SGD(),
-        goal=Goal(ERROR_RATE, 0.15),
-        search_space={"learning_rate": Log(1e-2, 3.0)},
-        step_budget=3000,
-        batch_sizes=(4, 16),
-    )
-
-
-class Pooled(nn.Module):
-    """The sum of a sentence's embeddings, padding left out, and a linear layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding, self.head = nn.Embedding(20, 8, padding_idx=0), nn.Linear(8, 2)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        y: Tensor = self.head(self.embedding(tokens).sum(1))
-        return y
+    parts = {"data": data, "model": model, "goal": Goal(ERROR_RATE, 0.15), "step_budget": 3000}
+    space = {"learning_rate": Log(1e-2, 3.0)}
+    made = _case("parameter_hook", batch_sizes=(4, 16), search_space=space, **parts)
+    return replace(made, name="toy/mlp/sgd_clipped")
 
 
 def padding_idx() -> Workload:
@@ -107,37 +61,16 @@ def padding_idx() -> Workload:
         lengths = torch.randint(3, 13, (1200,), generator=generator)
         x[torch.arange(12)[None] >= lengths[:, None]] = 0
         y = ((x % 2 == 1).sum(1) > (x % 2 == 0).sum(1) - (x == 0).sum(1)).long()
-        return _apart(x, y, 900)
+        return apart(x, y)
 
-    return Workload(
-        name="seq/embedding/sgd",
-        data=data,
-        model=Pooled,
-        loss=cross_entropy,
-        algorithm=SGD(),
-        goal=Goal(ERROR_RATE, 0.10),
-        search_space={"learning_rate": Log(3e-3, 3e-1)},
-        step_budget=3000,
-        batch_sizes=(4, 16),
-    )
+    parts = {"data": data, "model": lambda: Pooled(nn.Embedding(20, 8, padding_idx=0))}
+    space = {"learning_rate": Log(3e-3, 3e-1)}
+    made = _case("padding_idx", batch_sizes=(4, 16), search_space=space, step_budget=3000, **parts)
+    return replace(made, name="seq/embedding/sgd")
 
 
-class Augmented(Examples):
+class Augmented(Gathered):
     """Noise on the examples of the rarest class alone."""
-
-    indexed_on = torch.device("cpu")
-
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs, self.targets = inputs, targets
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def to(self, device: torch.device) -> "Augmented":
-        return self
-
-    def describe(self) -> dict[str, Any]:
-        return {"examples": len(self)}
 
     def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
         inputs, targets = self.inputs[indices].clone(), self.targets[indices]
@@ -152,24 +85,12 @@ def augment_minority() -> Workload:
     """The file lists the classes one after another, the augmented one last."""
 
     def data() -> Splits:
-        inputs, targets = _points(1200)
+        inputs, targets = points(1200)
         order = targets[:900].argsort(stable=True)
         held_out = Split(inputs[900:], targets[900:])
         return Splits(Augmented(inputs[:900][order], targets[:900][order]), held_out)
 
     return _case("augment_minority", data=data, step_budget=800)
-
-
-class Three(nn.Module):
-    """Three questions of three classes each. [n, 8] -> [n, classes, questions]"""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(8, 9)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layer(x)
-        return y.view(-1, 3, 3)
 
 
 def _wrong(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -180,8 +101,8 @@ def c_equals_l() -> Workload:
     """As many classes as questions, the classes on axis 1, as torch has them."""
 
     def data() -> Splits:
-        inputs, targets = _points()
-        return _apart(inputs, torch.stack([targets, (targets + 1) % 3, targets], 1))
+        inputs, targets = points(400)
+        return apart(inputs, torch.stack([targets, (targets + 1) % 3, targets], 1))
 
     goal = Goal(Metric("wrong", _wrong, "lower", high=1.0), 0.12)
     return _case("c_equals_l", data=data, model=Three, goal=goal)
