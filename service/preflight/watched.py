@@ -30,10 +30,12 @@ class Watched(BatchGradient):
         targets: Tensor,
         here: BatchPass,
         forward: Callable[[Tensor], Tensor] | None = None,
+        *,
+        counts: bool,
     ) -> Tensor:
         before = states(self.device)
         with self._drawing(here):
-            found = super().loss(inputs, targets, here, forward)
+            found = super().loss(inputs, targets, here, forward, counts=counts)
         self.drawn.update(drawn_since(before, self.device))
         return found
 

@@ -103,6 +103,7 @@ def _saved(gradient: BatchGradient, model: nn.Module, inputs: Tensor, targets: T
 
     here = BatchPass(0, len(inputs), len(inputs), 0)
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = gradient.loss(inputs, targets, here, model)
+        counts = bool(gradient.weight(targets, len(inputs)))
+        loss = gradient.loss(inputs, targets, here, model, counts=counts)
     del loss  # until here it holds the storages, so that no address is used twice
     return list(sizes.values())

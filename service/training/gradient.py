@@ -134,9 +134,11 @@ class BatchGradient:
         batch_size, seed = len(indices), self.begin(step)
         if size >= batch_size:
             inputs, targets = self.load(indices, seed, step)
-            loss = self.loss(inputs, targets, BatchPass(0, batch_size, batch_size, seed))
+            counts = bool(self.weight(targets, batch_size))
+            here = BatchPass(0, batch_size, batch_size, seed)
+            loss = self.loss(inputs, targets, here, counts=counts)
             loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach() if self.counts(targets) else None
+            return loss.detach() if counts else None
         if self.whole_batches:
             raise self.cannot_split(f"memory is too small for a batch of {batch_size}")
         return self._added_up(step, indices, size, seed)
@@ -148,8 +150,9 @@ class BatchGradient:
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
             inputs, targets = self.load(part, seed, step)
-            loss = self.loss(inputs, targets, BatchPass(start, start + len(part), batch_size, seed))
             weight = self.weight(targets, batch_size)
+            here = BatchPass(start, start + len(part), batch_size, seed)
+            loss = self.loss(inputs, targets, here, counts=bool(weight))
             (loss * weight).backward()  # type: ignore[no-untyped-call]
             sums[0] += loss.detach() * weight
             sums[1] += weight
@@ -174,25 +177,22 @@ class BatchGradient:
         targets: Tensor,
         here: BatchPass,
         forward: Callable[[Tensor], Tensor] | None = None,
+        *,
+        counts: bool,
     ) -> Tensor:
         """The mean loss of a pass, through the model or what is wrapped around it. Where nothing
-        counts, and the workload's own would often be 0 / 0, it is 0 and has a gradient of 0."""
+        `counts`, and the workload's own would often be 0 / 0, it is 0 and has a gradient of 0."""
         through = self.forward if forward is None else forward
         with passing(here):
             computed = self._computed
             outputs = through(inputs) if computed is None else computed(inputs, through)
-        if not self.counts(targets):
+        if not counts:
             return outputs.nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
         return self.workload.loss(outputs, targets, **self._values)
 
-    def counts(self, targets: Tensor) -> bool:
-        """Whether some of these targets count in the mean that the loss is."""
-        weigh = self.workload.weight
-        return weigh is None or bool(weigh(targets).any())
-
     def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
         """What a pass's mean loss counts in its batch: the sum of the workload's weights, or else
-        the pass's part of the batch."""
+        the pass's part of the batch. 0 where nothing in it counts."""
         weigh = self.workload.weight
         return len(targets) / batch_size if weigh is None else weigh(targets).sum()
 

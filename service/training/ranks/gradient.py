@@ -97,8 +97,8 @@ class SharedGradient:
             alone_yet = not overlapped or stop < here.stop
             with self._together.no_sync() if alone_yet else nullcontext():
                 through = BatchPass(start, stop, batch_size, seed)
-                loss = alone.loss(inputs, targets, through, self._together)
                 weight = alone.weight(targets, batch_size)
+                loss = alone.loss(inputs, targets, through, self._together, counts=bool(weight))
                 (loss * (weight * scale)).backward()  # type: ignore[no-untyped-call]
             sums[0] += loss.detach() * weight * counts
             sums[1] += weight * counts
