@@ -16,6 +16,7 @@ from service.errors import UsageError
 _THREADS = 8
 _SILENT_SECONDS = 60  # after which a client that says nothing is dropped
 _LARGEST_REQUEST = 1 << 20  # bytes
+_LARGEST_ANSWER = 1 << 30  # bytes; it is in memory already, so it need not pass through a file
 
 
 class Server:
@@ -41,6 +42,9 @@ class Server:
             threads=_THREADS,
             channel_timeout=_SILENT_SECONDS,
             max_request_body_size=_LARGEST_REQUEST,
+            # Waitress leaves the files to which it spills unclosed.
+            inbuf_overflow=_LARGEST_REQUEST + 1,
+            outbuf_overflow=_LARGEST_ANSWER,
             ident=None,
         )
 

@@ -3,9 +3,11 @@
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Timer
+from unittest.mock import Mock
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
@@ -34,6 +36,22 @@ def test_several_viewers_are_served_at_once() -> None:
 def test_a_server_does_not_say_what_it_is_made_of() -> None:
     with served(done) as address:
         assert "Server" not in ask(address).headers
+
+
+def test_an_answer_larger_than_a_page_with_its_scripts_needs_no_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = Mock(wraps=tempfile.TemporaryFile)
+    monkeypatch.setattr(tempfile, "TemporaryFile", files)
+    body = bytes(range(256)) * (1 << 15)
+
+    def large(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with served(large) as address:
+        assert ask(address).body == body
+    files.assert_not_called()
 
 
 def test_a_port_in_use_is_one_line() -> None:
