@@ -12,7 +12,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Ending, Look, Seen
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.text import notes
 from batchfront.store.schema import slots
@@ -33,7 +33,7 @@ TRIALS = 12
 
 def planned(storage: Storage, **asked: Any) -> Study:
     asked = {"trials": TRIALS, "batch_sizes": (4,), "halving": True, **asked}
-    return plan(storage, SPEC, clouds(), Request(**asked)).studies[0]
+    return plan(storage, SPEC, clouds(), SearchOptions(**asked)).studies[0]
 
 
 def work(storage: Storage, folder: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any, Literal
 
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.worker.worker import Settings, Worker
@@ -58,7 +58,7 @@ class Found:
 def searched(search: Search) -> list[Found]:
     """Run a search in a database of its own."""
     asked = {"seed": search.seed, "trials": search.trials, "goal": search.goal}
-    request = Request(batch_sizes=search.batch_sizes, **asked, **ASKED[search.kind])
+    request = SearchOptions(batch_sizes=search.batch_sizes, **asked, **ASKED[search.kind])
     alone = request.schedule == "one-by-one"
     engine: Literal["sequential", "vectorized"] = "sequential" if alone else "vectorized"
     with TemporaryDirectory() as folder:

@@ -34,9 +34,9 @@ def command(workload: str, storage: str, extend: bool, **asked: Any) -> None:
     file.py:function. Planning again continues: more trials or batch sizes are added, and a
     definition or code that has changed is refused.
     """
-    from batchfront.plan.options import Request
+    from batchfront.plan.options import SearchOptions
 
-    opened, planned = plan_workload(workload, storage, Request(**asked))
+    opened, planned = plan_workload(workload, storage, SearchOptions(**asked))
     for study, added, again in zip(planned.studies, planned.added, planned.reopened, strict=True):
         begun = f", {again} begun again" if again else ""
         click.echo(f"{study.name}: {study.trials} trials, {added} new{begun}")

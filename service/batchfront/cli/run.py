@@ -60,7 +60,7 @@ def command(
     from batchfront.errors import UsageError
     from batchfront.frontier.frontier import load_frontier
     from batchfront.ledger.time_profile import time_of
-    from batchfront.plan.options import Request
+    from batchfront.plan.options import SearchOptions
     from batchfront.report.page import write_report
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.study.variants import base_of, family
@@ -71,7 +71,7 @@ def command(
     devices = local_devices(device, workers, devices_per_trial)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(
-        workload, storage, Request(**asked, devices_per_trial=devices_per_trial)
+        workload, storage, SearchOptions(**asked, devices_per_trial=devices_per_trial)
     )
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
     refuse_engine(engine, planned, device, devices_per_trial)

@@ -24,7 +24,7 @@ DEFAULT_FINISHERS = 1
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchOptions:
     """What the user asked for; None leaves it to the studies that exist, then to the defaults.
 
     trials     -- slots per study; a larger number than before adds some
@@ -88,7 +88,7 @@ class _Search:
     extrapolate: bool
 
 
-def _generation(request: Request, before: Study | None, sampler: str, schedule: str) -> int:
+def _generation(request: SearchOptions, before: Study | None, sampler: str, schedule: str) -> int:
     """How many trials race together, of a study whose sampler needs results to draw from."""
     if sampler not in ADAPTIVE or schedule != "race":
         if request.generation is not None:
@@ -100,7 +100,7 @@ def _generation(request: Request, before: Study | None, sampler: str, schedule: 
     return request.generation or (before.generation if before else 0) or GENERATION
 
 
-def _continuing(request: Request, before: Study | None, finishers: int) -> int:
+def _continuing(request: SearchOptions, before: Study | None, finishers: int) -> int:
     """How many trials go on past the goal."""
     going_on = before.continuing if before else 0
     after_goal = request.after_goal or ("continue" if going_on else "stop")
@@ -119,7 +119,9 @@ def _continuing(request: Request, before: Study | None, finishers: int) -> int:
     return continuing
 
 
-def _settle(name: str, request: Request, existing: Mapping[int, Study], batch_size: int) -> _Search:
+def _settle(
+    name: str, request: SearchOptions, existing: Mapping[int, Study], batch_size: int
+) -> _Search:
     """Fill what was not said from the study of a batch size, else from the workload's others, then
     from the defaults."""
     own = existing.get(batch_size)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from batchfront.errors import UsageError
 from batchfront.plan.options import (
-    Request,
+    SearchOptions,
     _Search,
     _settle,
 )
@@ -62,7 +62,7 @@ class Planned:
         return Filter((self.workload.name,), sizes, purposes=SEARCHES)
 
 
-def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> Planned:
+def plan(storage: Storage, spec: str, workload: Workload, request: SearchOptions) -> Planned:
     """Create the studies of a workload that don't exist, and top up those that do.
 
     Raises UsageError before anything is written if the workload or the request can't work, and
@@ -140,7 +140,7 @@ def _keep_code(conn: Connection, workload: str, now: Mapping[str, Any]) -> None:
             conn.execute(changed.values(identity=json.dumps(identity)))
 
 
-def _refuse_lowering(storage: Storage, request: Request, study: Study) -> None:
+def _refuse_lowering(storage: Storage, request: SearchOptions, study: Study) -> None:
     """Raise UsageError if fewer trials are to pass the goal, or to go on, than already may have; or
     more, where later ones were drawn from how the first ended."""
     anew = f"leave it out, or begin anew after {command(storage, 'delete', study.workload)}"

@@ -11,7 +11,7 @@ import pytest
 from batchfront.errors import WorkersFailed
 from batchfront.launch.local import LocalWorkers
 from batchfront.launch.worker_options import Order
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, workers
@@ -22,7 +22,7 @@ from tests.waiting import eventually
 
 
 def planned(storage: Storage) -> Planned:
-    return plan(storage, SPEC, clouds(), Request(trials=6, batch_sizes=(4, 16)))
+    return plan(storage, SPEC, clouds(), SearchOptions(trials=6, batch_sizes=(4, 16)))
 
 
 def local(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batchfront.errors import IdentityError, UsageError
-from batchfront.plan.options import DEFAULT_FINISHERS, Request
+from batchfront.plan.options import DEFAULT_FINISHERS, SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.every_storage
 
 
 def make(storage: Storage, workload: Workload | None = None, **asked: Any) -> Planned:
-    return plan(storage, SPEC, workload or clouds(), Request(**asked))
+    return plan(storage, SPEC, workload or clouds(), SearchOptions(**asked))
 
 
 def contents(storage: Storage) -> dict[str, list[Any]]:
@@ -261,11 +261,11 @@ def test_a_search_space_may_shift_with_the_batch_size(storage: Storage) -> None:
 def test_another_batch_size_may_not_have_another_definition(storage: Storage) -> None:
     make(storage, batch_sizes=(4,), trials=2)
     wider = replace(clouds(), model=lambda: nn.Linear(2, 3), search_space={"learning_rate": 0.1})
-    for other in (Request(goal=0.2), Request(seed=1), Request(count="feasible")):
+    for other in (SearchOptions(goal=0.2), SearchOptions(seed=1), SearchOptions(count="feasible")):
         with pytest.raises(IdentityError, match="b4 exists under another definition"):
             plan(storage, SPEC, clouds(), replace(other, batch_sizes=(16,), trials=2))
     with pytest.raises(IdentityError, match=r"model\.layers was"):
-        plan(storage, SPEC, replace(wider, algorithm=SGD(), schedule=Constant()), Request())
+        plan(storage, SPEC, replace(wider, algorithm=SGD(), schedule=Constant()), SearchOptions())
     with storage.read() as conn:
         assert [s.batch_size for s in find_studies(conn, Filter())] == [4]
 
@@ -277,23 +277,23 @@ def test_the_search_space_may_depend_on_the_batch_size_even_where_the_model_take
         return {**clouds().space(4), "dropout": Linear(0.0, 1 / batch_size)}
 
     shifting = replace(clouds(), search_space=space)
-    first = plan(storage, SPEC, shifting, Request(batch_sizes=(16,), trials=2))
-    both = plan(storage, SPEC, shifting, Request(batch_sizes=(4, 16), trials=2))
+    first = plan(storage, SPEC, shifting, SearchOptions(batch_sizes=(16,), trials=2))
+    both = plan(storage, SPEC, shifting, SearchOptions(batch_sizes=(4, 16), trials=2))
     assert (first.added, both.added) == ((2,), (2, 0))
 
 
 def test_a_file_that_was_moved_is_found_where_it_is_now(storage: Storage) -> None:
     make(storage, trials=2)
-    moved = plan(storage, "elsewhere.py:clouds", clouds(), Request(trials=2))
+    moved = plan(storage, "elsewhere.py:clouds", clouds(), SearchOptions(trials=2))
     assert moved.added == (0, 0)
     with storage.read() as conn:
         assert {s.spec for s in find_studies(conn, Filter())} == {"elsewhere.py:clouds"}
 
 
 def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage) -> None:
-    lower = plan(storage, SPEC, clouds(), Request(trials=1, precision="bfloat16")).studies
+    lower = plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="bfloat16")).studies
     assert {(s.precision, s.identity["precision"]) for s in lower} == {("bfloat16", "bfloat16")}
-    again = plan(storage, SPEC, clouds(), Request(trials=1))
+    again = plan(storage, SPEC, clouds(), SearchOptions(trials=1))
     assert set(again.added) == {0}
     assert {s.precision for s in again.studies} == {"bfloat16"}
     bench = set_up(again.studies[0], torch.device("cpu"), None)
@@ -301,9 +301,9 @@ def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage
     higher = {**lower[0].identity, "precision": "float32"}
     assert not bench.serves(replace(lower[0], identity=higher))
     with pytest.raises(IdentityError, match="precision was bfloat16, is gone"):
-        plan(storage, SPEC, clouds(), Request(trials=1, precision="float32"))
+        plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float32"))
     with pytest.raises(UsageError, match="precision 'float16': use float32 or bfloat16"):
-        plan(storage, SPEC, clouds(), Request(trials=1, precision="float16"))
+        plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float16"))
 
 
 def test_more_finishers_are_asked_for_or_left_as_they_are(storage: Storage) -> None:

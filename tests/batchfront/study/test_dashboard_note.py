@@ -6,7 +6,7 @@ from dataclasses import replace
 import optuna
 import pytest
 from batchfront.outcomes import OUTCOMES
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.dashboard_note import study_note
@@ -25,7 +25,7 @@ def study(workload: str = "a/b/c", metric: str = "error rate", schedule: str = "
 def test_planning_writes_the_note_where_the_dashboard_reads_it(
     storage: Storage, database: str
 ) -> None:
-    for planned in plan(storage, SPEC, clouds(), Request(trials=1)).studies:
+    for planned in plan(storage, SPEC, clouds(), SearchOptions(trials=1)).studies:
         found = optuna.load_study(study_name=planned.name, storage=database)
         assert get_note(found) == study_note(planned)
 

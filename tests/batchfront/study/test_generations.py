@@ -17,7 +17,7 @@ from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Ending
 from batchfront.plan.extend import extend
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
@@ -38,7 +38,7 @@ samplers = pytest.mark.parametrize("sampler", ["tpe", "gp"])
 
 def planned(storage: Storage, **asked: Any) -> Study:
     request = {"trials": 10, "batch_sizes": (4,), "finishers": 1, "sampler": "tpe", "generation": 4}
-    (study,) = plan(storage, PLAIN, plain(), Request(**{**request, **asked})).studies
+    (study,) = plan(storage, PLAIN, plain(), SearchOptions(**{**request, **asked})).studies
     return study
 
 

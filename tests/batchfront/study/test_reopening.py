@@ -10,7 +10,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Ending
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.optuna_dashboard import NOTE
 from batchfront.store.schema import measurements
@@ -27,7 +27,7 @@ NAME = "plain/mlp/momentum"
 
 
 def make(storage: Storage, **asked: Any) -> Planned:
-    return plan(storage, PLAIN, plain(), Request(**{"batch_sizes": (4,), **asked}))
+    return plan(storage, PLAIN, plain(), SearchOptions(**{"batch_sizes": (4,), **asked}))
 
 
 def work(storage: Storage) -> None:

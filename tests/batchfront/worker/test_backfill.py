@@ -10,7 +10,7 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import COMPANY_DEATHS
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -35,7 +35,7 @@ ROOM = 5
 
 def planned(storage: Storage, **asked: Any) -> None:
     asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, PLAIN, plain(), Request(**asked))
+    plan(storage, PLAIN, plain(), SearchOptions(**asked))
 
 
 def work(storage: Storage, folder: Path | None = None, engine: Asked = "vectorized") -> None:

@@ -12,7 +12,7 @@ from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Ending, Look, Passage
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage, open_storage
@@ -47,7 +47,7 @@ GONE_ON = Ending(
 
 def planned(storage: Storage, **asked: Any) -> Study:
     asked = {"trials": 12, "batch_sizes": (4,), **asked}
-    return plan(storage, SPEC, clouds(), Request(**asked)).studies[0]
+    return plan(storage, SPEC, clouds(), SearchOptions(**asked)).studies[0]
 
 
 def ledger(storage: Storage, name: str = "one") -> Ledger:
