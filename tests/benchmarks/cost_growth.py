@@ -52,7 +52,8 @@ class Run:
 
     def request(self, seed: int) -> SearchOptions:
         """As a user would ask for it."""
-        return SearchOptions(self.batch_sizes, self.trials, seed, self.goal, self.sampler)
+        fixed = {"goal": self.goal, "sampler": self.sampler}
+        return SearchOptions(self.batch_sizes, self.trials, seed, **fixed)
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,13 @@ OURS = "ours, --sampler tpe"
 RAY = "Ray Tune: ASHA"
 _race = partial(race_on, request=SearchOptions(), engine="auto", batches=DEFAULT)
 _tpe = partial(_race, request=SearchOptions(sampler="tpe"), batches=GENERATIONS)
-_one_by_one = SearchOptions(sampler="tpe", schedule="one-by-one")
+_one_by_one = SearchOptions(sampler="tpe", together=1)
 _capped = partial(optuna, incumbent=True)
 
 CONTENDERS: dict[str, Search] = {
     OURS: _tpe,
     "ours, --sampler tpe, --engine sequential": partial(_tpe, engine="sequential"),
-    "ours, --sampler tpe, --schedule one-by-one": partial(_tpe, request=_one_by_one),
+    "ours, --sampler tpe, --together 1": partial(_tpe, request=_one_by_one),
     "ours, --sampler gp": partial(_tpe, request=SearchOptions(sampler="gp")),
     "ours, the plain race of 32, then 64": _race,
     "ours, the plain race of 8, 16, 32, 64": partial(_race, batches=DOUBLING),

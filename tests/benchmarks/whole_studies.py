@@ -21,9 +21,9 @@ from tests.benchmarks.whole_ours import totals_in
 ASKED: dict[str, dict[str, Any]] = {
     "warm start": {"warm_start": True},
     "tpe": {"sampler": "tpe"},
-    "tpe, one by one": {"sampler": "tpe", "schedule": "one-by-one"},
+    "tpe, one by one": {"sampler": "tpe", "together": 1},
     "gp": {"sampler": "gp"},
-    "gp, one by one": {"sampler": "gp", "schedule": "one-by-one"},
+    "gp, one by one": {"sampler": "gp", "together": 1},
 }
 """Kinds of search, by what is asked for."""
 
@@ -59,7 +59,7 @@ def searched(search: Search) -> list[Found]:
     """Run a search in a database of its own."""
     asked = {"seed": search.seed, "trials": search.trials, "goal": search.goal}
     request = SearchOptions(batch_sizes=search.batch_sizes, **asked, **ASKED[search.kind])
-    alone = request.schedule == "one-by-one"
+    alone = request.together == 1
     engine: Literal["sequential", "vectorized"] = "sequential" if alone else "vectorized"
     with TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{folder}/trials.db", create=True)

@@ -1,6 +1,7 @@
 """`batchfront launch`"""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import click
 
 from batchfront.cli import options, orders
+from batchfront.errors import UsageError
+from batchfront.options import DURATION
+from batchfront.worker.options import WorkerOptions
 
 
 @click.group(
@@ -44,9 +48,8 @@ _gpus = options.option(
 
 
 @command.command()
-@orders.told
+@orders.told()
 @options.storage
-@options.device
 @options.option(
     "--workers", type=int, help="How many.  [default: one per GPU, or else one per CPU core]"
 )
@@ -59,9 +62,8 @@ def local(workers: int | None, storage: str, **told: Any) -> int:
 
 
 @command.command()
-@orders.told
+@orders.told()
 @options.storage
-@options.device
 def debug(storage: str, **told: Any) -> int:
     """Run one worker in this very process: breakpoints hold, errors keep their traceback."""
     from batchfront.launch.debug import Debug
@@ -71,7 +73,7 @@ def debug(storage: str, **told: Any) -> int:
 
 
 @command.command()
-@orders.told
+@orders.told("device")
 @options.storage
 @_workers
 @_gpus
@@ -80,7 +82,7 @@ def debug(storage: str, **told: Any) -> int:
 @options.option(
     "--time",
     "seconds",
-    type=options.Duration(),
+    type=options.Written(DURATION),
     default="4h",
     show_default=True,
     help="After this long a worker hands back and is queued again.",
@@ -107,6 +109,7 @@ def slurm(
     sbatch: tuple[str, ...],
     log_dir: Path,
     storage: str,
+    worker: WorkerOptions,
     **told: Any,
 ) -> int:
     """Submit workers as a Slurm job array, to be run on a login node.
@@ -117,7 +120,7 @@ def slurm(
     """
     from batchfront.launch.slurm import Slurm
 
-    opened, order = orders.open_and_order(storage, device=_device(gpus_per_worker), **told)
+    opened, order = orders.open_and_order(storage, _placed(worker, gpus_per_worker), **told)
     orders.warn_of_one_machine(opened)
     extra = {name.replace("-", "_"): value for name, value in map(_split, sbatch)}
     launcher = Slurm(log_dir, seconds, partition, gpus_per_worker, cpus_per_worker, extra)
@@ -125,7 +128,7 @@ def slurm(
 
 
 @command.command()
-@orders.told
+@orders.told("device")
 @options.storage
 @_workers
 @options.option(
@@ -145,6 +148,7 @@ def ray(
     cpus_per_worker: int,
     address: str,
     storage: str,
+    worker: WorkerOptions,
     **told: Any,
 ) -> int:
     """Run workers as tasks of an existing Ray cluster.
@@ -153,16 +157,15 @@ def ray(
     """
     from batchfront.launch.ray import Ray
 
-    opened, order = orders.open_and_order(
-        storage, environment_goes_along=False, device=_device(gpus_per_worker), **told
-    )
+    placed = _placed(worker, gpus_per_worker)
+    opened, order = orders.open_and_order(storage, placed, environment_goes_along=False, **told)
     orders.warn_of_one_machine(opened)
     launcher = Ray(address, gpus_per_worker, cpus_per_worker)
     return orders.run(launcher, order, workers, watching=opened)
 
 
 @command.command()
-@orders.told
+@orders.told("device")
 @_workers
 @_gpus
 @_cpus
@@ -191,11 +194,10 @@ def kubernetes(
     volumes: tuple[str, ...],
     print_: bool,
     gpus_per_worker: int,
-    checkpoint_dir: str | None,
+    worker: WorkerOptions,
     **asked: Any,
 ) -> int:
     """Print the manifest of a Job that runs workers, for kubectl apply."""
-    from batchfront.errors import UsageError
     from batchfront.launch.kubernetes import Kubernetes, Volume
 
     if not print_:
@@ -210,13 +212,13 @@ def kubernetes(
         volumes=[Volume(*text.partition(":")[::2]) for text in volumes],
         **{key: asked.pop(key) for key in ours},
     )
-    order = orders.order(None, checkpoint_dir, device=_device(gpus_per_worker), **asked)
+    order = orders.order(None, _placed(worker, gpus_per_worker), **asked)
     return orders.run(launcher, order, workers)
 
 
-def _device(gpus: float) -> str:
+def _placed(worker: WorkerOptions, gpus: float) -> WorkerOptions:
     """A worker without a GPU of its own must not take another's."""
-    return "cuda" if gpus else "cpu"
+    return replace(worker, device="cuda" if gpus else "cpu")
 
 
 def _split(text: str) -> tuple[str, str | bool]:

@@ -161,7 +161,7 @@ def test_the_least_advanced_slots_come_first(storage: Storage) -> None:
 
 
 def test_one_by_one_gives_one_slot_at_a_time(storage: Storage) -> None:
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     _, taken = claim(worker(storage, "one"))
     assert [slot.number for slot in taken] == [0]
     _, other = claim(worker(storage, "two"))

@@ -152,15 +152,16 @@ def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storag
 
 
 @pytest.mark.every_storage
-@pytest.mark.parametrize("asked", [{}, {"halving": True}])
+@pytest.mark.parametrize("extrapolate", [False, True])
 def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
     storage: Storage,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    asked: dict[str, Any],
+    extrapolate: bool,
 ) -> None:
-    plan(storage, PLAIN, plain(), SearchOptions(trials=10, batch_sizes=(4,), **asked))
+    asked = SearchOptions(trials=10, batch_sizes=(4,), extrapolate=extrapolate)
+    plan(storage, PLAIN, plain(), asked)
     before = counts(storage)
     ledger = Ledger(storage, "one")
     ledger.register("here", 1, "cpu")

@@ -273,7 +273,7 @@ def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
 def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_results(
     storage: Storage, sampler: str
 ) -> None:
-    study = planned(storage, sampler=sampler, schedule="one-by-one", trials=12)
+    study = planned(storage, sampler=sampler, together=1, trials=12)
     for steps in range(60, 72):
         win(storage, steps)
     win_at = {"params": json.dumps({**points(storage, study)[0], **HIGH})}

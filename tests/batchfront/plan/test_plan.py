@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batchfront.errors import IdentityError, UsageError
-from batchfront.plan.options import DEFAULT_FINISHERS, SearchOptions
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
@@ -83,7 +83,7 @@ def test_what_nobody_asked_for_is_the_default(storage: Storage) -> None:
     study = planned.studies[0]
     assert (study.trials, study.seed, study.goal_value) == (32, 0, None)
     assert (study.sampler, study.schedule, study.count) == ("sobol", "race", "all")
-    assert (study.finishers, study.continuing) == (DEFAULT_FINISHERS, 0)
+    assert (study.finishers, study.continuing) == (1, 0)
 
 
 def test_planning_again_adds_nothing(storage: Storage) -> None:
@@ -113,7 +113,7 @@ def test_another_batch_size_is_added_beside_those_there_are(storage: Storage) ->
 
 def test_what_is_not_said_is_taken_from_the_studies_that_exist(storage: Storage) -> None:
     asked = {"trials": 3, "seed": 7, "goal": 0.2, "sampler": "tpe", "count": "feasible"}
-    asked["generation"] = 5
+    asked["together"] = 5
     asked |= {"finishers": 7, "after_goal": "continue", "continuing": 2}
     first = make(storage, **asked)
     again = make(storage)
@@ -136,9 +136,9 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"goal": 0.3}, "goal.value was 0.1, is 0.3"),
     (lambda w: w.with_goal(0.3), {}, "goal.value was 0.1, is 0.3"),
     (lambda w: w, {"sampler": "tpe"}, "search.sampler was sobol, is tpe"),
-    (lambda w: w, {"schedule": "one-by-one"}, "search.schedule was race, is one-by-one"),
+    (lambda w: w, {"together": 1}, "search.together was all, is 1"),
+    (lambda w: w, {"together": 8}, "search.together was all, is 8"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
-    (lambda w: w, {"halving": True}, "search.halving is new: True"),
     (lambda w: w, {"extrapolate": True}, "search.extrapolate is new: True"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
@@ -184,17 +184,20 @@ def test_another_definition_is_refused_with_the_difference_and_nothing_changes(
 
 
 refusals: list[tuple[dict[str, Any], str]] = [
-    ({"generation": 4}, "--generation 4: is for trials of an adaptive sampler that race"),
+    ({"together": 0}, "--together 0: must be at least 1"),
+    ({"together": "all", "sampler": "tpe"}, "--together all: a sampler learns from trials that"),
+    ({"together": 4, "schedule": "race"}, "--together 4: says it all; leave --schedule race out"),
     (
         {"generation": 4, "sampler": "gp", "schedule": "one-by-one"},
-        "use it with --sampler tpe or gp and --schedule race",
+        "--generation 4: contradicts --schedule one-by-one; say --together 1, or --together 4",
     ),
     ({"generation": 0, "sampler": "tpe"}, "--generation 0: must be at least 1"),
     ({"sampler": "random"}, "--sampler 'random': must be one of sobol, tpe, gp"),
     ({"schedule": "fifo"}, "--schedule 'fifo': must be one of race, one-by-one"),
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),
     ({"trials": 0}, "--trials 0: must be at least 1"),
-    ({"schedule": "one-by-one", "halving": True}, "--halving compares trials that race"),
+    ({"halving": True}, "--halving: is no option of new studies"),
+    ({"trials": 0, "finishers": -1}, "--trials 0: must be at least 1; --finishers -1: must be at"),
     ({"seed": 2**63}, f"--seed {2**63}: must lie between -2^63 and 2^63 - 1"),
     ({"finishers": 0}, "--finishers 0: must be at least 1"),
     ({"after_goal": "go"}, "--after-goal 'go': must be one of stop, continue"),
@@ -302,7 +305,7 @@ def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage
     assert not bench.serves(replace(lower[0], identity=higher))
     with pytest.raises(IdentityError, match="precision was bfloat16, is gone"):
         plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float32"))
-    with pytest.raises(UsageError, match="precision 'float16': use float32 or bfloat16"):
+    with pytest.raises(UsageError, match="--precision 'float16': must be one of float32, bfloat16"):
         plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float16"))
 
 

@@ -55,7 +55,7 @@ def workload() -> Workload:
 
 def planned(storage: Storage, sampler: str, **asked: Any) -> Study:
     """One by one, unless asked for otherwise."""
-    asked = {"batch_sizes": (4,), "sampler": sampler, "schedule": "one-by-one", **asked}
+    asked = {"batch_sizes": (4,), "sampler": sampler, "together": 1, **asked}
     request = SearchOptions(**{"trials": 15, **asked})
     (study,) = plan(storage, SPEC, workload(), request).studies
     return study
@@ -188,7 +188,7 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
         "from batchfront import Workload\n"
         "def workload() -> Workload: return searched()\n"
     )
-    asked = {"sampler": sampler, "schedule": "one-by-one"}
+    asked = {"sampler": sampler, "together": 1}
     request = SearchOptions(trials=13, batch_sizes=(4,), **asked)
     plan(storage, str(path), workload(), request)
     Worker(storage, Settings("one", torch.device("cpu")), Event()).run()

@@ -37,7 +37,7 @@ samplers = pytest.mark.parametrize("sampler", ["tpe", "gp"])
 
 
 def planned(storage: Storage, **asked: Any) -> Study:
-    request = {"trials": 10, "batch_sizes": (4,), "finishers": 1, "sampler": "tpe", "generation": 4}
+    request = {"trials": 10, "batch_sizes": (4,), "finishers": 1, "sampler": "tpe", "together": 4}
     (study,) = plan(storage, PLAIN, plain(), SearchOptions(**{**request, **asked})).studies
     return study
 
@@ -263,17 +263,17 @@ def test_a_later_generation_stops_at_the_best_of_those_before(storage: Storage) 
 
 def test_the_size_of_a_generation_belongs_to_the_study(storage: Storage) -> None:
     assert planned(storage).generation == 4
-    assert planned(storage, generation=None).generation == 4
-    with pytest.raises(IdentityError, match=r"search\.generation was 4, is 3"):
-        planned(storage, generation=3)
+    assert planned(storage, together=None).generation == 4
+    with pytest.raises(IdentityError, match=r"search\.together was 4, is 3"):
+        planned(storage, together=3)
 
 
 def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
-    assert planned(storage, generation=None, sampler="gp").generation == 8
+    assert planned(storage, together=None, sampler="gp").generation == 8
 
 
 def test_without_an_adaptive_sampler_there_are_none(storage: Storage) -> None:
-    study = planned(storage, generation=None, sampler="sobol")
+    study = planned(storage, together=None, sampler="sobol")
     assert study.generation == 0
     assert "generation" not in study.identity["search"]
     assert set(states(storage)) == {"f"}

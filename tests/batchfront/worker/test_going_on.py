@@ -233,16 +233,16 @@ def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
 
 
-@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+@pytest.mark.parametrize("together", ["all", 5, 1])
 def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
-    storage: Storage, elsewhere: Storage, tmp_path: Path, room_for_three: None, schedule: str
+    storage: Storage, elsewhere: Storage, tmp_path: Path, room_for_three: None, together: int | str
 ) -> None:
     planned(elsewhere, finishers=12)
     work(elsewhere, None)
     everyone = to_target(elsewhere)
     elsewhere.close()
     assert len(everyone) > 4
-    planned(storage, finishers=3, schedule=schedule)
+    planned(storage, finishers=3, together=together)
     work(storage, tmp_path / "kept")
     last = everyone[2][0]
     assert to_target(storage)[:3] == everyone[:3]
@@ -255,15 +255,15 @@ def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
             assert number in unfinished or number not in {n for _, n in everyone}
 
 
-@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+@pytest.mark.parametrize("together", ["all", 5, 1])
 def test_the_first_to_pass_goes_on_to_the_budget(
-    storage: Storage, elsewhere: Storage, schedule: str
+    storage: Storage, elsewhere: Storage, together: int | str
 ) -> None:
-    planned(elsewhere, finishers=1, schedule=schedule)
+    planned(elsewhere, finishers=1, together=together)
     work(elsewhere, None)
     before = to_target(elsewhere)
     elsewhere.close()
-    planned(storage, finishers=1, after_goal="continue", schedule=schedule)
+    planned(storage, finishers=1, after_goal="continue", together=together)
     work(storage, None)
     assert to_target(storage) == before
     on = [row for row in rows(storage) if row.steps_to_target and row.steps > row.steps_to_target]

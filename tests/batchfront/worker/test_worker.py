@@ -366,7 +366,7 @@ def test_checkpoints_are_kept_while_a_heat_runs(
 def test_one_by_one_stops_trials_at_the_best_so_far(
     storage: Storage, undisturbed: Storage, sampler: str
 ) -> None:
-    planned(storage, schedule="one-by-one", sampler=sampler)
+    planned(storage, together=1, sampler=sampler)
     work(storage, None)
     record: int | None = None
     for row in rows(storage):
