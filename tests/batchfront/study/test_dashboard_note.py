@@ -19,7 +19,8 @@ from tests.toy import SPEC, clouds
 def study(workload: str = "a/b/c", metric: str = "error rate", schedule: str = "race") -> Study:
     goal = {"metric": metric, "better": "lower", "value": 0.03}
     name = f"{workload}/b2048"
-    return Study(1, name, workload, "", 2048, {"goal": goal}, None, 0, schedule, "sobol", "all", 8)
+    fields = (name, workload, "", 2048, {"goal": goal}, None, 0, schedule, "sobol", "all", 8)
+    return Study(*fields, id=1)
 
 
 def test_planning_writes_the_note_where_the_dashboard_reads_it(
