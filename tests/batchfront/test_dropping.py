@@ -1,4 +1,4 @@
-"""With --extrapolate or the old --halving, a trial is compared with its whole study, in any heat."""
+"""With --extrapolate, or the old --halving, trials are compared with all of their study."""
 
 from collections.abc import Sequence
 from pathlib import Path
