@@ -227,7 +227,7 @@ def _parts(held: Any) -> Iterator[tuple[str, Any]]:
 def _is_of_a_library(held: Any) -> bool:
     """Whether it is code that nobody's own state is in."""
     home = str(held.__module__).split(".")[0]
-    return home in ("builtins", "collections", "functools", "numpy", "service", "torch", "typing")
+    return home in ("builtins", "collections", "functools", "numpy", "batchfront", "torch", "typing")
 
 
 def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
