@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 
 @dataclass
-class Spent:
+class TrialCost:
     """What a trial has cost so far, over all the workers that advanced it."""
 
     training_seconds: float = 0.0
@@ -31,7 +31,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 
 
-class Look(NamedTuple):
+class Evaluation(NamedTuple):
     """What a full look at a trial showed.
 
     loss   -- mean training loss of the steps since the look before
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ending:
+class TrialResult:
     """How a trial ended.
 
     steps           -- how far it was trained
@@ -61,18 +61,18 @@ class Ending:
     outcome: Outcome
     reason: str
     steps: int
-    looks: tuple[Look, ...] = ()
+    looks: tuple[Evaluation, ...] = ()
     steps_to_target: int | None = None
     steps_lower: int | None = None
     metric: float | None = None
     metric_step: int | None = None
     test_metric: float | None = None
     micro_batch: int | None = None
-    spent: Spent = field(default_factory=Spent)
+    spent: TrialCost = field(default_factory=TrialCost)
     engine: str | None = None
 
 
-class Passage(NamedTuple):
+class GoalCrossing(NamedTuple):
     """Where a trial first passed the goal.
 
     step        -- the first evaluated step past the goal
@@ -87,14 +87,14 @@ class Passage(NamedTuple):
     test_metric: float | None = None
 
 
-class Seen(NamedTuple):
+class CurvePoint(NamedTuple):
     """The goal metric at a full look."""
 
     step: int
     metric: float
 
 
-Curve = Sequence[Seen]
+LearningCurve = Sequence[CurvePoint]
 """What a trial has shown so far, in order."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import News
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.store.database import Storage, parse_url
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -79,7 +79,7 @@ class TimedLedger(Ledger):
         with self._timed("ask"):
             return super().news(study_id, {})
 
-    def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
+    def finish(self, study: Study, endings: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
         looks = sum(2 * len(ending.looks) for _, ending in endings)
         self.seen.measurements.append((monotonic(), looks))
         with self._timed("finish"):

@@ -46,7 +46,7 @@ from batchfront.ledger.results import (
     write_looks,
     write_measurements,
 )
-from batchfront.outcomes import Curve, Ending, Look, Passage
+from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import update_rows
 from batchfront.store.database import Storage
@@ -267,8 +267,8 @@ class Ledger:
 
     @_repeatable
     def compared(
-        self, study: Study, step: int, looked: Sequence[tuple[Slot, Sequence[Look]]]
-    ) -> dict[int, Curve]:
+        self, study: Study, step: int, looked: Sequence[tuple[Slot, Sequence[Evaluation]]]
+    ) -> dict[int, LearningCurve]:
         """Write what trials have shown up to a full look at a step, and read what the study's
         others have that were looked at there before: curves by number of the slot."""
         with self.storage.write() as conn:
@@ -282,7 +282,7 @@ class Ledger:
         return curves
 
     @_repeatable
-    def passed(self, passages: Sequence[tuple[Slot, Passage]]) -> None:
+    def passed(self, passages: Sequence[tuple[Slot, GoalCrossing]]) -> None:
         """Write where trials passed the goal that go on nevertheless: from now on they count as
         finishers. One that did so before, and was begun again, keeps what stands there."""
         if not passages:
@@ -331,7 +331,7 @@ class Ledger:
     # -- endings
 
     @_repeatable
-    def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
+    def finish(self, study: Study, endings: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
         """Write how slots ended; those that were lost to other workers are returned instead.
 
         That a trial had passed the goal, and went on, stands however it ended.
@@ -353,7 +353,7 @@ class Ledger:
         self,
         conn: Connection,
         study: Study,
-        written: Sequence[tuple[Slot, Ending]],
+        written: Sequence[tuple[Slot, TrialResult]],
         versions: Mapping[int, str | None],
     ) -> None:
         columns = ("steps", "steps_to_target", "steps_lower", "outcome", "reason", "micro_batch")

@@ -11,7 +11,7 @@ from batchfront.errors import Unreachable
 from batchfront.ledger.claims import ATTEMPTS
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import Held, News
-from batchfront.outcomes import Curve, Ending
+from batchfront.outcomes import LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -139,7 +139,7 @@ class Race:
     @timed_as("set-up")
     def _enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
-        broken: list[tuple[Slot, Ending]] = []
+        broken: list[tuple[Slot, TrialResult]] = []
         for index, slot in enumerate(slots):
             if self.stop.is_set():
                 self._leave_out(slots[index:])
@@ -159,7 +159,7 @@ class Race:
                 if is_out_of_memory(error) and self.heat.live:
                     full = failure(error).splitlines()[0]
                 else:
-                    broken.append((slot, Ending("failed", failure(error), slot.steps)))
+                    broken.append((slot, TrialResult("failed", failure(error), slot.steps)))
             if full is not None:  # not before: the error keeps hold of what was being made
                 release()
                 self.bench.room = room = len(self.heat.live)
@@ -179,7 +179,7 @@ class Race:
     def _hold(self) -> None:
         self.keeper.hold(self._held())
 
-    def _record(self, ended: Sequence[tuple[Slot, Ending]]) -> None:
+    def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> None:
         """Write endings; a failed trial is handed back instead while it has attempts left."""
         if not ended:
             return
@@ -203,7 +203,9 @@ class Race:
         self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
         self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
 
-    def _known(self, step: int, looked: Sequence[tuple[Slot, TrialRun]]) -> Mapping[int, Curve]:
+    def _known(
+        self, step: int, looked: Sequence[tuple[Slot, TrialRun]]
+    ) -> Mapping[int, LearningCurve]:
         shown = [(slot, run.looks) for slot, run in looked]
         return self.ledger.compared(self.study, step, shown)
 

@@ -13,7 +13,7 @@ from batchfront.ledger.claims import ATTEMPTS, COMPANY_DEATHS, DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import News
 from batchfront.ledger.workers import LEASE_SECONDS
-from batchfront.outcomes import Ending, Look
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies, workers
@@ -78,19 +78,19 @@ def optuna_trials(storage: Storage, name: str = "clouds/mlp/momentum/b4") -> lis
     return found
 
 
-REACHED = Ending(
+REACHED = TrialResult(
     "reached",
     "validation error rate < 0.1 at step 40",
     40,
-    (Look(1, 1.5, 0.6), Look(32, 0.7, 0.2)),
+    (Evaluation(1, 1.5, 0.6), Evaluation(32, 0.7, 0.2)),
     steps_to_target=40,
     steps_lower=39,
     metric=0.09,
     metric_step=40,
     test_metric=0.12,
 )
-CAPPED = Ending("capped", "another was first", 40, metric=0.4, metric_step=32)
-DIVERGED = Ending("diverged", "not finite", 3)
+CAPPED = TrialResult("capped", "another was first", 40, metric=0.4, metric_step=32)
+DIVERGED = TrialResult("diverged", "not finite", 3)
 
 
 # Claims
@@ -588,8 +588,8 @@ def test_numbers_that_are_not_finite_are_kept_as_missing(storage: Storage) -> No
     planned(storage, trials=1)
     one = worker(storage)
     study, taken = started(one)
-    looks = (Look(1, float("inf"), float("nan")),)
-    ending = Ending("diverged", "gone", 1, looks, metric=float("nan"), metric_step=1)
+    looks = (Evaluation(1, float("inf"), float("nan")),)
+    ending = TrialResult("diverged", "gone", 1, looks, metric=float("nan"), metric_step=1)
     one.finish(study, [(taken[0], ending)])
     assert rows(storage)[0].metric is None
     with storage.read() as conn:

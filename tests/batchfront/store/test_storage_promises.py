@@ -14,7 +14,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.workers import LEASE_SECONDS
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan import plan as plan_module
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
@@ -31,7 +31,9 @@ pytestmark = pytest.mark.every_storage
 
 ALL = Filter()
 NAME = "clouds/mlp/momentum"
-REACHED = Ending("reached", "", 40, steps_to_target=40, steps_lower=39, metric=0.09, metric_step=40)
+REACHED = TrialResult(
+    "reached", "", 40, steps_to_target=40, steps_lower=39, metric=0.09, metric_step=40
+)
 
 
 def planned(storage: Storage, **asked: Any) -> None:

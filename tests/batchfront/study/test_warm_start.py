@@ -12,7 +12,7 @@ import torch
 from batchfront.errors import IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
@@ -55,7 +55,9 @@ def won(storage: Storage, study: Study, steps: int, **params: Any) -> dict[str, 
     (slot,) = claimed[1]
     drawn = {**draw_late(storage, study, [slot.number])[0].params, **params}
     (slot,) = ledger.start(study, [replace(slot, params=drawn)], study.space, {})
-    ending = Ending("reached", "", steps, (), steps_to_target=steps, metric=0.09, metric_step=steps)
+    ending = TrialResult(
+        "reached", "", steps, (), steps_to_target=steps, metric=0.09, metric_step=steps
+    )
     assert ledger.finish(study, [(slot, ending)]) == []
     return drawn
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat
 from batchfront.workload.data import Splits
 from batchfront.workload.stopping_rules import StoppingRules
@@ -36,7 +36,7 @@ def going_on(data: Splits, **race: int) -> Heat[Slot]:
     return heat(clouds(), data, 4, TRIALS, **{"continuing": 1, **race})
 
 
-def known(ending: Ending) -> tuple[object, ...]:
+def known(ending: TrialResult) -> tuple[object, ...]:
     """All of it but the seconds."""
     return (*vars(replace(ending, spent=None)).values(), ending.spent.evaluated_examples)  # type: ignore[arg-type]
 
@@ -134,7 +134,7 @@ def test_no_rule_but_divergence_ends_it_before_its_budget() -> None:
 
 def test_one_that_diverges_after_the_goal_has_reached_it(data: Splits) -> None:
     running = going_on(data)
-    found: dict[int, Ending] = {}
+    found: dict[int, TrialResult] = {}
     while len(running.live) > 1:
         found |= {slot.number: ending for slot, ending in running.round(NEVER)}
     ((slot, run),) = running.live

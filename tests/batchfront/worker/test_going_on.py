@@ -11,7 +11,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending, Look, Passage
+from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.every_storage
 CLOUDS = "clouds/mlp/momentum"
 LAST = clouds().grid.steps(150)[-1]
 ALL = Filter()
-PASSAGE = Passage(40, 39, 0.09, 0.12)
-GONE_ON = Ending(
+PASSAGE = GoalCrossing(40, 39, 0.09, 0.12)
+GONE_ON = TrialResult(
     "reached",
     "goal at step 40, and then: step budget of 150 spent",
     150,
-    (Look(32, 0.7, 0.2), Look(64, 0.5, 0.08), Look(150, 0.4, 0.07)),
+    (Evaluation(32, 0.7, 0.2), Evaluation(64, 0.5, 0.08), Evaluation(150, 0.4, 0.07)),
     steps_to_target=40,
     steps_lower=39,
     metric=0.09,
@@ -99,8 +99,8 @@ def elsewhere(made_database: Path, tmp_path: Path) -> Storage:
     return open_storage(f"sqlite:///{path}")
 
 
-def reached(steps: int) -> Ending:
-    return Ending("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1)
+def reached(steps: int) -> TrialResult:
+    return TrialResult("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1)
 
 
 # The ledger
@@ -183,8 +183,10 @@ def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
     assert [slot.steps_to_target for slot in taken] == [40, None]
     one.passed([(second, PASSAGE)])  # too late: it is no longer its own
     assert to_target(storage) == [(40, 0)]
-    two.passed([(taken[0], Passage(41, 40, 0.08))])  # the first time is the one that counts
-    two.finish(study, [(taken[0], Ending("reached", "", 150, steps_to_target=41, steps_lower=40))])
+    two.passed([(taken[0], GoalCrossing(41, 40, 0.08))])  # the first time is the one that counts
+    two.finish(
+        study, [(taken[0], TrialResult("reached", "", 150, steps_to_target=41, steps_lower=40))]
+    )
     row = rows(storage)[0]
     assert (row.outcome, row.steps_to_target, row.steps_lower, row.metric) == (
         *("reached", 40, 39),
@@ -198,7 +200,7 @@ def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
     one = ledger(storage)
     study, (slot, *_) = started(one, 1)
     one.passed([(slot, PASSAGE)])
-    one.finish(study, [(slot, Ending("failed", "an error\nand more", 90))])
+    one.finish(study, [(slot, TrialResult("failed", "an error\nand more", 90))])
     row = rows(storage)[0]
     assert (row.outcome, row.steps, row.steps_to_target, row.metric) == ("reached", 90, 40, 0.09)
     assert row.reason == "goal passed at step 40, and then: an error\nand more"

@@ -9,7 +9,7 @@ import pytest
 from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import News
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import workers
@@ -80,7 +80,7 @@ def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> N
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
         assert keeper.news == News()
         started = two.start(study, theirs, clouds().space(4), {})
-        ending = Ending("reached", "", 33, steps_to_target=33, steps_lower=32)
+        ending = TrialResult("reached", "", 33, steps_to_target=33, steps_lower=32)
         two.finish(study, [(started[0], ending)])
         eventually(lambda: keeper.news.cap == 33)
         assert keeper.news.behind == 0

@@ -52,6 +52,9 @@ _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+_LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
+
+
 _METHODS = ("__init__", "__call__")
 
 
@@ -227,8 +230,7 @@ def _parts(held: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_of_a_library(held: Any) -> bool:
     """Whether it is code that nobody's own state is in."""
-    home = str(held.__module__).split(".")[0]
-    return home in ("builtins", "collections", "functools", "numpy", "service", "torch", "typing")
+    return str(held.__module__).split(".")[0] in _LIBRARIES
 
 
 def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
-from batchfront.training.evaluation import Evaluation, Walking
+from batchfront.training.evaluation import GoalCheck, Walking
 from batchfront.training.generators import Silence
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
@@ -245,7 +245,7 @@ class Stack:
         return gathered(train, indices, seeds)
 
     @torch.inference_mode()
-    def look(self, rows: Sequence[int], *, full: bool) -> list[Evaluation]:
+    def look(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
         """Look at the validation split with these of the runs, each as its own evaluator would."""
         began = perf_counter()
         runs = [self.runs[row] for row in rows]
