@@ -21,9 +21,10 @@ from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import Passes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
-from batchfront.workload.algorithm import SGDOptimizer, chosen
+from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
 from batchfront.workload.metrics import as_weights
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
