@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from batchfront.store.url import Storage, open_storage
 
-from service.storage import Storage, open_storage
 from tests.postgres import TEMPLATE, NoPostgres, Postgres
 
 torch.set_num_threads(1)
@@ -119,7 +119,9 @@ def eight_processes() -> Callable[..., list[Any]]:
     Its arguments: what is given, then the process's number, then a barrier for all eight.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", "service.worker"])  # torch, but once
+    context.set_forkserver_preload(
+        ["tests.conftest", "batchfront.worker.worker"]
+    )  # torch, but once
 
     def run(function: Callable[..., Any], *arguments: Any) -> list[Any]:
         barrier, found = context.Barrier(8), context.Queue()
