@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options, orders
+from batchfront.cli.main import work_as_command, work_here
 from batchfront.errors import UsageError
 from batchfront.options import DURATION
 from batchfront.worker.options import WorkerOptions
@@ -69,7 +70,7 @@ def debug(storage: str, **told: Any) -> int:
     from batchfront.launch.debug import Debug
 
     _, order = orders.open_and_order(storage, **told)
-    return orders.run(Debug(), order, 1)
+    return orders.run(Debug(work_here), order, 1)
 
 
 @command.command()
@@ -123,7 +124,8 @@ def slurm(
     opened, order = orders.open_and_order(storage, _placed(worker, gpus_per_worker), **told)
     orders.warn_of_one_machine(opened)
     extra = {name.replace("-", "_"): value for name, value in map(_split, sbatch)}
-    launcher = Slurm(log_dir, seconds, partition, gpus_per_worker, cpus_per_worker, extra)
+    each = (gpus_per_worker, cpus_per_worker)
+    launcher = Slurm(work_as_command, log_dir, seconds, partition, *each, extra)
     return orders.run(launcher, order, workers)
 
 
@@ -160,7 +162,7 @@ def ray(
     placed = _placed(worker, gpus_per_worker)
     opened, order = orders.open_and_order(storage, placed, environment_goes_along=False, **told)
     orders.warn_of_one_machine(opened)
-    launcher = Ray(address, gpus_per_worker, cpus_per_worker)
+    launcher = Ray(work_here, address, gpus_per_worker, cpus_per_worker)
     return orders.run(launcher, order, workers, watching=opened)
 
 

@@ -11,8 +11,7 @@ import click
 
 from batchfront.errors import UsageError
 from batchfront.options import BATCH_SIZES, Kind, Option, flag, options_of
-from batchfront.store.database import DEFAULT_URL
-from batchfront.store.url import parse_url
+from batchfront.store.database import DEFAULT_URL, parse_url
 from batchfront.worker.options import WorkerOptions
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -36,8 +36,6 @@ from batchfront.study.study import (
 )
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
-from batchfront.training.preflight.checks import check
-from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.workload import Workload
 
@@ -77,6 +75,10 @@ def plan(
     Raises UsageError before anything is written if the workload or what is asked for can't work,
     and IdentityError if a study exists under another definition.
     """
+    # Which train the model, and bring torch.
+    from batchfront.training.preflight.checks import check
+    from batchfront.workload.code.fingerprint import Fingerprint
+
     base, workload = workload.name, as_variant(workload, asked.variant)
     fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
     with storage.read() as conn:
