@@ -25,7 +25,8 @@ _, RECORDED = read()
 QUICK = {
     "sobol momentum": (64, 256),
     "sobol adamw": (64, 256),
-    "tpe in fours": (16, 64),
+    "tpe adamw": (256,),
+    "vectorized": (64, 256),
 }
 """The runs of which a part is repeated by default, and at which batch sizes."""
 
