@@ -89,7 +89,9 @@ def _split(option: click.Option, context: click.Context) -> tuple[str, str]:
     """What an option means, and its default: click's own, or what its help ends with."""
     extra = option.get_help_extra(context)
     text, _, written = " ".join((option.help or "").split()).partition("[default: ")
-    default = f"`{extra['default']}`" if "default" in extra else written.removesuffix("]")
+    default = extra.get("default", written.removesuffix("]"))
+    if "default" in extra or default in getattr(option.type, "choices", ()) or default.isdigit():
+        default = f"`{default}`"
     if "required" in extra:
         default = "required"
     within = f" ({extra['range']})" if "range" in extra else ""
