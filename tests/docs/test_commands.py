@@ -1,4 +1,4 @@
-"""One command installs everything and runs all tests, wherever it is written."""
+"""What the pages tell a developer to run, and what of it no other test runs."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import PAGES, ROOT, blocks
 
 INSTALL_AND_TEST = "python3 -m venv .*pytest.*"
 
@@ -26,3 +26,9 @@ def test_just_runs_the_tests_as_the_readme_does() -> None:
     shown = subprocess.run([just, "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True)
     (command,) = re.findall(INSTALL_AND_TEST, "".join(blocks("README.md", "sh")))
     assert command.endswith(f" && {shown.stderr.strip()}")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_examples_in_python_are_python(page: str) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page, "exec")
