@@ -125,7 +125,7 @@ def _found(setting: Setting, ended: Sequence[tuple[Entry, TrialResult]]) -> Foun
     cost = Cost(
         setting.batch_size,
         sum(ending.steps for _, ending in ended),
-        sum(ending.spent.evaluated_examples + setting.looked_at_first for _, ending in ended),
+        sum(ending.cost.evaluated_examples + setting.looked_at_first for _, ending in ended),
     )
     return Found(_best((e.steps_to_target, entry.number) for entry, e in ended), cost)
 

@@ -138,7 +138,7 @@ class LocalWorkers:
     def _bury(self, place: _Place) -> None:
         """Free at once what a dead worker held; in an outage, its lease does that in a while."""
         try:
-            Ledger(self.storage, place.worker_id).bury()
+            Ledger(self.storage, place.worker_id).reap()
         except Unreachable as error:
             log.warning("%s", error)
 

@@ -271,7 +271,7 @@ def _ending(run: TrialRun, outcome: Outcome, reason: str) -> TrialResult:
         metric=last.metric if last else None,
         metric_step=last.step if last else None,
         micro_batch=run.passes.micro_batch(run.batch_size),
-        spent=run.spent,
+        cost=run.spent,
         engine=" and ".join(sorted(run.engines)) or None,
     )
 

@@ -124,7 +124,7 @@ class TrialRun:
         return are_finite([self])[0]
 
     def evaluate(self, *, full: bool) -> GoalCheck:
-        """Evaluation at the validation split; a full look is kept in `looks`."""
+        """Evaluate the goal on the validation split; a full evaluation is kept in `evaluations`."""
         began = perf_counter()
         look = partial(self.evaluator.look, self._computed, full=full)
         found = self._evaluated(_EVALUATION, look)

@@ -263,8 +263,8 @@ def test_a_stop_leaves_every_trial_where_it_goes_on_to_the_same_result(data: Spl
     assert running.round(stop) == []
     assert [run.step for _, run in running.live] == steps
     endings |= raced(running)
-    assert {n: (e.outcome, e.steps, e.looks) for n, e in endings.items()} == {
-        n: (e.outcome, e.steps, e.looks) for n, e in expected.items()
+    assert {n: (e.outcome, e.steps, e.evaluations) for n, e in endings.items()} == {
+        n: (e.outcome, e.steps, e.evaluations) for n, e in expected.items()
     }
 
 
@@ -281,7 +281,7 @@ def test_trials_that_are_behind_catch_up_before_the_others_go_on(data: Splits) -
 
 def test_the_looks_of_a_trial_are_those_of_the_grids_rungs(data: Splits) -> None:
     endings = raced(heat(clouds(), data, 16, range(1)))
-    steps = [look.step for look in endings[0].looks]
+    steps = [look.step for look in endings[0].evaluations]
     grid = EvaluationGrid().steps(endings[0].steps)
     expected = [s for p, s in zip((0, *grid), grid, strict=False) if EvaluationGrid().is_look(s, p)]
     assert steps == expected

@@ -347,9 +347,9 @@ def assert_same_endings(found: dict[int, TrialResult], expected: dict[int, Trial
         assert (other.outcome, other.reason, other.steps) == (one.outcome, one.reason, one.steps)
         assert (other.steps_to_target, other.steps_lower) == (one.steps_to_target, one.steps_lower)
         assert (other.metric, other.test_metric) == (one.metric, one.test_metric)
-        assert other.spent.evaluated_examples == one.spent.evaluated_examples
-        assert [(look.step, look.metric) for look in other.looks] == [
-            (look.step, look.metric) for look in one.looks
+        assert other.cost.evaluated_examples == one.cost.evaluated_examples
+        assert [(look.step, look.metric) for look in other.evaluations] == [
+            (look.step, look.metric) for look in one.evaluations
         ]
 
 
