@@ -23,3 +23,10 @@ def test_packages_stand_in_the_order_in_which_they_may_import_one_another() -> N
 
 def test_every_table_of_the_database_is_described() -> None:
     assert {*re.findall(r"(?m)^\| `(bf_\w+)` \|", PAGE)} == {*metadata.tables}
+
+
+def test_every_module_that_is_named_is_there() -> None:
+    named = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", PAGE)
+    assert len(named) > 20
+    for path in named:
+        assert any((root / path).exists() for root in (ROOT, ROOT / "service" / "batchfront")), path
