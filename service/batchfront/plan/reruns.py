@@ -8,6 +8,7 @@ goal, as a median needs all of them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, select, tuple_, update
 
@@ -109,7 +110,7 @@ def _stored(conn: Connection, name: str) -> Study | None:
 
 def _definition(search: Study, purpose: str) -> Definition:
     """The study of a purpose beside a search."""
-    told = {
+    told: dict[str, Any] = {
         "seed": search.seed,
         "sampler": "sobol",  # its trials are told; a study must have one
         "schedule": "race",

@@ -1,8 +1,12 @@
 """How a worker works, wherever it runs."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from batchfront.options import DURATION, at_least, check, option
+
+Asked = Literal["auto", "sequential", "vectorized"]
+"""The engines that a worker may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,11 @@ class WorkerOptions:
         must=at_least(1),
         default=1,
     )
-    engine: str = option(
+    engine: Asked = option(
         str,
         "How a heat's trials are computed: one after another, all as one, or as a short trial "
         "finds to be faster.",
-        choices=("auto", "sequential", "vectorized"),
+        choices=get_args(Asked),
         default="auto",
     )
     checkpoint_dir: str | None = option(

@@ -26,7 +26,7 @@ from batchfront.study.generations import end_of, start_of
 from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.engine_choice import Asked
+from batchfront.worker.options import Asked, WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select, update
 
@@ -43,7 +43,9 @@ def planned(storage: Storage, **asked: Any) -> Study:
 
 
 def work(storage: Storage, name: str = "one", engine: Asked = "sequential") -> None:
-    Worker(storage, Settings(name, torch.device("cpu"), engine=engine), Event()).run()
+    Worker(
+        storage, Settings(name, torch.device("cpu"), options=WorkerOptions(engine=engine)), Event()
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:

@@ -21,7 +21,8 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.vectorized import engine as vectorized
 from batchfront.worker import engine_choice
-from batchfront.worker.engine_choice import Asked, EngineChoice, refuse_unfit
+from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
+from batchfront.worker.options import Asked, WorkerOptions
 from batchfront.worker.setup import Bench
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
@@ -166,7 +167,7 @@ def test_a_worker_leaves_what_it_cannot_vectorize_to_others(
 ) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4,)))
     monkeypatch.setattr(engine_choice, "why_not", lambda *_: "it is odd")
-    settings = Settings("one", CPU, engine="vectorized")
+    settings = Settings("one", CPU, options=WorkerOptions(engine="vectorized"))
     with pytest.raises(UsageError, match="can't compute it: it is odd; use auto or sequential"):
         Worker(storage, settings, Event()).run()
     with storage.read() as conn:
@@ -182,7 +183,7 @@ def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
     finding(monkeypatch, 9.0)
     study = plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4,))).studies[0]
     with caplog.at_level(logging.INFO):
-        Worker(storage, Settings("one", CPU, engine="auto"), Event()).run()
+        Worker(storage, Settings("one", CPU, options=WorkerOptions(engine="auto")), Event()).run()
     with storage.read() as conn:
         rows = conn.execute(select(slots.c.params, slots.c.versions, slots.c.outcome)).all()
     found = {
