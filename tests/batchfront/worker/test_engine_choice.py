@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -150,10 +149,11 @@ def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage
 @pytest.mark.every_storage
 def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: Storage) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4, 8)))
-    for batch_size, asked in ((4, "sequential"), (8, "vectorized")):
-        wanted = Filter((), (batch_size,))
-        settings = Settings(f"w{batch_size}", CPU, wanted)
-        Worker(storage, replace(settings, engine=asked), Event()).run()  # type: ignore[arg-type]
+    engines: tuple[Asked, ...] = ("sequential", "vectorized")
+    for batch_size, asked in zip((4, 8), engines, strict=True):
+        wanted, options = Filter((), (batch_size,)), WorkerOptions(engine=asked)
+        settings = Settings(f"w{batch_size}", CPU, wanted, options)
+        Worker(storage, settings, Event()).run()
     frontier = load_frontier(storage, "plain/mlp/momentum")
     assert [point.versions["engine"] for point in frontier.points] == [
         ["sequential"],
