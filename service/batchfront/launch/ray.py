@@ -41,7 +41,7 @@ class Ray:
     def launch(self, order: Order, workers: int) -> Launched:
         """Start the tasks. Raises UsageError without Ray, BatchfrontError without a cluster."""
         each = (self.gpus_per_worker, self.cpus_per_worker)
-        devices = order.devices_per_trial
+        devices = order.worker.devices_per_trial
         refuse(place_problems(workers, *each, devices=devices, shared=True))
         ray = _connected(self.address)
         task = ray.remote(

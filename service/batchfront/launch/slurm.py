@@ -79,7 +79,7 @@ class Slurm:
 
     def _problems(self, submitit: Any, order: Order, workers: int) -> list[str]:
         each = (self.gpus_per_worker, self.cpus_per_worker)
-        problems = place_problems(workers, *each, devices=order.devices_per_trial)
+        problems = place_problems(workers, *each, devices=order.worker.devices_per_trial)
         if self.seconds < _LEAST_SECONDS:
             problems.append(
                 f"--time {self.seconds:g}s: must be at least 5m, "
