@@ -9,7 +9,6 @@ import pytest
 import torch
 from batchfront.cli.output.tables import print_frontier
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Ending, Look, Seen
 from batchfront.plan.options import Request
@@ -25,6 +24,7 @@ from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.goal import Goal
 from sqlalchemy import select
 
+from tests.reading import load_curves
 from tests.toy import SPEC, clouds
 
 CLOUDS = "clouds/mlp/momentum"

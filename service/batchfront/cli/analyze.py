@@ -1,6 +1,7 @@
 """`batchfront analyze`: what a workload's trials say beyond its frontier."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -8,9 +9,10 @@ import click
 from batchfront.cli import options
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from batchfront.frontier.analysis.budget import Budget
     from batchfront.frontier.frontier import Frontier
-    from batchfront.store.database import Storage
 
 _workload = click.argument("workload")
 
@@ -49,12 +51,12 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
     from batchfront.cli.output.analyses import print_comparison
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.analysis import compare as analysis
-    from batchfront.frontier.frontier import load_frontiers, require
-    from batchfront.store.url import open_storage
+    from batchfront.frontier.frontier import load_frontiers
+    from batchfront.frontier.queries import require, snapshot
 
-    opened = open_storage(storage)
-    require(opened, workloads)
-    frontiers = load_frontiers(opened, workloads)
+    with snapshot(storage) as moment:
+        require(moment, workloads)
+        frontiers = load_frontiers(moment, workloads)
     for frontier in frontiers:
         warn_of_mixed_code(frontier)
     print_comparison(analysis.compare(frontiers, at), format_)
@@ -72,13 +74,14 @@ def rules(workload: str, storage: str, format_: str) -> None:
     --rule linear`).
     """
     from batchfront.cli.output.analyses import print_rules
-    from batchfront.frontier import queries as loading
     from batchfront.frontier.analysis import lr_rules as analysis
     from batchfront.frontier.next_commands import rule_run
+    from batchfront.frontier.queries import load_reruns, load_workload_trials
 
-    opened, frontier = _open(storage, workload)
-    trials = loading.load_workload_trials(opened, workload)
-    found = analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload))
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
+        reruns = load_reruns(moment, workload)
+    found = analysis.rules(frontier, trials, reruns)
     print_rules(found, format_, rule_run(frontier))
 
 
@@ -100,12 +103,12 @@ def outcomes(workload: str, storage: str, batch_size: int | None, format_: str) 
     from batchfront.frontier.analysis import feasibility as analysis
     from batchfront.frontier.queries import load_workload_trials
 
-    opened, frontier = _open(storage, workload)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
     there = [point.batch_size for point in frontier.points]
     if batch_size is not None and batch_size not in there:
         known = ", ".join(map(str, there))
         raise UsageError(f"--batch-size {batch_size}: {workload} has no study of it, but {known}")
-    trials = load_workload_trials(opened, workload)
     found = [
         analysis.outcomes(point, trials.get(point.study.id, ()))
         for point in frontier.points
@@ -148,14 +151,14 @@ def budget(
     from batchfront.frontier.next_commands import going_on
     from batchfront.frontier.queries import load_goal_curves, load_workload_trials
 
-    opened, frontier = _open(storage, workload)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
+        curves = load_goal_curves(moment, workload, frontier.goal["metric"])
     wanted: list[Budget] = [
         *(analysis.Budget(amount, "steps") for amount in steps),
         *(analysis.Budget(amount, "epochs") for amount in epochs),
         *(analysis.Budget(amount, "examples") for amount in examples),
     ]
-    trials = load_workload_trials(opened, workload)
-    curves = load_goal_curves(opened, frontier)
     found = analysis.budgets(frontier, trials, curves, wanted)
     print_budgets(found, format_, going_on(frontier))
 
@@ -183,11 +186,11 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
     from batchfront.frontier.next_commands import more_finishers
     from batchfront.frontier.queries import load_workload_trials
 
-    opened, frontier = _open(storage, workload)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
     chosen = names or analysis.searched(frontier, choices=True)
     if not chosen:
         _name_one(frontier, analysis.searched(frontier))
-    trials = load_workload_trials(opened, workload)
     found = [analysis.effect(frontier, trials, name) for name in chosen]
     print_effects(found, format_, more_finishers(frontier))
 
@@ -216,30 +219,33 @@ def goals(workload: str, storage: str, values: tuple[float, ...], format_: str) 
     from batchfront.frontier.analysis import other_goals as analysis
     from batchfront.frontier.queries import load_goal_curves, load_workload_trials
 
-    opened, frontier = _open(storage, workload)
-    trials = load_workload_trials(opened, workload)
-    curves = load_goal_curves(opened, frontier)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
+        curves = load_goal_curves(moment, workload, frontier.goal["metric"])
     print_goals(analysis.goals(frontier, trials, curves, values), format_)
 
 
-def _open(storage: str, workload: str) -> "tuple[Storage, Frontier]":
+@contextmanager
+def _read(storage: str, workload: str) -> "Iterator[tuple[Connection, Frontier]]":
+    """The database at one moment, and the workload's frontier then."""
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.frontier import load_frontier
-    from batchfront.store.url import open_storage
+    from batchfront.frontier.queries import snapshot
 
-    opened = open_storage(storage)
-    frontier = load_frontier(opened, workload)
+    with snapshot(storage) as moment:
+        frontier = load_frontier(moment, workload)
+        yield moment, frontier
     warn_of_mixed_code(frontier)
-    return opened, frontier
 
 
 def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:
     from batchfront.errors import UsageError
+    from batchfront.frontier.next_commands import advise
 
     there = ", ".join(searched)
     if not there:
         raise UsageError(f"{frontier.workload} searches no metaparameter")
     raise UsageError(
         f"{frontier.workload} searches no metaparameter with choices; name one of {there}: "
-        f"{frontier.advise('analyze effect', '--metaparameter', searched[0])}"
+        f"{advise(frontier, 'analyze effect', '--metaparameter', searched[0])}"
     )

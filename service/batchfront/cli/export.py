@@ -39,7 +39,7 @@ def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str
     """
     from batchfront.cli.output.tables import bar
     from batchfront.exchange.export import count_studies, export
-    from batchfront.frontier.frontier import require
+    from batchfront.frontier.queries import require
     from batchfront.store.url import open_storage
 
     opened = open_storage(storage)

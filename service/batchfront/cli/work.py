@@ -67,7 +67,7 @@ def command(
         import torch
 
         from batchfront.cli.output.status import showing
-        from batchfront.frontier.frontier import require
+        from batchfront.frontier.queries import require
         from batchfront.store.commands import command as command_on
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage

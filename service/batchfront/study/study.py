@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -92,11 +93,12 @@ class Study:
     def to_row(self) -> dict[str, Any]:
         """The study as `bf_studies` keeps it."""
         extensions = json.dumps(self.extensions) if self.extensions else None
-        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
+        row = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**row, "identity": json.dumps(dict(self.identity)), "extensions": extensions}
 
-    @property
+    @cached_property
     def space(self) -> SearchSpace:
-        """The search space, as wide as it is now."""
+        """The search space, as wide as it is now; parsed once."""
         described = self.extensions[-1]["space"] if self.extensions else None
         return restore_space(described or self.identity["search_space"])
 

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from batchfront.frontier.frontier import load_frontiers
-from batchfront.report.data import Limits, Subject, load_subject
+from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.sections.budget import budget_part
 from batchfront.report.sections.certainty import certainty_part
@@ -25,11 +24,9 @@ PARTS = (certainty_part, rules_part, budget_part, goals_part, effects_part)
 
 
 def subjects(storage: Storage) -> dict[str, Subject]:
-    found = load_frontiers(storage)
-    return {
-        f.workload: load_subject(storage, f"w{n}", f, Dashboard(), Limits())
-        for n, f in enumerate(found)
-    }
+    with storage.read() as moment:
+        found = load_subjects(moment, (), Dashboard())
+    return {subject.frontier.workload: subject for subject in found}
 
 
 @pytest.fixture(scope="module")

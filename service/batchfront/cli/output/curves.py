@@ -31,7 +31,7 @@ from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import answers, count, doubts, number, size
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.next_commands import more_finishers
+from batchfront.frontier.next_commands import more_finishers, rerun_winners
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _print(fitted: Fitted) -> None:
     _points(console, point_certainties(fitted.frontier), more_finishers(fitted.frontier))
     why = why_unknown(fitted.frontier)
     if why is not None:
-        confirm = fitted.frontier.advise("confirm")
+        confirm = rerun_winners(fitted.frontier)
         console.print(f"\n{why}{f'; {confirm} runs the winners again' if confirm else ''}.")
 
 

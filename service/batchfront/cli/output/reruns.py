@@ -11,12 +11,10 @@ import click
 from batchfront.cli.output.tables import console_for_output, number, plain_table
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.reruns import Confirmation, Repeated, RuleRun, steadiest
-
-Confirmed = Mapping[int, Sequence[Confirmation]]
+from batchfront.frontier.reruns import Confirmation, Confirmations, Rerun, RuleRun, steadiest
 
 
-def print_confirmations(frontier: Frontier, confirmed: Confirmed, format_: str) -> None:
+def print_confirmations(frontier: Frontier, confirmed: Confirmations, format_: str) -> None:
     """Median and range of each repeated trial beside its steps in the search."""
     if format_ == "table":
         _confirmation_table(frontier, confirmed)
@@ -43,7 +41,7 @@ def print_rule(
     frontier: Frontier,
     rule: str,
     runs: Mapping[int, RuleRun],
-    confirmed: Confirmed,
+    confirmed: Confirmations,
     format_: str,
 ) -> None:
     """Median and range of a rule's runs beside what the search found at the same batch size."""
@@ -67,7 +65,7 @@ def print_rule(
         _rule_table(frontier, rule, runs, rows)
 
 
-def _confirmation_table(frontier: Frontier, confirmed: Confirmed) -> None:
+def _confirmation_table(frontier: Frontier, confirmed: Confirmations) -> None:
     console = console_for_output()
     console.print(f"\n{frontier.workload}: steps to target on fresh seeds, {frontier.goal_text}\n")
     table = plain_table(
@@ -120,7 +118,7 @@ def _rule_table(
         )
 
 
-def _cells(run: Repeated) -> tuple[str, str, str]:
+def _cells(run: Rerun) -> tuple[str, str, str]:
     """Seeds, median and range, for a person."""
     median = "not reached" if run.never else _count(run.median)
     if run.low is None:
@@ -129,7 +127,7 @@ def _cells(run: Repeated) -> tuple[str, str, str]:
     return f"{run.seeds}", median, f"{run.low:,}..{high}"
 
 
-def _missing(run: Repeated) -> str:
+def _missing(run: Rerun) -> str:
     counts = {"not reached": run.unreached, "failed": run.failed, "open": run.open}
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 

@@ -12,7 +12,7 @@ from batchfront.frontier.certainty.points import (
 )
 from batchfront.frontier.curve.text import number
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.next_commands import more_finishers
+from batchfront.frontier.next_commands import more_finishers, rerun_winners
 from batchfront.frontier.reruns import Confirmation
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, advised, caption, joined, place, scrolled, table
@@ -99,7 +99,7 @@ def _unknown(frontier: Frontier) -> Part:
 
 
 def _unknowable(frontier: Frontier, why: str) -> Part:
-    confirm = advised(frontier.advise("confirm"), "", " runs the winners again, with other seeds.")
+    confirm = advised(rerun_winners(frontier), "", " runs the winners again, with other seeds.")
     return Part(caption(f"{why}.", confirm))
 
 
