@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
@@ -17,15 +17,15 @@ from tests.toy import SPEC, clouds
 NAME = "clouds/mlp/momentum"
 
 
-def reached(steps: int) -> Ending:
-    return Ending("reached", "", steps, (), steps, steps - 1)
+def reached(steps: int) -> TrialResult:
+    return TrialResult("reached", "", steps, (), steps, steps - 1)
 
 
 def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
     return plan(storage, SPEC, clouds(), Request(**{"trials": 4, **asked})).studies
 
 
-def end(storage: Storage, name: str, endings: Mapping[int, Ending]) -> None:
+def end(storage: Storage, name: str, endings: Mapping[int, TrialResult]) -> None:
     """Trials of a study end so, by number; the others stay free."""
     ledger = Ledger(storage, f"ends-{name}")
     ledger.register("here", 1, "cpu")

@@ -9,7 +9,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_reruns, load_trials
 from batchfront.frontier.reruns import rule_runs
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.reruns import plan_rule
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.every_storage
 def searched(storage: Storage) -> Storage:
     """Of batch sizes 2, 8, 32 and 64 the first has no winner, and of the last nothing is known."""
     planned(storage, batch_sizes=(2, 8, 32, 64))
-    end(storage, f"{NAME}/b2", {0: Ending("stalled", "", 100)})
+    end(storage, f"{NAME}/b2", {0: TrialResult("stalled", "", 100)})
     end(storage, f"{NAME}/b8", {0: reached(50), 3: reached(40)})
     end(storage, f"{NAME}/b32", {1: reached(20)})
     return storage
@@ -51,7 +51,7 @@ def test_the_learning_rate_is_scaled_by_the_rule_and_all_else_is_the_winners(
         for trial in load_trials(searched, study.id):
             rate = first.params["learning_rate"] * factor
             assert trial.params == pytest.approx({**first.params, "learning_rate": rate})
-            assert trial.repeats == first.number
+            assert trial.rerun_of == first.number
         set_up(study, torch.device("cpu"), None)
         assert (study.purpose, study.finishers) == (rule, 0)
 
@@ -87,7 +87,7 @@ def test_some_batch_sizes_alone_can_be_asked_for_and_the_anchor_stays(searched: 
 def test_runs_of_each_rule_are_read_by_batch_size(searched: Storage) -> None:
     plan_rule(searched, NAME, "linear", seeds=3)
     plan_rule(searched, NAME, "square-root", seeds=1)
-    diverged = Ending("diverged", "", 5)
+    diverged = TrialResult("diverged", "", 5)
     end(searched, f"{NAME}/b32/linear", {0: diverged, 1: reached(25), 2: reached(22)})
     end(searched, f"{NAME}/b64/linear", dict.fromkeys(range(3), diverged))
     end(searched, f"{NAME}/b32/square-root", {0: reached(21)})
