@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from batchfront.frontier.queries import Source, snapshot
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.store.schema import measurements, slots
 from sqlalchemy import select
 

@@ -53,7 +53,8 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.analysis import compare as analysis
     from batchfront.frontier.frontier import load_frontiers
-    from batchfront.frontier.queries import require, snapshot
+    from batchfront.frontier.queries import require
+    from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         require(moment, workloads)
@@ -230,7 +231,7 @@ def _read(storage: str, workload: str) -> "Iterator[tuple[Connection, Frontier]]
     """The database at one moment, and the workload's frontier then."""
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.frontier import load_frontier
-    from batchfront.frontier.queries import snapshot
+    from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         frontier = load_frontier(moment, workload)

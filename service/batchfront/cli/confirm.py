@@ -108,8 +108,9 @@ def _print(opened: Any, workload: str, rule: str | None, format_: str) -> None:
     from batchfront.cli.output import reruns as tables
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.frontier import load_frontier
-    from batchfront.frontier.queries import load_reruns, snapshot
+    from batchfront.frontier.queries import load_reruns
     from batchfront.frontier.reruns import confirmations, rule_runs
+    from batchfront.store.snapshot import snapshot
 
     with snapshot(opened) as moment:
         frontier = load_frontier(moment, workload)

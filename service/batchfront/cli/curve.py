@@ -44,7 +44,8 @@ def command(
     from batchfront.cli.output.curves import Fitted, print_curves
     from batchfront.frontier.curve.answers import fit_curve
     from batchfront.frontier.frontier import load_frontiers
-    from batchfront.frontier.queries import require, snapshot
+    from batchfront.frontier.queries import require
+    from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         require(moment, workloads)

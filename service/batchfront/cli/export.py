@@ -40,11 +40,10 @@ def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str
     from batchfront.cli.output.tables import bar
     from batchfront.exchange.export import count_studies, export
     from batchfront.frontier.queries import require
-    from batchfront.store.url import open_storage
+    from batchfront.store.snapshot import snapshot
 
-    opened = open_storage(storage)
-    require(opened, workloads)
-    with bar("studies", count_studies(opened, workloads)) as advance:
-        rows = export(opened, workloads, output, format_, advance)
-    opened.close()
+    with snapshot(storage) as moment:
+        require(moment, workloads)
+        with bar("studies", count_studies(moment, workloads)) as advance:
+            rows = export(moment, workloads, output, format_, advance)
     click.echo(f"{output}: {', '.join(f'{n:,} {name}' for name, n in rows.items())}")

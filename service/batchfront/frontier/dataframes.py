@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, select
 
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.queries import Source, require, snapshot
+from batchfront.frontier.queries import require
 from batchfront.store.schema import measurements, slots, studies
+from batchfront.store.snapshot import Source, snapshot
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -12,18 +12,17 @@ from sqlalchemy import URL, Connection, make_url
 from batchfront.errors import UsageError
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.queries import (
-    Source,
     Trial,
     require,
     select_finishers,
     select_outcomes,
     select_rerun_versions,
     select_winners,
-    snapshot,
 )
 from batchfront.median import median
 from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import SEARCHES, Filter, Study, find_studies, goal_text
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges

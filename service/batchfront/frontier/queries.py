@@ -1,47 +1,24 @@
 """What the reading side asks the database: trials, measurements and reruns, each of one row type.
 
-Every function here takes a `Source`. Given a database, it reads one moment of it; given a moment,
-as `snapshot` opens it, it joins that. So a page, a command's output or an answer in Python is of
-one moment when all that it is made from is read within one `snapshot`.
+Every function here takes a `Source`: given a database it reads a moment of its own, given a moment
+that one. So a page, a command's output or an answer in Python is of one moment, as all that it is
+made from is read within one `snapshot`.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 
 from batchfront.errors import UsageError
-from batchfront.store.database import Storage
 from batchfront.store.schema import measurements, reached, slots, studies
-from batchfront.store.url import open_storage
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import SEARCHES, Filter
 from batchfront.workload.search_space import Value
-
-Source = Storage | Connection | str
-"""A database, one moment of it, or its URL."""
-
-
-@contextmanager
-def snapshot(source: Source) -> Iterator[Connection]:
-    """Open one moment of a database: whatever is read through it, no write in between is seen.
-
-    Given such a moment, it is that one. Raises what `open_storage` does of a URL.
-    """
-    if isinstance(source, Connection):
-        yield source
-        return
-    storage = open_storage(source) if isinstance(source, str) else source
-    try:
-        with storage.read() as moment:
-            yield moment
-    finally:
-        if isinstance(source, str):
-            storage.close()
 
 
 @dataclass(frozen=True)

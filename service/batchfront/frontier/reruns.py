@@ -10,8 +10,9 @@ from math import inf, isfinite
 from typing import Any, Self
 
 from batchfront.frontier.frontier import Frontier, Point, load_frontier
-from batchfront.frontier.queries import Reruns, Source, Trial, load_reruns, snapshot
+from batchfront.frontier.queries import Reruns, Trial, load_reruns
 from batchfront.median import median
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.workload.search_space import Metaparameters
 
 PURPOSE = "confirm"

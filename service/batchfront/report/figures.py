@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import Frontier, load_frontiers
-from batchfront.frontier.queries import Source, load_reruns, require, snapshot
+from batchfront.frontier.queries import load_reruns, require
 from batchfront.frontier.reruns import Confirmations, confirmations
 from batchfront.report.plotly import Figure, in_light_colours, standing_above
 from batchfront.report.sections.certainty import certainty_figure
@@ -18,6 +18,7 @@ from batchfront.report.sections.compare import compared_figure
 from batchfront.report.sections.curve import steps_figure
 from batchfront.report.sections.winners import winner_panels
 from batchfront.report.text import fitted
+from batchfront.store.snapshot import Source, snapshot
 
 if TYPE_CHECKING:
     from plotly.graph_objs._figure import Figure as PlotlyFigure

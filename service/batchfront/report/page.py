@@ -10,7 +10,7 @@ from string import Template
 
 from batchfront import __version__
 from batchfront.errors import BatchfrontError, UsageError
-from batchfront.frontier.queries import Source, require, snapshot, workload_names
+from batchfront.frontier.queries import require, workload_names
 from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard, Part, frontier_table, joined, scrolled
 from batchfront.report.plotly import Figure
@@ -26,6 +26,7 @@ from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study import study_part
 from batchfront.report.sections.winners import winners_part
 from batchfront.report.text import OUTCOMES
+from batchfront.store.snapshot import Source, snapshot
 
 
 def section(subject: Subject) -> Part:

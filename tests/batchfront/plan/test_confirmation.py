@@ -57,7 +57,7 @@ def test_the_winner_and_the_next_finishers_are_run_again_as_they_were_drawn(
     assert asked(searched) == [(2, 3), (0, 3)]
     by_number = {t.number: t.params for t in load_trials(searched, stored(searched, B4).id)}
     rows = load_trials(searched, made.studies[0].id)
-    assert all(row.params == by_number[row.repeats or 0] for row in rows)
+    assert all(row.params == by_number[row.rerun_of or 0] for row in rows)
     assert {row.outcome for row in rows} == {None}
 
 
