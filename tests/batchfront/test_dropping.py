@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.cli.output.tables import print_frontier
+from batchfront.cli.output.frontier import print_frontier
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import CurvePoint, Evaluation, TrialResult

@@ -49,8 +49,8 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
 
     Normalized, all start on the same line of perfect scaling, and differ in where they leave it.
     """
-    from batchfront.cli.output.analyses import print_comparison
-    from batchfront.cli.output.tables import warn_of_mixed_code
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output, warn_of_mixed_code
     from batchfront.frontier.analysis import compare as analysis
     from batchfront.frontier.frontier import load_frontiers
     from batchfront.frontier.queries import require
@@ -61,7 +61,7 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
         frontiers = load_frontiers(moment, workloads)
     for frontier in frontiers:
         warn_of_mixed_code(frontier)
-    print_comparison(analysis.compare(frontiers, at), format_)
+    print_output(analyses.comparison(analysis.compare(frontiers, at)), format_)
 
 
 @command.command(epilog="\b\nExample:\n  batchfront analyze rules digits/mlp/momentum")
@@ -75,7 +75,8 @@ def rules(workload: str, storage: str, format_: str) -> None:
     the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
     --rule linear`).
     """
-    from batchfront.cli.output.analyses import print_rules
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import lr_rules as analysis
     from batchfront.frontier.next_commands import rule_run
     from batchfront.frontier.queries import load_reruns, load_workload_trials
@@ -84,7 +85,7 @@ def rules(workload: str, storage: str, format_: str) -> None:
         trials = load_workload_trials(moment, workload)
         reruns = load_reruns(moment, workload)
     found = analysis.rules(frontier, trials, reruns)
-    print_rules(found, format_, rule_run(frontier))
+    print_output(analyses.rules(found, rule_run(frontier)), format_)
 
 
 @command.command(
@@ -100,7 +101,8 @@ def rules(workload: str, storage: str, format_: str) -> None:
 @options.format_
 def outcomes(workload: str, storage: str, batch_size: int | None, format_: str) -> None:
     """Trials by learning rate, 1 - momentum and outcome: where training is feasible."""
-    from batchfront.cli.output.analyses import print_outcomes
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import feasibility as analysis
     from batchfront.frontier.queries import load_workload_trials
 
@@ -115,7 +117,7 @@ def outcomes(workload: str, storage: str, batch_size: int | None, format_: str) 
         for point in frontier.points
         if batch_size in (None, point.batch_size)
     ]
-    print_outcomes(frontier, found, format_, listed=batch_size is not None)
+    print_output(analyses.outcomes(frontier, found, listed=batch_size is not None), format_)
 
 
 _amount = click.FloatRange(min=0, min_open=True)
@@ -147,7 +149,8 @@ def budget(
     Without a budget, within some chosen from what was run. A value is a bound where trials that
     might have got better stopped before: at the goal, unless planned with `--after-goal continue`.
     """
-    from batchfront.cli.output.analyses import print_budgets
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import budget as analysis
     from batchfront.frontier.next_commands import going_on
     from batchfront.frontier.queries import load_goal_curves, load_workload_trials
@@ -161,7 +164,7 @@ def budget(
         *(analysis.Budget(amount, "examples") for amount in examples),
     ]
     found = analysis.budgets(frontier, trials, curves, wanted)
-    print_budgets(found, format_, going_on(frontier))
+    print_output(analyses.budgets(found, going_on(frontier)), format_)
 
 
 @command.command(
@@ -182,7 +185,8 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 
     Of one without choices, with each third of its range.
     """
-    from batchfront.cli.output.analyses import print_effects
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import effect as analysis
     from batchfront.frontier.next_commands import more_finishers
     from batchfront.frontier.queries import load_workload_trials
@@ -193,7 +197,7 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
     if not chosen:
         _name_one(frontier, analysis.searched(frontier))
     found = [analysis.effect(frontier, trials, name) for name in chosen]
-    print_effects(found, format_, more_finishers(frontier))
+    print_output(analyses.effects(found, more_finishers(frontier)), format_)
 
 
 @command.command(
@@ -213,17 +217,18 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 def goals(workload: str, storage: str, values: tuple[float, ...], format_: str) -> None:
     """Steps to other goals, from the same measurements.
 
-    Easier goals were passed between two looks, which bound the steps; harder ones need trials
+    Easier goals were passed between two evaluations, which bound the steps; harder ones need trials
     that went on past the study's goal, as `--after-goal continue` plans.
     """
-    from batchfront.cli.output.analyses import print_goals
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import other_goals as analysis
     from batchfront.frontier.queries import load_goal_curves, load_workload_trials
 
     with _read(storage, workload) as (moment, frontier):
         trials = load_workload_trials(moment, workload)
         curves = load_goal_curves(moment, workload, frontier.goal["metric"])
-    print_goals(analysis.goals(frontier, trials, curves, values), format_)
+    print_output(analyses.goals(analysis.goals(frontier, trials, curves, values)), format_)
 
 
 @contextmanager

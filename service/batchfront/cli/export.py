@@ -37,7 +37,7 @@ def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str
     One file each, of these workloads or of all, which `batchfront import export DIR` reads back.
     Trials that are not done are written as not begun.
     """
-    from batchfront.cli.output.tables import bar
+    from batchfront.cli.output.progress import bar
     from batchfront.exchange.export import count_studies, export
     from batchfront.frontier.queries import require
     from batchfront.store.snapshot import snapshot

@@ -19,7 +19,7 @@ def run_here(
 ) -> bool:
     """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
     is done."""
-    from batchfront.cli.output.status import showing
+    from batchfront.cli.output.progress import showing
     from batchfront.launch.local import LocalWorkers
     from batchfront.launch.worker_options import Order
     from batchfront.ledger.status import load_status

@@ -85,7 +85,7 @@ def order(
 
 def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> int:
     """Launch, say how to watch and to stop, and hold the workers that want to be held."""
-    from batchfront.cli.output.status import showing
+    from batchfront.cli.output.progress import showing
 
     launched = launcher.launch(told, workers)
     for name in launched.ids:

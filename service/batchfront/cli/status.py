@@ -20,7 +20,8 @@ def command(
     workloads: tuple[str, ...], storage: str, watch: bool, profile: bool, format_: str
 ) -> None:
     """Show how far the studies are, who works on them, and what failed lately."""
-    from batchfront.cli.output.status import print_status, showing, watch_status
+    from batchfront.cli.output.progress import showing
+    from batchfront.cli.output.status import print_status, watch_status
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.queries import require
     from batchfront.ledger.status import load_status

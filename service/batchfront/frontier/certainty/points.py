@@ -1,18 +1,18 @@
 """How sure each point of a frontier is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from batchfront.frontier.certainty.expected_best import MoreTrials, more_trials, percent
+from batchfront.frontier.certainty.expected_best import LITTLE, MoreTrials, more_trials, percent
 from batchfront.frontier.certainty.luck import Noise, noise_of_best
 from batchfront.frontier.certainty.order_statistics import Sample, sample
+from batchfront.frontier.curve.curve import Curve
+from batchfront.frontier.curve.outliers import Rise
+from batchfront.frontier.curve.text import count, number
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.next_commands import wider_space
-
-if TYPE_CHECKING:
-    from batchfront.frontier.curve.curve import Curve
-    from batchfront.frontier.curve.outliers import Rise
-    from batchfront.frontier.frontier import Frontier
+from batchfront.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,35 @@ class PointCertainty:
             "another_low": self.noise.low if self.noise else None,
             "another_high": self.noise.high if self.noise else None,
         }
+
+
+def points_table(points: Sequence[PointCertainty]) -> Table:
+    """A row for each point: what fewer and more trials would have found, and another search."""
+    columns = (
+        Column("batch size", count),
+        Column("steps", count),
+        Column("trials", count),
+        Column("reached", count),
+        Column("half the trials", _half),
+        Column("twice as many", lambda saved: f"at most -{100 * saved:.0f} %"),
+        Column("best of another search", _another, words=True),
+    )
+    rows = []
+    for one in points:
+        lowest, trials = one.sample.lowest, one.sample.trials
+        known = (one.batch_size, lowest[0], trials, len(lowest))
+        more = one.more if len(lowest) > 1 else None
+        rows.append((*known, more, one.more.next_doubling, one.noise))
+    return Table(columns, rows)
+
+
+def _half(more: MoreTrials) -> str:
+    least = "" if more.half.unknown < LITTLE else "at least "
+    return f"{least}+{100 * more.halving_cost:.0f} %"
+
+
+def _another(noise: Noise) -> str:
+    return f"{number(noise.low)} to {number(noise.high)} (90 %)"
 
 
 def why_unknown(frontier: Frontier) -> str | None:
@@ -84,7 +113,7 @@ class Flag:
     text: str
 
 
-def flags(frontier: "Frontier", curve: "Curve | None") -> list[Flag]:
+def flags(frontier: Frontier, curve: Curve | None) -> list[Flag]:
     """The flags of a frontier's points, by batch size; `curve` is the one through them.
 
     Steps that were measured elsewhere have none: no search of theirs could have found fewer.
@@ -111,7 +140,7 @@ def flags(frontier: "Frontier", curve: "Curve | None") -> list[Flag]:
     return found
 
 
-def _not_monotone(frontier: "Frontier", rise: "Rise") -> Flag:
+def _not_monotone(frontier: Frontier, rise: Rise) -> Flag:
     steps = {point.batch_size: point.steps or 0 for point in frontier.reached}
     more = percent(steps[rise.larger] / steps[rise.batch_size] - 1)
     return Flag(
