@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from batchfront.store.snapshot import Source, snapshot
 from batchfront.store.schema import measurements, slots
+from batchfront.store.snapshot import Source, snapshot
 from sqlalchemy import select
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, select
 
-from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.queries import require
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from batchfront.frontier.frontier import Frontier
 
 _STUDY = (studies.c.batch_size, studies.c.purpose, slots.c.number.label("trial"))
 
@@ -34,7 +35,7 @@ _TRIAL = (
 _WHOLE = ("steps", "steps_to_target", "steps_lower", "examples", "evaluated_examples", "trial")
 
 
-def frontier_frame(frontier: Frontier) -> "DataFrame":
+def frontier_frame(frontier: "Frontier") -> "DataFrame":
     """A frontier as a DataFrame, a row for each batch size.
 
     batch_size, steps, steps_lower, examples, trial -- as of `Point`; <NA> where none has reached

@@ -1,7 +1,7 @@
 """What a frontier's reader may want to run next, as whole commands; None where that is no use."""
 
-from batchfront.frontier.certainty.luck import FEWEST
 from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.uncertainty.luck import FEWEST
 from batchfront.store.commands import command
 
 

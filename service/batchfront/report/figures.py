@@ -13,9 +13,9 @@ from batchfront.frontier.frontier import Frontier, load_frontiers
 from batchfront.frontier.queries import load_reruns, require
 from batchfront.frontier.reruns import Confirmations, confirmations
 from batchfront.report.plotly import Figure, in_light_colours, standing_above
-from batchfront.report.sections.certainty import certainty_figure
 from batchfront.report.sections.compare import compared_figure
 from batchfront.report.sections.curve import steps_figure
+from batchfront.report.sections.uncertainty import uncertainty_figure
 from batchfront.report.sections.winners import winner_panels
 from batchfront.report.text import fitted
 from batchfront.store.snapshot import Source, snapshot
@@ -41,7 +41,7 @@ def figures(
     drawn = {"steps": steps_figure(frontier, fitted(frontier).curve, confirmed)}
     for panel in winner_panels(frontier):
         drawn[panel.name] = _titled(panel.figure, panel.heading)
-    certainty = certainty_figure(frontier)
+    certainty = uncertainty_figure(frontier)
     if certainty is not None:
         drawn["certainty"] = certainty
     return {name: plotly_figure(figure) for name, figure in drawn.items()}

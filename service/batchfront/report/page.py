@@ -16,7 +16,6 @@ from batchfront.report.html import DASHBOARD, Dashboard, Part, frontier_table, j
 from batchfront.report.plotly import Figure
 from batchfront.report.scripts import Scripts, asset, inline_scripts
 from batchfront.report.sections.budget import budget_part
-from batchfront.report.sections.certainty import certainty_part
 from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
 from batchfront.report.sections.effects import effects_part
@@ -24,6 +23,7 @@ from batchfront.report.sections.header import answer, head
 from batchfront.report.sections.lr_rules import rules_part
 from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study import study_part
+from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
 from batchfront.report.text import OUTCOMES
 from batchfront.store.snapshot import Source, snapshot
@@ -36,7 +36,7 @@ def section(subject: Subject) -> Part:
         (
             head(subject),
             curve_part(subject),
-            certainty_part(subject),
+            uncertainty_part(subject),
             winners_part(subject),
             rules_part(subject),
             budget_part(subject),

@@ -7,12 +7,6 @@ from typing import Any
 import click
 
 from batchfront.cli.output.tables import Output, print_output, warn_of_mixed_code
-from batchfront.frontier.certainty.points import (
-    flags,
-    point_certainties,
-    points_table,
-    why_unknown,
-)
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve.answers import (
     BATCH_SIZES,
@@ -24,9 +18,15 @@ from batchfront.frontier.curve.answers import (
 )
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
-from batchfront.frontier.curve.text import answers, doubts, number, size
+from batchfront.frontier.curve.text import answers, number, size
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.next_commands import more_finishers, rerun_winners
+from batchfront.frontier.uncertainty.points import (
+    point_uncertainties,
+    points_table,
+    why_unknown,
+)
+from batchfront.frontier.warnings import outlier_warnings, point_warnings
 from batchfront.table import NOTHING, Column, Table
 
 
@@ -49,8 +49,8 @@ class Fitted:
         """What a reader should beware of, in sentences."""
         code = mixed(self.frontier)
         found = (
-            *doubts(self.curve),
-            *(flag.text for flag in flags(self.frontier, self.curve)),
+            *outlier_warnings(self.curve),
+            *(warning.text for warning in point_warnings(self.frontier, self.curve)),
         )
         return found if code is None else (*found, code)
 
@@ -68,7 +68,7 @@ class Fitted:
                 for point in self.frontier.unreached
             ],
             **curve_dict(self.curve),
-            "points": [one.to_dict() for one in point_certainties(self.frontier)],
+            "points": [one.to_dict() for one in point_uncertainties(self.frontier)],
         }
 
 
@@ -139,7 +139,7 @@ def _forms(curve: Curve) -> Table:
 
 
 def _points(frontier: Frontier) -> Iterator[Table]:
-    points = point_certainties(frontier)
+    points = point_uncertainties(frontier)
     if points and max(len(one.sample.lowest) for one in points) == 1:
         more = more_finishers(frontier)
         told = f" {more} would tell." if more else ""

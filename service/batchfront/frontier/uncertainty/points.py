@@ -1,22 +1,19 @@
-"""How sure each point of a frontier is."""
+"""How uncertain each point of a frontier is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchfront.frontier.certainty.expected_best import LITTLE, MoreTrials, more_trials, percent
-from batchfront.frontier.certainty.luck import Noise, noise_of_best
-from batchfront.frontier.certainty.order_statistics import Sample, sample
-from batchfront.frontier.curve.curve import Curve
-from batchfront.frontier.curve.outliers import Rise
 from batchfront.frontier.curve.text import count, number
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.next_commands import wider_space
+from batchfront.frontier.uncertainty.expected_best import LITTLE, MoreTrials, more_trials
+from batchfront.frontier.uncertainty.luck import Noise, noise_of_best
+from batchfront.frontier.uncertainty.order_statistics import Sample, sample
 from batchfront.table import Column, Table
 
 
 @dataclass(frozen=True)
-class PointCertainty:
+class PointUncertainty:
     """What a point's trials tell about it: would more have changed it, and another draw of them?
 
     noise -- estimated from the finishers of all points together; None where there are too few
@@ -42,7 +39,7 @@ class PointCertainty:
         }
 
 
-def points_table(points: Sequence[PointCertainty]) -> Table:
+def points_table(points: Sequence[PointUncertainty]) -> Table:
     """A row for each point: what fewer and more trials would have found, and another search."""
     columns = (
         Column("batch size", count),
@@ -82,12 +79,12 @@ def why_unknown(frontier: Frontier) -> str | None:
     )
 
 
-def point_certainties(frontier: Frontier) -> tuple[PointCertainty, ...]:
+def point_uncertainties(frontier: Frontier) -> tuple[PointUncertainty, ...]:
     """Of the points whose search is finished and has reached the goal, by batch size."""
     found = [(point.batch_size, sample(point)) for point in frontier.reached]
     known = [(batch_size, one) for batch_size, one in found if one is not None]
     return tuple(
-        PointCertainty(
+        PointUncertainty(
             batch_size,
             one,
             more_trials(one.lowest, one.trials),
@@ -96,56 +93,4 @@ def point_certainties(frontier: Frontier) -> tuple[PointCertainty, ...]:
             ),
         )
         for batch_size, one in known
-    )
-
-
-@dataclass(frozen=True)
-class Flag:
-    """Something about a point of the frontier that a reader should doubt.
-
-    kind -- "not-monotone": more steps than a smaller batch size needs, by more than the points
-            scatter, though a larger one needs fewer; "edge": the winner lies at an end of its
-            search space
-    """
-
-    batch_size: int
-    kind: str
-    text: str
-
-
-def flags(frontier: Frontier, curve: Curve | None) -> list[Flag]:
-    """The flags of a frontier's points, by batch size; `curve` is the one through them.
-
-    Steps that were measured elsewhere have none: no search of theirs could have found fewer.
-    """
-    if frontier.measured_elsewhere:
-        return []
-    risen = {rise.larger: rise for rise in curve.rises} if curve else {}
-    # Where steps rise to the end larger batches may well be worse, which more trials don't change.
-    last = max((p.batch_size for p in frontier.reached if p.batch_size not in risen), default=0)
-    found: list[Flag] = []
-    widens = wider_space(frontier)
-    for point in frontier.reached:
-        if point.batch_size in risen and point.batch_size < last:
-            found.append(_not_monotone(frontier, risen[point.batch_size]))
-        found += [
-            Flag(
-                point.batch_size,
-                "edge",
-                f"At batch size {point.batch_size:,} the winner's {name} lies at the {end} end of "
-                f"its search space{f'; {widens} widens it' if widens else ''}.",
-            )
-            for name, end in point.edges.items()
-        ]
-    return found
-
-
-def _not_monotone(frontier: Frontier, rise: Rise) -> Flag:
-    steps = {point.batch_size: point.steps or 0 for point in frontier.reached}
-    more = percent(steps[rise.larger] / steps[rise.batch_size] - 1)
-    return Flag(
-        rise.larger,
-        "not-monotone",
-        f"Batch size {rise.larger:,} takes {more} more steps than {rise.batch_size:,}, a smaller "
-        "one: more trials would probably find fewer.",
     )
