@@ -103,5 +103,8 @@ STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
 
 
 def in_words(outcomes: Mapping[str, int]) -> str:
-    """Outcomes and their numbers: "1 reached, 31 capped"."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    """Outcomes and their numbers, in the order of OUTCOMES, then what is `open`: "1 reached, 31
+    capped"."""
+    order = sorted(set(outcomes) - set(OUTCOMES))
+    known = [name for name in (*OUTCOMES, *order) if outcomes.get(name)]
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in known)

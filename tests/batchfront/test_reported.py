@@ -5,11 +5,11 @@ from threading import Event
 import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
-from batchfront.worker.engine_choice import Asked
+from batchfront.worker.options import Asked, WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.catalog import load
 from sqlalchemy import select
@@ -35,8 +35,10 @@ def test_steps_to_target(
     storage: Storage, name: str, asked: Asked, steps: dict[int, int], engine: str
 ) -> None:
     workload = load(SPEC + name)
-    plan(storage, SPEC + name, workload, Request(trials=8))
-    Worker(storage, Settings("one", torch.device("cpu"), engine=asked), Event()).run()
+    plan(storage, SPEC + name, workload, SearchOptions(trials=8))
+    Worker(
+        storage, Settings("one", torch.device("cpu"), options=WorkerOptions(engine=asked)), Event()
+    ).run()
     found = load_frontier(storage, workload.name)
     assert {point.batch_size: point.steps for point in found.points} == steps
     assert {e for point in found.points for e in point.versions["engine"]} == {engine}

@@ -21,11 +21,11 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
-from batchfront.worker.engine_choice import Asked
+from batchfront.worker.options import Asked, WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 
 from tests.benchmarks.markdown import spread, table
@@ -50,9 +50,10 @@ class Run:
     goal: float = 0.03
     sampler: str = "sobol"
 
-    def request(self, seed: int) -> Request:
+    def request(self, seed: int) -> SearchOptions:
         """As a user would ask for it."""
-        return Request(self.batch_sizes, self.trials, seed, self.goal, self.sampler)
+        fixed = {"goal": self.goal, "sampler": self.sampler}
+        return SearchOptions(self.batch_sizes, self.trials, seed, **fixed)
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,9 @@ def _work(url: str, folder: str, number: int, run: Run, ready: Any, answers: Any
     storage = open_storage(url)
     TASK.workload().data()  # what a process does once is no part of it
     given = (torch.device("cpu"), Filter())
-    settings = Settings(f"worker-{number}", *given, checkpoints=folder, engine=run.engine)
+    settings = Settings(
+        f"worker-{number}", *given, options=WorkerOptions(checkpoint_dir=folder, engine=run.engine)
+    )
     worker = Worker(storage, settings, Event())
     ready.wait(120)
     cpu = process_time()

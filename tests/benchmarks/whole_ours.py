@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import optuna
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import open_storage
-from batchfront.worker.engine_choice import Asked
+from batchfront.worker.options import Asked, WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from sqlalchemy import func, select
@@ -29,7 +29,7 @@ def race_on(
     seed: int,
     reference: Reference | None,
     *,
-    request: Request,
+    request: SearchOptions,
     engine: Asked,
     batches: Sequence[int],
 ) -> Result:
@@ -49,7 +49,9 @@ def race_on(
         for trials in allowed if reference is not None else allowed[-1:]:
             asked = replace(request, batch_sizes=left, trials=trials, seed=seed, goal=task.goal)
             planned = plan(storage, task.spec, workload, asked)
-            settings = Settings("here", torch.device("cpu"), planned.filter, engine=engine)
+            settings = Settings(
+                "here", torch.device("cpu"), planned.filter, options=WorkerOptions(engine=engine)
+            )
             Worker(storage, settings, Event()).run()
             spent = spent_in(storage)
             left = tuple(

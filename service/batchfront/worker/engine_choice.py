@@ -26,6 +26,7 @@ from batchfront.training.memory import is_lost_device, release
 from batchfront.training.vectorized.eligibility import why_never, why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker.engine_timing import speedup
+from batchfront.worker.options import Asked
 from batchfront.worker.setup import Bench
 from batchfront.workload import catalog
 from batchfront.workload.data import Splits
@@ -36,9 +37,6 @@ log = logging.getLogger(__name__)
 
 
 Name = Literal["sequential", "vectorized"]
-
-
-Asked = Literal["auto", "sequential", "vectorized"]
 
 
 FEWEST = 4

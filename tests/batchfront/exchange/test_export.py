@@ -17,10 +17,10 @@ from batchfront.exchange.points_file import read_points
 from batchfront.exchange.restore import restore
 from batchfront.exchange.tables import SCHEMAS
 from batchfront.frontier.frontier import load_frontiers
-from batchfront.frontier.queries import load_curves, load_trials
+from batchfront.frontier.queries import load_trials
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage, open_storage
@@ -28,6 +28,7 @@ from batchfront.study.study import Filter
 from pyarrow import csv, parquet
 from sqlalchemy import select, update
 
+from tests.reading import load_curves
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 WORST = 5e-324  # the smallest number above 0
@@ -51,8 +52,8 @@ ENDINGS = (
 @pytest.fixture
 def filled(storage: Storage, tmp_path: Path) -> Storage:
     """Studies of three workloads: done, held and free trials, an adaptive sampler, and points."""
-    plan(storage, SPEC, clouds(), Request(trials=8, batch_sizes=(4, 16)))
-    plan(storage, POISONED, poisoned(), Request(trials=3, batch_sizes=(4,), sampler="tpe"))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4, 16)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=3, batch_sizes=(4,), sampler="tpe"))
     ledger = Ledger(storage, "worker-é")
     ledger.register("here", 1, "cpu")
     claimed = ledger.claim(Filter(("clouds/mlp/momentum",)), lambda _: len(ENDINGS) + 1)
@@ -224,7 +225,7 @@ def test_a_batch_size_of_a_workload_defined_otherwise_is_refused(
 ) -> None:
     folder = written(filled, tmp_path / "out", "parquet")
     other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
-    plan(other, SPEC, clouds(), Request(trials=1, batch_sizes=(8,), goal=0.3))
+    plan(other, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(8,), goal=0.3))
     with pytest.raises(IdentityError, match=r"goal\.value was 0\.3, is 0\.1"):
         list(restore(other, folder))
     other.close()

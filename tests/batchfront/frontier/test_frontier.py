@@ -7,10 +7,10 @@ import optuna
 import pytest
 from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier, load_frontiers
-from batchfront.frontier.queries import CurvePoint, load_curves, load_trials, workload_names
+from batchfront.frontier.queries import load_trials, workload_names
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter, Study
@@ -22,6 +22,7 @@ from tests.benchmarks.aggregation import (
     through_optuna,
 )
 from tests.benchmarks.finished_database import finish_studies
+from tests.reading import Measurement, load_curves
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage
@@ -41,7 +42,7 @@ DIVERGED = TrialResult("diverged", "not finite", 3)
 
 
 def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
-    return plan(storage, SPEC, clouds(), Request(**{"trials": 5, **asked})).studies
+    return plan(storage, SPEC, clouds(), SearchOptions(**{"trials": 5, **asked})).studies
 
 
 def end(storage: Storage, batch_size: int, *endings: TrialResult) -> None:
@@ -165,19 +166,19 @@ def test_curves_are_the_kept_measurements_by_trial_and_step(storage: Storage) ->
     steps = [point.step for point in curves[1]]
     assert steps == sorted(steps)
     assert set(curves[1]) == {
-        CurvePoint(1, "train", "loss", 1.4),
-        CurvePoint(1, "validation", "error rate", 0.7),
-        CurvePoint(32, "train", "loss", None),
-        CurvePoint(32, "validation", "error rate", 0.2),
-        CurvePoint(40, "validation", "error rate", 0.09),
-        CurvePoint(40, "test", "error rate", 0.11),
+        Measurement(1, "train", "loss", 1.4),
+        Measurement(1, "validation", "error rate", 0.7),
+        Measurement(32, "train", "loss", None),
+        Measurement(32, "validation", "error rate", 0.2),
+        Measurement(40, "validation", "error rate", 0.09),
+        Measurement(40, "test", "error rate", 0.11),
     }
     assert load_curves(storage, study.id + 1) == {}
 
 
 def test_several_workloads_of_one_database_are_kept_apart(storage: Storage) -> None:
     planned(storage)
-    plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     end(storage, 16, reached(40, 39))
     names = [NAME, "clouds/poisoned/momentum"]
     assert workload_names(storage) == names

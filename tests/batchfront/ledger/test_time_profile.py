@@ -12,12 +12,13 @@ import torch
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.time_profile import Profile, load_profile, time_of
 from batchfront.phase_timer import Clock, Part, timed_as
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 from batchfront.training.prefetch import Ahead
 from batchfront.training.preflight.checks import check
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
 from torch import Tensor
@@ -30,9 +31,11 @@ from tests.toy import PLAIN, SPEC, clouds, plain
 def test_a_worker_leaves_word_of_all_parts_of_its_life(
     storage: Storage, tmp_path: Path, engine: Any
 ) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=4, batch_sizes=(4,)))
     kept = str(tmp_path / "kept")
-    settings = Settings("one", torch.device("cpu"), checkpoints=kept, engine=engine)
+    settings = Settings(
+        "one", torch.device("cpu"), options=WorkerOptions(checkpoint_dir=kept, engine=engine)
+    )
     clock = Clock()
     Worker(storage, settings, Event(), clock).run()
     life, profile = clock.seconds(), load_profile(storage)
@@ -47,7 +50,7 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 
 @pytest.mark.every_storage
 def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=2, batch_sizes=(4,)))
     with Clock() as clock:
         busy = Ledger(storage, "busy", clock=clock)
         busy.register("here", 1, "cpu")

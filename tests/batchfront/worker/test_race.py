@@ -8,7 +8,7 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -16,6 +16,7 @@ from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
 from batchfront.worker import checkpoint_policy as keeping
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import STRETCH, Race
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.seeds import study_seed, trial_seed
@@ -29,12 +30,20 @@ TRIALS = 12
 
 def planned(storage: Storage, **asked: Any) -> None:
     asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, SPEC, clouds(), Request(**asked))
+    plan(storage, SPEC, clouds(), SearchOptions(**asked))
 
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
     kept = None if folder is None else str(folder)
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            name,
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        ),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:
@@ -112,7 +121,7 @@ def test_without_a_place_for_checkpoints_a_heat_runs_to_its_end(
 def test_a_trial_after_the_other_is_not_handed_back_for_those_that_wait(
     storage: Storage, tmp_path: Path, room_for_three: list[list[int]]
 ) -> None:
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     work(storage, tmp_path / "kept")
     assert room_for_three == [[number] for number in range(TRIALS)]
 
@@ -216,7 +225,15 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
         kept = str(tmp_path / "kept")
-        Worker(storage, Settings("first", torch.device("cpu"), checkpoints=kept), stop).run()
+        Worker(
+            storage,
+            Settings(
+                "first",
+                torch.device("cpu"),
+                options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+            ),
+            stop,
+        ).run()
 
     def breaks(self: TrialRun, state: Any) -> None:
         if self.seed == broken:

@@ -16,7 +16,7 @@ from batchfront.errors import CatalogError, IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import ATTEMPTS
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
@@ -24,6 +24,7 @@ from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
 from batchfront.worker import checkpoint_policy as keeping
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
@@ -39,12 +40,20 @@ Start = Callable[..., subprocess.Popen[str]]
 
 def planned(storage: Storage, **asked: Any) -> None:
     asked = {"trials": 8, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, SPEC, clouds(), Request(**asked))
+    plan(storage, SPEC, clouds(), SearchOptions(**asked))
 
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
     kept = None if folder is None else str(folder)
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            name,
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        ),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:
@@ -211,7 +220,7 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for one in (storage, second_storage):
-        plan(one, COUNTED, counted(), Request(trials=4, batch_sizes=(4,), finishers=1))
+        plan(one, COUNTED, counted(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
     work(second_storage, None)
     stop, advance = Event(), TrialRun.advance
 
@@ -222,7 +231,11 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
 
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
-        told = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
+        told = Settings(
+            "stopped",
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=str(checkpoints)),
+        )
         Worker(storage, told, stop).run()
     assert stop.is_set()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
@@ -243,7 +256,11 @@ def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(
 
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
-        settings = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
+        settings = Settings(
+            "stopped",
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=str(checkpoints)),
+        )
         Worker(storage, settings, stop).run()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, checkpoints)
@@ -290,7 +307,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
 ) -> None:
     gone = tmp_path / "gone.py"
     gone.write_text(f"from {clouds.__module__} import poisoned\n")
-    plan(storage, f"{gone}:poisoned", poisoned(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, f"{gone}:poisoned", poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     gone.unlink()
     planned(storage)
     with pytest.raises(CatalogError, match=r"no file .*gone\.py"):
@@ -303,7 +320,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
 def test_a_trial_that_raises_fails_after_its_attempts_and_the_others_go_on(
     storage: Storage, checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plan(storage, POISONED, poisoned(), Request(trials=8, batch_sizes=(4,)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=8, batch_sizes=(4,)))
     work(storage, checkpoints)
     failed = [row for row in rows(storage) if row.outcome == "failed"]
     others = [row for row in rows(storage) if row.outcome != "failed"]
@@ -366,7 +383,7 @@ def test_checkpoints_are_kept_while_a_heat_runs(
 def test_one_by_one_stops_trials_at_the_best_so_far(
     storage: Storage, undisturbed: Storage, sampler: str
 ) -> None:
-    planned(storage, schedule="one-by-one", sampler=sampler)
+    planned(storage, together=1, sampler=sampler)
     work(storage, None)
     record: int | None = None
     for row in rows(storage):

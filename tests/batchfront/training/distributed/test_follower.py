@@ -16,10 +16,11 @@ import pytest
 import torch
 from batchfront.cli.main import work_here
 from batchfront.launch.worker_options import in_environment
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage, open_storage
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
@@ -41,7 +42,9 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(database: str) -> Storage:
     storage = open_storage(database)
     # None is capped: so each ends where it would have ended alone.
-    plan(storage, SPEC, striped(), Request(trials=TRIALS, batch_sizes=(10,), finishers=TRIALS))
+    plan(
+        storage, SPEC, striped(), SearchOptions(trials=TRIALS, batch_sizes=(10,), finishers=TRIALS)
+    )
     return storage
 
 
@@ -95,7 +98,11 @@ class Told:
 
 def told(database: str, folder: Path) -> Told:
     storage = planned(database)
-    settings = Settings("two", CPU, devices=2, checkpoints=str(folder))
+    settings = Settings(
+        "two",
+        CPU,
+        options=WorkerOptions(engine="sequential", devices_per_trial=2, checkpoint_dir=str(folder)),
+    )
     stop = Event()
     with ThreadPoolExecutor() as pool:
         working = pool.submit(Worker(storage, settings, stop).run)
@@ -111,7 +118,13 @@ def told(database: str, folder: Path) -> Told:
     stopped = rows(storage)
     # What is left is for one device.
     os.environ["STRIPED_PAUSE"] = "0"
-    Worker(storage, Settings("one", CPU, checkpoints=str(folder)), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            "one", CPU, options=WorkerOptions(engine="sequential", checkpoint_dir=str(folder))
+        ),
+        Event(),
+    ).run()
     finished = rows(storage)
     storage.close()
     return Told(failed, stopped, left, finished)
