@@ -8,6 +8,7 @@ import click
 from batchfront.cli import options
 from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
+from batchfront.vocabulary import Outcome
 
 
 @click.command(
@@ -114,7 +115,7 @@ def _explain(storage: Any, frontier: Any) -> int:
     click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
     for point in frontier.points:
         for trial in load_trials(storage, point.study.id):
-            if trial.outcome == "failed":
+            if trial.outcome == Outcome.FAILED:
                 first = (trial.reason or "").splitlines()[0]
                 click.echo(
                     f"batchfront: {point.study.name} trial {trial.number}: {first}", err=True

@@ -24,6 +24,7 @@ from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.study.study import Filter, find_studies
+from batchfront.vocabulary import SlotState
 
 _ROWS = 50_000  # measurements to hold at once
 
@@ -99,8 +100,10 @@ def trial_rows(conn: Connection, study: Row[Any]) -> list[dict[str, Any]]:
     rows = []
     for slot in conn.execute(query):
         row = {name: getattr(slot, name) for name in exported(slots)}
-        if slot.state != "done":
-            row |= {"state": "later" if slot.state == "later" else "free", "steps": 0}
+        if slot.state == SlotState.LEASED:
+            row["state"] = SlotState.FREE
+        if slot.state != SlotState.DONE:
+            row["steps"] = 0
         trial = theirs.get(slot.trial_id) if slot.trial_id is not None else None
         rows.append({"study": study.name, **row, "optuna": trial and trial.to_json()})
     return rows

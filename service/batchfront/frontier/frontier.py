@@ -21,7 +21,8 @@ from batchfront.median import median
 from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL, Storage
 from batchfront.store.url import open_storage
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies
+from batchfront.study.study import Filter, Study, find_studies
+from batchfront.vocabulary import SEARCHES
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 from batchfront.frontier.queries import Trial, trial_from_row, workload_names
 from batchfront.study.study import goal_text
+from batchfront.vocabulary import Outcome
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Point:
     @property
     def inexact(self) -> bool:
         """Whether trials were dropped by an option, one of which might have won."""
-        return bool(self.outcomes.get("dropped"))
+        return bool(self.outcomes.get(Outcome.DROPPED))
 
     @property
     def edges(self) -> dict[str, str]:

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Select, case, func, or_, select
 
 from batchfront.store.database import Storage
 from batchfront.store.schema import measurements, reached, slots, studies
-from batchfront.study.study import SEARCHES, Filter
+from batchfront.study.study import Filter
+from batchfront.vocabulary import SEARCHES, Outcome
 from batchfront.workload.lr_scaling import RULES
 from batchfront.workload.search_space import Value
 
@@ -137,7 +138,8 @@ def _of(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
     meant = select(*columns).select_from(slots.join(studies)).where(wanted.clause())
     if first is None:
         return meant
-    complete = slots.c.outcome.not_in(("diverged", "failed"))  # of an open one it is NULL
+    # Of an open one it is NULL.
+    complete = slots.c.outcome.not_in((Outcome.DIVERGED, Outcome.FAILED))
     place = func.row_number().over(partition_by=slots.c.study_id, order_by=slots.c.number)
     placed = select(slots.c.id, place.label("place")).select_from(slots.join(studies))
     placed_all = placed.where(wanted.clause(), complete).subquery()
@@ -274,7 +276,7 @@ def _measured(frontier: "Frontier") -> Select[Any]:
             Filter((frontier.workload,), purposes=SEARCHES).clause(),
             measurements.c.split == "validation",
             measurements.c.metric == frontier.goal["metric"],
-            or_(studies.c.spec != "", slots.c.outcome.not_in(("diverged", "failed"))),
+            or_(studies.c.spec != "", slots.c.outcome.not_in((Outcome.DIVERGED, Outcome.FAILED))),
         )
         .order_by(slots.c.study_id, slots.c.number, measurements.c.step)
     )

@@ -21,8 +21,9 @@ from batchfront.store.schema import (
     workers,
 )
 from batchfront.study.create import wait_for_planners
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies
+from batchfront.study.study import Filter, Study, find_studies
 from batchfront.training.checkpoints import Checkpoints
+from batchfront.vocabulary import SEARCHES
 from batchfront.workload.lr_scaling import RULES
 
 

@@ -5,17 +5,8 @@ from dataclasses import dataclass
 
 from batchfront.errors import UsageError
 from batchfront.study.generations import GENERATION
-from batchfront.study.points import SAMPLERS
-from batchfront.study.study import ADAPTIVE, Study
-
-SCHEDULES = ("race", "one-by-one")
-
-
-COUNTS = ("all", "feasible")
-
-
-AFTER_GOAL = ("stop", "continue")
-
+from batchfront.study.study import Study
+from batchfront.vocabulary import ADAPTIVE, SAMPLERS, SCHEDULES, AfterGoal, Count
 
 DEFAULT_TRIALS = 32
 
@@ -104,8 +95,8 @@ def _continuing(request: Request, before: Study | None, finishers: int) -> int:
     """How many trials go on past the goal."""
     going_on = before.continuing if before else 0
     after_goal = request.after_goal or ("continue" if going_on else "stop")
-    if after_goal not in AFTER_GOAL:
-        raise UsageError(f"--after-goal {after_goal!r}: must be one of {', '.join(AFTER_GOAL)}")
+    if after_goal not in list(AfterGoal):
+        raise UsageError(f"--after-goal {after_goal!r}: must be one of {', '.join(AfterGoal)}")
     if after_goal == "stop":
         if request.continuing is not None:
             raise UsageError(f"--continuing {request.continuing}: needs --after-goal continue")
@@ -131,7 +122,7 @@ def _settle(name: str, request: Request, existing: Mapping[int, Study], batch_si
     for value, known, option in (
         (sampler, SAMPLERS, "--sampler"),
         (schedule, SCHEDULES, "--schedule"),
-        (count, COUNTS, "--count"),
+        (count, list(Count), "--count"),
     ):
         if value not in known:
             raise UsageError(f"{option} {value!r}: must be one of {', '.join(known)}")

@@ -32,10 +32,11 @@ from batchfront.study.fingerprint import (
 from batchfront.study.points import FEASIBLE_LIMIT
 from batchfront.study.reopening import reopen
 from batchfront.study.slots import count_slots, fill
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies, refuse_imported
+from batchfront.study.study import Filter, Study, find_studies, refuse_imported
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
 from batchfront.training.preflight.checks import check
+from batchfront.vocabulary import SEARCHES
 from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.workload import Workload

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select, update
 from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import slots
 from batchfront.study.study import Study, read_study
+from batchfront.vocabulary import SlotState
 
 GENERATION = 8
 """Trials of a generation unless told otherwise: few enough that a sampler learns early, and enough
@@ -47,8 +48,8 @@ def open_next(conn: Connection, study: Study) -> None:
     lock_study(conn, study.id)
     now = read_study(conn, study.id)
     of_study = slots.c.study_id == study.id
-    undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != "done")
+    undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != SlotState.DONE)
     first = conn.execute(undone).scalar_one()
     if first is not None:
-        waiting = (of_study, slots.c.state == "later", slots.c.number < end_of(now, first))
-        conn.execute(update(slots).where(*waiting).values(state="free"))
+        waiting = (of_study, slots.c.state == SlotState.LATER, slots.c.number < end_of(now, first))
+        conn.execute(update(slots).where(*waiting).values(state=SlotState.FREE))

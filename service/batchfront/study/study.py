@@ -1,9 +1,9 @@
-"""Studies and their slots, as the code passes them around."""
+"""Studies as the code passes them around, and which of them are meant."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -19,11 +19,9 @@ from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
 from batchfront.study.variants import base_of
+from batchfront.vocabulary import ADAPTIVE, Purpose
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
-
-if TYPE_CHECKING:
-    pass
 
 
 def goal_text(goal: Mapping[str, Any]) -> str:
@@ -32,17 +30,6 @@ def goal_text(goal: Mapping[str, Any]) -> str:
         return str(goal["text"])
     sign = "<" if goal["better"] == "lower" else ">"
     return f"validation {goal['metric']} {sign} {goal['value']:g}"
-
-
-SEARCHES = ("search", "points")
-"""Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
-`points`, steps measured elsewhere, one trial a seed, whose median is. Other studies run trials of a
-search again: `confirm` its best ones, `linear` and `square-root` what a rule makes of the winner of
-the smallest batch size."""
-
-
-ADAPTIVE = ("tpe", "gp")
-"""Optuna's samplers, which need results to draw from."""
 
 
 SCALINGS = (0.0, 0.5, 1.0)
@@ -54,7 +41,6 @@ multiplied: a slot for each, of each of two neighbours."""
 class Study:
     """One (workload, batch size, purpose), as `bf_studies` keeps it.
 
-    purpose    -- what its trials are for; see SEARCHES
     finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
     continuing -- of those that pass, so many go on to the step budget
     precision  -- the user's own, where it replaces the workload's
@@ -75,7 +61,7 @@ class Study:
     count: str
     trials: int
     train_examples: int = 0
-    purpose: str = "search"
+    purpose: str = Purpose.SEARCH
     finishers: int = 1
     continuing: int = 0
     precision: str | None = None
@@ -133,7 +119,7 @@ class Study:
 
     @property
     def adaptive(self) -> bool:
-        """Whether its points are drawn from the results of others."""
+        """Whether its points are sampled from the results of others."""
         return self.sampler in ADAPTIVE
 
     @property

@@ -21,6 +21,7 @@ from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.study.study import goal_text
+from batchfront.vocabulary import Outcome
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.advance(task, count)
 
 
-_ORDER = ("reached", "capped", "dropped", "stalled", "diverged", "exhausted", "failed", "open")
+_ORDER = (*Outcome, "open")
 
 
 def print_frontier(frontier: Frontier, format_: str) -> None:

@@ -15,9 +15,14 @@ from sqlalchemy import Connection, select
 
 from batchfront.errors import DataError, IdentityError
 from batchfront.exchange.batch_science import archive
-from batchfront.exchange.batch_science.archive import NOTHING, Curve, ended_trial, read_curve
+from batchfront.exchange.batch_science.archive import (
+    NOTHING,
+    Measurements,
+    finished_trial,
+    read_measurements,
+)
 from batchfront.exchange.batch_science.goals import GoalError, GoalOf, goal_of
-from batchfront.exchange.finished_trials import ELSEWHERE, write_ended
+from batchfront.exchange.finished_trials import write_finished
 from batchfront.store.bulk import load_columns
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
@@ -26,6 +31,7 @@ from batchfront.store.schema import measurements
 from batchfront.study.create import add_study
 from batchfront.study.fingerprint import differences
 from batchfront.study.study import Filter, Study, find_studies
+from batchfront.vocabulary import Count, Sampler, Schedule
 from batchfront.workload.search_space import describe_space
 
 _BATCH = 100_000  # measurements to hold at once, or those of one trial
@@ -118,7 +124,7 @@ def _is_there(storage: Storage, draft: Study) -> bool:
 
 def _draft(study: archive.Study, goal: GoalOf) -> Study:
     """The study as `bf_studies` keeps it, before it has an id."""
-    search = {"seed": 0, "sampler": ELSEWHERE, "schedule": ELSEWHERE, "count": "all"}
+    search = {"seed": 0, "sampler": Sampler.IMPORTED, "schedule": Schedule.IMPORTED}
     identity = {
         "workload": study.workload,
         "batch_size": study.batch_size,
@@ -128,7 +134,7 @@ def _draft(study: archive.Study, goal: GoalOf) -> Study:
         "step_budget": study.step_budget,
         "data": {"name": study.dataset},
         "model": {"name": study.model},
-        "search": search,
+        "search": {**search, "count": Count.ALL},
         "source": {"archive": "batch-science", "goal": goal.origin},
     }
     return Study(
@@ -140,9 +146,9 @@ def _draft(study: archive.Study, goal: GoalOf) -> Study:
         identity=json.loads(json.dumps(identity)),
         goal_value=None,
         seed=0,
-        schedule=ELSEWHERE,
-        sampler=ELSEWHERE,
-        count="all",
+        schedule=Schedule.IMPORTED,
+        sampler=Sampler.IMPORTED,
+        count=Count.ALL,
         trials=len(study.trials),
         finishers=0,
     )
@@ -164,9 +170,9 @@ def _write_trials(
     searched, written = Searched(study.space), 0
     at = float(conn.execute(select(storage.now)).scalar_one())
     for batch in _batches(study.trials, unread):
-        ended = [ended_trial(trial, curve, goal) for trial, curve in batch]
-        ids = write_ended(conn, stored, searched, ended, at)
-        columns = _columns(ids, [curve for _, curve in batch])
+        finished = [finished_trial(trial, measured, goal) for trial, measured in batch]
+        ids = write_finished(conn, stored, searched, finished, at)
+        columns = _columns(ids, [measured for _, measured in batch])
         load_columns(conn, measurements, columns)
         written += len(columns["step"])
         advance(len(batch))
@@ -175,19 +181,19 @@ def _write_trials(
 
 def _batches(
     trials: Sequence[archive.Trial], unread: list[DataError]
-) -> Iterator[list[tuple[archive.Trial, Curve]]]:
-    batch: list[tuple[archive.Trial, Curve]] = []
+) -> Iterator[list[tuple[archive.Trial, Measurements]]]:
+    batch: list[tuple[archive.Trial, Measurements]] = []
     held = 0
     for trial in trials:
         try:
-            curve = read_curve(trial.folder / "measurements.csv")
+            measured = read_measurements(trial.folder / "measurements.csv")
         except DataError as error:
             if trial.status == "COMPLETE":
                 raise
             unread.append(error)
-            curve = NOTHING
-        batch.append((trial, curve))
-        held += curve.values.size
+            measured = NOTHING
+        batch.append((trial, measured))
+        held += measured.values.size
         if held >= _BATCH:
             yield batch
             batch, held = [], 0
@@ -195,15 +201,15 @@ def _batches(
         yield batch
 
 
-def _columns(slot_ids: Sequence[int], curves: Sequence[Curve]) -> dict[str, Any]:
+def _columns(slot_ids: Sequence[int], each: Sequence[Measurements]) -> dict[str, Any]:
     """The measurements of several slots as columns of `bf_measurements`, in its primary key's
     order."""
-    texts = [np.tile(np.array(c.names, object).reshape(-1, 2), (len(c.steps), 1)) for c in curves]
+    texts = [np.tile(np.array(m.names, object).reshape(-1, 2), (len(m.steps), 1)) for m in each]
     split, metric = np.concatenate(texts).T
-    values = np.concatenate([curve.values.ravel() for curve in curves])
+    values = np.concatenate([measured.values.ravel() for measured in each])
     return {
-        "slot_id": np.repeat(slot_ids, [curve.values.size for curve in curves]),
-        "step": np.concatenate([np.repeat(curve.steps, len(curve.names)) for curve in curves]),
+        "slot_id": np.repeat(slot_ids, [measured.values.size for measured in each]),
+        "step": np.concatenate([np.repeat(m.steps, len(m.names)) for m in each]),
         "split": split,
         "metric": metric,
         "value": np.where(np.isfinite(values), values, np.nan),
