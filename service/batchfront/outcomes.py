@@ -1,6 +1,6 @@
 """What a trial shows on its way, what it costs, and how it ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -96,3 +96,8 @@ def cap(steps_to_target: Iterable[S], finishers: int) -> S | None:
     """
     fewest = sorted(steps_to_target)
     return fewest[finishers - 1] if 0 < finishers <= len(fewest) else None
+
+
+def in_words(outcomes: Mapping[str, int]) -> str:
+    """Outcomes and their numbers: "1 reached, 31 capped"."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
@@ -31,7 +31,7 @@ def second_storage(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
 @pytest.fixture
 def claimed(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
     """Four claimed trials of a study."""
-    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=4, batch_sizes=(4,)))
     ledger = Ledger(storage, "one")
     ledger.register("here", 1, "cpu")
     found = ledger.claim(Filter(), lambda _: 4)

@@ -5,7 +5,7 @@ from typing import Any
 
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -22,7 +22,7 @@ def reached(steps: int) -> TrialResult:
 
 
 def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
-    return plan(storage, SPEC, clouds(), Request(**{"trials": 4, **asked})).studies
+    return plan(storage, SPEC, clouds(), SearchOptions(**{"trials": 4, **asked})).studies
 
 
 def end(storage: Storage, name: str, endings: Mapping[int, TrialResult]) -> None:

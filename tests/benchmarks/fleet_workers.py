@@ -12,8 +12,7 @@ from typing import Any
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import RaceState
 from batchfront.outcomes import TrialResult
-from batchfront.store.database import Storage
-from batchfront.store.url import parse_url
+from batchfront.store.database import Storage, parse_url
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.worker.heartbeat import LeaseKeeper

@@ -5,6 +5,8 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.errors import UsageError
+from batchfront.worker.options import ENDLESS, WorkerOptions
 
 
 @click.command(
@@ -34,10 +36,7 @@ Examples:
     "--plan-only", is_flag=True, help="Leave it to `batchfront work`, on whatever machines."
 )
 @options.workers
-@options.device
-@options.devices_per_trial
-@options.engine
-@options.checkpoint_dir
+@options.told(WorkerOptions, "worker", without=ENDLESS)
 @options.data_dir
 @options.format_
 def command(
@@ -45,10 +44,7 @@ def command(
     storage: str,
     plan_only: bool,
     workers: int | None,
-    device: str,
-    devices_per_trial: int,
-    engine: str,
-    checkpoint_dir: str | None,
+    worker: WorkerOptions,
     format_: str,
     **asked: Any,
 ) -> int:
@@ -61,9 +57,11 @@ def command(
     """
     from batchfront.ledger.status import load_status
     from batchfront.store.url import open_storage
-    from batchfront.training.devices import local_devices
 
-    devices = local_devices(device, workers, devices_per_trial)
+    if not plan_only:
+        from batchfront.training.devices import local_devices  # which brings torch
+
+        devices = local_devices(worker.device, workers, worker.devices_per_trial)
     opened = open_storage(storage)
     planned = _plan(opened, workload, **asked)
     if plan_only:
@@ -74,10 +72,9 @@ def command(
     if not finished:
         from batchfront.cli.local_run import refuse_engine, run_here
 
-        checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-        refuse_engine(engine, planned, device, devices_per_trial)
-        wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
-        finished = run_here(opened, *wanted)
+        worker = options.with_checkpoints(worker, storage)
+        refuse_engine(planned, worker)
+        finished = run_here(opened, planned.filter, worker, devices)
     _print(opened, workload, asked["rule"], format_)
     return 0 if finished else 130
 
@@ -90,7 +87,6 @@ def _plan(
     candidates: int | None,
     batch_sizes: tuple[int, ...] | None,
 ) -> Any:
-    from batchfront.errors import UsageError
     from batchfront.plan.reruns import DEFAULT_CANDIDATES, plan_confirmations, plan_rule
 
     told: dict[str, Any] = {"seeds": seeds, "batch_sizes": batch_sizes}

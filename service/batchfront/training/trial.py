@@ -21,9 +21,10 @@ from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import Passes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
-from batchfront.workload.algorithm import SGDOptimizer, chosen
+from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
 from batchfront.workload.metrics import as_weights
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
@@ -123,7 +124,7 @@ class TrialRun:
         return are_finite([self])[0]
 
     def evaluate(self, *, full: bool) -> GoalCheck:
-        """Look at the validation split; a full look is kept in `looks`."""
+        """Evaluate the goal on the validation split; a full evaluation is kept in `evaluations`."""
         began = perf_counter()
         look = partial(self.evaluator.look, self._computed, full=full)
         found = self._evaluated(_EVALUATION, look)

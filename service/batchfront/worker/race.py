@@ -22,7 +22,7 @@ from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.trial import TrialRun
-from batchfront.vocabulary import Outcome
+from batchfront.vocabulary import Outcome, Schedule
 from batchfront.worker.backfill import Refill
 from batchfront.worker.checkpoint_policy import Keeping
 from batchfront.worker.heartbeat import LeaseKeeper
@@ -67,7 +67,7 @@ class Race:
         options = {"halving": study.halving, "extrapolate": study.extrapolate}
         dropping = rules(bench.workload.goal, study.finishers, **options)
         race = (study.finishers, study.continuing, engine, dropping)
-        lockstep = study.schedule == "race"
+        lockstep = study.schedule == Schedule.RACE
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race, lockstep=lockstep)
         self.background: Background[Slot] | None = None
         if checkpoints is not None:
@@ -247,7 +247,11 @@ class Race:
 
     def _ahead(self, news: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""
-        if news.behind is None or not self.checkpoints or self.study.schedule == "one-by-one":
+        if (
+            news.behind is None
+            or not self.checkpoints
+            or self.study.schedule == Schedule.ONE_BY_ONE
+        ):
             return False
         return all(run.step >= STRETCH * news.behind for _, run in self.heat.live)
 

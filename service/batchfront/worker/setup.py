@@ -8,17 +8,12 @@ import torch
 
 from batchfront import __version__
 from batchfront.phase_timer import timed_as
-from batchfront.study.fingerprint import (
-    identity_parts,
-    refuse_difference,
-    search_of,
-    study_identity,
-)
+from batchfront.study.fingerprint import identity_parts, refuse_difference, study_identity
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all
-from batchfront.training.distributed.leader import LeadRun
-from batchfront.training.distributed.process_group import Ranks
+from batchfront.training.distributed.follower_processes import FollowerPool
+from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.memory import Passes
 from batchfront.training.preflight.checks import check
 from batchfront.training.trial import TrialRun
@@ -49,17 +44,17 @@ class Bench:
     passes: Passes = field(default_factory=Passes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
     resumes: bool = True
-    ranks: Ranks | None = None  # where a trial is computed by several devices
+    followers: FollowerPool | None = None  # where a trial is computed by several devices
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
         """A fresh trial."""
         parts = (self.workload, self.splits, batch_size, values, seed, self.device, self.passes)
-        return TrialRun(*parts) if self.ranks is None else LeadRun(self.ranks, *parts)
+        return TrialRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
 
     def close(self) -> None:
         """End the processes of other devices, if there are any."""
-        if self.ranks is not None:
-            self.ranks.close()
+        if self.followers is not None:
+            self.followers.close()
 
     def serves(self, study: Study) -> bool:
         """Whether a study's trials can be run here."""
@@ -92,9 +87,8 @@ def set_up(
         together = [devices] if isinstance(devices, torch.device) else devices
         current = _bench(study, together, recall)
     if current.confirmed.get(study.id) != study.identity:
-        identity = study_identity(
-            current.workload, study.batch_size, current.identity_parts, search_of(study)
-        )
+        parts, search = current.identity_parts, study.identity["search"]
+        identity = study_identity(current.workload, study.batch_size, parts, search)
         refuse_difference(study, replace(study, identity=identity))
         current.confirmed[study.id] = study.identity
     return current
@@ -127,5 +121,5 @@ def _bench(
     )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.ranks = Ranks(*given, devices, bench.passes, versions["source"])
+        bench.followers = FollowerPool(*given, devices, bench.passes, versions["source"])
     return bench

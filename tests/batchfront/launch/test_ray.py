@@ -12,10 +12,12 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from batchfront.cli.main import work_here
 from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
 from batchfront.launch.ray import Ray
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
@@ -28,12 +30,12 @@ with_ray = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("defau
 def test_without_ray_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'batchfront\[ray\]'"):
-        Ray().launch(Order(), 1)
+        Ray(work_here).launch(Order(), 1)
 
 
 def test_wrong_settings_are_named_all_at_once() -> None:
     with pytest.raises(UsageError, match=r"--workers 0.*--cpus-per-worker 0.*--gpus-per-worker 2"):
-        Ray("auto", 2, 0).launch(Order(), 0)
+        Ray(work_here, "auto", 2, 0).launch(Order(), 0)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def hold(
     """Launches two workers and holds them, while another thread does what is to happen."""
 
     def run(order: Order, meanwhile: Callable[[Event], object]) -> None:
-        launched = Ray(cluster[0]).launch(order, 2)
+        launched = Ray(work_here, cluster[0]).launch(order, 2)
         assert len(launched.ids) == 2
         assert launched.hold is not None
         stop = Event()
@@ -83,7 +85,8 @@ def hold(
 
 @pytest.fixture
 def order(storage: Storage, tmp_path: Path) -> Order:
-    return Order(storage.url, planned(storage).filter, "cpu", str(tmp_path / "kept"))
+    worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"))
+    return Order(storage.url, planned(storage).filter, worker)
 
 
 class TestOnARealRay:
@@ -128,7 +131,7 @@ class TestOnARealRay:
             shown.append(found)
 
         with pytest.raises(WorkersFailed, match=r"a worker ended: .*me:\*\*\*@127.0.0.1") as failed:
-            hold(Order(url, device="cpu", max_outage=2.0), look)
+            hold(Order(url, worker=WorkerOptions("cpu", max_outage=2.0)), look)
         assert "open-sesame" not in str(failed.value) + shown[0]
         files = [path for path in cluster[1].rglob("*") if path.is_file()]
         assert any("worker" in path.name for path in files)
@@ -137,7 +140,7 @@ class TestOnARealRay:
     def test_a_cluster_that_is_not_there_is_told(self) -> None:
         pytest.importorskip("ray", reason="Ray is not installed")
         with pytest.raises(BatchfrontError, match=r"--address 127\.0\.0\.1:1: .*refused"):
-            Ray("127.0.0.1:1").launch(Order(), 1)
+            Ray(work_here, "127.0.0.1:1").launch(Order(), 1)
 
 
 def _output(command: list[str]) -> str:

@@ -10,10 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from batchfront.cli.main import work_as_command
 from batchfront.launch.launcher import Launched
 from batchfront.launch.slurm import Slurm
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
@@ -112,10 +114,9 @@ def submit(
     monkeypatch.setenv("TOY_PAUSE", "0.05")
 
     def launch(url: object = None) -> Launched:
-        order = Order(
-            make_url(url or storage.url), planned(storage).filter, "cpu", tmp_path / "kept"
-        )
-        return Slurm(tmp_path / "jobs", 3600.0, "patient").launch(order, 2)
+        worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"))
+        order = Order(make_url(url or storage.url), planned(storage).filter, worker)
+        return Slurm(work_as_command, tmp_path / "jobs", 3600.0, "patient").launch(order, 2)
 
     yield launch
     said_by("scancel", "--user", "root")

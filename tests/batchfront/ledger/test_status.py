@@ -6,7 +6,7 @@ import pytest
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status
 from batchfront.outcomes import GoalCrossing, TrialCost, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import workers
@@ -23,7 +23,7 @@ ALL = Filter()
 
 
 def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), Request(**{"trials": 4, "finishers": 1, **asked}))
+    plan(storage, SPEC, clouds(), SearchOptions(**{"trials": 4, "finishers": 1, **asked}))
 
 
 def worker(storage: Storage, name: str = "one") -> Ledger:

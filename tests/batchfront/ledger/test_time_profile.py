@@ -12,7 +12,7 @@ import torch
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.time_profile import Profile, load_profile, time_of
 from batchfront.phase_timer import Clock, Part, timed_as
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
@@ -30,7 +30,7 @@ from tests.toy import PLAIN, SPEC, clouds, plain
 def test_a_worker_leaves_word_of_all_parts_of_its_life(
     storage: Storage, tmp_path: Path, engine: Any
 ) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=4, batch_sizes=(4,)))
     kept = str(tmp_path / "kept")
     settings = Settings("one", torch.device("cpu"), checkpoints=kept, engine=engine)
     clock = Clock()
@@ -47,7 +47,7 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 
 @pytest.mark.every_storage
 def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=2, batch_sizes=(4,)))
     with Clock() as clock:
         busy = Ledger(storage, "busy", clock=clock)
         busy.register("here", 1, "cpu")

@@ -16,7 +16,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import TrialResult
 from batchfront.plan import plan as plan_module
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies, workers
@@ -37,7 +37,7 @@ REACHED = TrialResult(
 
 
 def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), Request(**{"trials": 8, "batch_sizes": (4,), **asked}))
+    plan(storage, SPEC, clouds(), SearchOptions(**{"trials": 8, "batch_sizes": (4,), **asked}))
 
 
 def worker(storage: Storage, name: str) -> Ledger:
@@ -76,7 +76,7 @@ def _plan(url: str, n: int, barrier: Any) -> list[int]:
     plan_module.check = together  # in this process, which ends with the function
     barrier.wait()
     storage = open_storage(url, create=True)
-    done = plan(storage, SPEC, clouds(), Request(trials=6 + n, batch_sizes=(4, 16)))
+    done = plan(storage, SPEC, clouds(), SearchOptions(trials=6 + n, batch_sizes=(4, 16)))
     storage.close()
     return [study.id for study in done.studies]
 

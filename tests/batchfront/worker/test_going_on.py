@@ -12,7 +12,7 @@ from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage, open_storage
@@ -47,7 +47,7 @@ GONE_ON = TrialResult(
 
 def planned(storage: Storage, **asked: Any) -> Study:
     asked = {"trials": 12, "batch_sizes": (4,), **asked}
-    return plan(storage, SPEC, clouds(), Request(**asked)).studies[0]
+    return plan(storage, SPEC, clouds(), SearchOptions(**asked)).studies[0]
 
 
 def ledger(storage: Storage, name: str = "one") -> Ledger:
@@ -237,16 +237,16 @@ def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
 
 
-@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+@pytest.mark.parametrize("together", ["all", 5, 1])
 def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
-    storage: Storage, elsewhere: Storage, tmp_path: Path, room_for_three: None, schedule: str
+    storage: Storage, elsewhere: Storage, tmp_path: Path, room_for_three: None, together: int | str
 ) -> None:
     planned(elsewhere, finishers=12)
     work(elsewhere, None)
     everyone = to_target(elsewhere)
     elsewhere.close()
     assert len(everyone) > 4
-    planned(storage, finishers=3, schedule=schedule)
+    planned(storage, finishers=3, together=together)
     work(storage, tmp_path / "kept")
     last = everyone[2][0]
     assert to_target(storage)[:3] == everyone[:3]
@@ -259,15 +259,15 @@ def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
             assert number in unfinished or number not in {n for _, n in everyone}
 
 
-@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+@pytest.mark.parametrize("together", ["all", 5, 1])
 def test_the_first_to_pass_goes_on_to_the_budget(
-    storage: Storage, elsewhere: Storage, schedule: str
+    storage: Storage, elsewhere: Storage, together: int | str
 ) -> None:
-    planned(elsewhere, finishers=1, schedule=schedule)
+    planned(elsewhere, finishers=1, together=together)
     work(elsewhere, None)
     before = to_target(elsewhere)
     elsewhere.close()
-    planned(storage, finishers=1, after_goal="continue", schedule=schedule)
+    planned(storage, finishers=1, after_goal="continue", together=together)
     work(storage, None)
     assert to_target(storage) == before
     on = [row for row in rows(storage) if row.steps_to_target and row.steps > row.steps_to_target]

@@ -10,7 +10,7 @@ from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import RaceState
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
@@ -40,7 +40,7 @@ def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
 
 @pytest.fixture
 def one(storage: Storage) -> Ledger:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
     return worker(storage, "one")
 
 

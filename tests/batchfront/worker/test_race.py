@@ -8,7 +8,7 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -29,7 +29,7 @@ TRIALS = 12
 
 def planned(storage: Storage, **asked: Any) -> None:
     asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, SPEC, clouds(), Request(**asked))
+    plan(storage, SPEC, clouds(), SearchOptions(**asked))
 
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
@@ -112,7 +112,7 @@ def test_without_a_place_for_checkpoints_a_heat_runs_to_its_end(
 def test_a_trial_after_the_other_is_not_handed_back_for_those_that_wait(
     storage: Storage, tmp_path: Path, room_for_three: list[list[int]]
 ) -> None:
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     work(storage, tmp_path / "kept")
     assert room_for_three == [[number] for number in range(TRIALS)]
 

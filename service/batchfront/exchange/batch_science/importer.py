@@ -30,7 +30,7 @@ from batchfront.store.optuna_tables import Searched
 from batchfront.store.schema import measurements
 from batchfront.study.create import add_study
 from batchfront.study.fingerprint import differences
-from batchfront.study.study import Filter, Study, find_studies
+from batchfront.study.study import Definition, Filter, Study, find_studies
 from batchfront.vocabulary import Count, Sampler, Schedule
 from batchfront.workload.search_space import describe_space
 
@@ -103,7 +103,7 @@ def _warning(stored: Study, unread: Sequence[DataError]) -> str | None:
     )
 
 
-def _is_there(storage: Storage, draft: Study) -> bool:
+def _is_there(storage: Storage, draft: Definition) -> bool:
     with storage.read() as conn:
         there = find_studies(conn, Filter((draft.workload,)))
     for stored in there:
@@ -122,7 +122,7 @@ def _is_there(storage: Storage, draft: Study) -> bool:
     return any(stored.name == draft.name for stored in there)
 
 
-def _draft(study: archive.Study, goal: GoalOf) -> Study:
+def _draft(study: archive.Study, goal: GoalOf) -> Definition:
     """The study as `bf_studies` keeps it, before it has an id."""
     search = {"seed": 0, "sampler": Sampler.IMPORTED, "schedule": Schedule.IMPORTED}
     identity = {
@@ -137,8 +137,7 @@ def _draft(study: archive.Study, goal: GoalOf) -> Study:
         "search": {**search, "count": Count.ALL},
         "source": {"archive": "batch-science", "goal": goal.origin},
     }
-    return Study(
-        id=-1,
+    return Definition(
         name=f"{study.workload}/b{study.batch_size}",
         workload=study.workload,
         spec="",
