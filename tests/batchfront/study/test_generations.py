@@ -26,7 +26,7 @@ from batchfront.study.generations import end_of, start_of
 from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.engine_choice import Asked
+from batchfront.vocabulary import EngineName
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select, update
 
@@ -42,7 +42,7 @@ def planned(storage: Storage, **asked: Any) -> Study:
     return study
 
 
-def work(storage: Storage, name: str = "one", engine: Asked = "sequential") -> None:
+def work(storage: Storage, name: str = "one", engine: EngineName = "sequential") -> None:
     Worker(storage, Settings(name, torch.device("cpu"), engine=engine), Event()).run()
 
 
@@ -295,7 +295,7 @@ def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(
 
 @pytest.mark.parametrize("engine", ["sequential", "vectorized"])
 def test_the_winner_is_the_same_however_many_race_together(
-    storage: Storage, second_storage: Storage, engine: Asked
+    storage: Storage, second_storage: Storage, engine: EngineName
 ) -> None:
     planned(storage, together="all", sampler="sobol")
     work(storage, engine=engine)

@@ -19,9 +19,9 @@ from batchfront.training.engines import Failed
 from batchfront.training.heat import Heat
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.engine import Vectorized
+from batchfront.vocabulary import EngineName
 from batchfront.worker import backfill as refill
 from batchfront.worker import race, worker
-from batchfront.worker.engine_choice import Asked
 from batchfront.worker.race import Race
 from batchfront.worker.setup import Bench
 from batchfront.worker.worker import Settings, Worker
@@ -38,7 +38,7 @@ def planned(storage: Storage, **asked: Any) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(**asked))
 
 
-def work(storage: Storage, folder: Path | None = None, engine: Asked = "vectorized") -> None:
+def work(storage: Storage, folder: Path | None = None, engine: EngineName = "vectorized") -> None:
     kept = None if folder is None else str(folder)
     device = torch.device("cpu")
     Worker(storage, Settings("one", device, checkpoints=kept, engine=engine), Event()).run()

@@ -20,8 +20,9 @@ from batchfront.store.schema import engines, slots
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.vectorized import engine as vectorized
+from batchfront.vocabulary import EngineName
 from batchfront.worker import engine_choice
-from batchfront.worker.engine_choice import Asked, EngineChoice, refuse_unfit
+from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
 from batchfront.worker.setup import Bench
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 
 
 def choice(
-    storage: Storage, asked: Asked = "auto", devices: Sequence[torch.device] = (CPU,)
+    storage: Storage, asked: EngineName = "auto", devices: Sequence[torch.device] = (CPU,)
 ) -> Any:
     return EngineChoice(storage, impatient, asked, devices, 1, Event())
 
@@ -104,7 +105,7 @@ def test_what_is_asked_for_is_used_and_not_remembered(
     storage: Storage,
     claimed: tuple[Study, Bench, list[Slot]],
     monkeypatch: pytest.MonkeyPatch,
-    asked: Asked,
+    asked: EngineName,
 ) -> None:
     finding_nothing(monkeypatch)
     assert choice(storage, asked).of(*claimed) == asked
