@@ -99,5 +99,8 @@ def cap(steps_to_target: Iterable[S], finishers: int) -> S | None:
 
 
 def in_words(outcomes: Mapping[str, int]) -> str:
-    """Outcomes and their numbers: "1 reached, 31 capped"."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    """Outcomes and their numbers, in the order of `Outcome`, then what is `open`: "1 reached, 31
+    capped"."""
+    order = sorted(set(outcomes) - set(Outcome))
+    known = [name for name in (*Outcome, *order) if outcomes.get(name)]
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in known)

@@ -26,6 +26,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
 from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 
 from tests.benchmarks.markdown import spread, table
@@ -167,7 +168,9 @@ def _work(url: str, folder: str, number: int, run: Run, ready: Any, answers: Any
     storage = open_storage(url)
     TASK.workload().data()  # what a process does once is no part of it
     given = (torch.device("cpu"), Filter())
-    settings = Settings(f"worker-{number}", *given, checkpoints=folder, engine=run.engine)
+    settings = Settings(
+        f"worker-{number}", *given, options=WorkerOptions(checkpoint_dir=folder, engine=run.engine)
+    )
     worker = Worker(storage, settings, Event())
     ready.wait(120)
     cpu = process_time()

@@ -54,7 +54,7 @@ def command(
     progress to standard error. Ctrl-C keeps everything; the same command again continues.
     """
     from batchfront.cli.output.curves import print_answers
-    from batchfront.cli.output.tables import print_frontier
+    from batchfront.cli.output.frontier import print_frontier
     from batchfront.frontier.frontier import load_frontier
     from batchfront.ledger.time_profile import time_of
     from batchfront.report.page import write_report
@@ -88,11 +88,11 @@ def command(
 
 
 def _print_profile(storage: Any, since: float) -> None:
-    from batchfront.cli.output.status import profile_view
-    from batchfront.cli.output.tables import console_for_errors
+    from batchfront.cli.output.status import profile_table
+    from batchfront.cli.output.tables import console_for_errors, view
     from batchfront.ledger.time_profile import load_profile
 
-    console_for_errors().print(profile_view(load_profile(storage, since)))
+    console_for_errors().print(view([profile_table(load_profile(storage, since))]))
 
 
 def _explain(storage: Any, frontier: Any) -> int:

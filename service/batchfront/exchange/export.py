@@ -20,9 +20,9 @@ from batchfront.exchange.tables import (
 )
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.frontier import Frontier, load_frontiers
-from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter, find_studies
 from batchfront.vocabulary import SlotState
 
@@ -30,7 +30,7 @@ _ROWS = 50_000  # measurements to hold at once
 
 
 def export(
-    storage: Storage,
+    source: Source,
     workloads: Sequence[str],
     folder: Path,
     format_: str,
@@ -46,7 +46,7 @@ def export(
     _make_room(folder)
     files = {name: TableFile(folder, name, format_) for name in SCHEMAS}
     try:
-        with storage.read() as conn:
+        with snapshot(source) as conn:
             wanted = select(studies).where(Filter(tuple(workloads)).clause())
             for row in conn.execute(wanted.order_by(studies.c.name)).all():
                 files["studies"].write(by_column("studies", [study_row(conn, row)]))
@@ -54,8 +54,8 @@ def export(
                 for columns in _measurements(conn, row):
                     files["measurements"].write(columns)
                 advance(1)
-        for frontier in load_frontiers(storage, workloads):
-            files["frontier"].write(by_column("frontier", _points(frontier)))
+            for frontier in load_frontiers(conn, workloads):
+                files["frontier"].write(by_column("frontier", _points(frontier)))
     finally:
         for file in files.values():
             file.close()
@@ -64,9 +64,9 @@ def export(
     return rows
 
 
-def count_studies(storage: Storage, workloads: Sequence[str]) -> int:
+def count_studies(source: Source, workloads: Sequence[str]) -> int:
     """How many studies `export` would write."""
-    with storage.read() as conn:
+    with snapshot(source) as conn:
         return len(find_studies(conn, Filter(tuple(workloads))))
 
 

@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
+from batchfront.extras import installing
 from batchfront.launch.launcher import Launched, Work, place_problems, refuse
 from batchfront.launch.worker_options import Order, in_environment
 
@@ -107,7 +108,7 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("launch ray needs Ray: pip install 'batchfront[ray]'") from None
+        raise UsageError(f"launch ray needs Ray: {installing('ray')}") from None
     try:
         _knock(address)
         ray.init(address, logging_level=logging.WARNING)

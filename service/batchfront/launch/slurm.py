@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchfront.errors import BatchfrontError, UsageError
+from batchfront.extras import installing
 from batchfront.launch.launcher import Launched, Work, place_problems, refuse
 from batchfront.launch.worker_options import Order, in_environment
 
@@ -163,5 +164,5 @@ def _submitit() -> Any:
     try:
         import submitit
     except ImportError:
-        raise UsageError("launch slurm needs submitit: pip install 'batchfront[slurm]'") from None
+        raise UsageError(f"launch slurm needs submitit: {installing('slurm')}") from None
     return submitit

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, and_, case, func, not_, select
 
 from batchfront.ledger.workers import busy, present
 from batchfront.outcomes import cap
-from batchfront.store.database import Storage
+from batchfront.store.database import now
 from batchfront.store.schema import leased, reached, slots, studies, workers
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter
 from batchfront.vocabulary import Outcome, Purpose, SlotState
 
@@ -146,10 +147,11 @@ class Status:
         return min(mine, key=lambda s: abs(math.log(s.batch_size / study.batch_size)), default=None)
 
 
-def load_status(storage: Storage, wanted: Filter) -> Status:
+def load_status(source: Source, wanted: Filter) -> Status:
     """The state of the studies that are meant, in seven queries."""
-    with storage.read() as conn:
-        at = float(conn.execute(select(storage.now)).scalar_one())
+    with snapshot(source) as conn:
+        clock = now(conn.engine)
+        at = float(conn.execute(select(clock)).scalar_one())
         rows = conn.execute(_by_study(wanted)).all()
         ended = conn.execute(_by_outcome(wanted)).all()
         caps = _caps(conn.execute(_passed(wanted)))
@@ -157,7 +159,7 @@ def load_status(storage: Storage, wanted: Filter) -> Status:
             row.id: json.loads(row.identity)["step_budget"]
             for row in conn.execute(_with_continuing(wanted))
         }
-        speeds = {row.study_id: row for row in conn.execute(_speeds(storage.now))}
+        speeds = {row.study_id: row for row in conn.execute(_speeds(clock))}
         at_work = conn.execute(
             select(workers, studies.c.name.label("study"))
             .select_from(workers.outerjoin(studies, workers.c.study_id == studies.c.id))

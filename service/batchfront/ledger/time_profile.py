@@ -10,6 +10,7 @@ from sqlalchemy import select
 from batchfront.phase_timer import Part
 from batchfront.store.database import Storage
 from batchfront.store.schema import workers
+from batchfront.store.snapshot import Source, snapshot
 
 _SENTENCES = 3  # at most: what helps most comes first
 
@@ -103,13 +104,13 @@ class Profile:
         return [(part, text if self.share(part) >= least else "") for part, least, text in rules]
 
 
-def load_profile(storage: Storage, since: float = 0.0) -> Profile:
+def load_profile(source: Source, since: float = 0.0) -> Profile:
     """Of all workers that started at `since` or later, by the database's clock; those still at
     work, or killed, as far as they last told."""
     query = select(workers.c.seconds).where(
         workers.c.seconds.is_not(None), workers.c.started_at >= since
     )
-    with storage.read() as conn:
+    with snapshot(source) as conn:
         told = [json.loads(row) for row in conn.execute(query).scalars()]
     parts: tuple[Part, ...] = get_args(Part)
     return Profile(

@@ -208,7 +208,7 @@ def _asked_for(study: Study) -> dict[str, Any]:
     """The options with which a study has been planned."""
     search = study.identity.get("search", {})
     columns = {
-        name: getattr(study, name) for name in options_of(SearchOptions) if name in vars(study)
+        name: getattr(study, name) for name in options_of(SearchOptions) if name in study.columns
     }
     after_goal = AfterGoal.CONTINUE if study.continuing else AfterGoal.STOP
     # `finishers` and `continuing` may have been raised since: the columns know.

@@ -13,11 +13,12 @@ from batchfront.frontier.curve.answers import BATCH_SIZES, EXTRA, QUANTITIES, fi
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import count as count
-from batchfront.frontier.curve.text import doubts, estimate_text, number, size
+from batchfront.frontier.curve.text import estimate_text, number, size
 from batchfront.frontier.curve.text import listed as listed
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.frontier.queries import Trial
+from batchfront.frontier.warnings import outlier_warnings
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Value
 
@@ -149,9 +150,9 @@ class Fitted:
         )
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """The points that don't look like a curve, a sentence for each."""
-        return () if self.curve is None else doubts(self.curve)
+        return () if self.curve is None else outlier_warnings(self.curve)
 
 
 def fitted(frontier: Frontier) -> Fitted:

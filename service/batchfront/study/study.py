@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -71,8 +72,13 @@ class Definition:
     extensions: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """What is stored of it, by the column that it is stored in."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @cached_property
     def space(self) -> SearchSpace:
-        """The search space, as wide as it is now."""
+        """The search space, as wide as it is now; parsed once."""
         described = self.extensions[-1]["space"] if self.extensions else None
         return restore_space(described or self.identity["search_space"])
 
@@ -156,7 +162,11 @@ class Study(Definition):
     def to_row(self) -> dict[str, Any]:
         """The study as `bf_studies` keeps it."""
         extensions = json.dumps(self.extensions) if self.extensions else None
-        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
+        return {
+            **self.columns,
+            "identity": json.dumps(dict(self.identity)),
+            "extensions": extensions,
+        }
 
 
 @dataclass(frozen=True)

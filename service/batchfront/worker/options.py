@@ -22,7 +22,7 @@ class WorkerOptions:
         must=at_least(1),
         default=1,
     )
-    engine: str = option(
+    engine: EngineName = option(
         str,
         "How a heat's trials are computed: one after another, all as one, or as a short trial "
         "finds to be faster.",

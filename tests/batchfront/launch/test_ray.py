@@ -29,7 +29,7 @@ with_ray = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("defau
 
 def test_without_ray_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'batchfront\[ray\]'"):
+    with pytest.raises(UsageError, match=r"-m pip install .*\[ray\]'`"):
         Ray(work_here).launch(Order(), 1)
 
 

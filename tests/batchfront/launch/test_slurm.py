@@ -122,7 +122,7 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(
     with pytest.raises(BatchfrontError, match="srun"):
         Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 1)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UsageError, match=r"pip install 'batchfront\[slurm\]'"):
+    with pytest.raises(UsageError, match=r"-m pip install .*\[slurm\]'`"):
         Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 1)
 
 

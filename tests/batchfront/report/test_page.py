@@ -174,7 +174,7 @@ def test_every_outcome_of_training_is_explained_in_its_order() -> None:
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from batchfront.report import write_report\n"
+        "from batchfront.report.page import write_report\n"
         "from batchfront.store.url import open_storage\n"
         "write_report(open_storage(sys.argv[1]), (), Path(sys.argv[2]))\n"
         "assert 'torch' not in sys.modules"

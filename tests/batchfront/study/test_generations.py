@@ -27,6 +27,7 @@ from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select, update
 
@@ -43,7 +44,9 @@ def planned(storage: Storage, **asked: Any) -> Study:
 
 
 def work(storage: Storage, name: str = "one", engine: EngineName = "sequential") -> None:
-    Worker(storage, Settings(name, torch.device("cpu"), engine=engine), Event()).run()
+    Worker(
+        storage, Settings(name, torch.device("cpu"), options=WorkerOptions(engine=engine)), Event()
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:

@@ -22,6 +22,7 @@ from batchfront.training.vectorized.engine import Vectorized
 from batchfront.vocabulary import EngineName
 from batchfront.worker import backfill as refill
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import Race
 from batchfront.worker.setup import Bench
 from batchfront.worker.worker import Settings, Worker
@@ -41,7 +42,11 @@ def planned(storage: Storage, **asked: Any) -> None:
 def work(storage: Storage, folder: Path | None = None, engine: EngineName = "vectorized") -> None:
     kept = None if folder is None else str(folder)
     device = torch.device("cpu")
-    Worker(storage, Settings("one", device, checkpoints=kept, engine=engine), Event()).run()
+    Worker(
+        storage,
+        Settings("one", device, options=WorkerOptions(checkpoint_dir=kept, engine=engine)),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchfront.frontier.analysis.censoring import Needed, fewest, median_needed
 from batchfront.frontier.frontier import Frontier, Point
-from batchfront.frontier.queries import RuleRuns, Trial, Trials
+from batchfront.frontier.queries import Reruns, Trial, Trials
 from batchfront.vocabulary import Outcome
 from batchfront.workload.lr_scaling import RULES, effective_rate, followed
 from batchfront.workload.search_space import Choice, SearchSpace, Value, dimensions
@@ -152,7 +152,7 @@ class Rules:
     reason: str = ""
 
 
-def rules(frontier: Frontier, trials: Trials, runs: RuleRuns) -> Rules:
+def rules(frontier: Frontier, trials: Trials, runs: Reruns) -> Rules:
     """The winners' rates, their exponents, and the steps lost by each rule at each batch size."""
     won = [point for point in frontier.reached if "learning_rate" in point.params]
     if not won:
@@ -217,7 +217,7 @@ def _exponent(name: str, pairs: Sequence[tuple[int, float]]) -> Exponent | None:
 
 
 def _followed(
-    rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: RuleRuns
+    rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: Reruns
 ) -> Followed:
     params = followed(rule, anchor.params, point.batch_size / anchor.batch_size)
     space = point.space
