@@ -36,12 +36,14 @@ def export(
     format_: str,
     advance: Callable[[int], None],
 ) -> dict[str, int]:
-    """Write all studies of these workloads, or of all; table to its number of rows.
+    """Write all studies of these workloads, or of all.
 
-    advance -- is told how many more studies have been written
+    advance -- is called with how many more studies have been written
 
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
+
+    Returns how many rows each table has, by its name.
     """
     _make_room(folder)
     files = {name: TableFile(folder, name, format_) for name in SCHEMAS}

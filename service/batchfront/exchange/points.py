@@ -125,7 +125,7 @@ def _draft(row: Measured, goal: Mapping[str, Any]) -> Definition:
 def _write(
     conn: Connection, study: Study, rows: Sequence[Measured], at: float, replace_changed: bool
 ) -> tuple[int, int, int]:
-    """Write a study's measurements; how many are new, replaced and unchanged."""
+    """Write a study's measurements. Returns how many are new, replaced and unchanged."""
     found = conn.execute(select(slots).where(slots.c.study_id == study.id)).all()
     there = {row.number if row.seed is None else row.seed: row for row in found}
     new = [row for row in rows if row.seed not in there]

@@ -111,7 +111,7 @@ class Ledger:
 
     @_repeatable
     def register(self, host: str, pid: int, device: str) -> None:
-        """Enter the worker in the list of workers, with a lease; it may be there already."""
+        """Enter the worker in the list of workers, with a lease. It may be there already."""
         with self.storage.write() as conn:
             roster.excuse_absence(conn, self.storage.now, self.worker_id)
             about = {"host": host, "pid": pid, "device": device}
@@ -119,8 +119,8 @@ class Ledger:
 
     @_repeatable
     def wait(self, wanted: Filter) -> None:
-        """Say that the worker has nothing to do, and which study it would take a part of; renews
-        its lease."""
+        """Renew the lease of a worker that has nothing to do, and say which study it would take a
+        part of."""
         with self.storage.write() as conn:
             now = self.storage.now
             joins = roster.study_to_join(conn, now, self.worker_id, wanted)
@@ -264,7 +264,7 @@ class Ledger:
     # -- while it runs
 
     def heartbeat(self, study_id: int, held: Held, rate: float = 0.0) -> RaceState:
-        """Renew the lease, and say what the worker is at; reaps stale workers.
+        """Renew the lease, say what the worker is at, and reap stale workers.
 
         held -- id of each slot in hand to its fence and its steps so far
         rate -- steps a second, of all its trials together
@@ -292,7 +292,7 @@ class Ledger:
     def record_evaluations(
         self, study: Study, step: int, evaluated: Sequence[tuple[Slot, Sequence[Evaluation]]]
     ) -> dict[int, LearningCurve]:
-        """Write what trials have shown up to a full evaluation at a step; of slots that are no
+        """Write what trials have shown up to a full evaluation at a step. Of slots that are no
         longer this worker's, nothing is written.
 
         Returns the learning curves of the study's other trials that have been evaluated there, by

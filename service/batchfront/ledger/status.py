@@ -102,11 +102,12 @@ class Status:
         return all(study.done == study.total for study in self.studies)
 
     def seconds_left(self, study: StudyStatus) -> float | None:
-        """About how long one worker still needs for a study; None if nothing tells yet.
+        """Estimate how long one worker still needs for a study, in seconds.
 
         From where its trials are capped; or, before that is known, from the best so far; or from
         the nearest batch size that has one, as if steps halve when the batch doubles. Trials that
-        will go on past the goal count from when they have passed it.
+        will go on past the goal count from when they have passed it. Returns None if nothing tells
+        yet.
         """
         if not study.open:
             return 0.0
@@ -117,7 +118,8 @@ class Status:
 
     @property
     def all_seconds_left(self) -> float | None:
-        """About how long the workers there are still need; None if nothing tells yet."""
+        """How long the workers there are still need, about, in seconds. None if nothing tells
+        yet."""
         lefts = [self.seconds_left(study) for study in self.studies]
         known = [left for left in lefts if left is not None]
         if not self.workers or len(known) < len(lefts):

@@ -32,7 +32,7 @@ def busy(now: Clock) -> ColumnElement[bool]:
 
 
 def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
-    """Add a worker (host, pid, device) to the list; harmless if it is in it."""
+    """Add a worker (host, pid, device) to the list, unless it is there."""
     known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
     if known is None:
         fields = {"state": WorkerState.IDLE, "trials": 0, "steps": 0, "rate": 0.0}

@@ -122,8 +122,8 @@ def _refuse_at_work(storage: Storage, conn: Connection, study: Study) -> None:
     if named:
         raise BatchfrontError(
             f"study {study.name} can't be deleted while workers are at it: {named}; stop them "
-            "first (Ctrl-C, or SIGTERM, makes them hand back). One that has died is forgotten when "
-            "its lease runs out, within half a minute"
+            "first (Ctrl-C, or SIGTERM, makes them release their trials). One that has died is "
+            "forgotten when its lease runs out, within half a minute"
         )
 
 
@@ -137,10 +137,10 @@ def _delete(conn: Connection, study: Study) -> None:
 
 
 def _forget(conn: Connection, doomed: Doomed) -> None:
-    """Delete what workers have found out about a workload, at batch sizes that are gone."""
+    """Delete what workers have found out about a workload, at batch sizes without a study now."""
     there = find_studies(conn, Filter((doomed.workload,), purposes=SEARCHES))
     sizes = [study.batch_size for study in there]
-    gone: ColumnElement[bool] = engines.c.batch_size.not_in(sizes)
-    conn.execute(delete(engines).where(and_(engines.c.workload == doomed.workload, gone)))
+    unused: ColumnElement[bool] = engines.c.batch_size.not_in(sizes)
+    conn.execute(delete(engines).where(and_(engines.c.workload == doomed.workload, unused)))
     if not there:
         conn.execute(delete(pass_sizes).where(pass_sizes.c.workload == doomed.workload))

@@ -17,7 +17,7 @@ from batchfront.store.optuna_tables import lock_study, replace_settings
 from batchfront.store.schema import studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.dashboard_note import study_note
-from batchfront.study.fingerprint import (
+from batchfront.study.identity import (
     RAISED,
     identity_parts,
     refuse_difference,

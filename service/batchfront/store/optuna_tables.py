@@ -167,8 +167,8 @@ def create_trials(
     ids = _insert_trials(conn, [{"number": number, **common} for number in params])
     searched, (_, columns) = Searched(space), _PARTS["params"]
     rows, attrs = [], []
-    for trial_id, (number, drawn) in zip(ids, params.items(), strict=True):
-        mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(drawn)]
+    for trial_id, (number, point) in zip(ids, params.items(), strict=True):
+        mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
         rows += [{"trial_id": trial_id, **row} for row in mine]
         attrs += _json_rows("trial_id", trial_id, {**attributes, **(own or {}).get(number, {})})
     insert_rows(conn, _params, rows)

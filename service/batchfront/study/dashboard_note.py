@@ -49,7 +49,7 @@ better. Only trials that reached the goal have one.
 {family}, {_code(study.workload + "/b<batch size>")}, that differ in \
 nothing but the batch size and what depends on it. Their {best} are the workload's frontier: \
 drawn on the first page of each of them here, and by `batchfront report`. \
-Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.
+Trials are started, sampled and ended by `batchfront work`; a change made here is unknown to it.
 """
 
 
@@ -82,8 +82,8 @@ def _dropped(study: Definition) -> str:
 def _in_generations(study: Definition) -> str:
     if not study.generation:
         return ""
-    drawn = " drawn from what those before them have shown," if study.adaptive else ""
-    return f" They do so {study.generation} at a time,{drawn} up to the best so far."
+    sampled = " sampled from what those before them have shown," if study.adaptive else ""
+    return f" They do so {study.generation} at a time,{sampled} up to the best so far."
 
 
 def _beyond(study: Definition) -> str:

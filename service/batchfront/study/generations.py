@@ -1,9 +1,10 @@
 """Trials that race some at a time: a generation of them, each up to the best of those before it.
 
 The slots of such a study wait (`later`) but for the first generation's; when the last of a
-generation has ended, the next is free. Where a sampler draws from results, a slot's draw so depends
-on the study and on the number of the slot (see `batchfront.study.adaptive_sampler`), not on how
-many workers there are or which of them was the faster, as it does where trials run one by one.
+generation has ended, the next is free. So what a sampler that learns from results samples for a
+slot depends on the study and on the number of the slot (see `batchfront.study.adaptive_sampler`),
+not on how many workers there are or which of them was the faster, as it does where trials run one
+by one.
 """
 
 from sqlalchemy import Connection, func, select, update

@@ -1,9 +1,10 @@
 """Trials begun again, as more of their study are to pass the goal, or to go on past it, than when
 they ended.
 
-A race with more finishers caps its trials later, and a trial's result depends on its draw and its
-seed alone. So those that were capped too early for the number there is now run once more, and the
-study becomes what it would have been with that number from the start. What has been drawn stays.
+A race with more finishers caps its trials later, and a trial's result depends on its
+metaparameters and its seed alone. So those that were capped too early for the number there is now
+run once more, and the study becomes what it would have been with that number from the start. What
+has been sampled stays.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,9 +46,12 @@ REOPENED = (Outcome.REACHED, Outcome.CAPPED, Outcome.DROPPED)
 
 def reopen(conn: Connection, before: Study, study: Study) -> int:
     """Free those ended slots of a study that would have gone on with the finishers, and the trials
-    continuing past the goal, that it has now; how many they were.
+    continuing past the goal, that it has now.
 
-    before -- the study with which they ended;  study -- as it is stored
+    before -- the study with which they ended
+    study  -- as it is stored
+
+    Returns how many they were.
     """
     query = select(slots).where(slots.c.study_id == study.id)
     found = conn.execute(query.where(or_(reached, slots.c.outcome.in_(REOPENED)))).all()

@@ -84,7 +84,7 @@ class Definition:
 
     @property
     def points_seed(self) -> int:
-        """The seed of the sequence that its points are drawn from."""
+        """The seed of the sequence that its points are sampled from."""
         base = base_of(self.workload, self.variant)  # the same for a variant: they are compared
         return study_seed(self.seed, base, self.batch_size, self.purpose)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from batchfront.errors import DataError, UsageError
 from batchfront.exchange.batch_science.goals import METRICS, GoalError, GoalOf
 from batchfront.exchange.batch_science.json_numbers import LIMIT, whole_number
-from batchfront.exchange.batch_science.spaces import draw, read_space
+from batchfront.exchange.batch_science.spaces import read_params, read_space
 from batchfront.exchange.finished_trials import FinishedTrial
 from batchfront.outcomes import TrialResult
 from batchfront.vocabulary import Outcome
@@ -151,7 +151,7 @@ def _trial(folder: Path, space: SearchSpace) -> Trial:
     status = _entry(about, "status", str, file)
     if status not in STATUSES:
         raise DataError(f"{file}: status {status!r} is none of {', '.join(STATUSES)}")
-    params = draw(space, _entry(about, "parameters", dict, file), file)
+    params = read_params(space, _entry(about, "parameters", dict, file), file)
     return Trial(folder, number, status, steps, params)
 
 

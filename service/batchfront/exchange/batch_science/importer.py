@@ -29,7 +29,7 @@ from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import Searched
 from batchfront.store.schema import measurements
 from batchfront.study.create import add_study
-from batchfront.study.fingerprint import differences
+from batchfront.study.identity import differences
 from batchfront.study.study import Definition, Filter, Study, find_studies
 from batchfront.vocabulary import Count, Sampler, Schedule
 from batchfront.workload.search_space import describe_space
@@ -64,7 +64,7 @@ def import_archive(
     """Import studies one by one, and say what became of each.
 
     goals   -- those of the user's own, which go before the known ones
-    advance -- is told how many more trials have been written
+    advance -- is called with how many more trials have been written
 
     A damaged study is left out whole, and does not keep the others from being imported. Of a trial
     that did not complete, whose measurements decide nothing, only these are left out. Raises
@@ -162,7 +162,7 @@ def _write_trials(
     advance: Advance,
     unread: list[DataError],
 ) -> int:
-    """Write a study's trials, a batch at a time; how many measurements they had.
+    """Write a study's trials, a batch at a time. Returns how many measurements they had.
 
     unread -- is given what is wrong with measurements that are left out
     """
