@@ -18,7 +18,7 @@ from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
-from batchfront.study.fingerprint import differences
+from batchfront.study.identity import differences
 from batchfront.study.study import Filter
 from batchfront.training.trial import TrialRun
 from batchfront.worker.options import WorkerOptions
