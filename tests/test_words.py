@@ -12,8 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RETIRED = {
+    r"doubts": "warnings",
+    r"gone": "stale",
     r"oddit(y|ies)": "outliers",
-    r"widening": "space_edges",
+    r"sweep": "reap",
+    r"widening": "space_edge",
+    r"worn": "exhausted",
 }
 """Words of identifiers, as regular expressions, and what stands for each now (docs/glossary.md)."""
 
