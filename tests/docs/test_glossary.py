@@ -7,7 +7,7 @@ from batchfront.vocabulary import Outcome
 from tests.docs.pages import PAGES
 from tests.test_words import RETIRED
 
-GLOSSARY = PAGES["docs/glossary.md"]
+GLOSSARY = PAGES["docs/glossary.md"].lower()
 
 
 def test_every_outcome_is_explained_with_its_state_in_optuna() -> None:
