@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.cli.output.tables import print_frontier
+from batchfront.cli.output.frontier import print_frontier
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
@@ -21,11 +20,13 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.early_dropping import Halving, Rule
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.goal import Goal
 from sqlalchemy import select
 
 from tests.batchfront.halved import halve
+from tests.reading import load_curves
 from tests.toy import SPEC, clouds
 
 CLOUDS = "clouds/mlp/momentum"
@@ -44,7 +45,15 @@ def halved(storage: Storage) -> None:
 
 def work(storage: Storage, folder: Path | None = None) -> None:
     kept = None if folder is None else str(folder)
-    Worker(storage, Settings("one", torch.device("cpu"), checkpoints=kept), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            "one",
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        ),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:

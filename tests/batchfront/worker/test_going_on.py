@@ -8,7 +8,6 @@ import optuna
 import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
@@ -20,10 +19,12 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.trial import TrialRun
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
+from tests.reading import load_curves
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -77,7 +78,11 @@ def optuna_trials(storage: Storage) -> list[Any]:
 
 def work(storage: Storage, folder: Path | None, stop: Event | None = None) -> None:
     kept = None if folder is None else str(folder)
-    settings = Settings("worker", torch.device("cpu"), checkpoints=kept)
+    settings = Settings(
+        "worker",
+        torch.device("cpu"),
+        options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+    )
     Worker(storage, settings, stop or Event()).run()
 
 
