@@ -269,10 +269,10 @@ def superseded(asked: SearchOptions) -> list[str]:
     notes = []
     if asked.schedule is not None:
         one = asked.schedule == "one-by-one"
-        now = "is --together 1" if one else "is what a search does unless told otherwise"
-        notes.append(f"batchfront: --schedule {asked.schedule} {now} today")
+        now = "--together 1 now" if one else "what a search does unless told otherwise: leave it out"
+        notes.append(f"batchfront: --schedule {asked.schedule} is {now}")
     if asked.generation is not None:
         notes.append(
-            f"batchfront: --generation {asked.generation} is --together {asked.generation} today"
+            f"batchfront: --generation {asked.generation} is --together {asked.generation} now"
         )
     return notes
