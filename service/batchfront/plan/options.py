@@ -268,8 +268,8 @@ def superseded(asked: SearchOptions) -> list[str]:
     """A line for each option of an earlier version that was asked for: what says the same today."""
     notes = []
     if asked.schedule is not None:
-        one = asked.schedule == "one-by-one"
-        now = "--together 1 now" if one else "what a search does unless told otherwise: leave it out"
+        default = "what a search does unless told otherwise; leave it out"
+        now = default if asked.schedule == "race" else "--together 1 now"
         notes.append(f"batchfront: --schedule {asked.schedule} is {now}")
     if asked.generation is not None:
         notes.append(
