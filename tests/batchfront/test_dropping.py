@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.cli.output.tables import print_frontier
+from batchfront.cli.output.frontier import print_frontier
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
@@ -27,6 +26,7 @@ from batchfront.workload.goal import Goal
 from sqlalchemy import select
 
 from tests.batchfront.halved import halve
+from tests.reading import load_curves
 from tests.toy import SPEC, clouds
 
 CLOUDS = "clouds/mlp/momentum"

@@ -9,7 +9,8 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
-from batchfront.worker.options import Asked, WorkerOptions
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.catalog import load
 from sqlalchemy import select
@@ -32,7 +33,7 @@ from tests.reported import SPEC
     ],
 )
 def test_steps_to_target(
-    storage: Storage, name: str, asked: Asked, steps: dict[int, int], engine: str
+    storage: Storage, name: str, asked: EngineName, steps: dict[int, int], engine: str
 ) -> None:
     workload = load(SPEC + name)
     plan(storage, SPEC + name, workload, SearchOptions(trials=8))

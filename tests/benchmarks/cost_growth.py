@@ -25,7 +25,8 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
-from batchfront.worker.options import Asked, WorkerOptions
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 
 from tests.benchmarks.markdown import spread, table
@@ -46,7 +47,7 @@ class Run:
     batch_sizes: tuple[int, ...] = (8, 64, 512)
     trials: int = 32
     workers: int = 1
-    engine: Asked = "sequential"
+    engine: EngineName = "sequential"
     goal: float = 0.03
     sampler: str = "sobol"
 

@@ -15,7 +15,8 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import open_storage
-from batchfront.worker.options import Asked, WorkerOptions
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from sqlalchemy import func, select
@@ -30,7 +31,7 @@ def race_on(
     reference: Reference | None,
     *,
     request: SearchOptions,
-    engine: Asked,
+    engine: EngineName,
     batches: Sequence[int],
 ) -> Result:
     """`batchfront run` with so many trials, and then with more, in the same database, of the batch

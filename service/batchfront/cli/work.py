@@ -52,8 +52,8 @@ def command(
     """
     clock = Clock()  # before the imports, which take a second or more
     with end_on_sigterm():
-        from batchfront.cli.output.status import showing
-        from batchfront.frontier.frontier import require
+        from batchfront.cli.output.progress import showing
+        from batchfront.frontier.queries import require
         from batchfront.store.commands import command as command_on
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage

@@ -1,12 +1,9 @@
 """How a worker works, wherever it runs."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from batchfront.options import DURATION, at_least, check, option
-
-Asked = Literal["auto", "sequential", "vectorized"]
-"""The engines that a worker may be asked for."""
+from batchfront.vocabulary import EngineName
 
 
 @dataclass(frozen=True)
@@ -25,12 +22,12 @@ class WorkerOptions:
         must=at_least(1),
         default=1,
     )
-    engine: Asked = option(
+    engine: EngineName = option(
         str,
         "How a heat's trials are computed: one after another, all as one, or as a short trial "
         "finds to be faster.",
-        choices=get_args(Asked),
-        default="auto",
+        choices=tuple(EngineName),
+        default=EngineName.AUTO,
     )
     checkpoint_dir: str | None = option(
         str,

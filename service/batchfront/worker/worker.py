@@ -23,6 +23,7 @@ from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.devices import describe_all, following, room_for
+from batchfront.vocabulary import EngineName, Schedule
 from batchfront.worker.backfill import ONE_BY_ONE, Refill
 from batchfront.worker.engine_choice import EngineChoice
 from batchfront.worker.heartbeat import LeaseKeeper
@@ -57,7 +58,9 @@ class Settings:
     worker_id: str
     device: torch.device
     wanted: Filter = field(default_factory=Filter)
-    options: WorkerOptions = field(default_factory=lambda: WorkerOptions(engine="sequential"))
+    options: WorkerOptions = field(
+        default_factory=lambda: WorkerOptions(engine=EngineName.SEQUENTIAL)
+    )
     sharing: int = 1
 
 
@@ -179,7 +182,7 @@ class Worker:
             checkpoints = self.checkpoints if bench.resumes else None
             race = (study, bench, keeper, checkpoints, self.stop, self._sizes)
             refill = None
-            if engine == "vectorized":
+            if engine == EngineName.VECTORIZED:
                 room = self._room(study)
                 refill = Refill(self.ledger, study, keeper, room, self._drawn, bench.versions)
             Race(self.ledger, *race, self._engines.make(engine, bench), refill).run(started)
@@ -187,7 +190,7 @@ class Worker:
     def _room(self, study: Study) -> int:
         """Trials that are computed as one, at most."""
         room = self._limit(study)
-        return min(room, ONE_BY_ONE) if study.schedule == "one-by-one" else room
+        return min(room, ONE_BY_ONE) if study.schedule == Schedule.ONE_BY_ONE else room
 
     @timed_as("set-up")
     def _drawn(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:

@@ -19,9 +19,10 @@ from batchfront.store.schema import engines, slots
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.vectorized import engine as vectorized
+from batchfront.vocabulary import EngineName
 from batchfront.worker import engine_choice
 from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
-from batchfront.worker.options import Asked, WorkerOptions
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import Bench
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 
 
 def choice(
-    storage: Storage, asked: Asked = "auto", devices: Sequence[torch.device] = (CPU,)
+    storage: Storage, asked: EngineName = "auto", devices: Sequence[torch.device] = (CPU,)
 ) -> Any:
     return EngineChoice(storage, impatient, asked, devices, 1, Event())
 
@@ -104,7 +105,7 @@ def test_what_is_asked_for_is_used_and_not_remembered(
     storage: Storage,
     claimed: tuple[Study, Bench, list[Slot]],
     monkeypatch: pytest.MonkeyPatch,
-    asked: Asked,
+    asked: EngineName,
 ) -> None:
     finding_nothing(monkeypatch)
     assert choice(storage, asked).of(*claimed) == asked
@@ -149,7 +150,7 @@ def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage
 @pytest.mark.every_storage
 def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: Storage) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4, 8)))
-    engines: tuple[Asked, ...] = ("sequential", "vectorized")
+    engines: tuple[EngineName, ...] = ("sequential", "vectorized")
     for batch_size, asked in zip((4, 8), engines, strict=True):
         wanted, options = Filter((), (batch_size,)), WorkerOptions(engine=asked)
         settings = Settings(f"w{batch_size}", CPU, wanted, options)

@@ -8,7 +8,6 @@ import optuna
 import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
@@ -25,6 +24,7 @@ from batchfront.worker.worker import Settings, Worker
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
+from tests.reading import load_curves
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
