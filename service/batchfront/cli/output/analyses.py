@@ -11,7 +11,7 @@ from batchfront.frontier.analysis.effect import Effect, EffectPoint, ValueEffect
 from batchfront.frontier.analysis.feasibility import Band, Outcomes
 from batchfront.frontier.analysis.lr_rules import Exponent, Followed, Rules, Winner
 from batchfront.frontier.analysis.other_goals import GoalPoint, Goals
-from batchfront.frontier.curve.answers import EXTRA
+from batchfront.frontier.curve import EXTRA
 from batchfront.frontier.curve.text import count, percent
 from batchfront.frontier.frontier import Frontier
 from batchfront.outcomes import in_words
