@@ -88,7 +88,7 @@ def params_in_figure(params: dict[str, Value]) -> str:
 
 
 def earliest(point: Point) -> float:
-    """The first step at which the goal may have been passed: the one after the evaluation before."""
+    """The first step at which the goal may have been passed: after the evaluation before."""
     steps = point.steps or 0
     return steps if point.steps_lower is None else min(point.steps_lower + 1, steps)
 

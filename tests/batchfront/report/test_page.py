@@ -167,7 +167,7 @@ def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
 
 
 def test_every_outcome_of_training_is_explained_in_its_order() -> None:
-    assert tuple(look.name for style in OUTCOME_STYLES) == (*outcomes.OUTCOMES, "open")
+    assert tuple(style.name for style in OUTCOME_STYLES) == (*outcomes.OUTCOMES, "open")
     assert (
         len({look.symbol for style in OUTCOME_STYLES})
         == len({look.color for style in OUTCOME_STYLES})

@@ -40,7 +40,8 @@ class Series:
                       steps there are those of perfect scaling from its smallest batch size
     perfect_until  -- how far its curve scales near-perfectly: as `batchfront curve` answers
     answers        -- the same in a sentence, then where the goal was not reached
-    measured_until -- the largest batch size measured that scales near-perfectly by itself, as of EXTRA, whatever the curve through all of them says
+    measured_until -- the largest batch size measured that takes at most EXTRA more examples than
+                      the smallest, whatever the curve through all of them says
     leaves_at      -- the next larger one measured, which took more; None if none did
     """
 

@@ -1,8 +1,8 @@
 """Steps to other goals, from the same measurements.
 
-A trial is measured in full at some of its evaluations only, so that the step at which it passed another
-goal lies between two of them. A goal that is harder than the study's needs trials that went on
-past it. Each point says whether the trials that were run settle it.
+A trial is measured in full at some of its evaluations only, so that the step at which it passed
+another goal lies between two of them. A goal that is harder than the study's needs trials that went
+on past it. Each point says whether the trials that were run settle it.
 """
 
 import math
@@ -64,8 +64,8 @@ class GoalPoint:
 
     steps       -- the first measured step strictly past the goal, of the trial that got there
                    first; of equals the lowest number. None if none was seen to
-    steps_lower -- the last evaluation before, where the goal stood open; without `steps`, the fewest
-                   steps by which no trial had passed it, None if all trials were given up
+    steps_lower -- the last evaluation before, where the goal stood open; without `steps`, the
+                   fewest steps by which no trial had passed it, None if all trials were given up
     examples    -- steps * batch_size
     complete    -- no trial that might have been first stopped before
     reason      -- if not, which did
@@ -238,7 +238,7 @@ def _goal_crossing(
     own: GoalMetric,
     goal: GoalMetric,
 ) -> _GoalCrossing:
-    """When a trial passed the goal, from its evaluations in full and from when it passed the study's."""
+    """When a trial passed the goal, from its full evaluations and from when it passed the study's."""
     past = measured[goal.cost(values) < goal.cost(goal.value)]
     uppers: list[float] = [int(past[0])] if len(past) else []
     easier = goal.passed(own.value)
