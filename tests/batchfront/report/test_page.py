@@ -168,11 +168,8 @@ def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
 
 def test_every_outcome_of_training_is_explained_in_its_order() -> None:
     assert tuple(style.name for style in OUTCOME_STYLES) == (*outcomes.OUTCOMES, "open")
-    assert (
-        len({look.symbol for style in OUTCOME_STYLES})
-        == len({look.color for style in OUTCOME_STYLES})
-        == 8
-    )
+    assert len({style.symbol for style in OUTCOME_STYLES}) == 8
+    assert len({style.color for style in OUTCOME_STYLES}) == 8
 
 
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:

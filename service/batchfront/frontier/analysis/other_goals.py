@@ -238,7 +238,7 @@ def _goal_crossing(
     own: GoalMetric,
     goal: GoalMetric,
 ) -> _GoalCrossing:
-    """When a trial passed the goal, from its full evaluations and from when it passed the study's."""
+    """When a trial passed the goal, by its full evaluations and by when it passed the study's."""
     past = measured[goal.cost(values) < goal.cost(goal.value)]
     uppers: list[float] = [int(past[0])] if len(past) else []
     easier = goal.passed(own.value)
