@@ -20,6 +20,7 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.early_dropping import Halving, Rule
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.goal import Goal
 from sqlalchemy import select
@@ -44,7 +45,15 @@ def halved(storage: Storage) -> None:
 
 def work(storage: Storage, folder: Path | None = None) -> None:
     kept = None if folder is None else str(folder)
-    Worker(storage, Settings("one", torch.device("cpu"), checkpoints=kept), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            "one",
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        ),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:

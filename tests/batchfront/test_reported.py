@@ -9,7 +9,8 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
-from batchfront.worker.engine_choice import Asked
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.catalog import load
 from sqlalchemy import select
@@ -32,11 +33,13 @@ from tests.reported import SPEC
     ],
 )
 def test_steps_to_target(
-    storage: Storage, name: str, asked: Asked, steps: dict[int, int], engine: str
+    storage: Storage, name: str, asked: EngineName, steps: dict[int, int], engine: str
 ) -> None:
     workload = load(SPEC + name)
     plan(storage, SPEC + name, workload, SearchOptions(trials=8))
-    Worker(storage, Settings("one", torch.device("cpu"), engine=asked), Event()).run()
+    Worker(
+        storage, Settings("one", torch.device("cpu"), options=WorkerOptions(engine=asked)), Event()
+    ).run()
     found = load_frontier(storage, workload.name)
     assert {point.batch_size: point.steps for point in found.points} == steps
     assert {e for point in found.points for e in point.versions["engine"]} == {engine}

@@ -10,6 +10,7 @@ from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.errors import UsageError
 from batchfront.plan.options import SearchOptions
+from batchfront.vocabulary import Outcome
 from batchfront.worker.options import ENDLESS, WorkerOptions
 
 
@@ -106,7 +107,7 @@ def _explain(storage: Any, frontier: Any) -> int:
     click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
     for point in frontier.points:
         for trial in load_trials(storage, point.study.id):
-            if trial.outcome == "failed":
+            if trial.outcome == Outcome.FAILED:
                 first = (trial.reason or "").splitlines()[0]
                 click.echo(
                     f"batchfront: {point.study.name} trial {trial.number}: {first}", err=True

@@ -24,6 +24,7 @@ from batchfront.store.optuna_tables import read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter, find_studies
+from batchfront.vocabulary import SlotState
 
 _ROWS = 50_000  # measurements to hold at once
 
@@ -35,12 +36,14 @@ def export(
     format_: str,
     advance: Callable[[int], None],
 ) -> dict[str, int]:
-    """Write all studies of these workloads, or of all; table to its number of rows.
+    """Write all studies of these workloads, or of all.
 
-    advance -- is told how many more studies have been written
+    advance -- is called with how many more studies have been written
 
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
+
+    Returns how many rows each table has, by its name.
     """
     _make_room(folder)
     files = {name: TableFile(folder, name, format_) for name in SCHEMAS}
@@ -99,8 +102,10 @@ def trial_rows(conn: Connection, study: Row[Any]) -> list[dict[str, Any]]:
     rows = []
     for slot in conn.execute(query):
         row = {name: getattr(slot, name) for name in exported(slots)}
-        if slot.state != "done":
-            row |= {"state": "later" if slot.state == "later" else "free", "steps": 0}
+        if slot.state == SlotState.LEASED:
+            row["state"] = SlotState.FREE
+        if slot.state != SlotState.DONE:
+            row["steps"] = 0
         trial = theirs.get(slot.trial_id) if slot.trial_id is not None else None
         rows.append({"study": study.name, **row, "optuna": trial and trial.to_json()})
     return rows

@@ -23,7 +23,8 @@ from batchfront.median import median
 from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies, goal_text
+from batchfront.study.study import Filter, Study, find_studies, goal_text
+from batchfront.vocabulary import SEARCHES, Outcome
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges
 
@@ -132,7 +133,7 @@ class Point:
     @property
     def inexact(self) -> bool:
         """Whether trials were dropped by an option, one of which might have won."""
-        return bool(self.outcomes.get("dropped"))
+        return bool(self.outcomes.get(Outcome.DROPPED))
 
     @property
     def edges(self) -> dict[str, str]:

@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from batchfront.errors import UsageError
 from batchfront.store.schema import measurements, reached, slots, studies
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import SEARCHES, Filter
+from batchfront.study.study import Filter
+from batchfront.vocabulary import SEARCHES, Outcome
 from batchfront.workload.search_space import Value
 
 
@@ -179,7 +180,7 @@ def load_goal_curves(source: Source, workload: str, metric: str) -> dict[int, Le
     counts. Trials that ran elsewhere were judged whole: of those that diverged or failed nothing
     counts, as in Shallue et al. 2018.
     """
-    counts = or_(studies.c.spec != "", slots.c.outcome.not_in(("diverged", "failed")))
+    counts = or_(studies.c.spec != "", slots.c.outcome.not_in((Outcome.DIVERGED, Outcome.FAILED)))
     return _curves(source, workload, "validation", metric, counts)
 
 
@@ -260,7 +261,8 @@ def _counted(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
     meant = select(*columns).select_from(slots.join(studies)).where(wanted.clause())
     if first is None:
         return meant
-    complete = slots.c.outcome.not_in(("diverged", "failed"))  # of an open one it is NULL
+    # Of an open one it is NULL.
+    complete = slots.c.outcome.not_in((Outcome.DIVERGED, Outcome.FAILED))
     place = func.row_number().over(partition_by=slots.c.study_id, order_by=slots.c.number)
     placed = select(slots.c.id, place.label("place")).select_from(slots.join(studies))
     placed_all = placed.where(wanted.clause(), complete).subquery()

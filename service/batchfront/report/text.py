@@ -22,7 +22,8 @@ from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.frontier.queries import Trial
 from batchfront.frontier.warnings import outlier_warnings
-from batchfront.outcomes import OUTCOMES, in_words
+from batchfront.outcomes import in_words
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Value
 
 
@@ -194,27 +195,20 @@ class OutcomeStyle:
     meaning: str
 
 
-_STYLES = {
-    "reached": ("circle", "passed the goal"),
-    "capped": (
-        "square",
-        "stopped because as many others of its study as were to finish had already won with no "
-        "more steps; it could not have become the winner",
-    ),
-    "dropped": (
-        "triangle-down",
-        "stopped by an option of the search, as it was behind others; it might have won",
-    ),
-    "diverged": ("triangle-up", "its loss grew out of bounds"),
-    "stalled": ("diamond", "made no progress for a long stretch"),
-    "exhausted": ("cross", "spent its whole step budget"),
-    "failed": ("x", "ended in an error, also when tried again"),
-    "open": ("circle-open", "not done yet"),
+_SYMBOLS = {
+    Outcome.REACHED: "circle",
+    Outcome.CAPPED: "square",
+    Outcome.DROPPED: "triangle-down",
+    Outcome.DIVERGED: "triangle-up",
+    Outcome.STALLED: "diamond",
+    Outcome.EXHAUSTED: "cross",
+    Outcome.FAILED: "x",
 }
 
 
-OUTCOME_STYLES = tuple(
-    OutcomeStyle(name, f"var(--{name})", *_STYLES[name]) for name in (*OUTCOMES, "open")
+OUTCOME_STYLES = (
+    *(OutcomeStyle(o, f"var(--{o})", _SYMBOLS[o], o.meaning) for o in Outcome),
+    OutcomeStyle("open", "var(--open)", "circle-open", "not done yet"),
 )
 """In the order in which outcomes stand everywhere."""
 

@@ -18,9 +18,10 @@ from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
-from batchfront.study.fingerprint import differences
+from batchfront.study.identity import differences
 from batchfront.study.study import Filter
 from batchfront.training.trial import TrialRun
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import event, update
@@ -210,7 +211,12 @@ def test_every_seed_is_run_to_its_own_goal_by_whatever_worker(
 
     def work(**wanted: tuple[str, ...]) -> None:
         kept = str(tmp_path / "kept")
-        settings = Settings("one", torch.device("cpu"), Filter(**wanted), checkpoints=kept)
+        settings = Settings(
+            "one",
+            torch.device("cpu"),
+            Filter(**wanted),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        )
         Worker(storage, settings, Event()).run()
 
     work()

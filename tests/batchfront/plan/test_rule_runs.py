@@ -13,7 +13,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.plan.reruns import plan_rule
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
-from batchfront.study.study import SEARCHES
+from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
 from batchfront.workload.lr_scaling import RULES, followed
 

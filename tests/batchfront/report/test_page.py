@@ -10,12 +10,12 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from batchfront import outcomes
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.report.page import write_report
 from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.url import Storage
+from batchfront.vocabulary import Outcome
 
 from tests.batchfront.report.conftest import EVIL, WORKLOAD
 
@@ -167,7 +167,7 @@ def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
 
 
 def test_every_outcome_of_training_is_explained_in_its_order() -> None:
-    assert tuple(style.name for style in OUTCOME_STYLES) == (*outcomes.OUTCOMES, "open")
+    assert tuple(style.name for style in OUTCOME_STYLES) == (*Outcome, "open")
     assert len({style.symbol for style in OUTCOME_STYLES}) == 8
     assert len({style.color for style in OUTCOME_STYLES}) == 8
 

@@ -17,6 +17,7 @@ from batchfront.store.schema import measurements
 from batchfront.store.url import Storage
 from batchfront.study.dashboard_note import study_note
 from batchfront.study.study import Filter, Study
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
@@ -35,7 +36,11 @@ def make(storage: Storage, *, halved: bool = False, **asked: Any) -> Planned:
 
 
 def work(storage: Storage) -> None:
-    Worker(storage, Settings("one", torch.device("cpu"), engine="sequential"), Event()).run()
+    Worker(
+        storage,
+        Settings("one", torch.device("cpu"), options=WorkerOptions(engine="sequential")),
+        Event(),
+    ).run()
 
 
 def ended(storage: Storage) -> list[tuple[Any, ...]]:

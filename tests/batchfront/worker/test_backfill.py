@@ -19,9 +19,10 @@ from batchfront.training.engines import Failed
 from batchfront.training.heat import Heat
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.engine import Vectorized
+from batchfront.vocabulary import EngineName
 from batchfront.worker import backfill as refill
 from batchfront.worker import race, worker
-from batchfront.worker.engine_choice import Asked
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import Race
 from batchfront.worker.setup import Bench
 from batchfront.worker.worker import Settings, Worker
@@ -38,10 +39,14 @@ def planned(storage: Storage, **asked: Any) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(**asked))
 
 
-def work(storage: Storage, folder: Path | None = None, engine: Asked = "vectorized") -> None:
+def work(storage: Storage, folder: Path | None = None, engine: EngineName = "vectorized") -> None:
     kept = None if folder is None else str(folder)
     device = torch.device("cpu")
-    Worker(storage, Settings("one", device, checkpoints=kept, engine=engine), Event()).run()
+    Worker(
+        storage,
+        Settings("one", device, options=WorkerOptions(checkpoint_dir=kept, engine=engine)),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:
@@ -190,7 +195,7 @@ def test_a_sampler_draws_each_trial_when_it_knows_of_those_under_way(
     storage: Storage, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "ONE_BY_ONE", 3)
-    draw, seen = sampling.draw, []
+    draw, seen = sampling.sample, []
 
     def watched(storage: Storage, study: Any, numbers: Sequence[int]) -> Any:
         under_way = [row.number for row in rows(storage) if row.state == "leased" and row.params]

@@ -19,6 +19,7 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.trial import TrialRun
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from optuna.trial import TrialState
 from sqlalchemy import select, update
@@ -77,7 +78,11 @@ def optuna_trials(storage: Storage) -> list[Any]:
 
 def work(storage: Storage, folder: Path | None, stop: Event | None = None) -> None:
     kept = None if folder is None else str(folder)
-    settings = Settings("worker", torch.device("cpu"), checkpoints=kept)
+    settings = Settings(
+        "worker",
+        torch.device("cpu"),
+        options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+    )
     Worker(storage, settings, stop or Event()).run()
 
 

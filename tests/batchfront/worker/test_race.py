@@ -16,6 +16,7 @@ from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
 from batchfront.worker import checkpoint_policy as keeping
 from batchfront.worker import race, worker
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import STRETCH, Race
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.seeds import study_seed, trial_seed
@@ -34,7 +35,15 @@ def planned(storage: Storage, **asked: Any) -> None:
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
     kept = None if folder is None else str(folder)
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            name,
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        ),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:
@@ -216,7 +225,15 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
         kept = str(tmp_path / "kept")
-        Worker(storage, Settings("first", torch.device("cpu"), checkpoints=kept), stop).run()
+        Worker(
+            storage,
+            Settings(
+                "first",
+                torch.device("cpu"),
+                options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+            ),
+            stop,
+        ).run()
 
     def breaks(self: TrialRun, state: Any) -> None:
         if self.seed == broken:

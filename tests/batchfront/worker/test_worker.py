@@ -24,6 +24,7 @@ from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
 from batchfront.worker import checkpoint_policy as keeping
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
@@ -44,7 +45,15 @@ def planned(storage: Storage, **asked: Any) -> None:
 
 def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
     kept = None if folder is None else str(folder)
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            name,
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+        ),
+        Event(),
+    ).run()
 
 
 def rows(storage: Storage) -> list[Any]:
@@ -222,7 +231,11 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
 
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
-        told = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
+        told = Settings(
+            "stopped",
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=str(checkpoints)),
+        )
         Worker(storage, told, stop).run()
     assert stop.is_set()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
@@ -243,7 +256,11 @@ def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(
 
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
-        settings = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
+        settings = Settings(
+            "stopped",
+            torch.device("cpu"),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=str(checkpoints)),
+        )
         Worker(storage, settings, stop).run()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, checkpoints)

@@ -6,10 +6,11 @@ from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
-from batchfront.outcomes import OUTCOMES, in_words
+from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
+from batchfront.vocabulary import Outcome
 
-_ENDS = (*OUTCOMES, "open")
+_ENDS = (*Outcome, "open")
 
 
 def print_frontier(frontier: Frontier, format_: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from batchfront.frontier.analysis.censoring import Needed, fewest, median_needed
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Reruns, Trial, Trials
+from batchfront.vocabulary import Outcome
 from batchfront.workload.lr_scaling import RULES, effective_rate, followed
 from batchfront.workload.search_space import Choice, SearchSpace, Value, dimensions
 
@@ -42,7 +43,7 @@ def nearest_trials(
 
     Trials that failed, or that lack a searched metaparameter, are no neighbours.
     """
-    ended = [trial for trial in trials if trial.outcome not in (None, "failed")]
+    ended = [trial for trial in trials if trial.outcome not in (None, Outcome.FAILED)]
     found = [(trial, _distance(space, params, trial.params)) for trial in ended]
     known = [(trial, distance) for trial, distance in found if distance is not None]
     return sorted(known, key=lambda pair: (pair[1], pair[0].number))[:NEAREST]
@@ -264,4 +265,4 @@ def _ran(params: Mapping[str, Value], runs: Sequence[Trial]) -> list[Trial]:
     mine = [t for t in runs if math.isclose(float(t.params["learning_rate"]), rate)]
     if any(trial.outcome is None for trial in mine):
         return []
-    return [trial for trial in mine if trial.outcome != "failed"]
+    return [trial for trial in mine if trial.outcome != Outcome.FAILED]
