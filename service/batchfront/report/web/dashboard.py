@@ -22,7 +22,7 @@ from batchfront.store.database import Storage, connect_args
 from batchfront.store.optuna_dashboard import figure_attributes, without_figure
 from batchfront.store.schema import studies
 
-_FRESH = 2.0  # seconds for which a figure is shown again without a look at the database
+_FRESH = 2.0  # seconds for which a figure is shown again without asking the database
 
 
 class Studies(RDBStorage):
