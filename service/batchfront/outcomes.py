@@ -54,21 +54,21 @@ class TrialResult:
                        `reached`, at the step that passed the goal
     test_metric     -- the same on the test split, where the goal was reached
     micro_batch     -- examples a training pass, where memory was too small for the whole batch
-    spent           -- what it cost
+    cost            -- over all the workers that advanced it
     engine          -- what has computed its steps; both are named if both have
     """
 
     outcome: Outcome
     reason: str
     steps: int
-    looks: tuple[Evaluation, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     steps_to_target: int | None = None
     steps_lower: int | None = None
     metric: float | None = None
     metric_step: int | None = None
     test_metric: float | None = None
     micro_batch: int | None = None
-    spent: TrialCost = field(default_factory=TrialCost)
+    cost: TrialCost = field(default_factory=TrialCost)
     engine: str | None = None
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from batchfront.exchange.batch_science.goals import goal_of
 from batchfront.training.memory import Passes, PassSize
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
-from batchfront.training.trial import TrialRun
 from batchfront.workload.catalog import load
 from batchfront.workload.data import Splits
 from batchfront.workload.losses import token_cross_entropy
@@ -132,11 +132,11 @@ def in_double(kind: str) -> nn.Module:
     return made[kind]().double()
 
 
-def run(kind: str, splits: Splits, passes: Passes) -> TrialRun:
+def run(kind: str, splits: Splits, passes: Passes) -> ModelRun:
     workload = load("lm1b/lstm/nesterov_momentum")
     values = {"learning_rate": 0.3, "momentum": 0.9}
     made = replace(workload, model=partial(in_double, kind))
-    return TrialRun(made, splits, 16, values, 3, CPU, passes)
+    return ModelRun(made, splits, 16, values, 3, CPU, passes)
 
 
 @pytest.mark.parametrize("size", [1, 5, 8])
@@ -174,7 +174,7 @@ def test_the_tiny_transformer_learns_any_text_in_the_layout(root: Path) -> None:
     )
     checked = check(workload, [16])
     assert checked.identity_parts["data"]["train"]["examples"] == 200
-    trial = TrialRun(workload, checked.splits, 16, {"learning_rate": 0.1, "momentum": 0.9}, 0, CPU)
+    trial = ModelRun(workload, checked.splits, 16, {"learning_rate": 0.1, "momentum": 0.9}, 0, CPU)
     assert trial.advance(80)
     found = trial.evaluate(full=True).value
     assert found is not None

@@ -105,7 +105,7 @@ def measure(plan: Plan, at: tuple[int, int]) -> Race:
 
 def _raced(setting: Setting) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where the trials ended, and the steps of those that passed the goal."""
-    running = Heat(setting.workload, setting.batch_size, list(setting.runs()), MOST)
+    running = Heat(setting.rules(finishers=MOST), setting.runs())
     ends, steps = [], []
     while running.live:
         for _, ending in running.round(Event()):

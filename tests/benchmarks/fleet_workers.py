@@ -81,7 +81,7 @@ class TimedLedger(Ledger):
             return super().news(study_id, {})
 
     def finish(self, study: Study, endings: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
-        looks = sum(2 * len(ending.looks) for _, ending in endings)
+        looks = sum(2 * len(ending.evaluations) for _, ending in endings)
         self.seen.measurements.append((monotonic(), looks))
         with self._timed("finish"):
             lost = super().finish(study, endings)

@@ -128,8 +128,8 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
 def _watching(clock: Clock) -> Iterator[None]:
     """Time the parts of batchfront wherever they are called from."""
     from batchfront.store.url import Storage
+    from batchfront.training.model_run import ModelRun
     from batchfront.training.preflight import checks
-    from batchfront.training.trial import TrialRun
     from batchfront.worker import setup as bench
 
     def on(owner: object, name: str, part: str, block: bool = False) -> AbstractContextManager[Any]:
@@ -139,10 +139,10 @@ def _watching(clock: Clock) -> Iterator[None]:
     with (
         on(Storage, "read", "storage", block=True),
         on(Storage, "write", "storage", block=True),
-        on(TrialRun, "__init__", "model construction"),
-        on(TrialRun, "advance", "training"),
-        on(TrialRun, "evaluate", "evaluation"),
-        on(TrialRun, "test_metric", "evaluation"),
+        on(ModelRun, "__init__", "model construction"),
+        on(ModelRun, "advance", "training"),
+        on(ModelRun, "evaluate", "evaluation"),
+        on(ModelRun, "test_metric", "evaluation"),
         on(checks, "_load", "data"),
         on(bench, "check", "plan and preflight"),
     ):

@@ -360,7 +360,7 @@ class Ledger:
         rows = [
             {
                 **{name: getattr(ending, name) for name in columns},
-                **asdict(ending.spent),
+                **asdict(ending.cost),
                 "metric": finite(ending.metric),
                 "id": slot.id,
                 "versions": with_engine(versions[slot.id], ending.engine),

@@ -128,7 +128,7 @@ def _looks(metric: str, looks: Sequence[Evaluation]) -> dict[tuple[int, str, str
 
 
 def _measured(metric: str, ending: TrialResult) -> dict[tuple[int, str, str], float | None]:
-    found = _looks(metric, ending.looks)
+    found = _looks(metric, ending.evaluations)
     if ending.steps_to_target is not None:
         found[ending.steps_to_target, "validation", metric] = ending.metric
         if ending.test_metric is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from batchfront.phase_timer import timed_as
 from batchfront.training.checkpoints import Checkpoints, Named
 from batchfront.training.memory import is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run, State
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _Copy(Generic[S]):
 
     slot: S
     step: int
-    state: dict[str, Any]
+    state: State
     tag: str
     size: int
     wanted: bool = True
@@ -58,21 +58,24 @@ class Background(Generic[S]):
         self._thread: Thread | None = None
 
     @timed_as("storage")
-    def take(self, slot: S, run: TrialRun, tag: str) -> bool:
+    def take(self, slot: S, run: Run, tag: str) -> bool:
         """Copy a run's state, to be written; False while earlier copies take up the room. Where the
-        host has no memory for it, a warning, and no copy."""
+        host has no memory for it, a warning, and no copy; of a run without a state, no copy."""
         with self._lock:
             sizes = [copy.size for copy in self._pending]
         if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > _BYTES:
             return False
         try:
-            state = copied(run.state(), run.device)
+            state = run.state()
+            if state is None:
+                return True
+            state = copied(state)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             log.warning("no memory for a checkpoint of trial %s: %s", slot.number, error)
             return True
-        copy = _Copy(slot, run.step, state, tag, _size(state))
+        copy = _Copy(slot, run.step, state, tag, sum(tensor.nbytes for tensor in _tensors(state)))
         with self._lock:
             self._pending.append(copy)
         if self._thread is None:
@@ -129,11 +132,10 @@ class Background(Generic[S]):
         return replacing
 
 
-def copied(state: Any, device: torch.device) -> Any:
-    """A state of a run on `device` that training doesn't change any more: its tensors in the
-    host's memory."""
+def copied(state: Any) -> Any:
+    """A run's state that training doesn't change any more: its tensors in the host's memory."""
     found = _copied(state)
-    if device.type == "cuda":
+    for device in {tensor.device for tensor in _tensors(state) if tensor.is_cuda}:
         torch.cuda.synchronize(device)  # the copies are under way until then
     return found
 
@@ -151,12 +153,12 @@ def _copied(part: Any) -> Any:
     return part
 
 
-def _size(part: Any) -> int:
+def _tensors(part: Any) -> Iterator[Tensor]:
     match part:
         case Tensor():
-            return part.nbytes
+            yield part
         case dict():
-            return sum(map(_size, part.values()))
+            yield from _tensors(list(part.values()))
         case list() | tuple():
-            return sum(map(_size, part))
-    return 0
+            for value in part:
+                yield from _tensors(value)

@@ -17,7 +17,7 @@ from torch import Tensor
 from batchfront.errors import CheckpointError, UsageError
 from batchfront.phase_timer import timed_as
 from batchfront.training.memory import is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run, State
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,15 @@ class Checkpoints:
         self._folder = f"{self._root}/{database}" if database else self._root
 
     @timed_as("storage")
-    def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
-        """Keep a run's state; False, and a warning, if it can't be written."""
-        return self.write(slot, _unshared(run.state()), tag)
+    def save(self, slot: Named, run: Run, tag: str) -> bool:
+        """Keep a run's state; False if it has none, or, with a warning, if it can't be written."""
+        state = run.state()
+        return state is not None and self.write(slot, _unshared(state), tag)
 
     def write(
         self,
         slot: Named,
-        state: dict[str, Any],
+        state: State,
         tag: str,
         replacing: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> bool:
@@ -91,13 +92,13 @@ class Checkpoints:
             log.warning("checkpoint of trial %s not written: %s", slot.number, error)
         return False
 
-    def _write(self, state: dict[str, Any], path: str) -> None:
+    def _write(self, state: State, path: str) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         with self._files.open(path, "wb") as file:
             torch.save(state, file)
 
     @timed_as("storage")
-    def restore(self, slot: Named, run: TrialRun, tag: str) -> bool:
+    def restore(self, slot: Named, run: Run, tag: str) -> bool:
         """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
         path = self._path(slot)
         try:
@@ -119,7 +120,7 @@ class Checkpoints:
             return False
         return True
 
-    def _read(self, path: str) -> dict[str, Any]:
+    def _read(self, path: str) -> State:
         for pause in _PAUSES:
             try:
                 return self._load(path)
@@ -129,9 +130,9 @@ class Checkpoints:
                 sleep(pause)
         return self._load(path)
 
-    def _load(self, path: str) -> dict[str, Any]:
+    def _load(self, path: str) -> State:
         with self._files.open(path, "rb") as file:
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
         return state
 
     @timed_as("storage")

@@ -8,11 +8,13 @@ that have been looked at there, dropped and ended ones among them, the curves up
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from batchfront.errors import UsageError
 from batchfront.outcomes import CurvePoint, Evaluation, LearningCurve
-from batchfront.workload.goal import Goal
+
+if TYPE_CHECKING:  # whose metrics are functions of tensors
+    from batchfront.workload.goal import Goal
 
 KEPT = 8
 """Trials that go on at least: the order of the last few is mostly noise, and a leader that comes to
@@ -28,7 +30,7 @@ def curve_of(looks: Sequence[Evaluation]) -> list[CurvePoint]:
     return [CurvePoint(look.step, look.metric) for look in looks]
 
 
-class Rule(Protocol):
+class DroppingRule(Protocol):
     """Decides on trials of one study at one full look."""
 
     def dropped(self, curves: Mapping[int, LearningCurve], cap: int | None) -> dict[int, str]:
@@ -39,7 +41,7 @@ class Rule(Protocol):
         """
 
 
-def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> list[Rule]:
+def rules(goal: "Goal", finishers: int, *, halving: bool, extrapolate: bool) -> list[DroppingRule]:
     """The rules of a study with these options. Raises UsageError if they can't work with its goal.
 
     finishers -- the trials that are to pass the goal; 0: as many as can
@@ -49,7 +51,7 @@ def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> li
             f"--extrapolate: needs a metric with a best possible value, and {goal.metric.name} has "
             "none; give its bounds, or leave the option out"
         )
-    chosen: list[Rule] = [Halving(goal, finishers)] if halving else []
+    chosen: list[DroppingRule] = [Halving(goal, finishers)] if halving else []
     return [*chosen, Extrapolation(goal, finishers)] if extrapolate else chosen
 
 
@@ -68,7 +70,7 @@ class Halving:
     The last two were chosen on the first 10 seeds of tests/benchmarks/search_price.py.
     """
 
-    goal: Goal
+    goal: "Goal"
     finishers: int = 1
     first: int = 32
     kept: int = KEPT
@@ -115,7 +117,7 @@ class Extrapolation:
     The last four were chosen on the first 10 seeds of tests/benchmarks/search_price.py.
     """
 
-    goal: Goal
+    goal: "Goal"
     finishers: int = 1
     window: float = 8.0
     near: float = 4.0

@@ -12,6 +12,7 @@ from batchfront.errors import WorkloadError
 from batchfront.training.memory import PassSize
 from batchfront.training.model_call import Computed
 from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.training.run import GoalCheck
 from batchfront.workload.data import Examples
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import (
@@ -29,20 +30,6 @@ _SMALLEST_CHUNK = 32
 
 
 _LARGEST_CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class GoalCheck:
-    """What one look at the validation split showed.
-
-    passed   -- whether the goal is passed; always exact
-    value    -- the metric over the whole split; None if the walk stopped early
-    examples -- how many examples it took
-    """
-
-    passed: bool
-    value: float | None
-    examples: int
 
 
 Model = nn.Module | Computed
@@ -179,7 +166,7 @@ class Evaluator:
         self.whole = self.size if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
-    def look(self, model: Model, *, full: bool) -> GoalCheck:
+    def evaluate(self, model: Model, *, full: bool) -> GoalCheck:
         """Evaluate the model; with `full`, on every example whatever the goal."""
         model.eval()
         metric = self.goal.metric

@@ -2,11 +2,10 @@
 
 import gc
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
-
-import torch
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ _FULL = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the host, has no memory left to give."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     # The CPU's allocator, cuBLAS and cuDNN raise a plain RuntimeError.
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
@@ -44,7 +43,8 @@ def is_lost_device(error: BaseException) -> bool:
 def release() -> None:
     """Give back what nothing refers to any more, so that a smaller try finds room."""
     gc.collect()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # which runs that aren't ours may do without
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from batchfront.outcomes import Evaluation, Outcome
-from batchfront.workload.goal import Goal
 from batchfront.workload.stopping_rules import StoppingRules
+
+if TYPE_CHECKING:  # whose metrics are functions of tensors
+    from batchfront.workload.goal import Goal
 
 
 def judge(
-    looks: Sequence[Evaluation], untrained_loss: float, rules: StoppingRules, goal: Goal
+    looks: Sequence[Evaluation], untrained_loss: float | None, rules: StoppingRules, goal: "Goal"
 ) -> tuple[Outcome, str] | None:
     """The outcome and its reason, if the rules say that a trial with these looks is over."""
     step, loss, metric = looks[-1]
@@ -17,7 +20,8 @@ def judge(
         return "diverged", f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}"
     if step < rules.patience:
         return None
-    if untrained_loss > 0:  # of a loss that starts at or below 0, no multiple says anything
+    # Of a loss that starts at or below 0, no multiple says anything.
+    if untrained_loss is not None and untrained_loss > 0:
         untrained = f"untrained {untrained_loss:.4g}"
         if loss > rules.diverged_at * untrained_loss:
             return "diverged", f"training loss {loss:.4g} at step {step}, {untrained}"
@@ -41,6 +45,6 @@ def _mean_loss(looks: Sequence[Evaluation], after: int, until: int) -> float:
     return total / steps if steps else math.nan
 
 
-def _best_step(looks: Sequence[Evaluation], goal: Goal) -> int:
+def _best_step(looks: Sequence[Evaluation], goal: "Goal") -> int:
     sign = 1 if goal.metric.better == "lower" else -1
     return min(looks, key=lambda look: (sign * look.metric, look.step)).step

@@ -5,7 +5,7 @@ from time import monotonic, perf_counter
 
 from batchfront.study.slots import Slot
 from batchfront.training.checkpoint_writer import Background
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run
 
 _FIRST_SECONDS = 10.0
 
@@ -24,11 +24,11 @@ class Keeping:
 
     def __init__(self, background: Background[Slot], tag: Callable[[Slot], str]) -> None:
         self.background, self._tag = background, tag
-        self._due: list[tuple[Slot, TrialRun]] = []
+        self._due: list[tuple[Slot, Run]] = []
         self._began, self._pause = monotonic(), _FIRST_SECONDS
         self._copying = self._written_before = 0.0
 
-    def go_on(self, live: Sequence[tuple[Slot, TrialRun]]) -> None:
+    def go_on(self, live: Sequence[tuple[Slot, Run]]) -> None:
         """Copy what is due, and there is room for; when all has been written, begin the next."""
         if not self._due and not self.background.busy:
             if self._copying:

@@ -23,6 +23,7 @@ from batchfront.study.study import Study
 from batchfront.training.devices import kind
 from batchfront.training.engines import Engine, Sequential
 from batchfront.training.memory import is_lost_device, release
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.eligibility import why_never, why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker.engine_timing import speedup
@@ -95,7 +96,7 @@ class EngineChoice:
             return "sequential"
         return self._tries(lambda: self._read(study)) or self._find(study, bench, taken)
 
-    def make(self, name: Name, bench: Bench) -> Engine:
+    def make(self, name: Name, bench: Bench) -> Engine[ModelRun]:
         """A fresh engine, for one heat; of the trials of a bench it knows what others found."""
         if name == "sequential":
             return Sequential()

@@ -9,7 +9,7 @@ import torch
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Engine, Failed, Sequential
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import ROWS, Vectorized
 from batchfront.worker.setup import Bench
 
@@ -47,7 +47,7 @@ def speedup(
     The engines take turns, so that what else the machine does weighs on both alike.
     """
 
-    def pace(engine: Engine, slots: Sequence[Slot]) -> _Pace:
+    def pace(engine: Engine[ModelRun], slots: Sequence[Slot]) -> _Pace:
         return _Pace(engine, [_run(study, bench, slot) for slot in slots], study, bench, stop)
 
     heat = taken[:ROWS]
@@ -68,7 +68,7 @@ def speedup(
             return ratio
 
 
-def _run(study: Study, bench: Bench, slot: Slot) -> TrialRun:
+def _run(study: Study, bench: Bench, slot: Slot) -> ModelRun:
     return bench.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
 
 
@@ -76,7 +76,12 @@ class _Pace:
     """Runs that are advanced and looked at by an engine, to see how long it takes."""
 
     def __init__(
-        self, engine: Engine, runs: Sequence[TrialRun], study: Study, bench: Bench, stop: Event
+        self,
+        engine: Engine[ModelRun],
+        runs: Sequence[ModelRun],
+        study: Study,
+        bench: Bench,
+        stop: Event,
     ) -> None:
         self._engine, self._runs, self._stop = engine, runs, stop
         self._device = bench.device
@@ -132,7 +137,7 @@ class _Pace:
         return self._well(self._engine.advance(self._runs, self._at, self._stop))
 
     def _look(self) -> bool:
-        return self._well(self._engine.look(self._runs, full=False))
+        return self._well(self._engine.evaluate(self._runs, full=False))
 
     def _well(self, found: Sequence[object]) -> bool:
         return not self._stop.is_set() and not any(isinstance(one, Failed) for one in found)

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from threading import Event
 from time import monotonic
+from typing import Generic, TypeVar
 
 from batchfront.errors import Unreachable
 from batchfront.ledger.claims import ATTEMPTS
@@ -19,16 +20,17 @@ from batchfront.training.checkpoint_writer import Background
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.early_dropping import rules
 from batchfront.training.engines import Engine, failure
-from batchfront.training.heat import Heat
+from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run, RunFactory
 from batchfront.worker.backfill import Refill
 from batchfront.worker.checkpoint_policy import Keeping
 from batchfront.worker.heartbeat import LeaseKeeper
-from batchfront.worker.microbatch_sizes import PassSizes
-from batchfront.worker.setup import Bench
 
 log = logging.getLogger(__name__)
+
+
+R = TypeVar("R", bound=Run)
 
 
 STRETCH = 1.5
@@ -45,29 +47,33 @@ _SET_UP_SHARE = 0.05  # of the time, at most, goes into setting trials up for a 
 _SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
 
 
-class Race:
-    """One heat from its start to the end of its last trial, to the stop, or to a hand-back."""
+class Race(Generic[R]):
+    """One heat from its start to the end of its last trial, to the stop, or to a hand-back.
+
+    factory     -- what the trials' runs come from
+    engine      -- what computes them: one after another, unless it is told otherwise
+    checkpoints -- where they are kept; None: interrupted, they start again
+    refill      -- claims further trials in the places of those that have ended, if it may
+    after_round -- called after each round of the heat
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         study: Study,
-        bench: Bench,
+        factory: RunFactory[R],
+        *,
         keeper: LeaseKeeper,
-        checkpoints: Checkpoints | None,
         stop: Event,
-        sizes: PassSizes | None = None,
-        engine: Engine | None = None,
+        engine: Engine[R] | None = None,
+        checkpoints: Checkpoints | None = None,
         refill: Refill | None = None,
+        after_round: Callable[[], None] | None = None,
     ) -> None:
-        self._sizes, self._refill = sizes, refill
-        self.ledger, self.study, self.bench = ledger, study, bench
-        self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
-        options = {"halving": study.halving, "extrapolate": study.extrapolate}
-        dropping = rules(bench.workload.goal, study.finishers, **options)
-        race = (study.finishers, study.continuing, engine, dropping)
-        lockstep = study.schedule == "race"
-        self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race, lockstep=lockstep)
+        self.ledger, self.study, self.factory = ledger, study, factory
+        self.keeper, self.stop, self.checkpoints = keeper, stop, checkpoints
+        self._refill, self._after_round = refill, after_round
+        self.heat: Heat[Slot, R] = Heat(race_rules(study, factory), engine=engine)
         self.background: Background[Slot] | None = None
         if checkpoints is not None:
             self.background = Background(checkpoints)
@@ -107,8 +113,8 @@ class Race:
             self._record(ended)
             # Before anything is handed back: at each look a trial is compared once.
             self._record(self.heat.compare(self._known))
-            if self._sizes is not None:
-                self._sizes.keep(self.bench.workload, self.bench.passes)
+            if self._after_round is not None:
+                self._after_round()
             if self._mark() or any(ending.outcome == "reached" for _, ending in ended):
                 self._ask()
             if self.stop.is_set():
@@ -132,7 +138,7 @@ class Race:
         if self._refill is None or not self.heat.live or self.stop.is_set():
             return False
         self._refill.overhear(self.keeper.news)
-        found = self._refill.slots(self._held(), self.bench.room)
+        found = self._refill.slots(self._held(), self.factory.room)
         self._enter(found)
         return bool(found)
 
@@ -147,10 +153,10 @@ class Race:
             full = None
             try:
                 seed = self.study.trial_seed(slot.number)
-                run = self.bench.run(self.study.batch_size, slot.params or {}, seed)
+                run = self.factory.run(self.study.batch_size, slot.params or {}, seed)
                 if self._may_be_kept(slot) and self._restore(slot, run):
                     self._kept[slot.id] = run.step
-                if slot.steps_to_target is not None or run.passage is not None:
+                if slot.steps_to_target is not None or run.goal_crossing is not None:
                     self.heat.let_go_on(slot)
                 self.heat.live.append((slot, run))
             except Exception as error:
@@ -162,7 +168,7 @@ class Race:
                     broken.append((slot, TrialResult("failed", failure(error), slot.steps)))
             if full is not None:  # not before: the error keeps hold of what was being made
                 release()
-                self.bench.room = room = len(self.heat.live)
+                self.factory.room = room = len(self.heat.live)
                 log.warning("%s: room for %d trials at once (%s)", self.study.name, room, full)
                 self._leave_out(slots[index:])
                 break
@@ -203,18 +209,16 @@ class Race:
         self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
         self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
 
-    def _known(
-        self, step: int, looked: Sequence[tuple[Slot, TrialRun]]
-    ) -> Mapping[int, LearningCurve]:
-        shown = [(slot, run.looks) for slot, run in looked]
+    def _known(self, step: int, looked: Sequence[tuple[Slot, R]]) -> Mapping[int, LearningCurve]:
+        shown = [(slot, run.evaluations) for slot, run in looked]
         return self.ledger.compared(self.study, step, shown)
 
     def _mark(self) -> bool:
         """Write of trials that go on past the goal that they have passed it; whether any had."""
         passages = [
-            (slot, run.passage)
+            (slot, run.goal_crossing)
             for slot, run in self.heat.live
-            if run.passage is not None and slot.id not in self._marked
+            if run.goal_crossing is not None and slot.id not in self._marked
         ]
         self.ledger.passed(passages)
         self._marked |= {slot.id for slot, _ in passages}
@@ -254,7 +258,7 @@ class Race:
         """Give every second trial of the heat to whoever is idle."""
         self._give(self.heat.live[1::2])
 
-    def _give(self, runs: Sequence[tuple[Slot, TrialRun]]) -> None:
+    def _give(self, runs: Sequence[tuple[Slot, R]]) -> None:
         """Give trials to whoever claims them, but for those that can't be saved: they would lose
         what they have got done, again and again where no checkpoint can be written."""
         if self._refill is not None:
@@ -294,7 +298,7 @@ class Race:
             for slot in slots:
                 self.background.give_up(slot)
 
-    def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> list[Slot]:
+    def _save(self, runs: Sequence[tuple[Slot, R]]) -> list[Slot]:
         """Write checkpoints; of which slots it worked."""
         if self.checkpoints is None:
             return []
@@ -318,7 +322,7 @@ class Race:
         """Whether somebody may have written a checkpoint: asking a store takes its time."""
         return slot.id in self._kept or slot.steps > 0 or slot.attempts > 1 or slot.deaths > 0
 
-    def _restore(self, slot: Slot, run: TrialRun) -> bool:
+    def _restore(self, slot: Slot, run: R) -> bool:
         return self.checkpoints is not None and self.checkpoints.restore(slot, run, self._tag(slot))
 
     def _drop(self, slots: Sequence[Slot]) -> None:
@@ -329,8 +333,21 @@ class Race:
 
     def _tag(self, slot: Slot) -> str:
         """What a checkpoint of this slot is a state of, but for the device it was made on."""
-        code = [self.bench.versions[key] for key in ("batchfront", "torch", "source")]
+        code = [self.factory.versions[key] for key in ("batchfront", "torch", "source")]
         # Which version of the code it is of, `code` says; what checks show follows from that.
         definition = {**self.study.identity, "code": None, "preflight": None}
         parts = [definition, code, slot.number, dict(slot.params or {})]
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def race_rules(study: Study, factory: RunFactory[Run]) -> RaceRules:
+    """What a study's trials race to, and what ends those that don't get there."""
+    options = {"halving": study.halving, "extrapolate": study.extrapolate}
+    return RaceRules(
+        factory.goal,
+        factory.stopping,
+        finishers=study.finishers,
+        continuing=study.continuing,
+        dropping=rules(factory.goal, study.finishers, **options),
+        lockstep=study.schedule == "race",
+    )

@@ -20,13 +20,15 @@ from batchfront.training.devices import describe_all
 from batchfront.training.distributed.follower_processes import FollowerPool
 from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.memory import Passes
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
-from batchfront.training.trial import TrialRun
 from batchfront.workload import catalog
 from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import digest
 from batchfront.workload.data import Splits
+from batchfront.workload.goal import Goal
 from batchfront.workload.search_space import Metaparameters
+from batchfront.workload.stopping_rules import StoppingRules
 from batchfront.workload.workload import Workload
 
 
@@ -51,10 +53,20 @@ class Bench:
     resumes: bool = True
     followers: FollowerPool | None = None  # where a trial is computed by several devices
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
+    @property
+    def goal(self) -> Goal:
+        """What a trial has to reach."""
+        return self.workload.goal
+
+    @property
+    def stopping(self) -> StoppingRules:
+        """When a trial is given up."""
+        return self.workload.stopping
+
+    def run(self, batch_size: int, values: Metaparameters, seed: int) -> ModelRun:
         """A fresh trial."""
         parts = (self.workload, self.splits, batch_size, values, seed, self.device, self.passes)
-        return TrialRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
+        return ModelRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
 
     def close(self) -> None:
         """End the processes of other devices, if there are any."""

@@ -186,13 +186,22 @@ class Worker:
                 if self.settings.forever:  # there is no end at which to tell
                     log.warning("left to other workers: %s", error)
                 return
-            checkpoints = self.checkpoints if bench.resumes else None
-            race = (study, bench, keeper, checkpoints, self.stop, self._sizes)
             refill = None
             if engine == "vectorized":
                 room = self._room(study)
                 refill = Refill(self.ledger, study, keeper, room, self._drawn, bench.versions)
-            Race(self.ledger, *race, self._engines.make(engine, bench), refill).run(started)
+            race = Race(
+                self.ledger,
+                study,
+                bench,
+                keeper=keeper,
+                stop=self.stop,
+                engine=self._engines.make(engine, bench),
+                checkpoints=self.checkpoints if bench.resumes else None,
+                refill=refill,
+                after_round=partial(self._sizes.keep, bench.workload, bench.passes),
+            )
+            race.run(started)
 
     def _room(self, study: Study) -> int:
         """Trials that are computed as one, at most."""

@@ -13,7 +13,7 @@ from batchfront.frontier.queries import load_trials
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 
 from tests.quadratic import (
     BATCH_SIZES,
@@ -50,7 +50,7 @@ def frontier(storage: Storage) -> Frontier:
 @pytest.mark.parametrize(("rate", "batch_size"), [(0.05, 2), (0.7, 16), (1.9, 256), (1.2, 3)])
 def test_a_step_of_training_is_a_step_of_the_closed_form(rate: float, batch_size: int) -> None:
     values = {"learning_rate": rate}
-    run = TrialRun(quadratic(), data(), batch_size, values, 0, torch.device("cpu"))
+    run = ModelRun(quadratic(), data(), batch_size, values, 0, torch.device("cpu"))
     steps = np.array([1, 2, 3, 10, 100, 500])
     found = []
     for step in steps:

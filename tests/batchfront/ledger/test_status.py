@@ -42,7 +42,7 @@ def started(ledger: Ledger, batch_size: int, limit: int = 9) -> tuple[Study, lis
 def reached(steps: int, seconds: float = 0.0) -> TrialResult:
     spent = TrialCost(seconds * 0.75, seconds * 0.25)
     return TrialResult(
-        "reached", "", steps, steps_to_target=steps, steps_lower=steps - 1, spent=spent
+        "reached", "", steps, steps_to_target=steps, steps_lower=steps - 1, cost=spent
     )
 
 

@@ -20,7 +20,7 @@ from batchfront.store.schema import studies
 from batchfront.store.url import Storage
 from batchfront.study.fingerprint import differences
 from batchfront.study.study import Filter
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import event, update
@@ -231,7 +231,7 @@ def test_every_seed_is_run_to_its_own_goal_by_whatever_worker(
     assert winner.seeds == 4
 
 
-def first_passage(run: TrialRun) -> int | None:
+def first_passage(run: ModelRun) -> int | None:
     """The steps to target of one trial alone, looked at after every step."""
     for step in range(1, STEP_BUDGET + 1):
         run.advance(step)

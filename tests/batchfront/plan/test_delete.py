@@ -19,7 +19,7 @@ from batchfront.store.schema import engines, measurements, pass_sizes, slots, wo
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
 from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.worker.heartbeat import LeaseKeeper
 from batchfront.worker.race import Race
 from batchfront.worker.setup import set_up
@@ -170,18 +170,19 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
     bench = set_up(study, torch.device("cpu"), None)
     started = ledger.start(study, taken, study.space, {})
     kept = Checkpoints(str(tmp_path), database_name(storage))
-    steps, advance = [0], TrialRun.advance
+    steps, advance = [0], ModelRun.advance
 
-    def deleting(run: TrialRun, target: int, stop: Event) -> bool:
+    def deleting(run: ModelRun, target: int, stop: Event) -> bool:
         steps[0] += 1
         if steps[0] == 15:
             Ledger(storage, "one").bury()  # it was taken for dead
             delete_doomed(storage, find_doomed(storage, NAME), str(tmp_path))
         return advance(run, target, stop)
 
-    monkeypatch.setattr(TrialRun, "advance", deleting)
+    monkeypatch.setattr(ModelRun, "advance", deleting)
     with caplog.at_level(logging.WARNING), LeaseKeeper(ledger, study.id, every=0.01) as keeper:
-        Race(ledger, study, bench, keeper, kept, Event()).run(started)
+        race = Race(ledger, study, bench, keeper=keeper, stop=Event(), checkpoints=kept)
+        race.run(started)
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warned) <= 1, warned
     assert all("were deleted" in line for line in warned)

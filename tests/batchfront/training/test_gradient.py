@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from batchfront import ERROR_RATE, Goal, Log, NesterovMomentum, Split, Splits
 from batchfront.errors import WorkloadError
 from batchfront.training.memory import Passes, PassSize
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
@@ -92,9 +92,9 @@ class Kind:
             execution=self.execution,
         )
 
-    def run(self, size: int | None) -> TrialRun:
+    def run(self, size: int | None) -> ModelRun:
         passes = Passes(PassSize(size), PassSize(size))
-        made = TrialRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, passes)
+        made = ModelRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, passes)
         made.loss_sum = made.loss_sum.double()
         return made
 
@@ -265,12 +265,12 @@ class AtOnce(Slow):
     ahead = 0
 
 
-def slow(made: type[Slow], size: int | None, kind: Kind, broken: int | None = None) -> TrialRun:
+def slow(made: type[Slow], size: int | None, kind: Kind, broken: int | None = None) -> ModelRun:
     split = kind.data().train
     assert isinstance(split, Split)
     data = Splits(made(split, broken), made(split))
     passes = Passes(PassSize(size), PassSize(size))
-    return TrialRun(kind.workload(), data, BATCH, VALUES, 3, CPU, passes)
+    return ModelRun(kind.workload(), data, BATCH, VALUES, 3, CPU, passes)
 
 
 @pytest.mark.parametrize("size", [None, 8])
@@ -338,11 +338,11 @@ def by_mask(outputs: Tensor, targets: Tensor) -> Tensor:
     return (costs * mask).sum() / mask.sum()
 
 
-def partly_empty_run(loss: Callable[..., Tensor], batch_size: int, size: int | None) -> TrialRun:
+def partly_empty_run(loss: Callable[..., Tensor], batch_size: int, size: int | None) -> ModelRun:
     workload = replace(KINDS["tokens"].workload(), loss=loss)
     passes = Passes(PassSize(size), PassSize(size))
     values = {"learning_rate": 0.05, "momentum": 0.9}
-    run = TrialRun(workload, partly_empty(), batch_size, values, 3, CPU, passes)
+    run = ModelRun(workload, partly_empty(), batch_size, values, 3, CPU, passes)
     run.loss_sum = run.loss_sum.double()
     return run
 
@@ -402,9 +402,9 @@ def test_a_trial_whose_batches_are_empty_now_and_then_is_that_of_a_loop_by_hand(
     for mine, theirs in zip(run.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
     assert len(losses) == 40 - len(EMPTY)
-    assert run.finite()
+    assert run.is_finite()
     run.evaluate(full=True)
-    assert run.looks[-1].loss == pytest.approx(sum(losses) / len(losses))
+    assert run.evaluations[-1].loss == pytest.approx(sum(losses) / len(losses))
 
 
 def test_where_no_batch_since_the_last_look_had_a_target_its_loss_stands() -> None:
@@ -416,7 +416,7 @@ def test_where_no_batch_since_the_last_look_had_a_target_its_loss_stands() -> No
     run.order.batches = lambda *_: iter([torch.tensor([2])])  # type: ignore[assignment,method-assign]
     run.advance(3)
     run.evaluate(full=True)
-    losses = [look.loss for look in run.looks]
+    losses = [look.loss for look in run.evaluations]
     assert losses[0] == run.untrained_loss
     assert losses[1] == losses[2] != run.untrained_loss
 
@@ -427,12 +427,12 @@ def test_the_untrained_loss_is_of_the_first_examples_that_have_targets() -> None
     empty = Split(made.inputs[:1].repeat(600, 1), made.targets[1:2].repeat(600, 1))
     late = Split(torch.cat([empty.inputs, made.inputs]), torch.cat([empty.targets, made.targets]))
     workload = replace(KINDS["tokens"].workload(), loss=by_mask)
-    run = TrialRun(workload, Splits(late, made), 8, VALUES, 3, CPU)
+    run = ModelRun(workload, Splits(late, made), 8, VALUES, 3, CPU)
     with torch.no_grad():
         expected = by_mask(run.model.eval()(made.inputs), made.targets)
     assert run.untrained_loss == pytest.approx(expected.item())
     with pytest.raises(WorkloadError, match="no example of the training split has anything to"):
-        TrialRun(workload, Splits(empty, made), 8, VALUES, 3, CPU)
+        ModelRun(workload, Splits(empty, made), 8, VALUES, 3, CPU)
 
 
 def test_weights_below_0_are_refused() -> None:
@@ -440,4 +440,4 @@ def test_weights_below_0_are_refused() -> None:
     with pytest.raises(
         WorkloadError, match=r"the workload's weight is -\d+ for an example; it must"
     ):
-        TrialRun(workload, sentences(), BATCH, VALUES, 3, CPU)
+        ModelRun(workload, sentences(), BATCH, VALUES, 3, CPU)

@@ -8,7 +8,7 @@ import torch
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
 from batchfront.training.memory import Passes, PassSize, is_lost_device, is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Split, Splits
 from torch import nn
 
@@ -43,14 +43,14 @@ def double(data: Splits) -> Splits:
     return Splits(**{name: Split(s.inputs.double(), s.targets) for name, s in data.named()})
 
 
-def run(batch_size: int, passes: Passes, first: nn.Module | None = None) -> TrialRun:
+def run(batch_size: int, passes: Passes, first: nn.Module | None = None) -> ModelRun:
     """A trial in float64, whose model begins with `first`."""
 
     def in_double(*, dropout: float) -> nn.Module:
         return model(dropout=dropout).double()
 
     workload = replace(clouds(), model=in_double)
-    made = TrialRun(workload, double(splits()), batch_size, VALUES, 3, CPU, passes)
+    made = ModelRun(workload, double(splits()), batch_size, VALUES, 3, CPU, passes)
     made.loss_sum = made.loss_sum.double()
     if first is not None:
         made.model[0] = first
@@ -189,7 +189,7 @@ def test_a_batch_that_is_normalized_as_a_whole_is_not_split() -> None:
 
     workload = replace(clouds(), model=normalizing)
     passes = Passes()
-    trial = TrialRun(workload, splits(), 16, VALUES, 3, CPU, passes)
+    trial = ModelRun(workload, splits(), 16, VALUES, 3, CPU, passes)
     trial.model[0] = Narrow(5)
     with pytest.raises(WorkloadError, match="batch normalization of whole batches can't be split"):
         trial.advance(1)

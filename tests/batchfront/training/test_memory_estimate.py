@@ -7,7 +7,7 @@ import pytest
 import torch
 from batchfront.training.memory import Passes
 from batchfront.training.memory_estimate import Need, need_of
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples, Split, Splits
 from batchfront.workload.layers import GhostBatchNorm2d
 from torch import Tensor, nn
@@ -19,11 +19,11 @@ CPU = torch.device("cpu")
 TOY = {**VALUES, "dropout": 0.1, "decay_steps": 150, "decay_factor": 0.1}
 
 
-def toy(model: Callable[[], nn.Module], passes: Passes | None = None) -> TrialRun:
+def toy(model: Callable[[], nn.Module], passes: Passes | None = None) -> ModelRun:
     def made(*, dropout: float) -> nn.Module:
         return model()
 
-    return TrialRun(replace(clouds(), model=made), splits(), 16, TOY, 3, CPU, passes)
+    return ModelRun(replace(clouds(), model=made), splits(), 16, TOY, 3, CPU, passes)
 
 
 def wide(width: int) -> nn.Module:
@@ -69,14 +69,14 @@ def test_groups_that_are_normalized_together_stay_whole() -> None:
         kind = KINDS["ghost batch normalization"]
         need = need_of(kind.run(None).gradient)
         passes = Passes(room=int(room * 4 * need.training))
-        TrialRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, passes)
+        ModelRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, passes)
         assert passes.training.limit == groups * 4
 
 
 def test_an_estimate_leaves_no_trace_in_the_trial() -> None:
     kind = KINDS["ghost batch normalization"]
     runs = [
-        TrialRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, passes)
+        ModelRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, passes)
         for passes in (Passes(), Passes(room=1 << 40))
     ]
     for run in runs:
@@ -117,7 +117,7 @@ def test_examples_of_many_lengths_count_as_long_as_those_of_large_batches() -> N
     assert isinstance(split, Split)
 
     def need(data: Examples) -> Need:
-        run = TrialRun(kind.workload(), Splits(data, split), BATCH, VALUES, 3, CPU)
+        run = ModelRun(kind.workload(), Splits(data, split), BATCH, VALUES, 3, CPU)
         return need_of(run.gradient)
 
     assert need(Padded(split)) == need(split)
@@ -128,5 +128,5 @@ def test_a_handful_of_examples_is_enough(examples: int) -> None:
     few = Split(torch.randn(examples, 2), torch.arange(examples))
     workload = replace(clouds(), model=lambda *, dropout: wide(10))
     passes = Passes(room=10_000)
-    TrialRun(workload, Splits(few, few), 1, TOY, 3, CPU, passes).advance(2)
+    ModelRun(workload, Splits(few, few), 1, TOY, 3, CPU, passes).advance(2)
     assert passes.training.limit is not None

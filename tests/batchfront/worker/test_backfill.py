@@ -17,7 +17,7 @@ from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.training.engines import Failed
 from batchfront.training.heat import Heat
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker import backfill as refill
 from batchfront.worker import race, worker
@@ -73,7 +73,7 @@ def heats(monkeypatch: pytest.MonkeyPatch) -> list[list[dict[int, int]]]:
         found.append([])
         run(self, taken)
 
-    def watched(self: Heat[Any], stop: Event) -> Any:
+    def watched(self: Heat[Any, Any], stop: Event) -> Any:
         found[-1].append({slot.number: run.step for slot, run in self.live})
         return round_(self, stop)
 
@@ -253,7 +253,7 @@ def test_no_more_come_in_than_memory_holds(
     planned(storage, schedule="one-by-one")
     make = Bench.run
 
-    def run(self: Bench, *arguments: Any) -> TrialRun:
+    def run(self: Bench, *arguments: Any) -> ModelRun:
         if len(heats[-1]) == 0 and len(made_here) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         made_here.append(1)

@@ -8,8 +8,8 @@ import pytest
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Failed, Sequential
-from batchfront.training.evaluation import GoalCheck
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker import engine_timing as calibration
 from batchfront.worker.engine_timing import speedup
@@ -25,7 +25,7 @@ class Stacking(Sequential):
 class Slow(Stacking):
     """Takes hundredths of a second longer for steps."""
 
-    def advance(self, runs: Sequence[TrialRun], to_step: int, stop: Event) -> list[bool | Failed]:
+    def advance(self, runs: Sequence[ModelRun], to_step: int, stop: Event) -> list[bool | Failed]:
         stop.wait(0.02)
         return super().advance(runs, to_step, stop)
 
@@ -33,13 +33,13 @@ class Slow(Stacking):
 class SlowToLook(Stacking):
     """Takes hundredths of a second longer for a look."""
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
+    def evaluate(self, runs: Sequence[ModelRun], *, full: bool) -> list[GoalCheck | Failed]:
         Event().wait(0.02)
         return super().look(runs, full=full)
 
 
 class Broken(Stacking):
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
+    def evaluate(self, runs: Sequence[ModelRun], *, full: bool) -> list[GoalCheck | Failed]:
         return [Failed("broken") for _ in runs]
 
 

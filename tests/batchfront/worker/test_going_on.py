@@ -18,7 +18,7 @@ from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.worker import race, worker
 from batchfront.worker.worker import Settings, Worker
 from optuna.trial import TrialState
@@ -292,18 +292,18 @@ def test_one_that_is_interrupted_after_the_goal_comes_out_the_same(
     planned(elsewhere, **race)
     work(elsewhere, None)
     at = to_target(elsewhere)[0][0] + beyond
-    stop, advance = Event(), TrialRun.advance
+    stop, advance = Event(), ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         done = advance(self, to_step, stopped)
-        if self.passage is not None and to_step > at:
+        if self.goal_crossing is not None and to_step > at:
             stop.set()
         return done
 
     planned(storage, **race)
     folder = tmp_path / "kept" if kept else None
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         work(storage, folder, stop)
     interrupted = [row for row in rows(storage) if row.state == "free" and row.steps_to_target]
     assert interrupted
@@ -319,14 +319,14 @@ def test_one_that_raises_after_the_goal_is_tried_again_and_then_has_reached_it(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, finishers=1, after_goal="continue")
-    advance = TrialRun.advance
+    advance = ModelRun.advance
 
-    def breaking(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
-        if self.passage is not None and to_step > 100:
+    def breaking(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
+        if self.goal_crossing is not None and to_step > 100:
             raise ArithmeticError("too far")
         return advance(self, to_step, stopped)
 
-    monkeypatch.setattr(TrialRun, "advance", breaking)
+    monkeypatch.setattr(ModelRun, "advance", breaking)
     work(storage, None)
     (row,) = [row for row in rows(storage) if row.steps_to_target]
     assert (row.state, row.outcome, row.steps, row.attempts) == ("done", "reached", 100, ATTEMPTS)

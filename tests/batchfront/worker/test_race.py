@@ -13,7 +13,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.worker import checkpoint_policy as keeping
 from batchfront.worker import race, worker
 from batchfront.worker.race import STRETCH, Race
@@ -125,9 +125,9 @@ def test_trials_that_there_is_no_memory_for_wait_for_another_heat(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     planned(storage)
-    made, room = TrialRun.__init__, [5]
+    made, room = ModelRun.__init__, [5]
 
-    def init(self: TrialRun, *arguments: Any) -> None:
+    def init(self: ModelRun, *arguments: Any) -> None:
         room[0] -= 1
         if room[0] < 0:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -139,7 +139,7 @@ def test_trials_that_there_is_no_memory_for_wait_for_another_heat(
         room[0] = 5
         run(self, taken)
 
-    monkeypatch.setattr(TrialRun, "__init__", init)
+    monkeypatch.setattr(ModelRun, "__init__", init)
     monkeypatch.setattr(Race, "run", watched)
     work(storage, tmp_path / "kept")
     assert winner(storage) == winner(undisturbed)
@@ -190,11 +190,11 @@ def test_a_lost_device_ends_the_worker_and_costs_no_trial(
 ) -> None:
     planned(storage, trials=3)
 
-    def lost(self: TrialRun, *arguments: Any) -> bool:
+    def lost(self: ModelRun, *arguments: Any) -> bool:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", lost)
+        patched.setattr(ModelRun, "advance", lost)
         with pytest.raises(RuntimeError, match="device-side assert"):
             work(storage, None)
     assert {(row.state, row.attempts, row.deaths) for row in rows(storage)} == {("free", 0, 1)}
@@ -204,27 +204,27 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, trials=4)
-    restored = TrialRun.restore
+    restored = ModelRun.restore
     monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
-    stop, advance = Event(), TrialRun.advance
+    stop, advance = Event(), ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         if to_step == 6:
             stop.set()
         return advance(self, to_step, stopped)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         kept = str(tmp_path / "kept")
         Worker(storage, Settings("first", torch.device("cpu"), checkpoints=kept), stop).run()
 
-    def breaks(self: TrialRun, state: Any) -> None:
+    def breaks(self: ModelRun, state: Any) -> None:
         if self.seed == broken:
             raise KeyError("velocities")
         restored(self, state)
 
     broken = trial_seed(study_seed(0, CLOUDS, 4), 2)
-    monkeypatch.setattr(TrialRun, "restore", breaks)
+    monkeypatch.setattr(ModelRun, "restore", breaks)
     work(storage, tmp_path / "kept")
     # Its next attempt begins anew, without the checkpoint.
     assert {row.state for row in rows(storage)} == {"done"}

@@ -22,7 +22,7 @@ from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.worker import checkpoint_policy as keeping
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
@@ -170,7 +170,7 @@ def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
     continued: dict[int, int] = {}
     restore = Checkpoints.restore
 
-    def watched(self: Checkpoints, slot: Any, run: TrialRun, tag: str) -> bool:
+    def watched(self: Checkpoints, slot: Any, run: ModelRun, tag: str) -> bool:
         found = restore(self, slot, run, tag)
         continued[slot.number] = run.step
         return found
@@ -189,15 +189,15 @@ def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
 ) -> None:
     planned(storage)
     stop = Event()
-    advance = TrialRun.advance
+    advance = ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         if to_step == 6:
             stop.set()
         return advance(self, to_step, stopped)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         Worker(storage, Settings("stopped", torch.device("cpu")), stop).run()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, None)
@@ -213,15 +213,15 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
     for one in (storage, second_storage):
         plan(one, COUNTED, counted(), Request(trials=4, batch_sizes=(4,), finishers=1))
     work(second_storage, None)
-    stop, advance = Event(), TrialRun.advance
+    stop, advance = Event(), ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         if to_step == 6:
             stop.set()
         return advance(self, to_step, stopped)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         told = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
         Worker(storage, told, stop).run()
     assert stop.is_set()
@@ -237,12 +237,12 @@ def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(
     planned(storage)
     stop = Event()
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         stop.set()
         return False
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         settings = Settings("stopped", torch.device("cpu"), checkpoints=str(checkpoints))
         Worker(storage, settings, stop).run()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
@@ -324,14 +324,14 @@ def test_a_trial_whose_model_can_not_be_made_fails_alone(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    made = TrialRun.__init__
+    made = ModelRun.__init__
 
-    def init(self: TrialRun, *arguments: Any) -> None:
+    def init(self: ModelRun, *arguments: Any) -> None:
         made(self, *arguments)
         if self.values["dropout"] == 0.3:
             raise MemoryError("no room \0 \ud800")  # what a database can't hold as it is
 
-    monkeypatch.setattr(TrialRun, "__init__", init)
+    monkeypatch.setattr(ModelRun, "__init__", init)
     work(storage, None)
     outcomes = {row.number: row.outcome for row in rows(storage)}
     assert None not in outcomes.values()

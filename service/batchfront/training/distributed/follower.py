@@ -29,7 +29,7 @@ from batchfront.training.distributed.messages import (
 )
 from batchfront.training.distributed.process_group import ProcessGroup, rendezvous
 from batchfront.training.memory import Passes
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload import catalog
 from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import digest
@@ -52,7 +52,7 @@ class Follower:
         self.splits = splits.to(device)
         self.passes = task.passes
         self.group = ProcessGroup(task.rank, task.world, device)
-        self.runs: dict[int, tuple[TrialRun, SharedGradient]] = {}
+        self.runs: dict[int, tuple[ModelRun, SharedGradient]] = {}
         self.loading = ExitStack()
 
     def obey(self, command: Command) -> None:
@@ -74,7 +74,7 @@ class Follower:
                 self.runs.pop(key, None)
 
     def _make(self, told: Make) -> None:
-        run = TrialRun(
+        run = ModelRun(
             self.workload,
             self.splits,
             told.batch_size,

@@ -12,7 +12,7 @@ from batchfront.training.distributed.follower_processes import FollowerPool, Fol
 from batchfront.training.distributed.gradient import SharedGradient
 from batchfront.training.distributed.messages import Advance, Make, Settle, packed
 from batchfront.training.distributed.process_group import LONGEST_SECONDS
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 
 _BURST_SECONDS = 0.3  # of steps that followers are told at once: a stop waits for them
 
@@ -26,7 +26,7 @@ _SLOWER = 20.0
 _keys = count()
 
 
-class LeaderRun(TrialRun):
+class LeaderRun(ModelRun):
     """The leader's part of a trial, which tells the others theirs.
 
     All that the others have of it they get from here when it advances first: so it goes on with

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
-from batchfront.training.trial import TrialRun
 from batchfront.workload.algorithm import SGDOptimizer, TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
@@ -77,8 +77,8 @@ def lost_state(
     few = Splits(*(_few(split) for split in (splits.train, splits.validation)))
     size = min(batch_size, _FEW if large else _EXAMPLES)
 
-    def run() -> TrialRun:
-        return TrialRun(workload, few, size, values, 0, _CPU)
+    def run() -> ModelRun:
+        return ModelRun(workload, few, size, values, 0, _CPU)
 
     first = run()
     first.advance(_STEPS)
@@ -101,7 +101,7 @@ def _few(split: Any) -> Part:
     return Part(found.whole, found.indices[:_EXAMPLES])
 
 
-def _own(run: TrialRun) -> dict[str, Any]:
+def _own(run: ModelRun) -> dict[str, Any]:
     """What a trial's model and optimizer hold beside weights, by name."""
     found: dict[str, Any] = {}
     for name, module in run.model.named_modules():
@@ -151,7 +151,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _alike(first: TrialRun, second: TrialRun) -> bool:
+def _alike(first: ModelRun, second: ModelRun) -> bool:
     pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     return all(_equal(a, b) for a, b in pairs if isinstance(a, Tensor))
 

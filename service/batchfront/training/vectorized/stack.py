@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
-from batchfront.training.evaluation import GoalCheck, Walking
+from batchfront.training.evaluation import Walking
 from batchfront.training.generators import Silence
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
 from batchfront.training.vectorized.forward import Layered, forward_of, gathered
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
@@ -57,7 +58,7 @@ class Stack:
     values: indices [K, batch size], learning rates [K].
     """
 
-    def __init__(self, runs: Sequence[TrialRun]) -> None:
+    def __init__(self, runs: Sequence[ModelRun]) -> None:
         self.runs = list(runs)
         first = self._first = runs[0]
         models = [run.model for run in runs]
@@ -157,7 +158,7 @@ class Stack:
                 trained = done - (row in failed)
                 run.step += trained
                 run.loss_steps += trained
-                run.spent.training_seconds += seconds
+                run.cost.training_seconds += seconds
                 if trained:
                     run.engines.add("vectorized")
         return done, failed
@@ -245,7 +246,7 @@ class Stack:
         return gathered(train, indices, seeds)
 
     @torch.inference_mode()
-    def look(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
+    def evaluate(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
         """Look at the validation split with these of the runs, each as its own evaluator would."""
         began = perf_counter()
         runs = [self.runs[row] for row in rows]
@@ -262,7 +263,7 @@ class Stack:
         found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
         seconds = (perf_counter() - began) / len(runs)
         for run, one in zip(runs, found, strict=True):
-            run.saw(one, seconds, full=full)
+            run.record(one, seconds, full=full)
         return found
 
     def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:

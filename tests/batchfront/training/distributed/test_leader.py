@@ -21,8 +21,8 @@ from batchfront.training.distributed.follower_processes import FollowerPool, Fol
 from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
 from batchfront.training.memory import Passes, PassSize
+from batchfront.training.model_run import ModelRun
 from batchfront.training.prefetch import Ahead
-from batchfront.training.trial import TrialRun
 from torch import nn
 
 from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
@@ -47,15 +47,15 @@ def pool() -> Iterator[FollowerPool]:
     pool.close()
 
 
-def alone(batch_size: int) -> TrialRun:
-    return TrialRun(striped(), DATA, batch_size, VALUES, 5, CPU)
+def alone(batch_size: int) -> ModelRun:
+    return ModelRun(striped(), DATA, batch_size, VALUES, 5, CPU)
 
 
 def shared(pool: FollowerPool, batch_size: int) -> LeaderRun:
     return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._passes)
 
 
-def assert_close(one: TrialRun, other: TrialRun) -> None:
+def assert_close(one: ModelRun, other: ModelRun) -> None:
     """In all that training or evaluation depends on: buffers and momentum too."""
     before, after = one.state(), other.state()
     for name, tensor in before["model"].items():
@@ -78,7 +78,7 @@ def test_gradients_and_running_means_are_one_devices(pool: FollowerPool, batch_s
         assert two.evaluate(full=True).value == pytest.approx(
             one.evaluate(full=True).value, abs=1e-10
         )
-    losses = [(one.looks[k].loss, two.looks[k].loss) for k in range(5)]
+    losses = [(one.evaluations[k].loss, two.evaluations[k].loss) for k in range(5)]
     # They are added up in float32.
     assert all(found == pytest.approx(wanted, rel=1e-6) for wanted, found in losses)
 
@@ -232,7 +232,7 @@ def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
 # 1: a rank computes what counts nothing; 2 and 3: one share, or both, have no target now and then.
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size: int) -> None:
-    one = TrialRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
+    one = ModelRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
     arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._passes)
     two = LeaderRun(gappy_pool, *arguments)
     for step in (1, 2, 3, 7, STEPS, 30):
@@ -240,11 +240,11 @@ def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size
         assert two.advance(step)
         assert_close(one, two)
         assert two.loss_steps == one.loss_steps
-        assert two.finite()
+        assert two.is_finite()
     assert one.loss_steps < 30
     one.evaluate(full=True)
     two.evaluate(full=True)
-    assert two.looks[0].loss == pytest.approx(one.looks[0].loss, rel=1e-6)
+    assert two.evaluations[0].loss == pytest.approx(one.evaluations[0].loss, rel=1e-6)
 
 
 def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(

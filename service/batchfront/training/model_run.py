@@ -1,12 +1,12 @@
-"""One training run, resumable at any step."""
+"""A run that batchfront trains itself, resumable at any step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from threading import Event
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,14 +15,16 @@ from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
 from batchfront.training.data_order import DataOrder
-from batchfront.training.evaluation import Evaluator, GoalCheck, full_metric
+from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import Passes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
+from batchfront.training.run import GoalCheck, State
 from batchfront.workload.algorithm import SGDOptimizer, chosen
 from batchfront.workload.data import Splits
+from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
@@ -37,13 +39,8 @@ T = TypeVar("T")
 _UNTRAINED = 512  # examples that the untrained loss is of
 
 
-class TrialRun:
-    """A model in training with one draw of metaparameters: `advance` it, then `evaluate`.
-
-    Its result depends on the workload, the batch size, the draw and the seed alone: not on what
-    ran beside it, in which process, or how often it was interrupted and restored. `passage` is
-    where it passed the goal, as a heat has found.
-    """
+class ModelRun:
+    """A PyTorch model in training with one draw of metaparameters: a `Run`."""
 
     def __init__(
         self,
@@ -85,9 +82,10 @@ class TrialRun:
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
-        self.looks: list[Evaluation] = []
-        self.passage: GoalCrossing | None = None
-        self.spent = TrialCost()
+        self.evaluated = GridSteps(workload.grid, workload.steps_allowed(batch_size))
+        self.evaluations: list[Evaluation] = []
+        self.goal_crossing: GoalCrossing | None = None
+        self.cost = TrialCost()
         self.engines: set[str] = set()  # that have trained it for a step or more
         self.loss_values = chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
@@ -115,30 +113,30 @@ class TrialRun:
                     loss_sum.add_(loss)
                     self.loss_steps += 1
                 self.step = step + 1
-        self.spent.training_seconds += perf_counter() - began
+        self.cost.training_seconds += perf_counter() - began
         return self.step >= to_step
 
-    def finite(self) -> bool:
-        """Whether every training loss since the last full look was a finite number."""
-        return are_finite([self])[0]
+    def is_finite(self) -> bool:
+        """Whether every training loss since the last full evaluation was a finite number."""
+        return math.isfinite(self.loss_sum.item())
 
     def evaluate(self, *, full: bool) -> GoalCheck:
         """Evaluation at the validation split; a full look is kept in `looks`."""
         began = perf_counter()
-        look = partial(self.evaluator.look, self._computed, full=full)
-        found = self._evaluated(_EVALUATION, look)
-        self.saw(found, perf_counter() - began, full=full)
+        evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
+        found = self._evaluated(_EVALUATION, evaluate)
+        self.record(found, perf_counter() - began, full=full)
         return found
 
-    def saw(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
-        """Take note of a look, and of the time it took."""
-        self.spent.evaluation_seconds += seconds
-        self.spent.evaluated_examples += found.examples
+    def record(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
+        """Take note of an evaluation, and of the time it took."""
+        self.cost.evaluation_seconds += seconds
+        self.cost.evaluated_examples += found.examples
         if full and found.value is not None:
-            loss = self.looks[-1].loss if self.looks else self.untrained_loss
+            loss = self.evaluations[-1].loss if self.evaluations else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
-            self.looks.append(Evaluation(self.step, loss, found.value))
+            self.evaluations.append(Evaluation(self.step, loss, found.value))
             self.loss_sum.zero_()
             self.loss_steps = 0
 
@@ -163,7 +161,17 @@ class TrialRun:
         self._streams.settle()
         return found
 
-    def state(self) -> dict[str, Any]:
+    @property
+    def micro_batch(self) -> int | None:
+        """The examples of a micro-batch, where memory is too small for the whole batch."""
+        return self.passes.micro_batch(self.batch_size)
+
+    @property
+    def engine(self) -> str | None:
+        """What has computed its steps; both are named if both have."""
+        return " and ".join(sorted(self.engines)) or None
+
+    def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same draw continues exactly."""
         return {
             "step": self.step,
@@ -172,13 +180,13 @@ class TrialRun:
             "evaluation_order": self.evaluator.order,
             "loss_sum": self.loss_sum,
             "loss_steps": self.loss_steps,
-            "looks": [tuple(look) for look in self.looks],
-            "passage": None if self.passage is None else tuple(self.passage),
-            "spent": asdict(self.spent),
+            "looks": [tuple(look) for look in self.evaluations],
+            "passage": None if self.goal_crossing is None else tuple(self.goal_crossing),
+            "spent": asdict(self.cost),
             "engines": sorted(self.engines),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Continue from a `state`. Raises CheckpointError, and changes nothing, if it is of an
         optimizer that was made otherwise."""
         self.optimizer.restore(state["optimizer"])
@@ -187,9 +195,9 @@ class TrialRun:
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
-        self.looks = [Evaluation(*look) for look in state["looks"]]
-        self.passage = None if state["passage"] is None else GoalCrossing(*state["passage"])
-        self.spent = TrialCost(**state["spent"])
+        self.evaluations = [Evaluation(*look) for look in state["looks"]]
+        self.goal_crossing = None if state["passage"] is None else GoalCrossing(*state["passage"])
+        self.cost = TrialCost(**state["spent"])
         self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
 
     def _untrained_loss(self) -> float:
@@ -225,9 +233,3 @@ class TrialRun:
         if weigh is None:
             return total
         return total / whole if whole else None
-
-
-def are_finite(runs: Sequence[TrialRun]) -> list[bool]:
-    """Of each run whether it is `finite`: their device is waited for once, not for each."""
-    sums = torch.stack([run.loss_sum for run in runs]).tolist() if runs else []
-    return list(map(math.isfinite, sums))
