@@ -1,6 +1,6 @@
 """batchfront.outcomes"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -100,3 +100,8 @@ LearningCurve = Sequence[CurvePoint]
 
 STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
 """Outcome to Optuna's state of the trial; any other is PRUNED."""
+
+
+def in_words(outcomes: Mapping[str, int]) -> str:
+    """Outcomes and their numbers: "1 reached, 31 capped"."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))

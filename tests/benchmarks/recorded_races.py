@@ -84,7 +84,7 @@ def record(case: Case) -> Recorded:
             if len(evaluated[entry.number]) < bisect_right(run.evaluated.steps, run.step):
                 evaluated[entry.number].append(run.cost.evaluated_examples)
     courses = [
-        Course(number, e.outcome, e.steps, e.looks, tuple(evaluated[number]))
+        Course(number, e.outcome, e.steps, e.evaluations, tuple(evaluated[number]))
         for number, e in sorted(ended)
     ]
     goal = setting.workload.goal.value

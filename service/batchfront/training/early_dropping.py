@@ -8,13 +8,11 @@ that have been looked at there, dropped and ended ones among them, the curves up
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from batchfront.errors import UsageError
 from batchfront.outcomes import CurvePoint, Evaluation, LearningCurve
-
-if TYPE_CHECKING:  # whose metrics are functions of tensors
-    from batchfront.workload.goal import Goal
+from batchfront.workload.goal import Goal
 
 KEPT = 8
 """Trials that go on at least: the order of the last few is mostly noise, and a leader that comes to
@@ -41,7 +39,7 @@ class DroppingRule(Protocol):
         """
 
 
-def rules(goal: "Goal", finishers: int, *, halving: bool, extrapolate: bool) -> list[DroppingRule]:
+def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> list[DroppingRule]:
     """The rules of a study with these options. Raises UsageError if they can't work with its goal.
 
     finishers -- the trials that are to pass the goal; 0: as many as can
@@ -70,7 +68,7 @@ class Halving:
     The last two were chosen on the first 10 seeds of tests/benchmarks/search_price.py.
     """
 
-    goal: "Goal"
+    goal: Goal
     finishers: int = 1
     first: int = 32
     kept: int = KEPT
@@ -117,7 +115,7 @@ class Extrapolation:
     The last four were chosen on the first 10 seeds of tests/benchmarks/search_price.py.
     """
 
-    goal: "Goal"
+    goal: Goal
     finishers: int = 1
     window: float = 8.0
     near: float = 4.0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from batchfront.outcomes import GoalCrossing, LearningCurve, Outcome, TrialResult
 from batchfront.phase_timer import timed_as
@@ -13,10 +13,8 @@ from batchfront.training.early_dropping import DroppingRule, curve_of
 from batchfront.training.engines import Engine, Failed, Sequential, attempt
 from batchfront.training.run import GoalCheck, Run
 from batchfront.training.stopping import judge
+from batchfront.workload.goal import Goal
 from batchfront.workload.stopping_rules import StoppingRules
-
-if TYPE_CHECKING:  # whose metrics are functions of tensors
-    from batchfront.workload.goal import Goal
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class RaceRules:
     lockstep   -- the least advanced come first; otherwise all go on, wherever each of them is
     """
 
-    goal: "Goal"
+    goal: Goal
     stopping: StoppingRules
     finishers: int = 1
     continuing: int = 0

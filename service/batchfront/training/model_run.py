@@ -22,10 +22,11 @@ from batchfront.training.memory import Passes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
 from batchfront.training.run import GoalCheck, State
-from batchfront.workload.algorithm import SGDOptimizer, chosen
+from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
@@ -121,7 +122,7 @@ class ModelRun:
         return math.isfinite(self.loss_sum.item())
 
     def evaluate(self, *, full: bool) -> GoalCheck:
-        """Evaluation at the validation split; a full look is kept in `looks`."""
+        """Evaluate the goal on the validation split; a full evaluation is kept in `evaluations`."""
         began = perf_counter()
         evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
         found = self._evaluated(_EVALUATION, evaluate)

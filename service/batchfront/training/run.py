@@ -7,14 +7,12 @@ user's, or a program in a process of its own. Nothing here needs torch.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
+from batchfront.workload.goal import Goal
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.stopping_rules import StoppingRules
-
-if TYPE_CHECKING:  # whose metrics are functions of tensors
-    from batchfront.workload.goal import Goal
 
 State = dict[str, Any]
 """What a checkpoint keeps of a run: dicts, lists, tuples, plain values and tensors."""
@@ -130,7 +128,7 @@ class RunFactory(Protocol[R_co]):
     room: int | None
 
     @property
-    def goal(self) -> "Goal":
+    def goal(self) -> Goal:
         """What a trial has to reach."""
 
     @property

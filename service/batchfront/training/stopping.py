@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from batchfront.outcomes import Evaluation, Outcome
+from batchfront.workload.goal import Goal
 from batchfront.workload.stopping_rules import StoppingRules
-
-if TYPE_CHECKING:  # whose metrics are functions of tensors
-    from batchfront.workload.goal import Goal
 
 
 def judge(
-    looks: Sequence[Evaluation], untrained_loss: float | None, rules: StoppingRules, goal: "Goal"
+    looks: Sequence[Evaluation], untrained_loss: float | None, rules: StoppingRules, goal: Goal
 ) -> tuple[Outcome, str] | None:
     """The outcome and its reason, if the rules say that a trial with these looks is over."""
     step, loss, metric = looks[-1]
@@ -45,6 +42,6 @@ def _mean_loss(looks: Sequence[Evaluation], after: int, until: int) -> float:
     return total / steps if steps else math.nan
 
 
-def _best_step(looks: Sequence[Evaluation], goal: "Goal") -> int:
+def _best_step(looks: Sequence[Evaluation], goal: Goal) -> int:
     sign = 1 if goal.metric.better == "lower" else -1
     return min(looks, key=lambda look: (sign * look.metric, look.step)).step

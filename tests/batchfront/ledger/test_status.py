@@ -56,9 +56,11 @@ def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
     planned(storage)
     one = worker(storage)
     study, taken = started(one, 4, limit=3)
-    one.kept([(slot, 10 * slot.number) for slot in taken])
+    one.record_checkpoints([(slot, 10 * slot.number) for slot in taken])
     one.finish(study, [(taken[0], reached(40, seconds=2.0))])
-    one.renew(study.id, {slot.id: (slot.fence, 15 + slot.number) for slot in taken[1:]}, rate=6.5)
+    one.heartbeat(
+        study.id, {slot.id: (slot.fence, 15 + slot.number) for slot in taken[1:]}, rate=6.5
+    )
     first, second = load_status(storage, ALL).studies
     assert first == StudyStatus(
         name="clouds/mlp/momentum/b4",
@@ -100,8 +102,8 @@ def test_trials_that_go_on_past_the_goal_have_their_budget_left(storage: Storage
     planned(storage, batch_sizes=(4,), after_goal="continue")
     one = worker(storage)
     study, taken = started(one, 4)
-    one.kept([(slot, 60 if slot.number == 1 else 20) for slot in taken])
-    one.passed([(taken[1], GoalCrossing(40, 39, 0.09))])
+    one.record_checkpoints([(slot, 60 if slot.number == 1 else 20) for slot in taken])
+    one.record_crossings([(taken[1], GoalCrossing(40, 39, 0.09))])
     one.finish(study, [(taken[0], reached(40, seconds=2.0))])
     status = load_status(storage, ALL)
     (found,) = status.studies

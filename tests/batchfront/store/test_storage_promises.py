@@ -117,7 +117,7 @@ def _claim_until_none(url: str, n: int, barrier: Any) -> list[tuple[int, int]]:
         study, taken = claimed
         ours = ledger.start(study, taken, clouds().space(study.batch_size), {})
         back = [slot for slot in ours if slot.steps == 0 and slot.number % 2]
-        ledger.hand_back([(slot, 10) for slot in back])
+        ledger.release([(slot, 10) for slot in back])
         ended = [slot for slot in ours if slot not in back]
         assert ledger.finish(study, [(slot, REACHED) for slot in ended]) == []
         found += [(slot.id, slot.fence) for slot in ended]
@@ -221,7 +221,7 @@ def test_leases_go_by_the_databases_clock_however_wrong_the_workers_is(
     planned(storage, trials=2)
     one, two = worker(storage, "one"), worker(storage, "two")
     study, taken = started(one)
-    one.renew(study.id, {slot.id: (slot.fence, 5) for slot in taken})
+    one.heartbeat(study.id, {slot.id: (slot.fence, 5) for slot in taken})
     with storage.read() as conn:
         mine = select(workers.c.lease_expires - storage.now).where(workers.c.id == "one")
         assert 0 < conn.execute(mine).scalar_one() <= LEASE_SECONDS

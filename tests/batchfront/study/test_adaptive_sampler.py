@@ -215,7 +215,7 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
     first = claimed()
     assert first.params is None
     drawn = replace(first, params=sampling.draw(storage, study, [0])[0])
-    ledger.hand_back([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
+    ledger.release([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
     ledger = Ledger(storage, "two")
     ledger.register("here", 2, "cpu")

@@ -184,7 +184,7 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
     first = rows(storage)[:4]
     winner = min((row.steps_to_target, row.number) for row in first if row.steps_to_target)[1]
     slow, _, taken = claim(second_storage, "slow", 4)
-    slow.hand_back([(slot, 0) for slot in taken if slot.number != winner])
+    slow.release([(slot, 0) for slot in taken if slot.number != winner])
     fast = Thread(target=work, args=(second_storage, "fast"))
     fast.start()
     eventually(lambda: states(second_storage).count("d") == 3)

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from batchfront.errors import WorkloadError
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
-from batchfront.workload.algorithm import SGDOptimizer, TorchOptimizer
+from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 

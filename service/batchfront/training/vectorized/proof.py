@@ -25,10 +25,10 @@ from batchfront.training.vectorized.forward import kind_of
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.stack import Stack
 from batchfront.training.vectorized.watching import Kept, Stacked, Watched
-from batchfront.workload.algorithm import Optimizer
 from batchfront.workload.data import Examples, Part, is_in_memory
 from batchfront.workload.lr_schedule import Constant
 from batchfront.workload.metrics import SplitMetric
+from batchfront.workload.optimizers import Optimizer
 
 _SEEDS = (1, 2)
 

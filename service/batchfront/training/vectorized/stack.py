@@ -19,7 +19,6 @@ from batchfront.training.vectorized.forward import Layered, forward_of, gathered
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from batchfront.training.vectorized.losses import Losses
 from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, stacked
-from batchfront.workload.algorithm import SGDOptimizer
 from batchfront.workload.data import Examples, is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.lr_schedule import Constant
@@ -33,6 +32,7 @@ from batchfront.workload.metrics import (
     numbers_of,
 )
 from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.seeds import mix
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
