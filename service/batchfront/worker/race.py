@@ -333,7 +333,7 @@ class Race(Generic[R]):
 
     def _tag(self, slot: Slot) -> str:
         """What a checkpoint of this slot is a state of, but for the device it was made on."""
-        code = [self.factory.versions[key] for key in ("batchfront", "torch", "source")]
+        code = [self.factory.versions.get(key) for key in ("batchfront", "torch", "source")]
         # Which version of the code it is of, `code` says; what checks show follows from that.
         definition = {**self.study.identity, "code": None, "preflight": None}
         parts = [definition, code, slot.number, dict(slot.params or {})]
