@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
-from batchfront.training.memory import PassSize
+from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
 from batchfront.training.prefetch import Ahead, Batch, Request
 from batchfront.training.run import GoalCheck
@@ -40,7 +40,7 @@ def full_metric(
     model: Model,
     split: Examples,
     metric: Metric | SplitMetric,
-    passes: PassSize | None = None,
+    micro_batch_size: MicroBatchSize | None = None,
 ) -> float:
     """The metric over a whole split, with the model in evaluation mode afterwards; NaN if nothing
     in it counts."""
@@ -48,7 +48,9 @@ def full_metric(
     total = whole = 0.0
     outputs, targets = [], []
     everything = torch.arange(len(split), device=split.indexed_on)
-    with _Walk(split, everything, _LARGEST_CHUNK, passes or PassSize(), len(split)) as walk:
+    with _Walk(
+        split, everything, _LARGEST_CHUNK, micro_batch_size or MicroBatchSize(), len(split)
+    ) as walk:
         for start in range(0, len(split), _LARGEST_CHUNK):
             if isinstance(metric, SplitMetric):
                 found, expected = walk.chunk(start, lambda x, y: (model(x), y))
@@ -80,16 +82,21 @@ def _weighed(
 
 
 class _Walk:
-    """Chunks of a split, in a given order, in passes that fit; the next are loaded meanwhile.
+    """Chunks of a split, in a given order, in micro-batches that fit; the next load meanwhile.
 
     reach -- the position up to which it probably goes: no further is loaded before it is asked for
     """
 
     def __init__(
-        self, split: Examples, order: Tensor, chunk: int, passes: PassSize, reach: int
+        self,
+        split: Examples,
+        order: Tensor,
+        chunk: int,
+        fitting: MicroBatchSize,
+        reach: int,
     ) -> None:
         self._split, self._order, self._chunk = split, order, chunk
-        self._passes, self._reach = passes, reach
+        self._fitting, self._reach = fitting, reach
         self._ahead: Ahead | None = None
 
     def __enter__(self) -> "_Walk":
@@ -112,7 +119,7 @@ class _Walk:
             found = [compute(*self._load(part, start)) for part in parts]
             return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
 
-        return self._passes.fit(len(indices), work)
+        return self._fitting.fit(len(indices), work)
 
     def _load(self, part: Tensor, start: int) -> Batch:
         if self._ahead is None:
@@ -122,7 +129,7 @@ class _Walk:
     def _requests(self, start: int) -> Iterator[Request]:
         for position in range(start, max(self._reach, start + 1), self._chunk):
             indices = self._order[position : position + self._chunk]
-            for part in indices.split(self._passes.size(len(indices))):  # type: ignore[no-untyped-call]
+            for part in indices.split(self._fitting.size(len(indices))):  # type: ignore[no-untyped-call]
                 yield part, None
 
 
@@ -152,9 +159,11 @@ class Evaluator:
     examples as the goal allows errors. Which examples are looked at never changes the answer.
     """
 
-    def __init__(self, split: Examples, goal: Goal, passes: PassSize | None = None) -> None:
+    def __init__(
+        self, split: Examples, goal: Goal, micro_batch_size: MicroBatchSize | None = None
+    ) -> None:
         self.split = split
-        self.passes = PassSize() if passes is None else passes
+        self.micro_batch_size = MicroBatchSize() if micro_batch_size is None else micro_batch_size
         self.goal = goal
         self.order = torch.arange(len(split), device=split.indexed_on)
         self.size = len(split)
@@ -171,11 +180,11 @@ class Evaluator:
         model.eval()
         metric = self.goal.metric
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
-            found = full_metric(model, self.split, metric, self.passes)
+            found = full_metric(model, self.split, metric, self.micro_batch_size)
             return GoalCheck(self.goal.passed(found), found, len(self.split))
         look = self.begin(full=full)
         cost_of = partial(_costs, model, metric)
-        with _Walk(self.split, self.order, self.chunk, self.passes, look.reach) as walk:
+        with _Walk(self.split, self.order, self.chunk, self.micro_batch_size, look.reach) as walk:
             while look.going:
                 (costs,) = walk.chunk(look.seen, cost_of)
                 costs = self.counted(costs.to(self.order.device), look.next())

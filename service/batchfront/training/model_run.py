@@ -18,7 +18,7 @@ from batchfront.training.data_order import DataOrder
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
-from batchfront.training.memory import Passes
+from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
 from batchfront.training.run import GoalCheck, State
@@ -51,7 +51,7 @@ class ModelRun:
         values: Metaparameters,
         seed: int,
         device: torch.device,
-        passes: Passes | None = None,
+        micro_batches: MicroBatchSizes | None = None,
     ) -> None:
         self.workload, self.splits, self.batch_size = workload, splits, batch_size
         self.values, self.seed, self.device = values, seed, device
@@ -63,23 +63,23 @@ class ModelRun:
         self.optimizer = workload.algorithm.start(self.model, values)
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
-        self.passes = Passes() if passes is None else passes
+        self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
         self.dropout_seed = mix(seed, _DROPOUT)
         self.alone = BatchGradient(
             workload,
             self.model,
             values,
             train,
-            self.passes.training,
+            self.micro_batches.training,
             self.dropout_seed,
             device,
             self._computed,
-            self.passes.whole,
+            self.micro_batches.whole,
         )
         self.alone.streams.more = not isinstance(self.optimizer, SGDOptimizer)
         self.gradient: Gradient = self.alone
-        estimate(self.passes, self.alone)
-        self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
+        estimate(self.micro_batches, self.alone)
+        self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
@@ -146,8 +146,8 @@ class ModelRun:
         """The goal metric on the test split, if there is one."""
         if self.splits.test is None:
             return None
-        metric, passes = self.workload.goal.metric, self.passes.evaluation
-        test = partial(full_metric, self._computed, self.splits.test, metric, passes)
+        metric, micro_batches = self.workload.goal.metric, self.micro_batches.evaluation
+        test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
         return self._evaluated(_TEST, test)
 
     def _evaluated(self, stream: int, evaluate: Callable[[], T]) -> T:
@@ -165,7 +165,7 @@ class ModelRun:
     @property
     def micro_batch(self) -> int | None:
         """The examples of a micro-batch, where memory is too small for the whole batch."""
-        return self.passes.micro_batch(self.batch_size)
+        return self.micro_batches.micro_batch(self.batch_size)
 
     @property
     def engine(self) -> str | None:
@@ -207,8 +207,8 @@ class ModelRun:
         everything = torch.arange(len(self.splits.train), device=self.splits.train.indexed_on)
         for indices in everything.split(_UNTRAINED):  # type: ignore[no-untyped-call]
             loss = partial(self._loss_of, indices)
-            fit = partial(self.passes.evaluation.fit, len(indices), loss)
-            if self.passes.whole is not None:  # of other batches it says nothing
+            fit = partial(self.micro_batches.evaluation.fit, len(indices), loss)
+            if self.micro_batches.whole is not None:  # of other batches it says nothing
                 fit = partial(loss, min(self.batch_size, len(indices)))
             found = self._evaluated(_EVALUATION, fit)
             if found is not None:

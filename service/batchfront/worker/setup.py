@@ -19,7 +19,7 @@ from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all
 from batchfront.training.distributed.follower_processes import FollowerPool
 from batchfront.training.distributed.leader import LeaderRun
-from batchfront.training.memory import Passes
+from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
 from batchfront.workload import catalog
@@ -48,7 +48,7 @@ class Bench:
     versions: dict[str, str]
     identity_parts: dict[str, Any]
     confirmed: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    passes: Passes = field(default_factory=Passes)
+    micro_batches: MicroBatchSizes = field(default_factory=MicroBatchSizes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
     resumes: bool = True
     followers: FollowerPool | None = None  # where a trial is computed by several devices
@@ -65,7 +65,15 @@ class Bench:
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> ModelRun:
         """A fresh trial."""
-        parts = (self.workload, self.splits, batch_size, values, seed, self.device, self.passes)
+        parts = (
+            self.workload,
+            self.splits,
+            batch_size,
+            values,
+            seed,
+            self.device,
+            self.micro_batches,
+        )
         return ModelRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
 
     def close(self) -> None:
@@ -89,12 +97,12 @@ def set_up(
     study: Study,
     devices: torch.device | Sequence[torch.device],
     current: Bench | None,
-    recall: Callable[[Workload], Passes] = lambda _: Passes(),
+    recall: Callable[[Workload], MicroBatchSizes] = lambda _: MicroBatchSizes(),
 ) -> Bench:
     """The bench for a study: the current one if its workload is the same.
 
     devices -- those that compute each trial together; the first is this process's
-    recall  -- the pass sizes that a workload is known to need
+    recall  -- the micro-batch sizes that a workload is known to need
 
     Raises IdentityError if the code found here gives the study another identity.
     """
@@ -113,7 +121,7 @@ def set_up(
 
 
 def _bench(
-    study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], Passes]
+    study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
 ) -> Bench:
     loaded = as_variant(catalog.load(study.spec), study.variant)
     fingerprint = Fingerprint.of(loaded)  # before it has run, and changed what it may hold
@@ -131,13 +139,19 @@ def _bench(
     with timed_as("data"):
         splits = checked.splits.to(devices[0])
     parts = identity_parts(checked.identity_parts, [code], study.variant)
-    passes = recall(workload)
-    passes.whole = checked.whole
-    resumes = checked.lost is None
+    micro_batches = recall(workload)
+    micro_batches.whole = checked.whole
     bench = Bench(
-        study.spec, workload, splits, devices[0], versions, parts, passes=passes, resumes=resumes
+        study.spec,
+        workload,
+        splits,
+        devices[0],
+        versions,
+        parts,
+        micro_batches=micro_batches,
+        resumes=checked.lost is None,
     )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.followers = FollowerPool(*given, devices, bench.passes, versions["source"])
+        bench.followers = FollowerPool(*given, devices, bench.micro_batches, versions["source"])
     return bench

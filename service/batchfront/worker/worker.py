@@ -26,7 +26,7 @@ from batchfront.training.devices import describe_all, following, room_for
 from batchfront.worker.backfill import ONE_BY_ONE, Refill
 from batchfront.worker.engine_choice import Asked, EngineChoice
 from batchfront.worker.heartbeat import LeaseKeeper
-from batchfront.worker.microbatch_sizes import PassSizes
+from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
 from batchfront.worker.race import Race
 from batchfront.worker.setup import Bench, set_up
 
@@ -92,7 +92,7 @@ class Worker:
         self._devices = following(settings.device, settings.devices)
         # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
         self._sharing = settings.sharing * self._devices.count(self._devices[0])
-        self._sizes = PassSizes(storage, patience, settings.device, self._sharing)
+        self._sizes = KnownMicroBatchSizes(storage, patience, settings.device, self._sharing)
         self._engines = EngineChoice(
             storage, patience, settings.engine, self._devices, self._sharing, stop
         )
@@ -199,7 +199,7 @@ class Worker:
                 engine=self._engines.make(engine, bench),
                 checkpoints=self.checkpoints if bench.resumes else None,
                 refill=refill,
-                after_round=partial(self._sizes.keep, bench.workload, bench.passes),
+                after_round=partial(self._sizes.keep, bench.workload, bench.micro_batches),
             )
             race.run(started)
 

@@ -1,4 +1,4 @@
-"""A batch's gradient is the same in passes of any size, however its model is made and computed."""
+"""A batch's gradient is the same in micro-batches of any size, whatever its model and execution."""
 
 import threading
 from collections.abc import Callable
@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from batchfront import ERROR_RATE, Goal, Log, NesterovMomentum, Split, Splits
 from batchfront.errors import WorkloadError
-from batchfront.training.memory import Passes, PassSize
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
-from batchfront.workload.microbatch import BatchPass, current_pass, passing
+from batchfront.workload.microbatch import MicroBatch, computing, current_micro_batch
 from batchfront.workload.workload import Workload
 from torch import Tensor, nn
 
@@ -93,8 +93,8 @@ class Kind:
         )
 
     def run(self, size: int | None) -> ModelRun:
-        passes = Passes(PassSize(size), PassSize(size))
-        made = ModelRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, passes)
+        micro_batches = MicroBatchSizes(MicroBatchSize(size), MicroBatchSize(size))
+        made = ModelRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, micro_batches)
         made.loss_sum = made.loss_sum.double()
         return made
 
@@ -127,7 +127,7 @@ def test_passes_of_any_size_add_up_to_the_batchs_gradient_and_loss(kind: Kind, s
 
 
 @pytest.mark.parametrize("size", [1, 9])
-def test_trials_in_passes_of_any_size_are_the_same_trial(kind: Kind, size: int) -> None:
+def test_trials_in_micro_batches_of_any_size_are_the_same_trial(kind: Kind, size: int) -> None:
     whole, parts = kind.run(None), kind.run(size)
     found = []
     for run in (whole, parts):
@@ -149,7 +149,7 @@ class Seen(nn.Module):
         self.room, self.sizes = room, list[int]()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and current_pass() is not None:
+        if self.training and current_micro_batch() is not None:
             self.sizes.append(len(x))
             if self.room is not None and sum(self.sizes) > self.room:
                 self.room = None
@@ -269,8 +269,8 @@ def slow(made: type[Slow], size: int | None, kind: Kind, broken: int | None = No
     split = kind.data().train
     assert isinstance(split, Split)
     data = Splits(made(split, broken), made(split))
-    passes = Passes(PassSize(size), PassSize(size))
-    return ModelRun(kind.workload(), data, BATCH, VALUES, 3, CPU, passes)
+    micro_batches = MicroBatchSizes(MicroBatchSize(size), MicroBatchSize(size))
+    return ModelRun(kind.workload(), data, BATCH, VALUES, 3, CPU, micro_batches)
 
 
 @pytest.mark.parametrize("size", [None, 8])
@@ -293,7 +293,7 @@ def test_a_smaller_pass_is_loaded_anew_and_nothing_else_changes() -> None:
     for run in runs:
         run.model.insert(1, Seen(room=30))  # type: ignore[operator]
         run.advance(4)
-    assert runs[0].passes.micro_batch(BATCH) == 11
+    assert runs[0].micro_batches.micro_batch(BATCH) == 11
     for mine, theirs in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -340,9 +340,9 @@ def by_mask(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def partly_empty_run(loss: Callable[..., Tensor], batch_size: int, size: int | None) -> ModelRun:
     workload = replace(KINDS["tokens"].workload(), loss=loss)
-    passes = Passes(PassSize(size), PassSize(size))
+    micro_batches = MicroBatchSizes(MicroBatchSize(size), MicroBatchSize(size))
     values = {"learning_rate": 0.05, "momentum": 0.9}
-    run = ModelRun(workload, partly_empty(), batch_size, values, 3, CPU, passes)
+    run = ModelRun(workload, partly_empty(), batch_size, values, 3, CPU, micro_batches)
     run.loss_sum = run.loss_sum.double()
     return run
 
@@ -390,7 +390,7 @@ def test_a_trial_whose_batches_are_empty_now_and_then_is_that_of_a_loop_by_hand(
     losses: list[float] = []
     for step, indices in enumerate(run.order.batches(0, 40)):
         inputs, targets = run.splits.train.batch(indices)
-        with passing(BatchPass(0, 1, 1, run.alone.begin(step))):
+        with computing(MicroBatch(0, 1, 1, run.alone.begin(step))):
             outputs = model(inputs)
         summed = F.cross_entropy(outputs.transpose(1, 2), targets, reduction="sum")
         count = (targets != NO_TARGET).sum()

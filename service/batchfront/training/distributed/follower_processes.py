@@ -24,7 +24,7 @@ from batchfront.training.distributed.messages import (
     Task,
 )
 from batchfront.training.distributed.process_group import LONGEST_SECONDS, ProcessGroup, rendezvous
-from batchfront.training.memory import Passes, is_lost_device, is_out_of_memory
+from batchfront.training.memory import MicroBatchSizes, is_lost_device, is_out_of_memory
 
 _ENDING_SECONDS = 3.0  # a process that was hung up on ends at once, unless it is frozen
 
@@ -159,13 +159,13 @@ class Followers:
             process.end()
         self.group.leave()
 
-    def learn(self, passes: Passes) -> None:
+    def learn(self, micro_batches: MicroBatchSizes) -> None:
         """Take over what followers that ran out of memory have found."""
         for process in self._processes:
             if process.failed is not None:
                 for mine, theirs in (
-                    (passes.training, process.failed.passes.training),
-                    (passes.evaluation, process.failed.passes.evaluation),
+                    (micro_batches.training, process.failed.micro_batches.training),
+                    (micro_batches.evaluation, process.failed.micro_batches.evaluation),
                 ):
                     found = [size.limit for size in (mine, theirs) if size.limit is not None]
                     mine.limit = min(found, default=None)
@@ -214,12 +214,12 @@ class FollowerPool:
         goal: float | None,
         precision: str | None,
         devices: Sequence[torch.device],
-        passes: Passes,
+        micro_batches: MicroBatchSizes,
         source: str | None = None,
     ) -> None:
         self._source = source
         self._workload = (spec, goal, precision)
-        self.devices, self._passes = devices, passes
+        self.devices, self._micro_batches = devices, micro_batches
         self._followers: Followers | None = None
         self._dropped: deque[int] = deque()
 
@@ -266,7 +266,7 @@ class FollowerPool:
             with followers.leading(seconds):
                 yield
         except FollowerFailed:
-            followers.learn(self._passes)
+            followers.learn(self._micro_batches)
             raise
 
     def close(self) -> None:
@@ -278,7 +278,7 @@ class FollowerPool:
     def _tasks(self) -> list[Task]:
         world = len(self.devices)
         return [
-            Task(*self._workload, str(device), rank, world, self._passes, self._source)
+            Task(*self._workload, str(device), rank, world, self._micro_batches, self._source)
             for rank, device in enumerate(self.devices)
             if rank
         ]

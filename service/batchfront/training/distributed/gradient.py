@@ -13,7 +13,7 @@ from batchfront.errors import FollowerFailed
 from batchfront.training.data_order import DataOrder
 from batchfront.training.distributed.process_group import ProcessGroup
 from batchfront.training.gradient import BatchGradient, divide
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 
 
 def share_of(batch_size: int, rank: int, world: int, quantum: int) -> range:
@@ -29,13 +29,13 @@ def share_of(batch_size: int, rank: int, world: int, quantum: int) -> range:
 class SharedGradient:
     """What `BatchGradient` computes alone, up to rounding, computed by all ranks of a group.
 
-    Each rank takes a share of the batch's positions, in passes that fit its memory; torch's
-    DistributedDataParallel adds up the gradients while the last pass goes back through the model.
+    Each rank takes a share of the batch's positions, in micro-batches that fit its memory; torch's
+    DistributedDataParallel adds up the gradients while the last goes back through the model.
     Every rank makes one at the same time, and calls `of` with the same batches.
 
     The first batch finds out what fits: a rank that runs out of memory there tries again with
-    smaller passes before the others hear of it. Later that fails the attempt, and the size that
-    was found to be too large is not tried again.
+    smaller micro-batches before the others hear of it. Later that fails the attempt, and the size
+    that was found to be too large is not tried again.
     """
 
     def __init__(self, alone: BatchGradient, group: ProcessGroup) -> None:
@@ -55,9 +55,9 @@ class SharedGradient:
         share, here = self._share(len(indices))
         self._part = len(share) / len(indices)
         overlapped = self._tried and not self._some_unused
-        work = partial(self._in_passes, step, indices, here, overlapped)
+        work = partial(self._in_micro_batches, step, indices, here, overlapped)
         undo = self._give_up if self._tried else alone.undo
-        sums = alone.passes.fit(len(here), work, undo, alone.quantum)
+        sums = alone.micro_batch_size.fit(len(here), work, undo, alone.quantum)
         for layer in alone.ghosts:
             if not share:
                 layer.discard()
@@ -89,7 +89,7 @@ class SharedGradient:
         here = self._share(len(indices))[1]
         return indices[here.start : here.stop]
 
-    def _in_passes(
+    def _in_micro_batches(
         self, step: int, indices: Tensor, here: range, overlapped: bool, size: int
     ) -> Tensor:
         """The sums of this rank's losses, each times its weight, and of the weights."""
@@ -105,7 +105,7 @@ class SharedGradient:
             inputs, targets = alone.load(part, seed, step)
             alone_yet = not overlapped or stop < here.stop
             with self._together.no_sync() if alone_yet else nullcontext():
-                through = BatchPass(start, stop, batch_size, seed)
+                through = MicroBatch(start, stop, batch_size, seed)
                 weight = alone.weight(targets, batch_size)
                 loss = alone.loss(inputs, targets, through, self._together, counts=bool(weight))
                 (loss * (weight * scale)).backward()  # type: ignore[no-untyped-call]
@@ -137,7 +137,7 @@ class SharedGradient:
 
     def _give_up(self) -> NoReturn:
         self.alone.undo()
-        size = self.alone.passes.limit
+        size = self.alone.micro_batch_size.limit
         raise FollowerFailed(
             f"out of memory on {self.alone.device}; from now on with {size} at once"
         )

@@ -127,7 +127,7 @@ class Vectorized:
         evaluator = stack.runs[0].evaluator
         if isinstance(evaluator.goal.metric, SplitMetric):
             return []
-        limit = evaluator.passes.size(max(len(rows), 1) * evaluator.chunk)
+        limit = evaluator.micro_batch_size.size(max(len(rows), 1) * evaluator.chunk)
         size = limit // evaluator.chunk
         return [rows[i : i + size] for i in range(0, len(rows), size)] if size else []
 
@@ -187,8 +187,8 @@ class Vectorized:
         return [Stack(everyone[i : i + share]) for i in range(0, len(everyone), share)]
 
     def _size(self, run: ModelRun) -> int:
-        """How many of such runs a pass, and a CPU's cache, have room for."""
-        limit, rows = run.passes.training.limit, self._rows
+        """How many of such runs a micro-batch, and a CPU's cache, have room for."""
+        limit, rows = run.micro_batches.training.limit, self._rows
         if run.device.type == "cpu":
             weights = sum(p.nbytes for p in run.model.parameters())
             rows = min(rows, max(_CACHED // max(weights, 1), 1))

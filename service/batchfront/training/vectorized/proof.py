@@ -80,7 +80,9 @@ def _like(run: ModelRun, seed: int) -> ModelRun:
     """A fresh trial with a run's draw, at a constant and moderate learning rate."""
     workload = replace(run.workload, schedule=Constant())
     values = {**run.values, "learning_rate": min(float(run.values["learning_rate"]), _RATE)}
-    made = ModelRun(workload, run.splits, run.batch_size, values, seed, run.device, run.passes)
+    made = ModelRun(
+        workload, run.splits, run.batch_size, values, seed, run.device, run.micro_batches
+    )
     made.evaluator = _Recorded(made)
     return made
 
@@ -291,7 +293,7 @@ class _Recorded(Evaluator):
     def __init__(self, run: ModelRun) -> None:
         split = run.splits.validation
         few = torch.arange(min(_EXAMPLES, len(split)), device=split.indexed_on)
-        super().__init__(Part(split, few), run.workload.goal, run.passes.evaluation)
+        super().__init__(Part(split, few), run.workload.goal, run.micro_batches.evaluation)
         self.costs = torch.empty(0)
 
     def end(self, look: Walking) -> GoalCheck:

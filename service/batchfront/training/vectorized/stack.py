@@ -31,14 +31,14 @@ from batchfront.workload.metrics import (
     Metric,
     numbers_of,
 )
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.seeds import mix
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
 
 
-_NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
+_NO_DRAWS = MicroBatch(0, 0, 0, 0)  # in training, where nothing is drawn
 
 
 _BY_EXAMPLE = [
@@ -179,7 +179,7 @@ class Stack:
             self._graphed()
         else:
             inputs, targets = self._load(place)
-            losses, gradients = self._backward(inputs, targets, self._passes(place))
+            losses, gradients = self._backward(inputs, targets, self._micro_batches(place))
             self._silence.check()
             failed = self._update(gradients, place)
             for row, own in enumerate(losses.unbind()) if failed else ():
@@ -229,11 +229,11 @@ class Stack:
             self._counting = (batches > 0).any(-1).all(-1).tolist()
         self._from, self._place = steps, 0
 
-    def _passes(self, place: int) -> list[BatchPass]:
+    def _micro_batches(self, place: int) -> list[MicroBatch]:
         if not self._dropout:
             return [_NO_DRAWS]
         size = self._first.batch_size
-        return [BatchPass(0, size, size, seed) for seed in self._seeds(place)]
+        return [MicroBatch(0, size, size, seed) for seed in self._seeds(place)]
 
     def _seeds(self, place: int) -> list[int]:
         own = zip(self.runs, self._from, strict=True)

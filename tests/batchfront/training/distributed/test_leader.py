@@ -20,7 +20,7 @@ from batchfront.training.distributed import leader as lead
 from batchfront.training.distributed.follower_processes import FollowerPool, Followers
 from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
-from batchfront.training.memory import Passes, PassSize
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.prefetch import Ahead
 from torch import nn
@@ -35,12 +35,12 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[FollowerPool]:
-    """Two, whose passes are of one ghost group: most shares take several.
+    """Two, whose micro-batches are of one ghost group: most shares take several.
 
     In a process whose new sockets have a time-out, as some library may set it.
     """
-    passes = Passes(PassSize(GHOST_SIZE), PassSize())
-    pool = FollowerPool(SPEC, None, None, [CPU, CPU], passes)
+    micro_batches = MicroBatchSizes(MicroBatchSize(GHOST_SIZE), MicroBatchSize())
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], micro_batches)
     socket.setdefaulttimeout(20)
     yield pool
     socket.setdefaulttimeout(None)
@@ -52,7 +52,7 @@ def alone(batch_size: int) -> ModelRun:
 
 
 def shared(pool: FollowerPool, batch_size: int) -> LeaderRun:
-    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._passes)
+    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._micro_batches)
 
 
 def assert_close(one: ModelRun, other: ModelRun) -> None:
@@ -170,16 +170,16 @@ def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
     def normalizing() -> nn.Module:
         return nn.Sequential(nn.BatchNorm2d(1), Rows()).double()
 
-    pool = FollowerPool(SPEC, None, None, [CPU, CPU], Passes())
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], MicroBatchSizes())
     workload = replace(striped(), model=normalizing)
     with pytest.raises(WorkloadError, match="2 devices share every batch"):
-        LeaderRun(pool, workload, DATA, 10, VALUES, 5, CPU, Passes())
+        LeaderRun(pool, workload, DATA, 10, VALUES, 5, CPU, MicroBatchSizes())
     assert pool.followers is None
 
 
 def test_a_follower_that_would_compute_with_other_code_is_not_started() -> None:
     """As after an edit of the file, of which the leader has loaded what it was."""
-    pool = FollowerPool(SPEC, None, None, [CPU, CPU], Passes(), source="0123456789abcdef")
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], MicroBatchSizes(), source="0123456789abcdef")
     with pytest.raises(FollowerFailed, match="its code has changed since this worker loaded it"):
         pool.start(None)
     pool.close()
@@ -224,7 +224,7 @@ def pid(pool: FollowerPool) -> int:
 def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
     """For the last tests: a process is of one group at a time."""
     pool.close()
-    pool = FollowerPool(GAPPY, None, None, [CPU, CPU], Passes())
+    pool = FollowerPool(GAPPY, None, None, [CPU, CPU], MicroBatchSizes())
     yield pool
     pool.close()
 
@@ -233,7 +233,7 @@ def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size: int) -> None:
     one = ModelRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
-    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._passes)
+    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._micro_batches)
     two = LeaderRun(gappy_pool, *arguments)
     for step in (1, 2, 3, 7, STEPS, 30):
         one.advance(step)
@@ -253,7 +253,7 @@ def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
     found = []
     for interrupted in (False, True):
         values = {**VALUES, "noise": 0.1}
-        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._passes)
+        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._micro_batches)
         run = LeaderRun(gappy_pool, *arguments)
         for step in range(1, STEPS + 1):
             if interrupted:

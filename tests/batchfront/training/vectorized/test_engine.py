@@ -16,7 +16,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.engines import Engine, Failed, Sequential
 from batchfront.training.heat import Heat, RaceRules
-from batchfront.training.memory import Passes, PassSize
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized import eligibility as fitness
 from batchfront.training.vectorized.eligibility import why_not
@@ -299,10 +299,10 @@ def test_models_of_which_no_two_are_alike_are_computed_one_by_one(
 
 def test_no_more_trials_are_computed_as_one_than_a_pass_has_room_for(data: Splits) -> None:
     for limit, stacks in ((8 * 3, 2), (8, 0), (4, 0)):
-        room = Passes(training=PassSize(limit), evaluation=PassSize(limit))
+        room = MicroBatchSizes(training=MicroBatchSize(limit), evaluation=MicroBatchSize(limit))
         found = runs(workload(), data, draws(5))
         for run in found:
-            run.passes, run.evaluator.passes, run.alone.passes = (
+            run.micro_batches, run.evaluator.micro_batch_size, run.alone.micro_batch_size = (
                 room,
                 room.evaluation,
                 room.training,
@@ -364,7 +364,7 @@ def test_a_race_ends_in_the_same_way_with_both_engines(data: Splits) -> None:
 
 @pytest.mark.parametrize("batch_size", [64])
 def test_a_study_of_digits_has_the_same_winner_with_both_engines(batch_size: int) -> None:
-    """In float64, so that rounding is too small to decide which of two looks passes the goal."""
+    """In float64, so that rounding is too small to decide which of two passes the goal."""
     usual = momentum().with_goal(0.08)
     study = replace(usual, model=lambda: digits_mlp().double())
     data = Splits(*(replace(s, inputs=s.inputs.double()) for _, s in usual.data().named()))
