@@ -13,7 +13,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.setup import Bench, set_up
+from batchfront.worker.setup import LoadedWorkload, set_up
 
 from tests.toy import PLAIN, plain
 
@@ -29,7 +29,7 @@ def second_storage(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
 
 
 @pytest.fixture
-def claimed(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
+def claimed(storage: Storage) -> tuple[Study, LoadedWorkload, list[Slot]]:
     """Four claimed trials of a study."""
     plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
     ledger = Ledger(storage, "one")

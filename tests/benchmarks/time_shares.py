@@ -130,7 +130,7 @@ def _watching(clock: Clock) -> Iterator[None]:
     from batchfront.store.url import Storage
     from batchfront.training.model_run import ModelRun
     from batchfront.training.preflight import checks
-    from batchfront.worker import setup as bench
+    from batchfront.worker import setup as loaded
 
     def on(owner: object, name: str, part: str, block: bool = False) -> AbstractContextManager[Any]:
         wrap = clock.timed_block if block else clock.timed
@@ -144,7 +144,7 @@ def _watching(clock: Clock) -> Iterator[None]:
         on(ModelRun, "evaluate", "evaluation"),
         on(ModelRun, "test_metric", "evaluation"),
         on(checks, "_load", "data"),
-        on(bench, "check", "plan and preflight"),
+        on(loaded, "check", "plan and preflight"),
     ):
         yield
 

@@ -42,7 +42,7 @@ class _Copy(Generic[S]):
     wanted: bool = True
 
 
-class Background(Generic[S]):
+class CheckpointWriter(Generic[S]):
     """Takes copies of trials, and has a thread write them, one after another.
 
     A checkpoint counts once it is whole: `whole` tells of those. One that has been given up on

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from batchfront.errors import WorkloadError
 from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
-from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.training.prefetch import Batch, Prefetch, Request
 from batchfront.training.run import GoalCheck
 from batchfront.workload.data import Examples
 from batchfront.workload.goal import Goal
@@ -97,11 +97,11 @@ class _Walk:
     ) -> None:
         self._split, self._order, self._chunk = split, order, chunk
         self._fitting, self._reach = fitting, reach
-        self._ahead: Ahead | None = None
+        self._ahead: Prefetch | None = None
 
     def __enter__(self) -> "_Walk":
         if self._split.ahead:
-            self._ahead = Ahead(self._split, self._requests)
+            self._ahead = Prefetch(self._split, self._requests)
         return self
 
     def __exit__(self, *error: object) -> None:

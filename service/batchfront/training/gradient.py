@@ -16,7 +16,7 @@ from batchfront.training.data_order import DataOrder
 from batchfront.training.generators import Streams
 from batchfront.training.memory import MicroBatchSize, release
 from batchfront.training.model_call import Computed
-from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.training.prefetch import Batch, Prefetch, Request
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Examples
 from batchfront.workload.execution import Execution
@@ -81,7 +81,7 @@ class BatchGradient:
             self.micro_batch_size = MicroBatchSize()
         self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
-        self._ahead: Ahead | None = None
+        self._ahead: Prefetch | None = None
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
         """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
@@ -113,7 +113,7 @@ class BatchGradient:
             yield
             return
         plan = partial(self._requests, copy(order), stop, share)
-        self._ahead = ahead = Ahead(self.train, plan)
+        self._ahead = ahead = Prefetch(self.train, plan)
         try:
             yield
         finally:
@@ -186,7 +186,7 @@ class BatchGradient:
         counts: bool,
     ) -> Tensor:
         """The mean loss of a micro-batch, through the model or what is wrapped around it. Where
-        nothing `counts`, and the workload's own would often be 0 / 0, it is 0 with a gradient of 0."""
+        nothing `counts`, and the workload's own would often be 0 / 0, it is 0, its gradient too."""
         through = self.forward if forward is None else forward
         with computing(here):
             computed = self._computed

@@ -9,7 +9,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import Held, RaceState
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ computation does so: enough to fill it, and few beside those that a sampler has 
 _SHARE = 4  # of the room: so much is free before a race, whose trials then wait, is refilled
 
 
-class Refill:
+class Backfill:
     """What claims further slots of a study for a heat that computes its trials as one, while fewer
     than it has room for are left.
 
@@ -38,12 +38,12 @@ class Refill:
         self,
         ledger: Ledger,
         study: Study,
-        keeper: LeaseKeeper,
+        heartbeat: Heartbeat,
         room: int,
         drawn: Callable[[Study, Sequence[Slot]], list[Slot]],
         versions: Mapping[str, str],
     ) -> None:
-        self._ledger, self._study, self._keeper = ledger, study, keeper
+        self._ledger, self._study, self._keeper = ledger, study, heartbeat
         self._drawn, self._versions = drawn, versions
         self._room = room
         self._races = study.schedule == "race"

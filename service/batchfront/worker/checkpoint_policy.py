@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic, perf_counter
 
 from batchfront.study.slots import Slot
-from batchfront.training.checkpoint_writer import Background
+from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.run import Run
 
 _FIRST_SECONDS = 10.0
@@ -19,10 +19,10 @@ _COPYING_SHARE = 0.02  # of the time, at most, goes into copies, which the train
 _WRITING_SHARE = 0.1  # and into writing them meanwhile
 
 
-class Keeping:
+class CheckpointPolicy:
     """Asked between the rounds of a heat, has all of its trials kept every once in a while."""
 
-    def __init__(self, background: Background[Slot], tag: Callable[[Slot], str]) -> None:
+    def __init__(self, background: CheckpointWriter[Slot], tag: Callable[[Slot], str]) -> None:
         self.background, self._tag = background, tag
         self._due: list[tuple[Slot, Run]] = []
         self._began, self._pause = monotonic(), _FIRST_SECONDS

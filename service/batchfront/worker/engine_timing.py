@@ -11,7 +11,7 @@ from batchfront.study.study import Study
 from batchfront.training.engines import Engine, Failed, Sequential
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import ROWS, Vectorized
-from batchfront.worker.setup import Bench
+from batchfront.worker.setup import LoadedWorkload
 
 _SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
 
@@ -38,7 +38,7 @@ _HORIZON = 1000  # steps of a race whose looks are counted in
 
 
 def speedup(
-    study: Study, bench: Bench, taken: Sequence[Slot], stop: Event, vectorized: Vectorized
+    study: Study, loaded: LoadedWorkload, taken: Sequence[Slot], stop: Event, vectorized: Vectorized
 ) -> float | None:
     """How many times as fast the vectorized engine takes a heat of these slots through a race as
     the sequential one; None where it stacks none of them, where that can't be told, or where steps
@@ -48,7 +48,7 @@ def speedup(
     """
 
     def pace(engine: Engine[ModelRun], slots: Sequence[Slot]) -> _Pace:
-        return _Pace(engine, [_run(study, bench, slot) for slot in slots], study, bench, stop)
+        return _Pace(engine, [_run(study, loaded, slot) for slot in slots], study, loaded, stop)
 
     heat = taken[:ROWS]
     step = pace(Sequential(), heat[:1]).step()
@@ -68,8 +68,8 @@ def speedup(
             return ratio
 
 
-def _run(study: Study, bench: Bench, slot: Slot) -> ModelRun:
-    return bench.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
+def _run(study: Study, loaded: LoadedWorkload, slot: Slot) -> ModelRun:
+    return loaded.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
 
 
 class _Pace:
@@ -80,13 +80,13 @@ class _Pace:
         engine: Engine[ModelRun],
         runs: Sequence[ModelRun],
         study: Study,
-        bench: Bench,
+        loaded: LoadedWorkload,
         stop: Event,
     ) -> None:
         self._engine, self._runs, self._stop = engine, runs, stop
-        self._device = bench.device
-        horizon = min(_HORIZON, bench.workload.steps_allowed(study.batch_size))
-        self._looks_a_step = len(bench.workload.grid.steps(horizon)) / horizon
+        self._device = loaded.device
+        horizon = min(_HORIZON, loaded.workload.steps_allowed(study.batch_size))
+        self._looks_a_step = len(loaded.workload.grid.steps(horizon)) / horizon
         self._at = 0
         self._steps, self._looks = _Timed(), _Timed()
 

@@ -30,7 +30,7 @@ _GROWTH = 0.05
 _LEAVING_SECONDS = 2.0  # a renewal under way is not waited for longer than this
 
 
-class LeaseKeeper:
+class Heartbeat:
     """Renews a worker's lease until closed, and keeps the latest news of its study.
 
     The training thread publishes how far each slot is with `hold`; it never waits for the
@@ -44,9 +44,9 @@ class LeaseKeeper:
         self._news = RaceState()
         self._closed = Event()
         self._speed = _Speed()
-        self._thread = Thread(target=self._keep, name="lease-keeper", daemon=True)
+        self._thread = Thread(target=self._keep, name="heartbeat", daemon=True)
 
-    def __enter__(self) -> "LeaseKeeper":
+    def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 

@@ -16,16 +16,16 @@ from batchfront.outcomes import LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.training.checkpoint_writer import Background
+from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.early_dropping import rules
 from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.run import Run, RunFactory
-from batchfront.worker.backfill import Refill
-from batchfront.worker.checkpoint_policy import Keeping
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.backfill import Backfill
+from batchfront.worker.checkpoint_policy import CheckpointPolicy
+from batchfront.worker.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Race(Generic[R]):
     factory     -- what the trials' runs come from
     engine      -- what computes them: one after another, unless it is told otherwise
     checkpoints -- where they are kept; None: interrupted, they start again
-    refill      -- claims further trials in the places of those that have ended, if it may
+    backfill      -- claims further trials in the places of those that have ended, if it may
     after_round -- called after each round of the heat
     """
 
@@ -63,29 +63,29 @@ class Race(Generic[R]):
         study: Study,
         factory: RunFactory[R],
         *,
-        keeper: LeaseKeeper,
+        heartbeat: Heartbeat,
         stop: Event,
         engine: Engine[R] | None = None,
         checkpoints: Checkpoints | None = None,
-        refill: Refill | None = None,
+        backfill: Backfill | None = None,
         after_round: Callable[[], None] | None = None,
     ) -> None:
         self.ledger, self.study, self.factory = ledger, study, factory
-        self.keeper, self.stop, self.checkpoints = keeper, stop, checkpoints
-        self._refill, self._after_round = refill, after_round
+        self.heartbeat, self.stop, self.checkpoints = heartbeat, stop, checkpoints
+        self._backfill, self._after_round = backfill, after_round
         self.heat: Heat[Slot, R] = Heat(race_rules(study, factory), engine=engine)
-        self.background: Background[Slot] | None = None
+        self.background: CheckpointWriter[Slot] | None = None
         if checkpoints is not None:
-            self.background = Background(checkpoints)
+            self.background = CheckpointWriter(checkpoints)
         self._kept: dict[int, int] = {}  # slot id to the step of its checkpoint
         self._whole: list[tuple[Slot, int]] = []  # of which that is to be told to the ledger
         self._marked: set[int] = set()  # ids of slots of which it is written that they go on
 
     def run(self, slots: Sequence[Slot]) -> None:
         """Race the slots, which are started and leased, until none is live or `stop` is set."""
-        self.keeper.hold({s.id: (s.fence, s.steps) for s in slots})
-        if self._refill is not None:
-            self._refill.begins(slots)
+        self.heartbeat.hold({s.id: (s.fence, s.steps) for s in slots})
+        if self._backfill is not None:
+            self._backfill.begins(slots)
         try:
             self._run(slots)
         except Unreachable:
@@ -101,7 +101,7 @@ class Race(Generic[R]):
         began = monotonic()
         self._enter(slots)
         entered = shared = monotonic()
-        keeping = None if self.background is None else Keeping(self.background, self._tag)
+        keeping = None if self.background is None else CheckpointPolicy(self.background, self._tag)
         stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
         answered = 0
         self._ask()
@@ -135,10 +135,10 @@ class Race(Generic[R]):
 
     def _fill(self) -> bool:
         """Take on further trials of the study where there are places for them; whether any came."""
-        if self._refill is None or not self.heat.live or self.stop.is_set():
+        if self._backfill is None or not self.heat.live or self.stop.is_set():
             return False
-        self._refill.overhear(self.keeper.news)
-        found = self._refill.slots(self._held(), self.factory.room)
+        self._backfill.overhear(self.heartbeat.news)
+        found = self._backfill.slots(self._held(), self.factory.room)
         self._enter(found)
         return bool(found)
 
@@ -183,7 +183,7 @@ class Race(Generic[R]):
         return {slot.id: (slot.fence, run.step) for slot, run in self.heat.live}
 
     def _hold(self) -> None:
-        self.keeper.hold(self._held())
+        self.heartbeat.hold(self._held())
 
     def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> None:
         """Write endings; a failed trial is handed back instead while it has attempts left."""
@@ -228,15 +228,15 @@ class Race(Generic[R]):
         """Learn at once how the race stands, where the next news may come seconds later."""
         news = self.ledger.tries(lambda: self.ledger.poll(self.study.id, {}))
         self._heed(news)
-        if self._refill is not None:
-            self._refill.hear(news)
+        if self._backfill is not None:
+            self._backfill.hear(news)
 
     def _heed(self, news: RaceState) -> None:
         self.heat.lower_cap(news.cap)
         self.heat.count_passed(news.passed)
 
     def _hear(self) -> RaceState:
-        news = self.keeper.news
+        news = self.heartbeat.news
         self._heed(news)
         if news.lost:
             log.warning(
@@ -261,8 +261,8 @@ class Race(Generic[R]):
     def _give(self, runs: Sequence[tuple[Slot, R]]) -> None:
         """Give trials to whoever claims them, but for those that can't be saved: they would lose
         what they have got done, again and again where no checkpoint can be written."""
-        if self._refill is not None:
-            self._refill.over()
+        if self._backfill is not None:
+            self._backfill.over()
         saved = self._save(runs)
         self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in saved]
         self._free(saved)

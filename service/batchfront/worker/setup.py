@@ -33,7 +33,7 @@ from batchfront.workload.workload import Workload
 
 
 @dataclass
-class Bench:
+class LoadedWorkload:
     """What a worker needs to train any study of one workload.
 
     confirmed -- studies, by id, to the identity that this code is known to give them: the id of
@@ -96,10 +96,10 @@ class Bench:
 def set_up(
     study: Study,
     devices: torch.device | Sequence[torch.device],
-    current: Bench | None,
+    current: LoadedWorkload | None,
     recall: Callable[[Workload], MicroBatchSizes] = lambda _: MicroBatchSizes(),
-) -> Bench:
-    """The bench for a study: the current one if its workload is the same.
+) -> LoadedWorkload:
+    """The loaded for a study: the current one if its workload is the same.
 
     devices -- those that compute each trial together; the first is this process's
     recall  -- the micro-batch sizes that a workload is known to need
@@ -110,7 +110,7 @@ def set_up(
         if current is not None:
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
-        current = _bench(study, together, recall)
+        current = _loaded(study, together, recall)
     if current.confirmed.get(study.id) != study.identity:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
@@ -120,9 +120,9 @@ def set_up(
     return current
 
 
-def _bench(
+def _loaded(
     study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
-) -> Bench:
+) -> LoadedWorkload:
     loaded = as_variant(catalog.load(study.spec), study.variant)
     fingerprint = Fingerprint.of(loaded)  # before it has run, and changed what it may hold
     workload = loaded.as_asked(study.goal_value, study.precision)
@@ -141,7 +141,7 @@ def _bench(
     parts = identity_parts(checked.identity_parts, [code], study.variant)
     micro_batches = recall(workload)
     micro_batches.whole = checked.whole
-    bench = Bench(
+    loaded = LoadedWorkload(
         study.spec,
         workload,
         splits,
@@ -153,5 +153,5 @@ def _bench(
     )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.followers = FollowerPool(*given, devices, bench.micro_batches, versions["source"])
-    return bench
+        loaded.followers = FollowerPool(*given, devices, loaded.micro_batches, versions["source"])
+    return loaded

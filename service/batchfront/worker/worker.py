@@ -23,12 +23,12 @@ from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.devices import describe_all, following, room_for
-from batchfront.worker.backfill import ONE_BY_ONE, Refill
+from batchfront.worker.backfill import ONE_BY_ONE, Backfill
 from batchfront.worker.engine_choice import Asked, EngineChoice
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
 from batchfront.worker.race import Race
-from batchfront.worker.setup import Bench, set_up
+from batchfront.worker.setup import LoadedWorkload, set_up
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Worker:
         self._engines = EngineChoice(
             storage, patience, settings.engine, self._devices, self._sharing, stop
         )
-        self._bench: Bench | None = None
+        self._loaded: LoadedWorkload | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
     def run(self) -> None:
@@ -122,8 +122,8 @@ class Worker:
                 raise
             log.warning("%s; what this worker holds is free when its lease runs out", error)
         finally:
-            if self._bench is not None:
-                self._bench.close()
+            if self._loaded is not None:
+                self._loaded.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
 
@@ -156,23 +156,25 @@ class Worker:
         shapes = study.identity["model"]["parameters"].values()
         size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
         room = room_for(size, self.settings.device, self._sharing)
-        known = self._bench.room if self._bench is not None and self._bench.serves(study) else None
+        known = (
+            self._loaded.room if self._loaded is not None and self._loaded.serves(study) else None
+        )
         return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
-        with LeaseKeeper(self.ledger, study.id) as keeper:
+        with Heartbeat(self.ledger, study.id) as heartbeat:
             # From now on: loading the data may take longer than a lease lasts.
-            keeper.hold({s.id: (s.fence, s.steps) for s in taken})
+            heartbeat.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
                 devices, recall = self._devices, self._sizes.recall
                 with timed_as("set-up"):
-                    bench = self._bench = set_up(study, devices, self._bench, recall)
+                    loaded = self._loaded = set_up(study, devices, self._loaded, recall)
                 if self.stop.is_set():
                     self.ledger.release([(slot, slot.steps) for slot in taken])
                     return
                 drawn = self._drawn(study, taken)
-                engine = self._engines.of(study, bench, drawn)
-                started = self.ledger.start(study, drawn, study.space, bench.versions)
+                engine = self._engines.of(study, loaded, drawn)
+                started = self.ledger.start(study, drawn, study.space, loaded.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -186,20 +188,22 @@ class Worker:
                 if self.settings.forever:  # there is no end at which to tell
                     log.warning("left to other workers: %s", error)
                 return
-            refill = None
+            backfill = None
             if engine == "vectorized":
                 room = self._room(study)
-                refill = Refill(self.ledger, study, keeper, room, self._drawn, bench.versions)
+                backfill = Backfill(
+                    self.ledger, study, heartbeat, room, self._drawn, loaded.versions
+                )
             race = Race(
                 self.ledger,
                 study,
-                bench,
-                keeper=keeper,
+                loaded,
+                heartbeat=heartbeat,
                 stop=self.stop,
-                engine=self._engines.make(engine, bench),
-                checkpoints=self.checkpoints if bench.resumes else None,
-                refill=refill,
-                after_round=partial(self._sizes.keep, bench.workload, bench.micro_batches),
+                engine=self._engines.make(engine, loaded),
+                checkpoints=self.checkpoints if loaded.resumes else None,
+                backfill=backfill,
+                after_round=partial(self._sizes.keep, loaded.workload, loaded.micro_batches),
             )
             race.run(started)
 

@@ -16,7 +16,7 @@ from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
-from batchfront.training.prefetch import Ahead
+from batchfront.training.prefetch import Prefetch
 from batchfront.training.preflight.checks import check
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
@@ -97,7 +97,7 @@ def test_waiting_for_a_batch_is_data_and_not_training() -> None:
 
     train = clouds().data().train
     indices = torch.arange(2)
-    ahead = Ahead(Slow(train, torch.arange(4)), lambda _: iter([(indices, None)]))
+    ahead = Prefetch(Slow(train, torch.arange(4)), lambda _: iter([(indices, None)]))
     with Clock() as clock, timed_as("training"):
         ahead.batch(indices, None, 0)
     ahead.close()

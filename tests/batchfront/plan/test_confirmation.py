@@ -225,8 +225,8 @@ def test_every_seed_is_run_to_its_own_goal_by_whatever_worker(
     assert len({row.steps for row in rows}) > 1
     (winner,) = load_confirmations(storage, NAME)[4]
     study = stored(storage, AGAIN)
-    bench = set_up(study, torch.device("cpu"), None)
-    alone = [bench.run(4, winner.params, study.trial_seed(number)) for number in range(4)]
+    loaded = set_up(study, torch.device("cpu"), None)
+    alone = [loaded.run(4, winner.params, study.trial_seed(number)) for number in range(4)]
     assert winner.steps == tuple(sorted(filter(None, map(first_passage, alone))))
     assert winner.seeds == 4
 

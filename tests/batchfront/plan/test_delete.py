@@ -20,7 +20,7 @@ from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.model_run import ModelRun
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race
 from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
@@ -167,7 +167,7 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
     found = ledger.claim(Filter(), lambda _: 10)
     assert found is not None
     study, taken = found
-    bench = set_up(study, torch.device("cpu"), None)
+    loaded = set_up(study, torch.device("cpu"), None)
     started = ledger.start(study, taken, study.space, {})
     kept = Checkpoints(str(tmp_path), database_name(storage))
     steps, advance = [0], ModelRun.advance
@@ -180,8 +180,8 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
         return advance(run, target, stop)
 
     monkeypatch.setattr(ModelRun, "advance", deleting)
-    with caplog.at_level(logging.WARNING), LeaseKeeper(ledger, study.id, every=0.01) as keeper:
-        race = Race(ledger, study, bench, keeper=keeper, stop=Event(), checkpoints=kept)
+    with caplog.at_level(logging.WARNING), Heartbeat(ledger, study.id, every=0.01) as heartbeat:
+        race = Race(ledger, study, loaded, heartbeat=heartbeat, stop=Event(), checkpoints=kept)
         race.run(started)
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warned) <= 1, warned

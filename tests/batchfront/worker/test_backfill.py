@@ -19,11 +19,11 @@ from batchfront.training.engines import Failed
 from batchfront.training.heat import Heat
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
-from batchfront.worker import backfill as refill
+from batchfront.worker import backfill as backfill
 from batchfront.worker import race, worker
 from batchfront.worker.engine_choice import Asked
 from batchfront.worker.race import Race
-from batchfront.worker.setup import Bench
+from batchfront.worker.setup import LoadedWorkload
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select, update
 
@@ -162,7 +162,7 @@ def test_a_race_of_a_whole_study_asks_for_no_others(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    monkeypatch.setattr(refill.Ledger, "claim_more", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(backfill.Ledger, "claim_more", lambda *_: pytest.fail("asked"))
     work(storage)
     assert len(heats) == 1
 
@@ -251,16 +251,16 @@ def test_no_more_come_in_than_memory_holds(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, schedule="one-by-one")
-    make = Bench.run
+    make = LoadedWorkload.run
 
-    def run(self: Bench, *arguments: Any) -> ModelRun:
+    def run(self: LoadedWorkload, *arguments: Any) -> ModelRun:
         if len(heats[-1]) == 0 and len(made_here) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         made_here.append(1)
         return make(self, *arguments)
 
     made_here: list[int] = []
-    monkeypatch.setattr(Bench, "run", run)
+    monkeypatch.setattr(LoadedWorkload, "run", run)
     work(storage)
     assert max(len(live) for rounds in heats for live in rounds) == 3
     assert {row.state for row in rows(storage)} == {"done"}

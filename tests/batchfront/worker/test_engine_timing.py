@@ -13,7 +13,7 @@ from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker import engine_timing as calibration
 from batchfront.worker.engine_timing import speedup
-from batchfront.worker.setup import Bench
+from batchfront.worker.setup import LoadedWorkload
 
 
 class Stacking(Sequential):
@@ -46,7 +46,7 @@ class Broken(Stacking):
 @pytest.mark.parametrize("kind", [Slow, SlowToLook])
 @pytest.mark.parametrize("slower", ["Sequential", "Vectorized"])
 def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
-    claimed: tuple[Study, Bench, list[Slot]],
+    claimed: tuple[Study, LoadedWorkload, list[Slot]],
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Sequential],
     slower: str,
@@ -60,7 +60,7 @@ def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
 
 
 def test_a_run_that_fails_or_a_stop_leaves_it_open(
-    claimed: tuple[Study, Bench, list[Slot]],
+    claimed: tuple[Study, LoadedWorkload, list[Slot]],
 ) -> None:
     stopped = Event()
     stopped.set()
@@ -69,14 +69,16 @@ def test_a_run_that_fails_or_a_stop_leaves_it_open(
     assert speedup(*claimed, Event(), broken) is None
 
 
-def test_what_is_not_stacked_is_not_compared(claimed: tuple[Study, Bench, list[Slot]]) -> None:
+def test_what_is_not_stacked_is_not_compared(
+    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+) -> None:
     alone: Any = Stacking()
     alone.stacks = False
     assert speedup(*claimed, Event(), alone) is None
 
 
 def test_a_heat_of_long_steps_is_not_tried(
-    claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    claimed: tuple[Study, LoadedWorkload, list[Slot]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "_LONGEST", 0.05)
     monkeypatch.setattr(calibration, "Sequential", Slow)

@@ -1,4 +1,4 @@
-"""The lease keeper: leases live on while the main thread trains, and news comes in."""
+"""The lease heartbeat: leases live on while the main thread trains, and news comes in."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +16,7 @@ from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 from sqlalchemy import select, update
 
 from tests import waiting
@@ -57,8 +57,8 @@ def test_leases_are_renewed_and_progress_published_while_it_is_open(
     storage: Storage, one: Ledger
 ) -> None:
     study, taken = claimed(one, 2)
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        keeper.hold(held(*taken, steps=7))
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        heartbeat.hold(held(*taken, steps=7))
         eventually(lambda: progress(storage) == 7)
         with storage.write() as conn:
             conn.execute(update(workers).values(lease_expires=storage.now - 1))
@@ -69,31 +69,31 @@ def test_leases_are_renewed_and_progress_published_while_it_is_open(
                 return not conn.execute(expired).all()
 
         eventually(renewed)
-        assert keeper.news.lost == frozenset()
-    assert "lease-keeper" not in {thread.name for thread in threads()}
+        assert heartbeat.news.lost == frozenset()
+    assert "lease-heartbeat" not in {thread.name for thread in threads()}
 
 
 def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> None:
     study, _ = claimed(one, 2)
     two = worker(storage, "two")
     _, theirs = claimed(two, 1)
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        assert keeper.news == RaceState()
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        assert heartbeat.news == RaceState()
         started = two.start(study, theirs, clouds().space(4), {})
         ending = TrialResult("reached", "", 33, steps_to_target=33, steps_lower=32)
         two.finish(study, [(started[0], ending)])
-        eventually(lambda: keeper.news.cap == 33)
-        assert keeper.news.behind == 0
+        eventually(lambda: heartbeat.news.cap == 33)
+        assert heartbeat.news.behind == 0
 
 
 def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
     study, taken = claimed(one, 2)
     one.release([(taken[0], 0)])
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        keeper.hold(held(*taken))
-        eventually(lambda: keeper.news.lost == {taken[0].id})
-        keeper.hold(held(taken[1]))
-        assert keeper.news.lost == frozenset()
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        heartbeat.hold(held(*taken))
+        eventually(lambda: heartbeat.news.lost == {taken[0].id})
+        heartbeat.hold(held(taken[1]))
+        assert heartbeat.news.lost == frozenset()
 
 
 def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
@@ -115,13 +115,13 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
 
     monkeypatch.setattr(one, "heartbeat", fails_first)
     caplog.set_level("DEBUG", "batchfront.worker.heartbeat")
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        keeper.hold(held(*taken, steps=5))
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        heartbeat.hold(held(*taken, steps=5))
         eventually(lambda: progress(storage) == 5)
     assert "lease not renewed: database is away" in caplog.text
 
 
 def test_it_ends_when_the_work_raises(one: Ledger) -> None:
-    with pytest.raises(InterruptedError), LeaseKeeper(one, 1, every=60):
+    with pytest.raises(InterruptedError), Heartbeat(one, 1, every=60):
         raise InterruptedError
-    assert "lease-keeper" not in {thread.name for thread in threads()}
+    assert "lease-heartbeat" not in {thread.name for thread in threads()}

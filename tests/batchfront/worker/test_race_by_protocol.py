@@ -15,7 +15,7 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.run import Run
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE
@@ -45,8 +45,10 @@ class Fleet:
         """Of what `made` gives, trial by trial."""
         study, taken = self.claim()
         factory = Counters(GOAL, {study.trial_seed(n): one for n, one in enumerate(made)})
-        with LeaseKeeper(self.ledger, study.id) as keeper:
-            race = Race(self.ledger, study, factory, keeper=keeper, stop=stop, checkpoints=kept)
+        with Heartbeat(self.ledger, study.id) as heartbeat:
+            race = Race(
+                self.ledger, study, factory, heartbeat=heartbeat, stop=stop, checkpoints=kept
+            )
             race.run(taken)
 
     def rows(self) -> list[Any]:

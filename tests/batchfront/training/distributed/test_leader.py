@@ -22,7 +22,7 @@ from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
-from batchfront.training.prefetch import Ahead
+from batchfront.training.prefetch import Prefetch
 from torch import nn
 
 from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
@@ -86,14 +86,14 @@ def test_gradients_and_running_means_are_one_devices(pool: FollowerPool, batch_s
 def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_told(
     pool: FollowerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Ahead] = []
+    begun: list[Prefetch] = []
 
-    class Noted(Ahead):
+    class Noted(Prefetch):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             begun.append(self)
 
-    monkeypatch.setattr(gradient, "Ahead", Noted)
+    monkeypatch.setattr(gradient, "Prefetch", Noted)
     monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
     one, two = alone(10), shared(pool, 10)
     two.advance(STEPS)

@@ -206,12 +206,12 @@ def test_a_worker_needs_the_version_that_the_study_goes_on_with(
         set_up(old, CPU, None)
     assert refused.value.planned == (spec, "--accept-changes")
     new = make(storage, spec, accept_changes=True).studies[0]
-    bench = set_up(new, CPU, None)
-    assert bench.versions["source"] == digest(new.identity["code"][-1])
+    loaded = set_up(new, CPU, None)
+    assert loaded.versions["source"] == digest(new.identity["code"][-1])
     edit("0.25")
     newer = make(storage, spec, accept_changes=True).studies[0]
     with pytest.raises(IdentityError):  # of one that was loaded before
-        set_up(newer, CPU, bench)
+        set_up(newer, CPU, loaded)
 
 
 def test_a_worker_with_other_code_leaves_the_trials_to_others(
