@@ -10,18 +10,17 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from uuid import uuid4
 
 from service.training import checkpoint
+from tests.processes import Child, forkserver
 
 TERM_SECONDS = 10.0
 """How long a worker may take to end in good order after SIGTERM."""
 
-_context = get_context("forkserver")
-_context.set_forkserver_preload(["service.cli.work", "service.worker", "tests.toy"])
+forkserver("service.cli.work", "service.worker", "tests.toy")
 
 
 @dataclass
@@ -81,9 +80,7 @@ class Fleet:
         for _ in range(number):
             self.started += 1
             log = self.folder / f"worker-{self.started}.log"
-            process = _context.Process(
-                target=_work, args=(self.url, str(self.checkpoints), str(log), self.pause)
-            )
+            process = Child(_work, (self.url, str(self.checkpoints), str(log), self.pause))
             process.start()
             self.live.append(Worker(process, log))
 
