@@ -135,9 +135,9 @@ def eight_processes() -> Callable[..., list[Any]]:
         processes = [Child(_report, part) for part in parts]
         for process in processes:
             process.start()
-        answers = [found.get(timeout=200) for _ in processes]
+        answers = [found.get(timeout=LONG) for _ in processes]
         for process in processes:
-            process.join(60)
+            process.join(LONG)
         assert [process.exitcode for process in processes] == [0] * 8, answers
         return answers
 

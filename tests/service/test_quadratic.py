@@ -36,7 +36,7 @@ def storage(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> St
     command = [sys.executable, "-P", "-m", "service.cli.main", "work", "--quiet"]
     command += ["--storage", f"sqlite:///{path}", "--device", "cpu"]
     workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [(w.communicate(timeout=500)[1], w.returncode) for w in workers] == [("", 0)] * 2
+    assert [(w.communicate(timeout=LONG)[1], w.returncode) for w in workers] == [("", 0)] * 2
     return opened
 
 

@@ -159,7 +159,7 @@ def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
     stopped = start("stopped")
     eventually(lambda: advanced(storage))
     stopped.send_signal(signal.SIGTERM)
-    _, said = stopped.communicate(timeout=60)
+    _, said = stopped.communicate(timeout=LONG)
     assert (stopped.returncode, said) == (0, "")
     handed_back = rows(storage)
     assert {(row.state, row.worker_id, row.attempts) for row in handed_back} == {("free", None, 0)}
@@ -262,7 +262,7 @@ def test_an_idle_worker_is_given_part_of_a_running_heat_with_the_same_frontier(
     eventually(lambda: any(row.state == "leased" for row in rows(storage)))
     assert {row.worker_id for row in rows(storage)} == {"holder"}
     work(storage, checkpoints, "idle")
-    assert holder.wait(120) == 0
+    assert holder.wait(LONG) == 0
     # On a busy machine it may be given all: what nobody takes in time falls behind, and is next.
     assert "idle" in {row.worker_id for row in rows(storage)}
     assert_each_ended_once(storage)

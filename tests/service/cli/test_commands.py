@@ -211,7 +211,7 @@ def test_ctrl_c_keeps_everything_and_the_same_command_continues(
     process = started(*arguments)
     _wait_until(lambda: _trained(batchfront) > 100, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "The same command continues" in err
@@ -230,7 +230,7 @@ def test_when_run_is_killed_its_workers_stop(
     process = started("run", workload_file(*SLOW), "--trials", "6", "--workers", "2")
     _wait_until(lambda: _trained(batchfront) > 20, process)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=LONG)
     for _ in range(300):
         workers = json.loads(batchfront("status", "--format", "json").out)["workers"]
         if not workers:
@@ -258,7 +258,7 @@ def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
     except OSError:  # how Linux says that the other end has closed
         pass
     os.close(leader)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=LONG) == 0
     assert b"batch size" in shown
     assert b"4/4" in shown
     assert b"steps/s" in shown

@@ -226,7 +226,7 @@ def test_the_password_is_in_nothing_that_a_run_leaves_or_shows(
         postgres.start()
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LONG)
     assert "a worker ended with signal 9" in err, err
     left = [out, err, *(p.read_text(errors="ignore") for p in folder.iterdir() if p.is_file())]
     database = make_url(os.environ["BATCHFRONT_STORAGE"]).database

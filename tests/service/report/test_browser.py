@@ -137,10 +137,7 @@ def test_values_and_marks_of_one_kind_do_not_overlap(seen: Seen) -> None:
 
 def _wait_for(tab: Any, condition: str) -> None:
     """Playwright's own waiting evaluates strings in the page, which the page forbids."""
-    deadline = time.monotonic() + 10
-    while not tab.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
+    eventually(lambda: tab.evaluate(condition), condition)
 
 
 def _overlap(a: list[float], b: list[float]) -> bool:
