@@ -12,8 +12,8 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from batchfront.store.url import Storage, open_storage
 
-from service.storage import Storage, open_storage
 from tests.postgres import TEMPLATE, NoPostgres, Postgres
 from tests.processes import Child, forkserver
 
@@ -127,7 +127,7 @@ def eight_processes() -> Callable[..., list[Any]]:
 
     Its arguments: what is given, then the process's number, then a barrier for all eight.
     """
-    context = forkserver("tests.conftest", "service.worker")  # torch, but once
+    context = forkserver("tests.conftest", "batchfront.worker.worker")  # torch, but once
 
     def run(function: Callable[..., Any], *arguments: Any) -> list[Any]:
         barrier, found = context.Barrier(8), context.Queue()

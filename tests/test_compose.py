@@ -154,7 +154,7 @@ def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
 @pytest.mark.parametrize("name", [name for name in OURS if "command" in SERVICES[name]])
 def test_every_command_is_one_of_batchfront_s(name: str) -> None:
     command, *arguments = SERVICES[name]["command"]
-    parsed = import_module(f"service.cli.{command}").command
+    parsed = import_module(f"batchfront.cli.{command}").command
     parsed.make_context(command, [str(argument) for argument in arguments])
 
 

@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
-from service import (
+from batchfront import (
     ERROR_RATE,
     Choice,
     Goal,
@@ -26,6 +24,7 @@ from service import (
     Workload,
     cross_entropy,
 )
+from torch import Tensor, nn
 
 SPEC = f"{Path(__file__).resolve()}:clouds"
 PLAIN = f"{Path(__file__).resolve()}:plain"

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
-from service.web import Server
+from batchfront.report.web.server import Server
 
 
 @dataclass(frozen=True)

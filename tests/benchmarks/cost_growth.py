@@ -20,12 +20,13 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.url import open_storage
+from batchfront.study.study import Filter
+from batchfront.worker.engine_choice import Asked
+from batchfront.worker.worker import Settings, Worker
 
-from service.engine_choice import Asked
-from service.plan import Request, plan
-from service.slots import Filter
-from service.storage import open_storage
-from service.worker import Settings, Worker
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.whole_ours import spent_in
 from tests.benchmarks.whole_tasks import Task
@@ -132,7 +133,7 @@ def growths(quick: bool) -> list[Growth]:
 
 def cost_of(run: Run, seed: int) -> Cost:
     """Plan, and let the workers race, on a database and with checkpoints of their own."""
-    context = forkserver("service.worker", "tests.benchmarks.whole_ours")
+    context = forkserver("batchfront.worker.worker", "tests.benchmarks.whole_ours")
     ready, answers = context.Barrier(run.workers + 1), context.Queue()
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder, 'batchfront.db')}"

@@ -5,12 +5,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from service.database import Storage
-from service.ledger import Ledger
-from service.plan import Request, plan
-from service.slots import Filter, Study
-from service.training.heat import Ending
-from service.training.stopping import Look, Outcome
+from batchfront.ledger.ledger import Ledger
+from batchfront.outcomes import Ending, Look, Outcome
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.database import Storage
+from batchfront.study.study import Filter, Study
+
 from tests.benchmarks.noop_trials import VERSIONS
 from tests.toy import SPEC, clouds
 

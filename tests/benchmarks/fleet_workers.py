@@ -9,13 +9,15 @@ from threading import Event, Thread
 from time import monotonic, perf_counter, thread_time
 from typing import Any
 
-from service.database import Storage
-from service.lease import LeaseKeeper
-from service.ledger import Ledger
-from service.news import News
-from service.slots import Slot, Study
-from service.storage import parse_url
-from service.training.heat import Ending
+from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.race_state import News
+from batchfront.outcomes import Ending
+from batchfront.store.database import Storage
+from batchfront.store.url import parse_url
+from batchfront.study.slots import Slot
+from batchfront.study.study import Study
+from batchfront.worker.heartbeat import LeaseKeeper
+
 from tests.benchmarks.noop_trials import ALL, SPACE, VERSIONS, capped, reached, stalled
 
 HEAT = 32

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from statistics import median
 
-from service.workload import powers_of_two
+from batchfront.workload.workload import powers_of_two
+
 from tests.benchmarks.frontier_runs import (
     BUDGET,
     FIXED,

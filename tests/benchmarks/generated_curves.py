@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from math import exp, inf, log
 
 import numpy as np
-
-from service.rules import EvaluationGrid
-from service.scaling import Form, Observation
-from service.scaling.forms import Array, Shapes
+from batchfront.frontier.curve.fit import Observation
+from batchfront.frontier.curve.forms import Array, Form, Shapes
+from batchfront.workload.evaluation_grid import EvaluationGrid
 
 TRIALS = 32
 FAILING = 0.35

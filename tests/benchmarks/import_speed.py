@@ -17,14 +17,14 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
+from batchfront.exchange.batch_science.archive import find_folders
+from batchfront.exchange.batch_science.importer import import_archive
+from batchfront.store.url import open_storage
 
-from service.exchange.archive import find_folders
-from service.exchange.batch_science import import_archive
-from service.storage import open_storage
+from tests.batchfront.exchange.generated_archive import COLUMNS, trial, write_study
 from tests.benchmarks.markdown import table
 from tests.postgres import Postgres
 from tests.processes import end_with_parent
-from tests.service.exchange.generated_archive import COLUMNS, trial, write_study
 
 WORKLOAD = "imagenet/resnet_50/nesterov_momentum"
 

@@ -4,17 +4,18 @@ import math
 import random
 from collections.abc import Sequence
 
+from batchfront.ledger.ledger import Ledger
+from batchfront.outcomes import Ending, Look
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.optuna_tables import distribution
+from batchfront.store.schema import studies
+from batchfront.store.url import Storage
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study
+from batchfront.workload.search_space import dimensions
 from sqlalchemy import text, update
 
-from service.ledger import Ledger
-from service.optuna_tables import distribution
-from service.plan import Request, plan
-from service.schema import studies
-from service.search_space import dimensions
-from service.slots import Filter, Slot, Study
-from service.storage import Storage
-from service.training.heat import Ending
-from service.training.stopping import Look
 from tests.toy import SPEC, clouds
 
 ALL = Filter()

@@ -1,11 +1,9 @@
 """What one would do first: refit noisy copies of the best fit and take percentiles."""
 
 import numpy as np
-
-from service.scaling import Curve, Form
-from service.scaling.fits import EVERYWHERE, grid
-from service.scaling.forms import ALPHAS, Array, Places, Shapes
-from service.scaling.observation import logs
+from batchfront.frontier.curve.curve import Curve
+from batchfront.frontier.curve.fit import EVERYWHERE, grid, logs
+from batchfront.frontier.curve.forms import ALPHAS, Array, Form, Places, Shapes
 
 REPLICATES = 300
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from threading import Event
 
 import torch
-
-from service.data import Splits
-from service.search_space import Value, quasi_random_points
-from service.training.evaluation import full_metric
-from service.training.heat import Ending, Heat
-from service.training.seeds import study_seed, trial_seed
-from service.training.stopping import judge
-from service.training.trial import TrialRun
-from service.workload import Workload
+from batchfront.outcomes import Ending
+from batchfront.training.evaluation import full_metric
+from batchfront.training.heat import Heat
+from batchfront.training.stopping import judge
+from batchfront.training.trial import TrialRun
+from batchfront.workload.data import Splits
+from batchfront.workload.search_space import Value, quasi_random_points
+from batchfront.workload.seeds import study_seed, trial_seed
+from batchfront.workload.workload import Workload
 
 UNTRAINED = 512
 """Examples at most that a new `TrialRun` takes the untrained loss of; counted as evaluated."""

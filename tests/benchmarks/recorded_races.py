@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
-from service import catalog
-from service.training.heat import Ending, Heat
-from service.training.stopping import Look
-from service.training.vectorized import Vectorized
+from batchfront.outcomes import Ending, Look
+from batchfront.training.heat import Heat
+from batchfront.training.vectorized.engine import Vectorized
+from batchfront.workload import catalog
+
 from tests.benchmarks.protocols import Setting
 
 

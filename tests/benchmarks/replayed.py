@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from service import catalog
-from service.training.dropping import Curve, Rule, curve_of, rules
+from batchfront.outcomes import Curve
+from batchfront.training.early_dropping import Rule, curve_of, rules
+from batchfront.workload import catalog
+
 from tests.benchmarks.recorded_races import Course, Recorded
 
 

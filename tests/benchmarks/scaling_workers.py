@@ -22,14 +22,16 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from batchfront.frontier.frontier import load_frontiers
+from batchfront.frontier.queries import load_trials
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.url import Storage, open_storage
+from batchfront.study.study import Filter
+from batchfront.worker.race import Race
+from batchfront.worker.worker import Settings, Worker
+from batchfront.workload import catalog
 
-from service import catalog
-from service.frontier import load_frontiers, load_trials
-from service.plan import Request, plan
-from service.race import Race
-from service.slots import Filter
-from service.storage import Storage, open_storage
-from service.worker import Settings, Worker
 from tests.benchmarks import slow_digits
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.production_server import Server, server
@@ -67,7 +69,7 @@ def finish(on: Server, workers: int, sharing: bool, request: Request, pause: flo
     storage = on.fresh()
     plan(storage, SPEC, catalog.load(SPEC), request)
     url = storage.url.render_as_string(hide_password=False)
-    context = forkserver("service.worker", "tests.benchmarks.slow_digits")
+    context = forkserver("batchfront.worker.worker", "tests.benchmarks.slow_digits")
     ready = context.Barrier(workers + 1)
     with TemporaryDirectory() as folder:
         parts = [(url, f"worker-{n}", folder, sharing, pause, ready) for n in range(workers)]

@@ -9,11 +9,10 @@ import os
 import time
 from dataclasses import replace
 
+from batchfront import Goal, Workload
+from batchfront.workload.workload import powers_of_two
+from batchfront_studies import digits
 from torch import Tensor, nn
-
-from service import Goal, Workload
-from service.workload import powers_of_two
-from studies import digits
 
 PAUSE = "BATCHFRONT_BENCHMARK_PAUSE"
 """Seconds that a training step waits, in the environment."""

@@ -17,16 +17,17 @@ from statistics import median
 from time import perf_counter, process_time
 
 import torch
+from batchfront import ERROR_RATE, Goal, NesterovMomentum, Split, Splits, cross_entropy
+from batchfront.training.devices import describe, resolve
+from batchfront.training.trial import TrialRun
+from batchfront.workload import catalog
+from batchfront.workload.layers import Dropout, GhostBatchNorm2d
+from batchfront.workload.losses import token_cross_entropy
+from batchfront.workload.lr_schedule import Constant
+from batchfront.workload.metrics import TOKEN_CROSS_ENTROPY, token_count
+from batchfront.workload.workload import Workload
 from torch import Tensor, nn
 
-from service import ERROR_RATE, Goal, NesterovMomentum, Split, Splits, catalog, cross_entropy
-from service.layers import Dropout, GhostBatchNorm2d
-from service.losses import token_cross_entropy
-from service.metrics import TOKEN_CROSS_ENTROPY, token_count
-from service.schedule import Constant
-from service.training.device import describe, resolve
-from service.training.trial import TrialRun
-from service.workload import Workload
 from tests.benchmarks.markdown import spread, table
 
 PROMISE = 0.95
@@ -84,13 +85,13 @@ def _catalog(name: str) -> Workload:
 
 def _transformer_base(name: str) -> Workload:
     """With a vocabulary of TOKENS, for which no corpus is needed."""
-    from studies.models.transformer import SIZES, Transformer
+    from batchfront_studies.models.transformer import SIZES, Transformer
 
     return _workload(name, lambda: Transformer(SIZES["base"], TOKENS, 256), of_tokens=True)
 
 
 def _lstm(name: str) -> Workload:
-    from studies.models.lstm import lstm
+    from batchfront_studies.models.lstm import lstm
 
     return _workload(name, lambda: lstm(TOKENS), of_tokens=True)
 

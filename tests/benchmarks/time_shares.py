@@ -104,22 +104,23 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
     clock = Clock(perf_counter if wall else thread_time)
     with TemporaryDirectory() as folder, clock.part("everything else"):
         with clock.part("imports"):
+            import batchfront.plan.plan
+            import batchfront.worker.worker
             import torch
-
-            import service.plan  # with Optuna's models, SQLAlchemy and torch
-            import service.worker
-            from service import catalog
-            from service.slots import Filter
-            from service.storage import open_storage
+            from batchfront.store.url import open_storage
+            from batchfront.study.study import Filter
+            from batchfront.workload import catalog
         torch.set_num_threads(1)
         with _watching(clock), clock.part("plan and preflight"):
             workload = catalog.load(job.spec)
             storage = open_storage(f"sqlite:///{Path(folder, 'batchfront.db')}", create=True)
-            request = service.plan.Request(job.batch_sizes, job.trials, goal=job.goal)
-            service.plan.plan(storage, job.spec, workload, request)
-        settings = service.worker.Settings("here", torch.device("cpu"), Filter((job.spec,)))
+            request = batchfront.plan.options.Request(job.batch_sizes, job.trials, goal=job.goal)
+            batchfront.plan.plan.plan(storage, job.spec, workload, request)
+        settings = batchfront.worker.worker.Settings(
+            "here", torch.device("cpu"), Filter((job.spec,))
+        )
         with _watching(clock):
-            service.worker.Worker(storage, settings, Event()).run()
+            batchfront.worker.worker.Worker(storage, settings, Event()).run()
         storage.close()
     return clock.spent
 
@@ -127,10 +128,10 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
 @contextmanager
 def _watching(clock: Clock) -> Iterator[None]:
     """Time the parts of batchfront wherever they are called from."""
-    from service import bench
-    from service.preflight import checks
-    from service.storage import Storage
-    from service.training.trial import TrialRun
+    from batchfront.store.url import Storage
+    from batchfront.training.preflight import checks
+    from batchfront.training.trial import TrialRun
+    from batchfront.worker import setup as bench
 
     def on(owner: object, name: str, part: str, block: bool = False) -> AbstractContextManager[Any]:
         wrap = clock.timed_block if block else clock.timed

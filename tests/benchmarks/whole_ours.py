@@ -10,15 +10,16 @@ from typing import NamedTuple
 
 import optuna
 import torch
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.database import Storage
+from batchfront.store.schema import slots, studies
+from batchfront.store.url import open_storage
+from batchfront.worker.engine_choice import Asked
+from batchfront.worker.worker import Settings, Worker
+from batchfront.workload import catalog
 from sqlalchemy import func, select
 
-from service import catalog
-from service.database import Storage
-from service.engine_choice import Asked
-from service.plan import Request, plan
-from service.schema import slots, studies
-from service.storage import open_storage
-from service.worker import Settings, Worker
 from tests.benchmarks.protocols import UNTRAINED
 from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task
 

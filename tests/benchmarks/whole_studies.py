@@ -10,11 +10,12 @@ from threading import Event
 from typing import Any, Literal
 
 import torch
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.url import open_storage
+from batchfront.worker.worker import Settings, Worker
+from batchfront.workload import catalog
 
-from service import catalog
-from service.plan import Request, plan
-from service.storage import open_storage
-from service.worker import Settings, Worker
 from tests.benchmarks.whole_ours import totals_in
 
 ASKED: dict[str, dict[str, Any]] = {

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from service import catalog
-from service.data import Splits
-from service.workload import Workload
+from batchfront.workload import catalog
+from batchfront.workload.data import Splits
+from batchfront.workload.workload import Workload
+
 from tests.benchmarks.protocols import Setting
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from service.plan import Request, plan
-from service.roster import LEASE_SECONDS
-from service.storage import open_storage
+from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.url import open_storage
+
 from tests.chaos.fleet import Fleet
 from tests.chaos.verdict import compare, rows
 from tests.postgres import TEMPLATE, Postgres

@@ -14,13 +14,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from uuid import uuid4
 
-from service.training import checkpoint
+from batchfront.training import checkpoints as checkpoint
+
 from tests.processes import Child, forkserver
 
 TERM_SECONDS = 10.0
 """How long a worker may take to end in good order after SIGTERM."""
 
-forkserver("service.cli.work", "service.worker", "tests.toy")
+forkserver("batchfront.cli.work", "batchfront.worker.worker", "tests.toy")
 
 
 @dataclass
@@ -157,7 +158,7 @@ def _work(url: str, checkpoints: str, log: str, pause: float) -> None:
     os.environ |= {"BATCHFRONT_STORAGE": url, "TOY_PAUSE": str(pause)}
     checkpoint._WRITER = uuid4().hex[:8]  # which the fork server has made for all
     _hurry()
-    from service.cli.main import main
+    from batchfront.cli.main import main
 
     options = ["--device", "cpu", "--checkpoint-dir", checkpoints, "--max-outage", "60s", "--quiet"]
     main(["work", *options])
@@ -166,7 +167,9 @@ def _work(url: str, checkpoints: str, log: str, pause: float) -> None:
 def _hurry() -> None:
     """Leases here are a tenth of what they are, and so is what goes with them. A worker lives for
     seconds, so that a trial may well lose six in a row: that is no longer its own fault."""
-    from service import claims, keeping, race
+    from batchfront.ledger import claims
+    from batchfront.worker import checkpoint_policy as keeping
+    from batchfront.worker import race
 
     keeping._FIRST_SECONDS = 1.0
     keeping._SECONDS = 2.0

@@ -11,13 +11,14 @@ from threading import Event
 
 import pytest
 import torch
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.database import Storage
+from batchfront.store.schema import slots
+from batchfront.store.url import open_storage
+from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import delete, text, update
 
-from service.database import Storage
-from service.plan import Request, plan
-from service.schema import slots
-from service.storage import open_storage
-from service.worker import Settings, Worker
 from tests.chaos.verdict import compare
 from tests.postgres import Postgres
 from tests.toy import SPEC, clouds

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from batchfront.frontier.frontier import load_frontiers
+from batchfront.store.database import Storage
+from batchfront.store.schema import slots, studies
+from batchfront.store.url import open_storage
 from sqlalchemy import select
-
-from service.database import Storage
-from service.frontier import load_frontiers
-from service.schema import slots, studies
-from service.storage import open_storage
 
 EXACT = ("outcome", "steps_to_target", "steps_lower", "metric", "evaluated_examples")
 

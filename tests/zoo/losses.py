@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from service import (
+from batchfront import (
     AVERAGE_PRECISION,
     MEAN_SQUARED_ERROR,
     TOKEN_CROSS_ENTROPY,
@@ -21,6 +19,8 @@ from service import (
     token_count,
     token_cross_entropy,
 )
+from torch import Tensor, nn
+
 from tests.zoo.cases import Case, Stacks, apart, plain, points
 
 

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, optim
-
-from service import (
+from batchfront import (
     SGD,
     LinearDecay,
     Log,
@@ -16,6 +14,8 @@ from service import (
     TorchOptimizer,
     WarmupCosine,
 )
+from torch import Tensor, optim
+
 from tests.zoo.cases import Case, Stacks, plain
 
 Made = optim.Optimizer

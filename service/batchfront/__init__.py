@@ -1,0 +1,98 @@
+"""batchfront: how far does a larger batch speed up training?
+
+This is what a workload is written with:
+
+    from batchfront import ERROR_RATE, Goal, Log, Momentum, ReverseLog, Splits, Workload
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchfront.errors import BatchfrontError as BatchfrontError
+    from batchfront.errors import DataError as DataError
+    from batchfront.errors import UsageError as UsageError
+    from batchfront.frontier.curve.answers import fit_curve as fit_curve
+    from batchfront.frontier.dataframes import load_measurements_frame as load_measurements_frame
+    from batchfront.frontier.dataframes import load_trials_frame as load_trials_frame
+    from batchfront.frontier.frontier import Frontier as Frontier
+    from batchfront.frontier.frontier import load_frontier as load_frontier
+    from batchfront.report.figures import figures as figures
+    from batchfront.workload.algorithm import SGD as SGD
+    from batchfront.workload.algorithm import Algorithm as Algorithm
+    from batchfront.workload.algorithm import Momentum as Momentum
+    from batchfront.workload.algorithm import NesterovMomentum as NesterovMomentum
+    from batchfront.workload.algorithm import TorchOptimizer as TorchOptimizer
+    from batchfront.workload.data import Examples as Examples
+    from batchfront.workload.data import Part as Part
+    from batchfront.workload.data import Split as Split
+    from batchfront.workload.data import Splits as Splits
+    from batchfront.workload.evaluation_grid import EvaluationGrid as EvaluationGrid
+    from batchfront.workload.execution import Execution as Execution
+    from batchfront.workload.goal import Goal as Goal
+    from batchfront.workload.layers import Dropout as Dropout
+    from batchfront.workload.layers import GhostBatchNorm2d as GhostBatchNorm2d
+    from batchfront.workload.losses import cross_entropy as cross_entropy
+    from batchfront.workload.losses import sigmoid_cross_entropy as sigmoid_cross_entropy
+    from batchfront.workload.losses import token_cross_entropy as token_cross_entropy
+    from batchfront.workload.lr_schedule import Constant as Constant
+    from batchfront.workload.lr_schedule import LinearDecay as LinearDecay
+    from batchfront.workload.lr_schedule import Schedule as Schedule
+    from batchfront.workload.lr_schedule import WarmupCosine as WarmupCosine
+    from batchfront.workload.metrics import ACCURACY as ACCURACY
+    from batchfront.workload.metrics import AVERAGE_PRECISION as AVERAGE_PRECISION
+    from batchfront.workload.metrics import CROSS_ENTROPY as CROSS_ENTROPY
+    from batchfront.workload.metrics import ERROR_RATE as ERROR_RATE
+    from batchfront.workload.metrics import MEAN_SQUARED_ERROR as MEAN_SQUARED_ERROR
+    from batchfront.workload.metrics import NO_TARGET as NO_TARGET
+    from batchfront.workload.metrics import TOKEN_CROSS_ENTROPY as TOKEN_CROSS_ENTROPY
+    from batchfront.workload.metrics import Metric as Metric
+    from batchfront.workload.metrics import SplitMetric as SplitMetric
+    from batchfront.workload.metrics import token_count as token_count
+    from batchfront.workload.search_space import Choice as Choice
+    from batchfront.workload.search_space import Integer as Integer
+    from batchfront.workload.search_space import Linear as Linear
+    from batchfront.workload.search_space import Log as Log
+    from batchfront.workload.search_space import ReverseLog as ReverseLog
+    from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
+    from batchfront.workload.workload import Workload as Workload
+    from batchfront.workload.workload import powers_of_two as powers_of_two
+
+_HOMES = {
+    "batchfront.workload.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
+    "batchfront.frontier.curve.answers": "fit_curve",
+    "batchfront.workload.data": "Examples Part Split Splits",
+    "batchfront.errors": "BatchfrontError DataError UsageError",
+    "batchfront.workload.execution": "Execution",
+    "batchfront.frontier.dataframes": "load_measurements_frame load_trials_frame",
+    "batchfront.frontier.frontier": "Frontier load_frontier",
+    "batchfront.workload.goal": "Goal",
+    "batchfront.workload.layers": "Dropout GhostBatchNorm2d",
+    "batchfront.workload.losses": "cross_entropy sigmoid_cross_entropy token_cross_entropy",
+    "batchfront.workload.metrics": (
+        "ACCURACY AVERAGE_PRECISION CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR "
+        "TOKEN_CROSS_ENTROPY Metric SplitMetric NO_TARGET token_count"
+    ),
+    "batchfront.report.figures": "figures",
+    "batchfront.workload.evaluation_grid": "EvaluationGrid",
+    "batchfront.workload.stopping_rules": "StoppingRules",
+    "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule WarmupCosine",
+    "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
+    "batchfront.workload.workload": "Workload powers_of_two",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
+
+try:
+    __version__ = version("batchfront")
+except PackageNotFoundError:  # a copy of the sources that was never installed
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because torch takes seconds to import and `batchfront --help` has no use for it.
+    if name not in _HOME:
+        raise AttributeError(f"module 'batchfront' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,245 @@
+"""`batchfront analyze`: what a workload's trials say beyond its frontier."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from batchfront.cli import options
+
+if TYPE_CHECKING:
+    from batchfront.frontier.analysis.budget import Budget
+    from batchfront.frontier.frontier import Frontier
+    from batchfront.store.database import Storage
+
+_workload = click.argument("workload")
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  batchfront analyze compare
+  batchfront analyze rules digits/mlp/momentum
+  batchfront analyze budget digits/mlp/momentum --epochs 1 --epochs 5
+"""
+)
+def command() -> None:
+    """Analyze what was run: several workloads side by side, or one more closely.
+
+    Trials that race stop once one has passed the goal, so that some answers are bounds; each says
+    so, and which command buys more.
+    """
+
+
+@command.command(epilog="\b\nExample:\n  batchfront analyze compare --at 64")
+@click.argument("workloads", nargs=-1)
+@options.storage
+@options.option(
+    "--at",
+    type=click.IntRange(min=1),
+    metavar="B",
+    help="The batch size at which all are set equal.  [default: the smallest that all have]",
+)
+@options.format_
+def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: str) -> None:
+    """Compare workloads, these or all: steps in multiples of those at one batch size.
+
+    Normalized, all start on the same line of perfect scaling, and differ in where they leave it.
+    """
+    from batchfront.cli.output.analyses import print_comparison
+    from batchfront.cli.output.tables import warn_of_mixed_code
+    from batchfront.frontier.analysis import compare as analysis
+    from batchfront.frontier.frontier import load_frontiers, require
+    from batchfront.store.url import open_storage
+
+    opened = open_storage(storage)
+    require(opened, workloads)
+    frontiers = load_frontiers(opened, workloads)
+    for frontier in frontiers:
+        warn_of_mixed_code(frontier)
+    print_comparison(analysis.compare(frontiers, at), format_)
+
+
+@command.command(epilog="\b\nExample:\n  batchfront analyze rules digits/mlp/momentum")
+@_workload
+@options.storage
+@options.format_
+def rules(workload: str, storage: str, format_: str) -> None:
+    """Winners' learning rates against the linear and the square-root rule.
+
+    And what each rule costs, followed from the smallest batch size with a winner: the steps of
+    the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
+    --rule linear`).
+    """
+    from batchfront.cli.output.analyses import print_rules
+    from batchfront.frontier import queries as loading
+    from batchfront.frontier.analysis import lr_rules as analysis
+    from batchfront.frontier.next_commands import rule_run
+
+    opened, frontier = _open(storage, workload)
+    trials = loading.load_workload_trials(opened, workload)
+    found = analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload))
+    print_rules(found, format_, rule_run(frontier))
+
+
+@command.command(
+    epilog="\b\nExample:\n  batchfront analyze outcomes digits/mlp/momentum --batch-size 64"
+)
+@_workload
+@options.storage
+@options.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Only this one, and list its trials in the table too.  [default: all]",
+)
+@options.format_
+def outcomes(workload: str, storage: str, batch_size: int | None, format_: str) -> None:
+    """Trials by learning rate, 1 - momentum and outcome: where training is feasible."""
+    from batchfront.cli.output.analyses import print_outcomes
+    from batchfront.errors import UsageError
+    from batchfront.frontier.analysis import feasibility as analysis
+    from batchfront.frontier.queries import load_workload_trials
+
+    opened, frontier = _open(storage, workload)
+    there = [point.batch_size for point in frontier.points]
+    if batch_size is not None and batch_size not in there:
+        known = ", ".join(map(str, there))
+        raise UsageError(f"--batch-size {batch_size}: {workload} has no study of it, but {known}")
+    trials = load_workload_trials(opened, workload)
+    found = [
+        analysis.outcomes(point, trials.get(point.study.id, ()))
+        for point in frontier.points
+        if batch_size in (None, point.batch_size)
+    ]
+    print_outcomes(frontier, found, format_, listed=batch_size is not None)
+
+
+_amount = click.FloatRange(min=0, min_open=True)
+
+
+@command.command(
+    epilog="\b\nExample:\n  batchfront analyze budget digits/mlp/momentum --steps 1000"
+)
+@_workload
+@options.storage
+@options.option(
+    "--steps", type=click.IntRange(min=1), multiple=True, help="A budget of steps; repeatable."
+)
+@options.option(
+    "--epochs", type=_amount, multiple=True, help="One of passes over the training examples."
+)
+@options.option("--examples", type=_amount, multiple=True, help="One of training examples.")
+@options.format_
+def budget(
+    workload: str,
+    storage: str,
+    steps: tuple[int, ...],
+    epochs: tuple[float, ...],
+    examples: tuple[float, ...],
+    format_: str,
+) -> None:
+    """The best goal metric within a budget of training, at each batch size.
+
+    Without a budget, within some chosen from what was run. A value is a bound where trials that
+    might have got better stopped before: at the goal, unless planned with `--after-goal continue`.
+    """
+    from batchfront.cli.output.analyses import print_budgets
+    from batchfront.frontier.analysis import budget as analysis
+    from batchfront.frontier.next_commands import going_on
+    from batchfront.frontier.queries import load_goal_curves, load_workload_trials
+
+    opened, frontier = _open(storage, workload)
+    wanted: list[Budget] = [
+        *(analysis.Budget(amount, "steps") for amount in steps),
+        *(analysis.Budget(amount, "epochs") for amount in epochs),
+        *(analysis.Budget(amount, "examples") for amount in examples),
+    ]
+    trials = load_workload_trials(opened, workload)
+    curves = load_goal_curves(opened, frontier)
+    found = analysis.budgets(frontier, trials, curves, wanted)
+    print_budgets(found, format_, going_on(frontier))
+
+
+@command.command(
+    epilog="\b\nExample:\n  batchfront analyze effect my/data/adam --metaparameter label_smoothing"
+)
+@_workload
+@options.storage
+@options.option(
+    "--metaparameter",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Of which; repeatable.  [default: all that have choices]",
+)
+@options.format_
+def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) -> None:
+    """What a metaparameter does at each batch size: the best steps with each of its values.
+
+    Of one without choices, with each third of its range.
+    """
+    from batchfront.cli.output.analyses import print_effects
+    from batchfront.frontier.analysis import effect as analysis
+    from batchfront.frontier.next_commands import more_finishers
+    from batchfront.frontier.queries import load_workload_trials
+
+    opened, frontier = _open(storage, workload)
+    chosen = names or analysis.searched(frontier, choices=True)
+    if not chosen:
+        _name_one(frontier, analysis.searched(frontier))
+    trials = load_workload_trials(opened, workload)
+    found = [analysis.effect(frontier, trials, name) for name in chosen]
+    print_effects(found, format_, more_finishers(frontier))
+
+
+@command.command(
+    epilog="\b\nExample:\n  batchfront analyze goals digits/mlp/momentum --goal 0.05 --goal 0.1"
+)
+@_workload
+@options.storage
+@options.option(
+    "--goal",
+    "values",
+    type=float,
+    multiple=True,
+    help="A value of the goal metric to pass; repeatable.  [default: the study's own, and some "
+    "around it]",
+)
+@options.format_
+def goals(workload: str, storage: str, values: tuple[float, ...], format_: str) -> None:
+    """Steps to other goals, from the same measurements.
+
+    Easier goals were passed between two looks, which bound the steps; harder ones need trials
+    that went on past the study's goal, as `--after-goal continue` plans.
+    """
+    from batchfront.cli.output.analyses import print_goals
+    from batchfront.frontier.analysis import other_goals as analysis
+    from batchfront.frontier.queries import load_goal_curves, load_workload_trials
+
+    opened, frontier = _open(storage, workload)
+    trials = load_workload_trials(opened, workload)
+    curves = load_goal_curves(opened, frontier)
+    print_goals(analysis.goals(frontier, trials, curves, values), format_)
+
+
+def _open(storage: str, workload: str) -> "tuple[Storage, Frontier]":
+    from batchfront.cli.output.tables import warn_of_mixed_code
+    from batchfront.frontier.frontier import load_frontier
+    from batchfront.store.url import open_storage
+
+    opened = open_storage(storage)
+    frontier = load_frontier(opened, workload)
+    warn_of_mixed_code(frontier)
+    return opened, frontier
+
+
+def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:
+    from batchfront.errors import UsageError
+
+    there = ", ".join(searched)
+    if not there:
+        raise UsageError(f"{frontier.workload} searches no metaparameter")
+    raise UsageError(
+        f"{frontier.workload} searches no metaparameter with choices; name one of {there}: "
+        f"{frontier.advise('analyze effect', '--metaparameter', searched[0])}"
+    )

@@ -1,0 +1,118 @@
+"""`batchfront confirm`"""
+
+from typing import Any
+
+import click
+
+from batchfront.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront confirm digits/mlp/momentum
+  batchfront confirm digits/mlp/momentum --candidates 4 --seeds 10 --batch-sizes 2..32
+  batchfront confirm digits/mlp/momentum --rule linear --format csv
+"""
+)
+@click.argument("workload")
+@options.storage
+@options.option(
+    "--rule",
+    type=click.Choice(["linear", "square-root"]),
+    help="Instead of the best trials, run what this rule makes of the winner of the smallest batch "
+    "size: its learning rate scaled with the batch size or its square root.",
+)
+@options.option("--seeds", type=int, default=5, show_default=True, help="Trials of each candidate.")
+@options.option(
+    "--candidates",
+    type=int,
+    help="How many of the trials that reached the goal, the winner first.  [default: 2]",
+)
+@options.batch_sizes
+@options.option(
+    "--plan-only", is_flag=True, help="Leave it to `batchfront work`, on whatever machines."
+)
+@options.workers
+@options.device
+@options.devices_per_trial
+@options.engine
+@options.checkpoint_dir
+@options.data_dir
+@options.format_
+def command(
+    workload: str,
+    storage: str,
+    plan_only: bool,
+    workers: int | None,
+    device: str,
+    devices_per_trial: int,
+    engine: str,
+    checkpoint_dir: str | None,
+    format_: str,
+    **asked: Any,
+) -> int:
+    """Run each winner again with fresh seeds.
+
+    WORKLOAD is one with a frontier. A search's winner is the luckiest of its trials: this shows
+    the median and the range of its metaparameters, and of the runners-up's, beside the single
+    best. Every trial runs to the goal, or as far as the study's rules let it. The same command
+    again adds only what is missing.
+    """
+    from batchfront.ledger.status import load_status
+    from batchfront.store.url import open_storage
+    from batchfront.training.devices import local_devices
+
+    devices = local_devices(device, workers, devices_per_trial)
+    opened = open_storage(storage)
+    planned = _plan(opened, workload, **asked)
+    if plan_only:
+        for study, added in zip(planned.studies, planned.added, strict=True):
+            click.echo(f"{study.name}: {study.trials} trials, {added} new")
+        return 0
+    finished = load_status(opened, planned.filter).finished
+    if not finished:
+        from batchfront.cli.local_run import refuse_engine, run_here
+
+        checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+        refuse_engine(engine, planned, device, devices_per_trial)
+        wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
+        finished = run_here(opened, *wanted)
+    _print(opened, workload, asked["rule"], format_)
+    return 0 if finished else 130
+
+
+def _plan(
+    opened: Any,
+    workload: str,
+    rule: str | None,
+    seeds: int,
+    candidates: int | None,
+    batch_sizes: tuple[int, ...] | None,
+) -> Any:
+    from batchfront.errors import UsageError
+    from batchfront.plan.reruns import DEFAULT_CANDIDATES, plan_confirmations, plan_rule
+
+    told: dict[str, Any] = {"seeds": seeds, "batch_sizes": batch_sizes}
+    if rule is None:
+        told["candidates"] = DEFAULT_CANDIDATES if candidates is None else candidates
+        return plan_confirmations(opened, workload, **told)
+    if candidates is not None:
+        raise UsageError(f"--candidates {candidates}: a rule has one, the smallest batch's winner")
+    return plan_rule(opened, workload, rule, **told)
+
+
+def _print(opened: Any, workload: str, rule: str | None, format_: str) -> None:
+    from batchfront.cli.output import reruns as repeat_tables
+    from batchfront.cli.output.tables import warn_of_mixed_code
+    from batchfront.frontier.frontier import load_frontier
+    from batchfront.frontier.reruns import load_confirmations, load_rule_runs
+
+    frontier = load_frontier(opened, workload)
+    warn_of_mixed_code(frontier)
+    confirmed = load_confirmations(opened, workload)
+    if rule is None:
+        repeat_tables.print_confirmations(frontier, confirmed, format_)
+    else:
+        runs = load_rule_runs(opened, workload, rule)
+        repeat_tables.print_rule(frontier, rule, runs, confirmed, format_)

@@ -1,0 +1,50 @@
+"""`batchfront export`"""
+
+from pathlib import Path
+
+import click
+
+from batchfront.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront export --output studies
+  batchfront export digits/mlp/momentum --output studies --format csv
+"""
+)
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD ...]")
+@options.storage
+@options.option(
+    "--output",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A new folder, or one with an earlier export, which is replaced.",
+)
+@click.option(  # not from the environment, where --format may say table
+    "--format",
+    "format_",
+    type=click.Choice(["parquet", "csv"]),
+    default="parquet",
+    show_default=True,
+    help="Of the files.",
+)
+def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str) -> None:
+    """Write studies, trials, measurements and frontier as tables.
+
+    One file each, of these workloads or of all, which `batchfront import export DIR` reads back.
+    Trials that are not done are written as not begun.
+    """
+    from batchfront.cli.output.tables import bar
+    from batchfront.exchange.export import count_studies, export
+    from batchfront.frontier.frontier import require
+    from batchfront.store.url import open_storage
+
+    opened = open_storage(storage)
+    require(opened, workloads)
+    with bar("studies", count_studies(opened, workloads)) as advance:
+        rows = export(opened, workloads, output, format_, advance)
+    opened.close()
+    click.echo(f"{output}: {', '.join(f'{n:,} {name}' for name, n in rows.items())}")

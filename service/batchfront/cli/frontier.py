@@ -1,0 +1,26 @@
+"""`batchfront frontier`"""
+
+import click
+
+from batchfront.cli import options
+
+
+@click.command(epilog="\b\nExample:\n  batchfront frontier digits/mlp/momentum --format json")
+@click.argument("workload")
+@options.storage
+@options.option(
+    "--first",
+    type=click.IntRange(min=1),
+    help="Count only so many complete trials of each study, the first by number.  [default: all]",
+)
+@options.format_
+def command(workload: str, storage: str, first: int | None, format_: str) -> None:
+    """Print steps to target against batch size.
+
+    For each batch size: the fewest steps, the last look before the goal was passed, examples, the
+    best trial and its metaparameters, and how the other trials ended.
+    """
+    from batchfront.cli.output.tables import print_frontier
+    from batchfront.frontier.frontier import load_frontier
+
+    print_frontier(load_frontier(storage, workload, first=first), format_)

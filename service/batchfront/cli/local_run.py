@@ -1,0 +1,52 @@
+"""Planned studies run by workers on this machine, their progress shown."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from batchfront.worker.signals import stop_on_signals
+
+
+def run_here(
+    opened: Any,
+    wanted: Any,
+    devices: Sequence[str],
+    checkpoints: str | None,
+    devices_per_trial: int,
+    engine: str,
+) -> bool:
+    """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
+    is done."""
+    from batchfront.cli.output.status import showing
+    from batchfront.launch.local import LocalWorkers
+    from batchfront.launch.worker_options import Order
+    from batchfront.ledger.status import load_status
+
+    order = Order(
+        opened.url,
+        wanted,
+        checkpoints=checkpoints,
+        devices_per_trial=devices_per_trial,
+        engine=engine,
+    )
+    with (
+        stop_on_signals() as stop,
+        LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
+        showing(opened, wanted),
+    ):
+        local.hold(stop)
+    finished = load_status(opened, wanted).finished
+    if not finished:
+        click.echo("Interrupted; everything is kept. The same command continues.", err=True)
+    return finished
+
+
+def refuse_engine(engine: str, planned: Any, device: str, devices_per_trial: int) -> None:
+    """Raise UsageError where the vectorized engine is asked for and can't compute the studies."""
+    if engine == "vectorized" and planned.studies:
+        from batchfront.training.devices import following, resolve
+        from batchfront.worker.engine_choice import refuse_unfit
+
+        refuse_unfit(planned.studies[0], following(resolve(device), devices_per_trial))

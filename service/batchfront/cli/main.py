@@ -1,0 +1,125 @@
+"""The `batchfront` command: its subcommands, and how errors become one line and an exit code."""
+
+import logging
+import os
+import sys
+from importlib import import_module
+from keyword import iskeyword
+from typing import Any
+
+import click
+
+from batchfront import __version__
+from batchfront.errors import BatchfrontError
+
+_COMMANDS = {  # in the order in which --help shows them
+    "run": "Plan, race and report a workload on this machine.",
+    "plan": "Create a workload's studies, without running any trial.",
+    "init": "Make a database's tables, or upgrade them.",
+    "work": "Run trials of planned studies until none is left.",
+    "launch": "Start workers on this machine, Slurm, Ray or Kubernetes.",
+    "status": "Show how far the studies are, and who works on them.",
+    "frontier": "Print steps to target against batch size.",
+    "analyze": "Compare workloads, and look at one more closely.",
+    "confirm": "Run each winner again with fresh seeds.",
+    "curve": "Fit the curve, and say how far a larger batch helps.",
+    "report": "Write the interactive report page.",
+    "import": "Bring in trials and numbers from elsewhere.",
+    "export": "Write studies, trials, measurements and frontier as tables.",
+    "delete": "Delete a workload's studies, with all that was run.",
+    "workloads": "List the workloads there are, or show one.",
+    "dashboard": "Open the Optuna dashboard on the studies.",
+}
+
+
+def command(name: str) -> click.Command:
+    """A subcommand, from the module of its name."""
+    module = import_module(f"batchfront.cli.{name}{'_' if iskeyword(name) else ''}")
+    found: click.Command = module.command
+    return found
+
+
+class _Commands(click.Group):
+    """Imports a subcommand's module only when it is asked for: some take seconds to import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return command(cmd_name) if cmd_name in _COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: batchfront run digits/mlp/momentum",
+)
+@click.version_option(__version__, message="batchfront %(version)s")
+def cli() -> None:
+    """How far does a larger batch speed up training?
+
+    batchfront tunes a workload's metaparameters afresh at every batch size, racing the trials of
+    each to the goal, and prints the fewest steps to target against batch size.
+
+    Options can also be set in the environment: --storage as BATCHFRONT_STORAGE, and so on.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments or os.environ.get("BATCHFRONT_DEBUG", "") not in ("", "0")
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="batchfront: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("optuna", "matplotlib", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if not debug:  # which engine a heat gets is told once, and isn't a warning
+        for name in ("batchfront.worker.engine_choice", "batchfront.training.vectorized.engine"):
+            logging.getLogger(name).setLevel(logging.INFO)
+    sys.exit(_run([a for a in arguments if a != "--debug"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        result: Any = cli.main(
+            arguments, prog_name="batchfront", standalone_mode=False, obj=tuple(arguments)
+        )
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "batchfront"
+        _say(f"{error.format_message()} ({path} --help explains)")
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BatchfrontError as error:
+        if debug:
+            raise
+        _say(str(error))
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        _say(f"unexpected {type(error).__name__}: {lines[0]} (--debug shows where)")
+        return 1
+
+
+def _say(message: str) -> None:
+    click.echo(f"batchfront: {' '.join(message.split())}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`batchfront report`"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batchfront.cli import options
+from batchfront.cli import serving as listening
+
+if TYPE_CHECKING:
+    from batchfront.store.database import Storage
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront report
+  batchfront report digits/mlp/momentum digits/mlp/sgd --output momentum.html
+  batchfront report digits/mlp/momentum --figures figures --figure-format pdf
+  batchfront report --serve
+"""
+)
+@click.argument("workloads", nargs=-1)
+@options.storage
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    envvar="BATCHFRONT_REPORT",
+    help="Where to write the page.",
+)
+@options.option(
+    "--dashboard",
+    metavar="URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The Optuna dashboard that each trial is linked to.",
+)
+@options.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the main figures into this folder instead, each as a file for a paper.",
+)
+@options.option(
+    "--figure-format",
+    type=click.Choice(["svg", "png", "pdf"]),
+    default="svg",
+    show_default=True,
+    help="Of the files that --figures writes.",
+)
+@options.option("--serve", is_flag=True, help="Serve the page instead, kept up to date.")
+@listening.host
+@listening.port(8090)
+def command(
+    workloads: tuple[str, ...],
+    storage: str,
+    output: Path,
+    dashboard: str,
+    figures: Path | None,
+    figure_format: str,
+    serve: bool,
+    host: str,
+    port: int,
+) -> int:
+    """Write the interactive report page, or serve it.
+
+    One self-contained HTML file, of these WORKLOADS or of all that the database holds. Served, it
+    is made anew while trials end, and a browser that shows it follows. A database role that can
+    only read is enough.
+    """
+    from batchfront.errors import UsageError
+    from batchfront.store.url import open_storage
+
+    if figures is not None and serve:
+        raise UsageError("--figures and --serve: use one of them")
+    opened = open_storage(storage)
+    if figures is not None:
+        from batchfront.report.figures import write_figures
+
+        for path in write_figures(opened, workloads, figures, figure_format):
+            click.echo(path)
+        return 0
+    if serve:
+        return _serve(opened, workloads, dashboard, host, port)
+    from batchfront.report.page import write_report
+
+    write_report(opened, workloads, output, dashboard)
+    click.echo(f"Report: {output}", err=True)
+    return 0
+
+
+def _serve(
+    opened: "Storage", workloads: tuple[str, ...], dashboard: str, host: str, port: int
+) -> int:
+    from batchfront.report.web.guards import guarded, only_reading
+    from batchfront.report.web.live_report import live_report
+    from batchfront.report.web.server import Server, serve
+
+    app, kept = live_report(opened, workloads, dashboard=dashboard)
+    server = Server(guarded(only_reading(app, "the report is for reading"), host), host, port)
+    listening.warn_if_open(host, "read it")
+    click.echo(f"Report on {server.address} (Ctrl-C ends it)", err=True)
+    code = serve(server)
+    kept.close()
+    return code

@@ -1,0 +1,123 @@
+"""`batchfront run`"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchfront.cli import options
+from batchfront.cli.local_run import refuse_engine, run_here
+from batchfront.cli.plan import plan_workload
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront run digits/mlp/momentum
+  batchfront run mnist/fc_256/momentum --goal 0.04 --batch-sizes 16,64,256,1024 --trials 20
+  batchfront run ./my_workload.py:my_workload --workers 2 --report my_workload.html
+"""
+)
+@click.argument("workload")
+@options.storage
+@options.planning
+@options.workers
+@options.device
+@options.devices_per_trial
+@options.engine
+@options.checkpoint_dir
+@options.data_dir
+@options.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="Where to write the report page.",
+)
+@options.profile
+@options.format_
+def command(
+    workload: str,
+    storage: str,
+    workers: int | None,
+    device: str,
+    devices_per_trial: int,
+    engine: str,
+    checkpoint_dir: str | None,
+    report: Path,
+    profile: bool,
+    format_: str,
+    **asked: Any,
+) -> int:
+    """Plan, race and report a workload on this machine.
+
+    WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
+    file.py:function. The frontier, and how far a larger batch helps, go to standard output,
+    progress to standard error. Ctrl-C keeps everything; the same command again continues.
+    """
+    from batchfront.cli.output.curves import print_answers
+    from batchfront.cli.output.tables import print_frontier
+    from batchfront.errors import UsageError
+    from batchfront.frontier.frontier import load_frontier
+    from batchfront.ledger.time_profile import time_of
+    from batchfront.plan.options import Request
+    from batchfront.report.page import write_report
+    from batchfront.report.web.dashboard_figure import store_figure
+    from batchfront.study.variants import base_of, family
+    from batchfront.training.devices import local_devices
+
+    if not report.absolute().parent.is_dir():
+        raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
+    devices = local_devices(device, workers, devices_per_trial)
+    click.echo(f"Planning {workload} …", err=True)
+    opened, planned = plan_workload(
+        workload, storage, Request(**asked, devices_per_trial=devices_per_trial)
+    )
+    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    refuse_engine(engine, planned, device, devices_per_trial)
+    began = time_of(opened)
+    wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
+    finished = run_here(opened, *wanted)
+    frontier = load_frontier(opened, planned.workload.name)
+    print_frontier(frontier, format_)
+    if format_ == "table" and frontier.reached:
+        print_answers(frontier)
+    # With what it is a variant of, or what are variants of it: to compare them.
+    base = base_of(planned.workload.name, asked["variant"])
+    write_report(opened, family(opened, base), report)
+    store_figure(opened, frontier)
+    click.echo(f"Report: {report}", err=True)
+    if profile:
+        _print_profile(opened, began)
+    if not finished:
+        return 130
+    return 0 if frontier.reached else _explain(opened, frontier)
+
+
+def _print_profile(storage: Any, since: float) -> None:
+    from batchfront.cli.output.status import profile_view
+    from batchfront.cli.output.tables import console_for_errors
+    from batchfront.ledger.time_profile import load_profile
+
+    console_for_errors().print(profile_view(load_profile(storage, since)))
+
+
+def _explain(storage: Any, frontier: Any) -> int:
+    """Say why no batch size has a winner; the exit code."""
+    from batchfront.frontier.queries import load_trials
+
+    outcomes: dict[str, int] = {}
+    for point in frontier.points:
+        for outcome, number in point.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + number
+    ended = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
+    for point in frontier.points:
+        for trial in load_trials(storage, point.study.id):
+            if trial.outcome == "failed":
+                first = (trial.reason or "").splitlines()[0]
+                click.echo(
+                    f"batchfront: {point.study.name} trial {trial.number}: {first}", err=True
+                )
+                return 1
+    return 1

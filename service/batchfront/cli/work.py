@@ -1,0 +1,133 @@
+"""`batchfront work`"""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from batchfront.cli import options
+from batchfront.errors import IdentityError
+from batchfront.phase_timer import Clock
+from batchfront.study.study import Filter
+from batchfront.worker.signals import GRACE_SECONDS, end_on_sigterm, stop_on_signals
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront work
+  batchfront work digits/mlp/momentum --batch-sizes 2..64 --device cuda:1
+  batchfront work --storage postgresql://batchfront@db/batchfront --forever --max-time 12h
+"""
+)
+@click.argument("workloads", nargs=-1)
+@options.storage
+@options.batch_sizes
+@options.device
+@options.devices_per_trial
+@options.engine
+@options.checkpoint_dir
+@options.data_dir
+@options.until_done
+@options.max_time
+@options.max_outage
+@options.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--worker-id", default=lambda: uuid4().hex, hidden=True)
+@click.option("--purposes", default="", hidden=True, help="Only studies with these purposes.")
+@click.option("--sharing", default=1, hidden=True, help="Workers that share the device.")
+@click.option("--leash", is_flag=True, hidden=True, help="Stop when standard input closes.")
+def command(
+    workloads: tuple[str, ...],
+    storage: str,
+    batch_sizes: tuple[int, ...] | None,
+    device: str,
+    devices_per_trial: int,
+    engine: Any,
+    checkpoint_dir: str | None,
+    until_done: bool,
+    max_time: float | None,
+    max_outage: float,
+    quiet: bool,
+    worker_id: str,
+    purposes: str,
+    sharing: int,
+    leash: bool,
+) -> None:
+    """Run trials of planned studies until none is left.
+
+    Start as many as there are devices, on any machine, at any time. Ctrl-C, or SIGTERM, saves the
+    trials in hand and gives them back.
+    """
+    clock = Clock()  # before the imports, which take a second or more
+    with end_on_sigterm():
+        import torch
+
+        from batchfront.cli.output.status import showing
+        from batchfront.frontier.frontier import require
+        from batchfront.store.commands import command as command_on
+        from batchfront.store.retry import Patience
+        from batchfront.store.url import open_storage
+        from batchfront.study.study import require_code
+        from batchfront.training.devices import resolve
+        from batchfront.worker.worker import Settings, Worker
+
+        patience = Patience(min(max_outage, max_time or max_outage), threading.Event())
+        opened = patience(lambda: open_storage(storage))
+        if until_done:
+            patience(lambda: require(opened, workloads))
+        patience(lambda: require_code(opened, workloads))
+        torch.set_num_threads(1)
+        meant = tuple(filter(None, purposes.split(",")))
+        wanted = Filter(workloads, batch_sizes or (), purposes=meant)
+        settings = Settings(
+            worker_id,
+            resolve(device),
+            wanted,
+            devices=devices_per_trial,
+            sharing=sharing,
+            checkpoints=options.checkpoints_for(storage, checkpoint_dir),
+            forever=not until_done,
+            max_outage=max_outage,
+            engine=engine,
+        )
+    with (
+        stop_on_signals(within=GRACE_SECONDS) as stop,
+        _time_limit(max_time, stop),
+        nullcontext() if quiet else showing(opened, wanted),
+    ):
+        if leash:
+            threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
+        try:
+            Worker(opened, settings, stop, clock).run()
+        except IdentityError as error:
+            if not error.planned:
+                raise IdentityError(f"{error}. Undo the change on this machine") from error
+            accept = command_on(opened, "plan", *error.planned)
+            raise IdentityError(
+                f"{error}. Bring the code here to that version, or accept it: {accept}"
+            ) from error
+    opened.close()
+
+
+@contextmanager
+def _time_limit(seconds: float | None, stop: threading.Event) -> Iterator[None]:
+    """Set `stop` when the time is over."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _wait_for_end(stop: threading.Event) -> None:
+    sys.stdin.read()  # returns when the launcher has gone, however it went
+    stop.set()

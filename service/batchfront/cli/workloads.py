@@ -1,0 +1,65 @@
+"""`batchfront workloads`"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchfront.cli import options
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  batchfront workloads
+  batchfront workloads show digits/mlp/momentum
+  batchfront workloads --format json
+""",
+)
+@options.table_or_json
+@click.pass_context
+def command(ctx: click.Context, format_: str) -> None:
+    """List the workloads there are, or show one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from batchfront.cli.output.tables import print_workloads
+    from batchfront.workload import catalog
+
+    listed = [describe(catalog.load(name)) for name in catalog.names()]
+    click.echo(json.dumps(listed, indent=2)) if format_ == "json" else print_workloads(listed)
+
+
+@command.command(epilog="\b\nExample:\n  batchfront workloads show ./my_workload.py:my_workload")
+@click.argument("workload")
+@options.table_or_json
+def show(workload: str, format_: str) -> None:
+    """Show a workload's goal, search space, batch sizes and step budgets."""
+    from batchfront.cli.output.tables import print_workload
+    from batchfront.workload import catalog
+
+    shown = describe(catalog.load(workload, Path.cwd()))
+    click.echo(json.dumps(shown, indent=2)) if format_ == "json" else print_workload(shown)
+
+
+def describe(workload: Any) -> dict[str, Any]:
+    """A workload as plain data; search spaces and budgets by batch size where they differ."""
+    from batchfront.workload.search_space import describe_space
+
+    spaces = {b: describe_space(workload.space(b)) for b in workload.batch_sizes}
+    first = next(iter(spaces.values()))
+    same = all(space == first for space in spaces.values())
+    described = workload.describe()
+    return {
+        "name": workload.name,
+        "description": workload.description,
+        "goal": described["goal"],
+        "algorithm": described["algorithm"],
+        "schedule": described["schedule"],
+        "search_space": first if same else {str(b): space for b, space in spaces.items()},
+        "batch_sizes": list(workload.batch_sizes),
+        "step_budget": {str(b): workload.steps_allowed(b) for b in workload.batch_sizes},
+        "grid": described["grid"],
+        "stopping": described["stopping"],
+    }

@@ -1,0 +1,186 @@
+"""The tables of an export as files: Parquet or CSV, written and read in pieces."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+from sqlalchemy import Column, Float, Integer, Table
+
+from batchfront.errors import DataError
+from batchfront.store import schema
+
+FORMATS = ("parquet", "csv")
+
+
+MANIFEST = "export.json"
+"""Written last: a folder without it holds no whole export."""
+
+
+_VERSION = 1  # of the tables below
+
+
+_ROWS = 100_000  # in a piece, and in a row group
+
+
+_BLOCK = 1 << 25  # bytes of CSV read at once, which no row may exceed
+
+
+_HERE = {  # what belongs to one database, and to workers at work with it
+    "bf_studies": {"id"},
+    "bf_slots": {
+        *("id", "study_id", "trial_id", "worker_id", "fence"),
+        *("attempts", "deaths", "failed_by", "failed_at"),
+    },
+    "bf_measurements": {"slot_id"},
+}
+
+
+_SINCE = {"precision", "seed"}  # columns that an export of an earlier batchfront lacks: empty then
+
+
+def exported(table: Table) -> list[str]:
+    """The columns of a table of ours that an export holds."""
+    return [column.name for column in table.c if column.name not in _HERE[table.name]]
+
+
+def _fields(table: Table) -> list[tuple[str, Any]]:
+    return [(name, _arrow(table.c[name])) for name in exported(table)]
+
+
+def _arrow(column: Column[Any]) -> Any:
+    if isinstance(column.type, Integer):
+        return pa.int64()
+    return pa.float64() if isinstance(column.type, Float | schema.Steps) else pa.string()
+
+
+SCHEMAS: Mapping[str, Any] = {
+    "studies": pa.schema([*_fields(schema.studies), ("optuna", pa.string())]),
+    "trials": pa.schema([("study", pa.string()), *_fields(schema.slots), ("optuna", pa.string())]),
+    "measurements": pa.schema(
+        [("study", pa.string()), ("number", pa.int64()), *_fields(schema.measurements)]
+    ),
+    "frontier": pa.schema(
+        [
+            *((name, pa.string()) for name in ("workload", "goal", "purpose")),
+            *((name, pa.int64()) for name in ("batch_size", "train_examples")),
+            *((name, pa.float64()) for name in ("steps", "steps_lower")),
+            *((name, pa.int64()) for name in ("examples", "trial", "trials")),
+            *((name, pa.string()) for name in ("params", "outcomes")),
+            ("code_version", pa.int64()),
+        ]
+    ),
+}
+"""Table to its columns. `optuna` is JSON: what Optuna keeps of a study, or of a trial."""
+
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+class TableFile:
+    """A table that is being written; rows are kept until they make a piece."""
+
+    def __init__(self, folder: Path, name: str, format_: str) -> None:
+        self._schema = SCHEMAS[name]
+        path = folder / f"{name}.{format_}"
+        if format_ == "parquet":
+            self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
+        else:
+            self._writer = csv.CSVWriter(path, self._schema)
+        self._kept: list[Any] = []
+        self.rows = 0
+
+    def write(self, columns: Columns) -> None:
+        """Append rows, by column."""
+        table = pa.table(dict(columns), self._schema)
+        self._kept.append(table)
+        self.rows += table.num_rows
+        if sum(part.num_rows for part in self._kept) >= _ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._kept:
+            self._writer.write_table(pa.concat_tables(self._kept).combine_chunks())
+            self._kept = []
+
+
+def by_column(name: str, rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Rows of a table as its columns."""
+    return {column: [row[column] for row in rows] for column in SCHEMAS[name].names}
+
+
+def pieces(folder: Path, name: str, format_: str) -> Iterator[Any]:
+    """A table as Arrow's record batches. Raises DataError if the file is not what it must be."""
+    path, wanted = folder / f"{name}.{format_}", SCHEMAS[name]
+    with _named(path):
+        if format_ == "parquet":
+            with parquet.ParquetFile(path) as file:
+                _check(path, file.schema_arrow.names, wanted)
+                yield from (_whole(batch, wanted) for batch in file.iter_batches(_ROWS))
+            return
+        options = csv.ConvertOptions(
+            column_types=wanted,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            include_columns=wanted.names,
+            include_missing_columns=True,
+        )
+        parse, block = csv.ParseOptions(newlines_in_values=True), csv.ReadOptions(block_size=_BLOCK)
+        with csv.open_csv(path, block, parse, options) as reader:
+            with path.open("rb") as file:
+                header = csv.open_csv(file, block, parse).schema.names
+            _check(path, header, wanted)
+            yield from reader
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path}: is missing") from None
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def _check(path: Path, names: Sequence[str], wanted: Any) -> None:
+    missing = [name for name in wanted.names if name not in names and name not in _SINCE]
+    if missing or not set(names) <= set(wanted.names):
+        there = f"lacks the column {missing[0]}" if missing else "has columns that are unknown"
+        raise DataError(f"{path}: {there}; it is no export of this batchfront")
+
+
+def _whole(batch: Any, wanted: Any) -> Any:
+    for name in _SINCE.intersection(wanted.names).difference(batch.schema.names):
+        batch = batch.append_column(name, pa.nulls(len(batch), wanted.field(name).type))
+    return batch.select(wanted.names).cast(wanted)
+
+
+def write_manifest(folder: Path, format_: str, version: str, rows: Mapping[str, int]) -> None:
+    """Say that the export is whole, and in which format."""
+    about = {"version": _VERSION, "batchfront": version, "format": format_, "rows": dict(rows)}
+    (folder / MANIFEST).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> tuple[str, dict[str, int]]:
+    """The format of the export in a folder, and how many rows its tables have."""
+    path = folder / MANIFEST
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        version, format_, rows = about["version"], about["format"], about["rows"]
+    except FileNotFoundError:
+        raise DataError(f"{path}: is missing, so {folder} holds no whole export") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({type(error).__name__}: {error})") from None
+    if version != _VERSION or format_ not in FORMATS:
+        raise DataError(f"{path}: was written by batchfront {about.get('batchfront')}, another one")
+    return format_, rows

@@ -1,0 +1,312 @@
+"""The curve of steps to target against batch size, and the answers it gives."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp, inf, isfinite, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchfront.errors import UsageError
+from batchfront.frontier.curve.deviation import Replicates, replicates, rises_from
+from batchfront.frontier.curve.estimates import (
+    REACH,
+    Bracket,
+    Estimate,
+    Question,
+    answer,
+    ask,
+    perfect_bracket,
+    useful_bracket,
+)
+from batchfront.frontier.curve.fit import Fit, Observation, in_order, logs
+from batchfront.frontier.curve.forms import Array
+from batchfront.frontier.curve.noise import FINEST, STANDS_OUT
+from batchfront.frontier.curve.outliers import (
+    MATTERS,
+    Outlier,
+    Rise,
+    contradiction,
+    drops,
+    fall,
+    lies_off,
+    outliers,
+    rises,
+    rises_again,
+)
+from batchfront.frontier.curve.reading import Reading, read
+
+Answers = tuple[Estimate, Estimate, Estimate, Estimate, Estimate]
+"""Of s_min, e_min, half_efficiency, perfect_until and useful_until."""
+
+
+_ASKED = {
+    "perfect_until": "scaling is near-perfect",
+    "useful_until": "a larger batch is useful",
+}
+
+
+def along(
+    reading: Reading,
+    seen: Sequence[Observation],
+    repeated: Replicates | None,
+    extra: float,
+    share: float,
+) -> tuple[Answers, tuple[str, ...]]:
+    """The answers, none of which contradicts the points, and the warnings."""
+    dropped, off = tuple(drops(reading)), tuple(lies_off(reading, repeated))
+    # Where the curves are no guide the likelier answer of the points is better than a sure one.
+    margin = reading.margin / 3 if dropped else reading.margin
+    if off and repeated is not None:  # then what the points differ by is no noise
+        margin = min(margin, STANDS_OUT * sqrt(2) * max(repeated.error, FINEST))
+    questions = _questions(reading, seen, extra, share, margin, inf)
+    if dropped:
+        questions |= {name: replace(questions[name], alone=True) for name in _ASKED}
+    otherwise = () if dropped or off else tuple(_contradictions(reading, questions))
+    estimates = _answer(reading, seen, questions)
+    if dropped or off or otherwise:
+        estimates |= _without_curve(reading, "the points follow no such curve")
+    return _in_order(estimates), (*dropped, *off, *otherwise)
+
+
+def while_falling(
+    reading: Reading,
+    seen: Sequence[Observation],
+    kept: Sequence[Observation],
+    worse: int,
+    extra: float,
+    share: float,
+) -> tuple[Answers, tuple[str, ...]]:
+    """The answers where steps rise again: those of the smaller batch sizes, up to the best one."""
+    best = int(np.argmin(reading.log_steps))
+    most = float(reading.log_batch[best])
+    estimates = _answer(
+        reading, kept, _questions(reading, kept, extra, share, reading.margin, most)
+    )
+    estimates |= _without_curve(reading, f"steps rise again from batch size {worse:,} on")
+    return _in_order(estimates), (rises_again(seen, worse),)
+
+
+def _without_curve(reading: Reading, why: str) -> dict[str, Estimate]:
+    """The answers that only a curve gives, but for the fewest steps measured."""
+    best = int(np.argmin(reading.log_steps))
+    size, steps = (exp(one[best]) for one in (reading.log_batch, reading.log_steps))
+    none = Estimate(None, None, None, reason=why)
+    return {
+        "s_min": Estimate(None, None, steps, (round(size),), why),
+        "e_min": none,
+        "half_efficiency": none,
+    }
+
+
+def _questions(
+    reading: Reading,
+    seen: Sequence[Observation],
+    extra: float,
+    share: float,
+    margin: float,
+    most: float,
+) -> dict[str, Question]:
+    points = reading.log_batch, reading.log_steps
+    brackets = {
+        "perfect_until": perfect_bracket(*points, extra, margin).capped(most),
+        "useful_until": useful_bracket(*points, share, margin).capped(most),
+        "s_min": Bracket(cap=float(reading.log_steps.min()) + margin),
+    }
+    return ask(reading.sample, logs(seen)[0], extra, share, brackets)
+
+
+def _contradictions(reading: Reading, questions: dict[str, Question]) -> Iterable[str]:
+    for name, asked in _ASKED.items():
+        if questions[name].agreeing(reading.sample) is None:
+            yield contradiction(asked, questions[name], reading.sample)
+
+
+def _answer(
+    reading: Reading, seen: Sequence[Observation], questions: dict[str, Question]
+) -> dict[str, Estimate]:
+    at = tuple(one.batch_size for one in seen)
+    return {name: answer(question, reading.sample, at) for name, question in questions.items()}
+
+
+def _in_order(estimates: dict[str, Estimate]) -> Answers:
+    return (
+        estimates["s_min"],
+        estimates["e_min"],
+        estimates["half_efficiency"],
+        estimates["perfect_until"],
+        estimates["useful_until"],
+    )
+
+
+def unknown(why: str) -> Answers:
+    """No answer, for this reason."""
+    none = Estimate(None, None, None, reason=why)
+    return none, none, none, none, none
+
+
+FEWEST = 4
+"""Batch sizes that a curve needs: two or three parameters, and one to see the noise by."""
+
+
+_LIKELIER = 2.0
+"""Evidence that neighbouring points leave the curve together, from which predictions follow them.
+Less than it takes to say so, as predictions lose less by it on noise than they gain elsewhere."""
+
+
+DOES_NOT_FALL = "steps do not fall as the batch size grows"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Steps at some batch sizes, arrays of one shape.
+
+    median, low, high -- of all likely curves, and their 90 % interval. Between measured batch
+                         sizes they bend to where the points leave such curves together, and go with
+                         them where that is likelier than noise
+    new_low, new_high -- the 90 % interval of a new point, measured as the others were
+    extrapolated      -- whether the batch size lies outside the measured ones by more than REACH
+    """
+
+    batch_sizes: Array
+    median: Array
+    low: Array
+    high: Array
+    new_low: Array
+    new_high: Array
+    extrapolated: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the points say.
+
+    observations    -- those that reached the goal, by batch size
+    unreached       -- the batch sizes at which none did
+    refusal         -- why no curve can be drawn through these points; None if one can. Then all
+                       estimates are unknown for that reason
+    fits            -- the likeliest curve of each form, the one that AICc prefers first. The
+                       answers are of no one fit, but of all likely curves
+    noise           -- the standard deviation of log steps around the curve
+    worse_from      -- the batch size from which steps rise again; None where they don't. The curve
+                       is then that of the smaller ones
+    outliers, rises -- points that stand out, and where steps rise with the batch size
+    warnings        -- what to doubt about the curve, a sentence each
+    s_min           -- the steps that large batches level off at
+    e_min           -- s_min·half_efficiency, half the examples that training takes at the
+                       half-efficiency batch size. With two parameters that is what small batches
+                       need in all; with three no such limit exists, as B·S(B) goes to 0 with B
+                       for α < 1, and grows for α > 1
+    half_efficiency -- B_c, the batch size at which steps are twice s_min
+    perfect_until   -- the largest batch size that takes at most 20 % more examples than the
+                       smallest measured one. This needs no limit of small batches, which the
+                       three-parameter form lacks, and it is what one would have to pay
+    useful_until    -- the batch size beyond which doubling saves less than 10 % of the steps
+    """
+
+    observations: tuple[Observation, ...]
+    refusal: str | None
+    fits: tuple[Fit, ...]
+    noise: float | None
+    outliers: tuple[Outlier, ...]
+    rises: tuple[Rise, ...]
+    s_min: Estimate
+    e_min: Estimate
+    half_efficiency: Estimate
+    perfect_until: Estimate
+    useful_until: Estimate
+    warnings: tuple[str, ...] = ()
+    unreached: tuple[int, ...] = ()
+    worse_from: int | None = None
+    _reading: Reading | None = field(default=None, repr=False, compare=False)
+
+    def predict(self, batch_sizes: Sequence[float] | Array) -> Prediction:
+        """The curve at these batch sizes. Raises UsageError for one below 1, and where the curve
+        was refused."""
+        if self.refusal or self._reading is None:
+            raise UsageError(f"no curve: {self.refusal}")
+        wanted = np.asarray(batch_sizes, dtype=np.float64)
+        bad = wanted[~((wanted >= 1) & np.isfinite(wanted))]
+        if bad.size:
+            raise UsageError(f"steps at batch size {bad[0]:g}: must be a number of at least 1")
+        (median, low, high), (_, new_low, new_high) = self._reading.steps(np.log(wanted))
+        smallest, largest = (self.observations[i].batch_size for i in (0, -1))
+        reach = REACH if self.worse_from is None else 1.0  # nobody knows how a rise goes on
+        return Prediction(
+            wanted,
+            np.exp(median),
+            np.exp(low),
+            np.exp(high),
+            np.exp(new_low),
+            np.exp(new_high),
+            (wanted < smallest / REACH) | (wanted > largest * reach),
+        )
+
+
+def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: float = 0.1) -> Curve:
+    """Draw the likely curves of both forms and answer what they are asked.
+
+    extra -- examples beyond those of the smallest batch size that still count as near-perfect
+             scaling, as a share
+    share -- of the steps, which doubling a useful batch size saves at least; below a half, which
+             is what perfect scaling saves
+
+    Raises UsageError for observations or shares that can't be.
+    """
+    if not 0 < extra < inf:
+        raise UsageError(f"extra examples of {extra:g}: must be above 0, such as 0.2")
+    if not 0 < share < 0.5:
+        raise UsageError(f"a share of steps saved of {share:g}: must be between 0 and 0.5")
+    given = in_order(observations)
+    seen = tuple(one for one in given if isfinite(one.steps))
+    sizes = sorted({one.batch_size for one in seen})
+    unreached = tuple(sorted({one.batch_size for one in given} - set(sizes)))
+    if len(sizes) < FEWEST:
+        there = f"{len(sizes)} batch size{'' if len(sizes) == 1 else 's'}"
+        why = f"{there} reached the goal, and {FEWEST} are needed"
+        return Curve(seen, why, (), None, (), (), *unknown(why), (), unreached)
+    repeated = replicates(seen)
+    error = repeated.error if repeated else 0.0
+    reading, kept, worse = read(seen, seen, error), seen, None
+    after = rises_from(reading.log_steps, reading.noise)
+    if after is not None:
+        worse = sizes[after]
+        kept = tuple(one for one in seen if one.batch_size < worse)
+        if after >= FEWEST:
+            reading = read(kept, seen, error)
+    refusal = _refusal(reading, kept, after, worse)
+    warnings: tuple[str, ...] = ()
+    answers = unknown(refusal or "")
+    if refusal is None and worse is not None:
+        answers, warnings = while_falling(reading, seen, kept, worse, extra, share)
+    elif refusal is None:
+        answers, warnings = along(reading, kept, repeated, extra, share)
+    return Curve(
+        seen,
+        refusal,
+        reading.fits,
+        reading.scatter,
+        outliers(kept, reading.sample.median(logs(kept)[0]), reading.around),
+        rises(seen, reading.scatter),
+        *answers,
+        warnings,
+        unreached,
+        worse,
+        replace(reading, followed=bool(warnings) or reading.deviation.evidence > _LIKELIER),
+    )
+
+
+def _refusal(
+    reading: Reading, kept: Sequence[Observation], after: int | None, worse: int | None
+) -> str | None:
+    falling = reading.measured[:after]
+    # Most pairs of points may show no fall where all of it is at the smallest batch sizes.
+    fallen = falling[0] - falling[-1] > max(reading.margin, MATTERS)
+    if after == 1 or (fall(*logs(kept)) <= 0 and not fallen):
+        return DOES_NOT_FALL
+    if after is not None and after < FEWEST:
+        return (
+            f"steps rise again from batch size {worse:,} on, and of the {FEWEST} batch sizes that "
+            f"a curve needs only {after} are smaller"
+        )
+    return None

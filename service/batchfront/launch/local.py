@@ -1,0 +1,195 @@
+"""Workers as processes of this machine."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from signal import SIGKILL, SIGTERM
+from threading import Event, Thread
+from time import monotonic
+from uuid import uuid4
+
+from batchfront.errors import Unreachable, WorkersFailed
+from batchfront.launch.launcher import Launched
+from batchfront.launch.worker_options import Order
+from batchfront.ledger.ledger import Ledger
+from batchfront.store.commands import command
+from batchfront.store.database import Storage
+from batchfront.training.devices import local_devices
+
+log = logging.getLogger(__name__)
+
+
+_RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
+
+
+_PATIENCE = 60.0  # seconds from asking workers to stop until they are killed
+
+
+_LOOK_SECONDS = 0.2  # between two looks at whether all are alive
+
+
+@dataclass
+class _Place:
+    """One of the worker processes, and what has happened to it so far."""
+
+    device: str
+    worker_id: str
+    process: subprocess.Popen[str] = field(init=False)
+    listener: Thread = field(init=False)
+    restarts: int = 0
+    last_line: str = ""
+
+
+class LocalWorkers:
+    """Worker processes that live no longer than this object's `with` block.
+
+    A worker that dies is replaced, and its slots are free at once. Should this process itself be
+    killed, the workers notice that their standard input has closed, and stop in good order.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        order: Order,
+        devices: Sequence[str],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.storage, self.order, self.tell = storage, order, tell
+        self._devices = devices
+        self._places: list[_Place] = []
+
+    def __enter__(self) -> "LocalWorkers":
+        for device in self._devices:
+            worker_id = uuid4().hex
+            self._places.append(place := _Place(device, worker_id))
+            self._start(place)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def watch(self) -> int:
+        """Replace the workers that died; how many are alive now.
+
+        Raises WorkersFailed when one has died too often, with the last line that it wrote.
+        """
+        alive = 0
+        for place in self._places:
+            code = place.process.poll()
+            alive += code != 0
+            if not code:
+                continue
+            _hang_up(place)
+            self._bury(place)
+            ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+            if code == 2 or place.restarts >= _RESTARTS:
+                raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
+            log.warning("a worker ended with %s; starting another", ended)
+            place.restarts += 1
+            place.worker_id = uuid4().hex
+            self._start(place)
+        return alive
+
+    def hold(self, stop: Event) -> None:
+        """Until all have ended, or `stop` is set and they have handed everything back; a Ctrl-C
+        while they do ends them at once."""
+        while self.watch() and not stop.wait(_LOOK_SECONDS):
+            pass
+        if stop.is_set():
+            try:
+                self.stop()
+            except KeyboardInterrupt:
+                self.kill()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes, one for each device."""
+        return tuple(place.process.pid for place in self._places)
+
+    @property
+    def running(self) -> int:
+        """How many worker processes are alive."""
+        return sum(place.process.poll() is None for place in self._places)
+
+    def stop(self) -> None:
+        """Ask all workers to save and hand back what they hold, and wait until they have."""
+        for place in self._places:
+            if place.process.poll() is None:
+                place.process.send_signal(SIGTERM)
+        deadline = monotonic() + _PATIENCE
+        for place in self._places:
+            try:
+                place.process.wait(max(deadline - monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                self.kill()
+                place.process.wait()
+            _hang_up(place)
+            if place.process.returncode:
+                self._bury(place)
+
+    def kill(self) -> None:
+        """End all workers at once; their trials restart from their last checkpoints."""
+        for place in self._places:
+            if place.process.poll() is None:
+                place.process.send_signal(SIGKILL)
+
+    def _bury(self, place: _Place) -> None:
+        """Free at once what a dead worker held; in an outage, its lease does that in a while."""
+        try:
+            Ledger(self.storage, place.worker_id).bury()
+        except Unreachable as error:
+            log.warning("%s", error)
+
+    def _start(self, place: _Place) -> None:
+        order = replace(self.order, device=place.device)
+        sharing = str(self._devices.count(place.device))
+        told = order.arguments("--worker-id", place.worker_id, "--leash", "--sharing", sharing)
+        place.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "batchfront.cli.main", "work", *told],
+            env={**os.environ, **order.environment()},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for this process, which then tells the workers
+        )
+        place.listener = Thread(target=self._forward, args=(place,), daemon=True)
+        place.listener.start()
+
+    def _forward(self, place: _Place) -> None:
+        for line in place.process.stderr or ():
+            place.last_line = line.rstrip()
+            self.tell(place.last_line)
+
+
+class Local:
+    """Launches workers as processes of this machine, on every device in turn."""
+
+    def __init__(self, storage: Storage, tell: Callable[[str], None]) -> None:
+        self.storage, self.tell = storage, tell
+
+    def launch(self, order: Order, workers: int | None = None) -> Launched:
+        """Start them; by default one per GPU, or else one per CPU core."""
+        devices = local_devices(order.device, workers, order.devices_per_trial)
+        started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
+
+        def hold(stop: Event) -> None:
+            try:
+                started.hold(stop)
+            finally:
+                started.stop()
+
+        ids = tuple(map(str, started.pids))
+        watch = command(self.storage, "status", "--watch")
+        return Launched(ids, watch, "Ctrl-C", hold)
+
+
+def _hang_up(place: _Place) -> None:
+    """Read what an ended worker still had to say, and close its pipes."""
+    place.listener.join()
+    for pipe in (place.process.stdin, place.process.stderr):
+        if pipe is not None:
+            pipe.close()

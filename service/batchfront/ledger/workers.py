@@ -1,0 +1,145 @@
+"""The workers of a database: who there is, what each is at, and whose lease has run out.
+
+A worker has one lease for all slots that it holds, on its row of `bf_workers`, which it renews.
+All functions work inside the caller's transaction, and by the database's clock.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+
+from batchfront.store.schema import studies, workers
+from batchfront.study.study import Filter
+
+LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
+"""How long a worker may stay silent before its slots pass to others. The environment sets it for
+tests, which have no half minutes to wait."""
+
+
+Clock = ColumnElement[float]
+
+
+def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
+    """Add a worker (host, pid, device) to the list; harmless if it is in it."""
+    known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
+    if known is None:
+        fields = {"state": "idle", "trials": 0, "steps": 0, "rate": 0.0}
+        times = {"started_at": now, "seen_at": now, "lease_expires": now + LEASE_SECONDS}
+        new = insert(workers).values(id=worker_id, **times, **fields, **about)
+        conn.execute(new)
+
+
+def lock(conn: Connection, worker_id: str) -> None:
+    """Hold the worker's row until the transaction ends: whoever goes on to its slots has to, so
+    that two who do can't wait for each other."""
+    conn.execute(select(workers.c.id).where(workers.c.id == worker_id).with_for_update())
+
+
+def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
+    """The worker is there: excuse an absence of all, and do as `note` does."""
+    excuse_absence(conn, now, worker_id)
+    note(conn, now, worker_id, **news)
+
+
+def note(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
+    """Renew the worker's lease, and note what it is at."""
+    conn.execute(
+        update(workers)
+        .where(workers.c.id == worker_id)
+        .values(seen_at=now, lease_expires=now + LEASE_SECONDS, **news)
+    )
+
+
+def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:
+    """After a silence of all workers alike, give each a whole lease to come back in.
+
+    It was the server that was away, or the network, and whoever is back first must not take the
+    others' trials. On SQLite, which no network comes between, silence means that they are gone.
+    """
+    if conn.dialect.name == "sqlite":
+        return
+    long_ago = now - LEASE_SECONDS / 2
+    own = select(workers.c.seen_at).where(workers.c.id == worker_id).scalar_subquery()
+    last = select(func.max(workers.c.seen_at)).scalar_subquery()
+    # Its own time comes first: if that is recent, nobody else's has to be read.
+    conn.execute(
+        update(workers)
+        .where(func.coalesce(own, 0) < long_ago, last < long_ago, workers.c.state == "busy")
+        .values(lease_expires=now + LEASE_SECONDS)
+    )
+
+
+def gone(conn: Connection, now: Clock) -> Sequence[str]:
+    """The workers whose lease has just been found to have run out; they count as lost now."""
+    late = (
+        select(workers.c.id)
+        .where(workers.c.state.in_(("busy", "idle")), workers.c.lease_expires <= now)
+        .with_for_update(skip_locked=True)
+    )
+    found = conn.execute(late).scalars().all()
+    if found:
+        conn.execute(update(workers).where(workers.c.id.in_(found)).values(state="lost"))
+    return found
+
+
+def busy_by_study(now: Clock, without: str) -> Any:
+    """Study to the number of workers at it, other than one, as a subquery."""
+    return (
+        select(workers.c.study_id, func.count().label("workers"))
+        .where(workers.c.state == "busy", workers.c.lease_expires > now, workers.c.id != without)
+        .group_by(workers.c.study_id)
+        .subquery()
+    )
+
+
+def waiting(now: Clock) -> ColumnElement[bool]:
+    """The condition on `bf_workers` that one is there and has nothing to do."""
+    return and_(workers.c.state == "idle", workers.c.seen_at > now - LEASE_SECONDS)
+
+
+def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) -> int | None:
+    """The study of which an idle worker would take a part: the one with the most trials to each
+    worker that holds some or waits for some; None if none has two to share."""
+    held = (
+        select(
+            workers.c.study_id,
+            func.sum(workers.c.trials).label("trials"),
+            func.count().label("holders"),
+        )
+        .where(workers.c.state == "busy", workers.c.lease_expires > now)
+        .group_by(workers.c.study_id)
+        .subquery()
+    )
+    others = (
+        select(workers.c.study_id, func.count().label("waiting"))
+        .where(waiting(now), workers.c.id != worker_id)
+        .group_by(workers.c.study_id)
+        .subquery()
+    )
+    claimants = held.c.holders + func.coalesce(others.c.waiting, 0)
+    query = (
+        select(held.c.study_id)
+        .select_from(
+            held.join(studies, studies.c.id == held.c.study_id).outerjoin(
+                others, others.c.study_id == held.c.study_id
+            )
+        )
+        .where(wanted.clause(), held.c.trials > claimants)
+        .order_by((held.c.trials * 1.0 / claimants).desc(), held.c.study_id)
+        .limit(1)
+    )
+    found: int | None = conn.execute(query).scalar_one_or_none()
+    return found
+
+
+def should_share(conn: Connection, worker_id: str, study_id: int, idle: int) -> bool:
+    """Whether this worker is among the `idle` ones that hold the most trials of a study."""
+    holders = (
+        select(workers.c.id)
+        .where(workers.c.study_id == study_id, workers.c.state == "busy")
+        .order_by(workers.c.trials.desc(), workers.c.id)
+        .limit(idle)
+    )
+    return worker_id in conn.execute(holders).scalars().all()

@@ -1,0 +1,241 @@
+"""From a workload to studies filled with slots."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from batchfront.errors import UsageError
+from batchfront.plan.options import (
+    Request,
+    _Search,
+    _settle,
+)
+from batchfront.store.commands import command
+from batchfront.store.database import Storage
+from batchfront.store.optuna_dashboard import NOTE, note_attributes
+from batchfront.store.optuna_tables import lock_study, replace_settings
+from batchfront.store.schema import studies
+from batchfront.study.create import add_study, wait_for_planners
+from batchfront.study.dashboard_note import study_note
+from batchfront.study.fingerprint import (
+    _RAISED,
+    OPTIONS,
+    identity_parts,
+    refuse_difference,
+    search_of,
+    study_identity,
+)
+from batchfront.study.points import FEASIBLE_LIMIT
+from batchfront.study.reopening import reopen
+from batchfront.study.slots import count_slots, fill
+from batchfront.study.study import SEARCHES, Filter, Study, find_studies, refuse_imported
+from batchfront.study.variants import as_variant
+from batchfront.training.early_dropping import rules
+from batchfront.training.preflight.checks import check
+from batchfront.workload.code.fingerprint import Fingerprint
+from batchfront.workload.code.versions import Code, digest
+from batchfront.workload.workload import Workload
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What planning did: the studies meant, how many slots each gained, how many of its trials are
+    begun again as more of them are to pass the goal, or to go on past it, and what a user should
+    know before they run."""
+
+    workload: Workload
+    studies: tuple[Study, ...]
+    added: tuple[int, ...]
+    reopened: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def filter(self) -> Filter:
+        """Exactly these studies."""
+        sizes = tuple(s.batch_size for s in self.studies)
+        return Filter((self.workload.name,), sizes, purposes=SEARCHES)
+
+
+def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> Planned:
+    """Create the studies of a workload that don't exist, and top up those that do.
+
+    Raises UsageError before anything is written if the workload or the request can't work, and
+    IdentityError if a study exists under another definition.
+    """
+    base, workload = workload.name, as_variant(workload, request.variant)
+    fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
+    with storage.read() as conn:
+        meant = Filter((workload.name,), purposes=SEARCHES)
+        existing = {s.batch_size: s for s in find_studies(conn, meant)}
+        # A variant that begins is asked for what its base was, so that the two can be compared.
+        like = existing or {
+            s.batch_size: s for s in find_studies(conn, replace(meant, workloads=(base,))) if s.spec
+        }
+    refuse_imported(storage, existing.values())
+    batch_sizes = _batch_sizes(request.batch_sizes or tuple(like) or workload.batch_sizes)
+    for batch_size in batch_sizes:
+        if batch_size in existing:
+            _refuse_lowering(storage, request, existing[batch_size])
+    searches = [_settle(workload.name, request, like, b) for b in batch_sizes]
+    settled = searches[0]
+    workload = workload.as_asked(settled.goal, settled.precision)
+    dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
+    rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
+    checked = check(workload, batch_sizes)
+    checked.refuse_devices(request.devices_per_trial)
+    stored_code: list[Code] = max(
+        (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
+    )
+    if existing and not stored_code:
+        log.warning(_UNKNOWN_CODE, workload.name)
+    now = fingerprint.code(checked.splits)
+    code = _versions(stored_code, now, go_on=bool(request.accept_changes))
+    described = {**checked.identity_parts, "preflight": checked.tries}
+    parts = identity_parts(described, code, request.variant)
+    train_examples = len(checked.splits.train)
+    pairs = zip(batch_sizes, searches, strict=True)
+    wanted = [_study(workload, spec, b, search, parts, train_examples) for b, search in pairs]
+    for study in wanted:
+        for stored in existing.values():
+            refuse_difference(stored, study)
+    with storage.write() as conn:
+        wait_for_planners(conn)
+        _keep_code(conn, workload.name, {"code": code, "preflight": checked.tries})
+        made = [_make(storage, conn, s) for s in wanted]
+    there, added, reopened = zip(*made, strict=True)
+    return Planned(workload, there, added, reopened, tuple(checked.notes))
+
+
+_UNKNOWN_CODE = (
+    "%s was planned before batchfront kept the code of workloads: whether it has changed since is "
+    "not known; from now on it is"
+)
+
+
+def _versions(stored: list[Code], now: Code, *, go_on: bool) -> list[Code]:
+    """The versions of a workload's code, the last being the one that is to make trials."""
+    if stored and digest(stored[-1]) == digest(now):
+        return stored
+    return [*stored, now] if go_on else [now]
+
+
+def _keep_code(conn: Connection, workload: str, now: Mapping[str, Any]) -> None:
+    """Have all studies of a workload, whatever their purpose, know the versions of its code, and
+    what the checks of the last one have shown.
+
+    Raises IdentityError if they have come to know others meanwhile.
+    """
+    for study in find_studies(conn, Filter((workload,))):
+        identity = {**study.identity, **now}
+        if study.identity != identity:
+            refuse_difference(study, replace(study, identity=identity))
+            lock_study(conn, study.id)  # first, as whoever ends trials does
+            changed = update(studies).where(studies.c.id == study.id)
+            conn.execute(changed.values(identity=json.dumps(identity)))
+
+
+def _refuse_lowering(storage: Storage, request: Request, study: Study) -> None:
+    """Raise UsageError if fewer trials are to pass the goal, or to go on, than already may have; or
+    more, where later ones were drawn from how the first ended."""
+    anew = f"leave it out, or begin anew after {command(storage, 'delete', study.workload)}"
+    for option, asked, has in (
+        ("--finishers", request.finishers, study.finishers),
+        ("--continuing", request.continuing, study.continuing),
+    ):
+        if asked and asked < has:
+            raise UsageError(
+                f"{option} {asked}: study {study.name} has {has}, which can be raised, not "
+                f"lowered; {anew}"
+            )
+    if request.after_goal == "stop" and study.continuing:
+        raise UsageError(
+            f"--after-goal stop: trials of study {study.name} go on past the goal; {anew}"
+        )
+    if study.adaptive and (request.finishers or study.finishers) > study.finishers:
+        raise UsageError(
+            f"--finishers {request.finishers}: study {study.name} has {study.finishers}, and with "
+            f"more its sampler, {study.sampler}, would have drawn other trials; {anew}"
+        )
+
+
+def _batch_sizes(chosen: Sequence[int]) -> list[int]:
+    for batch_size in chosen:
+        if batch_size < 1:
+            raise UsageError(f"batch size {batch_size}: must be at least 1")
+    return sorted(set(chosen))
+
+
+def _study(
+    workload: Workload,
+    spec: str,
+    batch_size: int,
+    search: _Search,
+    parts: Mapping[str, Any],
+    train_examples: int,
+) -> Study:
+    draft = Study(
+        id=-1,  # until the database gives it one
+        name=f"{workload.name}/b{batch_size}",
+        workload=workload.name,
+        spec=spec,
+        batch_size=batch_size,
+        identity={"search": {name: getattr(search, name) for name in ("generation", *OPTIONS)}},
+        goal_value=search.goal,
+        precision=search.precision,
+        seed=search.seed,
+        schedule=search.schedule,
+        sampler=search.sampler,
+        count=search.count,
+        trials=search.trials,
+        train_examples=train_examples,
+        finishers=search.finishers,
+        continuing=search.continuing,
+    )
+    identity = study_identity(workload, batch_size, parts, search_of(draft))
+    return replace(draft, identity=identity)
+
+
+def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int, int]:
+    """The stored form of a wanted study, made, topped up or raised; how many slots it gained, and
+    how many of its trials are begun again."""
+    row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
+    if row is None:
+        stored = add_study(storage, conn, study)
+        return stored, fill(conn, stored, stored.trials), 0
+    before = Study.from_row(row)
+    refuse_difference(before, study)
+    lock_study(conn, before.id)  # before its row here, as in `_keep_code`
+    stored = replace(
+        before,
+        spec=study.spec,
+        trials=max(study.trials, before.trials),
+        finishers=max(study.finishers, before.finishers),
+        continuing=max(study.continuing, before.continuing),
+    )
+    raised = {name: getattr(stored, name) for name in ("trials", *_RAISED)}
+    conn.execute(update(studies).where(studies.c.id == stored.id).values(raised))
+    # The file that holds the workload may have been moved or renamed: for what runs the search's
+    # trials again too.
+    there = (studies.c.workload == stored.workload, studies.c.batch_size == stored.batch_size)
+    conn.execute(update(studies).where(*there).values(spec=stored.spec))
+    more = stored.trials - before.trials
+    added = fill(conn, stored, _slots_after(conn, stored, more) if more else 0)
+    return stored, added, _raise(conn, before, stored)
+
+
+def _raise(conn: Connection, before: Study, study: Study) -> int:
+    """Let trials go on that more finishers or continuing ones put off the end of; how many."""
+    if (before.finishers, before.continuing) == (study.finishers, study.continuing):
+        return 0
+    replace_settings(conn, study.id, NOTE, note_attributes(study_note(study)))
+    return reopen(conn, before, study)
+
+
+def _slots_after(conn: Connection, study: Study, more: int) -> int:
+    return min(count_slots(conn, study.id) + more, FEASIBLE_LIMIT * study.trials)

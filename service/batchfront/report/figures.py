@@ -1,0 +1,163 @@
+"""A workload's main figures as Plotly's own objects, for notebooks and papers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from batchfront.frontier.frontier import Frontier
+from batchfront.report.data import Confirmations
+from batchfront.report.plotly import Figure, in_light_colours, standing_above
+from batchfront.report.sections.certainty import certainty_figure
+from batchfront.report.sections.curve import steps_figure
+from batchfront.report.sections.winners import winner_panels
+from batchfront.report.text import fitted
+
+if TYPE_CHECKING:
+    from plotly.graph_objs._figure import Figure as PlotlyFigure
+import asyncio
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchfront.errors import BatchfrontError, UsageError
+from batchfront.frontier.frontier import load_frontiers, require
+from batchfront.frontier.reruns import load_confirmations
+from batchfront.report.sections.compare import compared_figure
+from batchfront.store.database import Storage
+
+
+def figures(
+    frontier: Frontier, confirmations: Confirmations | None = None
+) -> dict[str, "PlotlyFigure"]:
+    """The figures of a workload, by name: `steps`, one for each searched metaparameter and
+    `effective_learning_rate` where there is a momentum, and `certainty` where races went on past
+    their first finisher. Empty while no trial has reached the goal.
+
+    confirmations -- winners run again (`batchfront.frontier.reruns.load_confirmations`)
+
+    They are in light colours with a legend, and can be changed, shown, or written with
+    `write_image` like any other.
+    """
+    if not frontier.reached:
+        return {}
+    drawn = {"steps": steps_figure(frontier, fitted(frontier).curve, confirmations)}
+    for panel in winner_panels(frontier):
+        drawn[panel.name] = _titled(panel.figure, panel.heading)
+    certainty = certainty_figure(frontier)
+    if certainty is not None:
+        drawn["certainty"] = certainty
+    return {name: plotly_figure(figure) for name, figure in drawn.items()}
+
+
+def plotly_figure(figure: Figure) -> "PlotlyFigure":
+    """One of the report's figures as it is to stand by itself."""
+    from plotly.graph_objs._figure import Figure as PlotlyFigure
+
+    layout = {**figure["layout"], "paper_bgcolor": "var(--paper)", "showlegend": True}
+    layout["legend"] = {**layout["legend"], "traceorder": "normal"}
+    layout["shapes"] = [
+        shape | {"showlegend": True} if shape.get("name") else shape
+        for shape in layout.get("shapes", ())
+    ]
+    layout["meta"] = {"label": figure["label"]}
+    data = [_explained(trace) for trace in figure["data"]]
+    coloured = in_light_colours({"data": data, "layout": layout})
+    return PlotlyFigure(coloured)  # type: ignore[no-untyped-call]
+
+
+def _explained(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """In the legend if it has a name; without what is for the page alone."""
+    kept = {key: value for key, value in trace.items() if key not in ("meta", "customdata")}
+    return {"showlegend": "name" in trace, **kept}
+
+
+def _titled(figure: Figure, heading: str) -> Figure:
+    """With what stands above it on the page."""
+    layout, above = figure["layout"], [standing_above(heading)]
+    margin = {**layout["margin"], "t": 32}
+    return {**figure, "layout": {**layout, "margin": margin, "annotations": above}}
+
+
+FORMATS = ("svg", "png", "pdf")
+
+
+_COLUMN = 336  # CSS pixels: a paper's column of 3.5 inches
+
+
+_HEIGHT = 250  # without the legend
+
+
+_ENTRY = 17  # what an entry of the legend adds, at one to two a line
+
+
+_DENSITY = 4  # pixels of a PNG to a CSS pixel: 384 to an inch
+
+
+def write_figures(
+    storage: Storage, workloads: Sequence[str], folder: Path, format_: str = "svg"
+) -> list[Path]:
+    """Write the main figures of these workloads, or of all, and the files' paths.
+
+    folder  -- is made where it is missing
+    format_ -- one of FORMATS
+
+    Raises UsageError for an unknown workload or a folder that is a file, BatchfrontError without
+    a Chromium.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"figures {folder}: is a file; name a folder")
+    require(storage, workloads)
+    frontiers = load_frontiers(storage, workloads)
+    files: dict[Path, PlotlyFigure] = {}
+    for frontier in frontiers:
+        again = load_confirmations(storage, frontier.workload)
+        for name, figure in figures(frontier, again).items():
+            stem = re.sub(r"[^\w.@]+", "-", f"{frontier.workload}-{name}").strip("-.")
+            files[folder / f"{stem}.{format_}"] = figure
+    together = compared_figure(frontiers)
+    if together is not None:
+        files[folder / f"compared.{format_}"] = plotly_figure(together)
+    if not files:
+        raise BatchfrontError("no trial has reached the goal yet, so there is nothing to draw")
+    folder.mkdir(parents=True, exist_ok=True)
+    # In a thread of its own, as a notebook's has a running event loop already.
+    with ThreadPoolExecutor(1) as alone:
+        alone.submit(asyncio.run, _write(files)).result()
+    return list(files)
+
+
+async def _write(files: "Mapping[Path, PlotlyFigure]") -> None:
+    """One browser for all; it is gone when the last is written."""
+    from choreographer.errors import ChromeNotFoundError
+    from kaleido import Kaleido
+
+    try:
+        browser = Kaleido(n=1, mathjax=False)
+    except ChromeNotFoundError:
+        raise BatchfrontError(
+            "figures are drawn by Chrome or Chromium, and none is on the path; install one, or "
+            "name it in BROWSER_PATH"
+        ) from None
+    async with browser:
+        for path, figure in files.items():
+            sized = for_a_column(figure)
+            size = {"width": sized.layout.width, "height": sized.layout.height}
+            await browser.write_fig(sized, path=path, opts={**size, "scale": _scale(path)})
+
+
+def _scale(path: Path) -> int:
+    return _DENSITY if path.suffix == ".png" else 1
+
+
+def for_a_column(figure: "PlotlyFigure") -> "PlotlyFigure":
+    """As wide as a column, in which words among the data would run into one another."""
+    made = deepcopy(figure)
+    made.update_traces(mode="markers", selector={"mode": "markers+text"})
+    made.update_traces(mode="lines+markers", selector={"mode": "lines+markers+text"})
+    made.update_shapes(label={"text": ""}, selector={"showlegend": True})
+    named = [*made.data, *made.layout.shapes]
+    entries = sum(bool(entry.showlegend) for entry in named)
+    made.update_layout(width=_COLUMN, height=_HEIGHT + _ENTRY * entries)
+    return made

@@ -1,0 +1,144 @@
+"""The page itself: everything in one file that asks for nothing else, or served with its parts."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from string import Template
+
+from batchfront import __version__
+from batchfront.errors import BatchfrontError, UsageError
+from batchfront.frontier.frontier import load_frontiers, require
+from batchfront.frontier.queries import workload_names
+from batchfront.report.data import Limits, Subject, load_subject
+from batchfront.report.html import DASHBOARD, Dashboard, Part, frontier_table, joined, scrolled
+from batchfront.report.plotly import Figure
+from batchfront.report.scripts import Scripts, asset, inline_scripts
+from batchfront.report.sections.budget import budget_part
+from batchfront.report.sections.certainty import certainty_part
+from batchfront.report.sections.compare import compare_part
+from batchfront.report.sections.curve import curve_part
+from batchfront.report.sections.effects import effects_part
+from batchfront.report.sections.header import answer, head
+from batchfront.report.sections.lr_rules import rules_part
+from batchfront.report.sections.other_goals import goals_part
+from batchfront.report.sections.study import study_part
+from batchfront.report.sections.winners import winners_part
+from batchfront.report.text import OUTCOMES
+from batchfront.store.database import Storage
+
+
+def section(subject: Subject) -> Part:
+    """The section of a workload."""
+    key = subject.key
+    inner = joined(
+        (
+            head(subject),
+            curve_part(subject),
+            certainty_part(subject),
+            winners_part(subject),
+            rules_part(subject),
+            budget_part(subject),
+            goals_part(subject),
+            effects_part(subject),
+            study_part(subject),
+            _frontier(subject),
+        )
+    )
+    html = (
+        f'<section class="workload" id="{key}" aria-labelledby="{key}-name">\n'
+        f"{inner.html}\n</section>"
+    )
+    return Part(html, inner.figures)
+
+
+def _frontier(subject: Subject) -> Part:
+    label = f"{subject.key}-table"
+    table = frontier_table(subject.frontier, subject.dashboard)
+    return Part(f'<h3 id="{label}">Frontier</h3>{scrolled(label, table)}')
+
+
+NOTICE = "<!-- notice -->"
+"""Where a served page says what is wrong with it. No name can bring a second one: they are
+escaped."""
+
+
+_TITLE = "steps to target by batch size"
+
+
+def write_report(
+    storage: Storage, workloads: Sequence[str], path: Path, dashboard: str = DASHBOARD
+) -> Path:
+    """Write the page of these workloads, or of all in the database when none are named.
+
+    dashboard -- the URL of the Optuna dashboard that the page's trials are linked to
+
+    An existing file is replaced in one step, so that a reader never sees half a page. Raises
+    UsageError for a path in no folder, an unknown workload or a dashboard at no http URL,
+    BatchfrontError where the file can't be written.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"report {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UsageError(f"report {path}: is a folder; name a file")
+    require(storage, workloads)
+    if not workload_names(storage):
+        raise UsageError("this database holds no studies to report")
+    text = page(storage, workloads, inline_scripts(), Dashboard(dashboard))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise BatchfrontError(f"report {path}: can't be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def page(storage: Storage, workloads: Sequence[str], scripts: Scripts, dashboard: Dashboard) -> str:
+    """The page of these workloads, or of all, as they are now."""
+    frontiers = load_frontiers(storage, workloads)
+    limits = Limits.for_page(sum(len(frontier.points) for frontier in frontiers))
+    subjects = [
+        load_subject(storage, f"w{number}", frontier, dashboard, limits)
+        for number, frontier in enumerate(frontiers, 1)
+    ]
+    body = joined((compare_part(subjects), *map(section, subjects)))
+    names = [frontier.workload for frontier in frontiers]
+    made = datetime.now().astimezone()
+    return Template(asset("page.html")).substitute(
+        title=escape(f"{names[0] if len(names) == 1 else f'{len(names)} workloads'}: {_TITLE}"),
+        policy=scripts.policy,
+        notice=NOTICE,
+        made=f"{made.day} {made:%B %Y, %H:%M}",
+        made_iso=made.isoformat(timespec="seconds"),
+        freshness=scripts.freshness,
+        version=escape(__version__),
+        studies=escape(dashboard.studies),
+        index=_index(subjects),
+        sections=body.html or '<p class="reading">There are no studies yet.</p>',
+        outcomes="".join(f"<dt>{look.name}</dt><dd>{look.meaning}</dd>" for look in OUTCOMES),
+        style=asset("page.css"),
+        figures=_embedded(body.figures),
+        scripts=scripts.html,
+    )
+
+
+def _index(subjects: Sequence[Subject]) -> str:
+    if len(subjects) < 2:
+        return ""
+    items = "".join(
+        f'<li><a href="#{subject.key}">{escape(subject.frontier.workload)}</a> '
+        f"<span>{escape(answer(subject))}</span></li>"
+        for subject in subjects
+    )
+    return f'<nav aria-label="workloads"><ol>{items}</ol></nav>'
+
+
+def _embedded(figures: Mapping[str, Figure]) -> str:
+    """JSON that can stand inside a script element, whatever the names in it."""
+    text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

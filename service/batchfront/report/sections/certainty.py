@@ -1,0 +1,200 @@
+"""How sure the points are: what fewer trials would have found, and what running them again gave."""
+
+from collections.abc import Sequence
+from html import escape
+
+from batchfront.frontier.certainty.expected_best import LITTLE
+from batchfront.frontier.certainty.points import (
+    PointCertainty,
+    flags,
+    point_certainties,
+    why_unknown,
+)
+from batchfront.frontier.curve.text import number
+from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.next_commands import more_finishers
+from batchfront.frontier.reruns import Confirmation
+from batchfront.report.data import Subject
+from batchfront.report.html import Part, advised, caption, joined, place, scrolled, table
+from batchfront.report.plotly import Figure, log2_axis, log_axis
+from batchfront.report.sections.curve import span
+from batchfront.report.series import Mark, Series, level, lines_figure, lines_key
+from batchfront.report.text import count
+
+
+def confirm_part(subject: Subject) -> Part:
+    """What running them again gave; nothing where none was."""
+    found = subject.confirmations
+    if not found:
+        return Part()
+    label = f"{subject.key}-confirmations"
+    heads = ("batch size", "trial", "in the search", "reached", "median", "range", "median ÷ best")
+    links = {point.batch_size: point.study.id for point in subject.frontier.points}
+    rows = [
+        _row_of_confirm_part(subject.dashboard.link(links[size], one.trial), size, one)
+        for size, mine in sorted(found.items())
+        for one in mine
+    ]
+    said = caption(
+        "The winner of a search is the luckiest of its trials. Its metaparameters, and those of "
+        "the runners-up, ran again with fresh seeds: the median is what to expect of them.",
+        "It is never reached where half of the seeds or more did not get there."
+        * any(one.never for mine in found.values() for one in mine),
+    )
+    return Part(
+        f'<h4 id="{label}" class="apart">The winners, run again</h4>'
+        f"{scrolled(label, table(heads, rows))}{said}"
+    )
+
+
+def _row_of_confirm_part(trial: str, size: int, one: Confirmation) -> list[str]:
+    return [
+        count(size),
+        trial,
+        count(one.best),
+        f"{len(one.steps)} of {one.seeds}" + (f", {one.open} open" if one.open else ""),
+        "never" if one.never else "–" if one.median is None else number(one.median),
+        span(one),
+        "–" if one.ratio is None else f"{one.ratio:.2f}",
+    ]
+
+
+def certainty_part(subject: Subject) -> Part:
+    """What is known of how lucky the winners are, or why nothing can be; nothing while it may yet
+    be."""
+    known = point_certainties(subject.frontier)
+    why = why_unknown(subject.frontier)
+    if not known and not subject.confirmations and why is None:
+        return Part()
+    parts = [Part("<h3>How sure</h3>")]
+    if _telling(known):
+        parts += [_figure(subject, _telling(known)), _numbers(subject, known)]
+    elif known:
+        parts.append(_unknown(subject.frontier))
+    elif why is not None:
+        parts.append(_unknowable(subject.frontier, why))
+    return joined((*parts, _rises(subject), confirm_part(subject)))
+
+
+def certainty_figure(frontier: Frontier) -> Figure | None:
+    """The expected best of k trials at each batch size; None where no race went on past its first
+    finisher, which tells nothing."""
+    telling = _telling(point_certainties(frontier))
+    return _drawn(frontier, list(map(_line, telling))) if telling else None
+
+
+def _telling(known: Sequence[PointCertainty]) -> list[PointCertainty]:
+    return [one for one in known if len(one.sample.lowest) > 1]
+
+
+def _unknown(frontier: Frontier) -> Part:
+    after = " lets races go on until three have passed, which tells."
+    return Part(
+        caption(
+            "Every race ended with the first trial that passed the goal. Whether more trials would "
+            "have found fewer steps cannot be known from that one.",
+            advised(more_finishers(frontier), "", after),
+        )
+    )
+
+
+def _unknowable(frontier: Frontier, why: str) -> Part:
+    confirm = advised(frontier.advise("confirm"), "", " runs the winners again, with other seeds.")
+    return Part(caption(f"{why}.", confirm))
+
+
+def _rises(subject: Subject) -> Part:
+    texts = [
+        flag.text
+        for flag in flags(subject.frontier, subject.fitted.found)
+        if flag.kind == "not-monotone"
+    ]
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return Part(f'<ul class="caption">{items}</ul>') if items else Part()
+
+
+def _figure(subject: Subject, telling: Sequence[PointCertainty]) -> Part:
+    lines = list(map(_line, telling))
+    name = f"{subject.key}/certainty"
+    said = caption(
+        "The expected best of k trials, as a multiple of the best of all that were run: where a "
+        "line is still steep at its right end, more trials would find fewer steps. It is exact "
+        "while the trials that passed the goal decide it, and a lower bound, shown hollow, where "
+        "trials that were stopped might.",
+    )
+    key = lines_key(lines, "at least")
+    return Part(f"{key}{place(name, 'medium')}{said}", {name: _drawn(subject.frontier, lines)})
+
+
+def _drawn(frontier: Frontier, lines: Sequence[Series]) -> Figure:
+    marks = [mark for line in lines for mark in line.marks]
+    return lines_figure(
+        f"Expected best of k trials, {frontier.workload}",
+        lines,
+        log2_axis("k, trials", 1, max(mark.x for mark in marks), ticks=10, pad=0.2, room=280),
+        log_axis("steps, as a multiple of the best of all", [mark.y for mark in marks]),
+        [level(1.0)],
+    )
+
+
+def _line(point: PointCertainty) -> Series:
+    curve = point.more.curve
+    wanted = {round(2 ** (n / 2)) for n in range(40)} | {len(curve)}
+    marks = [
+        Mark(
+            best.k,
+            best.at_least / curve[-1].at_least,
+            f"best of {best.k}: {'' if best.unknown < LITTLE else 'at least '}"
+            f"{number(best.at_least)} steps",
+            sure=best.unknown < LITTLE,
+        )
+        for best in curve
+        if best.k in wanted
+    ]
+    return Series(f"batch size {count(point.batch_size)}", marks)
+
+
+def _numbers(subject: Subject, known: Sequence[PointCertainty]) -> Part:
+    label = f"{subject.key}-certainty"
+    heads = (
+        "batch size",
+        "steps",
+        "trials",
+        "passed the goal",
+        "best of half",
+        "best of twice",
+        "another search’s best",
+    )
+    said = caption(
+        "Best of half and of twice as many trials: how many more, and how many fewer, steps these "
+        "would take on average. Another search of as many trials would have its best in the "
+        "interval with 90\u00a0%. Both need at least three trials that passed the goal.",
+        advised(more_finishers(subject.frontier), "", " lets races go on until there are three."),
+    )
+    rows = list(map(_row, known))
+    return Part(
+        f'<h4 id="{label}" class="apart">Would more trials have changed it?</h4>'
+        f"{scrolled(label, table(heads, rows))}{said}"
+    )
+
+
+def _row(point: PointCertainty) -> list[str]:
+    one, more, noise = point.sample, point.more, point.noise
+    half = "–"
+    if len(one.lowest) > 1:
+        least = "" if more.half.unknown < LITTLE else "at least "
+        half = f"{least}+{_percent(more.halving_cost)}"
+    twice = "–" if more.next_doubling is None else f"−{_percent(more.next_doubling)} or less"
+    return [
+        count(point.batch_size),
+        count(one.lowest[0]),
+        count(one.trials),
+        count(len(one.lowest)),
+        half,
+        twice,
+        "–" if noise is None else f"{number(noise.low)} to {number(noise.high)}",
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"

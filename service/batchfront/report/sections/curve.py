@@ -1,0 +1,360 @@
+"""Steps to target against batch size: the points, and the curve through them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from batchfront.frontier.curve.curve import Curve
+from batchfront.frontier.curve.text import number
+from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.reruns import Confirmation
+from batchfront.report.data import Confirmations, Subject
+from batchfront.report.html import Part, caption, key, place, scrolled, table
+from batchfront.report.plotly import Figure, figure, log2_axis
+from batchfront.report.sections.curve_traces import (
+    boundary_traces,
+    curve_traces,
+    regime_shapes,
+    regimes,
+)
+from batchfront.report.text import (
+    WINNER,
+    count,
+    earliest,
+    interval,
+    params_in_figure,
+    reading,
+    short_count,
+)
+
+
+def confirmed_trace(frontier: Frontier, found: Confirmations) -> list[dict[str, Any]]:
+    """The winners run again, on the steps figure: medians with their ranges; none, no trace."""
+    drawn = list(_medians(frontier, found))
+    if not drawn:
+        return []
+    ups = [(one.high or one.steps[-1]) - median for _, one, median in drawn]
+    downs = [median - one.steps[0] for _, one, median in drawn]
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "winner run again: median and range",
+            "x": [size for size, _, _ in drawn],
+            "y": [median for _, _, median in drawn],
+            "marker": {"symbol": "line-ew-open", "size": 14, "line": _INK, "color": "var(--ink)"},
+            "error_y": {
+                "type": "data",
+                "symmetric": False,
+                "array": ups,
+                "arrayminus": downs,
+                "color": "var(--ink)",
+                "thickness": 1.25,
+                "width": 3,
+            },
+            "hovertext": [_said(size, one) for size, one, _ in drawn],
+            "hoverinfo": "text",
+        }
+    ]
+
+
+def highest(traces: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The upper ends of what `confirmed_trace` gave, in steps."""
+    return [
+        median + up
+        for trace in traces
+        for median, up in zip(trace["y"], trace["error_y"]["array"], strict=True)
+    ]
+
+
+_INK = {"width": 2, "color": "var(--ink)"}
+
+
+def _medians(frontier: Frontier, found: Confirmations) -> Iterable[tuple[int, Confirmation, float]]:
+    """The winners' that have a median, by batch size."""
+    for point in frontier.reached:
+        for one in found.get(point.batch_size, ()):
+            if point.best and one.trial == point.best.number and one.median is not None:
+                yield point.batch_size, one, one.median
+
+
+def _said(size: int, one: Confirmation) -> str:
+    return (
+        f"<b>batch size {count(size)}, run again</b><br>median {number(one.median or 0)} "
+        f"steps, {span(one)}<br>{len(one.steps)} of {one.seeds} seeds reached the goal"
+    )
+
+
+def span(one: Confirmation) -> str:
+    """The fewest and the most steps: "54–71", "54–never"."""
+    if one.low is None:
+        return "–"
+    return f"{count(one.low)}–{'never' if one.high is None else count(one.high)}"
+
+
+VISIBLE = 1.05
+"""An interval is drawn from this ratio of its ends on; a narrower one is hidden by its mark."""
+
+
+def steps_figure(
+    frontier: Frontier, curve: Curve | None = None, confirmations: Confirmations | None = None
+) -> Figure:
+    """The points with their values beside them, the perfect-scaling line, and the curve.
+
+    confirmations -- winners run again, which stand beside the points
+
+    At least one batch size must have reached the goal. Without a curve a line joins the points, and
+    perfect scaling starts from the first of them instead of from the curve.
+    """
+    reached = frontier.reached
+    batches = [point.batch_size for point in frontier.points]
+    first, last = reached[0], batches[-1]
+    begin = float(first.steps or 0)
+    traces = []
+    if curve is not None:
+        # Not where the goal was tried in vain: nobody could ever measure it there.
+        until = reached[-1].batch_size if frontier.unreached_beyond else last
+        traces = curve_traces(curve, batches[0], until)
+        begin = float(curve.predict([first.batch_size]).median[0])
+    again = confirmed_trace(frontier, confirmations or {})
+    end = begin * first.batch_size / last
+    steps = [point.steps or 0 for point in reached]
+    drawn = [value for trace in traces for value in trace["y"]]
+    drawn += highest(again)
+    low, high = min(*steps, end, *drawn), max(*steps, begin, *drawn)
+    # Room for the line's name below its end, and for the marks of the curve below that.
+    low *= (low / high) ** (0.06 if curve is None else 0.16)
+    across = log2_axis("batch size", batches[0], last, ticks=16, pad=0.5, room=280)
+    up = log2_axis("steps to target", low, high, ticks=9, pad=0.6)
+    shapes = [_perfect_line(first.batch_size, begin, last, end)] if len(batches) > 1 else []
+    if curve is not None:
+        bottom = 10 ** (up["range"][0] + 0.04 * (up["range"][1] - up["range"][0]))
+        traces += boundary_traces(curve, across["range"], bottom)
+        shapes = [*regime_shapes(regimes(curve, *(10**side for side in across["range"]))), *shapes]
+    return figure(
+        f"Steps to target against batch size, {frontier.workload}",
+        [*traces, *again, _points(frontier, curve)],
+        xaxis=across,
+        yaxis=up,
+        # The last value may stand to the right of its point.
+        margin={"l": 40, "r": 12 if steps[-1] < 1000 else 28, "t": 32, "b": 44},
+        shapes=shapes,
+    )
+
+
+def widest_interval(points: Sequence[Point]) -> float:
+    """The largest ratio of a point's steps to the first step at which it may have passed."""
+    return max((point.steps / earliest(point) for point in points if point.steps), default=1.0)
+
+
+def points_name(frontier: Frontier) -> str:
+    """What the points are, in a word or two."""
+    if not frontier.measured_elsewhere:
+        return "fastest trial"
+    return (
+        "median of the seeds" if any(point.trials > 1 for point in frontier.points) else "measured"
+    )
+
+
+def _points(frontier: Frontier, curve: Curve | None) -> dict[str, Any]:
+    reached = frontier.reached
+    off = {outlier.batch_size for outlier in curve.outliers} if curve else set()
+    symbols = ["circle-open" if point.batch_size in off else "circle" for point in reached]
+    steps = [point.steps or 0 for point in reached]
+    below = [_drawn_interval(point) for point in reached]
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers+text" if curve is None else "markers+text",
+        "name": points_name(frontier),
+        "x": [point.batch_size for point in reached],
+        "y": steps,
+        "text": [short_count(found) for found in steps],
+        "textposition": _label_places(steps) if curve is None else _beside(reached, curve),
+        "textfont": {"size": 12, "color": "var(--ink)"},
+        "cliponaxis": False,
+        "line": {"color": WINNER, "width": 2.5},
+        "marker": {
+            "symbol": symbols,
+            "color": WINNER,
+            "size": 8,
+            "line": {
+                "color": [WINNER if s == "circle-open" else "var(--paper)" for s in symbols],
+                "width": 1.5,
+            },
+        },
+        "meta": {"studies": [point.study.id for point in reached]},
+        "customdata": [point.best.number for point in reached if point.best],
+        "hovertext": [_hover(point) for point in reached],
+        "hoverinfo": "text",
+    }
+    if any(below):
+        zero = [0] * len(below)
+        trace["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": zero,
+            "arrayminus": below,
+            "color": WINNER,
+            "thickness": 1.5,
+            "width": 4,
+        }
+    return trace
+
+
+def _label_places(steps: Sequence[float]) -> list[str]:
+    """Where each value stands beside its point, clear of the line to the next one."""
+    places = []
+    for before, here, after in zip(
+        [steps[0], *steps], steps, [*steps[1:], steps[-1]], strict=False
+    ):
+        if after > here:
+            places.append("top left" if before < here else "bottom center")
+        else:
+            places.append("top center" if before < here else "top right")
+    return places
+
+
+def _beside(reached: Sequence[Point], curve: Curve) -> list[str]:
+    """Where each value stands beside its point: on the side away from the curve."""
+    fitted = curve.predict([point.batch_size for point in reached]).median
+    above = [(point.steps or 0) >= on for point, on in zip(reached, fitted, strict=True)]
+    return ["top center" if up else "bottom center" for up in above]
+
+
+def _drawn_interval(point: Point) -> float:
+    return (point.steps or 0) - earliest(point) if widest_interval([point]) >= VISIBLE else 0
+
+
+def _hover(point: Point) -> str:
+    lines = [
+        f"<b>batch size {count(point.batch_size)}</b>",
+        f"{count(point.steps or 0)} steps{_first_passed(point)}",
+        f"{count(point.examples or 0)} examples",
+        "" if point.trial is None else f"trial {point.trial}",
+        params_in_figure(dict(point.params)),
+    ]
+    return "<br>".join(line for line in lines if line)
+
+
+def _first_passed(point: Point) -> str:
+    known = interval(point)
+    return "" if known == "–" else f" (first passed at {known})"
+
+
+def _perfect_line(first: float, begin: float, last: float, end: float) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "name": "perfect scaling",
+        "layer": "between",
+        "x0": first,
+        "y0": begin,
+        "x1": last,
+        "y1": end,
+        "line": {"color": "var(--muted)", "width": 1.5, "dash": "dash"},
+        "label": {
+            "text": "perfect scaling",
+            "textposition": "end",
+            "yanchor": "top",
+            "padding": 8,
+            "font": {"size": 12, "color": "var(--muted)"},
+        },
+    }
+
+
+def curve_part(subject: Subject) -> Part:
+    """The figure, what it shows, and the curve's numbers; nothing where no batch size has reached
+    the goal."""
+    frontier, fitted = subject.frontier, subject.fitted
+    if not frontier.reached:
+        return Part()
+    name = f"{subject.key}/steps"
+    figure = steps_figure(frontier, fitted.curve, subject.confirmations)
+    html = (
+        f"<h3>Steps to target</h3>{_key(subject, figure)}{place(name, 'tall')}"
+        f"{caption(*_sentences(subject))}{_facts(subject)}"
+    )
+    return Part(html, {name: figure})
+
+
+def _sentences(subject: Subject) -> Iterable[str]:
+    frontier, fitted = subject.frontier, subject.fitted
+    yield _what_points_are(frontier)
+    if len(frontier.points) > 1:
+        yield "On the dashed line, twice the batch takes half the steps."
+    yield _interval_text(frontier)
+    if fitted.curve is not None:
+        yield (
+            "The marks at the bottom are where the curve leaves a regime, with 90\u00a0% intervals."
+        )
+        alone = reading(frontier)
+        yield f"By the points alone: {escape(alone[0].lower() + alone[1:])}"
+    elif fitted.refusal:
+        yield f"No curve is drawn: {escape(fitted.refusal)}."
+
+
+_POINT = '<circle cx="12" cy="6" r="4" class="winner"/>'
+
+
+_LINES = {
+    "fitted curve and its 90 % interval": '<rect width="24" height="12" class="interval"/>'
+    '<path d="M0 6H24" class="curve"/>',
+    "perfect scaling": '<path d="M0 6H24" class="line dash"/>',
+}
+
+
+_OFF = {"off the curve": '<circle cx="12" cy="6" r="3.5" class="off"/>'}
+
+
+_AGAIN = {"winner run again: median and range": '<path d="M12 0V12M6 6H18" class="again"/>'}
+
+
+def _key(subject: Subject, figure: Figure) -> str:
+    curve = subject.fitted.curve
+    again = any(trace.get("name") in _AGAIN for trace in figure["data"])
+    if curve is None:
+        return key(_AGAIN) if again else ""
+    shades = {
+        regime.name: f'<rect width="24" height="12" class="{regime.css}"/>'
+        for regime, _, _ in regimes(curve, 0.0, math.inf)
+    }
+    off = _OFF if curve.outliers else {}
+    points = {points_name(subject.frontier): _POINT}
+    return key(points | _LINES | off | (_AGAIN if again else {}) | shades)
+
+
+def _facts(subject: Subject) -> str:
+    if subject.fitted.curve is None:
+        return ""
+    rows = [
+        [fact.name, *map(escape, (fact.value, fact.interval, fact.evidence))]
+        for fact in subject.fitted.facts
+    ]
+    label = f"{subject.key}-curve"
+    heads = ("", "value", "90 % interval", "decided by batch sizes")
+    return f'<h4 id="{label}" class="apart">The curve in numbers</h4>' + scrolled(
+        label, table(heads, rows, text=(0, 3))
+    )
+
+
+def _interval_text(frontier: Frontier) -> str:
+    widest = widest_interval(frontier.reached)
+    if widest >= VISIBLE:
+        return "Bars reach down to the first step at which the goal may have been passed."
+    if widest == 1:
+        return ""
+    before = math.ceil(1000 * (1 - 1 / widest)) / 10
+    return (
+        f"The goal was passed at most {before:g}\u00a0% before the step shown, which is too "
+        "narrow to draw."
+    )
+
+
+def _what_points_are(frontier: Frontier) -> str:
+    trials = {point.trials for point in frontier.points}
+    most = f"{'up to ' if len(trials) > 1 else ''}{max(trials)}"
+    if frontier.measured_elsewhere:
+        each = "one run" if max(trials) == 1 else f"the median of {most} seeds"
+        return f"Each point is {each}, measured elsewhere."
+    each = "a single trial" if max(trials) == 1 else f"the fastest of {most} trials"
+    return f"Each point is {each}; another search would find somewhat other points."

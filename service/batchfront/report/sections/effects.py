@@ -1,0 +1,86 @@
+"""What each choice of a metaparameter does to the steps to target."""
+
+from collections.abc import Sequence
+from html import escape
+
+from batchfront.frontier.analysis.effect import Effect, ValueEffect, effect, searched
+from batchfront.report.data import Subject
+from batchfront.report.html import Part, caption, joined, place, scrolled, table
+from batchfront.report.plotly import Figure, log_axis
+from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
+from batchfront.report.text import count, in_figure, significant, words
+
+
+def effects_part(subject: Subject) -> Part:
+    """A figure and a table for each metaparameter with choices; nothing where there is none."""
+    names = searched(subject.frontier, choices=True)
+    found = [(n, effect(subject.frontier, subject.trials, name)) for n, name in enumerate(names)]
+    parts = [_effect(subject, n, one) for n, one in found if _lines(one)]
+    if not parts:
+        return Part()
+    said = caption(
+        "The fastest trial with each choice, as a multiple of the fastest of all. Each choice has "
+        "a part of the trials alone, so small differences are luck. A hollow mark is a bound: the "
+        "trials with that choice were stopped there, as another had won."
+    )
+    return joined((Part("<h3>The effect of choices</h3>"), *parts, Part(said)))
+
+
+def _effect(subject: Subject, number: int, one: Effect) -> Part:
+    name, label = f"{subject.key}/effect/{number}", f"{subject.key}-effect-{number}"
+    lines = _lines(one)
+    html = (
+        f'<h4 id="{label}">{escape(words(one.name))}</h4>{lines_key(lines, "at least")}'
+        f"{place(name, 'medium')}{scrolled(label, _table(one))}"
+    )
+    return Part(html, {name: _figure(subject, one, lines)})
+
+
+def _lines(one: Effect) -> list[Series]:
+    """One line a choice, where the winner of some batch size is known."""
+    choices = list(dict.fromkeys(str(v.value) for point in one.points for v in point.values))
+    marks: dict[str, list[Mark]] = {choice: [] for choice in choices}
+    for point in one.points:
+        for value in point.values:
+            if value.ratio is not None and value.needed is not None:
+                said = f"batch size {count(point.batch_size)}<br>{in_figure(_steps(value))} steps"
+                mark = Mark(point.batch_size, value.ratio, said, value.needed.exact)
+                marks[str(value.value)].append(mark)
+    return [Series(significant_text(name), found) for name, found in marks.items() if found]
+
+
+def significant_text(choice: str) -> str:
+    """A choice as the page writes it."""
+    return choice.replace("_", " ")
+
+
+def _steps(value: ValueEffect) -> str:
+    if value.needed is None:
+        return "–"
+    return f"{'' if value.needed.exact else '≥ '}{count(value.needed.at_least)}"
+
+
+def _figure(subject: Subject, one: Effect, lines: Sequence[Series]) -> Figure:
+    values = [mark.y for line in lines for mark in line.marks]
+    return lines_figure(
+        f"Steps by {words(one.name)} against batch size, {subject.frontier.workload}",
+        lines,
+        batch_axis([point.batch_size for point in subject.frontier.points]),
+        log_axis("steps, as a multiple of the fastest", values),
+        [level(1.0)],
+    )
+
+
+def _table(one: Effect) -> str:
+    choices = list(dict.fromkeys(str(v.value) for point in one.points for v in point.values))
+    rows = []
+    for point in one.points:
+        by_choice = {str(value.value): value for value in point.values}
+        cells = [_cell(by_choice.get(choice)) for choice in choices]
+        best = "–" if point.best is None else escape(significant(point.best))
+        rows.append([count(point.batch_size), best, *cells])
+    return table(["batch size", "winner’s", *map(escape, choices)], rows)
+
+
+def _cell(value: ValueEffect | None) -> str:
+    return "–" if value is None else f"{_steps(value)} ({value.reached} of {value.trials})"

@@ -1,0 +1,97 @@
+"""One study of a workload, which the reader chooses: its trials, their curves and their table."""
+
+from html import escape
+
+from batchfront.frontier.frontier import Frontier, Point
+from batchfront.report.data import Subject, chosen
+from batchfront.report.html import Part, caption, place
+from batchfront.report.plotly import Figure
+from batchfront.report.sections.learning_curves import curves_figure
+from batchfront.report.sections.study_figures import (
+    coordinate_title,
+    second_coordinates,
+    trials_figure,
+)
+from batchfront.report.text import count
+from batchfront.workload.search_space import dimensions
+
+_TRAINING_LOSS = ("train", "loss")
+
+
+def study_part(subject: Subject) -> Part:
+    """The choice of a study, both figures of each study, and the table of its trials."""
+    frontier, key = subject.frontier, f"{subject.key}/{{study}}"
+    figures: dict[str, Figure] = {}
+    for point in frontier.points:
+        figures |= _figures(subject, point)
+    space = dimensions(frontier.points[0].space)
+    across, up = (coordinate_title(name, space) for name in second_coordinates(space))
+    said = caption(
+        "Every trial of the study, by how it ended. Choose another study above to change both "
+        "figures and the table; a click on an entry below a figure hides or shows its trials, and "
+        "one on a point opens its trial in the Optuna dashboard.",
+        "On a diagonal line the effective learning rate is the same, as written there."
+        * (second_coordinates(space) == ("learning_rate", "momentum")),
+        _left_out(subject),
+    )
+    html = (
+        f"<h3>One study</h3>{_controls(frontier)}"
+        '<div class="pair">'
+        f"<div><h4>Trials: {across} against {up}</h4>{place(f'{key}/trials', 'study')}</div>"
+        f"<div><h4>Learning curves</h4>{place(f'{key}/{{curves}}', 'study')}</div></div>{said}"
+        f'<h4 id="{subject.key}-trials" class="apart">Trials, the fewest steps first</h4>'
+        f'<div class="scroll rows" role="region" aria-labelledby="{subject.key}-trials" '
+        f'tabindex="0" data-table="{escape(f"{key}/trials")}"></div>'
+    )
+    return Part(html, figures)
+
+
+def _left_out(subject: Subject) -> str:
+    limits = subject.limits
+    if max(point.trials for point in subject.frontier.points) <= min(limits.trials, limits.curves):
+        return ""
+    return (
+        f"At most {count(limits.trials)} trials and {count(limits.curves)} curves of a study are "
+        "drawn and listed: the fastest, and others evenly over the search. The dashboard has all."
+    )
+
+
+def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
+    frontier, study, limits = subject.frontier, point.study, subject.limits
+    trials = subject.trials.get(study.id, ())
+    looks = subject.goal_curves.get(study.id)
+    measured = set() if looks is None else set(looks.numbers.tolist())
+    drawn = chosen(point, [one for one in trials if one.number in measured], limits.curves)
+    curves = subject.curves_of(study.id, [trial.number for trial in drawn])
+    key = f"{subject.key}/{point.batch_size}"
+    goal = ("validation", study.metric)
+    return {
+        f"{key}/trials": trials_figure(frontier, point, chosen(point, trials, limits.trials)),
+        f"{key}/goal": curves_figure(frontier, point, trials, curves, *goal),
+        f"{key}/loss": curves_figure(frontier, point, trials, curves, *_TRAINING_LOSS),
+    }
+
+
+def _controls(frontier: Frontier) -> str:
+    options = "".join(_option(point, point is _shown_first(frontier)) for point in frontier.points)
+    metric = escape(str(frontier.goal["metric"]))
+    return (
+        '<div class="controls">'
+        f'<label>Study <select name="study" autocomplete="off">{options}</select></label>'
+        '<label>Curves <select name="curves" autocomplete="off">'
+        f'<option value="goal" selected>validation {metric}</option>'
+        '<option value="loss">training loss</option></select></label></div>'
+    )
+
+
+def _shown_first(frontier: Frontier) -> Point:
+    return frontier.reached[0] if frontier.reached else frontier.points[0]
+
+
+def _option(point: Point, selected: bool) -> str:
+    steps = "goal not reached" if point.steps is None else f"{count(point.steps)} steps"
+    chosen = " selected" if selected else ""
+    return (
+        f'<option value="{point.batch_size}"{chosen}>'
+        f"batch size {count(point.batch_size)}: {steps}</option>"
+    )

@@ -1,0 +1,229 @@
+"""The winners' metaparameters: one panel each, beside the scaling rules."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchfront.frontier.frontier import Frontier, Point
+from batchfront.report.data import Subject
+from batchfront.report.html import Part, caption, key, place
+from batchfront.report.plotly import Figure, Scale, figure, log2_axis, log_axis, scale_of
+from batchfront.report.text import WINNER, count, in_figure, rounded, significant, words
+from batchfront.workload.search_space import Choice, Dimension, Value, dimensions
+
+EFFECTIVE = "effective learning rate"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metaparameter's figure. The heading says what its vertical axis is."""
+
+    name: str
+    heading: str
+    figure: Figure
+
+
+def winner_panels(frontier: Frontier) -> list[Panel]:
+    """A panel per searched metaparameter, learning rate and momentum first."""
+    reached = frontier.reached
+    if not reached:
+        return []
+    searched: dict[str, Dimension] = {}
+    for point in frontier.points:
+        searched |= dimensions(point.space)
+    first = [name for name in ("learning_rate", "momentum") if name in searched]
+    names = first + [name for name in searched if name not in first]
+    panels = [_panel(frontier, name, searched[name]) for name in names]
+    if first and all(_effective(point.params) is not None for point in reached):
+        panels.insert(
+            len(first), Panel(EFFECTIVE.replace(" ", "_"), EFFECTIVE, _effective_figure(frontier))
+        )
+    return panels
+
+
+def _panel(frontier: Frontier, name: str, dimension: Dimension) -> Panel:
+    scale = scale_of(name, dimension)
+    drawn = [point for point in frontier.reached if name in point.params]
+    shown = [scale.shown(point.params[name]) for point in drawn]
+    band = _band(frontier, name, scale)
+    heuristics = _heuristics(frontier, drawn, shown) if name == "learning_rate" else []
+    edges = [point.edges.get(name) for point in drawn]
+    values = [significant(point.params[name]) for point in drawn]
+    winners = _winners(drawn, shown, edges, words(name), values)
+    ends = [value for trace in band for value in trace["y"]]
+    axis = scale.axis([*shown, *ends]) | {"title": {"text": ""}}
+    drawn_figure = _drawn(frontier, words(name), [*band, *heuristics, winners], axis)
+    return Panel(name, scale.title, drawn_figure)
+
+
+def _effective_figure(frontier: Frontier) -> Figure:
+    drawn = list(frontier.reached)
+    shown = [value for point in drawn if (value := _effective(point.params)) is not None]
+    edges = [_first_edge(point) for point in drawn]
+    winners = _winners(drawn, shown, edges, EFFECTIVE, [significant(value) for value in shown])
+    axis = log_axis("", [min(shown) / 2, *shown, max(shown) * 2])
+    return _drawn(frontier, EFFECTIVE, [*_heuristics(frontier, drawn, shown), winners], axis)
+
+
+def _effective(params: Mapping[str, Value]) -> float | None:
+    """lr / (1 - m), if a trial has both."""
+    if "learning_rate" not in params or "momentum" not in params:
+        return None
+    remaining = 1 - float(params["momentum"])
+    return float(params["learning_rate"]) / remaining if remaining > 0 else None
+
+
+def _first_edge(point: Point) -> str | None:
+    edges = point.edges
+    found = [f"{end} in {words(n)}" for n, end in edges.items() if n in _PARTS]
+    return found[0] if found else None
+
+
+_PARTS = ("learning_rate", "momentum")
+
+
+def _drawn(
+    frontier: Frontier, name: str, traces: Sequence[dict[str, Any]], axis: dict[str, Any]
+) -> Figure:
+    batches = [point.batch_size for point in frontier.points]
+    marks = axis.get("categoryarray") or axis.get("ticktext") or ["0.00"]
+    room = 260 - 6.4 * max(map(len, marks))  # what a panel's labels leave of its least width
+    return figure(
+        f"Winners' {name} against batch size, {frontier.workload}",
+        traces,
+        xaxis=log2_axis("batch size", batches[0], batches[-1], ticks=6, pad=0.5, room=room),
+        yaxis=axis,
+        margin={"l": 40, "r": 8, "t": 8, "b": 44},
+    )
+
+
+def _winners(
+    drawn: Sequence[Point],
+    shown: Sequence[Any],
+    edges: Sequence[str | None],
+    name: str,
+    values: Sequence[str],
+) -> dict[str, Any]:
+    hover = [
+        f"<b>batch size {count(point.batch_size)}</b><br>{in_figure(f'{name} {value}')}"
+        + (f"<br>at an edge of the search space: {in_figure(edge)}" if edge else "")
+        for point, value, edge in zip(drawn, values, edges, strict=True)
+    ]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "winner",
+        "x": [point.batch_size for point in drawn],
+        "y": [rounded(y) if isinstance(y, float) else y for y in shown],
+        "line": {"color": WINNER, "width": 1.5},
+        "marker": {
+            "symbol": ["diamond" if edge else "circle" for edge in edges],
+            "color": ["var(--edge)" if edge else WINNER for edge in edges],
+            "size": [11 if edge else 8 for edge in edges],
+            "opacity": 1,
+            "line": {"color": "var(--paper)", "width": 1.5},
+        },
+        "meta": {"studies": [point.study.id for point in drawn]},
+        "customdata": [point.best.number for point in drawn if point.best],
+        "hovertext": hover,
+        "hoverinfo": "text",
+        "cliponaxis": False,
+    }
+
+
+def _heuristics(
+    frontier: Frontier, drawn: Sequence[Point], shown: Sequence[float]
+) -> list[dict[str, Any]]:
+    """The linear and the square-root rule, from the smallest batch size that has a winner."""
+    if not drawn or frontier.points[-1].batch_size == drawn[0].batch_size:
+        return []
+    start, anchor = drawn[0].batch_size, float(shown[0])
+    batches = [start, frontier.points[-1].batch_size]
+    rules: tuple[tuple[str, str, Callable[[float], float]], ...] = (
+        ("linear scaling", "dash", lambda ratio: ratio),
+        ("square-root scaling", "dot", lambda ratio: ratio**0.5),
+    )
+    return [
+        {**_line(batches, [anchor * rule(batch / start) for batch in batches], dash), "name": name}
+        for name, dash, rule in rules
+    ]
+
+
+def _line(batches: list[int], values: list[float], dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": batches,
+        "y": [rounded(value) for value in values],
+        "line": {"color": "var(--muted)", "width": 1.5, "dash": dash},
+        "hoverinfo": "skip",
+    }
+
+
+def _band(frontier: Frontier, name: str, scale: Scale) -> list[dict[str, Any]]:
+    """The searched range at each batch size, as two lines with the space between them filled."""
+    ranges = []
+    for point in frontier.points:
+        dimension = dimensions(point.space).get(name)
+        if dimension is not None and not isinstance(dimension, Choice):
+            ends = sorted(scale.shown(dimension.at(position)) for position in (0.0, 1.0))
+            ranges.append((point.batch_size, *ends))
+    if not ranges:
+        return []
+    # Half an octave beyond the outer batch sizes, as the axis does, also for a single one.
+    batches = [ranges[0][0] / 2**0.5, *(batch for batch, _, _ in ranges), ranges[-1][0] * 2**0.5]
+    traces = []
+    for end, fill in ((1, "none"), (2, "tonexty")):
+        values = [ranges[0][end], *(entry[end] for entry in ranges), ranges[-1][end]]
+        trace = _line([], [], "solid")
+        trace |= {"x": [rounded(b) for b in batches], "y": [rounded(v) for v in values]}
+        trace |= {"line": {"width": 0}, "fill": fill, "fillcolor": "var(--band)"}
+        traces.append(trace)
+    traces[-1]["name"] = "searched range"
+    return traces
+
+
+_KEY = {
+    "winner": '<circle cx="12" cy="6" r="4" class="winner"/>',
+    "winner at an edge of the search space": '<path d="M12 0 18 6 12 12 6 6Z" class="edge"/>',
+    "linear scaling, ∝ batch size": '<path d="M0 6H24" class="line dash"/>',
+    "square-root scaling": '<path d="M0 6H24" class="line dot"/>',
+    "searched range": '<rect width="24" height="12" class="band"/>',
+}
+
+
+def winners_part(subject: Subject) -> Part:
+    """The panels under their key; nothing where there is no winner or nothing was searched."""
+    frontier = subject.frontier
+    panels = winner_panels(frontier)
+    if not panels:
+        return Part()
+    figures = {f"{subject.key}/winner/{n}": panel.figure for n, panel in enumerate(panels)}
+    headings = [panel.heading for panel in panels]  # escaped already, as the figures' text
+    placed = "".join(
+        f"<div><h4>{heading}</h4>{place(name, 'panel')}</div>"
+        for heading, name in zip(headings, figures, strict=True)
+    )
+    scaling = _scaling(frontier, headings)
+    said = caption(
+        "A winner is one draw of a search: read the trend, not a single point.",
+        "Both scaling rules start from the winner of the smallest batch size." * scaling,
+        "The effective learning rate is learning rate / (1\u00a0−\u00a0momentum)."
+        * (EFFECTIVE in headings),
+    )
+    html = (
+        f"<h3>Winners’ metaparameters</h3>{_key(frontier, scaling)}"
+        f'<div class="panels">{placed}</div>{said}'
+    )
+    return Part(html, figures)
+
+
+def _scaling(frontier: Frontier, headings: Sequence[str]) -> bool:
+    return "learning rate" in headings and len(frontier.points) > 1
+
+
+def _key(frontier: Frontier, scaling: bool) -> str:
+    edged = any(point.edges for point in frontier.points)
+    absent = [name for name in _KEY if (" scaling" in name and not scaling)]
+    absent += [name for name in _KEY if " edge " in name and not edged]
+    return key({name: mark for name, mark in _KEY.items() if name not in absent})

@@ -1,0 +1,153 @@
+"""The dashboard as a WSGI application."""
+
+import logging
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from threading import Lock
+from time import monotonic
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from optuna.storages import RDBStorage
+from optuna.study._frozen import FrozenStudy
+from optuna_dashboard import wsgi  # type: ignore[attr-defined]
+from sqlalchemy import event, select
+
+from batchfront.errors import StorageError
+from batchfront.frontier.frontier import load_frontiers
+from batchfront.frontier.queries import last_change
+from batchfront.report.web.dashboard_figure import NAME, frontier_figure
+from batchfront.report.web.guards import only_reading, refuse
+from batchfront.store.commands import command
+from batchfront.store.database import Storage, connect_args
+from batchfront.store.optuna_dashboard import figure_attributes, without_figure
+from batchfront.store.schema import studies
+
+_FRESH = 2.0  # seconds for which a figure is shown again without a look at the database
+
+
+class Studies(RDBStorage):
+    """The studies of a database, each with the figure of its workload as it is now.
+
+    Unless `changes`, the connections refuse to write, whatever is asked of them: a role that can
+    only read is enough, and one that can write changes nothing.
+    """
+
+    def __init__(self, storage: Storage, changes: bool) -> None:
+        url = storage.url.render_as_string(hide_password=False)
+        super().__init__(url, _engine_options(storage, changes), skip_table_creation=True)
+        if storage.engine.dialect.name == "sqlite" and not changes:
+            self.engine.dispose()  # what was opened before the listener
+            event.listen(self.engine, "connect", _query_only)
+        self._figures = _Figures(storage)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """As Optuna has them, and each with its figure."""
+        found = super().get_all_studies()
+        for study in found:
+            study.system_attrs = _WithFigure(study, self._figures)
+        return found
+
+
+def _engine_options(storage: Storage, changes: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"connect_args": connect_args(storage.url)}
+    if storage.engine.dialect.name == "sqlite":
+        return options
+    pool = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 6}
+    return options | pool | {"execution_options": {"postgresql_readonly": not changes}}
+
+
+def _query_only(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA query_only=ON")
+
+
+class _Figures:
+    """The workloads' figures, each drawn again when its frontier may have changed."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._lock = Lock()
+        self._drawn: dict[str, tuple[float, object, dict[str, str]]] = {}
+
+    def of_study(self, study_id: int) -> dict[str, str]:
+        """The attributes of a study's figure; none for a study that is not batchfront's."""
+        query = select(studies.c.workload).where(studies.c.id == study_id)
+        with self._storage.read() as conn:
+            workload = conn.execute(query).scalar_one_or_none()
+        return {} if workload is None else self._of(workload)
+
+    def _of(self, workload: str) -> dict[str, str]:
+        with self._lock:
+            looked, state, drawn = self._drawn.get(workload, (0.0, None, {}))
+            if drawn and monotonic() - looked < _FRESH:
+                return drawn
+            now = last_change(self._storage, (workload,))
+            if now != state:
+                (frontier,) = load_frontiers(self._storage, (workload,))
+                drawn = figure_attributes(NAME, frontier_figure(frontier))
+            self._drawn[workload] = (monotonic(), now, drawn)
+            return drawn
+
+
+class _WithFigure(dict[str, Any]):
+    """A study's system attributes, with its figure once someone goes through all of them.
+
+    The dashboard reads every study for each page, and figures for the one on it; drawing those
+    of all workloads each time would take long.
+    """
+
+    def __init__(self, study: FrozenStudy, figures: _Figures) -> None:
+        super().__init__(without_figure(study.system_attrs, NAME))
+        self._figure: Callable[[], Mapping[str, str]] | None = lambda: figures.of_study(
+            study._study_id
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        self._draw()
+        return super().__iter__()
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        self._draw()
+        return super().items()
+
+    def _draw(self) -> None:
+        if self._figure is not None:
+            draw, self._figure = self._figure, None
+            self.update(draw())
+
+
+log = logging.getLogger(__name__)
+
+
+def dashboard(storage: Storage, *, changes: bool = False) -> WSGIApplication:
+    """The Optuna dashboard on a database, with the frontier's figure on each study's page.
+
+    Unless `changes`, only GET and HEAD are answered: the dashboard's own page needs nothing else
+    to show what there is, all its other requests are changes. None of what it answers to a GET
+    writes, and the database would refuse it.
+    """
+    app = _while_the_database_answers(wsgi(Studies(storage, changes)), storage)
+    if changes:
+        return app
+    editable = command(storage, "dashboard", "--allow-changes")
+    return only_reading(app, f"this dashboard is for reading; {editable} makes it editable")
+
+
+def _while_the_database_answers(app: WSGIApplication, storage: Storage) -> WSGIApplication:
+    """Says that the database is away, where the dashboard would say "internal server error" and
+    log a page of its code for each request."""
+    away = False
+
+    def asking(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        nonlocal away
+        try:
+            with storage.read() as conn:
+                conn.execute(select(1))
+        except StorageError as error:
+            if not away:
+                log.warning("%s", error)
+            away = True
+            return refuse(start, "503 Service Unavailable", "the database does not answer")
+        away = False
+        return app(environ, start)
+
+    return asking

@@ -1,0 +1,164 @@
+"""The report page, served: made anew when the database has changed, while someone looks at it."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from hashlib import sha256
+from html import escape
+from threading import Condition, Thread
+from time import monotonic
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from batchfront.errors import StorageError
+from batchfront.frontier.frontier import require
+from batchfront.frontier.queries import last_change
+from batchfront.report.html import DASHBOARD, Dashboard
+from batchfront.report.page import NOTICE, page
+from batchfront.report.scripts import linked_scripts
+from batchfront.store.database import Storage
+
+log = logging.getLogger(__name__)
+
+
+EVERY = 3.0
+"""Seconds between two looks at the database, at least."""
+
+_AWAY = "The database does not answer."
+
+
+class KeptPage:
+    """A page that is looked after by a thread of its own, so that no reader waits for long.
+
+    Nobody asks, nothing is done: the database is looked at when the page is read, at most once
+    in `every` seconds, and the page is made anew if `changed()` gives another value than before.
+
+    patience -- seconds that a reader waits for a newer page, and then gets the one there is
+    overdue  -- seconds after which a look that has not come back is said on the page
+    """
+
+    def __init__(
+        self,
+        changed: Callable[[], object],
+        make: Callable[[], str],
+        every: float = EVERY,
+        patience: float = 2.0,
+        overdue: float = 10.0,
+    ) -> None:
+        self._changed, self._make, self._every = changed, make, every
+        self._patience, self._overdue = patience, overdue
+        self._news = Condition()
+        self._state, self._text = changed(), make()
+        self._good = datetime.now()  # when the database last answered
+        self._looked = monotonic()
+        self._asked: float | None = None  # when the look began that has not come back yet
+        self._trouble = ""
+        self._closed = False
+        self._thread = Thread(target=self._keep, name="page", daemon=True)
+        self._thread.start()
+
+    def read(self) -> str:
+        """The page as it is now, or, where that takes long, as it last was; never a half one."""
+        with self._news:
+            due = monotonic() - self._every
+            if self._looked < due:
+                self._asked = self._asked or monotonic()
+                self._news.notify_all()
+                self._news.wait_for(lambda: self._looked >= due or self._closed, self._patience)
+            overdue = self._asked is not None and monotonic() - self._asked > self._overdue
+            trouble = self._trouble or (_AWAY if overdue else "")
+            return self._text.replace(NOTICE, _notice(trouble, self._good), 1)
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        self._thread.join(1)
+
+    def _keep(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._asked is not None or self._closed)
+                if self._closed:
+                    return
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            state = self._changed()
+            text = self._text if state == self._state else self._make()
+            trouble = ""
+        except Exception as error:  # whatever it is, the last page is worth more than none
+            away = isinstance(error, StorageError)
+            trouble = _AWAY if away else "This page could not be made anew."
+            if trouble != self._trouble:
+                said = str(error) if away else f"{type(error).__name__}: {error}"
+                log.warning("the page is not up to date: %s", said.partition("\n")[0])
+        with self._news:
+            if not trouble:
+                self._state, self._text, self._good = state, text, datetime.now()
+            self._trouble, self._looked, self._asked = trouble, monotonic(), None
+            self._news.notify_all()
+
+
+def _notice(trouble: str, good: datetime) -> str:
+    """The place for a notice stays, so that one that comes moves nothing else."""
+    if not trouble:
+        return '<p id="notice" class="notes" role="status" hidden></p>'
+    text = f"{trouble} Below is what it showed on {good.day} {good:%B at %H:%M:%S}."
+    return f'<p id="notice" class="notes" role="status">{escape(text)}</p>'
+
+
+def live_report(
+    storage: Storage,
+    workloads: Sequence[str],
+    every: float = EVERY,
+    dashboard: str = DASHBOARD,
+) -> tuple[WSGIApplication, KeptPage]:
+    """An application that serves the page of these workloads, or of all, and the page itself.
+
+    Raises UsageError for a workload without studies, or a dashboard at no http URL.
+    """
+    require(storage, workloads)
+    linked = Dashboard(dashboard)
+    scripts, files = linked_scripts()
+    kept = KeptPage(
+        lambda: last_change(storage, workloads),
+        lambda: page(storage, workloads, scripts, linked),
+        every,
+    )
+    encoded = {f"/{name}": text.encode() for name, text in files.items()}
+
+    def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO") or "/"
+        head = environ["REQUEST_METHOD"] == "HEAD"
+        if path in encoded:
+            lasting = [
+                ("Content-Type", "text/javascript; charset=utf-8"),
+                ("Cache-Control", "max-age=31536000, immutable"),
+            ]
+            return _answer(start, "200 OK", encoded[path], lasting, head)
+        if path != "/":
+            plain = [("Content-Type", "text/plain; charset=utf-8")]
+            return _answer(start, "404 Not Found", b"there is only one page, /\n", plain, head)
+        body = kept.read().encode()
+        tag = f'"{sha256(body).hexdigest()[:24]}"'
+        headers = [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", scripts.policy),
+            ("Cache-Control", "no-cache"),  # kept by the browser, and asked for each time
+            ("ETag", tag),
+        ]
+        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+            start("304 Not Modified", headers[1:])
+            return []
+        return _answer(start, "200 OK", body, headers, head)
+
+    return serve, kept
+
+
+def _answer(
+    start: StartResponse, status: str, body: bytes, headers: list[tuple[str, str]], head: bool
+) -> list[bytes]:
+    start(status, [*headers, ("Content-Length", str(len(body)))])
+    return [] if head else [body]

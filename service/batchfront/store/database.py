@@ -1,0 +1,173 @@
+"""A database that holds studies: its engine, transactions, clock and errors, for SQLite and
+PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    create_engine,
+    event,
+    literal_column,
+)
+from sqlalchemy import exc as errors
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+
+from batchfront.errors import StorageError, Unreachable
+from batchfront.phase_timer import timed_as
+
+DEFAULT_URL = "sqlite:///batchfront.db"
+"""Of the database that commands work on unless they are told another."""
+
+
+_BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
+
+
+_POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in the URL
+    "application_name": "batchfront",
+    "connect_timeout": 5,  # seconds
+    # A host that vanishes leaves its connections open: ask every so often whether it is there.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+    # Milliseconds. Transactions here take a few; what waits this long will not get through.
+    "options": "-c statement_timeout=60000 -c lock_timeout=20000 "
+    "-c idle_in_transaction_session_timeout=60000",
+}
+
+
+_PASSING = ("08", "53", "57", "40", "55P03", "25006")
+"""SQLSTATEs (or classes of them) of what passes by itself: connections and servers that break
+off or start up, resources that run short, deadlocks, locks and statements timed out, a server
+that only reads until another has handed over to it."""
+
+
+_LASTING = (
+    "authentication failed",
+    "certificate",
+    "does not exist",
+    "does not support SSL",
+    "invalid integer value",  # of a parameter in the URL, such as a port
+    "invalid sslmode value",
+    "no password supplied",
+    "permission denied for database",
+    "pg_hba.conf",
+    "unrecognized configuration parameter",
+)
+"""Words of those failures to connect that no waiting mends; libpq gives them no SQLSTATE."""
+
+
+class Storage:
+    """A database that holds studies. Reads and writes go through `read` and `write`."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.engine = _engine(url)
+
+    def __str__(self) -> str:
+        return f"database {shown(self.url)}"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees one state from its first query to its last."""
+        with timed_as("storage"), self.errors_named(), self.engine.connect() as conn:
+            if self.engine.dialect.name == "postgresql":
+                conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes; on SQLite it takes the write lock at once, because a read
+        that turns into a write fails immediately there when another process wrote in between."""
+        with timed_as("storage"), self.errors_named(), self.engine.connect() as plain:
+            conn = plain.execution_options(batchfront_write=True)
+            with conn.begin():
+                yield conn
+
+    @property
+    def now(self) -> ColumnElement[float]:
+        """Seconds since 1970 by the database's clock, the only one that leases go by."""
+        if self.engine.dialect.name == "sqlite":
+            return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float(53))
+        # The same throughout a statement: what may change from row to row can't use an index.
+        clock = "extract(epoch from statement_timestamp())::double precision"
+        return literal_column(clock, Float(53))
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Raise the database's errors as ours: in one line, and Unreachable if they may pass."""
+        try:
+            yield
+        except (DatabaseError, InterfaceError, errors.TimeoutError) as error:
+            kind = Unreachable if _passes(error) else StorageError
+            raise kind(f"{self}: {_first_line(error)}") from error
+
+
+def shown(url: URL) -> str:
+    """The URL without its passwords, of which libpq takes some as parameters too."""
+    secret = {name: "***" for name in url.query if "password" in name}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the same may work when tried again."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, errors.TimeoutError)  # no connection left in the pool
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    code, words = getattr(error.orig, "pgcode", None), str(error.orig)
+    if code is not None:
+        return str(code).startswith(_PASSING)
+    if type(error.orig).__module__ == "sqlite3":
+        return "locked" in words or "full" in words or "disk I/O" in words
+    return not any(word in words for word in _LASTING)
+
+
+def connect_args(url: URL) -> dict[str, Any]:
+    """What every connection to a database is told that its URL leaves open: time-outs above all."""
+    if url.get_backend_name() == "postgresql":
+        return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+    return {"timeout": _BUSY_SECONDS}
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        return create_engine(
+            url,
+            connect_args=connect_args(url),
+            pool_pre_ping=True,
+            pool_size=1,  # a thousand workers keep a thousand connections, no more
+            max_overflow=4,
+        )
+    engine = create_engine(url, connect_args=connect_args(url))
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection, _record):  # type: ignore[no-untyped-def]
+        connection.isolation_level = None  # transactions begin where _on_begin says, not later
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(conn: Connection) -> None:
+        write = conn.get_execution_options().get("batchfront_write", False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

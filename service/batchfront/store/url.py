@@ -1,0 +1,105 @@
+"""One URL to one database, made ready."""
+
+import os
+import re
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from batchfront.errors import StorageError, UsageError
+from batchfront.store.commands import EXAMPLE, command
+from batchfront.store.database import Storage, shown
+from batchfront.store.migrations import check_schema, make_schema, upgrade_schema
+
+_VARIABLE = "BATCHFRONT_PASSWORD_FILE"
+
+
+def with_password(url: URL) -> URL:
+    """The URL with the password in the file that BATCHFRONT_PASSWORD_FILE names, where it is set
+    and the URL is of a server and has none of its own. The file's last line may end in a newline.
+
+    Raises UsageError for a file that can't be read or is empty.
+    """
+    name = os.environ.get(_VARIABLE)
+    if not name or url.get_backend_name() == "sqlite" or url.password is not None:
+        return url
+    try:
+        password = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise UsageError(f"{_VARIABLE} {name}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{_VARIABLE} {name}: is not text in UTF-8") from None
+    if not password:
+        raise UsageError(f"{_VARIABLE} {name}: is empty; it should hold the password")
+    return url.set(password=password)
+
+
+def parse_url(text: str) -> URL:
+    """A storage URL; a bare `postgresql://` is taken as psycopg2."""
+    try:
+        url = make_url(text)
+        if "@" in (url.host or ""):
+            raise ArgumentError
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
+        hidden = re.sub(r"(//[^:/]*):.*@", r"\1:***@", text)
+        raise UsageError(
+            f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
+            "postgresql+psycopg2://USER@HOST/DATABASE, with %40 for an @ in a password"
+        ) from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg2")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"storage {shown(url)}: unknown scheme {url.drivername!r}; "
+            "use sqlite:/// or postgresql+psycopg2://"
+        )
+    return url
+
+
+def open_storage(text: str, *, create: bool = False) -> Storage:
+    """The database at a URL, with its schema checked, or made first if `create`.
+
+    Raises UsageError for a URL that can't be meant, StorageError for a database that is missing,
+    unwritable, corrupt, or of another version, and Unreachable for one that doesn't answer.
+    """
+    storage = _storage(parse_url(text), create)
+    with storage.errors_named():
+        (make_schema if create else check_schema)(storage)
+    return storage
+
+
+def init_storage(text: str, *, upgrade: bool = False) -> str:
+    """Make a database's tables, or with `upgrade` bring older ones to this version; what was
+    done, in one line. Harmless where there is nothing to do."""
+    storage = _storage(parse_url(text), create=True)
+    with storage.errors_named():
+        if upgrade:
+            before, after = upgrade_schema(storage)
+            done = f"upgraded from version {before} to {after}" if before < after else "up to date"
+        else:
+            done = "tables made" if make_schema(storage) else "tables are there"
+    storage.close()
+    return f"{storage}: {done}"
+
+
+def _storage(url: URL, create: bool) -> Storage:
+    if url.get_backend_name() == "sqlite":
+        _check_file(url, create)
+    try:
+        return Storage(with_password(url))
+    except (NoSuchModuleError, ImportError) as error:
+        raise UsageError(
+            f"storage {shown(url)}: its database driver can't be loaded ({error}); "
+            "use sqlite:/// or postgresql+psycopg2://"
+        ) from None
+
+
+def _check_file(url: URL, create: bool) -> None:
+    if not url.database or url.database == ":memory:":
+        raise UsageError("storage sqlite:// in memory can't be shared with workers; name a file")
+    file = Path(url.database)
+    if create and not file.parent.is_dir():
+        raise StorageError(f"database {file}: the folder {file.parent} does not exist")
+    if not create and not file.exists():
+        raise StorageError(f"no database {file}: {command(url, 'run', EXAMPLE)}, say, makes one")

@@ -1,0 +1,111 @@
+"""What a study is, in words, for whoever opens it in the Optuna dashboard."""
+
+import re
+
+from batchfront.study.study import Study, goal_text
+
+_SCHEDULES = {
+    "race": "The trials race: they advance together over the same evaluated steps, and the first "
+    "to pass the goal has won.",
+    "one-by-one": "The trials run one after another.",
+    "imported": "The trials ran elsewhere, and were imported.",
+}
+
+
+_AGAIN = {
+    "confirm": "The best trials of the search run again, each with several other seeds: what its "
+    "steps to target were owed to luck.",
+    "linear": "The best trial of the smallest batch size run with several seeds, its learning "
+    "rate multiplied as the batch size is.",
+    "square-root": "The best trial of the smallest batch size run with several seeds, its "
+    "learning rate multiplied by the square root of what the batch size is.",
+    "points": "Each trial is a run with another seed that was measured elsewhere.",
+}
+"""What the trials are, by the purpose of a study that is not a search."""
+
+
+def study_note(study: Study) -> str:
+    """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
+    goal = goal_text(study.identity["goal"])
+    again = _AGAIN.get(study.purpose)
+    value = "Steps to the goal" if again else "The fewest training steps to the goal"
+    family = f"{'It goes with' if again else 'This study is one of'} a family"
+    best = "medians, of all seeds," if study.purpose == "points" else "best trials"
+    trials = again or _SCHEDULES[study.schedule] + _in_generations(study) + _beyond(study)
+    return f"""\
+{value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
+
+- **Goal**: {_plain(goal)}.
+- **Value**: steps to target, the first evaluated step at which the goal is passed; fewer is \
+better. Only trials that reached the goal have one.
+- **Intermediate values**: the goal metric, when it was last computed in full.
+
+{trials} How a trial ended stands in its user attributes \
+`outcome` and `reason`:
+
+- `reached` (COMPLETE): it passed the goal.
+- `capped` (PRUNED): {_capped(study)}.
+- `dropped` (PRUNED): {_dropped(study)}.
+- `diverged` (PRUNED): its loss was not finite, or far above the untrained loss.
+- `stalled` (PRUNED): it learnt nothing, or nothing more, for a long stretch.
+- `exhausted` (PRUNED): its step budget was spent.
+- `failed` (FAIL): it raised an error, or lost its worker, again and again.
+
+{family}, {_code(study.workload + "/b<batch size>")}, that differ in \
+nothing but the batch size and what depends on it. Their {best} are the workload's frontier: \
+drawn on the first page of each of them here, and by `batchfront report`. \
+Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.
+"""
+
+
+def _capped(study: Study) -> str:
+    if not study.finishers:
+        return "none here; all may reach the goal, however many have"
+    others = "another trial" if study.finishers == 1 else f"{study.finishers} other trials"
+    return f"{others} of the study had reached the goal with no more steps"
+
+
+def _dropped(study: Study) -> str:
+    if not (study.halving or study.extrapolate):
+        return "none here, where every trial has its chance"
+    which = {
+        "at each doubling of the steps the worse half of those left": study.halving,
+        "trials whose curve would have missed the leader": study.extrapolate,
+    }
+    those = ", and ".join(words for words, on in which.items() if on)
+    return f"{those}; so the best trial here may not be the one that would have won"
+
+
+def _in_generations(study: Study) -> str:
+    if not study.generation:
+        return ""
+    return (
+        f" They do so {study.generation} at a time, drawn from what those before them have shown, "
+        "up to the best so far."
+    )
+
+
+def _beyond(study: Study) -> str:
+    warm = (
+        " Where a neighbouring batch size had a winner, the first trials started at it: their user "
+        "attribute `origin` says so."
+        if study.warm_start
+        else ""
+    )
+    if not study.continuing:
+        return warm
+    those = "The first" if study.continuing == 1 else f"The first {study.continuing}"
+    return f" {those} to pass the goal trained on to the step budget.{warm}"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as it stands: every mark that could mean something is escaped."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Text in code font, within more backticks than it holds in a row."""
+    text = " ".join(text.split())
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{room}{text}{room}{fence}"

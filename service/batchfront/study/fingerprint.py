@@ -1,0 +1,146 @@
+"""What a study is: the definition that all of its trials share, and how two of them differ."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from batchfront.errors import IdentityError
+from batchfront.study.study import Study
+from batchfront.workload.code.versions import Code, changes, digest, listed
+from batchfront.workload.search_space import describe_space
+from batchfront.workload.workload import Workload
+
+OPTIONS = ("warm_start", "halving", "extrapolate")
+"""Of a search, off by default: in its studies' identity where they are on."""
+
+
+_OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
+
+
+_RAISED = ("finishers", "continuing")
+"""Entries of the search that are as the study began: they may have been raised since."""
+
+
+def search_of(study: Study) -> dict[str, object]:
+    """The part of a study's identity that says how its trials are drawn and raced."""
+    search: dict[str, object] = {
+        "seed": study.seed,
+        "sampler": study.sampler,
+        "schedule": study.schedule,
+        "count": study.count,
+        "finishers": study.finishers,
+        "continuing": study.continuing,
+    }
+    # Only where there is one: studies from before it was an option stay what they are.
+    if study.generation:
+        search["generation"] = study.generation
+    return search | {name: True for name in OPTIONS if getattr(study, name)}
+
+
+def identity_parts(
+    described: Mapping[str, Any], code: Sequence[Code], variant: str | None
+) -> dict[str, Any]:
+    """The parts of an identity that are the same at all batch sizes; see `study_identity`.
+
+    described -- data and model, and what the checks have shown of them
+    """
+    return {**described, "code": list(code), **({"variant": variant} if variant else {})}
+
+
+def study_identity(
+    workload: Workload, batch_size: int, parts: Mapping[str, Any], search: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The identity of one study, as JSON would give it back.
+
+    parts  -- `data`, `model`, `preflight` and `code`, once for all batch sizes; `code` is a list of
+              the versions that trials were made by, the last being the one that makes more; and
+              `variant`, of a workload that is one
+    search -- how the trials are drawn and raced: see `batchfront.study.fingerprint.search_of`
+    """
+    identity = {
+        "workload": workload.name,
+        "batch_size": batch_size,
+        **workload.describe(),
+        "search_space": describe_space(workload.space(batch_size)),
+        "step_budget": workload.steps_allowed(batch_size),
+        **parts,
+        "search": dict(search),
+    }
+    restored: dict[str, Any] = json.loads(json.dumps(identity))
+    return restored
+
+
+def code_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The definitions in the code, such as `model.py:Net`, by which trials of `now` would be made
+    otherwise than those of `stored`; none where one of them doesn't know its code, or `now`
+    follows on what `stored` has."""
+    before: list[Code] = stored.get("code", [])
+    after: list[Code] = now.get("code", [])
+    if not before or not after or after[: len(before)] == before:
+        return []
+    if digest(before[-1]) == digest(after[-1]):
+        return []
+    return changes(before[-1], after[-1])
+
+
+def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One phrase per entry that differs: "goal.value was 0.02, is 0.04". Code is told apart, by
+    `code_differences`, and what the checks have shown follows from it."""
+    before, after = dict(_flatten(stored)), dict(_flatten(now))
+    found = []
+    for path in [*before, *(path for path in after if path not in before)]:
+        old, new = before.get(path), after.get(path)
+        if path not in after:
+            found.append(f"{path} was {old}, is gone")
+        elif path not in before:
+            found.append(f"{path} is new: {new}")
+        elif old != new:
+            found.append(f"{path} was {_short(old)}, is {_short(new)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """A nested mapping as (dotted path, value) pairs, in its own order."""
+    for key, value in nested.items():
+        path = f"{prefix}{key}"
+        if path in ("code", "preflight"):
+            continue
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def refuse_difference(stored: Study, now: Study) -> None:
+    """Raise IdentityError, with the difference, if trials of the two can't stand in one frontier.
+
+    Studies of two batch sizes may differ in what depends on the batch size, and in nothing else.
+    """
+    before, after = dict(stored.identity), dict(now.identity)
+    for identity in (before, after):
+        search = identity.get("search", {})
+        identity["search"] = {k: v for k, v in search.items() if k not in _RAISED}
+    if stored.batch_size != now.batch_size:
+        for key in _OF_ONE_BATCH_SIZE:
+            before.pop(key, None)
+            after.pop(key, None)
+    changed = differences(before, after)
+    recoded = code_differences(before, after)
+    if changed:
+        recoding = [f"code: {listed(recoded)}"] if recoded else []
+        raise IdentityError(
+            f"study {stored.name} exists under another definition: "
+            f"{'; '.join([*changed, *recoding])}"
+        )
+    if recoded:
+        variant = () if stored.variant is None else ("--variant", stored.variant)
+        raise IdentityError(
+            f"the code of {stored.workload} is not what it was planned with; it differs in "
+            f"{listed(recoded)}",
+            (now.spec, *variant, "--accept-changes"),
+        )

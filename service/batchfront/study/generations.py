@@ -1,0 +1,54 @@
+"""Trials of an adaptive sampler that race: a generation at a time, each drawn from those before it.
+
+A sampler needs results to draw from, and trials that race end together. So the slots of such a
+study wait (`later`) but for the first generation's; when the last of a generation has ended, the
+next is free. A slot's draw then depends on the study and on the number of the slot (see
+`batchfront.study.adaptive_sampler`), not on how many workers there are or which of them was the
+faster, as it does where trials run one by one.
+"""
+
+from sqlalchemy import Connection, func, select, update
+
+from batchfront.store.optuna_tables import lock_study
+from batchfront.store.schema import slots
+from batchfront.study.study import Study, read_study
+
+GENERATION = 8
+"""Trials of a generation unless told otherwise: few enough that a sampler learns early, and enough
+that what computes them as one gains by it."""
+
+
+def start_of(study: Study, number: int) -> int:
+    """The first slot of the generation that a slot belongs to. Those that came with a wider search
+    space begin one."""
+    first = max(first for first in (0, *_widened(study)) if first <= number)
+    return number - (number - first) % study.generation
+
+
+def end_of(study: Study, number: int) -> int:
+    """The slot after the last of the generation that a slot belongs to."""
+    later = [first for first in _widened(study) if first > number]
+    return min([start_of(study, number) + study.generation, *later])
+
+
+def _widened(study: Study) -> list[int]:
+    return [int(extension["first"]) for extension in study.extensions]
+
+
+def open_next(conn: Connection, study: Study) -> None:
+    """Free the slots of the earliest generation that isn't over, if the study has generations.
+
+    Whoever ends slots, or adds some, calls it in the same transaction: while slots wait, there are
+    always some to wait for.
+    """
+    if not study.generation:
+        return
+    # Of two that end a generation's last slots at once, the second has to see what the first did.
+    lock_study(conn, study.id)
+    now = read_study(conn, study.id)
+    of_study = slots.c.study_id == study.id
+    undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != "done")
+    first = conn.execute(undone).scalar_one()
+    if first is not None:
+        waiting = (of_study, slots.c.state == "later", slots.c.number < end_of(now, first))
+        conn.execute(update(slots).where(*waiting).values(state="free"))

@@ -1,0 +1,211 @@
+"""Studies and their slots, as the code passes them around."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    select,
+    true,
+)
+
+from batchfront.errors import UsageError
+from batchfront.store.commands import command
+from batchfront.store.database import Storage
+from batchfront.store.schema import studies
+from batchfront.study.variants import base_of
+from batchfront.workload.search_space import SearchSpace, restore_space
+from batchfront.workload.seeds import study_seed, trial_seed
+
+if TYPE_CHECKING:
+    pass
+
+
+def goal_text(goal: Mapping[str, Any]) -> str:
+    """A stored goal in words: "validation error rate < 0.03", or as whoever set it wrote it."""
+    if "text" in goal:
+        return str(goal["text"])
+    sign = "<" if goal["better"] == "lower" else ">"
+    return f"validation {goal['metric']} {sign} {goal['value']:g}"
+
+
+SEARCHES = ("search", "points")
+"""Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
+`points`, steps measured elsewhere, one trial a seed, whose median is. Other studies run trials of a
+search again: `confirm` its best ones, `linear` and `square-root` what a rule makes of the winner of
+the smallest batch size."""
+
+
+ADAPTIVE = ("tpe", "gp")
+"""Optuna's samplers, which need results to draw from."""
+
+
+SCALINGS = (0.0, 0.5, 1.0)
+"""With warm start, the powers of the ratio of batch sizes by which a neighbour's learning rate is
+multiplied: a slot for each, of each of two neighbours."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One (workload, batch size, purpose), as `bf_studies` keeps it.
+
+    purpose    -- what its trials are for; see SEARCHES
+    finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
+    continuing -- of those that pass, so many go on to the step budget
+    precision  -- the user's own, where it replaces the workload's
+    extensions -- wider search spaces since, each `{"first": slot number, "outside": slots from
+                  that one on whose points lie in what it has gained, "space": ...}`
+    """
+
+    id: int
+    name: str
+    workload: str
+    spec: str
+    batch_size: int
+    identity: Mapping[str, Any]
+    goal_value: float | None
+    seed: int
+    schedule: str
+    sampler: str
+    count: str
+    trials: int
+    train_examples: int = 0
+    purpose: str = "search"
+    finishers: int = 1
+    continuing: int = 0
+    precision: str | None = None
+    extensions: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> "Study":
+        """A row of `bf_studies` as a study."""
+        fields = {name: getattr(row, name) for name in cls.__dataclass_fields__}
+        fields["identity"] = json.loads(row.identity)
+        fields["extensions"] = tuple(json.loads(row.extensions or "[]"))
+        return cls(**fields)
+
+    def to_row(self) -> dict[str, Any]:
+        """The study as `bf_studies` keeps it."""
+        extensions = json.dumps(self.extensions) if self.extensions else None
+        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space, as wide as it is now."""
+        described = self.extensions[-1]["space"] if self.extensions else None
+        return restore_space(described or self.identity["search_space"])
+
+    @property
+    def points_seed(self) -> int:
+        """The seed of the sequence that its points are drawn from."""
+        base = base_of(self.workload, self.variant)  # the same for a variant: they are compared
+        return study_seed(self.seed, base, self.batch_size, self.purpose)
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of one of its trials: another one in every study, whatever its purpose."""
+        return trial_seed(self.points_seed, number)
+
+    @property
+    def variant(self) -> str | None:
+        """The variant's name, of a workload that is one of another's."""
+        named: str | None = self.identity.get("variant")
+        return named
+
+    @property
+    def warm_start(self) -> bool:
+        """Whether its first slots start at what its neighbours have found."""
+        return self._asked_for("warm_start")
+
+    @property
+    def halving(self) -> bool:
+        """Whether the worse half of its trials is dropped at rungs."""
+        return self._asked_for("halving")
+
+    @property
+    def extrapolate(self) -> bool:
+        """Whether trials whose curve would miss the leader are dropped."""
+        return self._asked_for("extrapolate")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether its points are drawn from the results of others."""
+        return self.sampler in ADAPTIVE
+
+    @property
+    def generation(self) -> int:
+        """How many of its trials race together, each drawn from what the generations before have
+        shown; 0: it has no generations."""
+        return int(self.identity.get("search", {}).get("generation", 0))
+
+    def _asked_for(self, option: str) -> bool:
+        return bool(self.identity.get("search", {}).get(option, False))
+
+    @property
+    def warm_slots(self) -> int:
+        """How many slots do; those that came with a wider search space don't."""
+        if not self.warm_start:
+            return 0
+        return min([2 * len(SCALINGS), *(int(e["first"]) for e in self.extensions)])
+
+    @property
+    def metric(self) -> str:
+        """The name of the goal metric."""
+        return str(self.identity["goal"]["metric"])
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which studies are meant; an empty tuple means all, but for the workloads in `without`."""
+
+    workloads: tuple[str, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    without: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+
+    def clause(self) -> ColumnElement[bool]:
+        """The condition on `bf_studies` that says the same."""
+        clauses: list[ColumnElement[bool]] = [true()]
+        if self.workloads:
+            clauses.append(studies.c.workload.in_(self.workloads))
+        if self.batch_sizes:
+            clauses.append(studies.c.batch_size.in_(self.batch_sizes))
+        if self.purposes:
+            clauses.append(studies.c.purpose.in_(self.purposes))
+        if self.without:
+            clauses.append(studies.c.workload.not_in(self.without))
+        return and_(*clauses)
+
+
+def find_studies(conn: Connection, wanted: Filter) -> list[Study]:
+    """The studies that are meant, by workload and batch size, those of one as they were made."""
+    query = select(studies).where(wanted.clause())
+    ordered = query.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
+    return [Study.from_row(row) for row in conn.execute(ordered)]
+
+
+def read_study(conn: Connection, study_id: int) -> Study:
+    """A study as it is stored now."""
+    return Study.from_row(conn.execute(select(studies).where(studies.c.id == study_id)).one())
+
+
+def refuse_imported(storage: Storage, studies: Iterable[Study]) -> None:
+    """Raise UsageError, naming the first, if there are studies that were imported without code."""
+    for study in studies:
+        if not study.spec:
+            raise UsageError(
+                f"study {study.name} was imported, and there is no code here to run more of its "
+                "trials; plan the workload under another name, or in another --storage, or delete "
+                f"what is here: {command(storage, 'delete', study.workload)}"
+            )
+
+
+def require_code(storage: Storage, workloads: Sequence[str]) -> None:
+    """Raise UsageError if one of these workloads, named by the user, was imported."""
+    if workloads:
+        with storage.read() as conn:
+            refuse_imported(storage, find_studies(conn, Filter(tuple(workloads))))

@@ -1,0 +1,120 @@
+"""Which devices there are, and how many trials fit on one."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import torch
+
+from batchfront.errors import UsageError
+
+
+def resolve(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` names; UsageError if there is none."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name!r}: use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name!r}: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+    return device
+
+
+def following(device: torch.device, count: int) -> list[torch.device]:
+    """The devices that compute a trial together: a GPU and the next ones, or the CPU so many
+    times. Raises UsageError if there are not as many."""
+    if count < 1:
+        raise UsageError(f"--devices-per-trial {count}: must be at least 1")
+    if count == 1 or device.type == "cpu":
+        return [device] * count
+    first, there = device.index or 0, torch.cuda.device_count()
+    if first + count > there:
+        raise UsageError(
+            f"--devices-per-trial {count}: from cuda:{first} on, this machine has "
+            f"{there - first} of its {there} GPUs"
+        )
+    return [torch.device("cuda", index) for index in range(first, first + count)]
+
+
+def local_devices(name: str, workers: int | None, per_trial: int = 1) -> list[str]:
+    """One device name per local worker: every GPU in turn, or the CPU once per core. Where
+    several devices compute a trial, the name of a worker's first.
+
+    On the CPU each worker computes with one thread: two such processes beat one with two threads
+    many times over, as the models are small and the threads would wait for each other.
+    """
+    if name == "auto" and torch.cuda.is_available():
+        there = torch.cuda.device_count()
+        following(torch.device("cuda", 0), per_trial)
+        found = [f"cuda:{i}" for i in range(0, there - per_trial + 1, per_trial)]
+    else:
+        found = [str(device := resolve(name))]
+        following(device, per_trial)
+    if workers is None:
+        gpu = found[0].startswith("cuda")
+        workers = len(found) if gpu else max(_cores() // per_trial, 1)
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: must be at least 1")
+    return [found[index % len(found)] for index in range(workers)]
+
+
+def room_for(bytes_per_trial: int, device: torch.device, sharing: int) -> int:
+    """How many trials of that size one of `sharing` workers may hold at once; at least one."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = psutil.virtual_memory().available  # type: ignore[no-untyped-call]
+    # Half of what is free: activations, and whatever else runs here, need room too.
+    return max(1, int(free * 0.5 / max(sharing, 1) / max(bytes_per_trial, 1)))
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory: of the GPU; or of this machine, or what this process's container may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    whole = int(psutil.virtual_memory().total)  # type: ignore[no-untyped-call]
+    try:
+        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such limit
+        return whole
+
+
+def room_for_pass(device: torch.device, sharing: int) -> int:
+    """The bytes that what is saved for a backward pass may take, of one of `sharing` workers.
+
+    Trials may hold a half (`room_for`), and a tenth is left free. It is a share of all memory, so
+    that it is the same on every device of a kind, unless too little of that is free now.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = psutil.virtual_memory().available  # type: ignore[no-untyped-call]
+    return int(min(memory_of(device) * 0.4 / max(sharing, 1), free * 0.8))
+
+
+def kind(device: torch.device, sharing: int) -> str:
+    """The device, its memory and how many workers share it: "cpu, 24 GiB, shared by 2"."""
+    shared = f", shared by {sharing}" if sharing > 1 else ""
+    return f"{describe(device)[:80]}, {round(memory_of(device) / (1 << 30))} GiB{shared}"
+
+
+def _cores() -> int:
+    """The cores that this process may run on; on macOS, that there are."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def describe_all(devices: Sequence[torch.device]) -> str:
+    """The devices of one trial for a person: `2 × NVIDIA H100`, or one as `describe` has it."""
+    one = describe(devices[0])
+    return one if len(devices) == 1 else f"{len(devices)} × {one}"
+
+
+def describe(device: torch.device) -> str:
+    """The device for a person: the GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,124 @@
+"""A process that computes its share of rank 0's trials, started by `Member`.
+
+It does as it is told over a socket, given as a file descriptor, and ends when that closes: so none
+outlives its worker, however that ended.
+"""
+
+import os
+import sys
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import Thread
+
+import torch
+
+from batchfront.errors import IdentityError
+from batchfront.training.distributed.gradient import SharedGradient
+from batchfront.training.distributed.messages import (
+    Advance,
+    Command,
+    Drop,
+    Failed,
+    Make,
+    Meet,
+    Ready,
+    Settle,
+    Task,
+    unpacked,
+)
+from batchfront.training.distributed.process_group import Team, meeting_point
+from batchfront.training.memory import Passes
+from batchfront.training.trial import TrialRun
+from batchfront.workload import catalog
+from batchfront.workload.code.fingerprint import Fingerprint
+from batchfront.workload.code.versions import digest
+
+
+class Follower:
+    """One rank's trials, by the keys that rank 0 gave them."""
+
+    def __init__(self, task: Task) -> None:
+        loaded = catalog.load(task.spec)
+        fingerprint = Fingerprint.of(loaded)
+        self.workload = workload = loaded.as_asked(task.goal, task.precision)
+        device = torch.device(task.device)
+        splits = workload.data()
+        if task.source not in (None, digest(fingerprint.code(splits))):
+            raise IdentityError(
+                f"{workload.name}: its code has changed since this worker loaded it; start the "
+                "worker anew"
+            )
+        self.splits = splits.to(device)
+        self.passes = task.passes
+        self.team = Team(task.rank, task.world, device)
+        self.runs: dict[int, tuple[TrialRun, SharedGradient]] = {}
+        self.loading = ExitStack()
+
+    def obey(self, command: Command) -> None:
+        """Do as rank 0 says; what all ranks do together, it does at the same time."""
+        match command:
+            case Meet(port):
+                self.team.join(meeting_point(self.team.world, port))
+            case Make():
+                self._make(command)
+            case Advance(key, to_step, last):
+                run = self.runs[key][0]
+                # It goes on over the pauses between what is told, until the trial is settled.
+                self.loading.enter_context(run.gradient.ahead(run.order, run.step, last))
+                run.advance(to_step)
+            case Settle(key):
+                self.loading.close()
+                self.runs[key][1].settle()
+            case Drop(key):
+                self.runs.pop(key, None)
+
+    def _make(self, told: Make) -> None:
+        run = TrialRun(
+            self.workload,
+            self.splits,
+            told.batch_size,
+            told.values,
+            told.seed,
+            self.team.device,
+            self.passes,
+        )
+        if told.state is not None:
+            run.restore(unpacked(told.state))
+        run.gradient = shared = SharedGradient(run.alone, self.team)
+        self.runs[told.key] = (run, shared)
+
+
+def _listen(connection: Connection, told: "SimpleQueue[Command]") -> None:
+    """Rank 0's words in order; without rank 0 there is nothing more to do, or to wait for."""
+    try:
+        while True:
+            told.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def main(descriptor: int) -> None:
+    """Follow rank 0, at the other end of the socket, until it hangs up."""
+    torch.set_num_threads(1)
+    connection = Connection(descriptor)
+    passes = Passes()
+    try:
+        task: Task = connection.recv()
+        passes = task.passes
+        told: SimpleQueue[Command] = SimpleQueue()
+        Thread(target=_listen, args=(connection, told), daemon=True).start()
+        follower = Follower(task)
+        connection.send(Ready())
+        while True:
+            follower.obey(told.get())
+    except BaseException as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        try:
+            connection.send(Failed(f"{type(error).__name__}: {lines[0]}", passes))
+        finally:
+            os._exit(1)  # the others wait for this rank: its connections must close at once
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,80 @@
+"""What advances the runs of a heat, and looks at them: one after another, or all as one."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Protocol, TypeVar
+
+from batchfront.training.evaluation import Evaluation
+from batchfront.training.memory import is_lost_device
+from batchfront.training.trial import TrialRun
+
+T = TypeVar("T")
+
+
+Steps = int | Sequence[int]
+"""One for all runs, or each one's own."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run raised: its own failure, of which the others take no notice."""
+
+    reason: str
+
+
+class Engine(Protocol):
+    """Computes what the runs of one study do in a round of their heat.
+
+    Both answer run by run, in the order given. What one run raises is its own `Failed`; that a
+    device is lost (`is_lost_device`) is raised, as every run would meet the same.
+    """
+
+    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
+        """Train until `to_step` updates are done; False of those that `stop`, once set, has kept
+        from it."""
+
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+        """Look at the validation split; full looks are kept in the runs' `looks`."""
+
+
+class Sequential:
+    """The engine that takes one run after another."""
+
+    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
+        return [
+            not stop.is_set() and attempt(partial(run.advance, own, stop))
+            for run, own in zip(runs, of_each(runs, to_step), strict=True)
+        ]
+
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+        return [attempt(partial(run.evaluate, full=full)) for run in runs]
+
+
+def of_each(runs: Sequence[TrialRun], steps: Steps) -> Sequence[int]:
+    """The steps run by run."""
+    return [steps] * len(runs) if isinstance(steps, int) else steps
+
+
+def attempt(work: Callable[[], T]) -> T | Failed:
+    """What `work` returns, or the failure that it raised; a lost device is raised.
+
+    The failure is kept as text: the error itself would hold on to what was being computed.
+    """
+    try:
+        return work()
+    except Exception as error:
+        if is_lost_device(error):
+            raise
+        return Failed(failure(error))
+
+
+def failure(error: Exception) -> str:
+    """The reason of a failed trial: the error in one line, and then its traceback."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    trace = "".join(traceback.format_exception(error))
+    text = f"{type(error).__name__}: {lines[0]}\n{trace}"
+    # What PostgreSQL's text can't hold: NUL, and halves of surrogate pairs.
+    return text.replace("\0", "�").encode(errors="replace").decode()

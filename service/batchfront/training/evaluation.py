@@ -1,0 +1,283 @@
+"""Has a model passed the goal? Answered exactly, from as few examples as it takes."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from batchfront.errors import WorkloadError
+from batchfront.training.memory import PassSize
+from batchfront.training.model_call import Computed
+from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.workload.data import Examples
+from batchfront.workload.goal import Goal
+from batchfront.workload.metrics import (
+    Metric,
+    SplitMetric,
+    as_weights,
+    costs_of,
+    counted,
+    numbers_of,
+    value_of,
+    weights_of,
+)
+
+_SMALLEST_CHUNK = 32
+
+
+_LARGEST_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one look at the validation split showed.
+
+    passed   -- whether the goal is passed; always exact
+    value    -- the metric over the whole split; None if the walk stopped early
+    examples -- how many examples it took
+    """
+
+    passed: bool
+    value: float | None
+    examples: int
+
+
+Model = nn.Module | Computed
+
+
+@torch.inference_mode()
+def full_metric(
+    model: Model,
+    split: Examples,
+    metric: Metric | SplitMetric,
+    passes: PassSize | None = None,
+) -> float:
+    """The metric over a whole split, with the model in evaluation mode afterwards; NaN if nothing
+    in it counts."""
+    model.eval()
+    total = whole = 0.0
+    outputs, targets = [], []
+    everything = torch.arange(len(split), device=split.indexed_on)
+    with _Walk(split, everything, _LARGEST_CHUNK, passes or PassSize(), len(split)) as walk:
+        for start in range(0, len(split), _LARGEST_CHUNK):
+            if isinstance(metric, SplitMetric):
+                found, expected = walk.chunk(start, lambda x, y: (model(x), y))
+                outputs.append(found)
+                targets.append(expected)
+            else:
+                costs, weights = walk.chunk(start, partial(_weighed, model, metric))
+                total += costs.sum(dtype=torch.float64).item()
+                whole += weights.sum(dtype=torch.float64).item()
+    if isinstance(metric, SplitMetric):
+        return value_of(metric, torch.cat(outputs), torch.cat(targets))
+    return total / whole if whole else math.nan
+
+
+def _costs(model: Model, metric: Metric, inputs: Tensor, targets: Tensor) -> tuple[Tensor]:
+    """Each example's cost."""
+    return (numbers_of(metric, model(inputs), targets),)
+
+
+def _weighed(
+    model: Model, metric: Metric, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Each example's cost and weight."""
+    if metric.weight is None:
+        costs = costs_of(metric, model(inputs), targets)
+        return costs, torch.ones_like(costs)
+    weights = weights_of(metric, targets)
+    return costs_of(metric, model(inputs), targets, weights), weights
+
+
+class _Walk:
+    """Chunks of a split, in a given order, in passes that fit; the next are loaded meanwhile.
+
+    reach -- the position up to which it probably goes: no further is loaded before it is asked for
+    """
+
+    def __init__(
+        self, split: Examples, order: Tensor, chunk: int, passes: PassSize, reach: int
+    ) -> None:
+        self._split, self._order, self._chunk = split, order, chunk
+        self._passes, self._reach = passes, reach
+        self._ahead: Ahead | None = None
+
+    def __enter__(self) -> "_Walk":
+        if self._split.ahead:
+            self._ahead = Ahead(self._split, self._requests)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def chunk(
+        self, start: int, compute: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """What `compute(inputs, targets)` gives for the chunk from position `start` on."""
+        indices = self._order[start : start + self._chunk]
+
+        def work(size: int) -> tuple[Tensor, ...]:
+            parts = indices.split(size)  # type: ignore[no-untyped-call]
+            found = [compute(*self._load(part, start)) for part in parts]
+            return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
+
+        return self._passes.fit(len(indices), work)
+
+    def _load(self, part: Tensor, start: int) -> Batch:
+        if self._ahead is None:
+            return self._split.batch(part)
+        return self._ahead.batch(part, None, start)
+
+    def _requests(self, start: int) -> Iterator[Request]:
+        for position in range(start, max(self._reach, start + 1), self._chunk):
+            indices = self._order[position : position + self._chunk]
+            for part in indices.split(self._passes.size(len(indices))):  # type: ignore[no-untyped-call]
+                yield part, None
+
+
+def split_weights(split: Examples, metric: Metric, name: str = "validation") -> Tensor:
+    """Compute what each example of a split weighs in a metric that has a `weight`.
+
+    Returns float64, in which sums of parts are the sum of all, of shape [len(split)]. Raises
+    WorkloadError if there is none that counts.
+    """
+    assert metric.weight is not None
+    found = split.weights(metric.weight)
+    weights = as_weights(f"the weight of metric {metric.name!r}", found, len(split))
+    if not bool(weights.any()):
+        raise WorkloadError(
+            f"no example of the {name} split has anything to predict: the weights that metric "
+            f"{metric.name!r} gives its targets are all 0"
+        )
+    return weights
+
+
+class Evaluator:
+    """Walks a split in chunks, hardest examples first, and stops when the goal is out of reach.
+
+    The order is the trial's own: whenever a walk had to go past the first chunk, the examples
+    that spoke most against the goal move to the front. A model that got an example wrong is
+    likely to get it wrong one percent more steps later, so most walks end after about as many
+    examples as the goal allows errors. Which examples are looked at never changes the answer.
+    """
+
+    def __init__(self, split: Examples, goal: Goal, passes: PassSize | None = None) -> None:
+        self.split = split
+        self.passes = PassSize() if passes is None else passes
+        self.goal = goal
+        self.order = torch.arange(len(split), device=split.indexed_on)
+        self.size = len(split)
+        self.chunk = _chunk(goal, self.size)
+        self._weights: Tensor | None = None
+        if isinstance(goal.metric, Metric) and goal.metric.weight is not None:
+            self._weights = split_weights(split, goal.metric).to(split.indexed_on)
+        self._reach = 0  # positions that the last look came to
+        self.whole = self.size if self._weights is None else self._weights.sum().item()
+
+    @torch.inference_mode()
+    def look(self, model: Model, *, full: bool) -> Evaluation:
+        """Evaluate the model; with `full`, on every example whatever the goal."""
+        model.eval()
+        metric = self.goal.metric
+        if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
+            found = full_metric(model, self.split, metric, self.passes)
+            return Evaluation(self.goal.passed(found), found, len(self.split))
+        look = self.begin(full=full)
+        cost_of = partial(_costs, model, metric)
+        with _Walk(self.split, self.order, self.chunk, self.passes, look.reach) as walk:
+            while look.going:
+                (costs,) = walk.chunk(look.seen, cost_of)
+                costs = self.counted(costs.to(self.order.device), look.next())
+                look.add(costs, costs.sum(dtype=torch.float64).item())
+        return self.end(look)
+
+    def begin(self, *, full: bool) -> "Walking":
+        """A look to be carried out by others; nothing is changed before its `end`."""
+        return Walking(self, full, self.size if full else self._reach)
+
+    def end(self, look: "Walking") -> Evaluation:
+        """What a look that goes no further has shown."""
+        if not look.full:
+            self._reach = look.seen
+        if len(look.costs) > 1:
+            self._harder_first(torch.cat(look.costs))
+        value = look.total / self.whole if look.seen == self.size else None
+        passed = value is not None and self.goal.passed(value)
+        return Evaluation(passed, value, look.seen)
+
+    def counted(self, costs: Tensor, indices: Tensor) -> Tensor:
+        """The costs of the examples at `indices`, of the same shape, as `metrics.counted` has
+        them."""
+        assert isinstance(self.goal.metric, Metric)
+        weights = None if self._weights is None else self._weights[indices]
+        return counted(self.goal.metric, costs, weights)
+
+    def weight_of(self, start: int, stop: int) -> float:
+        """What the examples at these positions weigh together."""
+        if self._weights is None:
+            return stop - start
+        return float(self._weights[self.order[start:stop]].sum().item())
+
+    def _harder_first(self, costs: Tensor) -> None:
+        """Reorder by the costs of the examples just seen: worst, then unseen, then best."""
+        seen = self.order[: len(costs)]
+        lower_is_better = self.goal.metric.better == "lower"
+        ranked, by = torch.sort(costs, descending=lower_is_better, stable=True)
+        seen = seen[by]
+        bad = int(
+            (ranked > ranked.mean()).sum() if lower_is_better else (ranked < ranked.mean()).sum()
+        )
+        self.order = torch.cat([seen[:bad], self.order[len(costs) :], seen[bad:]])
+
+
+@dataclass
+class Walking:
+    """A look on its way through an evaluator's order.
+
+    reach -- the position up to which it probably goes
+    """
+
+    evaluator: Evaluator
+    full: bool
+    reach: int
+    seen: int = 0
+    total: float = 0.0
+    weight: float = 0.0
+    reachable: bool = True
+    costs: list[Tensor] = field(default_factory=list)
+
+    @property
+    def going(self) -> bool:
+        """Whether there is more to look at."""
+        return self.seen < self.evaluator.size and (self.full or self.reachable)
+
+    def next(self) -> Tensor:
+        """The indices of the next chunk."""
+        return self.evaluator.order[self.seen : self.seen + self.evaluator.chunk]
+
+    def add(self, costs: Tensor, total: float) -> None:
+        """Take note of the costs of the next chunk's examples, and of their sum."""
+        evaluator, start = self.evaluator, self.seen
+        self.costs.append(costs)
+        self.total += total
+        self.seen = min(start + evaluator.chunk, evaluator.size)
+        self.weight += evaluator.weight_of(start, self.seen)
+        whole = evaluator.whole
+        unfinished = self.seen < evaluator.size  # even where rounding, or weights of 0, hide it
+        weight = min(self.weight, math.nextafter(whole, 0.0)) if unfinished else whole
+        # A non-finite total is never past a goal: comparisons with NaN are false.
+        self.reachable = not evaluator.goal.out_of_reach(self.total, weight, whole)
+
+
+def _chunk(goal: Goal, size: int) -> int:
+    """A little over the number of examples that it takes to rule a goal out, in steps of 32."""
+    metric = goal.metric
+    span = metric.high - metric.low
+    allowed = size * abs(goal.value - (metric.low if metric.better == "lower" else metric.high))
+    needed = allowed / span if span < float("inf") else size
+    chunk = math.ceil(1.25 * needed / _SMALLEST_CHUNK) * _SMALLEST_CHUNK
+    return min(max(chunk, _SMALLEST_CHUNK), _LARGEST_CHUNK)

@@ -1,0 +1,225 @@
+"""The gradient of a batch, in as many passes as it takes."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from copy import copy
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchfront.errors import WorkloadError
+from batchfront.training.data_order import DataOrder
+from batchfront.training.generators import Streams
+from batchfront.training.memory import PassSize, release
+from batchfront.training.model_call import Computed
+from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.workload.algorithm import chosen
+from batchfront.workload.data import Examples
+from batchfront.workload.execution import Execution
+from batchfront.workload.layers import GhostBatchNorm2d
+from batchfront.workload.microbatch import BatchPass, passing
+from batchfront.workload.search_space import Metaparameters
+from batchfront.workload.seeds import mix
+from batchfront.workload.workload import Workload
+
+
+class Gradient(Protocol):
+    """Computes the gradients of a trial's batches."""
+
+    def of(self, step: int, indices: Tensor) -> Tensor | None:
+        """The mean loss of the batch of `indices`, whose update is the one after `step`; its
+        gradient is then in the parameters. None, and a gradient of 0, if nothing in it counts."""
+
+    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+        """While the block runs, what the batches of steps `first .. stop - 1` need is loaded
+        before it is wanted."""
+
+
+class BatchGradient:
+    """Computes the mean loss of one trial's batches, and leaves its gradient in the parameters.
+
+    Passes of any size give the same gradient up to rounding: the passes of a batch are weighed by
+    what the loss is a mean over, dropout (`batchfront.workload.layers.Dropout`) and augmentation
+    draw for an example what they would have drawn in one pass, and ghost batch normalization is
+    never cut within a group. torch's own dropout draws other numbers in other passes.
+
+    whole -- why a batch of this workload must go through in one pass, in a clause; None: it need
+             not, as far as preflight has found
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        model: nn.Module,
+        values: Metaparameters,
+        train: Examples,
+        passes: PassSize,
+        seed: int,
+        device: torch.device,
+        computed: Computed | None = None,
+        whole: str | None = None,
+    ) -> None:
+        self.workload, self.model, self.train, self.passes = workload, model, train, passes
+        self.device = device
+        self._computed = None if workload.execution == Execution() else computed
+        self.forward = model if self._computed is None else self._computed.module
+        self._values = chosen(workload.loss, values)
+        self._seed = seed
+        # Done again, a batch would count twice in what a model keeps in its buffers.
+        self.streams = Streams(device, watching=next(model.buffers(), None) is None)
+        self.whole_batches = batch_normalization(model) or whole
+        if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
+            self.passes = PassSize()
+        self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
+        self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
+        self._ahead: Ahead | None = None
+
+    def of(self, step: int, indices: Tensor) -> Tensor | None:
+        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
+        nothing in it counts."""
+        work = partial(self._in_passes, step, indices)
+        loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
+        if self.streams.strayed():
+            self.undo()
+            loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
+        for layer in self.ghosts:
+            layer.commit()
+        return loss
+
+    @contextmanager
+    def ahead(
+        self,
+        order: DataOrder,
+        first: int,
+        stop: int,
+        share: Callable[[Tensor], Tensor] = lambda indices: indices,
+    ) -> Iterator[None]:
+        """While the block runs, passes of the batches of steps `first .. stop - 1` are loaded
+        before they are computed, where loading takes time. Within another such block it does
+        nothing.
+
+        share -- what of a batch's indices is computed here
+        """
+        if not self.train.ahead or first >= stop or self._ahead is not None:
+            yield
+            return
+        plan = partial(self._requests, copy(order), stop, share)
+        self._ahead = ahead = Ahead(self.train, plan)
+        try:
+            yield
+        finally:
+            self._ahead = None
+            ahead.close()
+
+    def _requests(
+        self, order: DataOrder, stop: int, share: Callable[[Tensor], Tensor], first: int
+    ) -> Iterator[Request]:
+        for step, indices in enumerate(order.batches(first, stop), first):
+            here, seed = share(indices), mix(self._seed, step)
+            size = self.passes.size(len(here), self.quantum)
+            for part in here.split(max(size, 1)):  # type: ignore[no-untyped-call]
+                yield part, seed
+
+    def load(self, part: Tensor, seed: int, step: int) -> Batch:
+        """The inputs and targets of a part of the batch after `step`, which has that seed."""
+        if self._ahead is None:
+            return self.train.batch(part, seed)
+        return self._ahead.batch(part, seed, step)
+
+    def _in_passes(self, step: int, indices: Tensor, size: int) -> Tensor | None:
+        batch_size, seed = len(indices), self.begin(step)
+        if size >= batch_size:
+            inputs, targets = self.load(indices, seed, step)
+            counts = bool(self.weight(targets, batch_size))
+            here = BatchPass(0, batch_size, batch_size, seed)
+            loss = self.loss(inputs, targets, here, counts=counts)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach() if counts else None
+        if self.whole_batches:
+            raise self.cannot_split(f"memory is too small for a batch of {batch_size}")
+        return self._added_up(step, indices, size, seed)
+
+    def _added_up(self, step: int, indices: Tensor, size: int, seed: int) -> Tensor | None:
+        """Each pass's gradient counts as much as what its loss is a mean over."""
+        batch_size, weigh = len(indices), self.workload.weight
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
+        for start in range(0, batch_size, size):
+            part = indices[start : start + size]
+            inputs, targets = self.load(part, seed, step)
+            weight = self.weight(targets, batch_size)
+            here = BatchPass(start, start + len(part), batch_size, seed)
+            loss = self.loss(inputs, targets, here, counts=bool(weight))
+            (loss * weight).backward()  # type: ignore[no-untyped-call]
+            sums[0] += loss.detach() * weight
+            sums[1] += weight
+            del inputs, targets, loss  # before the next pass takes their place
+        if weigh is None:
+            return sums[0]
+        if not sums[1].item():
+            return None
+        divide([p.grad for p in self.model.parameters() if p.grad is not None], sums[1])
+        return sums[0] / sums[1]
+
+    def begin(self, step: int, start: int = 0) -> int:
+        """Seed what is drawn for the batch after `step` from the process's generators, as torch's
+        own layers do, from its example `start` on; the seed of what is drawn example by example."""
+        seed = mix(self._seed, step)
+        self.streams.seed(mix(seed, start) if start else seed)
+        return seed
+
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        here: BatchPass,
+        forward: Callable[[Tensor], Tensor] | None = None,
+        *,
+        counts: bool,
+    ) -> Tensor:
+        """The mean loss of a pass, through the model or what is wrapped around it. Where nothing
+        `counts`, and the workload's own would often be 0 / 0, it is 0 and has a gradient of 0."""
+        through = self.forward if forward is None else forward
+        with passing(here):
+            computed = self._computed
+            outputs = through(inputs) if computed is None else computed(inputs, through)
+        if not counts:
+            return outputs.nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
+        return self.workload.loss(outputs, targets, **self._values)
+
+    def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
+        """What a pass's mean loss counts in its batch: the sum of the workload's weights, or else
+        the pass's part of the batch. 0 where nothing in it counts."""
+        weigh = self.workload.weight
+        return len(targets) / batch_size if weigh is None else weigh(targets).sum()
+
+    def cannot_split(self, why: str) -> WorkloadError:
+        """The error that a batch has to be split and must not be."""
+        return WorkloadError(f"{self.workload.name}: {why}, and {self.whole_batches}")
+
+    def undo(self) -> None:
+        """Forget the passes of a batch that begins anew."""
+        self.model.zero_grad(set_to_none=True)
+        for layer in self.ghosts:
+            layer.discard()
+        release()
+
+
+def batch_normalization(model: nn.Module) -> str | None:
+    """Why the batches of a model that normalizes over them can't be split, in a clause; None if it
+    has no such layer."""
+    if not any(isinstance(m, _BatchNorm) for m in model.modules()):
+        return None
+    return (
+        "batch normalization of whole batches can't be split; use GroupNorm, or "
+        "GhostBatchNorm2d, which normalizes over a fixed number of examples"
+    )
+
+
+def divide(gradients: Sequence[Tensor], by: Tensor) -> None:
+    """Each, in place, by what the weights of its passes add up to."""
+    for gradient in gradients:
+        gradient.div_(by)

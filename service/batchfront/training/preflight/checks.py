@@ -1,0 +1,291 @@
+"""Does a workload hold together? Asked on real data before any slot is made."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from random import getstate, setstate
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from batchfront.errors import UsageError, WorkloadError
+from batchfront.phase_timer import timed_as
+from batchfront.training.evaluation import full_metric, split_weights
+from batchfront.training.generators import seed_generators
+from batchfront.training.memory import PassSize
+from batchfront.training.preflight.checked import Checked
+from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
+from batchfront.training.preflight.examples import check_examples, left_alone
+from batchfront.training.preflight.lost_state import lost_state
+from batchfront.training.preflight.parts import why_whole
+from batchfront.training.preflight.repeatable import refuse_unrepeatable
+from batchfront.training.preflight.varied import is_large, varied
+from batchfront.training.preflight.wording import (
+    found,
+    in_one_line,
+    naming,
+    refusing_broadcasts,
+    shape,
+)
+from batchfront.workload.algorithm import chosen
+from batchfront.workload.data import Examples, Part, Splits, describe_data, describe_model
+from batchfront.workload.layers import GhostBatchNorm2d
+from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
+from batchfront.workload.search_space import Metaparameters, point_at
+from batchfront.workload.workload import Workload
+
+_EXAMPLES = 32
+"""That a workload is tried on: its largest batches may need more memory than one machine has."""
+
+
+_SAMPLE = 1024
+"""Validation examples that say whether it is worth asking all of them."""
+
+
+def check(
+    workload: Workload,
+    batch_sizes: Iterable[int],
+    *,
+    planned: bool = False,
+    tries: Mapping[str, str | None] | None = None,
+) -> Checked:
+    """Load the data and try the workload, at the middle of its search space.
+
+    planned -- its studies are there already, so that its goal is known not to be passed before
+               training: to ask again takes large models minutes
+    tries   -- what planning it with the same code has shown (`Checked.tries`), where that is kept:
+               it is believed, since a worker that tries anew holds trials meanwhile
+
+    Raises UsageError (WorkloadError, SearchSpaceError) in one line for whatever would make every
+    trial fail (sizes, shapes, a loss that is no scalar, a goal that is passed before training) or
+    a trial's result depend on what it must not: on how its batches are cut, on what is loaded or
+    evaluated with an example, on other trials.
+    """
+    batch_sizes = sorted(batch_sizes)
+    for batch_size in batch_sizes:
+        _check_schedule(workload, batch_size)
+    splits = _load(workload)
+    for batch_size in batch_sizes:
+        if batch_size > len(splits.train):
+            raise UsageError(
+                f"{workload.name}: batch size {batch_size} is larger than the training set "
+                f"of {len(splits.train):,} examples"
+            )
+    with _generators_kept():
+        seed_generators(torch.device("cpu"), 0)
+        values = _middle(workload, batch_sizes[0])
+        _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
+        if tries is None:
+            check_examples(workload, splits)
+        with left_alone(workload, splits):
+            _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
+            if not planned:
+                _refuse_passed_goal(workload, _model(workload, values), splits.validation)
+                _refuse_weightless(workload, splits)
+            if tries is None:
+                tries = _tries(workload, splits, batch_sizes, values, planned=planned)
+        # Described at one and the same point whatever is planned, as a layer may depend on it.
+        described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
+    parts = {"data": describe_data(splits), "model": described}
+    return Checked(workload.name, splits, parts, tries["whole"], tries["lost"])
+
+
+def _tries(
+    workload: Workload,
+    splits: Splits,
+    batch_sizes: Sequence[int],
+    values: Metaparameters,
+    *,
+    planned: bool,
+) -> dict[str, str | None]:
+    with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
+        warnings.simplefilter("ignore")
+        refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
+        whole = _why_whole(workload, splits.train, batch_sizes[0])
+        large = is_large(_model(workload, values))
+        lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
+        if not planned:
+            refuse_unrepeatable(workload, splits, batch_sizes[0], values)
+    return {"whole": whole, "lost": lost}
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Put the global generators back to where they were."""
+    states = getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _middle(workload: Workload, batch_size: int) -> Metaparameters:
+    return _point(workload, batch_size, 0.5)
+
+
+def _point(workload: Workload, batch_size: int, position: float) -> Metaparameters:
+    return point_at(workload.space(batch_size), [position] * len(workload.searched(batch_size)))
+
+
+def _why_whole(workload: Workload, train: Examples, batch_size: int) -> str | None:
+    """As `why_whole`, asked at the middle of the search space, and at both ends where model or
+    loss are others there."""
+    examples = varied(train)
+    asked: list[tuple[Metaparameters, Metaparameters]] = []
+    for position in (0.5, 0.0, 1.0):
+        values = _point(workload, batch_size, position)
+        point = chosen(workload.model, values), chosen(workload.loss, values)
+        if point in asked:
+            continue
+        asked.append(point)
+        # Where an end of the space raises, trials there fail by themselves, and others needn't.
+        with suppress(*([] if position == 0.5 else [WorkloadError])):
+            found = why_whole(workload, _model(workload, values), examples, values)
+            if found is not None:
+                return found
+    return None
+
+
+def _check_schedule(workload: Workload, batch_size: int) -> None:
+    budget = workload.steps_allowed(batch_size)
+    ends = [[position] * len(workload.searched(batch_size)) for position in (0.0, 0.5, 1.0)]
+    for end in ends:
+        values = point_at(workload.space(batch_size), end)
+        with naming(workload, f"its schedule fails at batch size {batch_size} with {values}"):
+            for step in (0, budget - 1):
+                float(workload.schedule.factor(step, values))
+
+
+@timed_as("data")
+def _load(workload: Workload) -> Splits:
+    with naming(workload, "its data can't be loaded"):
+        splits = workload.data()
+    if not isinstance(splits, Splits):
+        raise WorkloadError(
+            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
+        )
+    return splits
+
+
+def _model(workload: Workload, values: Metaparameters) -> nn.Module:
+    with naming(workload, "its model can't be made"):
+        model = workload.model(**chosen(workload.model, values))
+    if not isinstance(model, nn.Module):
+        raise WorkloadError(
+            f"{workload.name}: model() must return a torch.nn.Module, "
+            f"returned {type(model).__name__}"
+        )
+    return model
+
+
+def _refuse_shared_weights(workload: Workload, one: nn.Module, other: nn.Module) -> None:
+    places = {p.data_ptr() for p in one.parameters() if p.numel()}
+    for name, parameter in other.named_parameters():
+        if parameter.data_ptr() in places:
+            raise WorkloadError(
+                f"{workload.name}: model() must make a new model each time; its parameter {name} "
+                "is the same in two of them, and trials would train each other's"
+            )
+
+
+def _train_once(
+    workload: Workload,
+    model: nn.Module,
+    train: Examples,
+    values: Metaparameters,
+    batch_sizes: Sequence[int],
+) -> None:
+    """A training step with a batch of the smallest size, and the loss of others; the largest are
+    tried by what fits everywhere."""
+    with naming(workload, "its algorithm can't be started"):
+        workload.algorithm.refuse_unused_rate(_model(workload, values), values)
+        optimizer = workload.algorithm.start(model, values)
+    first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
+    loss = _loss_once(workload, model, train, values, first)
+    with naming(workload, "a training step fails"):
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(float(values["learning_rate"]))
+    for size in others:
+        _loss_once(workload, model, train, values, size)
+    _refuse_lone_examples(workload, model, train, batch_sizes)
+
+
+def _refuse_lone_examples(
+    workload: Workload, model: nn.Module, train: Examples, batch_sizes: Sequence[int]
+) -> None:
+    """Of a group of one, of so small an image, there is nothing to normalize."""
+    groups = {layer.ghost_size for layer in model.modules() if isinstance(layer, GhostBatchNorm2d)}
+    lone = [b for b in batch_sizes if b > 1 and any(b % size == 1 for size in groups)]
+    if not lone:
+        return
+    inputs, _ = train.batch(torch.arange(1, device=train.indexed_on), seed=0)
+    try:
+        model.train()(inputs)
+    except Exception as error:
+        sizes = ", ".join(map(str, lone))
+        raise WorkloadError(
+            f"{workload.name}: at batch size {sizes} the last group of its ghost batch "
+            f"normalization has one example, and then it fails ({in_one_line(error)}); choose "
+            "other --batch-sizes"
+        ) from error
+
+
+def _loss_once(
+    workload: Workload, model: nn.Module, train: Examples, values: Metaparameters, batch_size: int
+) -> Tensor:
+    name, metric = workload.name, workload.goal.metric
+    examples = torch.arange(batch_size, device=train.indexed_on)
+    inputs, targets = train.batch(examples, seed=0)
+    given = f"inputs of shape {shape(inputs)} ({inputs.dtype})"
+    with naming(workload, f"the model does not accept {given}"):
+        outputs: Tensor = model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise WorkloadError(
+            f"{name}: the model must return a Tensor, returned {type(outputs).__name__}"
+        )
+    shapes = f"outputs of shape {shape(outputs)} and targets of shape {shape(targets)}"
+    broadcasts = refusing_broadcasts(workload, "the loss", outputs, targets)
+    with naming(workload, f"the loss does not accept {shapes}"), broadcasts:
+        loss = workload.loss(outputs, targets, **chosen(workload.loss, values))
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise WorkloadError(
+            f"{name}: the loss must be a scalar, the mean over the batch; found {found(loss)}"
+        )
+    broadcasts = refusing_broadcasts(workload, f"the goal's {metric.name}", outputs, targets)
+    with naming(workload, f"the goal's {metric.name} does not accept {shapes}"), broadcasts:
+        try:
+            if isinstance(metric, SplitMetric):
+                value_of(metric, outputs.detach(), targets)
+            else:
+                weights = None if metric.weight is None else weights_of(metric, targets)
+                costs_of(metric, outputs.detach(), targets, weights)
+        except WorkloadError as error:
+            raise WorkloadError(f"{name}: the goal's {error}") from error
+    return loss
+
+
+def _refuse_weightless(workload: Workload, splits: Splits) -> None:
+    metric = workload.goal.metric
+    if not isinstance(metric, Metric) or metric.weight is None:
+        return
+    for name, split in splits.named():
+        if name != "train":
+            split_weights(split, metric, name)
+
+
+def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:
+    goal = workload.goal
+    few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
+    given = f"validation inputs of shape {shape(validation.batch(few[:_EXAMPLES])[0])}"
+    with naming(workload, f"the untrained model can't be evaluated on {given}"):
+        value = full_metric(model, Part(validation, few), goal.metric, PassSize(_EXAMPLES))
+        if goal.passed(value) and len(few) < len(validation):
+            value = full_metric(model, validation, goal.metric, PassSize(_EXAMPLES))
+    if workload.goal.passed(value):
+        raise UsageError(
+            f"{workload.name}: the goal, {workload.goal}, is already passed before training "
+            f"(the untrained model has {value:.4g}); choose a harder one with --goal"
+        )

@@ -1,0 +1,142 @@
+"""Does an evaluation depend on what is evaluated together?
+
+A split is evaluated in chunks whose order changes from one evaluation to the next, and which are
+cut where memory is small: what an example counts may depend on nothing but the example.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from batchfront.errors import WorkloadError
+from batchfront.training.generators import drawn_since, states
+from batchfront.training.preflight.draws import DrawnByExample
+from batchfront.training.preflight.rounding import close
+from batchfront.training.preflight.varied import is_large, varied
+from batchfront.training.preflight.wording import naming, spread, unlike
+from batchfront.workload.data import Examples
+from batchfront.workload.metrics import Metric, numbers_of
+from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.workload import Workload
+
+_CPU = torch.device("cpu")
+
+
+_EXAMPLES, _FEW = 24, 6  # of a small model, and of a large one
+
+
+_ROUNDS = ((5, 1.0), (1, 3.0))
+"""Examples of a part, and what the weights are multiplied by: the outputs of an untrained model are
+all alike."""
+
+
+def refuse_mixed_evaluation(workload: Workload, model: nn.Module, validation: Examples) -> None:
+    """Raise WorkloadError if an example's outputs or metric depend on others in evaluation, or if
+    evaluation changes the model, which is of no use afterwards."""
+    large = is_large(model)
+    examples = varied(validation)
+    count = min(_FEW if large else _EXAMPLES, len(examples))
+    indices = torch.arange(count, device=examples.indexed_on)
+    model.eval()
+    for part, scale in _ROUNDS[:1] if large else _ROUNDS:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(scale)
+        with naming(workload, f"the untrained model can't be evaluated on {count} examples"):
+            _compare(workload, model, examples, indices, part)
+
+
+@torch.inference_mode()
+def _compare(
+    workload: Workload, model: nn.Module, examples: Examples, indices: Tensor, size: int
+) -> None:
+    before = {name: b.clone() for name, b in model.named_buffers()}
+    undrawn = states(_CPU)
+    whole, targets = _outputs(model, examples, indices)
+    for name, buffer in model.named_buffers():
+        if buffer.shape != before[name].shape or not torch.equal(buffer, before[name]):
+            raise WorkloadError(
+                f"{workload.name}: evaluation changes the model's buffer {name}; change it in "
+                "training only (if self.training)"
+            )
+    axes: dict[int, int | None] = {}
+    drawn = drawn_since(undrawn, _CPU)
+    if {"NumPy", "Python"} & set(drawn):
+        return  # of what they draw, nobody knows which example it is for
+    drawing = bool(drawn)  # then in order, as it is by place that it is drawn
+    if drawing:
+        here = BatchPass(0, len(indices), len(indices), 0)
+        whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
+    elif not _alike(whole, _outputs(model, examples, indices)[0]):
+        raise WorkloadError(
+            f"{workload.name}: in evaluation the model gives the same examples other outputs when "
+            "it is asked again; it must not count, nor remember anything, but in training (if "
+            "self.training)"
+        )
+    order = indices if drawing else indices.flip(0)
+    parts, start = [], 0
+    for part in order.split(size):  # type: ignore[no-untyped-call]
+        here = BatchPass(start, start + len(part), len(indices), 0)
+        by_example = DrawnByExample(here, axes) if drawing else nullcontext()
+        parts.append(_outputs(model, examples, part, by_example))
+        start += len(part)
+    metric = workload.goal.metric
+    costs = partial(numbers_of, metric) if isinstance(metric, Metric) else None
+    if all(outputs.shape[1:] == whole.shape[1:] for outputs, _ in parts):
+        found, wanted = torch.cat([outputs for outputs, _ in parts]), whole[order.to(whole.device)]
+    elif costs is not None:  # padded to other lengths
+        found = torch.cat([costs(*part) for part in parts]).double()
+        wanted = costs(whole, targets)[order.to(whole.device)].double()
+    else:
+        return
+    if not _alike(wanted, found):
+        raise WorkloadError(
+            f"{workload.name}: in evaluation the model's outputs for one example depend on those "
+            "evaluated with it, in chunks whose order changes; make them each example's own, as "
+            "running means do for a normalization"
+        )
+    if costs is not None:
+        _refuse_mixed_costs(workload, costs, whole, targets, size)
+
+
+def _outputs(
+    model: nn.Module,
+    examples: Examples,
+    indices: Tensor,
+    drawing: AbstractContextManager[Any] | None = None,
+) -> tuple[Tensor, Tensor]:
+    inputs, targets = examples.batch(indices)
+    with drawing or nullcontext():
+        return model(inputs), targets
+
+
+def _alike(wanted: Tensor, found: Tensor) -> bool:
+    """Whether numbers are the same, but for what isn't finite: a class that is ruled out has an
+    output of minus infinity."""
+    finite = wanted.isfinite()
+    same = wanted.shape == found.shape
+    return same and close({"": wanted[finite]}, {"": found[finite]})
+
+
+def _refuse_mixed_costs(
+    workload: Workload, costs: Any, outputs: Tensor, targets: Tensor, size: int
+) -> None:
+    count = len(targets)
+    backwards = torch.arange(count, device=outputs.device).flip(0)
+    whole = costs(outputs, targets).double().flip(0)
+    found = [costs(outputs[part], targets[part]).double() for part in backwards.split(size)]  # type: ignore[no-untyped-call]
+    parts = torch.cat(found)
+    if len(parts) == count and _alike(whole, parts):
+        return
+    name = workload.goal.metric.name
+    if spread(outputs, targets):
+        raise WorkloadError(
+            f"{workload.name}: the goal's {name} broadcasts {unlike(outputs, targets)}"
+        )
+    raise WorkloadError(
+        f"{workload.name}: the goal's {name} gives an example another number beside other "
+        "examples; per_example must be of each by itself, and a SplitMetric is of all together"
+    )

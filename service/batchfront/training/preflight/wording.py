@@ -1,0 +1,78 @@
+"""What goes wrong in a user's code, in one line."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from batchfront.errors import BatchfrontError, WorkloadError
+from batchfront.workload.workload import Workload
+
+
+@contextmanager
+def naming(workload: Workload, what: str) -> Iterator[None]:
+    """Turn an error of the user's code into one line that says what it broke."""
+    try:
+        yield
+    except BatchfrontError:
+        raise
+    except Exception as error:
+        raise WorkloadError(f"{workload.name}: {what}: {in_one_line(error)}") from error
+
+
+def in_one_line(error: Exception) -> str:
+    """The kind of an error, and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextmanager
+def refusing_broadcasts(
+    workload: Workload, what: str, outputs: Tensor, targets: Tensor
+) -> Iterator[None]:
+    """Raise WorkloadError where torch warns that it broadcasts outputs or targets."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        yield
+    for warning in given:
+        if "broadcasting" in str(warning.message):
+            said = str(warning.message).split(". ")[0]
+            raise WorkloadError(
+                f"{workload.name}: {what} broadcasts {unlike(outputs, targets)} (torch: {said})"
+            )
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def unlike(outputs: Tensor, targets: Tensor) -> str:
+    """Which shapes torch would broadcast, and what to write instead."""
+    said = f"outputs of shape {shape(outputs)} and targets of shape {shape(targets)}"
+    if spread(outputs, targets):
+        together = torch.broadcast_shapes(outputs.shape, targets.shape)  # type: ignore[no-untyped-call]
+        said += f", every output against every target, to {shape(together)}"
+    if outputs.ndim == targets.ndim + 1 and outputs.shape[-1] == 1:
+        return f"{said}; write targets.unsqueeze(-1) or outputs.squeeze(-1)"
+    if targets.ndim == outputs.ndim + 1 and targets.shape[-1] == 1:
+        return f"{said}; write outputs.unsqueeze(-1) or targets.squeeze(-1)"
+    return f"{said}; give both the same shape"
+
+
+def spread(outputs: Tensor, targets: Tensor) -> bool:
+    """Whether torch would broadcast them to more numbers than either has."""
+    try:
+        together = torch.broadcast_shapes(outputs.shape, targets.shape)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False
+    return bool(together.numel() > max(outputs.numel(), targets.numel()))
+
+
+def found(value: object) -> str:
+    """A tensor's shape, or what else it is."""
+    return f"shape {shape(value)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def shape(tensor: Tensor | torch.Size) -> str:
+    """(8, 3)"""
+    sizes = tensor.shape if isinstance(tensor, Tensor) else tensor
+    return f"({', '.join(map(str, sizes))})"

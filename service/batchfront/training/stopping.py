@@ -1,0 +1,46 @@
+"""When is a trial given up? Asked at the full looks, from what the trial itself has shown."""
+
+import math
+from collections.abc import Sequence
+
+from batchfront.outcomes import Look, Outcome
+from batchfront.workload.goal import Goal
+from batchfront.workload.stopping_rules import StoppingRules
+
+
+def judge(
+    looks: Sequence[Look], untrained_loss: float, rules: StoppingRules, goal: Goal
+) -> tuple[Outcome, str] | None:
+    """The outcome and its reason, if the rules say that a trial with these looks is over."""
+    step, loss, metric = looks[-1]
+    if not math.isfinite(loss) or not math.isfinite(metric):
+        return "diverged", f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}"
+    if step < rules.patience:
+        return None
+    if untrained_loss > 0:  # of a loss that starts at or below 0, no multiple says anything
+        untrained = f"untrained {untrained_loss:.4g}"
+        if loss > rules.diverged_at * untrained_loss:
+            return "diverged", f"training loss {loss:.4g} at step {step}, {untrained}"
+        earlier = _mean_loss(looks, step // 4, step // 2)
+        later = _mean_loss(looks, step // 2, step)
+        if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
+            return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
+    best = max(_best_step(looks, goal), min(looks, key=lambda look: (look.loss, look.step)).step)
+    if best * rules.stale_after < step:
+        return "stalled", f"no lower training loss or better {goal.metric.name} since step {best}"
+    return None
+
+
+def _mean_loss(looks: Sequence[Look], after: int, until: int) -> float:
+    """The mean training loss of the stretches between looks that end in (after, until]."""
+    total, steps, previous = 0.0, 0, 0
+    for step, loss, _ in looks:
+        if after < step <= until:
+            total, steps = total + loss * (step - previous), steps + step - previous
+        previous = step
+    return total / steps if steps else math.nan
+
+
+def _best_step(looks: Sequence[Look], goal: Goal) -> int:
+    sign = 1 if goal.metric.better == "lower" else -1
+    return min(looks, key=lambda look: (sign * look.metric, look.step)).step

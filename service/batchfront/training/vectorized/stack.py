@@ -1,0 +1,317 @@
+"""Trials whose weights lie in one tensor each, and which are trained by one computation a step."""
+
+from collections.abc import Sequence
+from functools import partial
+from threading import Event
+from time import perf_counter
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from batchfront.training.engines import Failed, attempt
+from batchfront.training.evaluation import Evaluation, Walking
+from batchfront.training.generators import Silence
+from batchfront.training.trial import TrialRun
+from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
+from batchfront.training.vectorized.forward import Layered, forward_of, gathered
+from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
+from batchfront.training.vectorized.losses import Losses
+from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, stacked
+from batchfront.workload.algorithm import SGDOptimizer
+from batchfront.workload.data import Examples, is_in_memory
+from batchfront.workload.layers import Dropout
+from batchfront.workload.lr_schedule import Constant
+from batchfront.workload.metrics import (
+    ACCURACY,
+    CROSS_ENTROPY,
+    ERROR_RATE,
+    MEAN_SQUARED_ERROR,
+    TOKEN_CROSS_ENTROPY,
+    Metric,
+    numbers_of,
+)
+from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.seeds import mix
+
+_BLOCK = 64  # steps whose examples and learning rates are looked up at once
+
+
+_NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
+
+
+_BY_EXAMPLE = [
+    m.per_example
+    for m in (ERROR_RATE, ACCURACY, CROSS_ENTROPY, MEAN_SQUARED_ERROR, TOKEN_CROSS_ENTROPY)
+]  # of which it is known that they are, so that those of several trials are computed at once
+
+
+class Stack:
+    """K runs of one study whose models are of one kind (`kind_of`).
+
+    Weights, velocities and loss sums lie in tensors [K, ...]; each run's own are rows of them, so
+    that whatever is done with a run by itself is done here, and the other way round. Between two
+    steps a run is what it would be alone: it may be saved, looked at, or advanced by itself.
+
+    A step is the same function of tensors of the same shapes every time, with no look at their
+    values: indices [K, batch size], learning rates [K].
+    """
+
+    def __init__(self, runs: Sequence[TrialRun]) -> None:
+        self.runs = list(runs)
+        first = self._first = runs[0]
+        models = [run.model for run in runs]
+        self.forward = forward_of(models)
+        self.weights: dict[str, Tensor] = {}
+        for name, parameter in first.model.named_parameters():
+            rows = [run.model.get_parameter(name) for run in runs]
+            whole = stacked(rows)
+            for row, view in zip(rows, whole.unbind(), strict=True):
+                row.data = view
+            self.weights[name] = whole.requires_grad_(parameter.requires_grad)
+        self._trained = [w for w in self.weights.values() if w.requires_grad]
+        for name, _ in first.model.named_buffers():
+            self.weights[name] = torch.stack([run.model.get_buffer(name) for run in runs])
+        self._dropout = any(isinstance(m, Dropout) for m in first.model.modules())
+        self._sums = torch.stack([run.loss_sum for run in runs])
+        for run, own in zip(runs, self._sums.unbind(), strict=True):
+            run.loss_sum = own
+        values = [run.loss_values for run in runs]
+        losses = Losses(first.workload.loss, values, first.device)
+        plain = not all(type(run.optimizer) is SGDOptimizer for run in runs)
+        self._backward: Gradients
+        if isinstance(self.forward, Layered) and is_written(self.forward, self.weights):
+            self._backward = Written(self.forward, self.weights, losses, plain=plain)
+        else:
+            self._backward = ByAutograd(self.forward, self.weights, self._trained, losses)
+        # The last step's: kept so long that the next find their memory as it is, not new.
+        self.gradients: Sequence[Tensor | None] = ()
+        self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
+        self._silence = Silence(first.device)
+        self._from: list[int] = []  # each run's step from which on indices and rates are known
+        self._place = 0  # steps since then
+        self._indices: tuple[Tensor, ...] = ()
+        self._counting: list[bool] = []  # whether each trial's batch has something that counts
+        self._done = 0
+        self._static: _Static
+        self._graphed: Graphed | None = None
+
+    def advance(self, to_steps: Sequence[int], stop: Event) -> list[bool | Failed]:
+        """Train each until its own `to_steps` updates are done; False if `stop` was set before.
+
+        Those with more to do than another come up by themselves, and the rest is done together.
+        What it raises, it raises before the step's update: the runs are whole, and may go on by
+        themselves. Where an update fails, that is the trial's own failure, and the others end
+        with the same step, short of what they were to do: this stack is then of no more use.
+        """
+        steps = max(0, min(to - run.step for run, to in zip(self.runs, to_steps, strict=True)))
+        failed: dict[int, Failed] = {}
+        for row, (run, to) in enumerate(zip(self.runs, to_steps, strict=True)):
+            if to - run.step > steps:
+                there = attempt(partial(run.advance, to - steps, stop))
+                if isinstance(there, Failed):
+                    failed[row] = there
+                elif not there:
+                    break
+        self._find_place()
+        while steps and not failed:
+            compute = self._together if self._all_count() else self._apart
+            done, failed = compute(steps, stop)
+            steps = steps - done if done else 0
+        ends = zip(self.runs, to_steps, strict=True)
+        return [failed.get(row, run.step >= to) for row, (run, to) in enumerate(ends)]
+
+    def _find_place(self) -> None:
+        """Where the runs are in what has been looked up: they may have moved by themselves."""
+        steps = [run.step for run in self.runs]
+        places = {step - first for step, first in zip(steps, self._from, strict=False)}
+        self._place = places.pop() if len(places) == 1 else -1
+        if not 0 <= self._place < _BLOCK:
+            self._look_up(steps)
+
+    def _all_count(self) -> bool:
+        """Whether each trial's next batch has something that counts in its loss."""
+        if self._place == _BLOCK:
+            self._look_up([first + _BLOCK for first in self._from])
+        weigh = self._first.workload.weight
+        if weigh is None or self._counting:
+            return weigh is None or self._counting[self._place]
+        _, targets = self._load(self._place)
+        return all(bool(weigh(own).any()) for own in targets.unbind())
+
+    def _together(self, steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """Train for up to so many steps, the first of which is one that all count in: how many were
+        done, and whose update, by row, failed in the last of them."""
+        self._silence.begin()
+        began, done = perf_counter(), 0
+        failed: dict[int, Failed] = {}
+        try:
+            while done < steps and not failed and not stop.is_set():
+                if done and not self._all_count():
+                    break
+                failed = self._step()
+                done += 1
+        finally:
+            seconds = (perf_counter() - began) / len(self.runs)
+            for row, run in enumerate(self.runs):
+                trained = done - (row in failed)
+                run.step += trained
+                run.loss_steps += trained
+                run.spent.training_seconds += seconds
+                if trained:
+                    run.engines.add("vectorized")
+        return done, failed
+
+    def _apart(self, _steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
+        """The same for one step, one trial after another."""
+        if stop.is_set():
+            return 0, {}
+        there = [attempt(partial(run.advance, run.step + 1)) for run in self.runs]
+        self._place += 1
+        return 1, {row: one for row, one in enumerate(there) if isinstance(one, Failed)}
+
+    def _step(self) -> dict[int, Failed]:
+        """Train all for a step, but for those, by row, whose update fails."""
+        place, failed = self._place, {}
+        if self._graphed is not None:
+            self._static.come(self._indices[place], place)
+            self._graphed()
+        else:
+            inputs, targets = self._load(place)
+            losses, gradients = self._backward(inputs, targets, self._passes(place))
+            self._silence.check()
+            failed = self._update(gradients, place)
+            for row, own in enumerate(losses.unbind()) if failed else ():
+                if row not in failed:
+                    self._sums[row].add_(own)
+            if not failed:
+                self._sums.add_(losses)
+            self.gradients = gradients
+            self._done += 1
+            if self._done == AFTER:
+                self._graph()
+        self._place += 1
+        return failed
+
+    def _graph(self) -> None:
+        """From now on steps are replayed as a graph, if theirs is one that can be."""
+        train, update = self._first.splits.train, self._update
+        if self._dropout or not isinstance(update, SGDUpdate):
+            return
+        if may_be_graphed(self._first.device, train):
+            self._static = _Static(train, self._backward, update, self._sums, self._indices[0])
+            self._graphed = Graphed(self._static, [*self._trained, *update.state, self._sums])
+
+    def _look_up(self, steps: list[int]) -> None:
+        """The examples and learning rates of the next steps from these on, one of each run."""
+        own = list(zip(self.runs, steps, strict=True))
+        orders = [run.order.stretch(step, step + _BLOCK) for run, step in own]
+        self._indices = torch.stack(orders, dim=1).unbind()
+        schedule = self._first.workload.schedule
+        if type(schedule) is Constant:
+            rates = [[run.learning_rate for run in self.runs]] * _BLOCK
+        else:
+            last = self._first.workload.steps_allowed(self._first.batch_size) - 1
+            rates = [
+                [
+                    # Past the step budget, where no step is taken, there may be no rate.
+                    run.learning_rate * schedule.factor(max(min(step + i, last), step), run.values)
+                    for run, step in own
+                ]
+                for i in range(_BLOCK)
+            ]
+        self._update.plan(rates)
+        train, weigh = self._first.splits.train, self._first.workload.weight
+        if weigh is not None and is_in_memory(train):
+            weights = train.weights(weigh)
+            batches = weights[torch.stack(self._indices).to(weights.device)]
+            self._counting = (batches > 0).any(-1).all(-1).tolist()
+        self._from, self._place = steps, 0
+
+    def _passes(self, place: int) -> list[BatchPass]:
+        if not self._dropout:
+            return [_NO_DRAWS]
+        size = self._first.batch_size
+        return [BatchPass(0, size, size, seed) for seed in self._seeds(place)]
+
+    def _seeds(self, place: int) -> list[int]:
+        own = zip(self.runs, self._from, strict=True)
+        return [mix(run.dropout_seed, first + place) for run, first in own]
+
+    def _load(self, place: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, [K, n, ...]."""
+        train, indices = self._first.splits.train, self._indices[place]
+        seeds = [] if is_in_memory(train) else self._seeds(place)
+        return gathered(train, indices, seeds)
+
+    @torch.inference_mode()
+    def look(self, rows: Sequence[int], *, full: bool) -> list[Evaluation]:
+        """Look at the validation split with these of the runs, each as its own evaluator would."""
+        began = perf_counter()
+        runs = [self.runs[row] for row in rows]
+        walks = [run.evaluator.begin(full=full) for run in runs]
+        going, before = list(range(len(runs))), -1
+        self._silence.begin()
+        weights: dict[str, Tensor] = {}
+        while going:
+            if len(going) != before:
+                weights, before = self._of([rows[i] for i in going]), len(going)
+            self._walk([walks[i] for i in going], weights)
+            going = [i for i in going if walks[i].going]
+        self._silence.check()
+        found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
+        seconds = (perf_counter() - began) / len(runs)
+        for run, one in zip(runs, found, strict=True):
+            run.saw(one, seconds, full=full)
+        return found
+
+    def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        if len(rows) == len(self.runs):
+            return self.weights
+        chosen_rows = torch.tensor(rows, device=self._sums.device)
+        return {name: w.index_select(0, chosen_rows) for name, w in self.weights.items()}
+
+    def _walk(self, walks: Sequence[Walking], weights: dict[str, Tensor]) -> None:
+        """Take walks that have come equally far on by a chunk."""
+        evaluator = self._first.evaluator
+        indices = torch.stack([walk.next() for walk in walks])
+        inputs, targets = gathered(evaluator.split, indices, [None] * len(walks))
+        outputs = self.forward(weights, inputs, ())
+        metric = cast(Metric, evaluator.goal.metric)
+        if metric.per_example in _BY_EXAMPLE:
+            costs = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
+        else:
+            each = zip(outputs.unbind(), targets.unbind(), strict=True)
+            costs = torch.stack([numbers_of(metric, *one) for one in each])
+        costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
+        totals = costs.sum(1, dtype=torch.float64).tolist()
+        for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
+            walk.add(own, total)
+
+
+class _Static:
+    """A step whose examples and learning rates are read from tensors that stay where they are."""
+
+    def __init__(
+        self,
+        train: Examples,
+        gradients: Gradients,
+        update: SGDUpdate,
+        sums: Tensor,
+        indices: Tensor,
+    ) -> None:
+        self._train, self._gradients, self._update, self._sums = train, gradients, update, sums
+        self._indices = torch.empty_like(indices)
+        self._planned = torch.empty_like(update.planned(0))
+        (self._rates,) = update.shaped(self._planned)
+
+    def come(self, indices: Tensor, place: int) -> None:
+        """The next call is for these."""
+        self._indices.copy_(indices)
+        self._planned.copy_(self._update.planned(place))
+
+    def __call__(self) -> None:
+        batch = gathered(self._train, self._indices, ())
+        losses, gradients = self._gradients(*batch, [_NO_DRAWS])
+        self._update.apply(gradients, self._rates)
+        self._sums.add_(losses)

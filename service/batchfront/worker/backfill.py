@@ -1,0 +1,116 @@
+"""Further slots for a heat under way, in the places of trials that have ended."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from batchfront.errors import LeaseLost, Unreachable
+from batchfront.ledger.claims import is_alone
+from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.race_state import Held, News
+from batchfront.study.slots import Slot
+from batchfront.study.study import Study
+from batchfront.worker.heartbeat import LeaseKeeper
+
+log = logging.getLogger(__name__)
+
+
+ONE_BY_ONE = 8
+"""Trials of a study with `one-by-one` schedule that a worker takes on together where one
+computation does so: enough to fill it, and few beside those that a sampler has seen the end of."""
+
+
+_SHARE = 4  # of the room: so much is free before a race, whose trials then wait, is refilled
+
+
+class Refill:
+    """What claims further slots of a study for a heat that computes its trials as one, while fewer
+    than it has room for are left.
+
+    A race is refilled where there was no room for all of its study at first, once a part of the
+    room is free: its trials wait until those that come in have caught up. With `one-by-one`
+    schedule each trial that ends makes room for another.
+
+    drawn    -- slots with their metaparameters drawn, where they had none
+    versions -- what computes the trials, as is written with each
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        study: Study,
+        keeper: LeaseKeeper,
+        room: int,
+        drawn: Callable[[Study, Sequence[Slot]], list[Slot]],
+        versions: Mapping[str, str],
+    ) -> None:
+        self._ledger, self._study, self._keeper = ledger, study, keeper
+        self._drawn, self._versions = drawn, versions
+        self._room = room
+        self._races = study.schedule == "race"
+        self._wanting = False  # whether there may be slots to be had
+        self._heard = 0  # the number of the news
+
+    def begins(self, taken: Sequence[Slot]) -> None:
+        """Take note of the slots that the heat begins with."""
+        if (self._races and len(taken) < self._room) or any(map(is_alone, taken)):
+            self.over()
+
+    def over(self) -> None:
+        """No more from now on: others are there to take them."""
+        self._room = 0
+
+    def hear(self, news: News) -> None:
+        """Take note of whether there are slots that nobody holds."""
+        self._wanting = news.behind is not None
+
+    def overhear(self, news: News) -> None:
+        """The same, of news that come again and again until there are others."""
+        if news.at > self._heard:
+            self._heard = news.at
+            self.hear(news)
+
+    def slots(self, held: Held, room: int | None = None) -> list[Slot]:
+        """Slots that have been claimed and started, and are held beside those in hand.
+
+        room -- how many memory holds, if that is known
+        """
+        places = min(self._room, room or self._room) - len(held)
+        if not self._wanting or places < (max(self._room // _SHARE, 1) if self._races else 1):
+            return []
+        more = self._ledger.more(self._study, held, places)
+        if more is None:
+            self.over()
+            return []
+        study, taken = more
+        self._wanting = len(taken) == places
+        self._keeper.hold({**held, **{s.id: (s.fence, s.steps) for s in taken}})
+        try:
+            started = self._started(study, taken)
+        except Unreachable:
+            raise
+        except BaseException:
+            self._ledger.hand_back([(slot, slot.steps) for slot in taken])
+            raise
+        if started:
+            log.debug("%s: %d further trials", study.name, len(started))
+        return started
+
+    def _started(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
+        """Of trials one by one, each is drawn when those before it are written, so that a sampler
+        knows of them."""
+        if self._races:
+            return self._start(study, self._drawn(study, taken))
+        ready = [slot for slot in taken if slot.params is not None]
+        started = self._start(study, ready)
+        for slot in taken:
+            if slot.params is None:
+                started += self._start(study, self._drawn(study, [slot]))
+        return started
+
+    def _start(self, study: Study, ready: Sequence[Slot]) -> list[Slot]:
+        if not ready:
+            return []
+        try:
+            return self._ledger.start(study, ready, study.space, self._versions)
+        except LeaseLost:
+            return []

@@ -1,0 +1,180 @@
+"""Which engine computes a heat: asked for, remembered in the database, or found by a short trial.
+
+The trial is on runs of its own that are thrown away: which engine is faster is a matter of time,
+and no trial's result may hang on that. What the first worker finds, all workers of the database go
+by that have the same kind of device.
+"""
+
+import logging
+from collections.abc import Sequence
+from threading import Event
+from typing import Literal
+
+import torch
+from sqlalchemy import insert, select
+
+from batchfront.errors import UsageError
+from batchfront.phase_timer import timed_as
+from batchfront.store.database import Storage
+from batchfront.store.retry import Tries
+from batchfront.store.schema import engines
+from batchfront.study.slots import Slot
+from batchfront.study.study import Study
+from batchfront.training.devices import kind
+from batchfront.training.engines import Engine, Sequential
+from batchfront.training.memory import is_lost_device, release
+from batchfront.training.vectorized.eligibility import why_never, why_not
+from batchfront.training.vectorized.engine import Vectorized
+from batchfront.worker.engine_timing import speedup
+from batchfront.worker.setup import Bench
+from batchfront.workload import catalog
+from batchfront.workload.data import Splits
+from batchfront.workload.search_space import point_at
+from batchfront.workload.workload import Workload
+
+log = logging.getLogger(__name__)
+
+
+Name = Literal["sequential", "vectorized"]
+
+
+Asked = Literal["auto", "sequential", "vectorized"]
+
+
+FEWEST = 4
+"""Trials of a heat from which on it may pay to compute them as one."""
+
+
+_WORTH = 1.1  # times as fast, at least: less is within what one measurement may be off
+
+
+class EngineChoice:
+    """The choices of one worker.
+
+    asked   -- auto, or the engine to use everywhere
+    devices -- those that compute each trial together
+    sharing -- how many workers share them
+    stop    -- when set, a trial under way is broken off
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        tries: Tries,
+        asked: Asked,
+        devices: Sequence[torch.device],
+        sharing: int,
+        stop: Event,
+    ) -> None:
+        self._storage, self._tries, self._asked = storage, tries, asked
+        self._devices, self._stop = devices, stop
+        self._kind = kind(devices[0], sharing)
+        self._why_not: dict[tuple[str, int], str | None] = {}  # by workload and batch size
+        self._told: set[str] = set()
+        self._bench: Bench | None = None
+        self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that bench
+
+    @timed_as("set-up")
+    def of(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
+        """The engine for a heat of these trials, their metaparameters drawn.
+
+        Raises UsageError where the vectorized one is asked for and can't compute the workload.
+        """
+        if self._asked == "sequential":
+            return "sequential"
+        if self._asked == "auto" and len(taken) < FEWEST:
+            return "sequential"
+        if self._asked == "vectorized":
+            _refuse(study.workload, self._unfit(study, bench))
+            return "vectorized"
+        why = why_never(bench.workload, bench.splits, self._devices)
+        if why is not None:
+            if study.workload not in self._told:
+                self._told.add(study.workload)
+                log.info("%s: trials are computed one by one, as %s", study.workload, why)
+            return "sequential"
+        return self._tries(lambda: self._read(study)) or self._find(study, bench, taken)
+
+    def make(self, name: Name, bench: Bench) -> Engine:
+        """A fresh engine, for one heat; of the trials of a bench it knows what others found."""
+        if name == "sequential":
+            return Sequential()
+        return self._vectorized(bench)
+
+    def _vectorized(self, bench: Bench) -> Vectorized:
+        if self._bench is not bench:
+            self._bench, self._reasons = bench, {}
+        return Vectorized(self._reasons)
+
+    def _unfit(self, study: Study, bench: Bench) -> str | None:
+        key = study.workload, study.batch_size
+        if key not in self._why_not:
+            given = (bench.workload, study.batch_size, bench.splits, self._devices)
+            self._why_not[key] = _why_not(*given)
+        return self._why_not[key]
+
+    def _find(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> Name:
+        try:
+            ratio = speedup(study, bench, taken, self._stop, self._vectorized(bench))
+        except Exception as error:
+            if is_lost_device(error):
+                raise
+            log.debug("%s: engines not compared: %s", study.name, error)
+            ratio = None
+        if self._devices[0].type != "cpu":  # whose memory goes back as its tensors do
+            release()
+        if ratio is None:
+            return "sequential"
+        found: Name = "vectorized" if ratio >= _WORTH else "sequential"
+        kept = self._tries(lambda: self._write(study, found, ratio, len(taken)))
+        said = f"vectorized is {ratio:.1f} times as fast as sequential ({len(taken)} trials)"
+        log.info("%s: %s; %s", study.name, kept, said)
+        return kept
+
+    def _read(self, study: Study) -> Name | None:
+        with self._storage.read() as conn:
+            query = select(engines.c.engine).filter_by(**self._key(study))
+            found: Name | None = conn.execute(query).scalar_one_or_none()
+        return found
+
+    def _write(self, study: Study, found: Name, ratio: float, trials: int) -> Name:
+        """What stands there from now on: somebody else may have found something meanwhile."""
+        with self._storage.write() as conn:
+            if conn.dialect.name == "postgresql":  # two workers may find the first at once
+                conn.exec_driver_sql("LOCK TABLE bf_engines IN SHARE ROW EXCLUSIVE MODE")
+            query = select(engines.c.engine).filter_by(**self._key(study))
+            there: Name | None = conn.execute(query).scalar_one_or_none()
+            if there is None:
+                new = {"engine": found, "ratio": ratio, "trials": trials}
+                conn.execute(insert(engines).values(**self._key(study), **new))
+        return there or found
+
+    def _key(self, study: Study) -> dict[str, str | int]:
+        return {
+            "workload": study.workload,
+            "device": self._kind,
+            "batch_size": study.batch_size,
+        }
+
+
+def refuse_unfit(study: Study, devices: Sequence[torch.device]) -> None:
+    """Raise UsageError if the vectorized engine can't compute a study's workload."""
+    workload = catalog.load(study.spec).as_asked(study.goal_value, study.precision)
+    given = (workload, study.batch_size, workload.data().to(devices[0]), devices)
+    _refuse(study.workload, _why_not(*given))
+
+
+def _why_not(
+    workload: Workload, batch_size: int, splits: Splits, devices: Sequence[torch.device]
+) -> str | None:
+    """Asked of the middle of the search space, so that it is the same of every heat."""
+    middle = [0.5] * len(workload.searched(batch_size))
+    values = point_at(workload.space(batch_size), middle)
+    return why_not(workload, batch_size, splits, values, devices)
+
+
+def _refuse(workload: str, why: str | None) -> None:
+    if why is not None:
+        raise UsageError(
+            f"{workload}: --engine vectorized can't compute it: {why}; use auto or sequential"
+        )

@@ -1,0 +1,108 @@
+"""A thread that keeps a worker's lease alive while its main thread trains."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import Event, Lock, Thread
+from time import monotonic
+
+from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.race_state import News
+from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.phase_timer import timed_as
+
+log = logging.getLogger(__name__)
+
+
+FIRST_PAUSE = min(0.5, LEASE_SECONDS / 10)
+
+
+LONGEST_PAUSE = LEASE_SECONDS / 6
+"""Seconds between two looks at the news: also how long a winner elsewhere goes unnoticed. They
+grow with the heat's age, so that what is trained in vain stays a few percent of the heat, and a
+thousand workers with long heats don't ask a database two thousand times a second. The lease itself
+is renewed, which is a write, by the first of them and then once in the longest pause."""
+
+
+_GROWTH = 0.05
+
+
+_LEAVING_SECONDS = 2.0  # a renewal under way is not waited for longer than this
+
+
+class LeaseKeeper:
+    """Renews a worker's lease until closed, and keeps the latest news of its study.
+
+    The training thread publishes how far each slot is with `hold`; it never waits for the
+    database.
+    """
+
+    def __init__(self, ledger: Ledger, study_id: int, every: float | None = None) -> None:
+        self._ledger, self._study_id, self._every = ledger, study_id, every
+        self._lock = Lock()
+        self._held: dict[int, tuple[int, int]] = {}
+        self._news = News()
+        self._closed = Event()
+        self._speed = _Speed()
+        self._thread = Thread(target=self._keep, name="lease-keeper", daemon=True)
+
+    def __enter__(self) -> "LeaseKeeper":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        with timed_as("storage"):
+            self._thread.join(_LEAVING_SECONDS)
+
+    def hold(self, slots: Mapping[int, tuple[int, int]]) -> None:
+        """From now on these slots are held: id to (fence, steps trained so far)."""
+        with self._lock:
+            self._held = dict(slots)
+
+    @property
+    def news(self) -> News:
+        """The latest news; `lost` only names slots that are still held here."""
+        with self._lock:
+            return replace(self._news, lost=self._news.lost & self._held.keys())
+
+    def _keep(self) -> None:
+        began = monotonic()
+        pause, due = self._every or FIRST_PAUSE, began
+        while not self._closed.wait(pause):
+            now = monotonic()
+            pause = self._every or self._pause(now - began)
+            with self._lock:
+                held = dict(self._held)
+            try:
+                if now < due:
+                    news = self._ledger.news(self._study_id, held)
+                else:
+                    rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
+                    news = self._ledger.renew(self._study_id, held, rate)
+                    due = now + (self._every or LONGEST_PAUSE - pause / 2)
+            except Exception as error:
+                # The lease outlives a short outage, and after a longer one everyone's is renewed.
+                log.debug("lease not renewed: %s", error)
+                continue
+            with self._lock:
+                self._news = replace(news, at=self._news.at + 1)
+
+    @staticmethod
+    def _pause(age: float) -> float:
+        return min(max(_GROWTH * age, FIRST_PAUSE), LONGEST_PAUSE)
+
+
+class _Speed:
+    """Steps a second of all trials together, since the last look."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, int] = {}
+        self._at = monotonic()
+
+    def of(self, steps: Mapping[int, int]) -> float:
+        now = monotonic()
+        done = sum(reached - self._steps.get(k, reached) for k, reached in steps.items())
+        rate = max(done, 0) / max(now - self._at, 1e-3)
+        self._steps, self._at = dict(steps), now
+        return rate

@@ -1,0 +1,212 @@
+"""A worker: claim a heat, race it, record how it ended, until nothing is left to do."""
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Event
+
+import torch
+
+from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
+from batchfront.ledger.ledger import Ledger
+from batchfront.phase_timer import Clock, timed_as
+from batchfront.store.database import Storage
+from batchfront.store.migrations import database_name
+from batchfront.store.retry import Patience
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study
+from batchfront.study.warm_start import draw_late
+from batchfront.training.checkpoints import Checkpoints
+from batchfront.training.devices import describe_all, following, room_for
+from batchfront.worker.backfill import ONE_BY_ONE, Refill
+from batchfront.worker.engine_choice import Asked, EngineChoice
+from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.microbatch_sizes import PassSizes
+from batchfront.worker.race import Race
+from batchfront.worker.setup import Bench, set_up
+
+log = logging.getLogger(__name__)
+
+
+_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
+
+
+_COPIES = 4  # weights, gradients, optimizer state, and room for more
+
+
+MAX_OUTAGE = 3600.0
+"""Seconds that a worker outlasts without its database, unless told otherwise."""
+
+
+LARGEST_HEAT = 1000
+"""Trials that a worker holds at most, however small they are."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker works on, and with.
+
+    device      -- the worker's; the first, where several compute each trial
+    devices     -- so many compute each trial together: `device` and those after it
+    sharing     -- how many workers share the device's memory
+    checkpoints -- a folder, or fsspec's URL of one, that every worker of the database can reach;
+                   None: interrupted trials start again
+    forever     -- wait for further studies when all are done
+    max_outage  -- seconds that the database may be away before the worker gives up
+    engine      -- what computes heats; auto: whatever a short trial finds to be faster
+    """
+
+    worker_id: str
+    device: torch.device
+    wanted: Filter = field(default_factory=Filter)
+    devices: int = 1
+    sharing: int = 1
+    checkpoints: str | None = None
+    forever: bool = False
+    max_outage: float = MAX_OUTAGE
+    engine: Asked = "sequential"
+
+
+class Worker:
+    """One process's worth of training. `stop` makes it save what it has and hand it back.
+
+    clock -- of the worker's life, if that has begun before
+    """
+
+    def __init__(
+        self, storage: Storage, settings: Settings, stop: Event, clock: Clock | None = None
+    ) -> None:
+        self.storage, self.settings, self.stop = storage, settings, stop
+        patience = Patience(settings.max_outage, stop)
+        self._clock = Clock() if clock is None else clock
+        self.ledger = Ledger(storage, settings.worker_id, patience, self._clock)
+        self.checkpoints: Checkpoints | None = None
+        if settings.checkpoints is not None:
+            name = self.ledger.tries(lambda: database_name(storage))
+            self.checkpoints = Checkpoints(settings.checkpoints, name)
+        self._devices = following(settings.device, settings.devices)
+        # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
+        self._sharing = settings.sharing * self._devices.count(self._devices[0])
+        self._sizes = PassSizes(storage, patience, settings.device, self._sharing)
+        self._engines = EngineChoice(
+            storage, patience, settings.engine, self._devices, self._sharing, stop
+        )
+        self._bench: Bench | None = None
+        self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
+
+    def run(self) -> None:
+        """Work until no slot is left that this worker could take, or until stopped.
+
+        A workload that can't be set up here (its code is gone, or gives a study another identity,
+        or its data is missing) is left to others; its error is raised at the end.
+        """
+        with self._clock:
+            self._live()
+        if not self.stop.is_set():
+            self._tell_unfit()
+
+    def _live(self) -> None:
+        device = describe_all(self._devices)
+        in_order = False
+        try:
+            self.ledger.register(socket.gethostname(), os.getpid(), device)
+            self._work()
+            in_order = True
+        except Unreachable as error:
+            if not self.stop.is_set():
+                raise
+            log.warning("%s; what this worker holds is free when its lease runs out", error)
+        finally:
+            if self._bench is not None:
+                self._bench.close()
+            with suppress(Unreachable):  # then the list of workers learns it from the lease
+                self.ledger.leave(in_order=in_order)
+
+    def _work(self) -> None:
+        pause = _IDLE_SECONDS
+        while not self.stop.is_set():
+            wanted = replace(self.settings.wanted, without=tuple(self._unfit))
+            claimed = self.ledger.claim(wanted, self._limit)
+            while self.checkpoints is not None and self.ledger.worn:
+                self.checkpoints.drop(self.ledger.worn.pop())
+            if claimed is not None:
+                self._take(*claimed)
+                pause = _IDLE_SECONDS
+            elif self.settings.forever or self.ledger.is_open(wanted):
+                self.ledger.wait(wanted)
+                with timed_as("waiting"):
+                    self.stop.wait(pause)
+                pause = min(1.5 * pause, _LONGEST_IDLE_SECONDS)
+            else:
+                break
+
+    def _tell_unfit(self) -> None:
+        errors = list(self._unfit.values())
+        for error in errors[1:]:
+            log.warning("%s", error)
+        if errors:
+            raise errors[0]
+
+    def _limit(self, study: Study) -> int:
+        shapes = study.identity["model"]["parameters"].values()
+        size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
+        room = room_for(size, self.settings.device, self._sharing)
+        known = self._bench.room if self._bench is not None and self._bench.serves(study) else None
+        return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
+
+    def _take(self, study: Study, taken: Sequence[Slot]) -> None:
+        with LeaseKeeper(self.ledger, study.id) as keeper:
+            # From now on: loading the data may take longer than a lease lasts.
+            keeper.hold({s.id: (s.fence, s.steps) for s in taken})
+            try:
+                devices, recall = self._devices, self._sizes.recall
+                with timed_as("set-up"):
+                    bench = self._bench = set_up(study, devices, self._bench, recall)
+                if self.stop.is_set():
+                    self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                    return
+                drawn = self._drawn(study, taken)
+                engine = self._engines.of(study, bench, drawn)
+                started = self.ledger.start(study, drawn, study.space, bench.versions)
+            except LeaseLost as error:
+                log.warning("%s", error)
+                return
+            except Unreachable:
+                raise
+            except BaseException as error:
+                self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                if not isinstance(error, BatchfrontError) or isinstance(error, StorageError):
+                    raise
+                self._unfit[study.workload] = error
+                if self.settings.forever:  # there is no end at which to tell
+                    log.warning("left to other workers: %s", error)
+                return
+            checkpoints = self.checkpoints if bench.resumes else None
+            race = (study, bench, keeper, checkpoints, self.stop, self._sizes)
+            refill = None
+            if engine == "vectorized":
+                room = self._room(study)
+                refill = Refill(self.ledger, study, keeper, room, self._drawn, bench.versions)
+            Race(self.ledger, *race, self._engines.make(engine, bench), refill).run(started)
+
+    def _room(self, study: Study) -> int:
+        """Trials that are computed as one, at most."""
+        room = self._limit(study)
+        return min(room, ONE_BY_ONE) if study.schedule == "one-by-one" else room
+
+    @timed_as("set-up")
+    def _drawn(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
+        """The slots, with metaparameters for those that had none."""
+        bare = [slot for slot in taken if slot.params is None]
+        numbers = [slot.number for slot in bare]
+        draws = self.ledger.tries(partial(draw_late, self.storage, study, numbers))
+        drawn = {
+            slot.number: replace(slot, params=draw.params, origin=draw.origin)
+            for slot, draw in zip(bare, draws, strict=True)
+        }
+        return [drawn.get(slot.number, slot) for slot in taken]

@@ -1,0 +1,196 @@
+"""Finds workloads: by name in the catalog, as `module:function`, or as `file.py:function`.
+
+The catalog is what the entry points of the group `batchfront.workloads` offer, ours and those of
+any other installed package. Each refers to a mapping of names to functions that return a
+workload, or to a function that returns such a mapping.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from difflib import get_close_matches
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchfront.errors import BatchfrontError, CatalogError
+from batchfront.workload.user_file import error_in, function_in, importable, lies_in
+from batchfront.workload.workload import Workload
+
+if TYPE_CHECKING:  # which bring torch
+    from batchfront.workload.workload import Workload
+
+SIGN = "@"
+"""Between a workload's name and its variant's: no part of a variant's name."""
+
+
+GROUP = "batchfront.workloads"
+
+
+Maker = Callable[[], Workload]
+"""What stands for a workload until it is wanted."""
+
+
+def names() -> list[str]:
+    """The names in the catalog, sorted.
+
+    Raises CatalogError for an entry point that can't be loaded, or a name claimed twice.
+    """
+    return sorted(entries())
+
+
+def entries() -> dict[str, Maker]:
+    """The catalog: workload name to the function that makes the workload."""
+    found: dict[str, Maker] = {}
+    claimed_by: dict[str, EntryPoint] = {}
+    for entry_point in entry_points(group=GROUP):
+        for name, make in _offered(entry_point).items():
+            if name in found:
+                raise CatalogError(
+                    f"workload {name} is claimed by two entry points: "
+                    f"{_shown(claimed_by[name])} and {_shown(entry_point)}"
+                )
+            found[name], claimed_by[name] = make, entry_point
+    return found
+
+
+def load(spec: str, here: Path | None = None) -> Workload:
+    """The workload that `spec` names.
+
+    spec -- a name in the catalog (`digits/mlp/momentum`); `package.module:function`, with the
+            folder that holds the package before it where need be (`/home/me:pack.module:function`);
+            or `path/to/file.py:function`, where the function may be left out if the file has
+            exactly one that is annotated to return a Workload
+    here -- the folder in which a module is looked for first, as `python -m` does in the current
+            one; None: only where Python finds it by itself
+
+    Raises CatalogError if there is no such workload or its code does not run, and passes on the
+    WorkloadError of a workload whose parts do not fit together.
+    """
+    path, function = _split_file(spec)
+    if path:
+        return _made(function_in(Path(path), function), spec)
+    if ":" in spec:
+        return _made(_attribute(spec, here), spec)
+    catalog = entries()
+    if spec not in catalog:
+        raise CatalogError(f"no workload {spec!r} in the catalog; {_suggestion(spec, catalog)}")
+    return _made(catalog[spec], spec)
+
+
+def spec_for_workers(spec: str, here: Path | None = None) -> str:
+    """The same spec, right from any working directory: with the path of a file made absolute, and
+    the folder of a module that was loaded from `here`, unless it is installed."""
+    path, function = _split_file(spec)
+    if path:
+        return f"{Path(path).resolve()}{':' if function else ''}{function}"
+    if here is None or ":" not in spec:
+        return spec
+    folder, name, _ = _split_module(spec)
+    held = Path(folder or here).resolve()
+    module = sys.modules.get(name)
+    if module is None or not lies_in(held, module) or (not folder and _is_installed(name, held)):
+        return spec
+    return f"{held}:{spec.removeprefix(f'{folder}:')}"
+
+
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether Python finds a loaded module without its folder too, and the same one."""
+    top = sys.modules[name.partition(".")[0]]
+    path = [entry for entry in sys.path if Path(entry).resolve() != folder]
+    others = [finder for finder in sys.meta_path if finder is not PathFinder]
+    found = [finder.find_spec(top.__name__, None) for finder in others]
+    specs = [*found, PathFinder.find_spec(top.__name__, path)]
+    return any(spec.origin == top.__file__ for spec in specs if spec is not None and spec.origin)
+
+
+def _split_file(spec: str) -> tuple[str, str]:
+    """Path and function of a file spec; the function is empty if not given, both if it is none."""
+    if spec.endswith(".py"):
+        return spec, ""
+    head, _, tail = spec.rpartition(":")
+    return (head, tail) if head.endswith(".py") else ("", "")
+
+
+def _split_module(spec: str) -> tuple[str, str, str]:
+    """Folder, module and function of a module spec; the folder is empty if not given."""
+    where, _, function = spec.rpartition(":")
+    folder, _, name = where.rpartition(":")
+    return folder, name, function
+
+
+def _offered(entry_point: EntryPoint) -> Mapping[str, Maker]:
+    try:
+        offer = entry_point.load()
+        catalog = offer() if callable(offer) else offer
+    except BatchfrontError:
+        raise
+    except Exception as e:
+        raise CatalogError(f"entry point {_shown(entry_point)} failed: {error_in(e)}") from e
+    if not isinstance(catalog, Mapping):
+        raise CatalogError(
+            f"entry point {_shown(entry_point)} offers a {type(catalog).__name__}, "
+            "not a mapping of names to functions that return a Workload"
+        )
+    return catalog
+
+
+def _shown(entry_point: EntryPoint) -> str:
+    package = entry_point.dist.name if entry_point.dist else "an unknown package"
+    return f"{entry_point.name} = {entry_point.value} of {package}"
+
+
+def _attribute(spec: str, here: Path | None) -> object:
+    folder, name, attribute = _split_module(spec)
+    first = Path(folder).resolve() if folder else here
+    if folder and not Path(folder).is_dir():
+        raise CatalogError(f"{spec}: no folder {folder}")
+    try:
+        with nullcontext() if first is None else importable(first):
+            module = importlib.import_module(name)
+    except BatchfrontError:
+        raise
+    except Exception as e:
+        hint = ""
+        if isinstance(e, ModuleNotFoundError) and e.name and f"{name}.".startswith(f"{e.name}."):
+            hint = " (a file is named as path/to/file.py:function)"
+        raise CatalogError(f"{spec}: importing {name!r} failed: {error_in(e)}{hint}") from e
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        near = get_close_matches(attribute, dir(module), n=3)
+        raise CatalogError(
+            f"{spec}: module {name} has no {attribute!r}"
+            + (f"; did you mean {' or '.join(near)}?" if near else "")
+        ) from None
+
+
+def _made(make: object, spec: str) -> Workload:
+    """The workload that `make` returns, or an error that says what it is or does instead."""
+    if not callable(make):
+        raise CatalogError(
+            f"{spec} is a {type(make).__name__}, not a function that returns a Workload"
+        )
+    try:
+        workload = make()
+    except BatchfrontError:
+        raise
+    except Exception as e:
+        raise CatalogError(f"{spec} failed: {error_in(e)}") from e
+    if not isinstance(workload, Workload):
+        raise CatalogError(f"{spec} returned a {type(workload).__name__}, not a Workload")
+    return workload
+
+
+def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
+    base, sign, variant = spec.partition(SIGN)
+    if sign and base in catalog:
+        return f"a variant of {base} is asked for by --variant {variant}"
+    if sign:
+        return f"a variant is asked for by its workload's own name or file, and --variant {variant}"
+    near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
+    if near:
+        return f"the nearest are {', '.join(near)}"
+    return "`batchfront workloads` lists them, and a file is named as path/to/file.py:function"

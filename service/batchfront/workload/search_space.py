@@ -1,0 +1,218 @@
+"""Metaparameter dimensions, and quasi-random points in the space they span."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from batchfront.errors import SearchSpaceError
+
+Value = float | int | str | bool
+"""What a metaparameter can be."""
+
+
+Metaparameters = Mapping[str, Value]
+"""One draw from a search space: metaparameter name to value."""
+
+
+class Dimension(ABC):
+    """The values that one metaparameter may take, as a map from the unit interval."""
+
+    @abstractmethod
+    def at(self, position: float) -> Value:
+        """The value at `position` in [0, 1]."""
+
+    @abstractmethod
+    def position(self, value: Value) -> float:
+        """Where `value` lies in [0, 1]: the inverse of `at`, up to rounding."""
+
+    def describe(self) -> dict[str, Any]:
+        """The dimension as plain data, for a study's identity and for display."""
+        return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+    def __str__(self) -> str:
+        fields = {key: value for key, value in self.describe().items() if key != "kind"}
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in fields.items())})"
+
+
+def _refuse(dimension: Dimension, wanted: str) -> SearchSpaceError:
+    return SearchSpaceError(f"{dimension}: {wanted}")
+
+
+@dataclass(frozen=True)
+class _Range(Dimension, ABC):
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise _refuse(self, "both ends must be finite numbers")
+        if not self.low < self.high:
+            raise _refuse(self, "low must be less than high (a single value is a plain number)")
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self.low:g}, {self.high:g})"
+
+
+@dataclass(frozen=True)
+class Linear(_Range):
+    """Uniform between `low` and `high`."""
+
+    def at(self, position: float) -> float:
+        return self.low + position * (self.high - self.low)
+
+    def position(self, value: Value) -> float:
+        return (float(value) - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Log(_Range):
+    """Log-uniform between `low` and `high`, both above 0: learning rates, weight decay."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise _refuse(self, "low must be above 0 on a log scale")
+
+    def at(self, position: float) -> float:
+        value = self.low * (self.high / self.low) ** position
+        return float(min(max(value, self.low), self.high))
+
+    def position(self, value: Value) -> float:
+        return math.log(float(value) / self.low) / math.log(self.high / self.low)
+
+
+@dataclass(frozen=True)
+class ReverseLog(_Range):
+    """`1 - v` log-uniform, for momentum (Shallue et al. 2018, section 4.1): 0 <= low < high < 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low < 0 or self.high >= 1:
+            raise _refuse(self, "needs 0 <= low < high < 1, as 1 - value is on a log scale")
+
+    def at(self, position: float) -> float:
+        value = 1 - (1 - self.low) * ((1 - self.high) / (1 - self.low)) ** position
+        return float(min(max(value, self.low), self.high))
+
+    def position(self, value: Value) -> float:
+        span = math.log((1 - self.high) / (1 - self.low))
+        return math.log((1 - float(value)) / (1 - self.low)) / span
+
+
+@dataclass(frozen=True)
+class Integer(Dimension):
+    """Whole numbers from `low` to `high`, both included; evenly, or evenly in the logarithm."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.low != int(self.low) or self.high != int(self.high):
+            raise _refuse(self, "both ends must be whole numbers")
+        if not self.low < self.high:
+            raise _refuse(self, "low must be less than high (a single value is a plain number)")
+        if self.log and self.low < 1:
+            raise _refuse(self, "low must be at least 1 on a log scale")
+
+    def __str__(self) -> str:
+        return f"Integer({self.low}, {self.high}{', log=True' if self.log else ''})"
+
+    def at(self, position: float) -> int:
+        # Each whole number owns the interval of width 1 around it.
+        low, high = self.low - 0.5, self.high + 0.5
+        value = low * (high / low) ** position if self.log else low + position * (high - low)
+        return min(max(math.floor(value + 0.5), self.low), self.high)
+
+    def position(self, value: Value) -> float:
+        low, high = self.low - 0.5, self.high + 0.5
+        if self.log:
+            return math.log(float(value) / low) / math.log(high / low)
+        return (float(value) - low) / (high - low)
+
+
+@dataclass(frozen=True, init=False)
+class Choice(Dimension):
+    """One of a few stated values: `Choice(0, 0.01, 0.1)`."""
+
+    values: tuple[Value, ...]
+
+    def __init__(self, *values: Value) -> None:
+        object.__setattr__(self, "values", values)
+        if len(values) < 2 or len(set(values)) != len(values):
+            raise _refuse(self, "needs at least two different values")
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "Choice", "values": list(self.values)}  # as JSON would give it back
+
+    def __str__(self) -> str:
+        return f"Choice({', '.join(map(repr, self.values))})"
+
+    def at(self, position: float) -> Value:
+        return self.values[min(int(position * len(self.values)), len(self.values) - 1)]
+
+    def position(self, value: Value) -> float:
+        return (self.values.index(value) + 0.5) / len(self.values)
+
+
+SearchSpace = Mapping[str, Dimension | Value]
+"""Metaparameter name to its dimension, or to the one value it always has."""
+
+
+def dimensions(space: SearchSpace) -> dict[str, Dimension]:
+    """Only what is searched: the entries of `space` that are not fixed values."""
+    return {name: entry for name, entry in space.items() if isinstance(entry, Dimension)}
+
+
+def point_at(space: SearchSpace, position: Sequence[float]) -> dict[str, Value]:
+    """The metaparameters at a position of the unit cube, one coordinate per dimension."""
+    coordinates = iter(position)
+    return {
+        name: entry.at(next(coordinates)) if isinstance(entry, Dimension) else entry
+        for name, entry in space.items()
+    }
+
+
+def quasi_random_points(
+    space: SearchSpace, count: int, seed: int, first: int = 0
+) -> list[dict[str, Value]]:
+    """Points `first .. first + count - 1` of the scrambled Sobol sequence of `seed` (Owen 1998).
+
+    The sequence is a property of the seed alone, so that whoever draws its later points, and
+    whenever, draws the same ones.
+    """
+    searched = dimensions(space)
+    if not searched:
+        return [point_at(space, ()) for _ in range(count)]
+    import torch  # not at the top: dimensions are also read by commands that never train
+
+    sobol: Any = torch.quasirandom.SobolEngine  # which torch leaves untyped
+    engine = sobol(len(searched), scramble=True, seed=seed)
+    if first:
+        engine.fast_forward(first)
+    return [point_at(space, row) for row in engine.draw(count, dtype=torch.float64).tolist()]
+
+
+def describe_space(space: SearchSpace) -> dict[str, Any]:
+    """A search space as plain data, for a study's identity and for display."""
+    return {
+        name: entry.describe() if isinstance(entry, Dimension) else entry
+        for name, entry in space.items()
+    }
+
+
+def restore_space(described: Mapping[str, Any]) -> dict[str, Dimension | Value]:
+    """The search space that `describe_space` described."""
+    kinds = {kind.__name__: kind for kind in (Linear, Log, ReverseLog, Integer)}
+    space: dict[str, Dimension | Value] = {}
+    for name, entry in described.items():
+        if not isinstance(entry, Mapping):
+            space[name] = entry
+        elif entry["kind"] == "Choice":
+            space[name] = Choice(*entry["values"])
+        else:
+            fields = {key: value for key, value in entry.items() if key != "kind"}
+            space[name] = kinds[entry["kind"]](**fields)
+    return space

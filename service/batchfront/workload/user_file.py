@@ -1,0 +1,133 @@
+"""Runs a user's own Python file, and finds the function in it that makes a workload."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from batchfront.errors import BatchfrontError, CatalogError
+from batchfront.workload.workload import Workload
+
+
+def function_in(path: Path, name: str) -> object:
+    """What the file calls `name`; without a name, its only function that returns a Workload.
+
+    Raises CatalogError if there is no such file or function, or the file does not run.
+    """
+    module = _run(path)
+    functions = {n: f for n, f in vars(module).items() if _is_public_function(f, module)}
+    makers = [n for n, function in functions.items() if _returns_workload(function)]
+    if not name and len(makers) == 1:
+        return functions[makers[0]]
+    if name in vars(module):
+        return vars(module)[name]
+    if makers:
+        found = f"those that return a Workload: {', '.join(makers)}"
+    else:
+        found = f"its functions: {', '.join(functions)}" if functions else "it has no functions"
+    if name:
+        raise CatalogError(f"{path} has no function {name!r}; {found}")
+    raise CatalogError(f"{path}: say which function, as {path}:FUNCTION; {found}")
+
+
+def error_in(error: BaseException) -> str:
+    """`file.py, line 3: NameError: ...` in one line: where `error` arose, and what it was."""
+    message = " ".join(str(error).split())
+    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    if isinstance(error, SyntaxError):
+        where = f"{Path(error.filename or '?').name}, line {error.lineno}"
+        return f"{where}: {type(error).__name__}: {error.msg}"
+    ours = Path(__file__).parent
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        # The innermost line of the user's own, rather than of Python's or an installed library's.
+        path = Path(frame.filename)
+        if path.is_file() and path.parent != ours and not is_installed(path):
+            return f"{path.name}, line {frame.lineno}: {said}"
+    return said
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file belongs to Python or an installed library, and isn't the user's own."""
+    library = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(library) or Path(inspect.__file__).parent in path.parents
+
+
+def _is_public_function(value: object, module: ModuleType) -> bool:
+    return (
+        inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
+    )
+
+
+def _returns_workload(function: Callable[..., Any]) -> bool:
+    """Whether `function` is annotated to; with postponed annotations that is but a string."""
+    annotated = getattr(function, "__annotations__", {}).get("return")
+    if isinstance(annotated, str):
+        return annotated.strip("\"'").rpartition(".")[2] == "Workload"
+    return annotated is Workload
+
+
+def _run(path: Path) -> ModuleType:
+    """The file as a module, run anew, with the modules beside it importable.
+
+    Its name in `sys.modules` is its own, whatever other files are called. Its folder comes first
+    on `sys.path` while it runs and last thereafter, where it can hide nothing, so that what the
+    file imports later (in its model, say) is found too.
+    """
+    full = path.resolve()
+    if not full.is_file():
+        raise CatalogError(f"no file {path}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
+    name = f"{full.stem}_{blake2b(str(full).encode(), digest_size=6).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(name, full)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
+    try:
+        with importable(full.parent):
+            spec.loader.exec_module(module)
+    except BatchfrontError:
+        raise
+    except (Exception, SystemExit) as e:
+        raise CatalogError(f"{path} does not run: {error_in(e)}") from e
+    return module
+
+
+_siblings: set[str] = set()
+"""Names of the modules that files imported from their own folders."""
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Put `folder` first on `sys.path`, and last thereafter; its own modules replace namesakes of
+    an earlier file's."""
+    for name in _siblings & set(sys.modules):
+        top = name.partition(".")[0]
+        has_its_own = (folder / f"{top}.py").is_file() or (folder / top).is_dir()
+        if has_its_own and not lies_in(folder, sys.modules[name]):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+        new = set(sys.modules) - before
+        _siblings.update(name for name in new if lies_in(folder, sys.modules[name]))
+
+
+def lies_in(folder: Path, module: ModuleType) -> bool:
+    """Whether a module was imported from a folder, or from one below it."""
+    file = getattr(module, "__file__", None)
+    return file is not None and folder in Path(file).resolve().parents

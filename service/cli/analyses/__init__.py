@@ -1,1 +1,0 @@
-"""How `batchfront analyze` prints each analysis."""

@@ -1,5 +1,0 @@
-"""The report: one self-contained interactive page that shows the frontiers of a database."""
-
-from service.report.page import write_report
-
-__all__ = ["write_report"]

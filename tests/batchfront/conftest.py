@@ -1,0 +1,75 @@
+"""A real browser, for the tests that look at pages; databases and heats to work on."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batchfront.ledger.ledger import Ledger
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.url import Storage, open_storage
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study
+from batchfront.worker.setup import Bench, set_up
+
+from tests.toy import PLAIN, plain
+
+
+@pytest.fixture
+def second_storage(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
+    """A database beside `storage`, with no studies: for what its own are compared with."""
+    path = tmp_path / "second.db"
+    path.write_bytes(made_database.read_bytes())
+    storage = open_storage(f"sqlite:///{path}")
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def claimed(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
+    """Four claimed trials of a study."""
+    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    ledger = Ledger(storage, "one")
+    ledger.register("here", 1, "cpu")
+    found = ledger.claim(Filter(), lambda _: 4)
+    assert found is not None
+    study, taken = found
+    return study, set_up(study, torch.device("cpu"), None), taken
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real Chromium, for tests marked `browser`."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is on the path")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    quiet += ["--disable-background-networking", "--disable-component-update"]
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=quiet)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """An empty tab. Its `heard` lists errors, warnings and dialogs, its `asked` requests."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.heard, tab.asked = [], []
+
+    def dismiss(dialog: Any) -> None:
+        tab.heard.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    tab.on("dialog", dismiss)
+    tab.on("console", lambda m: m.type in ("error", "warning") and tab.heard.append(m.text))
+    tab.on("pageerror", lambda error: tab.heard.append(str(error)))
+    tab.on("request", lambda request: tab.asked.append((request.method, request.url)))
+    yield tab
+    context.close()

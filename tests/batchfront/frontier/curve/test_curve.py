@@ -1,0 +1,258 @@
+import numpy as np
+import pytest
+from batchfront.errors import UsageError
+from batchfront.frontier.curve.curve import Curve, fit_curve
+from batchfront.frontier.curve.fit import Observation
+from batchfront.frontier.curve.forms import Form
+
+from tests.batchfront.frontier.curve.curves import POWERS, noisy, on_curve
+
+ANSWERS = ("s_min", "e_min", "half_efficiency", "perfect_until", "useful_until")
+
+
+def ends(curve: Curve, name: str) -> np.ndarray:
+    answer = getattr(curve, name)
+    return np.array([answer.low, answer.value, answer.high], dtype=float)
+
+
+def test_a_curve_of_two_parameters_is_recovered_with_all_its_answers() -> None:
+    curve = fit_curve(on_curve(POWERS, 30, 60))
+    assert curve.fits[0].form is Form.TWO_PARAMETERS
+    assert curve.s_min.value == pytest.approx(30, rel=1e-3)
+    assert curve.half_efficiency.value == pytest.approx(60, rel=1e-3)
+    assert curve.e_min.value == pytest.approx(30 * 60, rel=1e-3)
+    # B·S(B) = 30·(B + 60), so 1.2·(2 + 60) - 60; S(2B)/S(B) = 0.9 where B = 4·60
+    assert curve.perfect_until.value == pytest.approx(14.4, rel=1e-3)
+    assert curve.useful_until.value == pytest.approx(240, rel=1e-3)
+    assert curve.noise == pytest.approx(0.0036, rel=0.5)  # the least: looks are 1 % apart
+
+
+@pytest.mark.parametrize("alpha", [0.7, 0.85, 1.15])
+def test_a_curve_of_three_parameters_is_recovered_with_all_its_answers(alpha: float) -> None:
+    curve = fit_curve(on_curve(POWERS, 30, 60, alpha))
+    assert curve.fits[0].form is Form.THREE_PARAMETERS
+    assert curve.fits[0].alpha == pytest.approx(alpha)
+    assert curve.s_min.value == pytest.approx(30, rel=0.01)
+    assert curve.half_efficiency.value == pytest.approx(60, rel=0.01)
+
+    def steps(batch: float) -> float:
+        return float(30 * (1 + (60 / batch) ** alpha))
+
+    useful = curve.useful_until.value
+    assert useful is not None
+    assert steps(2 * useful) / steps(useful) == pytest.approx(0.9, rel=1e-3)
+    perfect = curve.perfect_until.value or curve.perfect_until.high
+    assert perfect is not None
+    if alpha == 0.7:  # 20 % are spent by batch size 4 already, within the first doubling
+        assert curve.perfect_until.kind == "at most"
+        assert perfect == pytest.approx(4)
+    else:
+        assert perfect * steps(perfect) / (2 * steps(2)) == pytest.approx(1.2, rel=0.01)
+
+
+def test_the_shares_can_be_asked_for() -> None:
+    curve = fit_curve(on_curve(POWERS, 30, 60), extra=0.5, share=0.2)
+    assert curve.perfect_until.value == pytest.approx(1.5 * 62 - 60, rel=1e-3)
+    assert curve.useful_until.value == pytest.approx(60 * (0.5 - 0.2) / 0.2, rel=1e-3)
+
+
+def test_the_interval_holds_the_value_and_evidence_is_among_the_points() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 30, 60), 0.2))
+    for name in ANSWERS:
+        answer = getattr(curve, name)
+        assert answer.kind == "number"
+        assert answer.low <= answer.value <= answer.high
+        assert set(answer.evidence) < set(POWERS)
+
+
+def test_what_speaks_to_the_fewest_steps_is_where_the_curve_is_flat() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 30, 20), 0.1))
+    assert set(curve.s_min.evidence) >= {256, 512, 1024}
+    assert set(curve.s_min.evidence) < set(POWERS)
+
+
+def test_steps_in_another_unit_scale_the_steps_and_nothing_else() -> None:
+    points = noisy(on_curve(POWERS, 30, 60), 0.2)
+    once = fit_curve(points)
+    thrice = fit_curve([Observation(p.batch_size, 3 * p.steps) for p in points])
+    for name in ("s_min", "e_min"):
+        assert ends(thrice, name) == pytest.approx(3 * ends(once, name), rel=1e-6)
+    for name in ("half_efficiency", "perfect_until", "useful_until"):
+        assert ends(thrice, name) == pytest.approx(ends(once, name), rel=1e-6)
+    assert thrice.noise == pytest.approx(once.noise)
+
+
+def test_batch_sizes_in_another_unit_scale_batch_sizes_and_examples() -> None:
+    points = noisy(on_curve(POWERS, 30, 60), 0.2)
+    once = fit_curve(points)
+    in_eights = fit_curve([Observation(8 * p.batch_size, p.steps) for p in points])
+    assert ends(in_eights, "s_min") == pytest.approx(ends(once, "s_min"), rel=1e-6)
+    for name in ("e_min", "half_efficiency", "perfect_until", "useful_until"):
+        assert ends(in_eights, name) == pytest.approx(8 * ends(once, name), rel=1e-6)
+
+
+def test_the_order_of_the_points_does_not_matter_and_the_answer_is_always_the_same() -> None:
+    points = noisy(on_curve(POWERS, 30, 60), 0.2)
+    assert fit_curve(points) == fit_curve(points[::-1])
+
+
+def test_one_lucky_point_moves_the_answers_less_than_they_are_uncertain_and_stands_out() -> None:
+    points = noisy(on_curve(POWERS, 30, 60), 0.1)
+    sure = fit_curve(points)
+    assert sure.outliers == ()
+    for index in (0, 3, 6, 9):
+        lucky = list(points)
+        lucky[index] = Observation(points[index].batch_size, points[index].steps / 2)
+        curve = fit_curve(lucky)
+        for name in ANSWERS:
+            low, value, high = ends(sure, name)
+            moved = getattr(curve, name)
+            if (name, index) == ("perfect_until", 0) and moved.value is None:
+                continue  # all others take many more examples than a lucky smallest one
+            assert low * value / high < moved.value < high * high / low
+    assert [point.batch_size for point in curve.outliers] == [POWERS[-1]]
+    assert curve.outliers[0].sigmas < -3
+
+
+def test_a_missing_batch_size_changes_nothing_without_noise() -> None:
+    points = on_curve(POWERS, 30, 60)
+    for index in (0, 4, 9):
+        curve = fit_curve(points[:index] + points[index + 1 :])
+        assert curve.half_efficiency.value == pytest.approx(60, rel=1e-3)
+
+
+def test_noise_is_the_standard_deviation_of_log_steps() -> None:
+    many = [4**k for k in range(1, 11) for _ in range(20)]
+    curve = fit_curve(noisy(on_curve(many, 30, 5000), 0.2))
+    assert curve.noise == pytest.approx(0.2, rel=0.1)
+
+
+def test_several_points_at_a_batch_size_count_each() -> None:
+    points = [p for seed in range(4) for p in noisy(on_curve(POWERS, 30, 60), 0.2, seed)]
+    four, one = fit_curve(points), fit_curve(points[: len(POWERS)])
+    for name in ANSWERS:
+        low, _, high = np.log(ends(four, name))
+        low_of_one, _, high_of_one = np.log(ends(one, name))
+        assert high - low < high_of_one - low_of_one
+
+
+def test_the_goal_was_passed_between_two_looks() -> None:
+    assert Observation(8, 110, 100).middle == 105.5
+    assert Observation(8, 50, 49).middle == 50
+    assert Observation(8, 50).middle == 50
+
+
+# What the points do not say.
+
+
+def test_three_batch_sizes_are_too_few() -> None:
+    curve = fit_curve([*on_curve((2, 16, 128), 30, 60), *on_curve((128,), 30, 60)])
+    assert curve.refusal == "3 batch sizes reached the goal, and 4 are needed"
+    assert {getattr(curve, name).kind for name in ANSWERS} == {"unknown"}
+    assert curve.half_efficiency.reason == curve.refusal
+    with pytest.raises(UsageError, match="no curve: 3 batch sizes"):
+        curve.predict([4])
+
+
+def test_no_points_at_all_are_too_few() -> None:
+    assert fit_curve([]).refusal == "0 batch sizes reached the goal, and 4 are needed"
+
+
+def test_without_flattening_there_are_bounds_of_at_most_twice_what_was_measured() -> None:
+    curve = fit_curve(noisy([Observation(size, 10_000 / size) for size in POWERS], 0.1))
+    for name in ("half_efficiency", "perfect_until", "useful_until"):
+        answer = getattr(curve, name)
+        assert answer.kind == "at least"
+        assert 100 < answer.low <= 2 * 1024
+        assert answer.high is None
+        assert "1,024" in answer.reason
+    assert curve.s_min.kind == "at most"
+    assert curve.s_min.reason == "no flattening is seen up to batch size 1,024"
+
+
+def test_without_a_fall_at_small_batches_nothing_is_said_of_where_it_ends() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 100, 0.5), 0.05))
+    assert curve.half_efficiency.kind == "at most"
+    assert curve.perfect_until.kind == "at most"
+    assert "no near-perfect part is seen" in curve.perfect_until.reason
+    assert curve.s_min.value == pytest.approx(100, rel=0.1)
+
+
+def test_a_share_that_hardly_any_doubling_saves_gives_a_bound() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 30, 60, 0.6), 0.05), share=0.45)
+    assert curve.useful_until.kind == "at most"
+    assert curve.useful_until.high == pytest.approx(1)  # half the smallest measured
+    assert "doubling may save less than 45 %" in curve.useful_until.reason
+
+
+def test_steps_that_rise_all_along_are_refused_and_flagged() -> None:
+    curve = fit_curve([Observation(size, 100 + size) for size in POWERS])
+    assert curve.refusal == "steps do not fall as the batch size grows"
+    assert curve.useful_until.reason == curve.refusal
+    with pytest.raises(UsageError, match="no curve: steps do not fall"):
+        curve.predict([4])
+
+
+def test_a_rise_by_more_than_the_noise_is_flagged_and_one_within_it_is_not() -> None:
+    points = noisy(on_curve(POWERS, 30, 60), 0.05)
+    assert fit_curve(points).rises == ()
+    badly_tuned = [*points[:-1], Observation(1024, points[-1].steps * 1.6)]
+    (rise,) = fit_curve(badly_tuned).rises
+    assert rise.larger == 1024
+    assert rise.batch_size < 1024
+    assert rise.sigmas > 3
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([Observation(0, 10)], "batch size 0 with 10 steps: both must be positive"),
+        ([Observation(8, 0)], "batch size 8 with 0 steps: both must be positive"),
+        ([Observation(8, float("nan"))], "both must be positive"),
+        ([Observation(8, 10, 10)], "can't have been passed between 10 and 10 steps"),
+    ],
+)
+def test_points_that_cannot_be_are_refused(points: list[Observation], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        fit_curve(points)
+
+
+def test_shares_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"extra examples of 0: must be above 0"):
+        fit_curve([], extra=0)
+    with pytest.raises(UsageError, match=r"saved of 0.5: must be between 0 and 0.5"):
+        fit_curve([], share=0.5)
+
+
+# Predictions.
+
+
+def test_the_curve_lies_in_its_band_and_a_new_point_in_a_wider_one() -> None:
+    curve = fit_curve(noisy(on_curve(POWERS, 30, 60), 0.2))
+    shown = curve.predict([1, 2, 48, 1024, 2048])
+    assert (shown.low <= shown.median).all()
+    assert (shown.median <= shown.high).all()
+    assert (shown.new_low < shown.low).all()
+    assert (shown.high < shown.new_high).all()
+    width = np.log(shown.high / shown.low)
+    assert width[2] < width[0]  # surest in the middle
+    assert width[2] < width[4]
+
+
+def test_extrapolation_is_said() -> None:
+    curve = fit_curve(on_curve(POWERS[1:], 30, 60))
+    shown = curve.predict([1.9, 2, 4, 1024, 2048, 2049])
+    assert shown.extrapolated.tolist() == [True, False, False, False, False, True]
+
+
+def test_points_on_a_curve_that_too_few_of_them_let_one_choose_do_not_stand_out() -> None:
+    steps = {32: 69, 64: 33, 128: 21, 256: 16, 512: 15, 1024: 14}  # nearly α = 1.5
+    curve = fit_curve(Observation(*point) for point in steps.items())
+    assert curve.fits[0].form is Form.TWO_PARAMETERS
+    assert curve.outliers == ()
+
+
+def test_one_batch_size_is_not_several() -> None:
+    assert (
+        fit_curve([Observation(8, 9)]).refusal == "1 batch size reached the goal, and 4 are needed"
+    )

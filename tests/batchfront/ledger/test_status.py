@@ -1,0 +1,221 @@
+"""Status: how far every study is, who works on it, and what went wrong."""
+
+from typing import Any
+
+import pytest
+from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status
+from batchfront.outcomes import Ending, Passage, Spent
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.plan.reruns import plan_confirmations
+from batchfront.store.schema import workers
+from batchfront.store.url import Storage
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study, find_studies
+from sqlalchemy import update
+
+from tests.toy import SPEC, STEP_BUDGET, clouds
+
+pytestmark = pytest.mark.every_storage
+
+ALL = Filter()
+
+
+def planned(storage: Storage, **asked: Any) -> None:
+    plan(storage, SPEC, clouds(), Request(**{"trials": 4, "finishers": 1, **asked}))
+
+
+def worker(storage: Storage, name: str = "one") -> Ledger:
+    ledger = Ledger(storage, name)
+    ledger.register("here", 17, "cpu")
+    return ledger
+
+
+def started(ledger: Ledger, batch_size: int, limit: int = 9) -> tuple[Study, list[Slot]]:
+    claimed = ledger.claim(Filter(batch_sizes=(batch_size,)), lambda _: limit)
+    assert claimed is not None
+    study, taken = claimed
+    return study, ledger.start(study, taken, clouds().space(batch_size), {})
+
+
+def reached(steps: int, seconds: float = 0.0) -> Ending:
+    spent = Spent(seconds * 0.75, seconds * 0.25)
+    return Ending("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1, spent=spent)
+
+
+def test_a_database_without_studies_is_finished(storage: Storage) -> None:
+    status = load_status(storage, ALL)
+    assert (status.studies, status.workers, status.failures) == ((), (), ())
+    assert status.finished
+
+
+def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
+    planned(storage)
+    one = worker(storage)
+    study, taken = started(one, 4, limit=3)
+    one.kept([(slot, 10 * slot.number) for slot in taken])
+    one.finish(study, [(taken[0], reached(40, seconds=2.0))])
+    one.renew(study.id, {slot.id: (slot.fence, 15 + slot.number) for slot in taken[1:]}, rate=6.5)
+    first, second = load_status(storage, ALL).studies
+    assert first == StudyStatus(
+        name="clouds/mlp/momentum/b4",
+        workload="clouds/mlp/momentum",
+        batch_size=4,
+        total=4,
+        done=1,
+        running=2,
+        outcomes={"reached": 1},
+        best=40,
+        lead=20,
+        behind=12.0,
+        steps=76,
+        cost=0.05,
+        workers=1,
+        rate=6.5,
+        cap=40,
+    )
+    assert (first.open, second.open) == (3, 4)
+    assert (second.done, second.running, second.best, second.cost) == (0, 0, None, None)
+    assert (second.steps, second.lead, second.outcomes) == (0, 0, {})
+
+
+def test_with_several_finishers_it_knows_where_the_race_ends_once_they_have_passed(
+    storage: Storage,
+) -> None:
+    planned(storage, batch_sizes=(4,), finishers=2)
+    one = worker(storage)
+    study, taken = started(one, 4)
+    for slot, steps, best, cap in zip(
+        taken, (50, 40, 45), (50, 40, 40), (None, 50, 45), strict=False
+    ):
+        one.finish(study, [(slot, reached(steps))])
+        (found,) = load_status(storage, ALL).studies
+        assert (found.best, found.cap) == (best, cap)
+
+
+def test_trials_that_go_on_past_the_goal_have_their_budget_left(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4,), after_goal="continue")
+    one = worker(storage)
+    study, taken = started(one, 4)
+    one.kept([(slot, 60 if slot.number == 1 else 20) for slot in taken])
+    one.passed([(taken[1], Passage(40, 39, 0.09))])
+    one.finish(study, [(taken[0], reached(40, seconds=2.0))])
+    status = load_status(storage, ALL)
+    (found,) = status.studies
+    assert (found.open, found.beyond, found.left) == (3, 1, STEP_BUDGET - 60)
+    assert (found.lead, found.behind) == (20, 20.0)
+    assert status.seconds_left(found) == pytest.approx((2 * 20 + STEP_BUDGET - 60) * 0.05)
+
+
+def test_it_is_finished_when_the_last_slot_is_done(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4,), trials=2)
+    one = worker(storage)
+    study, taken = started(one, 4)
+    for slot in taken:
+        assert not load_status(storage, ALL).finished
+        one.finish(study, [(slot, reached(40))])
+    assert load_status(storage, ALL).finished
+
+
+def test_a_filter_leaves_the_other_studies_out(storage: Storage) -> None:
+    planned(storage)
+    found = load_status(storage, Filter(batch_sizes=(16,))).studies
+    assert [study.batch_size for study in found] == [16]
+    assert load_status(storage, Filter(("no/such/workload",))).studies == ()
+
+
+def test_a_search_stands_before_what_runs_its_trials_again(storage: Storage) -> None:
+    planned(storage)
+    mine = worker(storage)
+    study, (slot, *_) = started(mine, 4)
+    mine.finish(study, [(slot, reached(40))])
+    plan_confirmations(storage, study.workload)
+    planned(storage, trials=6)  # now its row was written last
+    b4, b16 = study.name, f"{study.workload}/b16"
+    assert [one.name for one in load_status(storage, ALL).studies] == [b4, f"{b4}/confirm", b16]
+    with storage.read() as conn:
+        assert [one.name for one in find_studies(conn, ALL)] == [b4, f"{b4}/confirm", b16]
+
+
+def test_workers_are_shown_with_their_study_until_they_stop(storage: Storage) -> None:
+    planned(storage)
+    busy, idle, gone = (worker(storage, name) for name in ("busy", "idle", "gone"))
+    started(busy, 16)
+    gone.leave(in_order=True)
+    idle.wait(Filter(("no/such/workload",)))
+    found = {w.id: w for w in load_status(storage, ALL).workers}
+    assert found.keys() == {"busy", "idle"}
+    assert (found["busy"].state, found["busy"].study) == ("busy", "clouds/mlp/momentum/b16")
+    assert (found["idle"].state, found["idle"].study) == ("idle", None)
+    assert (found["busy"].host, found["busy"].pid, found["busy"].device) == ("here", 17, "cpu")
+    assert 0 <= found["busy"].silent < 60
+
+
+def test_a_worker_that_has_not_been_heard_of_is_silent_that_long(storage: Storage) -> None:
+    worker(storage)
+    with storage.write() as conn:
+        conn.execute(update(workers).values(seen_at=storage.now - 100))
+    assert 100 <= load_status(storage, ALL).workers[0].silent < 160
+
+
+def test_the_latest_failures_are_shown_with_the_first_line_of_their_reason(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=RECENT_FAILURES + 3, batch_sizes=(4,))
+    one = worker(storage)
+    study, taken = started(one, 4)
+    for slot in taken[:-1]:
+        reason = f"ValueError: number {slot.number}\nTraceback\n  more"
+        one.finish(study, [(slot, Ending("failed", reason, 1))])
+    one.finish(study, [(taken[-1], reached(40))])
+    failures = load_status(storage, ALL).failures
+    assert len(failures) == RECENT_FAILURES
+    assert {f.study for f in failures} == {study.name}
+    assert all(f.reason == f"ValueError: number {f.trial}" for f in failures)
+
+
+def of(batch_size: int, **changes: Any) -> StudyStatus:
+    fields: dict[str, Any] = {
+        "name": f"w/b{batch_size}",
+        "workload": "w",
+        "batch_size": batch_size,
+        "total": 10,
+        "done": 0,
+        "running": 0,
+        "outcomes": {},
+        "best": None,
+        "lead": 0,
+        "behind": 0.0,
+        "steps": 0,
+        "cost": None,
+    }
+    return StudyStatus(**{**fields, **changes})
+
+
+def left(of_study: StudyStatus, *others: StudyStatus) -> float | None:
+    return Status(0.0, (of_study, *others), (), ()).seconds_left(of_study)
+
+
+def test_the_time_left_is_that_of_bringing_the_open_slots_to_where_they_are_capped() -> None:
+    assert left(of(8, done=4, best=90, cap=100, behind=40.0, cost=0.5)) == 6 * 60 * 0.5
+    assert left(of(8, done=4, best=90, cap=100, behind=140.0, cost=0.5)) == 0.0
+    assert left(of(8, done=10)) == 0.0
+
+
+def test_before_enough_have_passed_the_race_goes_somewhat_further_than_it_has_come() -> None:
+    assert left(of(8, done=4, best=100, behind=50.0, cost=0.5)) == 6 * 75 * 0.5
+    assert left(of(8, done=4, best=100, lead=120, behind=50.0, cost=0.5)) == 6 * 100 * 0.5
+
+
+def test_before_a_best_the_nearest_batch_size_tells_as_if_steps_halved() -> None:
+    near, far = of(16, best=100, cost=0.5, done=10), of(256, best=3, cost=9.0, done=10)
+    assert left(of(8), near, far) == pytest.approx(10 * 200 * 0.5)
+    assert left(of(32), near, far) == pytest.approx(10 * 100 * 0.5)
+    assert left(of(32, lead=160), near, far) == pytest.approx(10 * 200 * 0.5)
+
+
+def test_without_anything_that_tells_the_time_left_is_unknown() -> None:
+    assert left(of(8)) is None
+    other = of(16, best=100, cost=0.5)
+    assert left(of(8), StudyStatus(**{**vars(other), "workload": "another"})) is None

@@ -1,0 +1,122 @@
+"""A rule for the learning rate, followed from the winner of the smallest batch size."""
+
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from batchfront.errors import UsageError
+from batchfront.frontier.frontier import load_frontier
+from batchfront.frontier.queries import load_trials
+from batchfront.frontier.reruns import load_rule_runs
+from batchfront.outcomes import Ending
+from batchfront.plan.reruns import plan_rule
+from batchfront.store.schema import studies
+from batchfront.store.url import Storage
+from batchfront.study.study import SEARCHES
+from batchfront.worker.setup import set_up
+from batchfront.workload.lr_scaling import RULES, followed
+
+from tests.batchfront.searched import NAME, end, planned, reached, slots_of, stored
+
+pytestmark = pytest.mark.every_storage
+
+
+@pytest.fixture
+def searched(storage: Storage) -> Storage:
+    """Of batch sizes 2, 8, 32 and 64 the first has no winner, and of the last nothing is known."""
+    planned(storage, batch_sizes=(2, 8, 32, 64))
+    end(storage, f"{NAME}/b2", {0: Ending("stalled", "", 100)})
+    end(storage, f"{NAME}/b8", {0: reached(50), 3: reached(40)})
+    end(storage, f"{NAME}/b32", {1: reached(20)})
+    return storage
+
+
+def winner(storage: Storage, batch_size: int = 8) -> Any:
+    points = load_frontier(storage, NAME).points
+    return next(p.best for p in points if p.batch_size == batch_size)
+
+
+@pytest.mark.parametrize(
+    ("rule", "factors"), [("linear", (1, 4, 8)), ("square-root", (1, 2, 8**0.5))]
+)
+def test_the_learning_rate_is_scaled_by_the_rule_and_all_else_is_the_winners(
+    searched: Storage, rule: str, factors: tuple[float, ...]
+) -> None:
+    made = plan_rule(searched, NAME, rule, seeds=3)
+    assert [s.name for s in made.studies] == [f"{NAME}/b{b}/{rule}" for b in (8, 32, 64)]
+    assert made.added == (3, 3, 3)
+    first = winner(searched)
+    for study, factor in zip(made.studies, factors, strict=True):
+        for trial in load_trials(searched, study.id):
+            rate = first.params["learning_rate"] * factor
+            assert trial.params == pytest.approx({**first.params, "learning_rate": rate})
+            assert trial.repeats == first.number
+        set_up(study, torch.device("cpu"), None)
+        assert (study.purpose, study.finishers) == (rule, 0)
+
+
+def test_the_rules_are_the_purposes_of_their_studies_and_make_one_of_one() -> None:
+    assert not set(RULES) & set(SEARCHES)
+    assert all(len(rule) <= studies.c.purpose.type.length for rule in RULES)
+    params = {"learning_rate": 0.3, "momentum": 0.9}
+    assert all(followed(rule, params, 1.0) == params for rule in RULES)
+
+
+def test_planning_again_adds_what_is_missing_and_follows_a_new_winner(searched: Storage) -> None:
+    plan_rule(searched, NAME, "linear", seeds=2)
+    assert plan_rule(searched, NAME, "linear", seeds=2).added == (0, 0, 0)
+    assert plan_rule(searched, NAME, "linear", seeds=3).added == (1, 1, 1)
+    end(searched, f"{NAME}/b8/linear", {n: reached(44 + n) for n in range(3)})
+    end(searched, f"{NAME}/b8", {1: reached(30)})
+    assert load_rule_runs(searched, NAME, "linear")[8].steps == (44, 45, 46)
+    assert plan_rule(searched, NAME, "linear", seeds=3).added == (3, 3, 3)
+    run = load_rule_runs(searched, NAME, "linear")[8]
+    assert (run.trial, run.steps, run.open) == (1, (), 3)
+    assert [row.repeats for row in slots_of(searched, f"{NAME}/b8/linear")] == [3, 3, 3, 1, 1, 1]
+
+
+def test_some_batch_sizes_alone_can_be_asked_for_and_the_anchor_stays(searched: Storage) -> None:
+    assert plan_rule(searched, NAME, "linear", seeds=1, batch_sizes=(32,)).added == (1,)
+    rate = float(winner(searched).params["learning_rate"])
+    assert load_rule_runs(searched, NAME, "linear")[32].learning_rate == pytest.approx(4 * rate)
+
+
+def test_runs_of_each_rule_are_read_by_batch_size(searched: Storage) -> None:
+    plan_rule(searched, NAME, "linear", seeds=3)
+    plan_rule(searched, NAME, "square-root", seeds=1)
+    diverged = Ending("diverged", "", 5)
+    end(searched, f"{NAME}/b32/linear", {0: diverged, 1: reached(25), 2: reached(22)})
+    end(searched, f"{NAME}/b64/linear", dict.fromkeys(range(3), diverged))
+    end(searched, f"{NAME}/b32/square-root", {0: reached(21)})
+    runs = load_rule_runs(searched, NAME, "linear")
+    assert [*runs] == [8, 32, 64]
+    assert (runs[32].steps, runs[32].unreached, runs[32].median) == ((22, 25), 1, 25)
+    assert (runs[64].steps, runs[64].unreached, runs[64].median) == ((), 3, None)
+    assert runs[8].open == 3
+    assert load_rule_runs(searched, NAME, "square-root")[32].steps == (21,)
+
+
+def test_a_learning_rate_beyond_the_search_space_is_one_that_optuna_reads(
+    searched: Storage, database: str
+) -> None:
+    plan_rule(searched, NAME, "linear", seeds=1)
+    name = f"{NAME}/b64/linear"
+    end(searched, name, {0: reached(15)})
+    rate = 8 * float(winner(searched).params["learning_rate"])
+    space = stored(searched, name).space
+    (trial,) = optuna.load_study(study_name=name, storage=database).trials
+    assert trial.params["learning_rate"] == pytest.approx(rate)
+    high = trial.distributions["learning_rate"].high  # type: ignore[attr-defined]
+    assert high == max(0.1, rate) == space["learning_rate"].high  # type: ignore[union-attr]
+
+
+def test_without_a_winner_there_is_nothing_to_follow(storage: Storage) -> None:
+    planned(storage)
+    with pytest.raises(UsageError, match="no trial has reached the goal"):
+        plan_rule(storage, NAME, "linear")
+    end(storage, f"{NAME}/b16", {0: reached(20)})
+    with pytest.raises(UsageError, match="--batch-sizes 4: smaller than 16, the smallest"):
+        plan_rule(storage, NAME, "linear", batch_sizes=(4,))
+    with pytest.raises(UsageError, match="--seeds 0"):
+        plan_rule(storage, NAME, "linear", seeds=0)

@@ -1,0 +1,139 @@
+"""With --halving or --extrapolate, a trial is compared with its whole study, whoever holds it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from batchfront.cli.output.tables import print_frontier
+from batchfront.frontier.frontier import load_frontier
+from batchfront.frontier.queries import load_curves
+from batchfront.ledger.ledger import Ledger
+from batchfront.outcomes import Ending, Look, Seen
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.report.text import notes
+from batchfront.store.schema import slots
+from batchfront.store.url import Storage
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study
+from batchfront.training.early_dropping import Halving, Rule
+from batchfront.worker import race, worker
+from batchfront.worker.worker import Settings, Worker
+from batchfront.workload.goal import Goal
+from sqlalchemy import select
+
+from tests.toy import SPEC, clouds
+
+CLOUDS = "clouds/mlp/momentum"
+TRIALS = 12
+
+
+def planned(storage: Storage, **asked: Any) -> Study:
+    asked = {"trials": TRIALS, "batch_sizes": (4,), "halving": True, **asked}
+    return plan(storage, SPEC, clouds(), Request(**asked)).studies[0]
+
+
+def work(storage: Storage, folder: Path | None = None) -> None:
+    kept = None if folder is None else str(folder)
+    Worker(storage, Settings("one", torch.device("cpu"), checkpoints=kept), Event()).run()
+
+
+def rows(storage: Storage) -> list[Any]:
+    with storage.read() as conn:
+        return list(conn.execute(select(slots).order_by(slots.c.number)))
+
+
+def look(step: int, metric: float) -> Look:
+    return Look(step, 1.0, metric)
+
+
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halving from step 4 on, as these trials reach their goal in a few dozen steps."""
+
+    def rules(goal: Goal, finishers: int, **options: bool) -> list[Rule]:
+        return [Halving(goal, finishers, first=4, kept=2)] if options["halving"] else []
+
+    monkeypatch.setattr(race, "rules", rules)
+
+
+def taken(storage: Storage, name: str, limit: int) -> tuple[Ledger, Study, Sequence[Slot]]:
+    ledger = Ledger(storage, name)
+    ledger.register("here", 1, "cpu")
+    claimed = ledger.claim(Filter(), lambda _: limit)
+    assert claimed is not None
+    study, drawn = claimed
+    return ledger, study, ledger.start(study, drawn, study.space, {})
+
+
+@pytest.mark.every_storage
+def test_workers_learn_what_others_trials_showed_at_the_same_look(storage: Storage) -> None:
+    planned(storage)
+    one, study, mine = taken(storage, "one", 2)
+    two, _, others = taken(storage, "two", 2)
+    curves = [(mine[0], [look(2, 0.5), look(4, 0.3)]), (mine[1], [look(2, 0.5), look(4, 0.2)])]
+    assert one.compared(study, 4, curves) == {}
+    theirs = [(others[0], [look(2, 0.6), look(4, 0.1)])]
+    earlier = two.compared(study, 2, [(others[0], [look(2, 0.6)])])
+    assert earlier == {s.number: [Seen(2, 0.5)] for s in mine}  # though they are further on
+    found = two.compared(study, 4, theirs)
+    assert found == {s.number: [Seen(*seen[::2]) for seen in looks] for s, looks in curves}
+    assert two.compared(study, 4, theirs) == found  # as often as a connection breaks
+    assert one.compared(study, 4, curves).keys() == {others[0].number}
+
+
+@pytest.mark.every_storage
+def test_an_ending_adds_to_what_was_written_on_the_way(storage: Storage) -> None:
+    planned(storage)
+    ledger, study, (slot, *_) = taken(storage, "one", 1)
+    ledger.compared(study, 4, [(slot, [look(2, 0.5), look(4, 0.3)])])
+    looks = (look(2, 0.5), look(4, 0.3), look(6, float("nan")))
+    ending = Ending("dropped", "halved at step 6: number 5 of 8", 6, looks, metric=0.3)
+    assert ledger.finish(study, [(slot, ending)]) == []
+    curve = load_curves(storage, study.id)[slot.number]
+    metrics = [point.value for point in curve if point.split == "validation"]
+    assert metrics == [0.5, 0.3, None]
+    assert len(curve) == 6
+
+
+@pytest.mark.usefixtures("early")
+def test_what_is_dropped_says_so_and_the_winner_is_said_to_be_in_doubt(
+    storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned(storage)
+    work(storage)
+    found = rows(storage)
+    dropped = [row for row in found if row.outcome == "dropped"]
+    assert len(dropped) >= TRIALS // 2
+    assert all(row.reason.startswith(f"halved at step {row.steps}: number ") for row in dropped)
+    assert {row.steps for row in dropped} <= {4, 8, 16, 32, 64, 128}
+    frontier = load_frontier(storage, CLOUDS)
+    print_frontier(frontier, "table")
+    said = capsys.readouterr().out
+    assert f"another than the winner may have been faster: 4 ({len(dropped)})" in said
+    assert any("another than the winner may have been faster" in note for note in notes(frontier))
+
+
+@pytest.mark.usefixtures("early")
+def test_without_the_option_nothing_is_dropped(storage: Storage) -> None:
+    planned(storage, halving=None, trials=4)
+    work(storage)
+    assert "dropped" not in {row.outcome for row in rows(storage)}
+    assert notes(load_frontier(storage, CLOUDS)) == []
+
+
+@pytest.mark.usefixtures("early")
+def test_a_heat_that_holds_a_part_drops_what_is_behind_trials_of_heats_before_it(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage)
+    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
+    work(storage)  # keeps nothing, so each heat runs to its end before the next
+    first, later = rows(storage)[:3], rows(storage)[3:]
+    assert sum(row.outcome == "dropped" for row in first) <= 1  # two go on at least
+    behind = [row for row in later if row.outcome == "dropped" and row.steps == 4]
+    assert behind
+    assert any(int(row.reason.split(" of ")[1]) > 3 for row in behind)

@@ -1,0 +1,266 @@
+"""A trial on two devices is the trial that one device computes."""
+
+import gc
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from batchfront.errors import RankFailed, WorkloadError
+from batchfront.training import gradient
+from batchfront.training.distributed import leader as lead
+from batchfront.training.distributed.leader import LeadRun
+from batchfront.training.distributed.messages import packed, unpacked
+from batchfront.training.distributed.process_group import Group, Ranks
+from batchfront.training.memory import Passes, PassSize
+from batchfront.training.prefetch import Ahead
+from batchfront.training.trial import TrialRun
+from torch import nn
+
+from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
+
+CPU = torch.device("cpu")
+VALUES = {"learning_rate": 0.05, "momentum": 0.9}
+DATA, GAPS = splits(), gappy_splits()
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    """Two, whose passes are of one ghost group: most shares take several.
+
+    In a process whose new sockets have a time-out, as some library may set it.
+    """
+    passes = Passes(PassSize(GHOST_SIZE), PassSize())
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], passes)
+    socket.setdefaulttimeout(20)
+    yield ranks
+    socket.setdefaulttimeout(None)
+    ranks.close()
+
+
+def alone(batch_size: int) -> TrialRun:
+    return TrialRun(striped(), DATA, batch_size, VALUES, 5, CPU)
+
+
+def shared(ranks: Ranks, batch_size: int) -> LeadRun:
+    return LeadRun(ranks, striped(), DATA, batch_size, VALUES, 5, CPU, ranks._passes)
+
+
+def assert_close(one: TrialRun, other: TrialRun) -> None:
+    """In all that training or evaluation depends on: buffers and momentum too."""
+    before, after = one.state(), other.state()
+    for name, tensor in before["model"].items():
+        torch.testing.assert_close(after["model"][name], tensor, rtol=0, atol=1e-10)
+    pairs = zip(before["optimizer"]["velocities"], after["optimizer"]["velocities"], strict=True)
+    for wanted, found in pairs:
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+    assert one.step == other.step
+
+
+# 16: two groups each; 10: a share of one group and one of a group and a half; 3: one share is
+# empty; 64: the whole training set.
+@pytest.mark.parametrize("batch_size", [16, 10, 3, 64])
+def test_gradients_and_running_means_are_one_devices(ranks: Ranks, batch_size: int) -> None:
+    one, two = alone(batch_size), shared(ranks, batch_size)
+    for step in (1, 2, 3, 7, STEPS):
+        one.advance(step)
+        assert two.advance(step)
+        assert_close(one, two)
+        assert two.evaluate(full=True).value == pytest.approx(
+            one.evaluate(full=True).value, abs=1e-10
+        )
+    losses = [(one.looks[k].loss, two.looks[k].loss) for k in range(5)]
+    # They are added up in float32.
+    assert all(found == pytest.approx(wanted, rel=1e-6) for wanted, found in losses)
+
+
+def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_told(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Ahead] = []
+
+    class Noted(Ahead):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            begun.append(self)
+
+    monkeypatch.setattr(gradient, "Ahead", Noted)
+    monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
+    one, two = alone(10), shared(ranks, 10)
+    two.advance(STEPS)
+    assert len(begun) == 1
+    one.advance(STEPS)
+    assert_close(one, two)
+
+
+def test_what_two_devices_have_kept_goes_on_on_one(ranks: Ranks) -> None:
+    undisturbed, two, one = alone(10), shared(ranks, 10), alone(10)
+    two.advance(5)
+    one.restore(unpacked(packed(two.state())))
+    for run in (undisturbed, one):
+        run.advance(STEPS)
+    assert_close(undisturbed, one)
+
+
+def test_what_one_device_has_kept_goes_on_on_two(ranks: Ranks) -> None:
+    undisturbed, one, two = alone(10), alone(10), shared(ranks, 10)
+    one.advance(5)
+    two.restore(unpacked(packed(one.state())))
+    undisturbed.advance(STEPS)
+    two.advance(STEPS)
+    assert_close(undisturbed, two)
+
+
+def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(ranks: Ranks) -> None:
+    undisturbed, two, stop = alone(10), shared(ranks, 10), Event()
+    stop.set()
+    assert not two.advance(STEPS, stop)
+    assert two.step == 0
+    stop.clear()
+    assert two.advance(STEPS, stop)
+    undisturbed.advance(STEPS)
+    assert_close(undisturbed, two)
+
+
+def test_told_to_stop_while_the_ranks_meet_it_keeps_its_running_means(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, stop = alone(10), shared(ranks, 10), Event()
+    one.advance(5)
+    two.restore(unpacked(packed(one.state())))
+    join = two._join
+
+    def interrupted(group: Group) -> None:
+        join(group)
+        stop.set()
+
+    monkeypatch.setattr(two, "_join", interrupted)
+    assert not two.advance(STEPS, stop)
+    assert_close(one, two)
+
+
+def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) -> None:
+    run = shared(ranks, 10)
+    run.advance(1)
+    key = run._key
+    del run
+    gc.collect()
+    assert key in ranks._dropped
+    shared(ranks, 10).advance(1)
+    assert key not in ranks._dropped
+
+
+def test_nobody_else_can_reach_the_ranks(ranks: Ranks) -> None:
+    shared(ranks, 10).advance(1)
+    listening = [c for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
+    assert listening
+    assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
+def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
+    def normalizing() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(1), Rows()).double()
+
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes())
+    workload = replace(striped(), model=normalizing)
+    with pytest.raises(WorkloadError, match="2 devices share every batch"):
+        LeadRun(ranks, workload, DATA, 10, VALUES, 5, CPU, Passes())
+    assert ranks.group is None
+
+
+def test_a_rank_that_would_compute_with_other_code_is_not_started() -> None:
+    """As after an edit of the file, of which rank 0 has loaded what it was."""
+    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes(), source="0123456789abcdef")
+    with pytest.raises(RankFailed, match="its code has changed since this worker loaded it"):
+        ranks.start(None)
+    ranks.close()
+
+
+def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
+    hit, other = shared(ranks, 10), shared(ranks, 16)
+    other.advance(5)
+    hit.advance(5)
+    os.kill(pid(ranks), signal.SIGKILL)
+    with pytest.raises(RankFailed, match=r"^rank 1 of 2 ended with signal 9$"):
+        hit.advance(STEPS)
+    assert ranks.group is None
+    undisturbed = alone(16)
+    for run in (undisturbed, other):
+        run.advance(STEPS)
+    assert_close(undisturbed, other)
+
+
+def test_a_hung_rank_is_ended_and_fails_its_trial(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shared(ranks, 10)
+    run.advance(3)
+    hung = pid(ranks)
+    monkeypatch.setattr(lead, "_PATIENCE", 0.5)
+    os.kill(hung, signal.SIGSTOP)
+    with pytest.raises(RankFailed, match="hung"):
+        run.advance(STEPS)
+    assert not psutil.pid_exists(hung)
+
+
+def pid(ranks: Ranks) -> int:
+    """The process of rank 1."""
+    assert ranks.group is not None
+    return ranks.group._members[0].pid
+
+
+@pytest.fixture(scope="module")
+def gappy_ranks(ranks: Ranks) -> Iterator[Ranks]:
+    """For the last tests: a process is of one group at a time."""
+    ranks.close()
+    ranks = Ranks(GAPPY, None, None, [CPU, CPU], Passes())
+    yield ranks
+    ranks.close()
+
+
+# 1: a rank computes what counts nothing; 2 and 3: one share, or both, have no target now and then.
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_shares_without_targets_add_nothing(gappy_ranks: Ranks, batch_size: int) -> None:
+    one = TrialRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
+    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_ranks._passes)
+    two = LeadRun(gappy_ranks, *arguments)
+    for step in (1, 2, 3, 7, STEPS, 30):
+        one.advance(step)
+        assert two.advance(step)
+        assert_close(one, two)
+        assert two.loss_steps == one.loss_steps
+        assert two.finite()
+    assert one.loss_steps < 30
+    one.evaluate(full=True)
+    two.evaluate(full=True)
+    assert two.looks[0].loss == pytest.approx(one.looks[0].loss, rel=1e-6)
+
+
+def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
+    gappy_ranks: Ranks,
+) -> None:
+    found = []
+    for interrupted in (False, True):
+        values = {**VALUES, "noise": 0.1}
+        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_ranks._passes)
+        run = LeadRun(gappy_ranks, *arguments)
+        for step in range(1, STEPS + 1):
+            if interrupted:
+                np.random.randn()
+                random.gauss(0.0, 1.0)
+            if interrupted and step == 5:
+                state = packed(run.state())
+                run = LeadRun(gappy_ranks, *arguments)
+                run.restore(unpacked(state))
+            run.advance(step)
+        found.append(run.state()["model"]["outputs.weight"])
+    assert torch.equal(*found)

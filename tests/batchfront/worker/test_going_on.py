@@ -1,0 +1,332 @@
+"""Several finishers, and trials that go on past the goal, in the database and under workers."""
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from batchfront.frontier.frontier import load_frontier
+from batchfront.frontier.queries import load_curves
+from batchfront.ledger.claims import ATTEMPTS, DEATHS
+from batchfront.ledger.ledger import Ledger
+from batchfront.outcomes import Ending, Look, Passage
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.schema import measurements, slots, studies
+from batchfront.store.url import Storage, open_storage
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study
+from batchfront.training.trial import TrialRun
+from batchfront.worker import race, worker
+from batchfront.worker.worker import Settings, Worker
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+
+from tests.toy import SPEC, clouds
+
+pytestmark = pytest.mark.every_storage
+
+CLOUDS = "clouds/mlp/momentum"
+LAST = clouds().grid.steps(150)[-1]
+ALL = Filter()
+PASSAGE = Passage(40, 39, 0.09, 0.12)
+GONE_ON = Ending(
+    "reached",
+    "goal at step 40, and then: step budget of 150 spent",
+    150,
+    (Look(32, 0.7, 0.2), Look(64, 0.5, 0.08), Look(150, 0.4, 0.07)),
+    steps_to_target=40,
+    steps_lower=39,
+    metric=0.09,
+    metric_step=40,
+    test_metric=0.12,
+)
+
+
+def planned(storage: Storage, **asked: Any) -> Study:
+    asked = {"trials": 12, "batch_sizes": (4,), **asked}
+    return plan(storage, SPEC, clouds(), Request(**asked)).studies[0]
+
+
+def ledger(storage: Storage, name: str = "one") -> Ledger:
+    found = Ledger(storage, name)
+    found.register("here", 1, "cpu")
+    return found
+
+
+def started(mine: Ledger, limit: int = 100) -> tuple[Study, list[Slot]]:
+    claimed = mine.claim(ALL, lambda _: limit)
+    assert claimed is not None
+    study, taken = claimed
+    return study, mine.start(study, taken, study.space, {"torch": "2"})
+
+
+def rows(storage: Storage) -> list[Any]:
+    with storage.read() as conn:
+        return list(conn.execute(select(slots).order_by(slots.c.number)))
+
+
+def optuna_trials(storage: Storage) -> list[Any]:
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
+    found = optuna.load_study(study_name=f"{CLOUDS}/b4", storage=rdb).trials
+    rdb.engine.dispose()
+    return found
+
+
+def work(storage: Storage, folder: Path | None, stop: Event | None = None) -> None:
+    kept = None if folder is None else str(folder)
+    settings = Settings("worker", torch.device("cpu"), checkpoints=kept)
+    Worker(storage, settings, stop or Event()).run()
+
+
+def to_target(storage: Storage) -> list[tuple[int, int]]:
+    found = rows(storage)
+    return sorted((r.steps_to_target, r.number) for r in found if r.steps_to_target is not None)
+
+
+def ended(storage: Storage) -> list[tuple[Any, ...]]:
+    names = ("number", "outcome", "reason", "steps", "steps_to_target", "steps_lower", "metric")
+    return [tuple(getattr(row, name) for name in names) for row in rows(storage)]
+
+
+@pytest.fixture
+def elsewhere(made_database: Path, tmp_path: Path) -> Storage:
+    """A second database."""
+    path = tmp_path / "elsewhere.db"
+    path.write_bytes(made_database.read_bytes())
+    return open_storage(f"sqlite:///{path}")
+
+
+def reached(steps: int) -> Ending:
+    return Ending("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1)
+
+
+# The ledger
+
+
+def test_the_cap_is_the_steps_of_the_last_finisher_whoever_they_are(storage: Storage) -> None:
+    planned(storage, finishers=3)
+    one, two = ledger(storage, "one"), ledger(storage, "two")
+    study, mine = started(one, 6)
+    _, theirs = started(two, 6)
+    for slot, by, steps, cap in (
+        (mine[0], one, 50, None),
+        (theirs[0], two, 40, None),
+        (mine[1], one, 60, 60),
+        (theirs[1], two, 45, 50),
+        (theirs[2], two, 70, 50),
+        (mine[2], one, 40, 45),
+    ):
+        by.finish(study, [(slot, reached(steps))])
+        assert one.news(study.id, {}).cap == two.news(study.id, {}).cap == cap
+    assert one.news(study.id, {}).passed == 6
+
+
+def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
+    study = planned(storage)
+    one = ledger(storage)
+    _, taken = started(one)
+    with storage.write() as conn:
+        conn.execute(update(studies).values(finishers=0))
+    one.finish(study, [(slot, reached(40 + slot.number)) for slot in taken])
+    news = one.news(study.id, {})
+    assert (news.cap, news.passed) == (None, 12)
+
+
+def test_one_that_goes_on_caps_the_others_from_the_moment_that_it_passed(storage: Storage) -> None:
+    planned(storage, finishers=1, after_goal="continue")
+    one, two = ledger(storage, "one"), ledger(storage, "two")
+    study, (slot, *_) = started(one, 6)
+    one.passed([(slot, PASSAGE)])
+    one.passed([(slot, PASSAGE)])  # as when the answer was lost
+    news = two.news(study.id, {})
+    assert (news.cap, news.passed) == (40, 1)
+    row = rows(storage)[0]
+    assert (row.state, row.outcome, row.worker_id) == ("leased", None, "one")
+    assert (row.steps_to_target, row.steps_lower, row.metric) == (40, 39, 0.09)
+    (point,) = load_frontier(storage, CLOUDS).points
+    assert (point.steps, point.outcomes) == (40, {"open": 12})
+
+
+def test_what_it_passed_and_what_came_after_is_kept_at_its_end(storage: Storage) -> None:
+    planned(storage, finishers=1, after_goal="continue")
+    one = ledger(storage)
+    study, (slot, *_) = started(one, 1)
+    one.passed([(slot, PASSAGE)])
+    assert one.finish(study, [(slot, GONE_ON)]) == []
+    row = rows(storage)[0]
+    assert (row.state, row.outcome, row.steps, row.steps_to_target) == ("done", "reached", 150, 40)
+    assert (row.steps_lower, row.metric, row.reason) == (39, 0.09, GONE_ON.reason)
+    (trial,) = optuna_trials(storage)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
+    assert trial.user_attrs["steps"] == 150
+    curve = load_curves(storage, study.id)[0]
+    shown = [(p.step, p.split, p.value) for p in curve if p.metric != "loss"]
+    assert sorted(shown) == [
+        (32, "validation", 0.2),
+        (40, "test", 0.12),
+        (40, "validation", 0.09),
+        (64, "validation", 0.08),
+        (150, "validation", 0.07),
+    ]
+
+
+def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
+    planned(storage, finishers=1, after_goal="continue", trials=2)
+    one, two = ledger(storage, "one"), ledger(storage, "two")
+    _, (first, second) = started(one)
+    one.passed([(first, PASSAGE)])
+    one.bury()
+    study, taken = started(two)
+    assert [slot.steps_to_target for slot in taken] == [40, None]
+    one.passed([(second, PASSAGE)])  # too late: it is no longer its own
+    assert to_target(storage) == [(40, 0)]
+    two.passed([(taken[0], Passage(41, 40, 0.08))])  # the first time is the one that counts
+    two.finish(study, [(taken[0], Ending("reached", "", 150, steps_to_target=41, steps_lower=40))])
+    row = rows(storage)[0]
+    assert (row.outcome, row.steps_to_target, row.steps_lower, row.metric) == (
+        *("reached", 40, 39),
+        0.09,
+    )
+    assert optuna_trials(storage)[0].value == 40
+
+
+def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
+    planned(storage, finishers=1, after_goal="continue")
+    one = ledger(storage)
+    study, (slot, *_) = started(one, 1)
+    one.passed([(slot, PASSAGE)])
+    one.finish(study, [(slot, Ending("failed", "an error\nand more", 90))])
+    row = rows(storage)[0]
+    assert (row.outcome, row.steps, row.steps_to_target, row.metric) == ("reached", 90, 40, 0.09)
+    assert row.reason == "goal passed at step 40, and then: an error\nand more"
+    (trial,) = optuna_trials(storage)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
+
+
+def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
+    planned(storage, finishers=1, after_goal="continue", trials=1)
+    for death in range(DEATHS):
+        one = ledger(storage, f"worker {death}")
+        _, (slot,) = started(one)
+        if death == 2:
+            one.passed([(slot, PASSAGE)])
+        one.bury()
+    (row,) = rows(storage)
+    assert (row.state, row.outcome, row.steps_to_target) == ("done", "reached", 40)
+    assert row.reason == f"goal passed at step 40, and then: its worker died {DEATHS} times"
+    (trial,) = optuna_trials(storage)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
+
+
+# Workers
+
+
+@pytest.fixture
+def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers hold three trials at once, for stretches as short as they may be."""
+    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
+    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
+    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
+    monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
+
+
+@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
+    storage: Storage, elsewhere: Storage, tmp_path: Path, room_for_three: None, schedule: str
+) -> None:
+    planned(elsewhere, finishers=12)
+    work(elsewhere, None)
+    everyone = to_target(elsewhere)
+    elsewhere.close()
+    assert len(everyone) > 4
+    planned(storage, finishers=3, schedule=schedule)
+    work(storage, tmp_path / "kept")
+    last = everyone[2][0]
+    assert to_target(storage)[:3] == everyone[:3]
+    found = {row.number: row for row in rows(storage)}
+    assert "capped" in {row.outcome for row in found.values()}
+    unfinished = {n for steps, n in everyone if steps > last}
+    for number, row in found.items():
+        if row.outcome == "capped":
+            assert row.steps >= last
+            assert number in unfinished or number not in {n for _, n in everyone}
+
+
+@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+def test_the_first_to_pass_goes_on_to_the_budget(
+    storage: Storage, elsewhere: Storage, schedule: str
+) -> None:
+    planned(elsewhere, finishers=1, schedule=schedule)
+    work(elsewhere, None)
+    before = to_target(elsewhere)
+    elsewhere.close()
+    planned(storage, finishers=1, after_goal="continue", schedule=schedule)
+    work(storage, None)
+    assert to_target(storage) == before
+    on = [row for row in rows(storage) if row.steps_to_target and row.steps > row.steps_to_target]
+    assert [(row.outcome, row.steps) for row in on] == [("reached", LAST)]
+    with storage.read() as conn:
+        mine = select(measurements.c.step).where(measurements.c.slot_id == on[0].id)
+        steps = set(conn.execute(mine).scalars())
+    assert {LAST, on[0].steps_to_target, 128, 91} <= steps
+    assert load_frontier(storage, CLOUDS).points[0].steps == before[0][0]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("beyond", [0, 20])
+def test_one_that_is_interrupted_after_the_goal_comes_out_the_same(
+    storage: Storage,
+    elsewhere: Storage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool,
+    beyond: int,
+) -> None:
+    """From its checkpoint, or again from the first step."""
+    race = {"finishers": 2, "after_goal": "continue", "continuing": 2}
+    planned(elsewhere, **race)
+    work(elsewhere, None)
+    at = to_target(elsewhere)[0][0] + beyond
+    stop, advance = Event(), TrialRun.advance
+
+    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+        done = advance(self, to_step, stopped)
+        if self.passage is not None and to_step > at:
+            stop.set()
+        return done
+
+    planned(storage, **race)
+    folder = tmp_path / "kept" if kept else None
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRun, "advance", stopping)
+        work(storage, folder, stop)
+    interrupted = [row for row in rows(storage) if row.state == "free" and row.steps_to_target]
+    assert interrupted
+    assert all((row.steps > 0) == kept for row in interrupted)
+    work(storage, folder)
+    assert ended(storage) == ended(elsewhere)
+    elsewhere.close()
+    assert [t.value for t in optuna_trials(storage)] == [r.steps_to_target for r in rows(storage)]
+    assert not (tmp_path / "kept").exists()
+
+
+def test_one_that_raises_after_the_goal_is_tried_again_and_then_has_reached_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, finishers=1, after_goal="continue")
+    advance = TrialRun.advance
+
+    def breaking(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+        if self.passage is not None and to_step > 100:
+            raise ArithmeticError("too far")
+        return advance(self, to_step, stopped)
+
+    monkeypatch.setattr(TrialRun, "advance", breaking)
+    work(storage, None)
+    (row,) = [row for row in rows(storage) if row.steps_to_target]
+    assert (row.state, row.outcome, row.steps, row.attempts) == ("done", "reached", 100, ATTEMPTS)
+    assert "and then: ArithmeticError: too far" in row.reason
+    assert {row.state for row in rows(storage)} == {"done"}

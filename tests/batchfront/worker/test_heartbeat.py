@@ -1,0 +1,125 @@
+"""The lease keeper: leases live on while the main thread trains, and news comes in."""
+
+from collections.abc import Mapping
+from functools import partial
+from threading import Event
+from threading import enumerate as threads
+
+import pytest
+from batchfront.errors import StorageError
+from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.race_state import News
+from batchfront.outcomes import Ending
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.schema import workers
+from batchfront.store.url import Storage
+from batchfront.study.slots import Slot
+from batchfront.study.study import Filter, Study
+from batchfront.worker.heartbeat import LeaseKeeper
+from sqlalchemy import select, update
+
+from tests import waiting
+from tests.toy import SPEC, clouds
+
+pytestmark = pytest.mark.every_storage
+eventually = partial(waiting.eventually, seconds=30, pause=0.01)
+
+
+def worker(storage: Storage, name: str) -> Ledger:
+    ledger = Ledger(storage, name)
+    ledger.register("here", 1, "cpu")
+    return ledger
+
+
+def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
+    found = ledger.claim(Filter(), lambda _: limit)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def one(storage: Storage) -> Ledger:
+    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    return worker(storage, "one")
+
+
+def held(*taken: Slot, steps: int = 0) -> dict[int, tuple[int, int]]:
+    return {slot.id: (slot.fence, steps) for slot in taken}
+
+
+def progress(storage: Storage) -> int:
+    with storage.read() as conn:
+        return conn.execute(select(workers.c.steps).where(workers.c.id == "one")).scalar_one()
+
+
+def test_leases_are_renewed_and_progress_published_while_it_is_open(
+    storage: Storage, one: Ledger
+) -> None:
+    study, taken = claimed(one, 2)
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        keeper.hold(held(*taken, steps=7))
+        eventually(lambda: progress(storage) == 7)
+        with storage.write() as conn:
+            conn.execute(update(workers).values(lease_expires=storage.now - 1))
+        expired = select(workers.c.id).where(workers.c.lease_expires <= storage.now)
+
+        def renewed() -> bool:
+            with storage.read() as conn:
+                return not conn.execute(expired).all()
+
+        eventually(renewed)
+        assert keeper.news.lost == frozenset()
+    assert "lease-keeper" not in {thread.name for thread in threads()}
+
+
+def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> None:
+    study, _ = claimed(one, 2)
+    two = worker(storage, "two")
+    _, theirs = claimed(two, 1)
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        assert keeper.news == News()
+        started = two.start(study, theirs, clouds().space(4), {})
+        ending = Ending("reached", "", 33, steps_to_target=33, steps_lower=32)
+        two.finish(study, [(started[0], ending)])
+        eventually(lambda: keeper.news.cap == 33)
+        assert keeper.news.behind == 0
+
+
+def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
+    study, taken = claimed(one, 2)
+    one.hand_back([(taken[0], 0)])
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        keeper.hold(held(*taken))
+        eventually(lambda: keeper.news.lost == {taken[0].id})
+        keeper.hold(held(taken[1]))
+        assert keeper.news.lost == frozenset()
+
+
+def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
+    storage: Storage,
+    one: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study, taken = claimed(one, 1)
+    renew, failed = one.renew, Event()
+
+    def fails_first(study_id: int, slots_held: Mapping[int, tuple[int, int]], rate: float) -> News:
+        if not failed.is_set():
+            failed.set()
+            raise StorageError("database is away")
+        return renew(study_id, slots_held, rate)
+
+    monkeypatch.setattr(one, "renew", fails_first)
+    caplog.set_level("DEBUG", "batchfront.worker.heartbeat")
+    with LeaseKeeper(one, study.id, every=0.01) as keeper:
+        keeper.hold(held(*taken, steps=5))
+        eventually(lambda: progress(storage) == 5)
+    assert "lease not renewed: database is away" in caplog.text
+
+
+def test_it_ends_when_the_work_raises(one: Ledger) -> None:
+    with pytest.raises(InterruptedError), LeaseKeeper(one, 1, every=60):
+        raise InterruptedError
+    assert "lease-keeper" not in {thread.name for thread in threads()}

@@ -1,0 +1,86 @@
+"""Every workload of the paper is in the catalog, is shown, and runs: here on small data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+from batchfront.cli.workloads import command
+from batchfront.frontier.frontier import load_frontier
+from batchfront.frontier.queries import load_curves
+from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
+from batchfront.store.url import Storage
+from batchfront.worker.worker import Settings, Worker
+from batchfront.workload import catalog
+from click.testing import CliRunner
+
+from tests.batchfront_studies.papers_workloads import BATCH_SIZES
+from tests.batchfront_studies.small_workloads import goal_within_reach, small, spec, write
+
+NAMES = sorted(BATCH_SIZES)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All data sets, small."""
+    root = tmp_path_factory.mktemp("small-data")
+    write(root)
+    return root
+
+
+@pytest.fixture
+def data(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHFRONT_DATA_DIR", str(written))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(written / "cache"))
+
+
+def test_the_catalog_has_the_papers_35_workloads_with_the_papers_batch_sizes() -> None:
+    assert len(NAMES) == 35
+    listed = catalog.names()
+    assert set(NAMES) <= set(listed)
+    for name in NAMES:
+        assert catalog.load(name).batch_sizes == BATCH_SIZES[name], name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workload_is_shown_with_its_goal_space_and_budgets(name: str) -> None:
+    shown = CliRunner().invoke(command, ["show", name, "--format", "json"])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert found["name"] == name
+    assert list(map(int, found["step_budget"])) == list(BATCH_SIZES[name])
+    assert 0 < found["goal"]["value"] < 4
+    table = CliRunner().invoke(command, ["show", name])
+    assert table.exit_code == 0
+    assert name in table.stdout
+    assert "Traceback" not in table.output
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workload_goes_through_plan_two_heats_and_frontier(
+    name: str, storage: Storage, record_property: Callable[[str, object], None]
+) -> None:
+    workload = small(name)
+    request = Request(batch_sizes=(4, 8), trials=2, goal=goal_within_reach(workload), finishers=2)
+    planned = plan(storage, spec(name), workload, request)
+    assert planned.added == (2, 2)
+    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
+    frontier = load_frontier(storage, name)
+    assert [point.batch_size for point in frontier.points] == [4, 8]
+    outcomes = [outcome for point in frontier.points for outcome in point.outcomes]
+    assert sum(sum(point.outcomes.values()) for point in frontier.points) == 4
+    assert "failed" not in outcomes
+    curves = [load_curves(storage, point.study.id) for point in frontier.points]
+    assert [len(of_trials) for of_trials in curves] == [2, 2]
+    parameters = sum(p.numel() for p in workload.model().parameters())
+    ends = " ".join(
+        f"b{point.batch_size}: "
+        + ", ".join(f"{number} {outcome}" for outcome, number in point.outcomes.items())
+        for point in frontier.points
+    )
+    record_property("workload on small data", (name, parameters, ends))
