@@ -16,6 +16,7 @@ from batchfront.store.url import Storage, open_storage
 
 from tests.postgres import TEMPLATE, NoPostgres, Postgres
 from tests.processes import Child, forkserver
+from tests.waiting import LONG
 
 torch.set_num_threads(1)
 os.environ["BATCHFRONT_ENGINE"] = "sequential"  # of commands: to compare two takes a second

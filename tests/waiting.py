@@ -1,4 +1,4 @@
-"""Waiting for what happens in another thread, process or page; and time that only a test lets pass."""
+"""Waiting for what happens in another thread, process or page; and time that a test lets pass."""
 
 import time
 from collections.abc import Callable

@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from batchfront.cli import main as main_module
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from tests.batchfront.cli.conftest import Result
+from tests.waiting import LONG, eventually
 
 Run = Callable[..., Result]
 Write = Callable[..., str]
@@ -231,12 +231,8 @@ def test_when_run_is_killed_its_workers_stop(
     _wait_until(lambda: _trained(batchfront) > 20, process)
     process.kill()
     process.communicate(timeout=LONG)
-    for _ in range(300):
-        workers = json.loads(batchfront("status", "--format", "json").out)["workers"]
-        if not workers:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"still working: {workers}")
+    shown = ("status", "--format", "json")
+    eventually(lambda: json.loads(batchfront(*shown).out)["workers"] == [], "still working")
 
 
 def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
@@ -279,13 +275,8 @@ def _trained(batchfront: Run) -> int:
 
 
 def _wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    for _ in range(600):
-        if happened():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.kill()
-    pytest.fail(f"waited in vain: {process.communicate()}")
+    eventually(lambda: happened() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
 
 
 def test_a_module_in_the_current_folder_is_found_and_by_workers_in_any_other(

@@ -13,6 +13,7 @@ from batchfront.cli import orders
 from sqlalchemy import make_url
 
 from tests.batchfront.cli.conftest import Result
+from tests.waiting import eventually
 
 Run = Callable[..., Result]
 Write = Callable[..., str]

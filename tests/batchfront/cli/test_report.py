@@ -9,6 +9,7 @@ import pytest
 
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.cli.servers import serving
+from tests.waiting import eventually
 from tests.web import ask
 
 Run = Callable[..., Result]

@@ -24,6 +24,7 @@ from tests.quadratic import (
     quadratic,
     steps_to_target,
 )
+from tests.waiting import LONG
 
 TRIALS, FINISHERS = 32, 3
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import eventually
+
 pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Any]

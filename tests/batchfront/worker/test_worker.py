@@ -28,7 +28,7 @@ from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
 from tests.toy import COUNTED, POISONED, SPEC, clouds, counted, poisoned
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 pytestmark = pytest.mark.every_storage
 
