@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, tzinfo
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 from batchfront.frontier import frontier as frontier_module
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
-from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import Ending
 from batchfront.plan import plan as plan_module
@@ -22,34 +22,18 @@ from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies, workers
 from batchfront.store.url import open_storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Study
 from sqlalchemy import func, select, update
 
+from tests import searches
+from tests.searches import ALL, NAME, started, worker
 from tests.toy import SPEC, clouds
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.every_storage
+planned = partial(searches.planned, trials=8, batch_sizes=(4,))
 
-ALL = Filter()
-NAME = "clouds/mlp/momentum"
 REACHED = Ending("reached", "", 40, steps_to_target=40, steps_lower=39, metric=0.09, metric_step=40)
-
-
-def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), Request(**{"trials": 8, "batch_sizes": (4,), **asked}))
-
-
-def worker(storage: Storage, name: str) -> Ledger:
-    found = Ledger(storage, name)
-    found.register("here", 1, "cpu")
-    return found
-
-
-def started(ledger: Ledger, limit: int = 100) -> tuple[Study, list[Slot]]:
-    claimed = ledger.claim(ALL, lambda _: limit)
-    assert claimed is not None
-    study, taken = claimed
-    return study, ledger.start(study, taken, clouds().space(study.batch_size), {})
 
 
 def trials(storage: Storage) -> list[Any]:

@@ -10,37 +10,23 @@ from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import News
 from batchfront.outcomes import Ending
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
 from batchfront.worker.heartbeat import LeaseKeeper
 from sqlalchemy import select, update
 
 from tests import waiting
-from tests.toy import SPEC, clouds
+from tests.searches import claim, planned, worker
+from tests.toy import clouds
 
 pytestmark = pytest.mark.every_storage
-eventually = partial(waiting.eventually, seconds=30, pause=0.01)
-
-
-def worker(storage: Storage, name: str) -> Ledger:
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    return ledger
-
-
-def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
-    found = ledger.claim(Filter(), lambda _: limit)
-    assert found is not None
-    return found
+eventually = partial(waiting.eventually, pause=0.01)
 
 
 @pytest.fixture
 def one(storage: Storage) -> Ledger:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    planned(storage, batch_sizes=(4,))
     return worker(storage, "one")
 
 
@@ -56,7 +42,7 @@ def progress(storage: Storage) -> int:
 def test_leases_are_renewed_and_progress_published_while_it_is_open(
     storage: Storage, one: Ledger
 ) -> None:
-    study, taken = claimed(one, 2)
+    study, taken = claim(one, 2)
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
         keeper.hold(held(*taken, steps=7))
         eventually(lambda: progress(storage) == 7)
@@ -74,9 +60,9 @@ def test_leases_are_renewed_and_progress_published_while_it_is_open(
 
 
 def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> None:
-    study, _ = claimed(one, 2)
+    study, _ = claim(one, 2)
     two = worker(storage, "two")
-    _, theirs = claimed(two, 1)
+    _, theirs = claim(two, 1)
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
         assert keeper.news == News()
         started = two.start(study, theirs, clouds().space(4), {})
@@ -87,7 +73,7 @@ def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> N
 
 
 def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
-    study, taken = claimed(one, 2)
+    study, taken = claim(one, 2)
     one.hand_back([(taken[0], 0)])
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
         keeper.hold(held(*taken))
@@ -102,7 +88,7 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    study, taken = claimed(one, 1)
+    study, taken = claim(one, 1)
     renew, failed = one.renew, Event()
 
     def fails_first(study_id: int, slots_held: Mapping[int, tuple[int, int]], rate: float) -> News:

@@ -1,5 +1,6 @@
 """Heats that hold a part of their study only: handed back in stretches, so that racing holds."""
 
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -8,9 +9,6 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
-from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
@@ -19,32 +17,18 @@ from batchfront.worker import race, worker
 from batchfront.worker.race import STRETCH, Race
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.seeds import study_seed, trial_seed
-from sqlalchemy import select
 
-from tests.toy import SPEC, clouds
+from tests import searches
+from tests.searches import NAME, rows, work
 
-CLOUDS = "clouds/mlp/momentum"
 TRIALS = 12
 
-
-def planned(storage: Storage, **asked: Any) -> None:
-    asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, SPEC, clouds(), Request(**asked))
-
-
-def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
-    kept = None if folder is None else str(folder)
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
+planned = partial(searches.planned, trials=TRIALS, batch_sizes=(4,))
 
 
 def winner(storage: Storage) -> tuple[int, int]:
     """Its number, and its steps to target."""
-    (point,) = load_frontier(storage, CLOUDS).points
+    (point,) = load_frontier(storage, NAME).points
     assert point.best is not None
     assert point.steps is not None
     return point.best.number, point.steps
@@ -223,7 +207,7 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
             raise KeyError("velocities")
         restored(self, state)
 
-    broken = trial_seed(study_seed(0, CLOUDS, 4), 2)
+    broken = trial_seed(study_seed(0, NAME, 4), 2)
     monkeypatch.setattr(TrialRun, "restore", breaks)
     work(storage, tmp_path / "kept")
     # Its next attempt begins anew, without the checkpoint.

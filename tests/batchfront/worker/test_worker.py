@@ -18,7 +18,7 @@ from batchfront.ledger.claims import ATTEMPTS
 from batchfront.ledger.ledger import Ledger
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
-from batchfront.store.schema import slots, workers
+from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
@@ -27,32 +27,17 @@ from batchfront.worker import checkpoint_policy as keeping
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
-from tests.toy import COUNTED, POISONED, SPEC, clouds, counted, poisoned
+from tests.searches import NAME, planned, rows, work
+from tests.toy import COUNTED, POISONED, clouds, counted, poisoned
 from tests.waiting import LONG, eventually
 
 pytestmark = pytest.mark.every_storage
 
-CLOUDS = "clouds/mlp/momentum"
 PAUSE = "0.02"  # seconds a training step, so that a test can step in between
 Start = Callable[..., subprocess.Popen[str]]
 
 
-def planned(storage: Storage, **asked: Any) -> None:
-    asked = {"trials": 8, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, SPEC, clouds(), Request(**asked))
-
-
-def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
-    kept = None if folder is None else str(folder)
-    Worker(storage, Settings(name, torch.device("cpu"), checkpoints=kept), Event()).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.study_id, slots.c.number)))
-
-
-def best(storage: Storage, workload: str = CLOUDS) -> list[tuple[Any, ...]]:
+def best(storage: Storage, workload: str = NAME) -> list[tuple[Any, ...]]:
     """What must not depend on how the work was shared out."""
     points = load_frontier(storage, workload).points
     return [(p.batch_size, p.steps, p.steps_lower, p.to_dict()["trial"], p.params) for p in points]
@@ -62,7 +47,7 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
     return [(r.number, r.outcome, r.steps, r.metric, r.evaluated_examples) for r in rows(storage)]
 
 
-def assert_each_ended_once(storage: Storage, name: str = f"{CLOUDS}/b4") -> None:
+def assert_each_ended_once(storage: Storage, name: str = f"{NAME}/b4") -> None:
     rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
     trials = optuna.load_study(study_name=name, storage=rdb).trials
     rdb.engine.dispose()
@@ -120,7 +105,7 @@ def test_a_worker_runs_every_study_to_its_end(storage: Storage, checkpoints: Pat
     planned(storage, batch_sizes=(4, 16), trials=6)
     work(storage, checkpoints)
     assert {row.state for row in rows(storage)} == {"done"}
-    frontier = load_frontier(storage, CLOUDS)
+    frontier = load_frontier(storage, NAME)
     assert all(point.steps for point in frontier.points)
     assert all(sum(point.outcomes.values()) == 6 for point in frontier.points)
     assert frontier.versions["torch"] == [torch.__version__]
@@ -297,7 +282,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
         work(storage, None)
     (point,) = load_frontier(storage, poisoned().name).points
     assert point.outcomes == {"open": 2}
-    assert all("open" not in p.outcomes for p in load_frontier(storage, CLOUDS).points)
+    assert all("open" not in p.outcomes for p in load_frontier(storage, NAME).points)
 
 
 def test_a_trial_that_raises_fails_after_its_attempts_and_the_others_go_on(
