@@ -1,5 +1,6 @@
 """Searches of the toy workloads: planned, worked on or ended by hand, and read back."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.training.preflight.checks import Checked, check
+from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.workload import Workload
 from sqlalchemy import select, update
@@ -27,6 +29,9 @@ from tests import toy
 NAME = "clouds/mlp/momentum"
 ALL = Filter()
 VERSIONS = {"torch": "2", "device": "cpu"}
+SHORT_STRETCHES = Pace(kept_whole=0.0, set_up_share=math.inf)
+"""Heats are handed on as soon as it is others' turn."""
+KEPT_AT_ONCE = Pace(first_checkpoint=0.0)
 
 _checked: dict[object, Checked] = {}
 
@@ -55,12 +60,13 @@ def work(
     folder: Path | None = None,
     name: str = "one",
     stop: Event | None = None,
+    pace: Pace | None = None,
     **settings: Any,
 ) -> None:
     """Be a worker until nothing is left to do, with checkpoints in a folder if one is given."""
     kept = None if folder is None else str(folder)
     told = Settings(name, torch.device("cpu"), checkpoints=kept, **settings)
-    Worker(storage, told, stop or Event()).run()
+    Worker(storage, told, stop or Event(), pace=pace).run()
 
 
 def worker(storage: Storage, name: str = "one") -> Ledger:

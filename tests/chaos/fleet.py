@@ -168,11 +168,9 @@ def _hurry() -> None:
     """Leases here are a tenth of what they are, and so is what goes with them. A worker lives for
     seconds, so that a trial may well lose six in a row: that is no longer its own fault."""
     from batchfront.ledger import claims
-    from batchfront.worker import checkpoint_policy as keeping
-    from batchfront.worker import race
+    from batchfront.worker import worker
+    from batchfront.worker.pace import Pace
 
-    keeping._FIRST_SECONDS = 1.0
-    keeping._SECONDS = 2.0
-    keeping._COPYING_SHARE = keeping._WRITING_SHARE = 0.2
-    race._SHARE_SECONDS = 0.5
+    often = Pace(0.5, first_checkpoint=1.0, checkpoints=2.0, copying_share=0.2, writing_share=0.2)
+    worker.Pace = lambda: often
     claims.DEATHS = 1_000

@@ -6,26 +6,18 @@ from time import monotonic, perf_counter
 from batchfront.study.slots import Slot
 from batchfront.training.checkpoint_writer import Background
 from batchfront.training.trial import TrialRun
-
-_FIRST_SECONDS = 10.0
-
-
-_SECONDS = 60.0
-
-
-_COPYING_SHARE = 0.02  # of the time, at most, goes into copies, which the training waits for
-
-
-_WRITING_SHARE = 0.1  # and into writing them meanwhile
+from batchfront.worker.pace import Pace
 
 
 class Keeping:
     """Asked between the rounds of a heat, has all of its trials kept every once in a while."""
 
-    def __init__(self, background: Background[Slot], tag: Callable[[Slot], str]) -> None:
-        self.background, self._tag = background, tag
+    def __init__(
+        self, background: Background[Slot], tag: Callable[[Slot], str], pace: Pace
+    ) -> None:
+        self.background, self._tag, self._pace = background, tag, pace
         self._due: list[tuple[Slot, TrialRun]] = []
-        self._began, self._pause = monotonic(), _FIRST_SECONDS
+        self._began, self._pause = monotonic(), pace.first_checkpoint
         self._copying = self._written_before = 0.0
 
     def go_on(self, live: Sequence[tuple[Slot, TrialRun]]) -> None:
@@ -33,8 +25,9 @@ class Keeping:
         if not self._due and not self.background.busy:
             if self._copying:
                 writing = self.background.seconds - self._written_before
-                shares = (self._copying / _COPYING_SHARE, writing / _WRITING_SHARE)
-                self._pause = max(_SECONDS, *shares)
+                pace = self._pace
+                shares = self._copying / pace.copying_share, writing / pace.writing_share
+                self._pause = max(pace.checkpoints, *shares)
                 self._copying = 0.0
             if monotonic() - self._began <= self._pause:
                 return

@@ -26,6 +26,7 @@ from batchfront.worker.backfill import Refill
 from batchfront.worker.checkpoint_policy import Keeping
 from batchfront.worker.heartbeat import LeaseKeeper
 from batchfront.worker.microbatch_sizes import PassSizes
+from batchfront.worker.pace import Pace
 from batchfront.worker.setup import Bench
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,6 @@ log = logging.getLogger(__name__)
 STRETCH = 1.5
 """A heat is handed back when it is this many times as far as trials that nobody could take yet.
 What is trained past the winner's step is then, at worst, half as much again."""
-
-
-_SHARE_SECONDS = 2.0  # a heat is kept whole at least this long between two hand-outs
-
-
-_SET_UP_SHARE = 0.05  # of the time, at most, goes into setting trials up for a stretch
 
 
 _SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
@@ -59,8 +54,9 @@ class Race:
         sizes: PassSizes | None = None,
         engine: Engine | None = None,
         refill: Refill | None = None,
+        pace: Pace = Pace(),  # noqa: B008 -- it is frozen
     ) -> None:
-        self._sizes, self._refill = sizes, refill
+        self._sizes, self._refill, self._pace = sizes, refill, pace
         self.ledger, self.study, self.bench = ledger, study, bench
         self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
         options = {"halving": study.halving, "extrapolate": study.extrapolate}
@@ -95,8 +91,10 @@ class Race:
         began = monotonic()
         self._enter(slots)
         entered = shared = monotonic()
-        keeping = None if self.background is None else Keeping(self.background, self._tag)
-        stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
+        keeping = (
+            None if self.background is None else Keeping(self.background, self._tag, self._pace)
+        )
+        stretch = max(self._pace.kept_whole, (entered - began) / self._pace.set_up_share)
         answered = 0
         self._ask()
         self._fill()
@@ -118,7 +116,7 @@ class Race:
             if now - entered > stretch and self._ahead(news):
                 self._give(self.heat.live)
                 entered = monotonic()  # what couldn't be saved goes on
-            if news.share and news.at > answered and now - shared > _SHARE_SECONDS:
+            if news.share and news.at > answered and now - shared > self._pace.kept_whole:
                 self._share()
                 shared, answered = monotonic(), news.at
             if self._fill():

@@ -25,7 +25,7 @@ from batchfront.worker.setup import Bench
 from sqlalchemy import update
 
 from tests import searches
-from tests.searches import rows
+from tests.searches import SHORT_STRETCHES, rows
 from tests.toy import plain
 
 TRIALS = 12
@@ -117,10 +117,8 @@ def test_trials_that_take_turns_too_go_on_from_their_checkpoints(
     heats: list[list[dict[int, int]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
-    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
     planned(storage)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     assert winner(storage) == winner(undisturbed)
     assert {row.state for row in rows(storage)} == {"done"}
     assert {row.attempts for row in rows(storage)} == {1}

@@ -13,13 +13,20 @@ from batchfront.outcomes import Ending, Look, Passage
 from batchfront.store.schema import measurements, studies
 from batchfront.store.url import Storage
 from batchfront.training.trial import TrialRun
-from batchfront.worker import race
-from batchfront.worker import worker as worker_module
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
 from tests import searches
-from tests.searches import NAME, optuna_trials, reached, rows, started, work, worker
+from tests.searches import (
+    NAME,
+    SHORT_STRETCHES,
+    optuna_trials,
+    reached,
+    rows,
+    started,
+    work,
+    worker,
+)
 from tests.toy import clouds
 
 pytestmark = pytest.mark.every_storage
@@ -171,25 +178,17 @@ def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
 # Workers
 
 
-@pytest.fixture
-def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers hold three trials at once, for stretches as short as they may be."""
-    monkeypatch.setattr(worker_module, "room_for", lambda *_: 3)
-    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
-    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
-    monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
-
-
+@pytest.mark.usefixtures("room_for_three")
 @pytest.mark.parametrize("schedule", ["race", "one-by-one"])
 def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
-    storage: Storage, second_storage: Storage, tmp_path: Path, room_for_three: None, schedule: str
+    storage: Storage, second_storage: Storage, tmp_path: Path, schedule: str
 ) -> None:
     planned(second_storage, finishers=12)
     work(second_storage, None)
     everyone = to_target(second_storage)
     assert len(everyone) > 4
     planned(storage, finishers=3, schedule=schedule)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     last = everyone[2][0]
     assert to_target(storage)[:3] == everyone[:3]
     found = {row.number: row for row in rows(storage)}
@@ -247,7 +246,7 @@ def test_one_that_is_interrupted_after_the_goal_comes_out_the_same(
     folder = tmp_path / "kept" if kept else None
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
-        work(storage, folder, stop)
+        work(storage, folder, stop=stop)
     interrupted = [row for row in rows(storage) if row.state == "free" and row.steps_to_target]
     assert interrupted
     assert all((row.steps > 0) == kept for row in interrupted)

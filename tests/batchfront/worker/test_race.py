@@ -12,14 +12,11 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.store.url import Storage
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
-from batchfront.worker import checkpoint_policy as keeping
-from batchfront.worker import race, worker
 from batchfront.worker.race import STRETCH, Race
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.seeds import study_seed, trial_seed
 
 from tests import searches
-from tests.searches import NAME, rows, work
+from tests.searches import KEPT_AT_ONCE, NAME, SHORT_STRETCHES, rows, work
 
 TRIALS = 12
 
@@ -42,29 +39,11 @@ def undisturbed(second_storage: Storage) -> Storage:
     return second_storage
 
 
-@pytest.fixture
-def room_for_three(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Workers hold three trials at once, for stretches as short as they may be; the heats."""
-    heats: list[list[int]] = []
-    run = Race.run
-
-    def watched(self: Race, taken: Any) -> None:
-        heats.append([slot.number for slot in taken])
-        run(self, taken)
-
-    monkeypatch.setattr(Race, "run", watched)
-    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
-    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
-    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
-    monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
-    return heats
-
-
 def test_trials_too_many_for_one_heat_take_turns_and_the_same_one_wins(
     storage: Storage, undisturbed: Storage, tmp_path: Path, room_for_three: list[list[int]]
 ) -> None:
     planned(storage)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     assert winner(storage) == winner(undisturbed)
     assert len(room_for_three) > 2 * TRIALS / 3
     assert all(len(heat) <= 3 for heat in room_for_three)
@@ -76,10 +55,9 @@ def test_no_trial_is_trained_far_past_the_winner(
     storage: Storage, undisturbed: Storage, tmp_path: Path, room_for_three: list[list[int]]
 ) -> None:
     planned(storage)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     steps = [row.steps for row in rows(storage)]
     alone = [row.steps for row in rows(undisturbed)]
-    # News comes in by a thread, so that a few evaluated steps may pass before it is heard.
     assert max(steps) <= 1.2 * STRETCH * winner(undisturbed)[1] + 5
     assert sum(steps) <= 1.2 * STRETCH * sum(alone)
 
@@ -88,7 +66,7 @@ def test_without_a_place_for_checkpoints_a_heat_runs_to_its_end(
     storage: Storage, undisturbed: Storage, room_for_three: list[list[int]]
 ) -> None:
     planned(storage)
-    work(storage, None)
+    work(storage, None, pace=SHORT_STRETCHES)
     assert [len(heat) for heat in room_for_three] == [3] * 4
     assert winner(storage) == winner(undisturbed)
 
@@ -97,7 +75,7 @@ def test_a_trial_after_the_other_is_not_handed_back_for_those_that_wait(
     storage: Storage, tmp_path: Path, room_for_three: list[list[int]]
 ) -> None:
     planned(storage, schedule="one-by-one")
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     assert room_for_three == [[number] for number in range(TRIALS)]
 
 
@@ -137,18 +115,17 @@ def test_what_a_frozen_worker_keeps_too_late_is_dropped(
 ) -> None:
     """Others end its trials while it sleeps, just before it writes a checkpoint."""
     planned(storage, trials=2)
-    monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
     write, slept = Checkpoints.write, Event()
 
     def sleeps(self: Checkpoints, *arguments: Any) -> bool:
         if not slept.is_set():
             slept.set()
             Ledger(storage, "sleeper").bury()
-            work(storage, tmp_path / "kept", "heir")
+            work(storage, tmp_path / "kept", "heir", pace=KEPT_AT_ONCE)
         return write(self, *arguments)
 
     monkeypatch.setattr(Checkpoints, "write", sleeps)
-    work(storage, tmp_path / "kept", "sleeper")
+    work(storage, tmp_path / "kept", "sleeper", pace=KEPT_AT_ONCE)
     assert {row.worker_id for row in rows(storage)} == {"heir"}
     assert list((tmp_path / "kept").rglob("*.pt")) == []
 
@@ -163,7 +140,7 @@ def test_where_no_checkpoint_can_be_written_heats_of_a_part_run_to_their_end(
     """They would begin at step 0 again and again otherwise, and never get past the first."""
     planned(storage)
     (tmp_path / "file").touch()
-    work(storage, tmp_path / "file" / "below")
+    work(storage, tmp_path / "file" / "below", pace=SHORT_STRETCHES)
     assert [len(heat) for heat in room_for_three] == [3] * 4
     assert winner(storage) == winner(undisturbed)
     assert "not written" in caplog.text
@@ -189,7 +166,6 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
 ) -> None:
     planned(storage, trials=4)
     restored = TrialRun.restore
-    monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
     stop, advance = Event(), TrialRun.advance
 
     def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
@@ -199,8 +175,7 @@ def test_a_checkpoint_that_breaks_what_restores_it_fails_its_trial_alone(
 
     with monkeypatch.context() as patched:
         patched.setattr(TrialRun, "advance", stopping)
-        kept = str(tmp_path / "kept")
-        Worker(storage, Settings("first", torch.device("cpu"), checkpoints=kept), stop).run()
+        work(storage, tmp_path / "kept", "first", stop, KEPT_AT_ONCE)
 
     def breaks(self: TrialRun, state: Any) -> None:
         if self.seed == broken:

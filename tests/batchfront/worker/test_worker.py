@@ -1,15 +1,16 @@
 """Workers: whatever happens to one of them, the frontier is that of an undisturbed run."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import optuna
 import pytest
 import torch
 from batchfront.errors import CatalogError, IdentityError
@@ -23,15 +24,17 @@ from batchfront.store.url import Storage
 from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.trial import TrialRun
-from batchfront.worker import checkpoint_policy as keeping
+from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
-from tests.searches import NAME, planned, rows, work
+from tests import searches
+from tests.searches import NAME, optuna_trials, rows, work
 from tests.toy import COUNTED, POISONED, clouds, counted, poisoned
 from tests.waiting import LONG, eventually
 
 pytestmark = pytest.mark.every_storage
+planned = partial(searches.planned, trials=8, batch_sizes=(4,))
 
 PAUSE = "0.02"  # seconds a training step, so that a test can step in between
 Start = Callable[..., subprocess.Popen[str]]
@@ -48,10 +51,7 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
 
 
 def assert_each_ended_once(storage: Storage, name: str = f"{NAME}/b4") -> None:
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
-    trials = optuna.load_study(study_name=name, storage=rdb).trials
-    rdb.engine.dispose()
-    mine = rows(storage)
+    trials, mine = optuna_trials(storage, name), rows(storage)
     assert {row.state for row in mine} == {"done"}
     assert [t.number for t in trials] == [row.number for row in mine]
     assert [t.user_attrs["outcome"] for t in trials] == [row.outcome for row in mine]
@@ -329,10 +329,6 @@ def test_checkpoints_are_kept_while_a_heat_runs(
     storage: Storage, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "_COPYING_SHARE", 1e9)
-    monkeypatch.setattr(keeping, "_WRITING_SHARE", 1e9)
     saved: list[int] = []
     write = Checkpoints.write
 
@@ -341,7 +337,10 @@ def test_checkpoints_are_kept_while_a_heat_runs(
         return write(self, slot, state, *arguments)
 
     monkeypatch.setattr(Checkpoints, "write", watched)
-    work(storage, checkpoints)
+    often = Pace(
+        first_checkpoint=0.0, checkpoints=0.0, copying_share=math.inf, writing_share=math.inf
+    )
+    work(storage, checkpoints, pace=often)
     assert len(set(saved)) > 2
     assert saved == sorted(saved)
     assert not checkpoints.exists()
