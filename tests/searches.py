@@ -11,7 +11,7 @@ from unittest.mock import patch
 import optuna
 import torch
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan import plan as planning
 from batchfront.plan.options import Request
 from batchfront.store.schema import slots, workers
@@ -89,12 +89,12 @@ def started(ledger: Ledger, limit: int = 100, wanted: Filter = ALL) -> tuple[Stu
     return study, ledger.start(study, taken, study.space, VERSIONS)
 
 
-def reached(steps: int, **more: Any) -> Ending:
+def reached(steps: int, **more: Any) -> TrialResult:
     """The end of a trial that has reached the goal in so many steps."""
-    return Ending("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1, **more)
+    return TrialResult("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1, **more)
 
 
-def end(storage: Storage, name: str, endings: Mapping[int, Ending]) -> None:
+def end(storage: Storage, name: str, endings: Mapping[int, TrialResult]) -> None:
     """Trials of a study end so, by number; the others stay free."""
     ledger, study = worker(storage, f"ends-{name}"), stored(storage, name)
     wanted = Filter((study.workload,), (study.batch_size,), purposes=(study.purpose,))

@@ -158,12 +158,12 @@ def test_every_command_is_one_of_batchfront_s(name: str) -> None:
     parsed.make_context(command, [str(argument) for argument in arguments])
 
 
-def test_the_readme_names_what_can_be_set() -> None:
-    readme = (ROOT / "README.md").read_text().split("## Deployment")[1]
+def test_the_guide_names_what_can_be_set() -> None:
+    guide = (ROOT / "docs" / "guides" / "docker.md").read_text()
     settings = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
     assert len(settings) > 4
     for name in (*settings, *COMPOSE["secrets"], "cpu", "gpu"):
-        assert name in readme
+        assert name in guide
 
 
 def test_the_image_runs_batchfront_and_is_given_what_it_copies() -> None:

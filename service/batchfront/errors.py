@@ -10,7 +10,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── CheckpointError            a checkpoint that a trial can't go on from
-├── RankFailed                 another device's part of a trial has failed
+├── FollowerFailed             another device's part of a trial has failed
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
 """
@@ -67,7 +67,7 @@ class CheckpointError(BatchfrontError):
     """A checkpoint that a trial can't go on from, as its code has changed since."""
 
 
-class RankFailed(BatchfrontError):
+class FollowerFailed(BatchfrontError):
     """Another of the devices that compute a trial together has failed, died or hung."""
 
 

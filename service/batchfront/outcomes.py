@@ -1,6 +1,6 @@
 """batchfront.outcomes"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 
 @dataclass
-class Spent:
+class TrialCost:
     """What a trial has cost so far, over all the workers that advanced it."""
 
     training_seconds: float = 0.0
@@ -31,7 +31,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 
 
-class Look(NamedTuple):
+class Evaluation(NamedTuple):
     """What a full look at a trial showed.
 
     loss   -- mean training loss of the steps since the look before
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ending:
+class TrialResult:
     """How a trial ended.
 
     steps           -- how far it was trained
@@ -54,25 +54,25 @@ class Ending:
                        `reached`, at the step that passed the goal
     test_metric     -- the same on the test split, where the goal was reached
     micro_batch     -- examples a training pass, where memory was too small for the whole batch
-    spent           -- what it cost
+    cost            -- over all the workers that advanced it
     engine          -- what has computed its steps; both are named if both have
     """
 
     outcome: Outcome
     reason: str
     steps: int
-    looks: tuple[Look, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     steps_to_target: int | None = None
     steps_lower: int | None = None
     metric: float | None = None
     metric_step: int | None = None
     test_metric: float | None = None
     micro_batch: int | None = None
-    spent: Spent = field(default_factory=Spent)
+    cost: TrialCost = field(default_factory=TrialCost)
     engine: str | None = None
 
 
-class Passage(NamedTuple):
+class GoalCrossing(NamedTuple):
     """Where a trial first passed the goal.
 
     step        -- the first evaluated step past the goal
@@ -87,16 +87,21 @@ class Passage(NamedTuple):
     test_metric: float | None = None
 
 
-class Seen(NamedTuple):
+class CurvePoint(NamedTuple):
     """The goal metric at a full look."""
 
     step: int
     metric: float
 
 
-Curve = Sequence[Seen]
+LearningCurve = Sequence[CurvePoint]
 """What a trial has shown so far, in order."""
 
 
 STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
 """Outcome to Optuna's state of the trial; any other is PRUNED."""
+
+
+def in_words(outcomes: Mapping[str, int]) -> str:
+    """Outcomes and their numbers: "1 reached, 31 capped"."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))

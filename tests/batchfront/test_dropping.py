@@ -9,7 +9,7 @@ from batchfront.cli.output.tables import print_frontier
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending, Look, Seen
+from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
 from batchfront.report.text import notes
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
@@ -26,8 +26,8 @@ TRIALS = 12
 planned = partial(searches.planned, trials=TRIALS, batch_sizes=(4,), halving=True)
 
 
-def look(step: int, metric: float) -> Look:
-    return Look(step, 1.0, metric)
+def look(step: int, metric: float) -> Evaluation:
+    return Evaluation(step, 1.0, metric)
 
 
 @pytest.fixture
@@ -55,23 +55,23 @@ def test_workers_learn_what_others_trials_showed_at_the_same_look(storage: Stora
     one, study, mine = taken(storage, "one", 2)
     two, _, others = taken(storage, "two", 2)
     curves = [(mine[0], [look(2, 0.5), look(4, 0.3)]), (mine[1], [look(2, 0.5), look(4, 0.2)])]
-    assert one.compared(study, 4, curves) == {}
+    assert one.record_evaluations(study, 4, curves) == {}
     theirs = [(others[0], [look(2, 0.6), look(4, 0.1)])]
-    earlier = two.compared(study, 2, [(others[0], [look(2, 0.6)])])
-    assert earlier == {s.number: [Seen(2, 0.5)] for s in mine}  # though they are further on
-    found = two.compared(study, 4, theirs)
-    assert found == {s.number: [Seen(*seen[::2]) for seen in looks] for s, looks in curves}
-    assert two.compared(study, 4, theirs) == found  # as often as a connection breaks
-    assert one.compared(study, 4, curves).keys() == {others[0].number}
+    earlier = two.record_evaluations(study, 2, [(others[0], [look(2, 0.6)])])
+    assert earlier == {s.number: [CurvePoint(2, 0.5)] for s in mine}  # though they are further on
+    found = two.record_evaluations(study, 4, theirs)
+    assert found == {s.number: [CurvePoint(*seen[::2]) for seen in looks] for s, looks in curves}
+    assert two.record_evaluations(study, 4, theirs) == found  # as often as a connection breaks
+    assert one.record_evaluations(study, 4, curves).keys() == {others[0].number}
 
 
 @pytest.mark.every_storage
 def test_an_ending_adds_to_what_was_written_on_the_way(storage: Storage) -> None:
     planned(storage)
     ledger, study, (slot, *_) = taken(storage, "one", 1)
-    ledger.compared(study, 4, [(slot, [look(2, 0.5), look(4, 0.3)])])
+    ledger.record_evaluations(study, 4, [(slot, [look(2, 0.5), look(4, 0.3)])])
     looks = (look(2, 0.5), look(4, 0.3), look(6, float("nan")))
-    ending = Ending("dropped", "halved at step 6: number 5 of 8", 6, looks, metric=0.3)
+    ending = TrialResult("dropped", "halved at step 6: number 5 of 8", 6, looks, metric=0.3)
     assert ledger.finish(study, [(slot, ending)]) == []
     curve = load_curves(storage, study.id)[slot.number]
     metrics = [point.value for point in curve if point.split == "validation"]

@@ -78,7 +78,7 @@ class Subject:
         assert len(taken) == HEAT
         started = self.timed("start", self.ledger.start, study, taken, SPACE, VERSIONS)
         held = {slot.id: (slot.fence, 10) for slot in started}
-        self.timed("renew", self.ledger.renew, study.id, held)
+        self.timed("renew", self.ledger.heartbeat, study.id, held)
         endings = [(slot, reached(100)) for slot in started]
         assert self.timed("finish", self.ledger.finish, study, endings) == []
         self.timed("look in vain", self._look)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending, Look, Outcome
+from batchfront.outcomes import Evaluation, Outcome, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
@@ -63,20 +63,20 @@ def _end(ledger: Ledger, study: Study, trials: int, rng: random.Random) -> None:
     assert ledger.finish(study, list(ended)) == []
 
 
-def _endings(trials: int, best: int, rng: random.Random) -> Iterator[Ending]:
+def _endings(trials: int, best: int, rng: random.Random) -> Iterator[TrialResult]:
     kinds: list[Outcome] = [*_SHARES, "capped"]
     shares = [*_SHARES.values(), 1 - sum(_SHARES.values())]
     for number, kind in enumerate(rng.choices(kinds, shares, k=trials)):
         steps = best + rng.randrange(1 + best // 2)  # with ties
         looks = _looks(steps) if number % 10 == 0 else ()
         if kind == "reached":
-            yield Ending("reached", "", steps, looks, steps, steps - 1, 0.09, steps, 0.12)
+            yield TrialResult("reached", "", steps, looks, steps, steps - 1, 0.09, steps, 0.12)
         elif kind == "diverged":
-            yield Ending("diverged", "the loss is not finite", 7)
+            yield TrialResult("diverged", "the loss is not finite", 7)
         else:
-            yield Ending(kind, "no use", steps, looks, metric=0.3, metric_step=steps)
+            yield TrialResult(kind, "no use", steps, looks, metric=0.3, metric_step=steps)
 
 
-def _looks(steps: int) -> tuple[Look, ...]:
+def _looks(steps: int) -> tuple[Evaluation, ...]:
     at = sorted({1 + (steps - 1) * look // (LOOKS - 1) for look in range(LOOKS)})
-    return tuple(Look(step, 1 / step, 0.9 / step) for step in at)
+    return tuple(Evaluation(step, 1 / step, 0.9 / step) for step in at)

@@ -10,10 +10,9 @@ from time import monotonic, perf_counter, thread_time
 from typing import Any
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import News
-from batchfront.outcomes import Ending
-from batchfront.store.database import Storage
-from batchfront.store.url import parse_url
+from batchfront.ledger.race_state import RaceState
+from batchfront.outcomes import TrialResult
+from batchfront.store.database import Storage, parse_url
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.worker.heartbeat import LeaseKeeper
@@ -30,7 +29,7 @@ EARLY = 8
 BLOCKING = ("claim", "start", "ask", "finish")
 """What a worker's training waits for."""
 
-BESIDE = ("renew", "news")
+BESIDE = ("heartbeat", "poll")
 """What its lease keeper does beside the training."""
 
 
@@ -75,13 +74,13 @@ class TimedLedger(Ledger):
         with self._timed("start"):
             return super().start(*arguments)
 
-    def ask(self, study_id: int) -> News:
+    def ask(self, study_id: int) -> RaceState:
         """How the race stands, asked by the thread that trains."""
         with self._timed("ask"):
-            return super().news(study_id, {})
+            return super().poll(study_id, {})
 
-    def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
-        looks = sum(2 * len(ending.looks) for _, ending in endings)
+    def finish(self, study: Study, endings: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
+        looks = sum(2 * len(ending.evaluations) for _, ending in endings)
         self.seen.measurements.append((monotonic(), looks))
         with self._timed("finish"):
             lost = super().finish(study, endings)
@@ -89,13 +88,13 @@ class TimedLedger(Ledger):
         self.seen.lost.append(len(lost))
         return lost
 
-    def renew(self, *arguments: Any) -> News:
-        with self._timed("renew"):
-            return super().renew(*arguments)
+    def heartbeat(self, *arguments: Any) -> RaceState:
+        with self._timed("heartbeat"):
+            return super().heartbeat(*arguments)
 
-    def news(self, *arguments: Any) -> News:
-        with self._timed("news"):
-            return super().news(*arguments)
+    def poll(self, *arguments: Any) -> RaceState:
+        with self._timed("poll"):
+            return super().poll(*arguments)
 
 
 def work(url: str, names: Sequence[str], seconds: float, until: float) -> Seen:

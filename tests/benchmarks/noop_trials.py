@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending, Look
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.optuna_tables import distribution
@@ -45,7 +45,7 @@ def planned(storage: Storage, trials: int, batch_sizes: Sequence[int]) -> tuple[
 
 
 def race(
-    ledger: Ledger, heat: int, ending: Ending, wanted: Filter = ALL
+    ledger: Ledger, heat: int, ending: TrialResult, wanted: Filter = ALL
 ) -> tuple[Study, list[Slot]] | None:
     """Claim, start and finish a heat of at most so many trials; None if nothing is free."""
     claimed = ledger.claim(wanted, lambda _: heat)
@@ -57,9 +57,9 @@ def race(
     return study, started
 
 
-def reached(steps: int, curve: bool = False) -> Ending:
+def reached(steps: int, curve: bool = False) -> TrialResult:
     """A trial that reached its goal; with `curve`, and its looks on the way."""
-    return Ending(
+    return TrialResult(
         "reached",
         f"validation error rate < 0.1 at step {steps}",
         steps,
@@ -72,25 +72,25 @@ def reached(steps: int, curve: bool = False) -> Ending:
     )
 
 
-def capped(steps: int, cap: int) -> Ending:
+def capped(steps: int, cap: int) -> TrialResult:
     """A trial that was beaten, with its looks."""
     looks = _looks(steps)
     reason = f"another trial reached the goal in {cap} steps"
-    return Ending(
+    return TrialResult(
         "capped", reason, steps, looks, metric=looks[-1].metric, metric_step=looks[-1].step
     )
 
 
-def stalled(steps: int) -> Ending:
+def stalled(steps: int) -> TrialResult:
     """A trial that was given up, with its looks."""
     looks = _looks(steps)
     reason = "no progress in the last half of its steps"
-    return Ending(
+    return TrialResult(
         "stalled", reason, steps, looks, metric=looks[-1].metric, metric_step=looks[-1].step
     )
 
 
-def _looks(steps: int) -> tuple[Look, ...]:
+def _looks(steps: int) -> tuple[Evaluation, ...]:
     rungs = range(math.floor(math.log(steps) / math.log(_LOOK) + 1e-9) + 1)
     at = sorted({math.ceil(_LOOK**rung - 1e-9) for rung in rungs})
-    return tuple(Look(step, random.random(), random.random()) for step in at)
+    return tuple(Evaluation(step, random.random(), random.random()) for step in at)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 import torch
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.training.evaluation import full_metric
 from batchfront.training.heat import Heat
 from batchfront.training.stopping import judge
@@ -97,14 +97,14 @@ def race(setting: Setting) -> Found:
     return _found(setting, heat(setting))
 
 
-def heat(setting: Setting, finishers: int = 1) -> list[tuple[Entry, Ending]]:
+def heat(setting: Setting, finishers: int = 1) -> list[tuple[Entry, TrialResult]]:
     """How all trials end in one heat, which goes on until so many have passed the goal."""
     return _raced(Heat(setting.workload, setting.batch_size, list(setting.runs()), finishers))
 
 
 def one_by_one(setting: Setting) -> Found:
     """One trial after another, each up to the best so far."""
-    ended: list[tuple[Entry, Ending]] = []
+    ended: list[tuple[Entry, TrialResult]] = []
     cap: int | None = None
     for entry, run in setting.runs():
         heat = Heat(setting.workload, setting.batch_size, [(entry, run)])
@@ -114,18 +114,18 @@ def one_by_one(setting: Setting) -> Found:
     return _found(setting, ended)
 
 
-def _raced(heat: Heat[Entry]) -> list[tuple[Entry, Ending]]:
+def _raced(heat: Heat[Entry]) -> list[tuple[Entry, TrialResult]]:
     ended = []
     while heat.live:
         ended += heat.round(_GO)
     return ended
 
 
-def _found(setting: Setting, ended: Sequence[tuple[Entry, Ending]]) -> Found:
+def _found(setting: Setting, ended: Sequence[tuple[Entry, TrialResult]]) -> Found:
     cost = Cost(
         setting.batch_size,
         sum(ending.steps for _, ending in ended),
-        sum(ending.spent.evaluated_examples + setting.looked_at_first for _, ending in ended),
+        sum(ending.cost.evaluated_examples + setting.looked_at_first for _, ending in ended),
     )
     return Found(_best((e.steps_to_target, entry.number) for entry, e in ended), cost)
 

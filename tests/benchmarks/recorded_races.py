@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
-from batchfront.outcomes import Ending, Look
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.training.heat import Heat
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload import catalog
@@ -34,7 +34,7 @@ class Course:
     number: int
     outcome: str
     steps: int
-    looks: tuple[Look, ...]
+    looks: tuple[Evaluation, ...]
     evaluated: tuple[int, ...]
 
 
@@ -73,7 +73,7 @@ def record(case: Case) -> Recorded:
     setting = case.setting()
     running = Heat(setting.workload, case.batch_size, list(setting.runs()), 0, engine=Vectorized())
     evaluated: dict[int, list[int]] = {entry.number: [] for entry, _ in running.live}
-    ended: list[tuple[int, Ending]] = []
+    ended: list[tuple[int, TrialResult]] = []
     while running.live:
         before = list(running.live)
         for entry, ending in running.round(Event()):
@@ -84,7 +84,7 @@ def record(case: Case) -> Recorded:
             if len(evaluated[entry.number]) < bisect_right(running.grid, run.step):
                 evaluated[entry.number].append(run.spent.evaluated_examples)
     courses = [
-        Course(number, e.outcome, e.steps, e.looks, tuple(evaluated[number]))
+        Course(number, e.outcome, e.steps, e.evaluations, tuple(evaluated[number]))
         for number, e in sorted(ended)
     ]
     goal = setting.workload.goal.value
@@ -119,7 +119,7 @@ def _read(path: Path) -> Iterator[Recorded]:
                 c["number"],
                 c["outcome"],
                 c["steps"],
-                tuple(Look(*look) for look in c["looks"]),
+                tuple(Evaluation(*look) for look in c["looks"]),
                 tuple(c["evaluated"]),
             )
             for c in row.pop("courses")

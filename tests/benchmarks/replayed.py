@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from batchfront.outcomes import Curve
+from batchfront.outcomes import LearningCurve
 from batchfront.training.early_dropping import Rule, curve_of, rules
 from batchfront.workload import catalog
 
@@ -61,7 +61,7 @@ def _best(live: Iterable[Course]) -> float:
 
 def _dropped(live: Sequence[Course], step: int, chosen: Sequence[Rule]) -> set[int]:
     shown = {c.number: [look for look in c.looks if look.step <= step] for c in live}
-    curves: dict[int, Curve] = {
+    curves: dict[int, LearningCurve] = {
         number: curve_of(looks)
         for number, looks in shown.items()
         if looks and looks[-1].step == step

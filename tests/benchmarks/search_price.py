@@ -159,7 +159,7 @@ def _raced(case: Case, *, halving: bool = False, extrapolate: bool = False) -> t
     while heat.live:
         for entry, ending in [*heat.round(Event()), *heat.compare(lambda *_: {})]:
             ends[entry.number] = ending.steps
-            evaluated += ending.spent.evaluated_examples
+            evaluated += ending.cost.evaluated_examples
     return ends, evaluated
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchfront.cli import options
+from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
     from batchfront.frontier.analysis.budget import Budget
@@ -96,7 +97,6 @@ def rules(workload: str, storage: str, format_: str) -> None:
 def outcomes(workload: str, storage: str, batch_size: int | None, format_: str) -> None:
     """Trials by learning rate, 1 - momentum and outcome: where training is feasible."""
     from batchfront.cli.output.analyses import print_outcomes
-    from batchfront.errors import UsageError
     from batchfront.frontier.analysis import feasibility as analysis
     from batchfront.frontier.queries import load_workload_trials
 
@@ -234,8 +234,6 @@ def _open(storage: str, workload: str) -> "tuple[Storage, Frontier]":
 
 
 def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:
-    from batchfront.errors import UsageError
-
     there = ", ".join(searched)
     if not there:
         raise UsageError(f"{frontier.workload} searches no metaparameter")

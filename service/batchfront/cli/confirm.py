@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.errors import UsageError
 
 
 @click.command(
@@ -61,9 +62,11 @@ def command(
     """
     from batchfront.ledger.status import load_status
     from batchfront.store.url import open_storage
-    from batchfront.training.devices import local_devices
 
-    devices = local_devices(device, workers, devices_per_trial)
+    if not plan_only:
+        from batchfront.training.devices import local_devices  # which brings torch
+
+        devices = local_devices(device, workers, devices_per_trial)
     opened = open_storage(storage)
     planned = _plan(opened, workload, **asked)
     if plan_only:
@@ -90,7 +93,6 @@ def _plan(
     candidates: int | None,
     batch_sizes: tuple[int, ...] | None,
 ) -> Any:
-    from batchfront.errors import UsageError
     from batchfront.plan.reruns import DEFAULT_CANDIDATES, plan_confirmations, plan_rule
 
     told: dict[str, Any] = {"seeds": seeds, "batch_sizes": batch_sizes}

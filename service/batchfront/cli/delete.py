@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.errors import UsageError
 
 
 @click.command(
@@ -32,7 +33,6 @@ def command(
     WORKLOAD is a name as `batchfront status` shows it. What ran the winners again goes with them,
     and so do Optuna's trials and the checkpoints. Asks first.
     """
-    from batchfront.errors import UsageError
     from batchfront.plan.delete import delete_doomed, find_doomed
     from batchfront.store.commands import command as whole
     from batchfront.store.url import open_storage

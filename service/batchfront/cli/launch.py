@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from batchfront.cli import options, orders
+from batchfront.cli.main import work_as_command, work_here
+from batchfront.errors import UsageError
 
 
 @click.group(
@@ -67,7 +69,7 @@ def debug(storage: str, **told: Any) -> int:
     from batchfront.launch.debug import Debug
 
     _, order = orders.open_and_order(storage, **told)
-    return orders.run(Debug(), order, 1)
+    return orders.run(Debug(work_here), order, 1)
 
 
 @command.command()
@@ -120,7 +122,8 @@ def slurm(
     opened, order = orders.open_and_order(storage, device=_device(gpus_per_worker), **told)
     orders.warn_of_one_machine(opened)
     extra = {name.replace("-", "_"): value for name, value in map(_split, sbatch)}
-    launcher = Slurm(log_dir, seconds, partition, gpus_per_worker, cpus_per_worker, extra)
+    each = (gpus_per_worker, cpus_per_worker)
+    launcher = Slurm(work_as_command, log_dir, seconds, partition, *each, extra)
     return orders.run(launcher, order, workers)
 
 
@@ -157,7 +160,7 @@ def ray(
         storage, environment_goes_along=False, device=_device(gpus_per_worker), **told
     )
     orders.warn_of_one_machine(opened)
-    launcher = Ray(address, gpus_per_worker, cpus_per_worker)
+    launcher = Ray(work_here, address, gpus_per_worker, cpus_per_worker)
     return orders.run(launcher, order, workers, watching=opened)
 
 
@@ -195,7 +198,6 @@ def kubernetes(
     **asked: Any,
 ) -> int:
     """Print the manifest of a Job that runs workers, for kubectl apply."""
-    from batchfront.errors import UsageError
     from batchfront.launch.kubernetes import Kubernetes, Volume
 
     if not print_:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any
@@ -84,6 +85,16 @@ def main(arguments: list[str] | None = None) -> None:
         for name in ("batchfront.worker.engine_choice", "batchfront.training.vectorized.engine"):
             logging.getLogger(name).setLevel(logging.INFO)
     sys.exit(_run([a for a in arguments if a != "--debug"], debug))
+
+
+def work_here(arguments: Sequence[str]) -> None:
+    """Run `batchfront work` in this process, and raise what it raises."""
+    cli.main(["work", *arguments], prog_name="batchfront", standalone_mode=False)
+
+
+def work_as_command(arguments: Sequence[str]) -> None:
+    """Run `batchfront work` in this process as a command, and exit."""
+    main(["work", *arguments])
 
 
 def _run(arguments: list[str], debug: bool) -> int:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeVar
 import click
 
 from batchfront.errors import UsageError
-from batchfront.store.database import DEFAULT_URL
-from batchfront.store.url import parse_url
+from batchfront.store.database import DEFAULT_URL, parse_url
+from batchfront.workload.workload import powers_of_two
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,8 +42,6 @@ class BatchSizes(click.ParamType[tuple[int, ...]]):
             if found[2] is None:
                 sizes.add(low)
                 continue
-            from batchfront.workload.workload import powers_of_two
-
             powers = powers_of_two(low, high)
             if not powers:
                 self.fail(f"{part.strip()} holds no power of two; write 2..1024, low end first")

@@ -46,7 +46,8 @@ def open_and_order(
     Where the workers have this process's environment, a password in a file stays there.
     """
     from batchfront.frontier.frontier import require
-    from batchfront.store.url import open_storage, parse_url
+    from batchfront.store.database import parse_url
+    from batchfront.store.url import open_storage
     from batchfront.study.study import require_code
 
     opened = open_storage(storage)

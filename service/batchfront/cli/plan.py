@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.commands import same_command
+from batchfront.errors import IdentityError
 
 
 @click.command(
@@ -65,7 +66,6 @@ def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
 
     Says of which studies a smaller number of trials takes none away.
     """
-    from batchfront.errors import IdentityError
     from batchfront.plan.plan import plan
     from batchfront.store.url import open_storage
     from batchfront.study.variants import unused_variant

@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli import serving as listening
+from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
     from batchfront.store.database import Storage
@@ -72,7 +73,6 @@ def command(
     is made anew while trials end, and a browser that shows it follows. A database role that can
     only read is enough.
     """
-    from batchfront.errors import UsageError
     from batchfront.store.url import open_storage
 
     if figures is not None and serve:

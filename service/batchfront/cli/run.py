@@ -8,6 +8,7 @@ import click
 from batchfront.cli import options
 from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
+from batchfront.errors import UsageError
 
 
 @click.command(
@@ -57,7 +58,6 @@ def command(
     """
     from batchfront.cli.output.curves import print_answers
     from batchfront.cli.output.tables import print_frontier
-    from batchfront.errors import UsageError
     from batchfront.frontier.frontier import load_frontier
     from batchfront.ledger.time_profile import time_of
     from batchfront.plan.options import Request

@@ -64,15 +64,13 @@ def command(
     """
     clock = Clock()  # before the imports, which take a second or more
     with end_on_sigterm():
-        import torch
-
         from batchfront.cli.output.status import showing
         from batchfront.frontier.frontier import require
         from batchfront.store.commands import command as command_on
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage
         from batchfront.study.study import require_code
-        from batchfront.training.devices import resolve
+        from batchfront.training.devices import resolve, use_one_thread
         from batchfront.worker.worker import Settings, Worker
 
         patience = Patience(min(max_outage, max_time or max_outage), threading.Event())
@@ -80,7 +78,7 @@ def command(
         if until_done:
             patience(lambda: require(opened, workloads))
         patience(lambda: require_code(opened, workloads))
-        torch.set_num_threads(1)
+        use_one_thread()
         meant = tuple(filter(None, purposes.split(",")))
         wanted = Filter(workloads, batch_sizes or (), purposes=meant)
         settings = Settings(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.workload.search_space import describe_space
 
 
 @click.group(
@@ -45,8 +46,6 @@ def show(workload: str, format_: str) -> None:
 
 def describe(workload: Any) -> dict[str, Any]:
     """A workload as plain data; search spaces and budgets by batch size where they differ."""
-    from batchfront.workload.search_space import describe_space
-
     spaces = {b: describe_space(workload.space(b)) for b in workload.batch_sizes}
     first = next(iter(spaces.values()))
     same = all(space == first for space in spaces.values())

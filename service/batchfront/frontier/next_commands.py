@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from batchfront.frontier.certainty.luck import FEWEST
+
 if TYPE_CHECKING:
     from batchfront.frontier.frontier import Frontier
 
 
 def more_finishers(frontier: "Frontier") -> str | None:
     """After which enough trials pass the goal to tell how sure the points are."""
-    from batchfront.frontier.certainty.luck import FEWEST
-
     there = [point.study.finishers for point in frontier.points]
     if min(there) >= FEWEST or any(point.study.adaptive for point in frontier.points):
         return None

@@ -1,12 +1,15 @@
 """The one interface of all launchers, and what they ask of a worker's place."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
 from batchfront.errors import UsageError
 from batchfront.launch.worker_options import Order
+
+Work = Callable[[Sequence[str]], None]
+"""Runs a worker in the process that calls it, told these arguments of `batchfront work`."""
 
 
 @dataclass(frozen=True)

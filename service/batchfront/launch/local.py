@@ -17,7 +17,6 @@ from batchfront.launch.worker_options import Order
 from batchfront.ledger.ledger import Ledger
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
-from batchfront.training.devices import local_devices
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +138,7 @@ class LocalWorkers:
     def _bury(self, place: _Place) -> None:
         """Free at once what a dead worker held; in an outage, its lease does that in a while."""
         try:
-            Ledger(self.storage, place.worker_id).bury()
+            Ledger(self.storage, place.worker_id).reap()
         except Unreachable as error:
             log.warning("%s", error)
 
@@ -173,6 +172,8 @@ class Local:
 
     def launch(self, order: Order, workers: int | None = None) -> Launched:
         """Start them; by default one per GPU, or else one per CPU core."""
+        from batchfront.training.devices import local_devices  # which brings torch
+
         devices = local_devices(order.device, workers, order.devices_per_trial)
         started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
 

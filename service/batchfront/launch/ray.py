@@ -8,8 +8,7 @@ from threading import Event
 from typing import Any
 
 from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
-from batchfront.launch.debug import work_here
-from batchfront.launch.launcher import Launched, place_problems, refuse
+from batchfront.launch.launcher import Launched, Work, place_problems, refuse
 from batchfront.launch.worker_options import Order, in_environment
 
 _RESTARTS = (
@@ -27,11 +26,13 @@ _LOOK_SECONDS = 0.5  # between two looks at what has ended
 class Ray:
     """One task per worker, held by this process: when it ends, so do they.
 
+    work            -- what each task runs, in its process; Ray finds it by its name
     address         -- of the cluster: auto, HOST:PORT, or ray://HOST:PORT
     gpus_per_worker -- 1, 0, or the part of a GPU that each has; or one for each of the devices
                        that compute a trial together
     """
 
+    work: Work
     address: str = "auto"
     gpus_per_worker: float = 0
     cpus_per_worker: int = 1
@@ -49,7 +50,7 @@ class Ray:
         )(batchfront_worker)
         sharing = max(round(1 / self.gpus_per_worker), 1) if self.gpus_per_worker else 1
         # The environment is an argument: Ray shows the runtime_env of its tasks, and not these.
-        told = (order.arguments("--sharing", str(sharing)), order.environment())
+        told = (self.work, order.arguments("--sharing", str(sharing)), order.environment())
         tasks = [task.remote(*told) for _ in range(workers)]
 
         def hold(stop: Event) -> None:
@@ -62,10 +63,10 @@ class Ray:
         return Launched(ids, "ray list tasks --filter name=batchfront_worker", "Ctrl-C", hold)
 
 
-def batchfront_worker(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+def batchfront_worker(work: Work, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """What each task runs: one worker, in the task's process."""
     with in_environment(dict(environment)):
-        work_here(arguments)
+        work(arguments)
 
 
 def _hold(ray: Any, tasks: list[Any], stop: Event) -> None:

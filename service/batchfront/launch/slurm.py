@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchfront.errors import BatchfrontError, UsageError
-from batchfront.launch.launcher import Launched, place_problems, refuse
+from batchfront.launch.launcher import Launched, Work, place_problems, refuse
 from batchfront.launch.worker_options import Order, in_environment
 
 _TIME_OUTS = 10_000  # how often a worker whose time is up is queued again: till its work is done
@@ -27,11 +27,13 @@ _LEAST_SECONDS = 300.0  # so that most of it is work
 class Slurm:
     """Submits workers, one a task of the array, each of which Slurm may pre-empt and requeue.
 
+    work    -- what each task runs, in its process, which it may end; submitit finds it by its name
     folder  -- for submitit's files and the workers' logs; every node must reach it
     seconds -- a worker's time limit; when it is up, the worker hands back and is queued again
     extra   -- further options of sbatch, as submitit names them, such as account or qos
     """
 
+    work: Work
     folder: Path
     seconds: float
     partition: str | None = None
@@ -44,7 +46,7 @@ class Slurm:
         sbatch refuses."""
         submitit = _submitit()
         refuse(self._problems(submitit, order, workers))
-        task = SlurmTask(tuple(order.arguments()))
+        task = SlurmTask(self.work, tuple(order.arguments()))
         try:
             executor = submitit.SlurmExecutor(self.folder, max_num_timeout=_TIME_OUTS)
             ours = {k: v for k, v in self._parameters(workers).items() if v is not None}
@@ -100,6 +102,7 @@ class SlurmTask:
     job, in the middle of whatever runs. Here the worker hands everything back first.
     """
 
+    work: Work
     arguments: tuple[str, ...]
 
     def __call__(self) -> None:
@@ -120,29 +123,26 @@ class SlurmTask:
 
         signal.signal(signal.SIGUSR2, on_cue)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a worker
-        code = _work(self.arguments)
+        code = self._code()
         signal.signal(signal.SIGUSR2, requeue)
         if asked or _pre_empted():
             signal.raise_signal(signal.SIGUSR2)
         if code:
             sys.exit(code)
 
+    def _code(self) -> int:
+        """Run the worker; its exit code."""
+        try:
+            self.work(self.arguments)
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 0
+
     def checkpoint(self) -> Any:
         """What a requeued task runs: the same."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
-
-
-def _work(arguments: tuple[str, ...]) -> int:
-    """Run `batchfront work` as a command; its exit code."""
-    from batchfront.cli.main import main
-
-    try:
-        main(["work", *arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def _pre_empted() -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from batchfront.ledger.results import end_trials, upheld
 from batchfront.ledger.workers import LEASE_SECONDS, Clock, busy_by_study, gone
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import free, leased, slots, studies, workers
 from batchfront.study.generations import open_next
@@ -167,7 +167,7 @@ def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[S
     found = conn.execute(select(slots).where(held).order_by(slots.c.id).with_for_update()).all()
     worn = [row for row in found if row.deaths >= DEATHS - 1]
     reason = f"its worker died {DEATHS} times"
-    endings = [(row, upheld(Ending("failed", reason, row.steps), row)) for row in worn]
+    endings = [(row, upheld(TrialResult("failed", reason, row.steps), row)) for row in worn]
     ends = [{"id": row.id, "outcome": e.outcome, "reason": e.reason} for row, e in endings]
     common = {"fence": slots.c.fence + 1, "deaths": DEATHS, "finished_at": now}
     update_rows(conn, slots, ends, state="done", **common)

@@ -36,7 +36,7 @@ from batchfront.ledger.claims import (
     take,
     take_from,
 )
-from batchfront.ledger.race_state import Held, Listener, News
+from batchfront.ledger.race_state import Held, Listener, RaceState
 from batchfront.ledger.results import (
     end_trials,
     finite,
@@ -46,7 +46,7 @@ from batchfront.ledger.results import (
     write_looks,
     write_measurements,
 )
-from batchfront.outcomes import Curve, Ending, Look, Passage
+from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import update_rows
 from batchfront.store.database import Storage
@@ -93,7 +93,9 @@ class Ledger:
         clock: Clock | None = None,
     ) -> None:
         self.storage, self.worker_id, self.tries = storage, worker_id, tries
-        self.worn: list[Slot] = []  # found to have ended with their workers: nobody else knows
+        self.retries_exhausted: list[
+            Slot
+        ] = []  # found to have ended with their workers: nobody else knows
         self._clock = clock
         self._last: int | None = None  # the study that it was at
         self._listener = Listener(storage.now, worker_id)
@@ -132,7 +134,7 @@ class Ledger:
             roster.seen(conn, now, self.worker_id, state="stopped", **news)
 
     @_repeatable
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Free what the worker holds: said by the launcher that saw its process die."""
         with self.storage.write() as conn:
             roster.lock(conn, self.worker_id)
@@ -168,7 +170,7 @@ class Ledger:
             roster.excuse_absence(conn, now, self.worker_id)
             worn = sweep(conn, now)
             claimed = self._take(conn, wanted, limit)
-        self.worn += worn
+        self.retries_exhausted += worn
         return claimed
 
     def _take(
@@ -188,7 +190,7 @@ class Ledger:
         return None
 
     @_repeatable
-    def more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
+    def claim_more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
         """Up to `limit` further free slots of the study that this worker is at, the least advanced
         first, beside those in hand; and the study, which may have got a wider space meanwhile.
         None of a study that has been deleted, or has another definition or code by now."""
@@ -245,7 +247,7 @@ class Ledger:
 
     # -- while it runs
 
-    def renew(self, study_id: int, held: Held, rate: float = 0.0) -> News:
+    def heartbeat(self, study_id: int, held: Held, rate: float = 0.0) -> RaceState:
         """Renew the lease, and hear the news.
 
         held -- id of each slot in hand to its fence and its steps so far
@@ -257,18 +259,18 @@ class Ledger:
             news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
             roster.seen(conn, now, self.worker_id, state="busy", **news, **self._time())
             # A trial that a dead worker holds may be one that is behind.
-            self.worn += sweep(conn, now)
+            self.retries_exhausted += sweep(conn, now)
             return self._listener.hear(conn, study_id, held)
 
-    def news(self, study_id: int, held: Held) -> News:
+    def poll(self, study_id: int, held: Held) -> RaceState:
         """Hear the news, and leave the lease as it is: for between two renewals."""
         with self.storage.read() as conn:
             return self._listener.hear(conn, study_id, held)
 
     @_repeatable
-    def compared(
-        self, study: Study, step: int, looked: Sequence[tuple[Slot, Sequence[Look]]]
-    ) -> dict[int, Curve]:
+    def record_evaluations(
+        self, study: Study, step: int, looked: Sequence[tuple[Slot, Sequence[Evaluation]]]
+    ) -> dict[int, LearningCurve]:
         """Write what trials have shown up to a full look at a step, and read what the study's
         others have that were looked at there before: curves by number of the slot."""
         with self.storage.write() as conn:
@@ -282,7 +284,7 @@ class Ledger:
         return curves
 
     @_repeatable
-    def passed(self, passages: Sequence[tuple[Slot, Passage]]) -> None:
+    def record_crossings(self, passages: Sequence[tuple[Slot, GoalCrossing]]) -> None:
         """Write where trials passed the goal that go on nevertheless: from now on they count as
         finishers. One that did so before, and was begun again, keeps what stands there."""
         if not passages:
@@ -304,7 +306,7 @@ class Ledger:
             update_rows(conn, slots, rows)
 
     @_repeatable
-    def kept(self, held: Sequence[tuple[Slot, int]]) -> None:
+    def record_checkpoints(self, held: Sequence[tuple[Slot, int]]) -> None:
         """Checkpoints of these slots were written at these steps: they have got on, whatever
         ended before."""
         if held:
@@ -313,7 +315,7 @@ class Ledger:
                 conn.execute(mine.values(deaths=0, steps=_steps(held)))
 
     @_repeatable
-    def hand_back(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
+    def release(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
         """Free slots (each with the steps that a checkpoint keeps) for whoever claims them next.
 
         Unless the hand-back is because of a failure, the attempt doesn't count.
@@ -331,7 +333,7 @@ class Ledger:
     # -- endings
 
     @_repeatable
-    def finish(self, study: Study, endings: Sequence[tuple[Slot, Ending]]) -> list[Slot]:
+    def finish(self, study: Study, endings: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
         """Write how slots ended; those that were lost to other workers are returned instead.
 
         That a trial had passed the goal, and went on, stands however it ended.
@@ -353,14 +355,14 @@ class Ledger:
         self,
         conn: Connection,
         study: Study,
-        written: Sequence[tuple[Slot, Ending]],
+        written: Sequence[tuple[Slot, TrialResult]],
         versions: Mapping[int, str | None],
     ) -> None:
         columns = ("steps", "steps_to_target", "steps_lower", "outcome", "reason", "micro_batch")
         rows = [
             {
                 **{name: getattr(ending, name) for name in columns},
-                **asdict(ending.spent),
+                **asdict(ending.cost),
                 "metric": finite(ending.metric),
                 "id": slot.id,
                 "versions": with_engine(versions[slot.id], ending.engine),
@@ -389,7 +391,7 @@ class Ledger:
         return [slot for slot in missing if slot.id not in mine]
 
     @_repeatable
-    def over(self, taken: Sequence[Slot]) -> list[Slot]:
+    def ended(self, taken: Sequence[Slot]) -> list[Slot]:
         """Those that have ended by now, under whosever claim, or were deleted: a worker that was
         frozen may have kept what nobody needs any more."""
         if not taken:

@@ -15,7 +15,7 @@ Held = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class News:
+class RaceState:
     """What a worker learns when it renews its lease, and in between.
 
     cap    -- the steps in which as many trials of the study have passed the goal as are to be
@@ -56,13 +56,13 @@ class Listener:
             mine.scalar_subquery().label("mine"),
         )
 
-    def hear(self, conn: Connection, study_id: int, held: Held) -> News:
+    def hear(self, conn: Connection, study_id: int, held: Held) -> RaceState:
         """The news for a worker that holds some slots of a study."""
         row = conn.execute(self._query, {"study": study_id}).one()
         # A lease runs out for all slots at once: while the number is right, all are there.
         lost = self._lost(conn, held) if row.mine < len(held) else frozenset()
         share = bool(row.idle) and should_share(conn, self._worker_id, study_id, row.idle)
-        return News(row.cap, lost, share, row.behind, row.passed)
+        return RaceState(row.cap, lost, share, row.behind, row.passed)
 
     def _lost(self, conn: Connection, held: Held) -> frozenset[int]:
         mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == self._worker_id, leased)

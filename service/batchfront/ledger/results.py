@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection, select
 
-from batchfront.outcomes import STATES, Curve, Ending, Look, Seen
+from batchfront.outcomes import STATES, CurvePoint, Evaluation, LearningCurve, TrialResult
 from batchfront.store.bulk import insert_rows
 from batchfront.store.optuna_tables import TOLD, TrialEnding, finish_trials
 from batchfront.store.schema import measurements, slots
@@ -22,7 +22,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def upheld(ending: Ending, slot: Any) -> Ending:
+def upheld(ending: TrialResult, slot: Any) -> TrialResult:
     """The ending of a slot (its row), of which it stands that the goal was passed, if it was:
     a trial that goes on after that may raise an error, or round otherwise on another device."""
     if slot.steps_to_target is None or ending.steps_to_target == slot.steps_to_target:
@@ -38,7 +38,7 @@ def upheld(ending: Ending, slot: Any) -> Ending:
     )
 
 
-def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -> None:
+def end_trials(conn: Connection, written: Sequence[tuple[int | None, TrialResult]]) -> None:
     """End the Optuna trials (by id; None for a slot that never had one) of ended slots.
 
     COMPLETE only if the goal was reached, FAIL after an error, PRUNED otherwise, with the goal
@@ -61,7 +61,7 @@ def end_trials(conn: Connection, written: Sequence[tuple[int | None, Ending]]) -
     finish_trials(conn, endings)
 
 
-def _told(ending: Ending) -> dict[str, Any]:
+def _told(ending: TrialResult) -> dict[str, Any]:
     """What Optuna's trial says of it."""
     return {key: value for key in TOLD if (value := getattr(ending, key)) is not None}
 
@@ -74,7 +74,7 @@ def with_engine(versions: str | None, engine: str | None) -> str | None:
 
 
 def write_measurements(
-    conn: Connection, study: Study, written: Sequence[tuple[Slot, Ending]]
+    conn: Connection, study: Study, written: Sequence[tuple[Slot, TrialResult]]
 ) -> None:
     """Store every full look, and the metrics at the step that passed the goal."""
     rows = [
@@ -87,7 +87,7 @@ def write_measurements(
 
 
 def write_looks(
-    conn: Connection, metric: str, looked: Sequence[tuple[int, Sequence[Look]]]
+    conn: Connection, metric: str, looked: Sequence[tuple[int, Sequence[Evaluation]]]
 ) -> None:
     """Store full looks of trials (by id of the slot) that go on; those that are there stay."""
     rows = [
@@ -98,7 +98,7 @@ def write_looks(
     insert_rows(conn, measurements, rows, anew=False)
 
 
-def read_curves(conn: Connection, study: Study, step: int) -> dict[int, Curve]:
+def read_curves(conn: Connection, study: Study, step: int) -> dict[int, LearningCurve]:
     """The goal metric of a study's trials up to a step, of those that have been looked at there:
     by number of the slot, without looks at which it was not finite."""
     query = (
@@ -113,13 +113,13 @@ def read_curves(conn: Connection, study: Study, step: int) -> dict[int, Curve]:
         )
         .order_by(slots.c.number, measurements.c.step)
     )
-    curves: dict[int, list[Seen]] = {}
+    curves: dict[int, list[CurvePoint]] = {}
     for number, at, value in conn.execute(query):
-        curves.setdefault(number, []).append(Seen(at, value))
+        curves.setdefault(number, []).append(CurvePoint(at, value))
     return {number: curve for number, curve in curves.items() if curve[-1].step == step}
 
 
-def _looks(metric: str, looks: Sequence[Look]) -> dict[tuple[int, str, str], float | None]:
+def _looks(metric: str, looks: Sequence[Evaluation]) -> dict[tuple[int, str, str], float | None]:
     found: dict[tuple[int, str, str], Any] = {}
     for look in looks:
         found[look.step, "train", "loss"] = look.loss
@@ -127,8 +127,8 @@ def _looks(metric: str, looks: Sequence[Look]) -> dict[tuple[int, str, str], flo
     return found
 
 
-def _measured(metric: str, ending: Ending) -> dict[tuple[int, str, str], float | None]:
-    found = _looks(metric, ending.looks)
+def _measured(metric: str, ending: TrialResult) -> dict[tuple[int, str, str], float | None]:
+    found = _looks(metric, ending.evaluations)
     if ending.steps_to_target is not None:
         found[ending.steps_to_target, "validation", metric] = ending.metric
         if ending.test_metric is not None:

@@ -22,7 +22,7 @@ from batchfront.store.schema import (
 )
 from batchfront.study.create import wait_for_planners
 from batchfront.study.study import SEARCHES, Filter, Study, find_studies
-from batchfront.training.checkpoints import Checkpoints
+from batchfront.training.checkpoint_files import CheckpointFiles
 from batchfront.workload.lr_scaling import RULES
 
 
@@ -87,7 +87,7 @@ def delete_doomed(storage: Storage, doomed: Doomed, checkpoints: str | None = No
             _delete(conn, study)
         _forget(conn, doomed)
     if checkpoints is not None:
-        kept = Checkpoints(checkpoints, database_name(storage))
+        kept = CheckpointFiles(checkpoints, database_name(storage))
         for study in doomed.studies:
             kept.drop_study(study.id)
 

@@ -35,8 +35,6 @@ from batchfront.study.slots import count_slots, fill
 from batchfront.study.study import SEARCHES, Filter, Study, find_studies, refuse_imported
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
-from batchfront.training.preflight.checks import check
-from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.workload import Workload
 
@@ -68,6 +66,10 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
     Raises UsageError before anything is written if the workload or the request can't work, and
     IdentityError if a study exists under another definition.
     """
+    # Which train the model, and bring torch.
+    from batchfront.training.preflight.checks import check
+    from batchfront.workload.code.fingerprint import Fingerprint
+
     base, workload = workload.name, as_variant(workload, request.variant)
     fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
     with storage.read() as conn:

@@ -21,6 +21,7 @@ from batchfront.frontier.reruns import (
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
+from batchfront.study.fingerprint import search_of
 from batchfront.study.slots import add_slots
 from batchfront.study.study import Filter, Study, refuse_imported
 from batchfront.workload.lr_scaling import followed
@@ -109,8 +110,6 @@ def _stored(conn: Connection, name: str) -> Study | None:
 
 def _draft(search: Study, purpose: str) -> Study:
     """The study of a purpose beside a search, before it is stored."""
-    from batchfront.study.fingerprint import search_of
-
     draft = replace(
         search,
         id=-1,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from batchfront.store.database import DEFAULT_URL, Storage
+from batchfront.store.database import DEFAULT_URL, Storage, parse_url
 
 EXAMPLE = "digits/mlp/momentum"
 """A workload that anyone can run, for who has none yet."""
@@ -28,8 +28,6 @@ def command(where: Storage | URL, name: str, *words: str) -> str:
 
 def _found() -> URL:
     """The database of commands that are not told one."""
-    from batchfront.store.url import parse_url
-
     return parse_url(os.environ.get("BATCHFRONT_STORAGE") or DEFAULT_URL)
 
 

@@ -1,6 +1,7 @@
 """A database that holds studies: its engine, transactions, clock and errors, for SQLite and
 PostgreSQL."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,11 +15,18 @@ from sqlalchemy import (
     create_engine,
     event,
     literal_column,
+    make_url,
 )
 from sqlalchemy import exc as errors
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+)
 
-from batchfront.errors import StorageError, Unreachable
+from batchfront.errors import StorageError, Unreachable, UsageError
 from batchfront.phase_timer import timed_as
 
 DEFAULT_URL = "sqlite:///batchfront.db"
@@ -111,6 +119,28 @@ class Storage:
         except (DatabaseError, InterfaceError, errors.TimeoutError) as error:
             kind = Unreachable if _passes(error) else StorageError
             raise kind(f"{self}: {_first_line(error)}") from error
+
+
+def parse_url(text: str) -> URL:
+    """A storage URL; a bare `postgresql://` is taken as psycopg2."""
+    try:
+        url = make_url(text)
+        if "@" in (url.host or ""):
+            raise ArgumentError
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
+        hidden = re.sub(r"(//[^:/]*):.*@", r"\1:***@", text)
+        raise UsageError(
+            f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
+            "postgresql+psycopg2://USER@HOST/DATABASE, with %40 for an @ in a password"
+        ) from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg2")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"storage {shown(url)}: unknown scheme {url.drivername!r}; "
+            "use sqlite:/// or postgresql+psycopg2://"
+        )
+    return url
 
 
 def shown(url: URL) -> str:

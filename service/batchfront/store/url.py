@@ -1,15 +1,14 @@
 """One URL to one database, made ready."""
 
 import os
-import re
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import URL
+from sqlalchemy.exc import NoSuchModuleError
 
 from batchfront.errors import StorageError, UsageError
 from batchfront.store.commands import EXAMPLE, command
-from batchfront.store.database import Storage, shown
+from batchfront.store.database import Storage, parse_url, shown
 from batchfront.store.migrations import check_schema, make_schema, upgrade_schema
 
 _VARIABLE = "BATCHFRONT_PASSWORD_FILE"
@@ -33,28 +32,6 @@ def with_password(url: URL) -> URL:
     if not password:
         raise UsageError(f"{_VARIABLE} {name}: is empty; it should hold the password")
     return url.set(password=password)
-
-
-def parse_url(text: str) -> URL:
-    """A storage URL; a bare `postgresql://` is taken as psycopg2."""
-    try:
-        url = make_url(text)
-        if "@" in (url.host or ""):
-            raise ArgumentError
-    except (ArgumentError, ValueError):  # the latter of a port that is no number
-        hidden = re.sub(r"(//[^:/]*):.*@", r"\1:***@", text)
-        raise UsageError(
-            f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
-            "postgresql+psycopg2://USER@HOST/DATABASE, with %40 for an @ in a password"
-        ) from None
-    if url.drivername in ("postgres", "postgresql"):
-        url = url.set(drivername="postgresql+psycopg2")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise UsageError(
-            f"storage {shown(url)}: unknown scheme {url.drivername!r}; "
-            "use sqlite:/// or postgresql+psycopg2://"
-        )
-    return url
 
 
 def open_storage(text: str, *, create: bool = False) -> Storage:

@@ -3,20 +3,17 @@
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select
 
 from batchfront.errors import UsageError
+from batchfront.store.database import Storage
 from batchfront.store.schema import studies
-
-if TYPE_CHECKING:  # which bring torch
-    from batchfront.store.database import Storage
-    from batchfront.workload.workload import Workload
 from batchfront.workload.catalog import SIGN
+from batchfront.workload.workload import Workload
 
 
-def as_variant(workload: "Workload", variant: str | None) -> "Workload":
+def as_variant(workload: Workload, variant: str | None) -> Workload:
     """The workload under its variant's name; None leaves its own.
 
     Raises UsageError for a name with other characters than letters, digits, - and _.
@@ -35,7 +32,7 @@ def base_of(workload: str, variant: str | None) -> str:
     return workload if variant is None else workload.removesuffix(f"{SIGN}{variant}")
 
 
-def family(storage: "Storage", base: str) -> list[str]:
+def family(storage: Storage, base: str) -> list[str]:
     """A workload and its variants, as far as they have studies here, by name."""
     name = studies.c.workload
     meant = or_(name == base, name.startswith(f"{base}{SIGN}", autoescape=True))
@@ -43,7 +40,7 @@ def family(storage: "Storage", base: str) -> list[str]:
         return list(conn.execute(select(name).where(meant).distinct().order_by(name)).scalars())
 
 
-def unused_variant(storage: "Storage", base: str) -> str:
+def unused_variant(storage: Storage, base: str) -> str:
     """A variant's name that is free."""
     there = family(storage, base)
     return next(f"v{n}" for n in range(2, len(there) + 3) if f"{base}{SIGN}v{n}" not in there)

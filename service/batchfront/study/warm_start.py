@@ -34,7 +34,7 @@ class _Winner(NamedTuple):
     params: Mapping[str, Any]
 
 
-def draw_late(storage: Storage, study: Study, numbers: Sequence[int]) -> list[Draw]:
+def sample_late(storage: Storage, study: Study, numbers: Sequence[int]) -> list[Draw]:
     """The metaparameters of slots that are only drawn when they are started.
 
     The first of a study with warm start belong to its nearest smaller neighbour that has a winner

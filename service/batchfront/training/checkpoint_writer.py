@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from batchfront.phase_timer import timed_as
-from batchfront.training.checkpoints import Checkpoints, Named
+from batchfront.training.checkpoint_files import Named
+from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.memory import is_out_of_memory
 from batchfront.training.trial import TrialRun
 

@@ -1,21 +1,19 @@
 """Trials kept in a folder or an object store, so that an interrupted one can go on."""
 
 import logging
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
 from threading import get_ident
 from time import sleep
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
-import fsspec
 import torch
 from torch import Tensor
 
-from batchfront.errors import CheckpointError, UsageError
+from batchfront.errors import CheckpointError
 from batchfront.phase_timer import timed_as
+from batchfront.training.checkpoint_files import CheckpointFiles, Named
 from batchfront.training.memory import is_out_of_memory
 from batchfront.training.trial import TrialRun
 
@@ -28,32 +26,12 @@ _PAUSES = (0.5, 2.0)  # seconds between tries to read from a store that has a ba
 _WRITER = uuid4().hex[:8]  # this process, among all that may write the same file
 
 
-class Named(Protocol):
-    """What a checkpoint is filed under."""
-
-    @property
-    def study_id(self) -> int: ...
-    @property
-    def number(self) -> int: ...
-
-
-class Checkpoints:
+class Checkpoints(CheckpointFiles):
     """Trial states, one file a slot, each replaced as a whole.
-
-    where    -- a folder, or any URL that fsspec has a file system for
-    database -- the name of the database whose slots they are: several may share a place
 
     Every state carries a tag that says what it is a state of. Code may change between two
     workers: a state under another tag is passed over.
     """
-
-    def __init__(self, where: str | os.PathLike[str], database: str = "") -> None:
-        try:
-            self._files, root = fsspec.url_to_fs(os.fspath(where))  # type: ignore[no-untyped-call]
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"--checkpoint-dir {where}: {error}") from None
-        self._root = root.rstrip("/")
-        self._folder = f"{self._root}/{database}" if database else self._root
 
     @timed_as("storage")
     def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
@@ -133,32 +111,6 @@ class Checkpoints:
         with self._files.open(path, "rb") as file:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         return state
-
-    @timed_as("storage")
-    def drop(self, slot: Named) -> None:
-        """Forget a slot that is done."""
-        path = self._path(slot)
-        if "file" in self._files.protocol:
-            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
-                left.unlink(missing_ok=True)
-        self._remove(path)
-
-    def drop_study(self, study_id: int) -> None:
-        """Forget all slots of a study that is deleted."""
-        with suppress(FileNotFoundError):  # none was kept
-            self._files.rm(f"{self._folder}/study-{study_id}", recursive=True)
-
-    def _remove(self, path: str) -> None:
-        """A file, and the folders that it leaves empty."""
-        with suppress(Exception):  # never there
-            self._files.rm_file(path)
-        if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
-            with suppress(OSError):  # not empty: it holds others
-                for folder in (path.rpartition("/")[0], self._folder, self._root):
-                    Path(folder).rmdir()
-
-    def _path(self, slot: Named) -> str:
-        return f"{self._folder}/study-{slot.study_id}/trial-{slot.number}.pt"
 
 
 def _unshared(part: Any) -> Any:

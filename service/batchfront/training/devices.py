@@ -41,12 +41,15 @@ def following(device: torch.device, count: int) -> list[torch.device]:
     return [torch.device("cuda", index) for index in range(first, first + count)]
 
 
+def use_one_thread() -> None:
+    """Compute with one thread on the CPU: two such processes beat one with two threads many times
+    over, as the models are small and the threads would wait for each other."""
+    torch.set_num_threads(1)
+
+
 def local_devices(name: str, workers: int | None, per_trial: int = 1) -> list[str]:
     """One device name per local worker: every GPU in turn, or the CPU once per core. Where
-    several devices compute a trial, the name of a worker's first.
-
-    On the CPU each worker computes with one thread: two such processes beat one with two threads
-    many times over, as the models are small and the threads would wait for each other.
+    several devices compute a trial, the name of a worker's first: see `use_one_thread`.
     """
     if name == "auto" and torch.cuda.is_available():
         there = torch.cuda.device_count()

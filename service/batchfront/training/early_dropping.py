@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from batchfront.errors import UsageError
-from batchfront.outcomes import Curve, Look, Seen
+from batchfront.outcomes import CurvePoint, Evaluation, LearningCurve
 from batchfront.workload.goal import Goal
 
 KEPT = 8
@@ -23,15 +23,15 @@ LOOKS = 4
 """Of a curve, at least, to extrapolate it: with fewer its noise is not known."""
 
 
-def curve_of(looks: Sequence[Look]) -> list[Seen]:
+def curve_of(looks: Sequence[Evaluation]) -> list[CurvePoint]:
     """A trial's full looks as a curve."""
-    return [Seen(look.step, look.metric) for look in looks]
+    return [CurvePoint(look.step, look.metric) for look in looks]
 
 
 class Rule(Protocol):
     """Decides on trials of one study at one full look."""
 
-    def dropped(self, curves: Mapping[int, Curve], cap: int | None) -> dict[int, str]:
+    def dropped(self, curves: Mapping[int, LearningCurve], cap: int | None) -> dict[int, str]:
         """The numbers of the trials that go no further, and why.
 
         curves -- of the trials that have been looked at at this step, all ending there
@@ -73,7 +73,7 @@ class Halving:
     first: int = 32
     kept: int = KEPT
 
-    def dropped(self, curves: Mapping[int, Curve], cap: int | None) -> dict[int, str]:
+    def dropped(self, curves: Mapping[int, LearningCurve], cap: int | None) -> dict[int, str]:
         if not any(self._is_rung(curve) for curve in curves.values()):
             return {}
         sign = 1 if self.goal.metric.better == "lower" else -1
@@ -88,7 +88,7 @@ class Halving:
             if place > room
         }
 
-    def _is_rung(self, curve: Curve) -> bool:
+    def _is_rung(self, curve: LearningCurve) -> bool:
         """Whether its last look is the first one at or past a power of 2."""
         step = curve[-1].step
         before = curve[-2].step if len(curve) > 1 else 0
@@ -122,7 +122,7 @@ class Extrapolation:
     deviations: float = 4.0
     kept: int = KEPT
 
-    def dropped(self, curves: Mapping[int, Curve], cap: int | None) -> dict[int, str]:
+    def dropped(self, curves: Mapping[int, LearningCurve], cap: int | None) -> dict[int, str]:
         lines = {n: line for n, curve in curves.items() if (line := self._line(curve)) is not None}
         goal = math.log(abs(self.goal.value - self.goal.best))
         step = _step(curves)
@@ -147,7 +147,7 @@ class Extrapolation:
         last = max(self.finishers, 1)
         return each[last - 1] if len(each) >= last else math.inf
 
-    def _line(self, curve: Curve) -> "_Line | None":
+    def _line(self, curve: LearningCurve) -> "_Line | None":
         step, best = curve[-1].step, self.goal.best
         seen = [
             (math.log(look.step / step), abs(look.metric - best))
@@ -202,6 +202,6 @@ class _Line:
         return math.sqrt(max(own, noise) * leverage)
 
 
-def _step(curves: Mapping[int, Curve]) -> int:
+def _step(curves: Mapping[int, LearningCurve]) -> int:
     """The step at which these curves all end."""
     return max((curve[-1].step for curve in curves.values()), default=1)

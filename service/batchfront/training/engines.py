@@ -7,7 +7,7 @@ from functools import partial
 from threading import Event
 from typing import Protocol, TypeVar
 
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.memory import is_lost_device
 from batchfront.training.trial import TrialRun
 
@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Train until `to_step` updates are done; False of those that `stop`, once set, has kept
         from it."""
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
         """Look at the validation split; full looks are kept in the runs' `looks`."""
 
 
@@ -49,7 +49,7 @@ class Sequential:
             for run, own in zip(runs, of_each(runs, to_step), strict=True)
         ]
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
         return [attempt(partial(run.evaluate, full=full)) for run in runs]
 
 

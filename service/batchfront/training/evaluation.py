@@ -32,7 +32,7 @@ _LARGEST_CHUNK = 1024
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class GoalCheck:
     """What one look at the validation split showed.
 
     passed   -- whether the goal is passed; always exact
@@ -179,13 +179,13 @@ class Evaluator:
         self.whole = self.size if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
-    def look(self, model: Model, *, full: bool) -> Evaluation:
+    def look(self, model: Model, *, full: bool) -> GoalCheck:
         """Evaluate the model; with `full`, on every example whatever the goal."""
         model.eval()
         metric = self.goal.metric
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
             found = full_metric(model, self.split, metric, self.passes)
-            return Evaluation(self.goal.passed(found), found, len(self.split))
+            return GoalCheck(self.goal.passed(found), found, len(self.split))
         look = self.begin(full=full)
         cost_of = partial(_costs, model, metric)
         with _Walk(self.split, self.order, self.chunk, self.passes, look.reach) as walk:
@@ -199,7 +199,7 @@ class Evaluator:
         """A look to be carried out by others; nothing is changed before its `end`."""
         return Walking(self, full, self.size if full else self._reach)
 
-    def end(self, look: "Walking") -> Evaluation:
+    def end(self, look: "Walking") -> GoalCheck:
         """What a look that goes no further has shown."""
         if not look.full:
             self._reach = look.seen
@@ -207,7 +207,7 @@ class Evaluator:
             self._harder_first(torch.cat(look.costs))
         value = look.total / self.whole if look.seen == self.size else None
         passed = value is not None and self.goal.passed(value)
-        return Evaluation(passed, value, look.seen)
+        return GoalCheck(passed, value, look.seen)
 
     def counted(self, costs: Tensor, indices: Tensor) -> Tensor:
         """The costs of the examples at `indices`, of the same shape, as `metrics.counted` has

@@ -7,11 +7,11 @@ from functools import partial
 from threading import Event
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from batchfront.outcomes import Curve, Ending, Outcome, Passage
+from batchfront.outcomes import GoalCrossing, LearningCurve, Outcome, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.training.early_dropping import Rule, curve_of
 from batchfront.training.engines import Engine, Failed, Sequential, attempt
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.stopping import judge
 from batchfront.training.trial import TrialRun, are_finite
 from batchfront.workload.workload import Workload
@@ -91,7 +91,7 @@ class Heat(Generic[S]):
         """Take note that a trial is one that passed the goal before, and goes on."""
         self._goes_on.add(slot.number)
 
-    def round(self, stop: Event) -> list[tuple[S, Ending]]:
+    def round(self, stop: Event) -> list[tuple[S, TrialResult]]:
         """Bring the least advanced trials to their next evaluated step, and look at them; or, where
         they are not in lockstep, all by as many steps as the first of them has to its next one.
 
@@ -124,8 +124,8 @@ class Heat(Generic[S]):
         return due, [int(run.step + stride) for _, run in due]
 
     def compare(
-        self, known: Callable[[int, Sequence[tuple[S, TrialRun]]], Mapping[int, Curve]]
-    ) -> list[tuple[S, Ending]]:
+        self, known: Callable[[int, Sequence[tuple[S, TrialRun]]], Mapping[int, LearningCurve]]
+    ) -> list[tuple[S, TrialResult]]:
         """Drop the trials that are behind, by the heat's rules, at the full looks just made.
 
         known -- of a step, and the trials that were looked at there: the curves of the study's
@@ -133,7 +133,7 @@ class Heat(Generic[S]):
 
         Returns the trials that ended; they are no longer live. One that has passed the goal stays.
         """
-        over: dict[int, Ending] = {}
+        over: dict[int, TrialResult] = {}
         for step in sorted({run.step for _, run in self._looked if self._dropping}):
             here = [(slot, run) for slot, run in self._looked if run.step == step]
             mine = {slot.number: curve_of(run.looks) for slot, run in here}
@@ -162,11 +162,11 @@ class Heat(Generic[S]):
 
     def _attempt(
         self, due: Sequence[tuple[S, TrialRun]], targets: Sequence[int], stop: Event
-    ) -> dict[int, Ending]:
+    ) -> dict[int, TrialResult]:
         """Advance these and look at those that come to an evaluated step, even if `stop` is set
         meanwhile: a look that was left out would never be made. Which end, by number of the
         slot."""
-        ended: dict[int, Ending] = {}
+        ended: dict[int, TrialResult] = {}
         arrived: list[tuple[S, TrialRun]] = []
         moved = self.engine.advance([run for _, run in due], targets, stop)
         for (slot, run), there in zip(due, moved, strict=True):
@@ -197,14 +197,14 @@ class Heat(Generic[S]):
 
     def _looks(
         self, arrived: Sequence[tuple[S, TrialRun]], places: Mapping[int, "_Place"]
-    ) -> dict[int, Evaluation | Failed]:
+    ) -> dict[int, GoalCheck | Failed]:
         """What is seen of those that are looked at, by number of the slot."""
         looked: tuple[list[tuple[S, TrialRun]], ...] = ([], [])  # in part, and in full
         for slot, run in arrived:
             full = places[run.step].full(run)
             if full or run.passage is None:
                 looked[full].append((slot, run))
-        found: dict[int, Evaluation | Failed] = {}
+        found: dict[int, GoalCheck | Failed] = {}
         for full in (False, True):
             if looked[full]:
                 with timed_as("evaluation"):
@@ -218,10 +218,10 @@ class Heat(Generic[S]):
         slot: S,
         run: TrialRun,
         place: "_Place",
-        found: Evaluation | Failed | None,
+        found: GoalCheck | Failed | None,
         *,
         finite: bool,
-    ) -> Ending | None:
+    ) -> TrialResult | None:
         """The ending of a run that has been looked at, if this is where it ends."""
         if isinstance(found, Failed):
             return _ending(run, "failed", found.reason)
@@ -241,8 +241,8 @@ class Heat(Generic[S]):
             return self._over(run, "exhausted", f"step budget of {run.step} spent")
         return None
 
-    def _pass(self, slot: S, run: TrialRun, previous: int, metric: float) -> Passage:
-        run.passage = passage = Passage(run.step, previous, metric, run.test_metric())
+    def _pass(self, slot: S, run: TrialRun, previous: int, metric: float) -> GoalCrossing:
+        run.passage = passage = GoalCrossing(run.step, previous, metric, run.test_metric())
         insort(self._to_target, run.step)
         if 0 < self._finishers <= len(self._to_target):
             self.lower_cap(self._to_target[self._finishers - 1])
@@ -252,7 +252,7 @@ class Heat(Generic[S]):
             self._passed += 1
         return passage
 
-    def _over(self, run: TrialRun, outcome: Outcome, reason: str) -> Ending:
+    def _over(self, run: TrialRun, outcome: Outcome, reason: str) -> TrialResult:
         """The ending by a rule; of a trial that has passed the goal it is still `reached`."""
         passage = run.passage
         if passage is None:
@@ -261,9 +261,9 @@ class Heat(Generic[S]):
         return _reached(run, passage, reason)
 
 
-def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:
+def _ending(run: TrialRun, outcome: Outcome, reason: str) -> TrialResult:
     last = run.looks[-1] if run.looks else None
-    return Ending(
+    return TrialResult(
         outcome,
         reason,
         run.step,
@@ -271,12 +271,12 @@ def _ending(run: TrialRun, outcome: Outcome, reason: str) -> Ending:
         metric=last.metric if last else None,
         metric_step=last.step if last else None,
         micro_batch=run.passes.micro_batch(run.batch_size),
-        spent=run.spent,
+        cost=run.spent,
         engine=" and ".join(sorted(run.engines)) or None,
     )
 
 
-def _reached(run: TrialRun, passage: Passage, reason: str) -> Ending:
+def _reached(run: TrialRun, passage: GoalCrossing, reason: str) -> TrialResult:
     return replace(
         _ending(run, "reached", reason),
         steps_to_target=passage.step,

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from batchfront.outcomes import Look, Outcome
+from batchfront.outcomes import Evaluation, Outcome
 from batchfront.workload.goal import Goal
 from batchfront.workload.stopping_rules import StoppingRules
 
 
 def judge(
-    looks: Sequence[Look], untrained_loss: float, rules: StoppingRules, goal: Goal
+    looks: Sequence[Evaluation], untrained_loss: float, rules: StoppingRules, goal: Goal
 ) -> tuple[Outcome, str] | None:
     """The outcome and its reason, if the rules say that a trial with these looks is over."""
     step, loss, metric = looks[-1]
@@ -31,7 +31,7 @@ def judge(
     return None
 
 
-def _mean_loss(looks: Sequence[Look], after: int, until: int) -> float:
+def _mean_loss(looks: Sequence[Evaluation], after: int, until: int) -> float:
     """The mean training loss of the stretches between looks that end in (after, until]."""
     total, steps, previous = 0.0, 0, 0
     for step, loss, _ in looks:
@@ -41,6 +41,6 @@ def _mean_loss(looks: Sequence[Look], after: int, until: int) -> float:
     return total / steps if steps else math.nan
 
 
-def _best_step(looks: Sequence[Look], goal: Goal) -> int:
+def _best_step(looks: Sequence[Evaluation], goal: Goal) -> int:
     sign = 1 if goal.metric.better == "lower" else -1
     return min(looks, key=lambda look: (sign * look.metric, look.step)).step

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from batchfront.errors import WorkloadError
-from batchfront.outcomes import Look, Passage, Spent
+from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
 from batchfront.training.data_order import DataOrder
-from batchfront.training.evaluation import Evaluation, Evaluator, full_metric
+from batchfront.training.evaluation import Evaluator, GoalCheck, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import Passes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
-from batchfront.workload.algorithm import SGDOptimizer, chosen
+from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
 from batchfront.workload.metrics import as_weights
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
@@ -85,9 +86,9 @@ class TrialRun:
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
-        self.looks: list[Look] = []
-        self.passage: Passage | None = None
-        self.spent = Spent()
+        self.looks: list[Evaluation] = []
+        self.passage: GoalCrossing | None = None
+        self.spent = TrialCost()
         self.engines: set[str] = set()  # that have trained it for a step or more
         self.loss_values = chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
@@ -122,15 +123,15 @@ class TrialRun:
         """Whether every training loss since the last full look was a finite number."""
         return are_finite([self])[0]
 
-    def evaluate(self, *, full: bool) -> Evaluation:
-        """Look at the validation split; a full look is kept in `looks`."""
+    def evaluate(self, *, full: bool) -> GoalCheck:
+        """Evaluate the goal on the validation split; a full evaluation is kept in `evaluations`."""
         began = perf_counter()
         look = partial(self.evaluator.look, self._computed, full=full)
         found = self._evaluated(_EVALUATION, look)
         self.saw(found, perf_counter() - began, full=full)
         return found
 
-    def saw(self, found: Evaluation, seconds: float, *, full: bool) -> None:
+    def saw(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
         """Take note of a look, and of the time it took."""
         self.spent.evaluation_seconds += seconds
         self.spent.evaluated_examples += found.examples
@@ -138,7 +139,7 @@ class TrialRun:
             loss = self.looks[-1].loss if self.looks else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
-            self.looks.append(Look(self.step, loss, found.value))
+            self.looks.append(Evaluation(self.step, loss, found.value))
             self.loss_sum.zero_()
             self.loss_steps = 0
 
@@ -187,9 +188,9 @@ class TrialRun:
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
-        self.looks = [Look(*look) for look in state["looks"]]
-        self.passage = None if state["passage"] is None else Passage(*state["passage"])
-        self.spent = Spent(**state["spent"])
+        self.looks = [Evaluation(*look) for look in state["looks"]]
+        self.passage = None if state["passage"] is None else GoalCrossing(*state["passage"])
+        self.spent = TrialCost(**state["spent"])
         self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
 
     def _untrained_loss(self) -> float:

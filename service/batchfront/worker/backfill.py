@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from batchfront.errors import LeaseLost, Unreachable
 from batchfront.ledger.claims import is_alone
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import Held, News
+from batchfront.ledger.race_state import Held, RaceState
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.worker.heartbeat import LeaseKeeper
@@ -59,11 +59,11 @@ class Refill:
         """No more from now on: others are there to take them."""
         self._room = 0
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: RaceState) -> None:
         """Take note of whether there are slots that nobody holds."""
         self._wanting = news.behind is not None
 
-    def overhear(self, news: News) -> None:
+    def overhear(self, news: RaceState) -> None:
         """The same, of news that come again and again until there are others."""
         if news.at > self._heard:
             self._heard = news.at
@@ -77,7 +77,7 @@ class Refill:
         places = min(self._room, room or self._room) - len(held)
         if not self._wanting or places < (max(self._room // _SHARE, 1) if self._races else 1):
             return []
-        more = self._ledger.more(self._study, held, places)
+        more = self._ledger.claim_more(self._study, held, places)
         if more is None:
             self.over()
             return []
@@ -89,7 +89,7 @@ class Refill:
         except Unreachable:
             raise
         except BaseException:
-            self._ledger.hand_back([(slot, slot.steps) for slot in taken])
+            self._ledger.release([(slot, slot.steps) for slot in taken])
             raise
         if started:
             log.debug("%s: %d further trials", study.name, len(started))

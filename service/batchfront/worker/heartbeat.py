@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import News
+from batchfront.ledger.race_state import RaceState
 from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.phase_timer import timed_as
 
@@ -41,7 +41,7 @@ class LeaseKeeper:
         self._ledger, self._study_id, self._every = ledger, study_id, every
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
-        self._news = News()
+        self._news = RaceState()
         self._closed = Event()
         self._speed = _Speed()
         self._thread = Thread(target=self._keep, name="lease-keeper", daemon=True)
@@ -61,7 +61,7 @@ class LeaseKeeper:
             self._held = dict(slots)
 
     @property
-    def news(self) -> News:
+    def news(self) -> RaceState:
         """The latest news; `lost` only names slots that are still held here."""
         with self._lock:
             return replace(self._news, lost=self._news.lost & self._held.keys())
@@ -76,10 +76,10 @@ class LeaseKeeper:
                 held = dict(self._held)
             try:
                 if now < due:
-                    news = self._ledger.news(self._study_id, held)
+                    news = self._ledger.poll(self._study_id, held)
                 else:
                     rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
-                    news = self._ledger.renew(self._study_id, held, rate)
+                    news = self._ledger.heartbeat(self._study_id, held, rate)
                     due = now + (self._every or LONGEST_PAUSE - pause / 2)
             except Exception as error:
                 # The lease outlives a short outage, and after a longer one everyone's is renewed.

@@ -10,8 +10,8 @@ from time import monotonic
 from batchfront.errors import Unreachable
 from batchfront.ledger.claims import ATTEMPTS
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import Held, News
-from batchfront.outcomes import Curve, Ending
+from batchfront.ledger.race_state import Held, RaceState
+from batchfront.outcomes import LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -137,7 +137,7 @@ class Race:
     @timed_as("set-up")
     def _enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
-        broken: list[tuple[Slot, Ending]] = []
+        broken: list[tuple[Slot, TrialResult]] = []
         for index, slot in enumerate(slots):
             if self.stop.is_set():
                 self._leave_out(slots[index:])
@@ -157,7 +157,7 @@ class Race:
                 if is_out_of_memory(error) and self.heat.live:
                     full = failure(error).splitlines()[0]
                 else:
-                    broken.append((slot, Ending("failed", failure(error), slot.steps)))
+                    broken.append((slot, TrialResult("failed", failure(error), slot.steps)))
             if full is not None:  # not before: the error keeps hold of what was being made
                 release()
                 self.bench.room = room = len(self.heat.live)
@@ -169,7 +169,7 @@ class Race:
     def _leave_out(self, slots: Sequence[Slot]) -> None:
         """Trials that have not begun here wait for another claim."""
         self._hold()
-        self.ledger.hand_back([(slot, slot.steps) for slot in slots])
+        self.ledger.release([(slot, slot.steps) for slot in slots])
 
     def _held(self) -> Held:
         return {slot.id: (slot.fence, run.step) for slot, run in self.heat.live}
@@ -177,7 +177,7 @@ class Race:
     def _hold(self) -> None:
         self.keeper.hold(self._held())
 
-    def _record(self, ended: Sequence[tuple[Slot, Ending]]) -> None:
+    def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> None:
         """Write endings; a failed trial is handed back instead while it has attempts left."""
         if not ended:
             return
@@ -199,11 +199,13 @@ class Race:
         lost = self.ledger.finish(self.study, final) if final else []
         # First: once a slot is free, its next worker may have written a file of its own.
         self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
-        self.ledger.hand_back([(slot, 0) for slot in again], failed=True)
+        self.ledger.release([(slot, 0) for slot in again], failed=True)
 
-    def _known(self, step: int, looked: Sequence[tuple[Slot, TrialRun]]) -> Mapping[int, Curve]:
+    def _known(
+        self, step: int, looked: Sequence[tuple[Slot, TrialRun]]
+    ) -> Mapping[int, LearningCurve]:
         shown = [(slot, run.looks) for slot, run in looked]
-        return self.ledger.compared(self.study, step, shown)
+        return self.ledger.record_evaluations(self.study, step, shown)
 
     def _mark(self) -> bool:
         """Write of trials that go on past the goal that they have passed it; whether any had."""
@@ -212,22 +214,22 @@ class Race:
             for slot, run in self.heat.live
             if run.passage is not None and slot.id not in self._marked
         ]
-        self.ledger.passed(passages)
+        self.ledger.record_crossings(passages)
         self._marked |= {slot.id for slot, _ in passages}
         return bool(passages)
 
     def _ask(self) -> None:
         """Learn at once how the race stands, where the next news may come seconds later."""
-        news = self.ledger.tries(lambda: self.ledger.news(self.study.id, {}))
+        news = self.ledger.tries(lambda: self.ledger.poll(self.study.id, {}))
         self._heed(news)
         if self._refill is not None:
             self._refill.hear(news)
 
-    def _heed(self, news: News) -> None:
+    def _heed(self, news: RaceState) -> None:
         self.heat.lower_cap(news.cap)
         self.heat.count_passed(news.passed)
 
-    def _hear(self) -> News:
+    def _hear(self) -> RaceState:
         news = self.keeper.news
         self._heed(news)
         if news.lost:
@@ -240,7 +242,7 @@ class Race:
             self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]
         return news
 
-    def _ahead(self, news: News) -> bool:
+    def _ahead(self, news: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""
         if news.behind is None or not self.checkpoints or self.study.schedule == "one-by-one":
             return False
@@ -267,15 +269,15 @@ class Race:
 
     def _free(self, slots: Sequence[Slot]) -> None:
         self._hold()
-        self.ledger.hand_back([(slot, self._kept.get(slot.id, 0)) for slot in slots])
-        self._drop(self.ledger.over(slots))
+        self.ledger.release([(slot, self._kept.get(slot.id, 0)) for slot in slots])
+        self._drop(self.ledger.ended(slots))
 
     def _count_whole(self) -> None:
         """Say of which trials checkpoints have been written meanwhile."""
         self._find_whole()
         if self._whole:
-            self.ledger.kept(self._whole)
-            self._drop(self.ledger.over([slot for slot, _ in self._whole]))
+            self.ledger.record_checkpoints(self._whole)
+            self._drop(self.ledger.ended([slot for slot, _ in self._whole]))
             self._whole.clear()
 
     def _find_whole(self) -> None:

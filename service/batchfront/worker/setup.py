@@ -17,8 +17,8 @@ from batchfront.study.fingerprint import (
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all
-from batchfront.training.distributed.leader import LeadRun
-from batchfront.training.distributed.process_group import Ranks
+from batchfront.training.distributed.follower_processes import FollowerPool
+from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.memory import Passes
 from batchfront.training.preflight.checks import check
 from batchfront.training.trial import TrialRun
@@ -49,17 +49,17 @@ class Bench:
     passes: Passes = field(default_factory=Passes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
     resumes: bool = True
-    ranks: Ranks | None = None  # where a trial is computed by several devices
+    followers: FollowerPool | None = None  # where a trial is computed by several devices
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
         """A fresh trial."""
         parts = (self.workload, self.splits, batch_size, values, seed, self.device, self.passes)
-        return TrialRun(*parts) if self.ranks is None else LeadRun(self.ranks, *parts)
+        return TrialRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
 
     def close(self) -> None:
         """End the processes of other devices, if there are any."""
-        if self.ranks is not None:
-            self.ranks.close()
+        if self.followers is not None:
+            self.followers.close()
 
     def serves(self, study: Study) -> bool:
         """Whether a study's trials can be run here."""
@@ -127,5 +127,5 @@ def _bench(
     )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.ranks = Ranks(*given, devices, bench.passes, versions["source"])
+        bench.followers = FollowerPool(*given, devices, bench.passes, versions["source"])
     return bench

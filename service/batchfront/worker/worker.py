@@ -20,7 +20,7 @@ from batchfront.store.migrations import database_name
 from batchfront.store.retry import Patience
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.study.warm_start import draw_late
+from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.devices import describe_all, following, room_for
 from batchfront.worker.backfill import ONE_BY_ONE, Refill
@@ -140,8 +140,8 @@ class Worker:
         while not self.stop.is_set():
             wanted = replace(self.settings.wanted, without=tuple(self._unfit))
             claimed = self.ledger.claim(wanted, self._limit)
-            while self.checkpoints is not None and self.ledger.worn:
-                self.checkpoints.drop(self.ledger.worn.pop())
+            while self.checkpoints is not None and self.ledger.retries_exhausted:
+                self.checkpoints.drop(self.ledger.retries_exhausted.pop())
             if claimed is not None:
                 self._take(*claimed)
                 pause = _IDLE_SECONDS
@@ -176,7 +176,7 @@ class Worker:
                 with timed_as("set-up"):
                     bench = self._bench = set_up(study, devices, self._bench, recall)
                 if self.stop.is_set():
-                    self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                    self.ledger.release([(slot, slot.steps) for slot in taken])
                     return
                 drawn = self._drawn(study, taken)
                 engine = self._engines.of(study, bench, drawn)
@@ -187,7 +187,7 @@ class Worker:
             except Unreachable:
                 raise
             except BaseException as error:
-                self.ledger.hand_back([(slot, slot.steps) for slot in taken])
+                self.ledger.release([(slot, slot.steps) for slot in taken])
                 if not isinstance(error, BatchfrontError) or isinstance(error, StorageError):
                     raise
                 self._unfit[study.workload] = error
@@ -213,7 +213,7 @@ class Worker:
         """The slots, with metaparameters for those that had none."""
         bare = [slot for slot in taken if slot.params is None]
         numbers = [slot.number for slot in bare]
-        draws = self.ledger.tries(partial(draw_late, self.storage, study, numbers))
+        draws = self.ledger.tries(partial(sample_late, self.storage, study, numbers))
         drawn = {
             slot.number: replace(slot, params=draw.params, origin=draw.origin)
             for slot, draw in zip(bare, draws, strict=True)

@@ -13,14 +13,10 @@ from difflib import get_close_matches
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.user_file import error_in, function_in, importable, lies_in
 from batchfront.workload.workload import Workload
-
-if TYPE_CHECKING:  # which bring torch
-    from batchfront.workload.workload import Workload
 
 SIGN = "@"
 """Between a workload's name and its variant's: no part of a variant's name."""

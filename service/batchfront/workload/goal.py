@@ -1,10 +1,15 @@
 """What a trial has to reach."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from batchfront.errors import UsageError
-from batchfront.workload.metrics import Metric, SplitMetric
+
+if TYPE_CHECKING:  # which bring torch
+    from batchfront.workload.metrics import Metric, SplitMetric
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
 """What a user describes: a data set, a model, a training algorithm, and a goal."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.algorithm import REQUIRED, Algorithm, keyword_metaparameters
-from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
 from batchfront.workload.goal import Goal
 from batchfront.workload.lr_schedule import Constant, Schedule
 from batchfront.workload.search_space import SearchSpace, dimensions
 from batchfront.workload.stopping_rules import StoppingRules
+
+if TYPE_CHECKING:  # which bring torch
+    from torch import Tensor, nn
+
+    from batchfront.workload.data import Splits
 
 
 def powers_of_two(low: int, high: int) -> tuple[int, ...]:
@@ -69,16 +73,16 @@ class Workload:
         if not self.batch_sizes:
             raise WorkloadError(f"{self.name}: batch_sizes is empty")
 
-    def with_goal(self, value: float) -> "Workload":
+    def with_goal(self, value: float) -> Workload:
         """The same workload with another value to pass."""
         return replace(self, goal=replace(self.goal, value=value))
 
-    def with_precision(self, precision: str) -> "Workload":
+    def with_precision(self, precision: str) -> Workload:
         """The same workload computed in another precision: see `Execution`."""
         execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
         return replace(self, execution=execution)  # which refuses what is none
 
-    def as_asked(self, goal: float | None, precision: str | None) -> "Workload":
+    def as_asked(self, goal: float | None, precision: str | None) -> Workload:
         """The same workload with what a user asked for in its place; None leaves its own."""
         asked = self if goal is None else self.with_goal(goal)
         return asked if precision is None else asked.with_precision(precision)

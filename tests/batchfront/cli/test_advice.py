@@ -15,7 +15,8 @@ from batchfront.cli.main import command
 from batchfront.store.commands import EXAMPLE
 
 from tests.batchfront.cli.conftest import Result
-from tests.batchfront.cli.test_readme import README, commands
+from tests.docs.pages import PAGES, blocks
+from tests.docs.reference import commands
 
 Run = Callable[..., Result]
 Write = Callable[..., str]
@@ -112,16 +113,16 @@ def test_a_database_that_commands_find_by_themselves_is_not_named(
 
 
 def _written() -> Iterator[str]:
-    """Commands that stand in messages, helps, examples and the README as they are."""
+    """Commands that stand in messages, helps, examples and the documentation as they are."""
     for file in sorted((ROOT / "service").rglob("*.py")):
         for text in _messages(ast.parse(file.read_text())):
             yield from advised(text)
     example = r"(?m)^  (?:\S+=\S+ )?(batchfront .*?)(?: \| .*)?$"
-    for _, found in commands():
+    for found in (context.command for context in commands()):
         yield from advised(" ".join((found.help or "").split()))
         yield from re.findall(example, found.epilog or "")
     line = r"(?m)(?:^|&& )(?:\S*/bin/)?(batchfront .*?)(?:   #.*| \| .*)?$"
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S):
+    for block in (block for page in PAGES for block in blocks(page, "sh")):
         yield from re.findall(line, block.replace("\\\n", ""))
 
 

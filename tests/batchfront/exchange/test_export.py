@@ -19,7 +19,7 @@ from batchfront.exchange.tables import SCHEMAS
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_curves, load_trials
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending, Look
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
@@ -31,19 +31,19 @@ from sqlalchemy import select, update
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 WORST = 5e-324  # the smallest number above 0
-LOOKS = (Look(1, math.inf, 0.1 + 0.2), Look(32, math.nan, WORST))
+LOOKS = (Evaluation(1, math.inf, 0.1 + 0.2), Evaluation(32, math.nan, WORST))
 
 
-def ending(outcome: str, metric: float, **more: Any) -> Ending:
+def ending(outcome: str, metric: float, **more: Any) -> TrialResult:
     reason = 'é "said", 1\n  File "x.py", line 2\n\ttab 日本 \\N \r\n'
-    return Ending(outcome, reason, 40, LOOKS, metric=metric, metric_step=40, **more)  # type: ignore[arg-type]
+    return TrialResult(outcome, reason, 40, LOOKS, metric=metric, metric_step=40, **more)  # type: ignore[arg-type]
 
 
 ENDINGS = (
     ending("reached", 1 / 3, steps_to_target=40, steps_lower=39, test_metric=0.1),
     ending("diverged", math.nan),
     ending("exhausted", math.inf),
-    Ending("failed", "", 0),
+    TrialResult("failed", "", 0),
     ending("capped", -0.0, micro_batch=2),
 )
 
@@ -167,7 +167,7 @@ def test_what_is_not_done_comes_back_free_and_can_be_run(filled: Storage, tmp_pa
     study, taken = claimed
     assert [s.number for s in taken] == [5, 6, 7]
     started = ledger.start(study, taken, study.space, {})
-    assert ledger.finish(study, [(s, Ending("stalled", "", 9)) for s in started]) == []
+    assert ledger.finish(study, [(s, TrialResult("stalled", "", 9)) for s in started]) == []
     assert len(optunas(other)["clouds/mlp/momentum/b4"][-1]) == 8
     other.close()
 

@@ -9,7 +9,7 @@ from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.frontier.queries import CurvePoint, load_curves, load_trials, workload_names
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending, Look
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
@@ -30,18 +30,18 @@ pytestmark = pytest.mark.every_storage
 planned = partial(searches.planned, trials=5)
 
 
-def reached(steps: int, lower: int) -> Ending:
-    looks = (Look(1, 1.4, 0.7), Look(32, float("inf"), 0.2))
-    return Ending(
+def reached(steps: int, lower: int) -> TrialResult:
+    looks = (Evaluation(1, 1.4, 0.7), Evaluation(32, float("inf"), 0.2))
+    return TrialResult(
         "reached", "", steps, looks, steps, lower, metric=0.09, metric_step=steps, test_metric=0.11
     )
 
 
-CAPPED = Ending("capped", "another was first", 40)
-DIVERGED = Ending("diverged", "not finite", 3)
+CAPPED = TrialResult("capped", "another was first", 40)
+DIVERGED = TrialResult("diverged", "not finite", 3)
 
 
-def end(storage: Storage, batch_size: int, *endings: Ending) -> None:
+def end(storage: Storage, batch_size: int, *endings: TrialResult) -> None:
     """The first slots of a study end so, in the order of their numbers."""
     ledger = Ledger(storage, f"worker-{batch_size}")
     ledger.register("here", 1, "cpu")
@@ -104,7 +104,7 @@ def test_every_study_of_a_database_is_as_optunas_own_api_gives_it(storage: Stora
 
 def test_a_study_without_a_winner_has_a_point_without_steps(storage: Storage) -> None:
     planned(storage, trials=2, batch_sizes=(4,))
-    end(storage, 4, DIVERGED, Ending("exhausted", "", 150, metric=0.3, metric_step=150))
+    end(storage, 4, DIVERGED, TrialResult("exhausted", "", 150, metric=0.3, metric_step=150))
     (point,) = load_frontier(storage, NAME).points
     assert point.steps is None
     assert point.outcomes == {"diverged": 1, "exhausted": 1}

@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from batchfront.cli.main import work_here
 from batchfront.errors import IdentityError
 from batchfront.launch.debug import Debug
 from batchfront.launch.worker_options import Order
@@ -15,7 +16,7 @@ from tests.batchfront.launch.test_local import pids, planned, states
 
 def test_the_plan_is_done_in_this_process(storage: Storage, tmp_path: Path) -> None:
     order = Order(storage.url, planned(storage).filter, "cpu", str(tmp_path / "kept"))
-    launched = Debug().launch(order)
+    launched = Debug(work_here).launch(order)
     assert states(storage) == {"free"}
     assert launched.hold is not None
     launched.hold(Event())
@@ -28,7 +29,7 @@ def test_an_error_is_raised_where_a_debugger_can_see_it(
 ) -> None:
     order = Order(storage.url, planned(storage).filter, "cpu")
     monkeypatch.setenv("TOY_WIDTH", "13")
-    launched = Debug().launch(order)
+    launched = Debug(work_here).launch(order)
     assert launched.hold is not None
     with pytest.raises(IdentityError, match="exists under another definition"):
         launched.hold(Event())

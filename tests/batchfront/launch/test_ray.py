@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from batchfront.cli.main import work_here
 from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
 from batchfront.launch.ray import Ray
 from batchfront.launch.worker_options import Order
@@ -28,12 +29,12 @@ with_ray = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("defau
 def test_without_ray_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'batchfront\[ray\]'"):
-        Ray().launch(Order(), 1)
+        Ray(work_here).launch(Order(), 1)
 
 
 def test_wrong_settings_are_named_all_at_once() -> None:
     with pytest.raises(UsageError, match=r"--workers 0.*--cpus-per-worker 0.*--gpus-per-worker 2"):
-        Ray("auto", 2, 0).launch(Order(), 0)
+        Ray(work_here, "auto", 2, 0).launch(Order(), 0)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def hold(
     """Launches two workers and holds them, while another thread does what is to happen."""
 
     def run(order: Order, meanwhile: Callable[[Event], object]) -> None:
-        launched = Ray(cluster[0]).launch(order, 2)
+        launched = Ray(work_here, cluster[0]).launch(order, 2)
         assert len(launched.ids) == 2
         assert launched.hold is not None
         stop = Event()
@@ -137,7 +138,7 @@ class TestOnARealRay:
     def test_a_cluster_that_is_not_there_is_told(self) -> None:
         pytest.importorskip("ray", reason="Ray is not installed")
         with pytest.raises(BatchfrontError, match=r"--address 127\.0\.0\.1:1: .*refused"):
-            Ray("127.0.0.1:1").launch(Order(), 1)
+            Ray(work_here, "127.0.0.1:1").launch(Order(), 1)
 
 
 def _output(command: list[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from batchfront.cli.main import work_as_command
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.launch.slurm import Slurm
 from batchfront.launch.worker_options import Order
@@ -68,7 +69,7 @@ def slurm_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 @pytest.mark.usefixtures("slurm_says")
 def test_what_is_submitted_is_an_array_of_workers_that_can_be_requeued(tmp_path: Path) -> None:
     folder = tmp_path / "jobs"
-    slurm = Slurm(folder, 5400.0, "gpu", 1, 4, {"account": "ours"})
+    slurm = Slurm(work_as_command, folder, 5400.0, "gpu", 1, 4, {"account": "ours"})
     launched = slurm.launch(ORDER, 3)
     assert launched.ids == ("12_0", "12_1", "12_2")
     assert (launched.watch, launched.cancel) == ("squeue --job 12", "scancel 12")
@@ -81,7 +82,7 @@ def test_what_is_submitted_is_an_array_of_workers_that_can_be_requeued(tmp_path:
 def test_a_password_is_in_the_environment_that_sbatch_hands_on_and_in_no_file(
     tmp_path: Path,
 ) -> None:
-    Slurm(tmp_path / "jobs", 3600.0).launch(ORDER, 2)
+    Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 2)
     assert "me:open-sesame@db" in (tmp_path / "environment").read_text()
     written = list((tmp_path / "jobs").iterdir())
     assert {".sh", ".pkl"} <= {path.suffix for path in written}
@@ -91,7 +92,9 @@ def test_a_password_is_in_the_environment_that_sbatch_hands_on_and_in_no_file(
 
 @pytest.mark.usefixtures("slurm_says")
 def test_wrong_parameters_are_named_all_at_once_with_those_there_are(tmp_path: Path) -> None:
-    slurm = Slurm(tmp_path / "jobs", 60.0, None, 2, 0, {"acount": "ours", "time": "9"})
+    slurm = Slurm(
+        work_as_command, tmp_path / "jobs", 60.0, None, 2, 0, {"acount": "ours", "time": "9"}
+    )
     with pytest.raises(UsageError) as refused:
         slurm.launch(ORDER, 0)
     said = str(refused.value)
@@ -106,7 +109,7 @@ def test_what_sbatch_refuses_is_told_in_its_words(
 ) -> None:
     slurm_says("sbatch", "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
     with pytest.raises(BatchfrontError, match=r"launch slurm: .*invalid partition") as refused:
-        Slurm(tmp_path / "jobs", 3600.0, "gpu").launch(ORDER, 2)
+        Slurm(work_as_command, tmp_path / "jobs", 3600.0, "gpu").launch(ORDER, 2)
     assert "\n" not in str(refused.value)
 
 
@@ -115,10 +118,10 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BatchfrontError, match="srun"):
-        Slurm(tmp_path / "jobs", 3600.0).launch(ORDER, 1)
+        Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 1)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=r"pip install 'batchfront\[slurm\]'"):
-        Slurm(tmp_path / "jobs", 3600.0).launch(ORDER, 1)
+        Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 1)
 
 
 class Tasks:
@@ -127,7 +130,7 @@ class Tasks:
     def __init__(self, storage: Storage, folder: Path) -> None:
         self.storage, self.folder = storage, folder
         order = Order(storage.url, planned(storage).filter, "cpu", str(folder / "kept"))
-        Slurm(folder / "jobs", 3600.0).launch(order, 2)
+        Slurm(work_as_command, folder / "jobs", 3600.0).launch(order, 2)
         self.environment = {**os.environ, **order.environment()}
 
     def start(self, number: int) -> "subprocess.Popen[str]":

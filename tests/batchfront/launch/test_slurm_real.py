@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from batchfront.cli.main import work_as_command
 from batchfront.launch.launcher import Launched
 from batchfront.launch.slurm import Slurm
 from batchfront.launch.worker_options import Order
@@ -115,7 +116,7 @@ def submit(
         order = Order(
             make_url(url or storage.url), planned(storage).filter, "cpu", tmp_path / "kept"
         )
-        return Slurm(tmp_path / "jobs", 3600.0, "patient").launch(order, 2)
+        return Slurm(work_as_command, tmp_path / "jobs", 3600.0, "patient").launch(order, 2)
 
     yield launch
     said_by("scancel", "--user", "root")

@@ -11,9 +11,9 @@ from batchfront.errors import LeaseLost
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.claims import ATTEMPTS, COMPANY_DEATHS, DEATHS
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import News
+from batchfront.ledger.race_state import RaceState
 from batchfront.ledger.workers import LEASE_SECONDS
-from batchfront.outcomes import Ending, Look
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies, workers
@@ -38,19 +38,19 @@ def in_hand(taken: list[Slot]) -> dict[int, tuple[int, int]]:
     return {slot.id: (slot.fence, slot.steps) for slot in taken}
 
 
-REACHED = Ending(
+REACHED = TrialResult(
     "reached",
     "validation error rate < 0.1 at step 40",
     40,
-    (Look(1, 1.5, 0.6), Look(32, 0.7, 0.2)),
+    (Evaluation(1, 1.5, 0.6), Evaluation(32, 0.7, 0.2)),
     steps_to_target=40,
     steps_lower=39,
     metric=0.09,
     metric_step=40,
     test_metric=0.12,
 )
-CAPPED = Ending("capped", "another was first", 40, metric=0.4, metric_step=32)
-DIVERGED = Ending("diverged", "not finite", 3)
+CAPPED = TrialResult("capped", "another was first", 40, metric=0.4, metric_step=32)
+DIVERGED = TrialResult("diverged", "not finite", 3)
 
 
 # Claims
@@ -115,7 +115,7 @@ def test_the_least_advanced_slots_come_first(storage: Storage) -> None:
     planned(storage, trials=3)
     one = worker(storage)
     _, taken = claim(one)
-    one.hand_back(zip(taken, (50, 10, 30), strict=True))
+    one.release(zip(taken, (50, 10, 30), strict=True))
     _, again = claim(one, limit=2)
     assert [(slot.number, slot.steps) for slot in again] == [(1, 10), (2, 30)]
 
@@ -132,12 +132,12 @@ def test_a_worker_takes_further_slots_of_its_study_beside_those_in_hand(storage:
     planned(storage)
     ledger = worker(storage)
     study, taken = started(ledger, limit=2)
-    found, further = ledger.more(study, in_hand(taken), 3)
+    found, further = ledger.claim_more(study, in_hand(taken), 3)
     assert found == study
     assert [slot.number for slot in further] == [2, 3, 4]
-    assert not ledger.renew(study.id, in_hand([*taken, *further])).lost
+    assert not ledger.heartbeat(study.id, in_hand([*taken, *further])).lost
     assert [slot.number for slot in claim(worker(storage, "two"))[1]] == [5]
-    assert ledger.more(study, in_hand([*taken, *further]), 3) == (study, [])
+    assert ledger.claim_more(study, in_hand([*taken, *further]), 3) == (study, [])
 
 
 def test_none_is_taken_of_a_study_that_has_another_definition_by_now(storage: Storage) -> None:
@@ -147,7 +147,7 @@ def test_none_is_taken_of_a_study_that_has_another_definition_by_now(storage: St
     other = json.dumps({**study.identity, "code": [{"model.py:Net": "2"}]})
     with storage.write() as conn:
         conn.execute(update(studies).values(identity=other))
-    assert ledger.more(study, in_hand(taken), 3) is None
+    assert ledger.claim_more(study, in_hand(taken), 3) is None
     assert [slot.number for slot in claim(worker(storage, "two"))[1]] == [2, 3, 4, 5]
 
 
@@ -155,8 +155,8 @@ def test_further_slots_whose_answer_was_lost_are_taken_again(storage: Storage) -
     planned(storage)
     ledger = worker(storage)
     study, taken = started(ledger, limit=2)
-    _, unheard = ledger.more(study, in_hand(taken), 3)
-    _, further = ledger.more(study, in_hand(taken), 3)
+    _, unheard = ledger.claim_more(study, in_hand(taken), 3)
+    _, further = ledger.claim_more(study, in_hand(taken), 3)
     assert [(s.id, s.attempts) for s in further] == [(s.id, s.attempts) for s in unheard]
     assert {slot.fence for slot in further} == {2}
 
@@ -168,7 +168,7 @@ def test_no_slot_that_is_to_be_held_alone_is_taken_beside_others(storage: Storag
     worn = {"deaths": COMPANY_DEATHS}
     with storage.write() as conn:
         conn.execute(update(slots).where(slots.c.number == 1).values(**worn))
-    assert ledger.more(study, in_hand(taken), 1) == (study, [])
+    assert ledger.claim_more(study, in_hand(taken), 1) == (study, [])
 
 
 def test_a_filter_keeps_a_worker_to_its_workloads_and_batch_sizes(storage: Storage) -> None:
@@ -219,8 +219,8 @@ def test_a_worker_that_lost_its_lease_can_neither_start_hand_back_nor_renew(
     before = rows(storage)
     with pytest.raises(LeaseLost, match="worker one lost its lease"):
         one.start(study, first, clouds().space(4), VERSIONS)
-    one.hand_back([(slot, 7) for slot in first])
-    news = one.renew(study.id, {slot.id: (slot.fence, 9) for slot in first})
+    one.release([(slot, 7) for slot in first])
+    news = one.heartbeat(study.id, {slot.id: (slot.fence, 9) for slot in first})
     assert news.lost == {slot.id for slot in first}
     assert rows(storage) == before
     assert optuna_trials(storage) == []
@@ -230,7 +230,7 @@ def test_only_the_slots_still_held_are_started(storage: Storage) -> None:
     planned(storage, trials=3)
     one = worker(storage)
     study, taken = claim(one)
-    one.hand_back([(taken[1], 0)])
+    one.release([(taken[1], 0)])
     held = one.start(study, taken, clouds().space(4), VERSIONS)
     assert [slot.number for slot in held] == [0, 2]
     assert [trial.number for trial in optuna_trials(storage)] == [0, 2]
@@ -241,7 +241,7 @@ def test_renewing_keeps_the_lease_and_publishes_progress(storage: Storage) -> No
     one, two = worker(storage, "one"), worker(storage, "two")
     study, taken = claim(one)
     expire(storage)
-    news = one.renew(study.id, {slot.id: (slot.fence, 11 + slot.number) for slot in taken}, 3.5)
+    news = one.heartbeat(study.id, {slot.id: (slot.fence, 11 + slot.number) for slot in taken}, 3.5)
     assert news.lost == frozenset()
     assert two.claim(ALL, lambda _: 9) is None
     with storage.read() as conn:
@@ -256,7 +256,7 @@ def test_a_finished_slot_can_not_be_renewed_back_to_life(storage: Storage) -> No
     one = worker(storage)
     study, taken = started(one)
     one.finish(study, [(taken[0], CAPPED)])
-    assert one.renew(study.id, {taken[0].id: (taken[0].fence, 99)}).lost == {taken[0].id}
+    assert one.heartbeat(study.id, {taken[0].id: (taken[0].fence, 99)}).lost == {taken[0].id}
     assert (rows(storage)[0].state, rows(storage)[0].steps) == ("done", 40)
 
 
@@ -265,14 +265,14 @@ def test_news_between_renewals_leave_the_lease_as_it_is(storage: Storage) -> Non
     one, two = worker(storage, "one"), worker(storage, "two")
     study, mine = started(one, limit=2)
     two.finish(study, [(slot, REACHED) for slot in started(two, limit=1)[1]])
-    renewed = one.renew(study.id, in_hand(mine))
+    renewed = one.heartbeat(study.id, in_hand(mine))
     with storage.read() as conn:
         before = conn.execute(select(workers).order_by(workers.c.id)).all()
-    assert one.news(study.id, in_hand(mine)) == renewed == News(cap=40, behind=0, passed=1)
+    assert one.poll(study.id, in_hand(mine)) == renewed == RaceState(cap=40, behind=0, passed=1)
     with storage.read() as conn:
         assert conn.execute(select(workers).order_by(workers.c.id)).all() == before
-    one.hand_back([(mine[0], 0)])
-    assert one.news(study.id, in_hand(mine)).lost == {mine[0].id}
+    one.release([(mine[0], 0)])
+    assert one.poll(study.id, in_hand(mine)).lost == {mine[0].id}
 
 
 def test_news_tells_of_winners_elsewhere_and_of_trials_that_are_behind(
@@ -281,16 +281,16 @@ def test_news_tells_of_winners_elsewhere_and_of_trials_that_are_behind(
     planned(storage, trials=5)
     one, two = worker(storage, "one"), worker(storage, "two")
     study, mine = started(one, limit=2)
-    assert one.renew(study.id, {}) == News(cap=None, behind=0)
+    assert one.heartbeat(study.id, {}) == RaceState(cap=None, behind=0)
     _, theirs = started(two, limit=2)
     two.finish(study, [(theirs[0], REACHED)])
-    assert one.renew(study.id, {}) == News(cap=40, behind=0, passed=1)
+    assert one.heartbeat(study.id, {}) == RaceState(cap=40, behind=0, passed=1)
     three = worker(storage, "three")
     _, (last,) = started(three)
-    three.hand_back([(last, 17)])
-    assert one.renew(study.id, {}) == News(cap=40, behind=17, passed=1)
+    three.release([(last, 17)])
+    assert one.heartbeat(study.id, {}) == RaceState(cap=40, behind=17, passed=1)
     three.claim(ALL, lambda _: 1)
-    assert one.renew(study.id, {}) == News(cap=40, passed=1)
+    assert one.heartbeat(study.id, {}) == RaceState(cap=40, passed=1)
     assert mine
 
 
@@ -302,15 +302,15 @@ def test_who_waits_is_given_a_part_by_those_who_hold_the_most_of_the_study(
     study, few = started(one, limit=2)
     _, many = started(two, limit=4)
     idle.wait(ALL)
-    assert two.renew(study.id, in_hand(many)).share
-    assert not one.renew(study.id, in_hand(few)).share
+    assert two.heartbeat(study.id, in_hand(many)).share
+    assert not one.heartbeat(study.id, in_hand(few)).share
     worker(storage, "another").wait(ALL)
-    assert one.renew(study.id, in_hand(few)).share
+    assert one.heartbeat(study.id, in_hand(few)).share
     with storage.write() as conn:
         long_ago = storage.now - LEASE_SECONDS - 1
         waiting = update(workers).where(workers.c.state == "idle")
         conn.execute(waiting.values(seen_at=long_ago))
-    assert not two.renew(study.id, in_hand(many)).share
+    assert not two.heartbeat(study.id, in_hand(many)).share
 
 
 def test_who_waits_for_other_studies_is_given_nothing(storage: Storage) -> None:
@@ -319,11 +319,11 @@ def test_who_waits_for_other_studies_is_given_nothing(storage: Storage) -> None:
     (four, first), (sixteen, second) = (started(holder) for holder in holders)
     idle = worker(storage, "idle")
     idle.wait(Filter(("no/such/workload",)))
-    assert not holders[0].renew(four.id, in_hand(first)).share
-    assert not holders[1].renew(sixteen.id, in_hand(second)).share
+    assert not holders[0].heartbeat(four.id, in_hand(first)).share
+    assert not holders[1].heartbeat(sixteen.id, in_hand(second)).share
     idle.wait(Filter(batch_sizes=(16,)))
-    assert holders[1].renew(sixteen.id, in_hand(second)).share
-    assert not holders[0].renew(four.id, in_hand(first)).share
+    assert holders[1].heartbeat(sixteen.id, in_hand(second)).share
+    assert not holders[0].heartbeat(four.id, in_hand(first)).share
 
 
 def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
@@ -332,7 +332,7 @@ def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
     planned(storage, trials=2)
     one, two = worker(storage, "one"), worker(storage, "two")
     _, taken = started(one)
-    one.hand_back([(taken[0], 25), (taken[1], 0)])
+    one.release([(taken[0], 25), (taken[1], 0)])
     assert {row.state for row in rows(storage)} == {"free"}
     _, again = started(two)
     assert [(s.steps, s.attempts, s.fence) for s in again] == [(0, 1, 2), (25, 1, 2)]
@@ -345,7 +345,7 @@ def test_a_released_workers_slots_are_free_at_once_and_nobody_elses(storage: Sto
     one, two, three = (worker(storage, name) for name in ("one", "two", "three"))
     _, dead = claim(one, limit=2)
     claim(two, limit=2)
-    Ledger(storage, "one").bury()
+    Ledger(storage, "one").reap()
     _, taken = claim(three)
     assert [slot.number for slot in taken] == [0, 1, 4, 5]
     assert [(slot.attempts, slot.deaths) for slot in taken] == [(1, 1), (1, 1), (1, 0), (1, 0)]
@@ -382,7 +382,7 @@ def test_a_slot_that_failed_keeps_count_and_one_handed_back_in_order_does_not(
     for failed, counted in ((False, 1), (True, 1), (False, 2), (True, 2), (False, 3)):
         _, (slot,) = started(one)
         assert slot.attempts == counted
-        one.hand_back([(slot, 0)], failed=failed)
+        one.release([(slot, 0)], failed=failed)
 
 
 def test_of_a_heat_that_loses_its_worker_again_and_again_only_the_culprit_fails(
@@ -420,7 +420,7 @@ def test_a_slot_that_gets_on_between_outages_never_wears_out(storage: Storage) -
     for outage in range(3 * DEATHS):
         one = worker(storage, f"worker-{outage}")
         _, taken = started(one)
-        one.kept([(slot, 5) for slot in taken])
+        one.record_checkpoints([(slot, 5) for slot in taken])
         assert len(taken) == 2  # still racing each other
         expire(storage)
 
@@ -431,8 +431,8 @@ def test_a_slot_that_failed_is_left_for_another_worker_while_there_is_one(
     planned(storage, trials=3)
     one = worker(storage, "one")
     _, taken = started(one)
-    one.hand_back([(slot, 0) for slot in taken[:2]], failed=True)
-    one.hand_back([(taken[2], 0)])
+    one.release([(slot, 0) for slot in taken[:2]], failed=True)
+    one.release([(taken[2], 0)])
     two = worker(storage, "two")
     assert [slot.number for slot in claim(one)[1]] == [2]
     assert [slot.number for slot in claim(two)[1]] == [0, 1]
@@ -445,7 +445,7 @@ def test_a_slot_that_failed_is_taken_again_when_no_other_has_in_a_while(storage:
     one = worker(storage, "one")
     worker(storage, "of another kind")
     _, taken = started(one)
-    one.hand_back([(taken[0], 0)], failed=True)
+    one.release([(taken[0], 0)], failed=True)
     assert one.claim(ALL, lambda _: 9) is None
     with storage.write() as conn:
         conn.execute(update(slots).values(failed_at=storage.now - LEASE_SECONDS - 1))
@@ -468,10 +468,10 @@ def test_what_has_to_be_held_alone_is_behind_nobody(storage: Storage) -> None:
     one = worker(storage, "one")
     study, _ = started(one, limit=1)
     for values in ({"attempts": ATTEMPTS - 1}, {"attempts": 0, "deaths": COMPANY_DEATHS}):
-        assert one.renew(study.id, {}).behind == 0
+        assert one.heartbeat(study.id, {}).behind == 0
         with storage.write() as conn:
             conn.execute(update(slots).where(slots.c.number == 1).values(**values))
-        assert one.renew(study.id, {}).behind is None
+        assert one.heartbeat(study.id, {}).behind is None
         with storage.write() as conn:
             conn.execute(update(slots).values(attempts=0, deaths=0))
 
@@ -481,9 +481,9 @@ def test_a_renewal_frees_what_dead_workers_hold(storage: Storage) -> None:
     one, two = worker(storage, "one"), worker(storage, "two")
     study, _ = started(one, limit=1)
     started(two)
-    assert one.renew(study.id, {}).behind is None
+    assert one.heartbeat(study.id, {}).behind is None
     expire(storage)
-    assert one.renew(study.id, {}).behind == 0
+    assert one.heartbeat(study.id, {}).behind == 0
 
 
 def _leave_or_sweep(url: str, n: int, barrier: Any) -> None:
@@ -498,7 +498,7 @@ def _leave_or_sweep(url: str, n: int, barrier: Any) -> None:
             with storage.write() as conn:
                 next_one = update(workers).where(workers.c.id == f"worker-{n + 1}")
                 conn.execute(next_one.values(lease_expires=storage.now - 1))
-            me.renew(1, {})
+            me.heartbeat(1, {})
         barrier.wait()
     storage.close()
 
@@ -548,8 +548,8 @@ def test_numbers_that_are_not_finite_are_kept_as_missing(storage: Storage) -> No
     planned(storage, trials=1)
     one = worker(storage)
     study, taken = started(one)
-    looks = (Look(1, float("inf"), float("nan")),)
-    ending = Ending("diverged", "gone", 1, looks, metric=float("nan"), metric_step=1)
+    looks = (Evaluation(1, float("inf"), float("nan")),)
+    ending = TrialResult("diverged", "gone", 1, looks, metric=float("nan"), metric_step=1)
     one.finish(study, [(taken[0], ending)])
     assert rows(storage)[0].metric is None
     with storage.read() as conn:

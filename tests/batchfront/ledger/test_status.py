@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status
-from batchfront.outcomes import Ending, Passage, Spent
+from batchfront.outcomes import GoalCrossing, TrialCost, TrialResult
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
@@ -22,8 +22,8 @@ def started(ledger: Any, batch_size: int, limit: int = 9) -> Any:
     return searches.started(ledger, limit, Filter(batch_sizes=(batch_size,)))
 
 
-def reached(steps: int, seconds: float = 0.0) -> Ending:
-    return searches.reached(steps, spent=Spent(0.75 * seconds, 0.25 * seconds))
+def reached(steps: int, seconds: float = 0.0) -> TrialResult:
+    return searches.reached(steps, cost=TrialCost(0.75 * seconds, 0.25 * seconds))
 
 
 def test_a_database_without_studies_is_finished(storage: Storage) -> None:
@@ -36,9 +36,11 @@ def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
     planned(storage)
     one = worker(storage)
     study, taken = started(one, 4, limit=3)
-    one.kept([(slot, 10 * slot.number) for slot in taken])
+    one.record_checkpoints([(slot, 10 * slot.number) for slot in taken])
     one.finish(study, [(taken[0], reached(40, seconds=2.0))])
-    one.renew(study.id, {slot.id: (slot.fence, 15 + slot.number) for slot in taken[1:]}, rate=6.5)
+    one.heartbeat(
+        study.id, {slot.id: (slot.fence, 15 + slot.number) for slot in taken[1:]}, rate=6.5
+    )
     first, second = load_status(storage, ALL).studies
     assert first == StudyStatus(
         name="clouds/mlp/momentum/b4",
@@ -80,8 +82,8 @@ def test_trials_that_go_on_past_the_goal_have_their_budget_left(storage: Storage
     planned(storage, batch_sizes=(4,), after_goal="continue")
     one = worker(storage)
     study, taken = started(one, 4)
-    one.kept([(slot, 60 if slot.number == 1 else 20) for slot in taken])
-    one.passed([(taken[1], Passage(40, 39, 0.09))])
+    one.record_checkpoints([(slot, 60 if slot.number == 1 else 20) for slot in taken])
+    one.record_crossings([(taken[1], GoalCrossing(40, 39, 0.09))])
     one.finish(study, [(taken[0], reached(40, seconds=2.0))])
     status = load_status(storage, ALL)
     (found,) = status.studies
@@ -149,7 +151,7 @@ def test_the_latest_failures_are_shown_with_the_first_line_of_their_reason(
     study, taken = started(one, 4)
     for slot in taken[:-1]:
         reason = f"ValueError: number {slot.number}\nTraceback\n  more"
-        one.finish(study, [(slot, Ending("failed", reason, 1))])
+        one.finish(study, [(slot, TrialResult("failed", reason, 1))])
     one.finish(study, [(taken[-1], reached(40))])
     failures = load_status(storage, ALL).failures
     assert len(failures) == RECENT_FAILURES

@@ -55,10 +55,10 @@ def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
         claimed = busy.claim(Filter(), lambda _: 1)
         assert claimed is not None
         study, (slot,) = claimed
-        busy.renew(study.id, {slot.id: (slot.fence, 0)})
+        busy.heartbeat(study.id, {slot.id: (slot.fence, 0)})
         first = load_profile(storage)
         assert first.seconds["storage"] > 0
-        busy.renew(study.id, {slot.id: (slot.fence, 0)})
+        busy.heartbeat(study.id, {slot.id: (slot.fence, 0)})
     assert load_profile(storage).all_seconds > first.all_seconds
 
 

@@ -11,7 +11,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.frontier.reruns import Confirmation, load_confirmations, steadiest
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.extend import extend
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
@@ -31,7 +31,7 @@ from tests.toy import SPEC, STEP_BUDGET, clouds
 pytestmark = pytest.mark.every_storage
 
 B4, AGAIN = f"{NAME}/b4", f"{NAME}/b4/confirm"
-CAPPED = Ending("capped", "", 40)
+CAPPED = TrialResult("capped", "", 40)
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_what_did_not_reach_the_goal_counts_as_the_slowest_and_what_failed_not_a
     searched: Storage,
 ) -> None:
     plan_confirmations(searched, NAME, seeds=4)
-    stalled, failed = Ending("stalled", "", 100), Ending("failed", "no luck", 3)
-    exhausted, diverged = Ending("exhausted", "", 150), Ending("diverged", "", 5)
+    stalled, failed = TrialResult("stalled", "", 100), TrialResult("failed", "no luck", 3)
+    exhausted, diverged = TrialResult("exhausted", "", 150), TrialResult("diverged", "", 5)
     endings = [reached(44), exhausted, reached(41), failed, diverged, reached(40), stalled, stalled]
     end(searched, AGAIN, dict(enumerate(endings)))
     winner, runner_up = load_confirmations(searched, NAME)[4]

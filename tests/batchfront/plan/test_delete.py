@@ -146,9 +146,9 @@ def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storag
     delete_doomed(storage, doomed)
     assert names(storage) == []
     ledger, held = Ledger(storage, "one"), {slot.id: (slot.fence, 1) for slot in taken}
-    assert ledger.renew(study.id, held).lost == held.keys()
-    assert ledger.more(study, held, 1) is None
-    assert ledger.over(taken) == taken
+    assert ledger.heartbeat(study.id, held).lost == held.keys()
+    assert ledger.claim_more(study, held, 1) is None
+    assert ledger.ended(taken) == taken
 
 
 @pytest.mark.every_storage
@@ -175,7 +175,7 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
     def deleting(run: TrialRun, target: int, stop: Event) -> bool:
         steps[0] += 1
         if steps[0] == 15:
-            Ledger(storage, "one").bury()  # it was taken for dead
+            Ledger(storage, "one").reap()  # it was taken for dead
             delete_doomed(storage, find_doomed(storage, NAME), str(tmp_path))
         return advance(run, target, stop)
 

@@ -12,7 +12,7 @@ import pytest
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan import extend as extension
 from batchfront.plan.extend import LEAST, Extension, extend
 from batchfront.plan.options import Request
@@ -47,7 +47,8 @@ def win(storage: Storage, steps: int = 40, **params: Any) -> None:
     drawn = slot.params or sampling.draw(storage, study, [slot.number])[0]
     ours = ledger.start(study, [replace(slot, params={**drawn, **params})], study.space, {})
     assert (
-        ledger.finish(study, [(ours[0], Ending("reached", "", steps, (), steps, steps - 1))]) == []
+        ledger.finish(study, [(ours[0], TrialResult("reached", "", steps, (), steps, steps - 1))])
+        == []
     )
 
 
@@ -286,7 +287,7 @@ def test_a_diverged_trial_is_replaced_from_the_wider_space(storage: Storage) -> 
     claimed = ledger.claim(Filter(), lambda _: 3)
     assert claimed is not None
     ours = ledger.start(wide, claimed[1], wide.space, {})
-    ledger.finish(claimed[0], [(slot, Ending("diverged", "", 3)) for slot in ours])
+    ledger.finish(claimed[0], [(slot, TrialResult("diverged", "", 3)) for slot in ours])
     assert len(points(storage, study)) == 33
     assert all(holds(wide.space, point) for point in points(storage, study))
 
@@ -303,7 +304,7 @@ def test_who_claimed_before_the_extension_replaces_by_the_points_of_the_study_as
     before, taken = claimed
     ours = ledger.start(before, taken, before.space, {})
     wide = extended(storage).study
-    ledger.finish(before, [(slot, Ending("diverged", "", 3)) for slot in ours])
+    ledger.finish(before, [(slot, TrialResult("diverged", "", 3)) for slot in ours])
     assert points(storage, wide)[30:] == draw_points(wide, 30, 3)
 
 

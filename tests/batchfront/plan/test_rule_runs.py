@@ -9,7 +9,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.frontier.reruns import load_rule_runs
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.reruns import plan_rule
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.every_storage
 def searched(storage: Storage) -> Storage:
     """Of batch sizes 2, 8, 32 and 64 the first has no winner, and of the last nothing is known."""
     planned(storage, batch_sizes=(2, 8, 32, 64))
-    end(storage, f"{NAME}/b2", {0: Ending("stalled", "", 100)})
+    end(storage, f"{NAME}/b2", {0: TrialResult("stalled", "", 100)})
     end(storage, f"{NAME}/b8", {0: reached(50), 3: reached(40)})
     end(storage, f"{NAME}/b32", {1: reached(20)})
     return storage
@@ -85,7 +85,7 @@ def test_some_batch_sizes_alone_can_be_asked_for_and_the_anchor_stays(searched: 
 def test_runs_of_each_rule_are_read_by_batch_size(searched: Storage) -> None:
     plan_rule(searched, NAME, "linear", seeds=3)
     plan_rule(searched, NAME, "square-root", seeds=1)
-    diverged = Ending("diverged", "", 5)
+    diverged = TrialResult("diverged", "", 5)
     end(searched, f"{NAME}/b32/linear", {0: diverged, 1: reached(25), 2: reached(22)})
     end(searched, f"{NAME}/b64/linear", dict.fromkeys(range(3), diverged))
     end(searched, f"{NAME}/b32/square-root", {0: reached(21)})

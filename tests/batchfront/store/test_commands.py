@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 from batchfront.store.commands import command
-from batchfront.store.url import parse_url
+from batchfront.store.database import parse_url
 
 
 def test_words_are_quoted_and_the_database_is_named_with_all_but_its_passwords() -> None:

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy
 from batchfront.errors import BatchfrontError, StorageError, UsageError
 from batchfront.store import schema
-from batchfront.store.database import DEFAULT_URL
-from batchfront.store.url import Storage, open_storage, parse_url, shown
+from batchfront.store.database import DEFAULT_URL, Storage, parse_url, shown
+from batchfront.store.url import open_storage
 from sqlalchemy import insert, select, update
 
 SECRET = "open-sesame"

@@ -14,7 +14,7 @@ from batchfront.frontier import frontier as frontier_module
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.workers import LEASE_SECONDS
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan import plan as plan_module
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
@@ -33,7 +33,9 @@ from tests.waiting import LONG
 pytestmark = pytest.mark.every_storage
 planned = partial(searches.planned, trials=8, batch_sizes=(4,))
 
-REACHED = Ending("reached", "", 40, steps_to_target=40, steps_lower=39, metric=0.09, metric_step=40)
+REACHED = TrialResult(
+    "reached", "", 40, steps_to_target=40, steps_lower=39, metric=0.09, metric_step=40
+)
 
 
 def trials(storage: Storage) -> list[Any]:
@@ -100,7 +102,7 @@ def _claim_until_none(url: str, n: int, barrier: Any) -> list[tuple[int, int]]:
         study, taken = claimed
         ours = ledger.start(study, taken, clouds().space(study.batch_size), {})
         back = [slot for slot in ours if slot.steps == 0 and slot.number % 2]
-        ledger.hand_back([(slot, 10) for slot in back])
+        ledger.release([(slot, 10) for slot in back])
         ended = [slot for slot in ours if slot not in back]
         assert ledger.finish(study, [(slot, REACHED) for slot in ended]) == []
         found += [(slot.id, slot.fence) for slot in ended]
@@ -204,7 +206,7 @@ def test_leases_go_by_the_databases_clock_however_wrong_the_workers_is(
     planned(storage, trials=2)
     one, two = worker(storage, "one"), worker(storage, "two")
     study, taken = started(one)
-    one.renew(study.id, {slot.id: (slot.fence, 5) for slot in taken})
+    one.heartbeat(study.id, {slot.id: (slot.fence, 5) for slot in taken})
     with storage.read() as conn:
         mine = select(workers.c.lease_expires - storage.now).where(workers.c.id == "one")
         assert 0 < conn.execute(mine).scalar_one() <= LEASE_SECONDS

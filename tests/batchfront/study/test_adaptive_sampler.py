@@ -11,7 +11,7 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
@@ -75,13 +75,15 @@ def ended(storage: Storage, study: Study, draws: int) -> None:
             assert ledger.finish(study, [(slot, ending(n))]) == []
 
 
-def ending(n: int) -> Ending:
+def ending(n: int) -> TrialResult:
     kinds = [
-        Ending("reached", "", 90 - n, (), steps_to_target=90 - n, metric=0.09, metric_step=90 - n),
-        Ending("capped", "", 80, (), metric=0.3 + n / 100, metric_step=64),
-        Ending("diverged", "", 5, ()),
-        Ending("failed", "", 1, ()),
-        Ending("stalled", "", 128, (), metric=0.6, metric_step=128),
+        TrialResult(
+            "reached", "", 90 - n, (), steps_to_target=90 - n, metric=0.09, metric_step=90 - n
+        ),
+        TrialResult("capped", "", 80, (), metric=0.3 + n / 100, metric_step=64),
+        TrialResult("diverged", "", 5, ()),
+        TrialResult("failed", "", 1, ()),
+        TrialResult("stalled", "", 128, (), metric=0.6, metric_step=128),
     ]
     return kinds[n % len(kinds)]
 
@@ -172,7 +174,7 @@ def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -
         rates.append(rate)
         steps = int(10 / rate)
         (slot,) = ledger.start(study, [slot], SPACE, {})
-        ledger.finish(study, [(slot, Ending("reached", "", steps, steps_to_target=steps))])
+        ledger.finish(study, [(slot, TrialResult("reached", "", steps, steps_to_target=steps))])
     # Log-uniform draws would lie above the middle of the range, 0.01, half of the time.
     assert sum(rate > 0.01 for rate in rates[-20:]) >= 15
 
@@ -213,7 +215,7 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
     first = claimed()
     assert first.params is None
     drawn = replace(first, params=sampling.draw(storage, study, [0])[0])
-    ledger.hand_back([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
+    ledger.release([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
     ledger = Ledger(storage, "two")
     ledger.register("here", 2, "cpu")

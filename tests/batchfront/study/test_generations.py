@@ -13,7 +13,7 @@ from batchfront.exchange.export import export
 from batchfront.exchange.restore import restore
 from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.extend import extend
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
@@ -55,11 +55,13 @@ def claim(
     return ledger, study, ledger.start(study, drawn, study.space, {})
 
 
-def exhausted(slot: Slot) -> tuple[Slot, Ending]:
-    return slot, Ending("exhausted", "", 9)
+def exhausted(slot: Slot) -> tuple[Slot, TrialResult]:
+    return slot, TrialResult("exhausted", "", 9)
 
 
-def finish(storage: Storage, ending: Callable[[Slot], tuple[Slot, Ending]] = exhausted) -> None:
+def finish(
+    storage: Storage, ending: Callable[[Slot], tuple[Slot, TrialResult]] = exhausted
+) -> None:
     """End all slots that are free, as one worker would."""
     ledger, study, taken = claim(storage, "finisher", 1000)
     assert ledger.finish(study, [ending(slot) for slot in taken]) == []
@@ -131,7 +133,7 @@ def test_more_trials_fill_up_a_generation_and_go_on(storage: Storage) -> None:
 
 def test_a_diverged_trial_is_replaced_in_a_later_generation(storage: Storage) -> None:
     planned(storage, trials=4, count="feasible")
-    finish(storage, lambda slot: (slot, Ending("diverged", "", 3)))
+    finish(storage, lambda slot: (slot, TrialResult("diverged", "", 3)))
     assert states(storage) == "ddddffff"
     finish(storage)
     assert states(storage) == "d" * 8
@@ -148,7 +150,9 @@ def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sample
     assert draw([6]) == second[2:3]
     assert draw([7, 5]) == [second[3], second[1]]
     ledger, _, taken = claim(storage, "one", 2)
-    ledger.finish(study, [(slot, Ending("reached", "", 5, steps_to_target=5)) for slot in taken])
+    ledger.finish(
+        study, [(slot, TrialResult("reached", "", 5, steps_to_target=5)) for slot in taken]
+    )
     assert draw(range(4, 8)) == second
 
 
@@ -163,7 +167,7 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
     first = rows(storage)[:4]
     winner = min((row.steps_to_target, row.number) for row in first if row.steps_to_target)[1]
     slow, _, taken = claim(second_storage, "slow", 4)
-    slow.hand_back([(slot, 0) for slot in taken if slot.number != winner])
+    slow.release([(slot, 0) for slot in taken if slot.number != winner])
     fast = Thread(target=work, args=(second_storage, "fast"))
     fast.start()
     eventually(lambda: states(second_storage).count("d") == 3)
@@ -177,7 +181,10 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
 def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage: Storage) -> None:
     """As with warm start, where some of a generation are a neighbour's winner's."""
     (study,) = planned(storage, sampler="gp", trials=8)
-    finish(storage, lambda slot: (slot, Ending("exhausted", "", 9, metric=0.9 - 0.1 * slot.number)))
+    finish(
+        storage,
+        lambda slot: (slot, TrialResult("exhausted", "", 9, metric=0.9 - 0.1 * slot.number)),
+    )
     own = sampling.draw(storage, study, range(4, 8))
     assert sampling.draw(storage, study, [5]) == own[1:2]
     with storage.write() as conn:
@@ -199,7 +206,9 @@ def test_an_extension_is_drawn_knowing_of_the_winner_that_asked_for_it(storage: 
     (study,) = planned(storage, trials=6)
     finish(storage)
     ledger, study, taken = claim(storage, "one", 2, learning_rate=0.0999)
-    ends = [(slot, Ending("reached", "", 5, steps_to_target=5, steps_lower=4)) for slot in taken]
+    ends = [
+        (slot, TrialResult("reached", "", 5, steps_to_target=5, steps_lower=4)) for slot in taken
+    ]
     assert ledger.finish(study, ends) == []
     (extension,) = extend(storage, study.workload)
     assert states(storage)[:10] == "dddddd" + "ffff"

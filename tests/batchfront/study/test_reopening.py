@@ -7,7 +7,7 @@ import pytest
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.optuna_dashboard import NOTE
@@ -98,7 +98,7 @@ def test_what_goes_on_is_free_and_running_and_the_winner_stays(storage: Storage)
 
 def test_a_trial_that_already_ran_as_far_as_the_new_cap_stays_as_it_ended(storage: Storage) -> None:
     make(storage, trials=4)
-    capped = [Ending("capped", "", 20), Ending("capped", "", 10)]
+    capped = [TrialResult("capped", "", 20), TrialResult("capped", "", 10)]
     end(storage, f"{NAME}/b4", dict(enumerate([reached(20), reached(10), *capped])))
     assert make(storage, finishers=2).reopened == (1,)
     rows = slots_of(storage, f"{NAME}/b4")
@@ -128,7 +128,7 @@ def test_a_worker_that_heard_late_of_it_ends_no_trial_too_early(storage: Storage
     study, taken = found
     started = ledger.start(study, taken, study.space, {})
     make(storage, finishers=2)
-    endings = [Ending("reached", "", 7, (), 7, 6), *[Ending("capped", "", 7)] * 2]
+    endings = [TrialResult("reached", "", 7, (), 7, 6), *[TrialResult("capped", "", 7)] * 2]
     assert ledger.finish(study, list(zip(started, endings, strict=True))) == []
     found_now = [(row.outcome, row.state) for row in slots_of(storage, f"{NAME}/b4")]
     assert found_now == [("reached", "done"), (None, "free"), (None, "free")]

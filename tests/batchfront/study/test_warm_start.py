@@ -12,14 +12,14 @@ import torch
 from batchfront.errors import IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study.points import quasi_random
 from batchfront.study.study import Filter, Study
-from batchfront.study.warm_start import draw_late
+from batchfront.study.warm_start import sample_late
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.search_space import Choice, Integer, Linear, Log, SearchSpace, dimensions
 from batchfront.workload.workload import Workload
@@ -53,9 +53,11 @@ def won(storage: Storage, study: Study, steps: int, **params: Any) -> dict[str, 
     claimed = ledger.claim(Filter(batch_sizes=(study.batch_size,)), lambda _: 1)
     assert claimed is not None
     (slot,) = claimed[1]
-    drawn = {**draw_late(storage, study, [slot.number])[0].params, **params}
+    drawn = {**sample_late(storage, study, [slot.number])[0].params, **params}
     (slot,) = ledger.start(study, [replace(slot, params=drawn)], study.space, {})
-    ending = Ending("reached", "", steps, (), steps_to_target=steps, metric=0.09, metric_step=steps)
+    ending = TrialResult(
+        "reached", "", steps, (), steps_to_target=steps, metric=0.09, metric_step=steps
+    )
     assert ledger.finish(study, [(slot, ending)]) == []
     return drawn
 
@@ -68,7 +70,7 @@ def trials(database: str, study: Study) -> list[FrozenTrial]:
 
 
 def rates(storage: Storage, study: Study) -> list[float]:
-    return [float(d.params["learning_rate"]) for d in draw_late(storage, study, range(6))]
+    return [float(d.params["learning_rate"]) for d in sample_late(storage, study, range(6))]
 
 
 def test_only_the_first_slots_wait_to_be_drawn(storage: Storage) -> None:
@@ -83,7 +85,7 @@ def test_only_the_first_slots_wait_to_be_drawn(storage: Storage) -> None:
 def test_without_a_neighbours_winner_every_slot_has_its_own_point(storage: Storage) -> None:
     studies = planned(storage, 4, 16)
     own = quasi_random(studies[16], 0, 6)
-    assert draw_late(storage, studies[16], range(6)) == [(p, None) for p in own]
+    assert sample_late(storage, studies[16], range(6)) == [(p, None) for p in own]
 
 
 def test_the_nearest_winners_are_taken_with_their_learning_rates_scaled(storage: Storage) -> None:
@@ -93,7 +95,7 @@ def test_the_nearest_winners_are_taken_with_their_learning_rates_scaled(storage:
     best = won(storage, studies[4], 30, learning_rate=0.01)
     won(storage, studies[64], 30, learning_rate=0.02)
     assert rates(storage, studies[16]) == pytest.approx([0.01, 0.02, 0.04, 0.02, 0.01, 0.005])
-    (draw,) = draw_late(storage, studies[16], [1])
+    (draw,) = sample_late(storage, studies[16], [1])
     assert draw.params == {**best, "learning_rate": draw.params["learning_rate"]}
     assert draw.origin == f"trial 1 of {studies[4].name}, learning rate times 2"
 
@@ -107,7 +109,7 @@ def test_what_the_space_does_not_hold_is_brought_inside_and_never_drawn_twice(
     found = rates(storage, studies[64])
     assert found[:2] == [0.05, 0.1]
     assert found[2] == own["learning_rate"]
-    assert draw_late(storage, studies[64], [2]) == [(own, None)]
+    assert sample_late(storage, studies[64], [2]) == [(own, None)]
 
 
 def test_a_choice_of_learning_rates_gives_its_nearest(storage: Storage) -> None:

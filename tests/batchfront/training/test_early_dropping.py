@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from batchfront.errors import UsageError
-from batchfront.outcomes import Curve, Seen
+from batchfront.outcomes import CurvePoint, LearningCurve
 from batchfront.training.early_dropping import Extrapolation, Halving, rules
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ACCURACY, CROSS_ENTROPY, ERROR_RATE
@@ -14,16 +14,16 @@ HALVING = Halving(GOAL, first=8, kept=1)
 EXTRAPOLATION = Extrapolation(GOAL, kept=1)
 
 
-def at(step: int, *values: float, before: int | None = None) -> dict[int, Curve]:
+def at(step: int, *values: float, before: int | None = None) -> dict[int, LearningCurve]:
     """Curves with one look, or two, of trials numbered from 0."""
-    first = [] if before is None else [Seen(before, 0.9)]
-    return {number: [*first, Seen(step, value)] for number, value in enumerate(values)}
+    first = [] if before is None else [CurvePoint(before, 0.9)]
+    return {number: [*first, CurvePoint(step, value)] for number, value in enumerate(values)}
 
 
-def power(start: float, slope: float, until: int = 64, first: int = 1) -> Curve:
+def power(start: float, slope: float, until: int = 64, first: int = 1) -> LearningCurve:
     """A curve that falls as a power of the steps, seen at the powers of 2."""
     steps = [2**k for k in range(20) if first <= 2**k <= until]
-    return [Seen(step, start * step**-slope) for step in steps]
+    return [CurvePoint(step, start * step**-slope) for step in steps]
 
 
 def test_at_a_rung_the_worse_half_is_dropped_with_its_place_as_the_reason() -> None:
@@ -70,7 +70,9 @@ def test_a_curve_that_would_miss_the_leader_is_dropped() -> None:
 
 
 def test_the_more_a_curve_strays_the_more_it_is_allowed() -> None:
-    straying = [Seen(s, v * f) for (s, v), f in zip(power(1.0, 0.55), [1, 2] * 4, strict=False)]
+    straying = [
+        CurvePoint(s, v * f) for (s, v), f in zip(power(1.0, 0.55), [1, 2] * 4, strict=False)
+    ]
     curves = {0: power(1.0, 0.65), 1: straying}
     assert EXTRAPOLATION.dropped(curves, None) == {}
     assert replace(EXTRAPOLATION, deviations=0.0).dropped(curves, None).keys() == {1}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat
 from batchfront.training.trial import TrialRun
 from batchfront.workload.data import Splits
@@ -26,12 +26,12 @@ def batch_size(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def alone(data: Splits, batch_size: int) -> dict[int, Ending]:
+def alone(data: Splits, batch_size: int) -> dict[int, TrialResult]:
     """Every trial on its own, to its goal or to the end of the budget."""
     return separately(clouds(), data, batch_size, TRIALS)
 
 
-def to_target(endings: dict[int, Ending]) -> list[tuple[int, int]]:
+def to_target(endings: dict[int, TrialResult]) -> list[tuple[int, int]]:
     """Steps to target and number of the trials that passed the goal, best first."""
     return sorted((e.steps_to_target, n) for n, e in endings.items() if e.steps_to_target)
 
@@ -43,7 +43,7 @@ def up_to(places: Sequence[tuple[int, int]], finishers: int) -> list[tuple[int, 
 
 @pytest.mark.parametrize("finishers", [1, 2, 3, 5])
 def test_the_race_ends_with_the_trials_that_needed_the_fewest_steps(
-    data: Splits, batch_size: int, alone: dict[int, Ending], finishers: int
+    data: Splits, batch_size: int, alone: dict[int, TrialResult], finishers: int
 ) -> None:
     expected = up_to(to_target(alone), finishers)
     found = raced(heat(clouds(), data, batch_size, TRIALS, finishers=finishers))
@@ -68,7 +68,7 @@ def test_the_reason_of_those_capped_says_how_many_were_first(data: Splits) -> No
 
 @pytest.mark.parametrize("finishers", [0, 100])
 def test_with_more_finishers_than_can_reach_the_goal_or_none_nobody_is_capped(
-    data: Splits, batch_size: int, alone: dict[int, Ending], finishers: int
+    data: Splits, batch_size: int, alone: dict[int, TrialResult], finishers: int
 ) -> None:
     found = raced(heat(clouds(), data, batch_size, TRIALS, finishers=finishers))
     assert to_target(found) == to_target(alone)
@@ -77,12 +77,17 @@ def test_with_more_finishers_than_can_reach_the_goal_or_none_nobody_is_capped(
 
 @pytest.mark.parametrize(("finishers", "parts", "rounds"), [(1, 2, 7), (3, 3, 1), (3, 5, 7)])
 def test_heats_that_take_turns_find_the_same_finishers(
-    data: Splits, batch_size: int, alone: dict[int, Ending], finishers: int, parts: int, rounds: int
+    data: Splits,
+    batch_size: int,
+    alone: dict[int, TrialResult],
+    finishers: int,
+    parts: int,
+    rounds: int,
 ) -> None:
     """Each hears of the others only when its turn comes, by the R-th of all that have ended."""
     whole = heat(clouds(), data, batch_size, TRIALS).live
     heats = [Heat(clouds(), batch_size, whole[k::parts], finishers) for k in range(parts)]
-    found: dict[int, Ending] = {}
+    found: dict[int, TrialResult] = {}
     while any(running.live for running in heats):
         for running in heats:
             places = to_target(found)
@@ -103,7 +108,7 @@ def test_a_trial_behind_that_catches_up_lowers_the_cap(data: Splits) -> None:
     (_, first), (second, _) = expected[:2]
     behind = [pair for pair in running.live if pair[0].number == first]
     running.live = [pair for pair in running.live if pair[0].number != first]
-    found: dict[int, Ending] = {}
+    found: dict[int, TrialResult] = {}
     while not any(ending.outcome == "reached" for ending in found.values()):
         found |= {slot.number: ending for slot, ending in running.round(NEVER)}
     assert running.cap is None

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat
 from batchfront.workload.data import Splits
 from batchfront.workload.stopping_rules import StoppingRules
@@ -36,9 +36,9 @@ def going_on(data: Splits, **race: int) -> Heat[Slot]:
     return heat(clouds(), data, 4, TRIALS, **{"continuing": 1, **race})
 
 
-def known(ending: Ending) -> tuple[object, ...]:
+def known(ending: TrialResult) -> tuple[object, ...]:
     """All of it but the seconds."""
-    return (*vars(replace(ending, spent=None)).values(), ending.spent.evaluated_examples)  # type: ignore[arg-type]
+    return (*vars(replace(ending, cost=None)).values(), ending.cost.evaluated_examples)  # type: ignore[arg-type]
 
 
 def test_the_first_to_pass_goes_on_to_the_budget_and_the_others_race_as_before(
@@ -64,10 +64,10 @@ def test_its_looks_are_those_of_the_rungs_and_of_the_last_step(data: Splits) -> 
     ((first, ending),) = [(n, e) for n, e in found.items() if e.steps == steps[-1]]
     rungs = [s for p, s in zip((0, *steps), steps, strict=False) if clouds().grid.is_look(s, p)]
     assert steps[-1] not in rungs
-    assert [look.step for look in ending.looks] == [*rungs, steps[-1]]
+    assert [look.step for look in ending.evaluations] == [*rungs, steps[-1]]
     assert (ending.steps_to_target, first) == winner(found)
     run = heat(clouds(), data, 4, TRIALS).live[first][1]
-    for look in ending.looks:
+    for look in ending.evaluations:
         run.advance(look.step)
         assert run.evaluate(full=True).value == look.metric
 
@@ -129,12 +129,15 @@ def test_no_rule_but_divergence_ends_it_before_its_budget() -> None:
         ending = raced(heat(workload, NUMBERED, 4, range(1), continuing=1))[0]
         assert (ending.outcome, ending.steps_to_target) == ("reached", 3)
         assert ending.steps == workload.grid.steps(200)[-1]
-        assert (ending.metric, ending.looks[-1].metric) == (pytest.approx(0.4), pytest.approx(0.9))
+        assert (ending.metric, ending.evaluations[-1].metric) == (
+            pytest.approx(0.4),
+            pytest.approx(0.9),
+        )
 
 
 def test_one_that_diverges_after_the_goal_has_reached_it(data: Splits) -> None:
     running = going_on(data)
-    found: dict[int, Ending] = {}
+    found: dict[int, TrialResult] = {}
     while len(running.live) > 1:
         found |= {slot.number: ending for slot, ending in running.round(NEVER)}
     ((slot, run),) = running.live

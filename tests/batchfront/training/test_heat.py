@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 import torch
-from batchfront.outcomes import Curve, Ending, Seen
+from batchfront.outcomes import CurvePoint, LearningCurve, TrialResult
 from batchfront.training.early_dropping import Halving
 from batchfront.training.heat import Heat
 from batchfront.training.trial import TrialRun
@@ -45,9 +45,9 @@ def heat(
     return Heat(workload, batch_size, runs, **race)
 
 
-def raced(running: Heat[Slot], rounds: int = 10_000) -> dict[int, Ending]:
+def raced(running: Heat[Slot], rounds: int = 10_000) -> dict[int, TrialResult]:
     """How the trials of a heat end, in the order in which they do."""
-    endings: dict[int, Ending] = {}
+    endings: dict[int, TrialResult] = {}
     for _ in range(rounds):
         if not running.live:
             break
@@ -57,16 +57,16 @@ def raced(running: Heat[Slot], rounds: int = 10_000) -> dict[int, Ending]:
 
 def separately(
     workload: Workload, data: Splits, batch_size: int, numbers: range
-) -> dict[int, Ending]:
+) -> dict[int, TrialResult]:
     """The paper's protocol: every trial to its goal or to the end of the budget, on its own."""
     patient = replace(workload, stopping=StoppingRules(patience=10**9))
-    endings: dict[int, Ending] = {}
+    endings: dict[int, TrialResult] = {}
     for n in numbers:
         endings |= raced(heat(patient, data, batch_size, range(n, n + 1)))
     return endings
 
 
-def winner(endings: dict[int, Ending]) -> tuple[int, int]:
+def winner(endings: dict[int, TrialResult]) -> tuple[int, int]:
     """Steps and number of the best trial; the lowest number among equals."""
     return min((e.steps_to_target, n) for n, e in endings.items() if e.steps_to_target is not None)
 
@@ -263,8 +263,8 @@ def test_a_stop_leaves_every_trial_where_it_goes_on_to_the_same_result(data: Spl
     assert running.round(stop) == []
     assert [run.step for _, run in running.live] == steps
     endings |= raced(running)
-    assert {n: (e.outcome, e.steps, e.looks) for n, e in endings.items()} == {
-        n: (e.outcome, e.steps, e.looks) for n, e in expected.items()
+    assert {n: (e.outcome, e.steps, e.evaluations) for n, e in endings.items()} == {
+        n: (e.outcome, e.steps, e.evaluations) for n, e in expected.items()
     }
 
 
@@ -281,7 +281,7 @@ def test_trials_that_are_behind_catch_up_before_the_others_go_on(data: Splits) -
 
 def test_the_looks_of_a_trial_are_those_of_the_grids_rungs(data: Splits) -> None:
     endings = raced(heat(clouds(), data, 16, range(1)))
-    steps = [look.step for look in endings[0].looks]
+    steps = [look.step for look in endings[0].evaluations]
     grid = EvaluationGrid().steps(endings[0].steps)
     expected = [s for p, s in zip((0, *grid), grid, strict=False) if EvaluationGrid().is_look(s, p)]
     assert steps == expected
@@ -295,9 +295,9 @@ def halving(workload: Workload, data: Splits, numbers: range) -> Heat[Slot]:
 
 def test_by_a_rule_trials_are_dropped_at_their_full_looks(data: Splits) -> None:
     running, asked = halving(clouds(), data, range(8)), []
-    dropped: dict[int, Ending] = {}
+    dropped: dict[int, TrialResult] = {}
 
-    def known(step: int, looked: object) -> dict[int, Curve]:
+    def known(step: int, looked: object) -> dict[int, LearningCurve]:
         asked.append(step)
         return {}
 
@@ -317,7 +317,7 @@ def test_those_known_from_other_heats_count_too(data: Splits) -> None:
     running = halving(clouds(), data, range(2))
     while running.live and min(run.step for _, run in running.live) < 4:
         running.round(NEVER)
-        better = {number: [Seen(4, 0.0)] for number in (5, 6, 7)}
+        better = {number: [CurvePoint(4, 0.0)] for number in (5, 6, 7)}
         ended = running.compare(lambda step, _, better=better: better if step == 4 else {})
     assert {ending.outcome for _, ending in ended} == {"dropped"}
     assert not running.live
@@ -328,7 +328,7 @@ def test_one_that_has_passed_the_goal_and_goes_on_is_not_dropped(data: Splits) -
     alone = heat(workload, data, 4, range(1))
     rule = Halving(workload.goal, first=1, kept=1)
     running = Heat(workload, 4, alone.live, continuing=1, dropping=[rule])
-    better: dict[int, Curve] = {number: [Seen(64, 0.0)] for number in (5, 6, 7)}
+    better: dict[int, LearningCurve] = {number: [CurvePoint(64, 0.0)] for number in (5, 6, 7)}
     while running.live and running.live[0][1].step < 64:
         running.round(NEVER)
         here = running.live[0][1]

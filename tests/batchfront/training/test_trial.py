@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.trial import TrialRun
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.data import Splits
@@ -68,12 +68,12 @@ def fresh(made_of: Workload, data: Splits, seed: int = 3, batch_size: int = 7) -
     return TrialRun(made_of, data, batch_size, VALUES, seed, CPU)
 
 
-def look(run: TrialRun) -> Evaluation:
+def look(run: TrialRun) -> GoalCheck:
     """Every third look is a full one, as in a heat some are."""
     return run.evaluate(full=run.step % 3 == 0)
 
 
-def undisturbed(run: TrialRun) -> list[Evaluation]:
+def undisturbed(run: TrialRun) -> list[GoalCheck]:
     found = []
     for step in range(run.step + 1, STEPS + 1):
         run.advance(step)
@@ -148,7 +148,7 @@ def test_beside_others_it_ends_in_the_same_bits_as_alone(
     alone = [fresh(made_of, data, seed) for seed in range(3)]
     wanted = [undisturbed(run) for run in alone]
     together = [fresh(made_of, data, seed) for seed in range(3)]
-    found: list[list[Evaluation]] = [[], [], []]
+    found: list[list[GoalCheck]] = [[], [], []]
     for step in range(1, STEPS + 1):
         for index, run in enumerate(together):
             run.advance(step)
@@ -261,7 +261,7 @@ def test_a_model_that_draws_is_the_same_trial_beside_others_and_after_whatever_w
     wanted = [undisturbed(run) for run in alone]
     np.random.seed(5)
     together = [fresh(made_of, data, seed) for seed in range(3)]
-    found: list[list[Evaluation]] = [[], [], []]
+    found: list[list[GoalCheck]] = [[], [], []]
     for step in range(1, STEPS + 1):
         for index, run in enumerate(together):
             random.gauss(0.0, 1.0)

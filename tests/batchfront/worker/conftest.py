@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import News
+from batchfront.ledger.race_state import RaceState
 from batchfront.worker import worker
 from batchfront.worker.heartbeat import LeaseKeeper
 from batchfront.worker.race import Race
@@ -24,8 +24,8 @@ class Prompt(LeaseKeeper):
         self.held = dict(slots)
 
     @property
-    def news(self) -> News:
-        return self.ledger.news(self.study_id, self.held)
+    def news(self) -> RaceState:
+        return self.ledger.poll(self.study_id, self.held)
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_a_race_of_a_whole_study_asks_for_no_others(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    monkeypatch.setattr(refill.Ledger, "more", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(refill.Ledger, "claim_more", lambda *_: pytest.fail("asked"))
     work(storage)
     assert len(heats) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Failed, Sequential
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker import engine_timing as calibration
@@ -33,13 +33,13 @@ class Slow(Stacking):
 class SlowToLook(Stacking):
     """Takes hundredths of a second longer for a look."""
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
         Event().wait(0.02)
         return super().look(runs, full=full)
 
 
 class Broken(Stacking):
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
         return [Failed("broken") for _ in runs]
 
 

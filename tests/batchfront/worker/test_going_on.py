@@ -9,7 +9,7 @@ import pytest
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
-from batchfront.outcomes import Ending, Look, Passage
+from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
 from batchfront.store.schema import measurements, studies
 from batchfront.store.url import Storage
 from batchfront.training.trial import TrialRun
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.every_storage
 planned = partial(searches.planned, trials=12, batch_sizes=(4,))
 
 LAST = clouds().grid.steps(150)[-1]
-PASSAGE = Passage(40, 39, 0.09, 0.12)
-GONE_ON = Ending(
+PASSAGE = GoalCrossing(40, 39, 0.09, 0.12)
+GONE_ON = TrialResult(
     "reached",
     "goal at step 40, and then: step budget of 150 spent",
     150,
-    (Look(32, 0.7, 0.2), Look(64, 0.5, 0.08), Look(150, 0.4, 0.07)),
+    (Evaluation(32, 0.7, 0.2), Evaluation(64, 0.5, 0.08), Evaluation(150, 0.4, 0.07)),
     steps_to_target=40,
     steps_lower=39,
     metric=0.09,
@@ -74,8 +74,8 @@ def test_the_cap_is_the_steps_of_the_last_finisher_whoever_they_are(storage: Sto
         (mine[2], one, 40, 45),
     ):
         by.finish(study, [(slot, reached(steps))])
-        assert one.news(study.id, {}).cap == two.news(study.id, {}).cap == cap
-    assert one.news(study.id, {}).passed == 6
+        assert one.poll(study.id, {}).cap == two.poll(study.id, {}).cap == cap
+    assert one.poll(study.id, {}).passed == 6
 
 
 def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
@@ -85,7 +85,7 @@ def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
     with storage.write() as conn:
         conn.execute(update(studies).values(finishers=0))
     one.finish(study, [(slot, reached(40 + slot.number)) for slot in taken])
-    news = one.news(study.id, {})
+    news = one.poll(study.id, {})
     assert (news.cap, news.passed) == (None, 12)
 
 
@@ -93,9 +93,9 @@ def test_one_that_goes_on_caps_the_others_from_the_moment_that_it_passed(storage
     planned(storage, finishers=1, after_goal="continue")
     one, two = worker(storage, "one"), worker(storage, "two")
     study, (slot, *_) = started(one, 6)
-    one.passed([(slot, PASSAGE)])
-    one.passed([(slot, PASSAGE)])  # as when the answer was lost
-    news = two.news(study.id, {})
+    one.record_crossings([(slot, PASSAGE)])
+    one.record_crossings([(slot, PASSAGE)])  # as when the answer was lost
+    news = two.poll(study.id, {})
     assert (news.cap, news.passed) == (40, 1)
     row = rows(storage)[0]
     assert (row.state, row.outcome, row.worker_id) == ("leased", None, "one")
@@ -108,7 +108,7 @@ def test_what_it_passed_and_what_came_after_is_kept_at_its_end(storage: Storage)
     planned(storage, finishers=1, after_goal="continue")
     one = worker(storage)
     study, (slot, *_) = started(one, 1)
-    one.passed([(slot, PASSAGE)])
+    one.record_crossings([(slot, PASSAGE)])
     assert one.finish(study, [(slot, GONE_ON)]) == []
     row = rows(storage)[0]
     assert (row.state, row.outcome, row.steps, row.steps_to_target) == ("done", "reached", 150, 40)
@@ -131,14 +131,18 @@ def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue", trials=2)
     one, two = worker(storage, "one"), worker(storage, "two")
     _, (first, second) = started(one)
-    one.passed([(first, PASSAGE)])
-    one.bury()
+    one.record_crossings([(first, PASSAGE)])
+    one.reap()
     study, taken = started(two)
     assert [slot.steps_to_target for slot in taken] == [40, None]
-    one.passed([(second, PASSAGE)])  # too late: it is no longer its own
+    one.record_crossings([(second, PASSAGE)])  # too late: it is no longer its own
     assert to_target(storage) == [(40, 0)]
-    two.passed([(taken[0], Passage(41, 40, 0.08))])  # the first time is the one that counts
-    two.finish(study, [(taken[0], Ending("reached", "", 150, steps_to_target=41, steps_lower=40))])
+    two.record_crossings(
+        [(taken[0], GoalCrossing(41, 40, 0.08))]
+    )  # the first time is the one that counts
+    two.finish(
+        study, [(taken[0], TrialResult("reached", "", 150, steps_to_target=41, steps_lower=40))]
+    )
     row = rows(storage)[0]
     assert (row.outcome, row.steps_to_target, row.steps_lower, row.metric) == (
         *("reached", 40, 39),
@@ -151,8 +155,8 @@ def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
     one = worker(storage)
     study, (slot, *_) = started(one, 1)
-    one.passed([(slot, PASSAGE)])
-    one.finish(study, [(slot, Ending("failed", "an error\nand more", 90))])
+    one.record_crossings([(slot, PASSAGE)])
+    one.finish(study, [(slot, TrialResult("failed", "an error\nand more", 90))])
     row = rows(storage)[0]
     assert (row.outcome, row.steps, row.steps_to_target, row.metric) == ("reached", 90, 40, 0.09)
     assert row.reason == "goal passed at step 40, and then: an error\nand more"
@@ -166,8 +170,8 @@ def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
         one = worker(storage, f"worker {death}")
         _, (slot,) = started(one)
         if death == 2:
-            one.passed([(slot, PASSAGE)])
-        one.bury()
+            one.record_crossings([(slot, PASSAGE)])
+        one.reap()
     (row,) = rows(storage)
     assert (row.state, row.outcome, row.steps_to_target) == ("done", "reached", 40)
     assert row.reason == f"goal passed at step 40, and then: its worker died {DEATHS} times"

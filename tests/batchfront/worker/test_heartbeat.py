@@ -8,8 +8,8 @@ from threading import enumerate as threads
 import pytest
 from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import News
-from batchfront.outcomes import Ending
+from batchfront.ledger.race_state import RaceState
+from batchfront.outcomes import TrialResult
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
@@ -64,9 +64,9 @@ def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> N
     two = worker(storage, "two")
     _, theirs = claim(two, 1)
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        assert keeper.news == News()
+        assert keeper.news == RaceState()
         started = two.start(study, theirs, clouds().space(4), {})
-        ending = Ending("reached", "", 33, steps_to_target=33, steps_lower=32)
+        ending = TrialResult("reached", "", 33, steps_to_target=33, steps_lower=32)
         two.finish(study, [(started[0], ending)])
         eventually(lambda: keeper.news.cap == 33)
         assert keeper.news.behind == 0
@@ -74,7 +74,7 @@ def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> N
 
 def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
     study, taken = claim(one, 2)
-    one.hand_back([(taken[0], 0)])
+    one.release([(taken[0], 0)])
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
         keeper.hold(held(*taken))
         eventually(lambda: keeper.news.lost == {taken[0].id})
@@ -89,15 +89,17 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     study, taken = claim(one, 1)
-    renew, failed = one.renew, Event()
+    renew, failed = one.heartbeat, Event()
 
-    def fails_first(study_id: int, slots_held: Mapping[int, tuple[int, int]], rate: float) -> News:
+    def fails_first(
+        study_id: int, slots_held: Mapping[int, tuple[int, int]], rate: float
+    ) -> RaceState:
         if not failed.is_set():
             failed.set()
             raise StorageError("database is away")
         return renew(study_id, slots_held, rate)
 
-    monkeypatch.setattr(one, "renew", fails_first)
+    monkeypatch.setattr(one, "heartbeat", fails_first)
     caplog.set_level("DEBUG", "batchfront.worker.heartbeat")
     with LeaseKeeper(one, study.id, every=0.01) as keeper:
         keeper.hold(held(*taken, steps=5))

@@ -120,7 +120,7 @@ def test_what_a_frozen_worker_keeps_too_late_is_dropped(
     def sleeps(self: Checkpoints, *arguments: Any) -> bool:
         if not slept.is_set():
             slept.set()
-            Ledger(storage, "sleeper").bury()
+            Ledger(storage, "sleeper").reap()
             work(storage, tmp_path / "kept", "heir", pace=KEPT_AT_ONCE)
         return write(self, *arguments)
 

@@ -124,7 +124,7 @@ def test_a_killed_workers_trials_are_finished_by_another_with_the_same_frontier(
     victim.send_signal(signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL
     assert {row.state for row in rows(storage)} == {"leased"}
-    Ledger(storage, "victim").bury()
+    Ledger(storage, "victim").reap()
     work(storage, checkpoints, "heir")
     assert {row.worker_id for row in rows(storage)} == {"heir"}
     assert {(row.attempts, row.deaths) for row in rows(storage)} == {(1, 1)}

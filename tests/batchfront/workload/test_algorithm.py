@@ -13,12 +13,12 @@ from batchfront.workload.algorithm import (
     Algorithm,
     Momentum,
     NesterovMomentum,
-    Optimizer,
     TorchOptimizer,
     chosen,
     keyword_metaparameters,
 )
 from batchfront.workload.losses import cross_entropy
+from batchfront.workload.optimizers import Optimizer
 from torch import Tensor, nn
 
 LEARNING_RATES = [0.05 * 0.9**step for step in range(20)]

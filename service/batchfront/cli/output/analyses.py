@@ -15,7 +15,6 @@ from batchfront.cli.output.tables import (
     whole,
 )
 from batchfront.frontier.analysis.budget import BestWithin, Budget, BudgetResult, Budgets
-from batchfront.frontier.analysis.censoring import in_words
 from batchfront.frontier.analysis.compare import Comparison, Series
 from batchfront.frontier.analysis.effect import Effect, EffectPoint, ValueEffect
 from batchfront.frontier.analysis.feasibility import Outcomes
@@ -24,6 +23,7 @@ from batchfront.frontier.analysis.other_goals import GoalPoint, Goals
 from batchfront.frontier.curve.answers import EXTRA
 from batchfront.frontier.curve.text import percent
 from batchfront.frontier.frontier import Frontier
+from batchfront.outcomes import in_words
 from batchfront.workload.lr_scaling import RULES
 
 

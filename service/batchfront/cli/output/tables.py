@@ -21,6 +21,7 @@ from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.study.study import goal_text
+from batchfront.workload.search_space import restore_space
 
 
 @contextmanager
@@ -73,8 +74,6 @@ def print_workloads(listed: list[dict[str, Any]]) -> None:
 
 def print_workload(shown: dict[str, Any]) -> None:
     """One workload, whole."""
-    from batchfront.workload.search_space import restore_space
-
     console = console_for_output()
     console.print(shown["name"])
     if shown["description"]:

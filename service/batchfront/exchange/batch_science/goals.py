@@ -1,18 +1,22 @@
-"""The goals of the public archive's workloads, and goals that a user writes.
-
-Shallue et al. 2018 state the goals of their standard workloads, and their analysis code holds
-them; for the others the goals here are ours, and said to be wherever they are used.
-"""
+"""The goals of the public archive's workloads: those that installed packages offer, and those that
+a user writes."""
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import entry_points
 from itertools import product
 
 from batchfront.errors import UsageError
 from batchfront.study.study import goal_text
+
+GROUP = "batchfront.archive_goals"
+"""The entry points that offer goals: each refers to a sequence of GoalOf, the first of which that
+matches counts."""
+
 
 METRICS = {
     "classification_error": "error rate",
@@ -52,44 +56,15 @@ class GoalOf:
         return goal_text(self.described())
 
 
-def _error(of: str, value: float, origin: str = "the paper") -> GoalOf:
-    return GoalOf(of, "error rate", "lower", value, origin)
-
-
-def _nats(of: str, origin: str = "the paper") -> GoalOf:
-    return GoalOf(of, "cross-entropy", "lower", 3.9, origin)
-
-
-GOALS = (
-    _error("mnist/simple_cnn*", 0.01),
-    _error("fashion_mnist/simple_cnn*", 0.1),
-    _error("cifar_10/resnet_8/*", 0.3),
-    _error("imagenet/resnet_50/*", 0.25),
-    _error("imagenet/vgg_11/*", 0.35),
-    GoalOf("open_images_v4/resnet_50/*", "average precision", "higher", 0.31, "the paper"),
-    _nats("lm1b/transformer/*"),
-    _nats("lm1b/transformer_base/*"),
-    _nats("lm1b/lstm/*"),
-    _nats("common_crawl/transformer/*"),
-    _nats("common_crawl/transformer_base/*"),
-    # Those of workloads and data sets that resemble them.
-    _error("mnist_subsets/*", 0.02, "ours"),
-    _error("*mnist*/fc*", 0.04, "ours"),
-    _error("*fashion_mnist*", 0.1, "ours"),
-    _error("*mnist*", 0.01, "ours"),
-    _error("*cifar*", 0.3, "ours"),
-    _error("*imagenet*/vgg*", 0.35, "ours"),
-    _error("*imagenet*", 0.25, "ours"),
-    GoalOf("*open_images*", "average precision", "higher", 0.31, "ours"),
-    _nats("*lm1b*", "ours"),
-    _nats("*common_crawl*", "ours"),
-)
-"""The first that matches counts. Those of the catalog's workloads are the catalog's."""
+@cache
+def offered() -> tuple[GoalOf, ...]:
+    """The goals that installed packages offer for the archive's workloads."""
+    return tuple(goal for entry_point in entry_points(group=GROUP) for goal in entry_point.load())
 
 
 def goal_of(workload: str, archive_name: str, given: Sequence[GoalOf]) -> GoalOf:
-    """The goal of a workload of the archive: as given, or else the first of GOALS that matches
-    its name, or else its archive name.
+    """The goal of a workload of the archive: as given, or else the first of those offered that
+    matches its name, or else its archive name.
 
     archive_name -- `dataset/model/optimizer`, as its studies state it, where the workload's own
                     name may stand for a subset of the data
@@ -97,7 +72,7 @@ def goal_of(workload: str, archive_name: str, given: Sequence[GoalOf]) -> GoalOf
     for goal in given:
         if fnmatchcase(workload, goal.of):
             return goal
-    for name, goal in product((workload, archive_name), GOALS):
+    for name, goal in product((workload, archive_name), offered()):
         if fnmatchcase(name, goal.of):
             origin = goal.origin if workload == archive_name else "ours"
             return GoalOf(workload, goal.metric, goal.better, goal.value, origin)

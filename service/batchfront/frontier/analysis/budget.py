@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 
 from batchfront.errors import UsageError
-from batchfront.frontier.analysis.censoring import in_words, stopped_short
+from batchfront.frontier.analysis.censoring import stopped_short
 from batchfront.frontier.analysis.other_goals import GoalMetric, goal_metric, significant
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Curves, GoalLooks, Trials
+from batchfront.outcomes import in_words
 from batchfront.study.study import Study
 
 Unit = Literal["steps", "epochs", "examples"]

@@ -1,6 +1,6 @@
 """What a trial that did not reach the goal still says about the steps that it would have needed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
@@ -83,8 +83,3 @@ def stopped_short(trials: Iterable[Trial], steps: float) -> dict[str, int]:
             outcome = trial.outcome or "open"
             found[outcome] = found.get(outcome, 0) + 1
     return found
-
-
-def in_words(outcomes: Mapping[str, int]) -> str:
-    """Outcomes and their numbers: "1 reached, 31 capped"."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))

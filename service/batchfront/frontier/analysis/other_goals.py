@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchfront.errors import UsageError
-from batchfront.frontier.analysis.censoring import in_words, may_go_on, stopped_short
+from batchfront.frontier.analysis.censoring import may_go_on, stopped_short
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Curves, Trial, Trials
 from batchfront.median import median
+from batchfront.outcomes import in_words
 
 Values = TypeVar("Values", float, NDArray[np.float64])
 

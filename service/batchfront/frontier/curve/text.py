@@ -4,10 +4,10 @@ alike."""
 from collections.abc import Callable, Iterator, Sequence
 from math import isclose
 
-from batchfront.frontier.analysis.censoring import in_words
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.outcomes import in_words
 
 SPACE = "\u00a0"  # between a number and its unit, so that no line breaks there
 

@@ -1,4 +1,4 @@
-"""A process that computes its share of rank 0's trials, started by `Member`.
+"""A process that computes its share of the leader's trials, started as a `FollowerProcess`.
 
 It does as it is told over a socket, given as a file descriptor, and ends when that closes: so none
 outlives its worker, however that ended.
@@ -27,7 +27,7 @@ from batchfront.training.distributed.messages import (
     Task,
     unpacked,
 )
-from batchfront.training.distributed.process_group import Team, meeting_point
+from batchfront.training.distributed.process_group import ProcessGroup, rendezvous
 from batchfront.training.memory import Passes
 from batchfront.training.trial import TrialRun
 from batchfront.workload import catalog
@@ -36,7 +36,7 @@ from batchfront.workload.code.versions import digest
 
 
 class Follower:
-    """One rank's trials, by the keys that rank 0 gave them."""
+    """A follower's trials, by the keys that the leader gave them."""
 
     def __init__(self, task: Task) -> None:
         loaded = catalog.load(task.spec)
@@ -51,15 +51,15 @@ class Follower:
             )
         self.splits = splits.to(device)
         self.passes = task.passes
-        self.team = Team(task.rank, task.world, device)
+        self.group = ProcessGroup(task.rank, task.world, device)
         self.runs: dict[int, tuple[TrialRun, SharedGradient]] = {}
         self.loading = ExitStack()
 
     def obey(self, command: Command) -> None:
-        """Do as rank 0 says; what all ranks do together, it does at the same time."""
+        """Do as the leader says; what all ranks do together, it does at the same time."""
         match command:
             case Meet(port):
-                self.team.join(meeting_point(self.team.world, port))
+                self.group.join(rendezvous(self.group.world, port))
             case Make():
                 self._make(command)
             case Advance(key, to_step, last):
@@ -80,17 +80,17 @@ class Follower:
             told.batch_size,
             told.values,
             told.seed,
-            self.team.device,
+            self.group.device,
             self.passes,
         )
         if told.state is not None:
             run.restore(unpacked(told.state))
-        run.gradient = shared = SharedGradient(run.alone, self.team)
+        run.gradient = shared = SharedGradient(run.alone, self.group)
         self.runs[told.key] = (run, shared)
 
 
 def _listen(connection: Connection, told: "SimpleQueue[Command]") -> None:
-    """Rank 0's words in order; without rank 0 there is nothing more to do, or to wait for."""
+    """The leader's words in order; without it there is nothing more to do, or to wait for."""
     try:
         while True:
             told.put(connection.recv())
@@ -99,7 +99,7 @@ def _listen(connection: Connection, told: "SimpleQueue[Command]") -> None:
 
 
 def main(descriptor: int) -> None:
-    """Follow rank 0, at the other end of the socket, until it hangs up."""
+    """Follow the leader, at the other end of the socket, until it hangs up."""
     torch.set_num_threads(1)
     connection = Connection(descriptor)
     passes = Passes()

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from batchfront.errors import RankFailed
+from batchfront.errors import FollowerFailed
 from batchfront.training.data_order import DataOrder
-from batchfront.training.distributed.process_group import Team
+from batchfront.training.distributed.process_group import ProcessGroup
 from batchfront.training.gradient import BatchGradient, divide
 from batchfront.workload.microbatch import BatchPass
 
@@ -27,7 +27,7 @@ def share_of(batch_size: int, rank: int, world: int, quantum: int) -> range:
 
 
 class SharedGradient:
-    """What `BatchGradient` computes alone, up to rounding, computed by all ranks of a team.
+    """What `BatchGradient` computes alone, up to rounding, computed by all ranks of a group.
 
     Each rank takes a share of the batch's positions, in passes that fit its memory; torch's
     DistributedDataParallel adds up the gradients while the last pass goes back through the model.
@@ -38,10 +38,10 @@ class SharedGradient:
     was found to be too large is not tried again.
     """
 
-    def __init__(self, alone: BatchGradient, team: Team) -> None:
-        self.alone, self.team = alone, team
+    def __init__(self, alone: BatchGradient, group: ProcessGroup) -> None:
+        self.alone, self.group = alone, group
         if alone.whole_batches:
-            raise alone.cannot_split(f"{team.world} devices share every batch")
+            raise alone.cannot_split(f"{group.world} devices share every batch")
         alone.streams.leave_nothing_out()  # no rank can compute again what the others wait for
         self._together = _wrapped(alone.forward)
         self._parameters = [p for p in alone.model.parameters() if p.requires_grad]
@@ -51,7 +51,7 @@ class SharedGradient:
     def of(self, step: int, indices: Tensor) -> Tensor | None:
         """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
         nothing in it counts."""
-        alone, team = self.alone, self.team
+        alone, group = self.alone, self.group
         share, here = self._share(len(indices))
         self._part = len(share) / len(indices)
         overlapped = self._tried and not self._some_unused
@@ -64,7 +64,7 @@ class SharedGradient:
             layer.commit()
         if not overlapped:
             sums[2] = self._add_up_gradients()
-        team.add_up([sums])
+        group.all_reduce([sums])
         if not self._tried:
             self._tried, self._some_unused = True, bool(sums[2].item())
         if alone.workload.weight is None:
@@ -81,8 +81,8 @@ class SharedGradient:
     def _share(self, batch_size: int) -> tuple[range, range]:
         """The positions of a batch that count here, and those that are computed here: who has no
         share follows the first group, which then counts nothing."""
-        alone, team = self.alone, self.team
-        share = share_of(batch_size, team.rank, team.world, alone.quantum)
+        alone, group = self.alone, self.group
+        share = share_of(batch_size, group.rank, group.world, alone.quantum)
         return share, share or range(min(alone.quantum, batch_size))
 
     def _here(self, indices: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class SharedGradient:
         seed = alone.begin(step, here.start)
         counts = 1.0 if self._part else 0.0
         # DistributedDataParallel takes the mean over the ranks.
-        scale = counts * (self.team.world if overlapped else 1)
+        scale = counts * (self.group.world if overlapped else 1)
         sums = torch.zeros(3, dtype=torch.float64, device=alone.device)
         for start in range(here.start, here.stop, size):
             part = indices[start : min(start + size, here.stop)]
@@ -118,7 +118,7 @@ class SharedGradient:
         unused = [p for p in self._parameters if p.grad is None]
         for p in unused:
             p.grad = torch.zeros_like(p)
-        self.team.add_up([p.grad for p in self._parameters if p.grad is not None])
+        self.group.all_reduce([p.grad for p in self._parameters if p.grad is not None])
         return bool(unused)
 
     def settle(self) -> None:
@@ -130,7 +130,7 @@ class SharedGradient:
         running = [b for g in self.alone.ghosts for b in (g.running_mean, g.running_var)]
         if running:
             flat = torch.cat(running) * self._part
-            self.team.add_up([flat])
+            self.group.all_reduce([flat])
             means = torch.split(flat, [len(buffer) for buffer in running])
             for buffer, mean in zip(running, means, strict=True):
                 buffer.copy_(mean)
@@ -138,7 +138,9 @@ class SharedGradient:
     def _give_up(self) -> NoReturn:
         self.alone.undo()
         size = self.alone.passes.limit
-        raise RankFailed(f"out of memory on {self.alone.device}; from now on with {size} at once")
+        raise FollowerFailed(
+            f"out of memory on {self.alone.device}; from now on with {size} at once"
+        )
 
 
 def _wrapped(module: nn.Module) -> DistributedDataParallel:

@@ -1,4 +1,4 @@
-"""A trial on several devices, as rank 0 has it: like any other, but for how it advances."""
+"""A trial on several devices, as the leader has it: like any other, but for how it advances."""
 
 import weakref
 from itertools import count
@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from batchfront.training.distributed.follower_processes import FollowerPool, Followers
 from batchfront.training.distributed.gradient import SharedGradient
 from batchfront.training.distributed.messages import Advance, Make, Settle, packed
-from batchfront.training.distributed.process_group import LONGEST_SECONDS, Group, Ranks
+from batchfront.training.distributed.process_group import LONGEST_SECONDS
 from batchfront.training.trial import TrialRun
 
-_BURST_SECONDS = 0.3  # of steps that ranks are told at once: a stop waits for them
+_BURST_SECONDS = 0.3  # of steps that followers are told at once: a stop waits for them
 
 
 _PATIENCE = 60.0  # ranks that take longer than this, and than many times as long as before, hang
@@ -25,64 +26,64 @@ _SLOWER = 20.0
 _keys = count()
 
 
-class LeadRun(TrialRun):
-    """Rank 0's part of a trial, which tells the others theirs.
+class LeaderRun(TrialRun):
+    """The leader's part of a trial, which tells the others theirs.
 
     All that the others have of it they get from here when it advances first: so it goes on with
     new ones when they have failed, and its state is the same on any number of devices.
     """
 
-    def __init__(self, ranks: Ranks, *arguments: Any) -> None:
+    def __init__(self, pool: FollowerPool, *arguments: Any) -> None:
         super().__init__(*arguments)
-        if self.alone.whole_batches:  # before ranks are started for nothing, trial after trial
-            raise self.alone.cannot_split(f"{len(ranks.devices)} devices share every batch")
-        self._ranks = ranks
-        self._group: Group | None = None
+        if self.alone.whole_batches:  # before followers are started for nothing, trial after trial
+            raise self.alone.cannot_split(f"{len(pool.devices)} devices share every batch")
+        self._pool = pool
+        self._followers: Followers | None = None
         self._shared: SharedGradient | None = None
         self._seconds: float | None = None  # of a step
         self._key = -1
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         while self.step < to_step and not (stop is not None and stop.is_set()):
-            group = self._ranks.start(stop)
-            if group is None:
+            followers = self._pool.start(stop)
+            if followers is None:
                 return False
-            if group is not self._group:
-                self._join(group)
-            self._advance_together(group, to_step, stop)
+            if followers is not self._followers:
+                self._join(followers)
+            self._advance_together(followers, to_step, stop)
         return self.step >= to_step
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self._group = None
+        self._followers = None
 
-    def _join(self, group: Group) -> None:
+    def _join(self, followers: Followers) -> None:
         key, state = next(_keys), packed(self.state()) if self.step else None
         make = Make(key, self.batch_size, dict(self.values), self.seed, state)
-        with self._ranks.leading(group, LONGEST_SECONDS):
-            self._ranks.tell(group, make)
-            self.gradient = self._shared = SharedGradient(self.alone, group.team)
-        self._group, self._key, self._seconds = group, key, None
-        weakref.finalize(self, self._ranks.drop, key).atexit = False
+        with self._pool.leading(followers, LONGEST_SECONDS):
+            self._pool.tell(followers, make)
+            self.gradient = self._shared = SharedGradient(self.alone, followers.group)
+        self._followers, self._key, self._seconds = followers, key, None
+        weakref.finalize(self, self._pool.drop, key).atexit = False
 
-    def _advance_together(self, group: Group, to_step: int, stop: Event | None) -> None:
+    def _advance_together(self, followers: Followers, to_step: int, stop: Event | None) -> None:
         """In bursts: between two of them `stop` may be set."""
-        ranks, known, first = self._ranks, self._seconds, self.step
+        pool, known, first = self._pool, self._seconds, self.step
         with self.gradient.ahead(self.order, self.step, to_step):
             while self.step < to_step and not (stop is not None and stop.is_set()):
                 steps = 1 if known is None else max(int(_BURST_SECONDS / max(known, 1e-6)), 1)
                 until = min(to_step, self.step + steps)
                 expected = None if known is None else (until - self.step) * known
                 began, before = perf_counter(), self.step
-                with ranks.leading(group, _limit(expected)):
-                    ranks.tell(group, Advance(self._key, until, to_step))
+                with pool.leading(followers, _limit(expected)):
+                    pool.tell(followers, Advance(self._key, until, to_step))
                     super().advance(until)
                     self._wait_for_device()
                 known = self._seconds = (perf_counter() - began) / (until - before)
         if self.step == first:  # ranks that have computed nothing have no means to bring together
             return
-        with ranks.leading(group, _limit(None)):
-            ranks.tell(group, Settle(self._key))
+        with pool.leading(followers, _limit(None)):
+            pool.tell(followers, Settle(self._key))
             if self._shared is not None:
                 self._shared.settle()
             self._wait_for_device()

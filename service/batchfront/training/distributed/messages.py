@@ -1,4 +1,4 @@
-"""What rank 0 tells the other ranks of a trial, and what they answer."""
+"""What the leader tells the followers of a trial, and what they answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from batchfront.training.memory import Passes
 
 @dataclass(frozen=True)
 class Task:
-    """What a rank is made ready for: the trials of a workload.
+    """What a follower is made ready for: the trials of a workload.
 
     goal      -- another value to pass than the workload's, or None
     precision -- another precision than the workload's, or None
     passes    -- the sizes that are known to fit
-    source    -- the digest of the code that rank 0 computes its part with; None: any
+    source    -- the digest of the code that the leader computes its part with; None: any
     """
 
     spec: str
@@ -79,12 +79,12 @@ Command = Meet | Make | Advance | Settle | Drop
 
 @dataclass(frozen=True)
 class Ready:
-    """A rank has its code and data."""
+    """A follower has its code and data."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A rank has met an error, and ends.
+    """A follower has met an error, and ends.
 
     reason -- the error in one line
     passes -- what it has learnt of sizes that fit

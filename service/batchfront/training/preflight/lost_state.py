@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from batchfront.errors import WorkloadError
 from batchfront.training.preflight.varied import varied
 from batchfront.training.trial import TrialRun
-from batchfront.workload.algorithm import SGDOptimizer, TorchOptimizer
+from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 
@@ -49,6 +50,9 @@ _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+_LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
 
 _METHODS = ("__init__", "__call__")
@@ -226,8 +230,7 @@ def _parts(held: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_of_a_library(held: Any) -> bool:
     """Whether it is code that nobody's own state is in."""
-    home = str(held.__module__).split(".")[0]
-    return home in ("builtins", "collections", "functools", "numpy", "service", "torch", "typing")
+    return str(held.__module__).split(".")[0] in _LIBRARIES
 
 
 def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:

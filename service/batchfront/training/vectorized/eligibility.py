@@ -19,9 +19,9 @@ from batchfront.training.vectorized.forward import HOOKS
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.proof import difference
 from batchfront.training.vectorized.watching import unstackable
-from batchfront.workload.algorithm import SGDOptimizer
 from batchfront.workload.data import Splits
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 

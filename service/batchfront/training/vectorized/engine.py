@@ -6,7 +6,7 @@ from threading import Event
 from weakref import WeakKeyDictionary, WeakSet
 
 from batchfront.training.engines import Failed, Sequential, Steps, of_each
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.eligibility import NO_ROOM, why_not_alike, why_unlike
@@ -90,8 +90,8 @@ class Vectorized:
         done |= dict(zip(left, others, strict=True))
         return [done[run] for run in runs]
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[Evaluation | Failed]:
-        found: dict[TrialRun, Evaluation | Failed] = {}
+    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
+        found: dict[TrialRun, GoalCheck | Failed] = {}
         wanted = set(runs)
         for stack in list(self._stacks):
             rows = [row for row, run in enumerate(stack.runs) if run in wanted]

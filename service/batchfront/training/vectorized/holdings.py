@@ -291,7 +291,7 @@ def _may_change(value: Any) -> bool:
 @cache
 def _is_users(module: str | None) -> bool:
     """Whether a module is neither Python's, nor installed, nor ours."""
-    if module is None or module.split(".")[0] in {*sys.stdlib_module_names, "service"}:
+    if module is None or module.split(".")[0] in {*sys.stdlib_module_names, "batchfront"}:
         return module == "__main__"
     path = getattr(sys.modules.get(module), "__file__", None) or ""
     return not {"site-packages", "dist-packages"} & set(path.replace("\\", "/").split("/"))

@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchfront.training.evaluation import Evaluation, Evaluator, Walking
+from batchfront.training.evaluation import Evaluator, GoalCheck, Walking
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.forward import kind_of
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.stack import Stack
 from batchfront.training.vectorized.watching import Kept, Stacked, Watched
-from batchfront.workload.algorithm import Optimizer
 from batchfront.workload.data import Examples, Part, is_in_memory
 from batchfront.workload.lr_schedule import Constant
 from batchfront.workload.metrics import SplitMetric
+from batchfront.workload.optimizers import Optimizer
 
 _SEEDS = (1, 2)
 
@@ -264,7 +264,7 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
         metric.per_example(alone[0].model.eval()(inputs), targets)
         if drawn_since(undrawn, alone[0].device):
             return "its evaluation draws from generators that all trials share"
-    seen: list[Evaluation] = [run.evaluate(full=True) for run in alone]
+    seen: list[GoalCheck] = [run.evaluate(full=True) for run in alone]
     for kept in before:
         if (path := kept.changed()) is not None:
             return f"its evaluation changes {path}"
@@ -293,7 +293,7 @@ class _Recorded(Evaluator):
         super().__init__(Part(split, few), run.workload.goal, run.passes.evaluation)
         self.costs = torch.empty(0)
 
-    def end(self, look: Walking) -> Evaluation:
+    def end(self, look: Walking) -> GoalCheck:
         self.costs = torch.cat(look.costs).double()
         return super().end(look)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
-from batchfront.training.evaluation import Evaluation, Walking
+from batchfront.training.evaluation import GoalCheck, Walking
 from batchfront.training.generators import Silence
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
@@ -18,7 +18,6 @@ from batchfront.training.vectorized.forward import Layered, forward_of, gathered
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from batchfront.training.vectorized.losses import Losses
 from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, stacked
-from batchfront.workload.algorithm import SGDOptimizer
 from batchfront.workload.data import Examples, is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.lr_schedule import Constant
@@ -32,6 +31,7 @@ from batchfront.workload.metrics import (
     numbers_of,
 )
 from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.seeds import mix
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
@@ -245,7 +245,7 @@ class Stack:
         return gathered(train, indices, seeds)
 
     @torch.inference_mode()
-    def look(self, rows: Sequence[int], *, full: bool) -> list[Evaluation]:
+    def look(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
         """Look at the validation split with these of the runs, each as its own evaluator would."""
         began = perf_counter()
         runs = [self.runs[row] for row in rows]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
 from batchfront.training.trial import TrialRun
-from batchfront.workload.algorithm import SGDOptimizer
+from batchfront.workload.optimizers import SGDOptimizer
 
 T = TypeVar("T")
 

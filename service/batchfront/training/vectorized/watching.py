@@ -19,10 +19,10 @@ from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.forward import Mapped
 from batchfront.training.vectorized.holdings import Holdings
 from batchfront.training.vectorized.stack import Stack
-from batchfront.workload.algorithm import Optimizer
 from batchfront.workload.data import is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.metrics import SplitMetric
+from batchfront.workload.optimizers import Optimizer
 
 
 class Watched(Optimizer):

@@ -7,8 +7,7 @@ from statistics import mean
 
 import numpy as np
 import pytest
-from batchfront.frontier.certainty import expected_best
-from batchfront.frontier.certainty.expected_best import more_trials
+from batchfront.frontier.certainty.expected_best import expected_best, more_trials
 
 from tests.batchfront.frontier.certainty.searches import law
 

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from batchfront.store.url import open_storage
 from optuna_dashboard._app import create_app
 from sqlalchemy import MetaData, insert, make_url, select, update
 
+from tests.docs.pages import blocks
 from tests.postgres import Postgres
 from tests.web import Answer, ask, served
 
-README = (Path(__file__).parents[4] / "README.md").read_text()
 WORKLOAD = "clouds/mlp/momentum"
 
 
@@ -185,8 +184,8 @@ def test_a_study_that_is_not_batchfronts_is_shown_without_a_figure(
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_the_readme_s_reading_role_is_enough(raced: Storage, postgres: Postgres) -> None:
-    (sql,) = re.findall(r"```sql\n(.*?)```", README, re.S)
+def test_the_guide_s_reading_role_is_enough(raced: Storage, postgres: Postgres) -> None:
+    (sql,) = blocks("docs/guides/security.md", "sql")
     database = raced.url.database or ""
     statements = re.sub(r"DATABASE batchfront", f"DATABASE {database}", sql)
     viewer = f"viewer_{database}"

@@ -14,12 +14,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from batchfront.errors import RankFailed, WorkloadError
+from batchfront.errors import FollowerFailed, WorkloadError
 from batchfront.training import gradient
 from batchfront.training.distributed import leader as lead
-from batchfront.training.distributed.leader import LeadRun
+from batchfront.training.distributed.follower_processes import FollowerPool, Followers
+from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
-from batchfront.training.distributed.process_group import Group, Ranks
 from batchfront.training.memory import Passes, PassSize
 from batchfront.training.prefetch import Ahead
 from batchfront.training.trial import TrialRun
@@ -34,25 +34,25 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
+def pool() -> Iterator[FollowerPool]:
     """Two, whose passes are of one ghost group: most shares take several.
 
     In a process whose new sockets have a time-out, as some library may set it.
     """
     passes = Passes(PassSize(GHOST_SIZE), PassSize())
-    ranks = Ranks(SPEC, None, None, [CPU, CPU], passes)
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], passes)
     socket.setdefaulttimeout(20)
-    yield ranks
+    yield pool
     socket.setdefaulttimeout(None)
-    ranks.close()
+    pool.close()
 
 
 def alone(batch_size: int) -> TrialRun:
     return TrialRun(striped(), DATA, batch_size, VALUES, 5, CPU)
 
 
-def shared(ranks: Ranks, batch_size: int) -> LeadRun:
-    return LeadRun(ranks, striped(), DATA, batch_size, VALUES, 5, CPU, ranks._passes)
+def shared(pool: FollowerPool, batch_size: int) -> LeaderRun:
+    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._passes)
 
 
 def assert_close(one: TrialRun, other: TrialRun) -> None:
@@ -69,8 +69,8 @@ def assert_close(one: TrialRun, other: TrialRun) -> None:
 # 16: two groups each; 10: a share of one group and one of a group and a half; 3: one share is
 # empty; 64: the whole training set.
 @pytest.mark.parametrize("batch_size", [16, 10, 3, 64])
-def test_gradients_and_running_means_are_one_devices(ranks: Ranks, batch_size: int) -> None:
-    one, two = alone(batch_size), shared(ranks, batch_size)
+def test_gradients_and_running_means_are_one_devices(pool: FollowerPool, batch_size: int) -> None:
+    one, two = alone(batch_size), shared(pool, batch_size)
     for step in (1, 2, 3, 7, STEPS):
         one.advance(step)
         assert two.advance(step)
@@ -84,7 +84,7 @@ def test_gradients_and_running_means_are_one_devices(ranks: Ranks, batch_size: i
 
 
 def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_told(
-    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+    pool: FollowerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Ahead] = []
 
@@ -95,15 +95,15 @@ def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_t
 
     monkeypatch.setattr(gradient, "Ahead", Noted)
     monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
-    one, two = alone(10), shared(ranks, 10)
+    one, two = alone(10), shared(pool, 10)
     two.advance(STEPS)
     assert len(begun) == 1
     one.advance(STEPS)
     assert_close(one, two)
 
 
-def test_what_two_devices_have_kept_goes_on_on_one(ranks: Ranks) -> None:
-    undisturbed, two, one = alone(10), shared(ranks, 10), alone(10)
+def test_what_two_devices_have_kept_goes_on_on_one(pool: FollowerPool) -> None:
+    undisturbed, two, one = alone(10), shared(pool, 10), alone(10)
     two.advance(5)
     one.restore(unpacked(packed(two.state())))
     for run in (undisturbed, one):
@@ -111,8 +111,8 @@ def test_what_two_devices_have_kept_goes_on_on_one(ranks: Ranks) -> None:
     assert_close(undisturbed, one)
 
 
-def test_what_one_device_has_kept_goes_on_on_two(ranks: Ranks) -> None:
-    undisturbed, one, two = alone(10), alone(10), shared(ranks, 10)
+def test_what_one_device_has_kept_goes_on_on_two(pool: FollowerPool) -> None:
+    undisturbed, one, two = alone(10), alone(10), shared(pool, 10)
     one.advance(5)
     two.restore(unpacked(packed(one.state())))
     undisturbed.advance(STEPS)
@@ -120,8 +120,8 @@ def test_what_one_device_has_kept_goes_on_on_two(ranks: Ranks) -> None:
     assert_close(undisturbed, two)
 
 
-def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(ranks: Ranks) -> None:
-    undisturbed, two, stop = alone(10), shared(ranks, 10), Event()
+def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(pool: FollowerPool) -> None:
+    undisturbed, two, stop = alone(10), shared(pool, 10), Event()
     stop.set()
     assert not two.advance(STEPS, stop)
     assert two.step == 0
@@ -132,15 +132,15 @@ def test_told_to_stop_it_stands_at_a_step_and_goes_on_from_there(ranks: Ranks) -
 
 
 def test_told_to_stop_while_the_ranks_meet_it_keeps_its_running_means(
-    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+    pool: FollowerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two, stop = alone(10), shared(ranks, 10), Event()
+    one, two, stop = alone(10), shared(pool, 10), Event()
     one.advance(5)
     two.restore(unpacked(packed(one.state())))
     join = two._join
 
-    def interrupted(group: Group) -> None:
-        join(group)
+    def interrupted(followers: Followers) -> None:
+        join(followers)
         stop.set()
 
     monkeypatch.setattr(two, "_join", interrupted)
@@ -148,19 +148,19 @@ def test_told_to_stop_while_the_ranks_meet_it_keeps_its_running_means(
     assert_close(one, two)
 
 
-def test_a_trial_that_is_gone_is_forgotten_by_the_other_ranks_too(ranks: Ranks) -> None:
-    run = shared(ranks, 10)
+def test_a_trial_that_is_gone_is_forgotten_by_the_followers_too(pool: FollowerPool) -> None:
+    run = shared(pool, 10)
     run.advance(1)
     key = run._key
     del run
     gc.collect()
-    assert key in ranks._dropped
-    shared(ranks, 10).advance(1)
-    assert key not in ranks._dropped
+    assert key in pool._dropped
+    shared(pool, 10).advance(1)
+    assert key not in pool._dropped
 
 
-def test_nobody_else_can_reach_the_ranks(ranks: Ranks) -> None:
-    shared(ranks, 10).advance(1)
+def test_nobody_else_can_reach_the_followers(pool: FollowerPool) -> None:
+    shared(pool, 10).advance(1)
     listening = [c for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
     assert listening
     assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
@@ -170,69 +170,71 @@ def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
     def normalizing() -> nn.Module:
         return nn.Sequential(nn.BatchNorm2d(1), Rows()).double()
 
-    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes())
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], Passes())
     workload = replace(striped(), model=normalizing)
     with pytest.raises(WorkloadError, match="2 devices share every batch"):
-        LeadRun(ranks, workload, DATA, 10, VALUES, 5, CPU, Passes())
-    assert ranks.group is None
+        LeaderRun(pool, workload, DATA, 10, VALUES, 5, CPU, Passes())
+    assert pool.followers is None
 
 
-def test_a_rank_that_would_compute_with_other_code_is_not_started() -> None:
-    """As after an edit of the file, of which rank 0 has loaded what it was."""
-    ranks = Ranks(SPEC, None, None, [CPU, CPU], Passes(), source="0123456789abcdef")
-    with pytest.raises(RankFailed, match="its code has changed since this worker loaded it"):
-        ranks.start(None)
-    ranks.close()
+def test_a_follower_that_would_compute_with_other_code_is_not_started() -> None:
+    """As after an edit of the file, of which the leader has loaded what it was."""
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], Passes(), source="0123456789abcdef")
+    with pytest.raises(FollowerFailed, match="its code has changed since this worker loaded it"):
+        pool.start(None)
+    pool.close()
 
 
-def test_a_killed_rank_fails_its_trial_and_others_go_on_with_a_new_one(ranks: Ranks) -> None:
-    hit, other = shared(ranks, 10), shared(ranks, 16)
+def test_a_killed_follower_fails_its_trial_and_others_go_on_with_another(
+    pool: FollowerPool,
+) -> None:
+    hit, other = shared(pool, 10), shared(pool, 16)
     other.advance(5)
     hit.advance(5)
-    os.kill(pid(ranks), signal.SIGKILL)
-    with pytest.raises(RankFailed, match=r"^rank 1 of 2 ended with signal 9$"):
+    os.kill(pid(pool), signal.SIGKILL)
+    with pytest.raises(FollowerFailed, match=r"^rank 1 of 2 ended with signal 9$"):
         hit.advance(STEPS)
-    assert ranks.group is None
+    assert pool.followers is None
     undisturbed = alone(16)
     for run in (undisturbed, other):
         run.advance(STEPS)
     assert_close(undisturbed, other)
 
 
-def test_a_hung_rank_is_ended_and_fails_its_trial(
-    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+def test_a_hung_follower_is_ended_and_fails_its_trial(
+    pool: FollowerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = shared(ranks, 10)
+    run = shared(pool, 10)
     run.advance(3)
-    hung = pid(ranks)
+    hung = pid(pool)
     monkeypatch.setattr(lead, "_PATIENCE", 0.5)
     os.kill(hung, signal.SIGSTOP)
-    with pytest.raises(RankFailed, match="hung"):
+    with pytest.raises(FollowerFailed, match="hung"):
         run.advance(STEPS)
     assert not psutil.pid_exists(hung)
 
 
-def pid(ranks: Ranks) -> int:
-    """The process of rank 1."""
-    assert ranks.group is not None
-    return ranks.group._members[0].pid
+def pid(pool: FollowerPool) -> int:
+    """The follower's process."""
+    assert pool.followers is not None
+    return pool.followers._processes[0].pid
 
 
 @pytest.fixture(scope="module")
-def gappy_ranks(ranks: Ranks) -> Iterator[Ranks]:
+def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
     """For the last tests: a process is of one group at a time."""
-    ranks.close()
-    ranks = Ranks(GAPPY, None, None, [CPU, CPU], Passes())
-    yield ranks
-    ranks.close()
+    pool.close()
+    pool = FollowerPool(GAPPY, None, None, [CPU, CPU], Passes())
+    yield pool
+    pool.close()
 
 
 # 1: a rank computes what counts nothing; 2 and 3: one share, or both, have no target now and then.
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_shares_without_targets_add_nothing(gappy_ranks: Ranks, batch_size: int) -> None:
+def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size: int) -> None:
     one = TrialRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
-    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_ranks._passes)
-    two = LeadRun(gappy_ranks, *arguments)
+    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._passes)
+    two = LeaderRun(gappy_pool, *arguments)
     for step in (1, 2, 3, 7, STEPS, 30):
         one.advance(step)
         assert two.advance(step)
@@ -246,20 +248,20 @@ def test_shares_without_targets_add_nothing(gappy_ranks: Ranks, batch_size: int)
 
 
 def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
-    gappy_ranks: Ranks,
+    gappy_pool: FollowerPool,
 ) -> None:
     found = []
     for interrupted in (False, True):
         values = {**VALUES, "noise": 0.1}
-        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_ranks._passes)
-        run = LeadRun(gappy_ranks, *arguments)
+        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._passes)
+        run = LeaderRun(gappy_pool, *arguments)
         for step in range(1, STEPS + 1):
             if interrupted:
                 np.random.randn()
                 random.gauss(0.0, 1.0)
             if interrupted and step == 5:
                 state = packed(run.state())
-                run = LeadRun(gappy_ranks, *arguments)
+                run = LeaderRun(gappy_pool, *arguments)
                 run.restore(unpacked(state))
             run.advance(step)
         found.append(run.state()["model"]["outputs.weight"])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batchfront.outcomes import Ending
+from batchfront.outcomes import TrialResult
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.engines import Engine, Failed, Sequential
 from batchfront.training.heat import Heat
@@ -330,16 +330,16 @@ def test_runs_of_different_shapes_are_stacked_with_their_likes(data: Splits) -> 
     assert all(map(is_stacked, found))
 
 
-def raced(engine: Engine, of: Workload, live: list[TrialRun]) -> dict[int, Ending]:
+def raced(engine: Engine, of: Workload, live: list[TrialRun]) -> dict[int, TrialResult]:
     numbered = [(Slot(number), run) for number, run in enumerate(live)]
     heat = Heat(of, live[0].batch_size, numbered, engine=engine)
-    endings: dict[int, Ending] = {}
+    endings: dict[int, TrialResult] = {}
     while heat.live:
         endings |= {slot.number: ending for slot, ending in heat.round(NEVER)}
     return endings
 
 
-def assert_same_endings(found: dict[int, Ending], expected: dict[int, Ending]) -> None:
+def assert_same_endings(found: dict[int, TrialResult], expected: dict[int, TrialResult]) -> None:
     assert found.keys() == expected.keys()
     assert {e.outcome for e in expected.values()} >= {"reached", "capped"}
     for number, one in expected.items():
@@ -347,9 +347,9 @@ def assert_same_endings(found: dict[int, Ending], expected: dict[int, Ending]) -
         assert (other.outcome, other.reason, other.steps) == (one.outcome, one.reason, one.steps)
         assert (other.steps_to_target, other.steps_lower) == (one.steps_to_target, one.steps_lower)
         assert (other.metric, other.test_metric) == (one.metric, one.test_metric)
-        assert other.spent.evaluated_examples == one.spent.evaluated_examples
-        assert [(look.step, look.metric) for look in other.looks] == [
-            (look.step, look.metric) for look in one.looks
+        assert other.cost.evaluated_examples == one.cost.evaluated_examples
+        assert [(look.step, look.metric) for look in other.evaluations] == [
+            (look.step, look.metric) for look in one.evaluations
         ]
 
 

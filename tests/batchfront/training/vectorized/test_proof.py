@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from batchfront.training.vectorized.eligibility import why_not
-from batchfront.workload.algorithm import SGD, Optimizer, SGDOptimizer, TorchOptimizer
+from batchfront.workload.algorithm import SGD, TorchOptimizer
 from batchfront.workload.data import Examples, Splits
 from batchfront.workload.goal import Goal
 from batchfront.workload.lr_schedule import Schedule
 from batchfront.workload.metrics import Metric
+from batchfront.workload.optimizers import Optimizer, SGDOptimizer
 from batchfront.workload.workload import Workload
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks

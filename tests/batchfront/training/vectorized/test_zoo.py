@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from batchfront.training.engines import Sequential
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.eligibility import why_not
 from batchfront.training.vectorized.engine import Vectorized
@@ -61,6 +61,6 @@ def test_trials_are_the_same_as_one_or_they_are_not_computed_so(case: Case) -> N
             same = {"rtol": 0.0, "atol": _CLOSE * largest}
             torch.testing.assert_close(other.model.get_parameter(name), weight, **same)
     for seen, true in zip(found, expected, strict=True):
-        assert isinstance(seen, Evaluation)
-        assert isinstance(true, Evaluation)
+        assert isinstance(seen, GoalCheck)
+        assert isinstance(true, GoalCheck)
         assert seen.value == pytest.approx(true.value, rel=1e-4)

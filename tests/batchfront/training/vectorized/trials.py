@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batchfront.training.engines import Engine, Sequential
-from batchfront.training.evaluation import Evaluation
+from batchfront.training.evaluation import GoalCheck
 from batchfront.training.trial import TrialRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum
@@ -135,8 +135,8 @@ def follow(
             expected = Sequential().look(alone, full=full)
             seen = engine.look(together, full=full)
             for one, other in zip(expected, seen, strict=True):
-                assert isinstance(one, Evaluation)
-                assert isinstance(other, Evaluation)
+                assert isinstance(one, GoalCheck)
+                assert isinstance(other, GoalCheck)
                 assert (other.passed, other.examples) == (one.passed, one.examples)
                 assert (other.value is None) == (one.value is None)
                 assert (other.value or 0.0) == pytest.approx(one.value or 0.0, rel=tolerance)

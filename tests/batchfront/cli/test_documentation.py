@@ -1,40 +1,29 @@
-"""What the README says can be run, and everything that can be set is in it."""
+"""What the README and the guides say can be run, and the names that they use exist."""
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import batchfront
-import click
 import numpy as np
-import pytest
 import torch
-from batchfront.cli import main as main_module
 
 from tests.batchfront.cli.conftest import Result
+from tests.docs.pages import PAGES, blocks
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-
-
-def commands() -> Iterator[tuple[str, click.Command]]:
-    for name in main_module._COMMANDS:
-        command = main_module.command(name)
-        yield name, command
-        if isinstance(command, click.Group):
-            yield from ((f"{name} {sub}", found) for sub, found in command.commands.items())
+README = PAGES["README.md"]
 
 
-def example(word: str) -> str:
-    """The README's example in Python that has this word in it."""
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    return next(block for block in blocks if word in block)
+def example(page: str, word: str) -> str:
+    """The example in Python on this page that has this word in it."""
+    return next(block for block in blocks(page, "python") if word in block)
 
 
 def test_the_example_workload_runs_as_written(
     batchfront: Callable[..., Result], folder: Path
 ) -> None:
-    code = example("my_workload")
+    code = example("README.md", "my_workload")
     (folder / "my_workload.py").write_text(code)
     shown = next(line for line in README.splitlines() if line.startswith("batchfront run ./"))
     few = ("--trials", "4", "--batch-sizes", "8,64", "--workers", "1")
@@ -46,7 +35,8 @@ def test_the_example_workload_runs_as_written(
 def test_the_example_of_examples_that_are_read_when_asked_for_works_as_written(
     folder: Path,
 ) -> None:
-    exec(compile(example("lazily.py"), "README.md", "exec"), found := {})
+    code = example("docs/guides/workloads.md", "lazily.py")
+    exec(compile(code, "workloads.md", "exec"), found := {})
     samples = np.random.default_rng(0).random((6, 16_000), np.float32)
     np.save(folder / "samples.npy", samples)
     np.save(folder / "classes.npy", np.arange(6))
@@ -63,14 +53,14 @@ def test_the_example_of_examples_that_are_read_when_asked_for_works_as_written(
 def test_the_example_notebook_runs_as_written(
     batchfront: Callable[..., Result], folder: Path
 ) -> None:
-    code, few = example("load_frontier"), ("--trials", "4", "--workers", "1")
+    page, few = "docs/guides/python.md", ("--trials", "4", "--workers", "1")
     sizes = ("--batch-sizes", "64,128,256,512")
     result = batchfront("run", "digits/mlp/momentum", *sizes, *few)
     assert result.code == 0, result.err
-    exec(compile(code, "README.md", "exec"), found := {})
+    exec(compile(example(page, "load_frontier"), "python.md", "exec"), found := {})
     assert list(found["fastest"]) == [64, 128, 256, 512]
     assert set(found["reached"]["outcome"]) == {"reached"}
-    documented = README.split("| DataFrame | columns |")[1].split("\n\n")[0].splitlines()[2:]
+    documented = PAGES[page].split("| DataFrame | columns |")[1].split("\n\n")[0].splitlines()[2:]
     frames = (found["frontier"].to_frame(), found["trials"], found["curves"])
     for line, frame in zip(documented, frames, strict=True):
         named = re.findall(r"`(\w+)(?:_\*)?`", line.split("|")[2])
@@ -78,17 +68,9 @@ def test_the_example_notebook_runs_as_written(
         assert list(dict.fromkeys(columns)) == named
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands()), ids=str)
-def test_every_command_and_option_is_in_the_readme(name: str, command: click.Command) -> None:
-    assert f"batchfront {name}" in README
-    for parameter in command.params:
-        if isinstance(parameter, click.Option) and not parameter.hidden:
-            assert f"`{parameter.opts[0]}" in README, parameter.opts
-
-
-def test_every_public_name_exists_and_the_readme_names_no_other() -> None:
+def test_every_public_name_exists_and_the_guide_names_no_other() -> None:
     assert all(getattr(batchfront, name) is not None for name in batchfront.__all__)
-    parts = README.split("| part | what there is |")[1].split("\n\n")[0]
+    parts = PAGES["docs/guides/workloads.md"].split("| part | what there is |")[1].split("\n\n")[0]
     named = re.findall(r"`([A-Z]\w+)", parts)
     assert len(named) > 15
     assert set(named) <= set(batchfront.__all__)

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from batchfront.launch.debug import work_here
+from batchfront.cli.main import work_here
 from batchfront.launch.worker_options import in_environment
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan

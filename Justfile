@@ -1,0 +1,22 @@
+# The commands of a day. The README's test command makes .venv, with `just` in it: .venv/bin/just
+
+python := ".venv/bin/python"
+
+# List these.
+[private]
+list:
+    @{{ just_executable() }} --list --unsorted
+
+# Format, lint and type-check.
+check:
+    {{ python }} -m ruff format .
+    {{ python }} -m ruff check --fix .
+    {{ python }} -m mypy
+
+# Run tests: all of them, or those named, with any of pytest's options.
+test *arguments="-n 2":
+    {{ python }} -m pytest {{ arguments }}
+
+# Make docs/reference.md anew from the commands and options.
+docs:
+    {{ python }} -m tests.docs.reference

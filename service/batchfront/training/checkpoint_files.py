@@ -1,0 +1,62 @@
+"""Where the checkpoints of trials lie, in a folder or an object store."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import fsspec
+
+from batchfront.errors import UsageError
+from batchfront.phase_timer import timed_as
+
+
+class Named(Protocol):
+    """What a checkpoint is filed under."""
+
+    @property
+    def study_id(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+
+
+class CheckpointFiles:
+    """A file for each slot, and how they are forgotten.
+
+    where    -- a folder, or any URL that fsspec has a file system for
+    database -- the name of the database whose slots they are: several may share a place
+    """
+
+    def __init__(self, where: str | os.PathLike[str], database: str = "") -> None:
+        try:
+            self._files, root = fsspec.url_to_fs(os.fspath(where))  # type: ignore[no-untyped-call]
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"--checkpoint-dir {where}: {error}") from None
+        self._root = root.rstrip("/")
+        self._folder = f"{self._root}/{database}" if database else self._root
+
+    @timed_as("storage")
+    def drop(self, slot: Named) -> None:
+        """Forget a slot that is done."""
+        path = self._path(slot)
+        if "file" in self._files.protocol:
+            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
+                left.unlink(missing_ok=True)
+        self._remove(path)
+
+    def drop_study(self, study_id: int) -> None:
+        """Forget all slots of a study that is deleted."""
+        with suppress(FileNotFoundError):  # none was kept
+            self._files.rm(f"{self._folder}/study-{study_id}", recursive=True)
+
+    def _remove(self, path: str) -> None:
+        """A file, and the folders that it leaves empty."""
+        with suppress(Exception):  # never there
+            self._files.rm_file(path)
+        if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
+            with suppress(OSError):  # not empty: it holds others
+                for folder in (path.rpartition("/")[0], self._folder, self._root):
+                    Path(folder).rmdir()
+
+    def _path(self, slot: Named) -> str:
+        return f"{self._folder}/study-{slot.study_id}/trial-{slot.number}.pt"
