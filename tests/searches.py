@@ -12,12 +12,13 @@ import optuna
 import torch
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan import plan as planning
 from batchfront.plan.options import Request
+from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, find_studies
+from batchfront.training.preflight import checks
 from batchfront.training.preflight.checks import Checked, check
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
@@ -51,8 +52,8 @@ def planned(
         return _checked[known]
 
     spec = f"{Path(toy.__file__).resolve()}:{workload.__name__}"
-    with patch.object(planning, "check", checked):
-        return planning.plan(storage, spec, workload(), Request(**{"trials": 4, **asked})).studies
+    with patch.object(checks, "check", checked):
+        return plan(storage, spec, workload(), Request(**{"trials": 4, **asked})).studies
 
 
 def work(

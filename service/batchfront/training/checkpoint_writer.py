@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 _COPIES = 2  # in memory at a time: one that is being written, and the next
 
 
-_BYTES = 1 << 28  # or more, if they are this small together
-
-
 S = TypeVar("S", bound=Named)
 
 
@@ -47,7 +44,11 @@ class Background(Generic[S]):
 
     A checkpoint counts once it is whole: `whole` tells of those. One that has been given up on
     replaces no file any more: somebody else may have written it, or removed it.
+
+    room -- bytes that copies may take up at a time, if they are more than two
     """
+
+    room = 1 << 28
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
@@ -64,7 +65,7 @@ class Background(Generic[S]):
         host has no memory for it, a warning, and no copy."""
         with self._lock:
             sizes = [copy.size for copy in self._pending]
-        if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > _BYTES:
+        if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > self.room:
             return False
         try:
             state = copied(run.state(), run.device)

@@ -15,7 +15,6 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import TrialResult
-from batchfront.plan import plan as plan_module
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
@@ -23,6 +22,7 @@ from batchfront.store.schema import slots, studies, workers
 from batchfront.store.url import open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
+from batchfront.training.preflight import checks
 from sqlalchemy import func, select, update
 
 from tests import searches
@@ -51,14 +51,14 @@ def trials(storage: Storage) -> list[Any]:
 
 
 def _plan(url: str, n: int, barrier: Any) -> list[int]:
-    check = plan_module.check
+    check = checks.check
 
     def together(*arguments: Any) -> Any:
         checked = check(*arguments)
         barrier.wait()  # all have seen that there is no study yet
         return checked
 
-    plan_module.check = together  # in this process, which ends with the function
+    checks.check = together  # in this process, which ends with the function
     barrier.wait()
     storage = open_storage(url, create=True)
     done = plan(storage, SPEC, clouds(), Request(trials=6 + n, batch_sizes=(4, 16)))

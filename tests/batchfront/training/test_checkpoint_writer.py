@@ -110,10 +110,8 @@ def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: Background[Sl
     assert kept.whole() == []
 
 
-def test_of_large_trials_few_copies_are_in_memory(
-    gate: Gate, kept: Background[Slot], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(background, "_BYTES", 0)
+def test_of_large_trials_few_copies_are_in_memory(gate: Gate, kept: Background[Slot]) -> None:
+    kept.room = 0
     run = advanced(2)
     taken = [kept.take(Slot(1, number), run, TAG) for number in range(4)]
     assert taken == [True, True, False, False]

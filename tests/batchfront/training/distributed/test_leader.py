@@ -16,7 +16,6 @@ import pytest
 import torch
 from batchfront.errors import FollowerFailed, WorkloadError
 from batchfront.training import gradient
-from batchfront.training.distributed import leader as lead
 from batchfront.training.distributed.follower_processes import FollowerPool, Followers
 from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
@@ -94,8 +93,8 @@ def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_t
             begun.append(self)
 
     monkeypatch.setattr(gradient, "Ahead", Noted)
-    monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
     one, two = alone(10), shared(pool, 10)
+    two.burst_seconds = 0.0
     two.advance(STEPS)
     assert len(begun) == 1
     one.advance(STEPS)
@@ -207,7 +206,7 @@ def test_a_hung_follower_is_ended_and_fails_its_trial(
     run = shared(pool, 10)
     run.advance(3)
     hung = pid(pool)
-    monkeypatch.setattr(lead, "_PATIENCE", 0.5)
+    run.patience = 0.5
     os.kill(hung, signal.SIGSTOP)
     with pytest.raises(FollowerFailed, match="hung"):
         run.advance(STEPS)
