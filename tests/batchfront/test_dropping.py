@@ -1,49 +1,29 @@
 """With --halving or --extrapolate, a trial is compared with its whole study, whoever holds it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from threading import Event
-from typing import Any
 
 import pytest
-import torch
 from batchfront.cli.output.tables import print_frontier
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
 from batchfront.report.text import notes
-from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.early_dropping import Halving, Rule
 from batchfront.worker import race, worker
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.goal import Goal
-from sqlalchemy import select
 
-from tests.toy import SPEC, clouds
+from tests import searches
+from tests.searches import NAME, rows, work
 
-CLOUDS = "clouds/mlp/momentum"
 TRIALS = 12
 
-
-def planned(storage: Storage, **asked: Any) -> Study:
-    asked = {"trials": TRIALS, "batch_sizes": (4,), "halving": True, **asked}
-    return plan(storage, SPEC, clouds(), Request(**asked)).studies[0]
-
-
-def work(storage: Storage, folder: Path | None = None) -> None:
-    kept = None if folder is None else str(folder)
-    Worker(storage, Settings("one", torch.device("cpu"), checkpoints=kept), Event()).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
+planned = partial(searches.planned, trials=TRIALS, batch_sizes=(4,), halving=True)
 
 
 def look(step: int, metric: float) -> Evaluation:
@@ -110,7 +90,7 @@ def test_what_is_dropped_says_so_and_the_winner_is_said_to_be_in_doubt(
     assert len(dropped) >= TRIALS // 2
     assert all(row.reason.startswith(f"halved at step {row.steps}: number ") for row in dropped)
     assert {row.steps for row in dropped} <= {4, 8, 16, 32, 64, 128}
-    frontier = load_frontier(storage, CLOUDS)
+    frontier = load_frontier(storage, NAME)
     print_frontier(frontier, "table")
     said = capsys.readouterr().out
     assert f"another than the winner may have been faster: 4 ({len(dropped)})" in said
@@ -122,7 +102,7 @@ def test_without_the_option_nothing_is_dropped(storage: Storage) -> None:
     planned(storage, halving=None, trials=4)
     work(storage)
     assert "dropped" not in {row.outcome for row in rows(storage)}
-    assert notes(load_frontier(storage, CLOUDS)) == []
+    assert notes(load_frontier(storage, NAME)) == []
 
 
 @pytest.mark.usefixtures("early")

@@ -23,6 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.benchmarks.markdown import spread, table
+from tests.processes import end_with_parent
 
 PROMISE = 0.05
 """The most of the working time, after setup, that the database may take."""
@@ -153,7 +154,7 @@ def _in_a_fresh_process(job: Job, wall: bool) -> dict[str, float]:
     """`measure` where nothing is imported yet."""
     from multiprocessing import get_context
 
-    with get_context("spawn").Pool(1) as pool:
+    with get_context("spawn").Pool(1, end_with_parent) as pool:
         return pool.apply(measure, (job, wall))
 
 

@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 _COPIES = 2  # in memory at a time: one that is being written, and the next
 
 
-_BYTES = 1 << 28  # or more, if they are this small together
-
-
 S = TypeVar("S", bound=Named)
 
 
@@ -45,9 +42,13 @@ class _Copy(Generic[S]):
 class CheckpointWriter(Generic[S]):
     """Takes copies of trials, and has a thread write them, one after another.
 
-    A checkpoint counts once it is whole: `whole` tells of those. One that has been given up on
-    replaces no file any more: somebody else may have written it, or removed it.
+    A checkpoint counts once it is whole: `take_written` tells of those. One that has been given up
+    on replaces no file any more: somebody else may have written it, or removed it.
+
+    room -- bytes that copies may take up at a time, if they are more than two
     """
+
+    room = 1 << 28
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
@@ -55,7 +56,7 @@ class CheckpointWriter(Generic[S]):
         self._queue: SimpleQueue[_Copy[S] | None] = SimpleQueue()
         self._lock = Lock()
         self._pending: list[_Copy[S]] = []
-        self._whole: list[tuple[S, int]] = []
+        self._written: list[tuple[S, int]] = []
         self._thread: Thread | None = None
 
     @timed_as("storage")
@@ -64,7 +65,7 @@ class CheckpointWriter(Generic[S]):
         host has no memory for it, a warning, and no copy; of a run without a state, no copy."""
         with self._lock:
             sizes = [copy.size for copy in self._pending]
-        if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > _BYTES:
+        if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > self.room:
             return False
         try:
             state = run.state()
@@ -91,10 +92,10 @@ class CheckpointWriter(Generic[S]):
         with self._lock:
             return bool(self._pending)
 
-    def whole(self) -> list[tuple[S, int]]:
+    def take_written(self) -> list[tuple[S, int]]:
         """Whose checkpoints have become whole since last asked, and at which steps."""
         with self._lock:
-            found, self._whole = self._whole, []
+            found, self._written = self._written, []
         return found
 
     def give_up(self, slot: S) -> None:
@@ -128,7 +129,7 @@ class CheckpointWriter(Generic[S]):
             with self._lock:
                 yield copy.wanted
                 if copy.wanted:
-                    self._whole.append((copy.slot, copy.step))
+                    self._written.append((copy.slot, copy.step))
 
         return replacing
 

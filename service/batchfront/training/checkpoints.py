@@ -20,9 +20,6 @@ from batchfront.training.run import Run, State
 log = logging.getLogger(__name__)
 
 
-_PAUSES = (0.5, 2.0)  # seconds between tries to read from a store that has a bad moment
-
-
 _WRITER = uuid4().hex[:8]  # this process, among all that may write the same file
 
 
@@ -31,7 +28,11 @@ class Checkpoints(CheckpointFiles):
 
     Every state carries a tag that says what it is a state of. Code may change between two
     workers: a state under another tag is passed over.
+
+    pauses -- seconds between tries to read from a store that has a bad moment
     """
+
+    pauses = (0.5, 2.0)
 
     @timed_as("storage")
     def save(self, slot: Named, run: Run, tag: str) -> bool:
@@ -99,7 +100,7 @@ class Checkpoints(CheckpointFiles):
         return True
 
     def _read(self, path: str) -> State:
-        for pause in _PAUSES:
+        for pause in self.pauses:
             try:
                 return self._load(path)
             except FileNotFoundError:

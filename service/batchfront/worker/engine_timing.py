@@ -38,7 +38,13 @@ _HORIZON = 1000  # steps of a race whose looks are counted in
 
 
 def speedup(
-    study: Study, loaded: LoadedWorkload, taken: Sequence[Slot], stop: Event, vectorized: Vectorized
+    study: Study,
+    loaded: LoadedWorkload,
+    taken: Sequence[Slot],
+    stop: Event,
+    vectorized: Vectorized,
+    sequential: Engine[ModelRun] = Sequential(),  # noqa: B008 -- it has no state
+    now: Callable[[], float] = perf_counter,
 ) -> float | None:
     """How many times as fast the vectorized engine takes a heat of these slots through a race as
     the sequential one; None where it stacks none of them, where that can't be told, or where steps
@@ -48,23 +54,25 @@ def speedup(
     """
 
     def pace(engine: Engine[ModelRun], slots: Sequence[Slot]) -> _Pace:
-        return _Pace(engine, [_run(study, loaded, slot) for slot in slots], study, loaded, stop)
+        return _Pace(
+            engine, [_run(study, loaded, slot) for slot in slots], study, loaded, stop, now
+        )
 
     heat = taken[:ROWS]
-    step = pace(Sequential(), heat[:1]).step()
+    step = pace(sequential, heat[:1]).step()
     if step is None or step * len(heat) > _LONGEST:
         return None
-    one_by_one, as_one = pace(Sequential(), heat[:_SAMPLE]), pace(vectorized, heat)
+    one_by_one, as_one = pace(sequential, heat[:_SAMPLE]), pace(vectorized, heat)
     if not one_by_one.begin() or not as_one.begin() or not vectorized.stacks:
         return None
-    began, turns = perf_counter(), 0
+    began, turns = now(), 0
     while True:
         found = one_by_one.seconds(), as_one.seconds()
         if found[0] is None or found[1] is None:
             return None
         ratio, turns = found[0] / found[1], turns + 1
         clear = turns > 1 and not 1 / _CLEAR < ratio < _CLEAR
-        if clear or perf_counter() - began > _SECONDS:
+        if clear or now() - began > _SECONDS:
             return ratio
 
 
@@ -82,7 +90,9 @@ class _Pace:
         study: Study,
         loaded: LoadedWorkload,
         stop: Event,
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._engine, self._runs, self._stop = engine, runs, stop
         self._device = loaded.device
         horizon = min(_HORIZON, loaded.workload.steps_allowed(study.batch_size))
@@ -93,12 +103,12 @@ class _Pace:
     def step(self) -> float | None:
         """The seconds that the shortest of the first few steps takes, but for what is done once;
         None if a run fails, or it is stopped."""
-        well, shortest, until = self._advance(1), float("inf"), perf_counter() + _SECONDS
+        well, shortest, until = self._advance(1), float("inf"), self._now() + _SECONDS
         for _ in range(_FIRST_STEPS):
             one = _Timed()
             well = well and self._time(one, lambda: self._advance(1))
             shortest = min(shortest, one.seconds)
-            if perf_counter() > until:
+            if self._now() > until:
                 break
         return shortest if well else None
 
@@ -118,17 +128,17 @@ class _Pace:
         return self._advance(_STEPS)  # even past the step budget: nothing comes of it
 
     def _turn(self, timed: "_Timed", work: Callable[[], bool]) -> bool:
-        until, well = perf_counter() + _TURN, True
-        while well and perf_counter() < until:
+        until, well = self._now() + _TURN, True
+        while well and self._now() < until:
             well = self._time(timed, work)
         return well
 
     def _time(self, timed: "_Timed", work: Callable[[], bool]) -> bool:
-        began = perf_counter()
+        began = self._now()
         done = work()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        timed.seconds += perf_counter() - began
+        timed.seconds += self._now() - began
         timed.times += 1
         return done
 

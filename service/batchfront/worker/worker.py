@@ -27,6 +27,7 @@ from batchfront.worker.backfill import ONE_BY_ONE, Backfill
 from batchfront.worker.engine_choice import Asked, EngineChoice
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
+from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
 from batchfront.worker.setup import LoadedWorkload, set_up
 
@@ -76,12 +77,19 @@ class Worker:
     """One process's worth of training. `stop` makes it save what it has and hand it back.
 
     clock -- of the worker's life, if that has begun before
+    pace  -- how often training stops for something else, if not as usual
     """
 
     def __init__(
-        self, storage: Storage, settings: Settings, stop: Event, clock: Clock | None = None
+        self,
+        storage: Storage,
+        settings: Settings,
+        stop: Event,
+        clock: Clock | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.storage, self.settings, self.stop = storage, settings, stop
+        self._pace = Pace() if pace is None else pace
         patience = Patience(settings.max_outage, stop)
         self._clock = Clock() if clock is None else clock
         self.ledger = Ledger(storage, settings.worker_id, patience, self._clock)
@@ -203,6 +211,7 @@ class Worker:
                 engine=self._engines.make(engine, loaded),
                 checkpoints=self.checkpoints if loaded.resumes else None,
                 backfill=backfill,
+                pace=self._pace,
                 after_round=partial(self._sizes.keep, loaded.workload, loaded.micro_batches),
             )
             race.run(started)

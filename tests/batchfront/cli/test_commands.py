@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from batchfront.cli import main as main_module
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from tests.batchfront.cli.conftest import Result
+from tests.waiting import LONG, eventually
 
 Run = Callable[..., Result]
 Write = Callable[..., str]
@@ -211,7 +211,7 @@ def test_ctrl_c_keeps_everything_and_the_same_command_continues(
     process = started(*arguments)
     _wait_until(lambda: _trained(batchfront) > 100, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "The same command continues" in err
@@ -230,13 +230,9 @@ def test_when_run_is_killed_its_workers_stop(
     process = started("run", workload_file(*SLOW), "--trials", "6", "--workers", "2")
     _wait_until(lambda: _trained(batchfront) > 20, process)
     process.kill()
-    process.communicate(timeout=60)
-    for _ in range(300):
-        workers = json.loads(batchfront("status", "--format", "json").out)["workers"]
-        if not workers:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"still working: {workers}")
+    process.communicate(timeout=LONG)
+    shown = ("status", "--format", "json")
+    eventually(lambda: json.loads(batchfront(*shown).out)["workers"] == [], "still working")
 
 
 def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
@@ -258,7 +254,7 @@ def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
     except OSError:  # how Linux says that the other end has closed
         pass
     os.close(leader)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=LONG) == 0
     assert b"batch size" in shown
     assert b"4/4" in shown
     assert b"steps/s" in shown
@@ -279,13 +275,8 @@ def _trained(batchfront: Run) -> int:
 
 
 def _wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    for _ in range(600):
-        if happened():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.kill()
-    pytest.fail(f"waited in vain: {process.communicate()}")
+    eventually(lambda: happened() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
 
 
 def test_a_module_in_the_current_folder_is_found_and_by_workers_in_any_other(

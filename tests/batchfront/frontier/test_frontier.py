@@ -1,7 +1,7 @@
 """The frontier: the best trial of every batch size, and how all the others ended."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -13,8 +13,9 @@ from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import Request
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter
 
+from tests import searches
 from tests.benchmarks.aggregation import (
     best_through_optuna,
     differences,
@@ -22,11 +23,11 @@ from tests.benchmarks.aggregation import (
     through_optuna,
 )
 from tests.benchmarks.finished_database import finish_studies
-from tests.toy import POISONED, SPEC, clouds, poisoned
+from tests.searches import NAME
+from tests.toy import POISONED, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage
-
-NAME = "clouds/mlp/momentum"
+planned = partial(searches.planned, trials=5)
 
 
 def reached(steps: int, lower: int) -> TrialResult:
@@ -38,10 +39,6 @@ def reached(steps: int, lower: int) -> TrialResult:
 
 CAPPED = TrialResult("capped", "another was first", 40)
 DIVERGED = TrialResult("diverged", "not finite", 3)
-
-
-def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
-    return plan(storage, SPEC, clouds(), Request(**{"trials": 5, **asked})).studies
 
 
 def end(storage: Storage, batch_size: int, *endings: TrialResult) -> None:

@@ -24,6 +24,7 @@ from tests.quadratic import (
     quadratic,
     steps_to_target,
 )
+from tests.waiting import LONG
 
 TRIALS, FINISHERS = 32, 3
 
@@ -38,7 +39,7 @@ def storage(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> St
     command = [sys.executable, "-P", "-m", "batchfront.cli.main", "work", "--quiet"]
     command += ["--storage", f"sqlite:///{path}", "--device", "cpu"]
     workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [(w.communicate(timeout=500)[1], w.returncode) for w in workers] == [("", 0)] * 2
+    assert [(w.communicate(timeout=LONG)[1], w.returncode) for w in workers] == [("", 0)] * 2
     return opened
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from time import sleep
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ import torch
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.time_profile import Profile, load_profile, time_of
 from batchfront.phase_timer import Clock, Part, timed_as
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 from batchfront.training.prefetch import Prefetch
@@ -22,7 +19,9 @@ from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
 from torch import Tensor
 
-from tests.toy import PLAIN, SPEC, clouds, plain
+from tests.searches import planned
+from tests.toy import clouds, plain
+from tests.waiting import Seconds, eventually
 
 
 @pytest.mark.every_storage
@@ -30,7 +29,7 @@ from tests.toy import PLAIN, SPEC, clouds, plain
 def test_a_worker_leaves_word_of_all_parts_of_its_life(
     storage: Storage, tmp_path: Path, engine: Any
 ) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=4, batch_sizes=(4,)))
+    planned(storage, plain, batch_sizes=(4,))
     kept = str(tmp_path / "kept")
     settings = Settings("one", torch.device("cpu"), checkpoints=kept, engine=engine)
     clock = Clock()
@@ -47,7 +46,7 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 
 @pytest.mark.every_storage
 def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=2, batch_sizes=(4,)))
+    planned(storage, trials=2, batch_sizes=(4,))
     with Clock() as clock:
         busy = Ledger(storage, "busy", clock=clock)
         busy.register("here", 1, "cpu")
@@ -79,29 +78,34 @@ def test_loading_a_data_set_is_data_and_not_set_up() -> None:
     toy = clouds()
 
     def slow() -> data.Splits:
-        sleep(0.05)
+        time.pass_by(5)
         return toy.data()
 
-    with Clock() as clock, timed_as("set-up"):
+    time = Seconds()
+    with Clock(time) as clock, timed_as("set-up"):
         check(replace(toy, data=slow), [4])
-    assert clock.seconds()["data"] >= 0.05
+    assert clock.seconds() == {"set-up": 0, "other": 0, "data": 5}
 
 
 def test_waiting_for_a_batch_is_data_and_not_training() -> None:
+    time = Seconds()
+    clock = Clock(time)
+
     class Slow(data.Part):
         ahead = 1
 
         def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
-            sleep(0.05)
+            eventually(lambda: time.pass_by(1) or clock.seconds().get("data"))
             return super().batch(indices, seed)
 
-    train = clouds().data().train
     indices = torch.arange(2)
-    ahead = Prefetch(Slow(train, torch.arange(4)), lambda _: iter([(indices, None)]))
-    with Clock() as clock, timed_as("training"):
+    ahead = Prefetch(
+        Slow(clouds().data().train, torch.arange(4)), lambda _: iter([(indices, None)])
+    )
+    with clock, timed_as("training"):
         ahead.batch(indices, None, 0)
     ahead.close()
-    assert clock.seconds()["data"] > 0.02
+    assert clock.seconds()["data"] >= 1
 
 
 def advice(workers: int = 2, **seconds: float) -> list[str]:

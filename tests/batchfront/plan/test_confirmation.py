@@ -25,7 +25,7 @@ from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import event, update
 
-from tests.batchfront.searched import NAME, end, planned, reached, slots_of, stored
+from tests.searches import NAME, end, planned, reached, slots_of, stored
 from tests.toy import SPEC, STEP_BUDGET, clouds
 
 pytestmark = pytest.mark.every_storage

@@ -26,7 +26,7 @@ from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import func, inspect, select, table, update
 
-from tests.batchfront.searched import end, reached
+from tests.searches import end, reached
 from tests.toy import PLAIN, SPEC, clouds, plain
 
 NAME = "plain/mlp/momentum"

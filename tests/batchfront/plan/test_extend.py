@@ -3,13 +3,12 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import optuna
 import pytest
-import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.ledger.ledger import Ledger
@@ -23,23 +22,19 @@ from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.study.points import draw_points
 from batchfront.study.study import Filter, Study, find_studies
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from batchfront.workload.search_space import Log, dimensions
 from batchfront.workload.space_edges import holds
 from sqlalchemy import select, update
 
+from tests import searches
+from tests.searches import NAME, work
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
+planned = partial(searches.planned, trials=20, batch_sizes=(4,))
 
-NAME = "clouds/mlp/momentum"
 HIGH = {"learning_rate": 0.0999}  # of Log(1e-3, 0.1)
-
-
-def planned(storage: Storage, **asked: Any) -> Study:
-    request = Request(**{"trials": 20, "batch_sizes": (4,), **asked})
-    return plan(storage, SPEC, clouds(), request).studies[0]
 
 
 def win(storage: Storage, steps: int = 40, **params: Any) -> None:
@@ -62,17 +57,8 @@ def extended(storage: Storage) -> Extension:
     return found
 
 
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return [tuple(row) for row in conn.execute(select(slots).order_by(slots.c.number))]
-
-
 def points(storage: Storage, study: Study) -> list[Any]:
     return [trial.params for trial in load_trials(storage, study.id)]
-
-
-def work(storage: Storage) -> None:
-    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
 
 
 def test_the_range_grows_on_the_winners_side_and_the_flag_goes(storage: Storage) -> None:
@@ -92,11 +78,11 @@ def test_the_range_grows_on_the_winners_side_and_the_flag_goes(storage: Storage)
 def test_nothing_that_is_stored_changes_but_the_space_and_the_number_of_trials(
     storage: Storage,
 ) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
-    before = rows(storage)
+    before = searches.rows(storage)
     found = extended(storage)
-    assert rows(storage)[: len(before)] == before
+    assert searches.rows(storage)[: len(before)] == before
     with storage.read() as conn:
         (stored,) = find_studies(conn, Filter())
     assert stored == found.study
@@ -107,7 +93,7 @@ def test_nothing_that_is_stored_changes_but_the_space_and_the_number_of_trials(
 def test_as_many_points_are_added_as_keep_their_density(
     storage: Storage, trials: int, added: int
 ) -> None:
-    study = planned(storage, trials=trials)
+    (study,) = planned(storage, trials=trials)
     win(storage, **HIGH)
     assert extended(storage).added == added
     new = points(storage, study)[trials:]
@@ -116,7 +102,7 @@ def test_as_many_points_are_added_as_keep_their_density(
 
 
 def test_a_winner_at_two_edges_widens_both(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH, decay_factor=0.0101)
     found = extended(storage)
     assert found.ranges.keys() == {"learning_rate", "decay_factor"}
@@ -129,7 +115,7 @@ def test_a_winner_at_two_edges_widens_both(storage: Storage) -> None:
 
 
 def test_an_edge_that_is_a_limit_is_named_and_the_others_still_move(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, momentum=0.001, label_smoothing=0.0, decay_factor=1.0)
     found = extended(storage)
     assert found.stuck == {"momentum": "low", "label_smoothing": "low", "decay_factor": "high"}
@@ -141,7 +127,7 @@ def test_an_edge_that_is_a_limit_is_named_and_the_others_still_move(storage: Sto
 
 
 def test_a_study_is_extended_again_when_the_winner_is_at_the_new_edge(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
     first = extended(storage).study
     win(storage, steps=30, learning_rate=0.999)
@@ -156,7 +142,7 @@ def test_a_study_is_extended_again_when_the_winner_is_at_the_new_edge(storage: S
 
 
 def test_more_trials_are_drawn_from_the_whole_of_the_wider_space(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
     extended(storage)
     before = points(storage, study)
@@ -247,7 +233,7 @@ def test_an_optimum_beyond_the_first_space_is_found_once_it_is_extended(
 def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
     storage: Storage, database: str
 ) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
     extended(storage)
     for steps in range(30, 60):
@@ -274,7 +260,7 @@ def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
 def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_results(
     storage: Storage, sampler: str
 ) -> None:
-    study = planned(storage, sampler=sampler, schedule="one-by-one", trials=12)
+    (study,) = planned(storage, sampler=sampler, schedule="one-by-one", trials=12)
     for steps in range(60, 72):
         win(storage, steps)
     win_at = {"params": json.dumps({**points(storage, study)[0], **HIGH})}
@@ -293,7 +279,7 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
 
 
 def test_a_diverged_trial_is_replaced_from_the_wider_space(storage: Storage) -> None:
-    study = planned(storage, count="feasible")
+    (study,) = planned(storage, count="feasible")
     win(storage, **HIGH)
     wide = extended(storage).study
     ledger = Ledger(storage, "two")

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Barrier, Event, Thread
-from typing import Any
+from threading import Barrier, Thread
 
 import pytest
-import torch
 from batchfront.errors import IdentityError
 from batchfront.exchange.export import export
 from batchfront.exchange.restore import restore
@@ -17,8 +15,6 @@ from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.extend import extend
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
@@ -26,29 +22,16 @@ from batchfront.study.generations import end_of, start_of
 from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.engine_choice import Asked
-from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from tests.toy import PLAIN, plain
+from tests import searches
+from tests.searches import rows, work
+from tests.toy import plain
 from tests.waiting import eventually
 
+tpe = {"sampler": "tpe", "generation": 4}
+planned = partial(searches.planned, workload=plain, trials=10, batch_sizes=(4,), **tpe)
 samplers = pytest.mark.parametrize("sampler", ["tpe", "gp"])
-
-
-def planned(storage: Storage, **asked: Any) -> Study:
-    request = {"trials": 10, "batch_sizes": (4,), "finishers": 1, "sampler": "tpe", "generation": 4}
-    (study,) = plan(storage, PLAIN, plain(), Request(**{**request, **asked})).studies
-    return study
-
-
-def work(storage: Storage, name: str = "one", engine: Asked = "sequential") -> None:
-    Worker(storage, Settings(name, torch.device("cpu"), engine=engine), Event()).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
 
 
 def states(storage: Storage) -> str:
@@ -158,7 +141,7 @@ def test_a_diverged_trial_is_replaced_in_a_later_generation(storage: Storage) ->
 
 @samplers
 def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sampler: str) -> None:
-    study = planned(storage, sampler=sampler, trials=12)
+    (study,) = planned(storage, sampler=sampler, trials=12)
     draw = partial(sampling.draw, storage, study)
     assert draw(range(4)) == quasi_random(study, 0, 4)
     finish(storage)
@@ -197,7 +180,7 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
 
 def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage: Storage) -> None:
     """As with warm start, where some of a generation are a neighbour's winner's."""
-    study = planned(storage, sampler="gp", trials=8)
+    (study,) = planned(storage, sampler="gp", trials=8)
     finish(
         storage,
         lambda slot: (slot, TrialResult("exhausted", "", 9, metric=0.9 - 0.1 * slot.number)),
@@ -211,7 +194,7 @@ def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage:
 
 
 def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     bounds = [(start_of(study, n), end_of(study, n)) for n in (0, 3, 4, 9)]
     assert bounds == [(0, 4), (0, 4), (4, 8), (8, 12)]
     wider = replace(study, extensions=({"first": 10, "outside": 6, "space": {}},))
@@ -220,7 +203,7 @@ def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> 
 
 
 def test_an_extension_is_drawn_knowing_of_the_winner_that_asked_for_it(storage: Storage) -> None:
-    study = planned(storage, trials=6)
+    (study,) = planned(storage, trials=6)
     finish(storage)
     ledger, study, taken = claim(storage, "one", 2, learning_rate=0.0999)
     ends = [
@@ -282,7 +265,7 @@ def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
 
 
 def test_without_an_adaptive_sampler_there_are_none(storage: Storage) -> None:
-    study = planned(storage, generation=None, sampler="sobol")
+    (study,) = planned(storage, generation=None, sampler="sobol")
     assert study.generation == 0
     assert "generation" not in study.identity["search"]
     assert set(states(storage)) == {"f"}

@@ -1,11 +1,9 @@
 """More finishers for a search that has been run: it becomes what it would have been with them."""
 
-from threading import Event
 from typing import Any
 
 import optuna
 import pytest
-import torch
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
@@ -17,10 +15,9 @@ from batchfront.store.schema import measurements
 from batchfront.store.url import Storage
 from batchfront.study.dashboard_note import study_note
 from batchfront.study.study import Filter, Study
-from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
-from tests.batchfront.searched import end, reached, slots_of, stored
+from tests.searches import end, reached, slots_of, stored, work
 from tests.toy import PLAIN, plain
 
 NAME = "plain/mlp/momentum"
@@ -28,10 +25,6 @@ NAME = "plain/mlp/momentum"
 
 def make(storage: Storage, **asked: Any) -> Planned:
     return plan(storage, PLAIN, plain(), Request(**{"batch_sizes": (4,), **asked}))
-
-
-def work(storage: Storage) -> None:
-    Worker(storage, Settings("one", torch.device("cpu"), engine="sequential"), Event()).run()
 
 
 def ended(storage: Storage) -> list[tuple[Any, ...]]:

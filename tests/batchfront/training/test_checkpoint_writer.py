@@ -13,7 +13,7 @@ from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
 
 from tests.batchfront.training.test_checkpoints import TAG, Slot, advanced, fresh
-from tests.batchfront.training.test_model_run import assert_same
+from tests.batchfront.training.test_trial import assert_same
 from tests.waiting import eventually
 
 
@@ -53,12 +53,12 @@ def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: CheckpointWriter
     assert kept.take(Slot(), advanced(9), TAG)
     assert gate.entered.wait(30)
     assert kept.busy
-    assert kept.whole() == []
+    assert kept.take_written() == []
     assert not gate.restore(Slot(), fresh(), TAG)
     gate.let_go.set()
     written(kept)
-    assert kept.whole() == [(Slot(), 9)]
-    assert kept.whole() == []
+    assert kept.take_written() == [(Slot(), 9)]
+    assert kept.take_written() == []
     assert gate.restore(Slot(), fresh(), TAG)
 
 
@@ -83,7 +83,7 @@ def test_what_is_given_up_while_it_is_written_replaces_nothing_and_leaves_nothin
     gate.drop(Slot())
     gate.let_go.set()
     written(kept)
-    assert kept.whole() == []
+    assert kept.take_written() == []
     assert not (tmp_path / "kept").exists()
 
 
@@ -107,13 +107,11 @@ def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: CheckpointWri
     kept.close()
     gate.let_go.set()
     written(kept)
-    assert kept.whole() == []
+    assert kept.take_written() == []
 
 
-def test_of_large_trials_few_copies_are_in_memory(
-    gate: Gate, kept: CheckpointWriter[Slot], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(background, "_BYTES", 0)
+def test_of_large_trials_few_copies_are_in_memory(gate: Gate, kept: CheckpointWriter[Slot]) -> None:
+    kept.room = 0
     run = advanced(2)
     taken = [kept.take(Slot(1, number), run, TAG) for number in range(4)]
     assert taken == [True, True, False, False]
@@ -130,7 +128,7 @@ def test_a_write_that_fails_is_a_warning_and_does_not_count(
     kept.take(Slot(), advanced(2), TAG)
     written(kept)
     kept.close()
-    assert kept.whole() == []
+    assert kept.take_written() == []
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
 
 
@@ -149,7 +147,7 @@ def test_a_host_without_room_for_a_copy_trains_on_without_it(
 
 def test_a_copy_holds_no_tensor_of_the_trials_own() -> None:
     state = advanced(3).state()
-    pairs = list(tensors(state, background.copied(state)))
+    pairs = list(tensors(state, background.copied(state, torch.device("cpu"))))
     assert len(pairs) > 4
     for own, copy in pairs:
         assert torch.equal(own, copy)

@@ -293,7 +293,7 @@ def test_a_store_that_has_a_bad_moment_is_asked_again(
         return load(self, path)
 
     monkeypatch.setattr(Checkpoints, "_load", fails)
-    monkeypatch.setattr(checkpoint, "_PAUSES", (0.0, 0.0))
+    checkpoints.pauses = (0.0, 0.0)
     run = fresh()
     assert checkpoints.restore(Slot(), run, TAG)
     assert run.step == 9

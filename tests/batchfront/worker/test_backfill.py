@@ -1,6 +1,7 @@
 """Heats that compute their trials as one take on others in the places of those that end."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
@@ -10,8 +11,6 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import COMPANY_DEATHS
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
@@ -21,32 +20,19 @@ from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker import backfill as backfill
 from batchfront.worker import race, worker
-from batchfront.worker.engine_choice import Asked
 from batchfront.worker.race import Race
 from batchfront.worker.setup import LoadedWorkload
-from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from tests.toy import PLAIN, plain
+from tests import searches
+from tests.searches import SHORT_STRETCHES, rows
+from tests.toy import plain
 
 TRIALS = 12
 ROOM = 5
 
-
-def planned(storage: Storage, **asked: Any) -> None:
-    asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, PLAIN, plain(), Request(**asked))
-
-
-def work(storage: Storage, folder: Path | None = None, engine: Asked = "vectorized") -> None:
-    kept = None if folder is None else str(folder)
-    device = torch.device("cpu")
-    Worker(storage, Settings("one", device, checkpoints=kept, engine=engine), Event()).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
+planned = partial(searches.planned, workload=plain, trials=TRIALS, batch_sizes=(4,))
+work = partial(searches.work, engine="vectorized")
 
 
 def winner(storage: Storage) -> tuple[int, int | None]:
@@ -131,10 +117,8 @@ def test_trials_that_take_turns_too_go_on_from_their_checkpoints(
     heats: list[list[dict[int, int]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
-    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
     planned(storage)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     assert winner(storage) == winner(undisturbed)
     assert {row.state for row in rows(storage)} == {"done"}
     assert {row.attempts for row in rows(storage)} == {1}

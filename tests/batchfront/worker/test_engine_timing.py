@@ -11,52 +11,52 @@ from batchfront.training.engines import Failed, Sequential
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.engine import Vectorized
-from batchfront.worker import engine_timing as calibration
 from batchfront.worker.engine_timing import speedup
 from batchfront.worker.setup import LoadedWorkload
 
+from tests.waiting import Seconds
 
-class Stacking(Sequential):
-    """Stands for the vectorized engine."""
+
+class Timed(Sequential):
+    """Takes as long as it is told to, and stands for the vectorized engine too."""
 
     stacks = True
 
-
-class Slow(Stacking):
-    """Takes hundredths of a second longer for steps."""
+    def __init__(self, time: Seconds, step: float = 0.02, look: float = 0.02) -> None:
+        self.time, self.step_seconds, self.look_seconds = time, step, look
 
     def advance(self, runs: Sequence[ModelRun], to_step: int, stop: Event) -> list[bool | Failed]:
-        stop.wait(0.02)
+        self.time.pass_by(self.step_seconds)
         return super().advance(runs, to_step, stop)
 
-
-class SlowToLook(Stacking):
-    """Takes hundredths of a second longer for a look."""
-
     def evaluate(self, runs: Sequence[ModelRun], *, full: bool) -> list[GoalCheck | Failed]:
-        Event().wait(0.02)
+        self.time.pass_by(self.look_seconds)
         return super().look(runs, full=full)
 
 
-class Broken(Stacking):
+class Broken(Timed):
     def evaluate(self, runs: Sequence[ModelRun], *, full: bool) -> list[GoalCheck | Failed]:
         return [Failed("broken") for _ in runs]
 
 
-@pytest.mark.parametrize("kind", [Slow, SlowToLook])
-@pytest.mark.parametrize("slower", ["Sequential", "Vectorized"])
+@pytest.mark.parametrize("longer", [{"step": 0.1}, {"look": 0.1}])
 def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
-    monkeypatch: pytest.MonkeyPatch,
-    kind: type[Sequential],
-    slower: str,
+    claimed: tuple[Study, LoadedWorkload, list[Slot]], longer: dict[str, float]
 ) -> None:
-    if slower == "Sequential":
-        monkeypatch.setattr(calibration, "Sequential", kind)
-    vectorized: Any = kind() if slower == "Vectorized" else Stacking()
-    ratio = speedup(*claimed, Event(), vectorized)
-    assert ratio is not None
-    assert ratio > 1.1 if slower == "Sequential" else ratio < 0.9
+    time = Seconds()
+    fast, slow = Timed(time), Timed(time, **longer)
+    found = [compared(claimed, time, *pair) for pair in ((fast, slow), (fast, fast), (slow, fast))]
+    assert found == [found[0], pytest.approx(1), pytest.approx(1 / found[0])]
+    assert found[0] > 1.5
+
+
+def compared(
+    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    time: Seconds,
+    vectorized: Any,
+    sequential: Any,
+) -> Any:
+    return speedup(*claimed, Event(), vectorized, sequential, time)
 
 
 def test_a_run_that_fails_or_a_stop_leaves_it_open(
@@ -65,22 +65,20 @@ def test_a_run_that_fails_or_a_stop_leaves_it_open(
     stopped = Event()
     stopped.set()
     assert speedup(*claimed, stopped, Vectorized()) is None
-    broken: Any = Broken()
+    broken: Any = Broken(Seconds())
     assert speedup(*claimed, Event(), broken) is None
 
 
 def test_what_is_not_stacked_is_not_compared(
     claimed: tuple[Study, LoadedWorkload, list[Slot]],
 ) -> None:
-    alone: Any = Stacking()
+    alone: Any = Timed(Seconds())
     alone.stacks = False
     assert speedup(*claimed, Event(), alone) is None
 
 
 def test_a_heat_of_long_steps_is_not_tried(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    claimed: tuple[Study, LoadedWorkload, list[Slot]],
 ) -> None:
-    monkeypatch.setattr(calibration, "_LONGEST", 0.05)
-    monkeypatch.setattr(calibration, "Sequential", Slow)
-    vectorized: Any = None
-    assert speedup(*claimed, Event(), vectorized) is None
+    time = Seconds()
+    assert compared(claimed, time, Timed(time), Timed(time, step=0.3)) is None

@@ -10,37 +10,23 @@ from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import RaceState
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
-from batchfront.plan.plan import plan
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
 from batchfront.worker.heartbeat import Heartbeat
 from sqlalchemy import select, update
 
 from tests import waiting
-from tests.toy import SPEC, clouds
+from tests.searches import claim, planned, worker
+from tests.toy import clouds
 
 pytestmark = pytest.mark.every_storage
-eventually = partial(waiting.eventually, seconds=30, pause=0.01)
-
-
-def worker(storage: Storage, name: str) -> Ledger:
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    return ledger
-
-
-def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
-    found = ledger.claim(Filter(), lambda _: limit)
-    assert found is not None
-    return found
+eventually = partial(waiting.eventually, pause=0.01)
 
 
 @pytest.fixture
 def one(storage: Storage) -> Ledger:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    planned(storage, batch_sizes=(4,))
     return worker(storage, "one")
 
 
@@ -56,7 +42,7 @@ def progress(storage: Storage) -> int:
 def test_leases_are_renewed_and_progress_published_while_it_is_open(
     storage: Storage, one: Ledger
 ) -> None:
-    study, taken = claimed(one, 2)
+    study, taken = claim(one, 2)
     with Heartbeat(one, study.id, every=0.01) as heartbeat:
         heartbeat.hold(held(*taken, steps=7))
         eventually(lambda: progress(storage) == 7)
@@ -69,31 +55,31 @@ def test_leases_are_renewed_and_progress_published_while_it_is_open(
                 return not conn.execute(expired).all()
 
         eventually(renewed)
-        assert heartbeat.news.lost == frozenset()
+        assert heartbeat.race_state.lost == frozenset()
     assert "lease-heartbeat" not in {thread.name for thread in threads()}
 
 
 def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> None:
-    study, _ = claimed(one, 2)
+    study, _ = claim(one, 2)
     two = worker(storage, "two")
-    _, theirs = claimed(two, 1)
+    _, theirs = claim(two, 1)
     with Heartbeat(one, study.id, every=0.01) as heartbeat:
-        assert heartbeat.news == RaceState()
+        assert heartbeat.race_state == RaceState()
         started = two.start(study, theirs, clouds().space(4), {})
         ending = TrialResult("reached", "", 33, steps_to_target=33, steps_lower=32)
         two.finish(study, [(started[0], ending)])
-        eventually(lambda: heartbeat.news.cap == 33)
-        assert heartbeat.news.behind == 0
+        eventually(lambda: heartbeat.race_state.cap == 33)
+        assert heartbeat.race_state.behind == 0
 
 
 def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
-    study, taken = claimed(one, 2)
+    study, taken = claim(one, 2)
     one.release([(taken[0], 0)])
     with Heartbeat(one, study.id, every=0.01) as heartbeat:
         heartbeat.hold(held(*taken))
-        eventually(lambda: heartbeat.news.lost == {taken[0].id})
+        eventually(lambda: heartbeat.race_state.lost == {taken[0].id})
         heartbeat.hold(held(taken[1]))
-        assert heartbeat.news.lost == frozenset()
+        assert heartbeat.race_state.lost == frozenset()
 
 
 def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
@@ -102,7 +88,7 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    study, taken = claimed(one, 1)
+    study, taken = claim(one, 1)
     renew, failed = one.heartbeat, Event()
 
     def fails_first(

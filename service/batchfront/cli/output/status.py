@@ -172,9 +172,6 @@ def profile_view(profile: Profile) -> Group:
     return Group(Text(f"\nWhere the time of {workers} went, {whole}:\n"), table, *said)
 
 
-_SECONDS = 1.0  # between two looks
-
-
 _SILENT_SECONDS = 60.0
 
 
@@ -194,8 +191,8 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
             console_for_output().print(profile_view(profile))
 
 
-def watch_status(load: Callable[[], Status]) -> None:
-    """Show the status on a terminal, anew every second, until everything is done."""
+def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
+    """Show the status on a terminal, anew after so many seconds, until everything is done."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         shown: RenderableType = Text()
@@ -209,7 +206,7 @@ def watch_status(load: Callable[[], Status]) -> None:
                     return
                 shown = status_view(status)
                 live.update(shown, refresh=True)
-            time.sleep(_SECONDS)
+            time.sleep(every)
 
 
 def status_view(status: Status) -> Group:

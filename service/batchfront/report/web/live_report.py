@@ -23,14 +23,7 @@ log = logging.getLogger(__name__)
 EVERY = 3.0
 """Seconds between two looks at the database, at least."""
 
-
-_PATIENCE = 2.0  # seconds that a reader waits for a newer page, and then gets the one there is
-
-
 _AWAY = "The database does not answer."
-
-
-_OVERDUE = 10.0  # seconds after which a look that has not come back is said on the page
 
 
 class KeptPage:
@@ -38,12 +31,21 @@ class KeptPage:
 
     Nobody asks, nothing is done: the database is looked at when the page is read, at most once
     in `every` seconds, and the page is made anew if `changed()` gives another value than before.
+
+    patience -- seconds that a reader waits for a newer page, and then gets the one there is
+    overdue  -- seconds after which a look that has not come back is said on the page
     """
 
     def __init__(
-        self, changed: Callable[[], object], make: Callable[[], str], every: float = EVERY
+        self,
+        changed: Callable[[], object],
+        make: Callable[[], str],
+        every: float = EVERY,
+        patience: float = 2.0,
+        overdue: float = 10.0,
     ) -> None:
         self._changed, self._make, self._every = changed, make, every
+        self._patience, self._overdue = patience, overdue
         self._news = Condition()
         self._state, self._text = changed(), make()
         self._good = datetime.now()  # when the database last answered
@@ -61,8 +63,8 @@ class KeptPage:
             if self._looked < due:
                 self._asked = self._asked or monotonic()
                 self._news.notify_all()
-                self._news.wait_for(lambda: self._looked >= due or self._closed, _PATIENCE)
-            overdue = self._asked is not None and monotonic() - self._asked > _OVERDUE
+                self._news.wait_for(lambda: self._looked >= due or self._closed, self._patience)
+            overdue = self._asked is not None and monotonic() - self._asked > self._overdue
             trouble = self._trouble or (_AWAY if overdue else "")
             return self._text.replace(NOTICE, _notice(trouble, self._good), 1)
 

@@ -14,12 +14,6 @@ from batchfront.training.distributed.messages import Advance, Make, Settle, pack
 from batchfront.training.distributed.process_group import LONGEST_SECONDS
 from batchfront.training.model_run import ModelRun
 
-_BURST_SECONDS = 0.3  # of steps that followers are told at once: a stop waits for them
-
-
-_PATIENCE = 60.0  # ranks that take longer than this, and than many times as long as before, hang
-
-
 _SLOWER = 20.0
 
 
@@ -31,7 +25,14 @@ class LeaderRun(ModelRun):
 
     All that the others have of it they get from here when it advances first: so it goes on with
     new ones when they have failed, and its state is the same on any number of devices.
+
+    burst_seconds -- of steps that followers are told at once: a stop waits for them
+    patience      -- followers that take longer than so many seconds, and than many times as long
+                     as before, hang
     """
+
+    burst_seconds = 0.3
+    patience = 60.0
 
     def __init__(self, pool: FollowerPool, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -71,18 +72,18 @@ class LeaderRun(ModelRun):
         pool, known, first = self._pool, self._seconds, self.step
         with self.gradient.ahead(self.order, self.step, to_step):
             while self.step < to_step and not (stop is not None and stop.is_set()):
-                steps = 1 if known is None else max(int(_BURST_SECONDS / max(known, 1e-6)), 1)
+                steps = 1 if known is None else max(int(self.burst_seconds / max(known, 1e-6)), 1)
                 until = min(to_step, self.step + steps)
                 expected = None if known is None else (until - self.step) * known
                 began, before = perf_counter(), self.step
-                with pool.leading(followers, _limit(expected)):
+                with pool.leading(followers, self._limit(expected)):
                     pool.tell(followers, Advance(self._key, until, to_step))
                     super().advance(until)
                     self._wait_for_device()
                 known = self._seconds = (perf_counter() - began) / (until - before)
         if self.step == first:  # ranks that have computed nothing have no means to bring together
             return
-        with pool.leading(followers, _limit(None)):
+        with pool.leading(followers, self._limit(None)):
             pool.tell(followers, Settle(self._key))
             if self._shared is not None:
                 self._shared.settle()
@@ -93,6 +94,5 @@ class LeaderRun(ModelRun):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-
-def _limit(expected: float | None) -> float:
-    return LONGEST_SECONDS if expected is None else max(_PATIENCE, _SLOWER * expected)
+    def _limit(self, expected: float | None) -> float:
+        return LONGEST_SECONDS if expected is None else max(self.patience, _SLOWER * expected)

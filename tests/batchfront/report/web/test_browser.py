@@ -44,7 +44,7 @@ def address(raced: Storage) -> Iterator[str]:
 
 def wait_for(tab: Any, condition: str) -> None:
     """Playwright's own waiting may evaluate strings, which a page may forbid."""
-    eventually(lambda: tab.evaluate(condition), 30, condition)
+    eventually(lambda: tab.evaluate(condition), condition)
 
 
 def drawn(selector: str) -> str:
@@ -121,7 +121,7 @@ def test_nothing_that_a_name_or_a_reason_says_is_run(opened: Any, hostile: Stora
         # The network is idle before what came over it is drawn.
         said = "[go](javascript:window.pwned=3) ![i](x) `{{7*7}}` ${7*7}"
         note = opened.locator("main, #dashboard").last
-        eventually(lambda: said in note.inner_text(), 30, "the note")
+        eventually(lambda: said in note.inner_text(), "the note")
         pwned.append(opened.evaluate("window.pwned"))
         assert opened.locator("a[href^=javascript]").count() == 0
         assert pwned == [None] * 8

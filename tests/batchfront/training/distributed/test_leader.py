@@ -16,7 +16,6 @@ import pytest
 import torch
 from batchfront.errors import FollowerFailed, WorkloadError
 from batchfront.training import gradient
-from batchfront.training.distributed import leader as lead
 from batchfront.training.distributed.follower_processes import FollowerPool, Followers
 from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
@@ -35,12 +34,12 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[FollowerPool]:
-    """Two, whose micro-batches are of one ghost group: most shares take several.
+    """Two, whose passes are of one ghost group: most shares take several.
 
     In a process whose new sockets have a time-out, as some library may set it.
     """
-    micro_batches = MicroBatchSizes(MicroBatchSize(GHOST_SIZE), MicroBatchSize())
-    pool = FollowerPool(SPEC, None, None, [CPU, CPU], micro_batches)
+    passes = MicroBatchSizes(MicroBatchSize(GHOST_SIZE), MicroBatchSize())
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], passes)
     socket.setdefaulttimeout(20)
     yield pool
     socket.setdefaulttimeout(None)
@@ -52,7 +51,7 @@ def alone(batch_size: int) -> ModelRun:
 
 
 def shared(pool: FollowerPool, batch_size: int) -> LeaderRun:
-    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._micro_batches)
+    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._passes)
 
 
 def assert_close(one: ModelRun, other: ModelRun) -> None:
@@ -94,8 +93,8 @@ def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_t
             begun.append(self)
 
     monkeypatch.setattr(gradient, "Prefetch", Noted)
-    monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
     one, two = alone(10), shared(pool, 10)
+    two.burst_seconds = 0.0
     two.advance(STEPS)
     assert len(begun) == 1
     one.advance(STEPS)
@@ -207,7 +206,7 @@ def test_a_hung_follower_is_ended_and_fails_its_trial(
     run = shared(pool, 10)
     run.advance(3)
     hung = pid(pool)
-    monkeypatch.setattr(lead, "_PATIENCE", 0.5)
+    run.patience = 0.5
     os.kill(hung, signal.SIGSTOP)
     with pytest.raises(FollowerFailed, match="hung"):
         run.advance(STEPS)
@@ -233,7 +232,7 @@ def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size: int) -> None:
     one = ModelRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
-    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._micro_batches)
+    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._passes)
     two = LeaderRun(gappy_pool, *arguments)
     for step in (1, 2, 3, 7, STEPS, 30):
         one.advance(step)
@@ -253,7 +252,7 @@ def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
     found = []
     for interrupted in (False, True):
         values = {**VALUES, "noise": 0.1}
-        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._micro_batches)
+        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._passes)
         run = LeaderRun(gappy_pool, *arguments)
         for step in range(1, STEPS + 1):
             if interrupted:
