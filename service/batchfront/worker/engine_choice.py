@@ -73,7 +73,7 @@ class EngineChoice:
         self._why_not: dict[tuple[str, int], str | None] = {}  # by workload and batch size
         self._told: set[str] = set()
         self._loaded: LoadedWorkload | None = None
-        self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that loaded
+        self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that workload
 
     @timed_as("set-up")
     def of(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> Name:
@@ -97,7 +97,7 @@ class EngineChoice:
         return self._tries(lambda: self._read(study)) or self._find(study, loaded, taken)
 
     def make(self, name: Name, loaded: LoadedWorkload) -> Engine[ModelRun]:
-        """A fresh engine, for one heat; of the trials of a loaded it knows what others found."""
+        """A fresh engine, for one heat; of a workload's trials it knows what others found."""
         if name == "sequential":
             return Sequential()
         return self._vectorized(loaded)

@@ -18,10 +18,10 @@ FIRST_PAUSE = min(0.5, LEASE_SECONDS / 10)
 
 
 LONGEST_PAUSE = LEASE_SECONDS / 6
-"""Seconds between two polls of the race state: also how long a winner elsewhere goes unnoticed. They
-grow with the heat's age, so that what is trained in vain stays a few percent of the heat, and a
-thousand workers with long heats don't ask a database two thousand times a second. The lease itself
-is renewed, which is a write, by the first of them and then once in the longest pause."""
+"""Seconds between two polls of the race state: also how long a winner elsewhere goes unnoticed.
+They grow with the heat's age, so that what is trained in vain stays a few percent of the heat, and
+a thousand workers with long heats don't ask a database two thousand times a second. The lease
+itself is renewed, which is a write, by the first of them and then once in the longest pause."""
 
 
 _GROWTH = 0.05
@@ -44,7 +44,7 @@ class Heartbeat:
         self._state = RaceState()
         self._closed = Event()
         self._speed = _Speed()
-        self._thread = Thread(target=self._keep, name="heartbeat", daemon=True)
+        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()

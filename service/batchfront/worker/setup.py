@@ -65,16 +65,10 @@ class LoadedWorkload:
 
     def run(self, batch_size: int, values: Metaparameters, seed: int) -> ModelRun:
         """A fresh trial."""
-        parts = (
-            self.workload,
-            self.splits,
-            batch_size,
-            values,
-            seed,
-            self.device,
-            self.micro_batches,
-        )
-        return ModelRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
+        trial = (self.workload, self.splits, batch_size, values, seed)
+        if self.followers is None:
+            return ModelRun(*trial, self.device, self.micro_batches)
+        return LeaderRun(self.followers, *trial, self.device, self.micro_batches)
 
     def close(self) -> None:
         """End the processes of other devices, if there are any."""
@@ -99,7 +93,7 @@ def set_up(
     current: LoadedWorkload | None,
     recall: Callable[[Workload], MicroBatchSizes] = lambda _: MicroBatchSizes(),
 ) -> LoadedWorkload:
-    """The loaded for a study: the current one if its workload is the same.
+    """The loaded workload for a study: the current one if it is the same.
 
     devices -- those that compute each trial together; the first is this process's
     recall  -- the micro-batch sizes that a workload is known to need
@@ -110,7 +104,7 @@ def set_up(
         if current is not None:
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
-        current = _loaded(study, together, recall)
+        current = _load(study, together, recall)
     if current.confirmed.get(study.id) != study.identity:
         identity = study_identity(
             current.workload, study.batch_size, current.identity_parts, search_of(study)
@@ -120,12 +114,12 @@ def set_up(
     return current
 
 
-def _loaded(
+def _load(
     study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
 ) -> LoadedWorkload:
-    loaded = as_variant(catalog.load(study.spec), study.variant)
-    fingerprint = Fingerprint.of(loaded)  # before it has run, and changed what it may hold
-    workload = loaded.as_asked(study.goal_value, study.precision)
+    found = as_variant(catalog.load(study.spec), study.variant)
+    fingerprint = Fingerprint.of(found)  # before it has run, and changed what it may hold
+    workload = found.as_asked(study.goal_value, study.precision)
     tries = study.identity.get("preflight")
     checked = check(workload, [study.batch_size], planned=True, tries=tries)
     checked.refuse_devices(len(devices))

@@ -30,6 +30,8 @@ from tests.toy import PLAIN, SPEC, clouds, plain
 
 CPU = torch.device("cpu")
 
+Claimed = tuple[Study, LoadedWorkload, list[Slot]]
+
 
 def choice(
     storage: Storage, asked: Asked = "auto", devices: Sequence[torch.device] = (CPU,)
@@ -58,7 +60,7 @@ def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("ratio", "engine"), [(2.3, "vectorized"), (1.05, "sequential")])
 def test_the_faster_engine_is_said_and_remembered_for_all_workers(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     ratio: float,
@@ -79,7 +81,7 @@ def test_the_faster_engine_is_said_and_remembered_for_all_workers(
 @pytest.mark.every_storage
 def test_whoever_is_first_to_write_decides_for_both(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def meanwhile(*_: object) -> float:
@@ -94,7 +96,7 @@ def test_whoever_is_first_to_write_decides_for_both(
 
 def test_engines_are_compared_on_runs_that_are_thrown_away(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert choice(storage).of(*claimed) in ("sequential", "vectorized")
@@ -106,7 +108,7 @@ def test_engines_are_compared_on_runs_that_are_thrown_away(
 @pytest.mark.parametrize("asked", ["sequential", "vectorized"])
 def test_what_is_asked_for_is_used_and_not_remembered(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
     asked: Asked,
 ) -> None:
@@ -117,7 +119,7 @@ def test_what_is_asked_for_is_used_and_not_remembered(
 
 def test_what_cannot_be_compared_is_sequential_and_not_remembered(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finding(monkeypatch, None)
@@ -127,7 +129,7 @@ def test_what_cannot_be_compared_is_sequential_and_not_remembered(
 
 def test_few_trials_are_computed_one_after_another(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finding_nothing(monkeypatch)
@@ -137,7 +139,7 @@ def test_few_trials_are_computed_one_after_another(
 
 def test_a_workload_that_cannot_be_vectorized_is_sequential_unless_that_is_asked_for(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finding_nothing(monkeypatch)
@@ -211,7 +213,7 @@ def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
 
 def test_why_a_workload_is_not_vectorized_is_said_once(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -225,7 +227,7 @@ def test_why_a_workload_is_not_vectorized_is_said_once(
 
 def test_what_has_been_proven_for_one_heat_is_not_proven_again(
     storage: Storage,
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study, loaded, taken = claimed

@@ -16,6 +16,8 @@ from batchfront.worker.setup import LoadedWorkload
 
 from tests.waiting import Seconds
 
+Claimed = tuple[Study, LoadedWorkload, list[Slot]]
+
 
 class Timed(Sequential):
     """Takes as long as it is told to, and stands for the vectorized engine too."""
@@ -31,7 +33,7 @@ class Timed(Sequential):
 
     def evaluate(self, runs: Sequence[ModelRun], *, full: bool) -> list[GoalCheck | Failed]:
         self.time.pass_by(self.look_seconds)
-        return super().look(runs, full=full)
+        return super().evaluate(runs, full=full)
 
 
 class Broken(Timed):
@@ -41,7 +43,7 @@ class Broken(Timed):
 
 @pytest.mark.parametrize("longer", [{"step": 0.1}, {"look": 0.1}])
 def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]], longer: dict[str, float]
+    claimed: Claimed, longer: dict[str, float]
 ) -> None:
     time = Seconds()
     fast, slow = Timed(time), Timed(time, **longer)
@@ -51,7 +53,7 @@ def test_it_is_the_ratio_of_the_time_that_steps_and_looks_take(
 
 
 def compared(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
     time: Seconds,
     vectorized: Any,
     sequential: Any,
@@ -60,7 +62,7 @@ def compared(
 
 
 def test_a_run_that_fails_or_a_stop_leaves_it_open(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
 ) -> None:
     stopped = Event()
     stopped.set()
@@ -70,7 +72,7 @@ def test_a_run_that_fails_or_a_stop_leaves_it_open(
 
 
 def test_what_is_not_stacked_is_not_compared(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
 ) -> None:
     alone: Any = Timed(Seconds())
     alone.stacks = False
@@ -78,7 +80,7 @@ def test_what_is_not_stacked_is_not_compared(
 
 
 def test_a_heat_of_long_steps_is_not_tried(
-    claimed: tuple[Study, LoadedWorkload, list[Slot]],
+    claimed: Claimed,
 ) -> None:
     time = Seconds()
     assert compared(claimed, time, Timed(time), Timed(time, step=0.3)) is None
