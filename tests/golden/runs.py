@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from service.cli.main import cli
+from batchfront.cli.main import cli
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov_momentum", "adamw")
 BATCH_SIZES = (4, 16, 64, 256, 1024)

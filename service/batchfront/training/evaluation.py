@@ -48,16 +48,16 @@ def full_metric(
     total = whole = 0.0
     outputs, targets = [], []
     everything = torch.arange(len(split), device=split.indexed_on)
-    with _Walk(
+    with _Chunks(
         split, everything, _LARGEST_CHUNK, micro_batch_size or MicroBatchSize(), len(split)
-    ) as walk:
+    ) as chunks:
         for start in range(0, len(split), _LARGEST_CHUNK):
             if isinstance(metric, SplitMetric):
-                found, expected = walk.chunk(start, lambda x, y: (model(x), y))
+                found, expected = chunks.load(start, lambda x, y: (model(x), y))
                 outputs.append(found)
                 targets.append(expected)
             else:
-                costs, weights = walk.chunk(start, partial(_weighed, model, metric))
+                costs, weights = chunks.load(start, partial(_weighed, model, metric))
                 total += costs.sum(dtype=torch.float64).item()
                 whole += weights.sum(dtype=torch.float64).item()
     if isinstance(metric, SplitMetric):
@@ -81,7 +81,7 @@ def _weighed(
     return costs_of(metric, model(inputs), targets, weights), weights
 
 
-class _Walk:
+class _Chunks:
     """Chunks of a split, in a given order, in micro-batches that fit; the next load meanwhile.
 
     reach -- the position up to which it probably goes: no further is loaded before it is asked for
@@ -99,7 +99,7 @@ class _Walk:
         self._fitting, self._reach = fitting, reach
         self._ahead: Prefetch | None = None
 
-    def __enter__(self) -> "_Walk":
+    def __enter__(self) -> "_Chunks":
         if self._split.ahead:
             self._ahead = Prefetch(self._split, self._requests)
         return self
@@ -108,7 +108,7 @@ class _Walk:
         if self._ahead is not None:
             self._ahead.close()
 
-    def chunk(
+    def load(
         self, start: int, compute: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
     ) -> tuple[Tensor, ...]:
         """What `compute(inputs, targets)` gives for the chunk from position `start` on."""
@@ -156,7 +156,7 @@ class Evaluator:
     The order is the trial's own: whenever a walk had to go past the first chunk, the examples
     that spoke most against the goal move to the front. A model that got an example wrong is
     likely to get it wrong one percent more steps later, so most walks end after about as many
-    examples as the goal allows errors. Which examples are looked at never changes the answer.
+    examples as the goal allows errors. Which examples are evaluated never changes the answer.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Evaluator:
         self._weights: Tensor | None = None
         if isinstance(goal.metric, Metric) and goal.metric.weight is not None:
             self._weights = split_weights(split, goal.metric).to(split.indexed_on)
-        self._reach = 0  # positions that the last look came to
+        self._reach = 0  # positions that the last evaluation came to
         self.whole = self.size if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
@@ -182,28 +182,30 @@ class Evaluator:
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
             found = full_metric(model, self.split, metric, self.micro_batch_size)
             return GoalCheck(self.goal.passed(found), found, len(self.split))
-        look = self.begin(full=full)
+        evaluation = self.begin(full=full)
         cost_of = partial(_costs, model, metric)
-        with _Walk(self.split, self.order, self.chunk, self.micro_batch_size, look.reach) as walk:
-            while look.going:
-                (costs,) = walk.chunk(look.seen, cost_of)
-                costs = self.counted(costs.to(self.order.device), look.next())
-                look.add(costs, costs.sum(dtype=torch.float64).item())
-        return self.end(look)
+        with _Chunks(
+            self.split, self.order, self.chunk, self.micro_batch_size, evaluation.reach
+        ) as chunks:
+            while evaluation.going:
+                (costs,) = chunks.load(evaluation.seen, cost_of)
+                costs = self.counted(costs.to(order.device), evaluation.next())
+                evaluation.add(costs, costs.sum(dtype=torch.float64).item())
+        return self.end(evaluation)
 
-    def begin(self, *, full: bool) -> "Walking":
-        """A look to be carried out by others; nothing is changed before its `end`."""
-        return Walking(self, full, self.size if full else self._reach)
+    def begin(self, *, full: bool) -> "OpenEvaluation":
+        """An evaluation to be carried out by others; nothing is changed before its `end`."""
+        return OpenEvaluation(self, full, self.size if full else self._reach)
 
-    def end(self, look: "Walking") -> GoalCheck:
-        """What a look that goes no further has shown."""
-        if not look.full:
-            self._reach = look.seen
-        if len(look.costs) > 1:
-            self._harder_first(torch.cat(look.costs))
-        value = look.total / self.whole if look.seen == self.size else None
+    def end(self, evaluation: "OpenEvaluation") -> GoalCheck:
+        """What an evaluation that goes no further has shown."""
+        if not evaluation.full:
+            self._reach = evaluation.seen
+        if len(evaluation.costs) > 1:
+            self._harder_first(torch.cat(evaluation.costs))
+        value = evaluation.total / self.whole if evaluation.seen == self.size else None
         passed = value is not None and self.goal.passed(value)
-        return GoalCheck(passed, value, look.seen)
+        return GoalCheck(passed, value, evaluation.seen)
 
     def counted(self, costs: Tensor, indices: Tensor) -> Tensor:
         """The costs of the examples at `indices`, of the same shape, as `metrics.counted` has
@@ -231,8 +233,8 @@ class Evaluator:
 
 
 @dataclass
-class Walking:
-    """A look on its way through an evaluator's order.
+class OpenEvaluation:
+    """An evaluation on its way through an evaluator's order.
 
     reach -- the position up to which it probably goes
     """
@@ -248,7 +250,7 @@ class Walking:
 
     @property
     def going(self) -> bool:
-        """Whether there is more to look at."""
+        """Whether there is more to evaluate."""
         return self.seen < self.evaluator.size and (self.full or self.reachable)
 
     def next(self) -> Tensor:

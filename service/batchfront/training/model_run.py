@@ -41,7 +41,7 @@ _UNTRAINED = 512  # examples that the untrained loss is of
 
 
 class ModelRun:
-    """A PyTorch model in training with one draw of metaparameters: a `Run`."""
+    """A PyTorch model in training with a trial's metaparameters: a `Run`."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class ModelRun:
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done; False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
-        factor, draw = self.workload.schedule.factor, self.values
+        factor, values = self.workload.schedule.factor, self.values
         rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
         began = perf_counter()
         self.model.train()
@@ -108,7 +108,7 @@ class ModelRun:
                 if stop is not None and stop.is_set():
                     break
                 loss = gradient.of(step, indices)
-                optimizer.step(rate * factor(step, draw))
+                optimizer.step(rate * factor(step, values))
                 streams.settle()
                 if loss is not None:
                     loss_sum.add_(loss)
@@ -173,7 +173,7 @@ class ModelRun:
         return " and ".join(sorted(self.engines)) or None
 
     def state(self) -> State:
-        """Everything from which `restore` on a fresh run of the same draw continues exactly."""
+        """Everything from which `restore` on a fresh run of the same trial continues exactly."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -181,7 +181,7 @@ class ModelRun:
             "evaluation_order": self.evaluator.order,
             "loss_sum": self.loss_sum,
             "loss_steps": self.loss_steps,
-            "looks": [tuple(look) for look in self.evaluations],
+            "looks": [tuple(one) for one in self.evaluations],
             "passage": None if self.goal_crossing is None else tuple(self.goal_crossing),
             "spent": asdict(self.cost),
             "engines": sorted(self.engines),
@@ -196,7 +196,7 @@ class ModelRun:
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
-        self.evaluations = [Evaluation(*look) for look in state["looks"]]
+        self.evaluations = [Evaluation(*one) for one in state["looks"]]
         self.goal_crossing = None if state["passage"] is None else GoalCrossing(*state["passage"])
         self.cost = TrialCost(**state["spent"])
         self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of

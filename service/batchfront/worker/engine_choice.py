@@ -77,7 +77,7 @@ class EngineChoice:
 
     @timed_as("set-up")
     def of(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> Name:
-        """The engine for a heat of these trials, their metaparameters drawn.
+        """The engine for a heat of these trials, their metaparameters sampled.
 
         Raises UsageError where the vectorized one is asked for and can't compute the workload.
         """

@@ -16,7 +16,7 @@ from batchfront.worker.setup import LoadedWorkload
 _SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
 
 
-_TURN = 0.03  # seconds that steps are timed for, and again looks, of each engine in turn
+_TURN = 0.03  # seconds that steps are timed for, and again evaluations, of each engine in turn
 
 
 _SECONDS = 0.6  # for all turns, but that the one under way is finished
@@ -34,7 +34,7 @@ _FIRST_STEPS = 3  # of which the shortest counts
 _STEPS = 5  # between two readings of the clock
 
 
-_HORIZON = 1000  # steps of a race whose looks are counted in
+_HORIZON = 1000  # steps of a race whose evaluations are counted in
 
 
 def speedup(
@@ -81,7 +81,7 @@ def _run(study: Study, loaded: LoadedWorkload, slot: Slot) -> ModelRun:
 
 
 class _Pace:
-    """Runs that are advanced and looked at by an engine, to see how long it takes."""
+    """Runs that are advanced and evaluated by an engine, to see how long it takes."""
 
     def __init__(
         self,
@@ -96,9 +96,9 @@ class _Pace:
         self._engine, self._runs, self._stop = engine, runs, stop
         self._device = loaded.device
         horizon = min(_HORIZON, loaded.workload.steps_allowed(study.batch_size))
-        self._looks_a_step = len(loaded.workload.grid.steps(horizon)) / horizon
+        self._evaluations_a_step = len(loaded.workload.grid.steps(horizon)) / horizon
         self._at = 0
-        self._steps, self._looks = _Timed(), _Timed()
+        self._steps, self._evaluations = _Timed(), _Timed()
 
     def step(self) -> float | None:
         """The seconds that the shortest of the first few steps takes, but for what is done once;
@@ -114,15 +114,17 @@ class _Pace:
 
     def begin(self) -> bool:
         """Do what is done once; whether all went well."""
-        return self._advance(1) and self._look()
+        return self._advance(1) and self._evaluate()
 
     def seconds(self) -> float | None:
-        """A step of one run with its share of the looks, from all turns so far and another one;
+        """A step of one run with its share of the evaluations, from all turns so far and another one;
         None as above."""
-        if not self._turn(self._steps, self._burst) or not self._turn(self._looks, self._look):
+        if not self._turn(self._steps, self._burst) or not self._turn(
+            self._evaluations, self._evaluate
+        ):
             return None
         step = self._steps.mean / _STEPS
-        return (step + self._looks_a_step * self._looks.mean) / len(self._runs)
+        return (step + self._evaluations_a_step * self._evaluations.mean) / len(self._runs)
 
     def _burst(self) -> bool:
         return self._advance(_STEPS)  # even past the step budget: nothing comes of it
@@ -146,7 +148,7 @@ class _Pace:
         self._at += steps
         return self._well(self._engine.advance(self._runs, self._at, self._stop))
 
-    def _look(self) -> bool:
+    def _evaluate(self) -> bool:
         return self._well(self._engine.evaluate(self._runs, full=False))
 
     def _well(self, found: Sequence[object]) -> bool:

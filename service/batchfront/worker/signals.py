@@ -67,7 +67,7 @@ def _sigterm_heard(stop: threading.Event, within: float | None) -> Iterator[None
             if number[0] == signal.SIGTERM:
                 stop.set()
                 if within is not None and not over.wait(within):
-                    log.warning("out of time: what isn't handed back is free in half a minute")
+                    log.warning("out of time: what isn't released is free in half a minute")
                     os._exit(0)
 
     thread = threading.Thread(target=listen, name="signals", daemon=True)

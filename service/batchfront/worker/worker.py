@@ -180,9 +180,9 @@ class Worker:
                 if self.stop.is_set():
                     self.ledger.release([(slot, slot.steps) for slot in taken])
                     return
-                drawn = self._drawn(study, taken)
-                engine = self._engines.of(study, loaded, drawn)
-                started = self.ledger.start(study, drawn, study.space, loaded.versions)
+                sampled = self._sampled(study, taken)
+                engine = self._engines.of(study, loaded, sampled)
+                started = self.ledger.start(study, sampled, study.space, loaded.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -200,7 +200,7 @@ class Worker:
             if engine == "vectorized":
                 room = self._room(study)
                 backfill = Backfill(
-                    self.ledger, study, heartbeat, room, self._drawn, loaded.versions
+                    self.ledger, study, heartbeat, room, self._sampled, loaded.versions
                 )
             race = Race(
                 self.ledger,
@@ -222,13 +222,13 @@ class Worker:
         return min(room, ONE_BY_ONE) if study.schedule == "one-by-one" else room
 
     @timed_as("set-up")
-    def _drawn(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
+    def _sampled(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
         """The slots, with metaparameters for those that had none."""
         bare = [slot for slot in taken if slot.params is None]
         numbers = [slot.number for slot in bare]
-        draws = self.ledger.tries(partial(sample_late, self.storage, study, numbers))
-        drawn = {
-            slot.number: replace(slot, params=draw.params, origin=draw.origin)
-            for slot, draw in zip(bare, draws, strict=True)
+        found = self.ledger.tries(partial(sample_late, self.storage, study, numbers))
+        sampled = {
+            slot.number: replace(slot, params=one.params, origin=one.origin)
+            for slot, one in zip(bare, found, strict=True)
         }
-        return [drawn.get(slot.number, slot) for slot in taken]
+        return [sampled.get(slot.number, slot) for slot in taken]

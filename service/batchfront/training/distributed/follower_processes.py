@@ -29,7 +29,7 @@ from batchfront.training.memory import MicroBatchSizes, is_lost_device, is_out_o
 _ENDING_SECONDS = 3.0  # a process that was hung up on ends at once, unless it is frozen
 
 
-_LOOK_SECONDS = 0.2  # between two looks at whether all are alive
+_WATCH_SECONDS = 0.2  # between two times that all are asked whether they are alive
 
 
 _LAST_WORDS_SECONDS = 1.0  # a connection closes a moment before it is known why
@@ -179,7 +179,7 @@ class Followers:
         until = monotonic() + _LAST_WORDS_SECONDS
         while monotonic() < until and not self._hung:
             for process in self._processes:
-                process.listen(_LOOK_SECONDS / 4)
+                process.listen(_WATCH_SECONDS / 4)
             # One that failed made others fail: its own words say more than theirs.
             told = [m for m in self._processes if m.failed is not None]
             dead = [m for m in self._processes if m.trouble is not None]
@@ -188,7 +188,7 @@ class Followers:
         return "a follower hung, and all were ended" if self._hung else None
 
     def _keep_watch(self) -> None:
-        while not self._closed.wait(_LOOK_SECONDS):
+        while not self._closed.wait(_WATCH_SECONDS):
             deadline = self._deadline
             late = deadline is not None and monotonic() > deadline
             if late:
@@ -289,7 +289,7 @@ class FollowerPool:
             while not process.ready:
                 if stop is not None and stop.is_set():
                     return False
-                process.listen(_LOOK_SECONDS)
+                process.listen(_WATCH_SECONDS)
                 if process.trouble is not None:
                     raise FollowerFailed(process.trouble)
         return True

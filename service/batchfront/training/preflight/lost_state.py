@@ -34,7 +34,7 @@ _STEPS = 2  # before the state is taken, and after it has been restored
 _DEEP = 5  # objects within objects that are looked into
 
 
-_LONG = 1000  # entries of a list or a dict, of which no more than their number is looked at
+_LONG = 1000  # entries of a list or a dict, of which no more than their number is compared
 
 
 _NAMED = 3  # of what is lost, in a message

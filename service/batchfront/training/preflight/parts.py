@@ -261,6 +261,6 @@ def _why_drawn(drawn: set[str]) -> str | None:
     if not others:
         return None
     return (
-        f"what {others} draws for each pass anew can't be split; draw by torch, a number for each "
-        "example"
+        f"what {others} draws for each micro-batch anew can't be split; draw by torch, a number "
+        "for each example"
     )

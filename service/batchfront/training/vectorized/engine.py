@@ -123,7 +123,7 @@ class Vectorized:
         return [found[run] for run in runs]
 
     def _parts(self, stack: Stack, rows: list[int]) -> list[list[int]]:
-        """Rows that are looked at together, where memory and the metric allow it."""
+        """Rows that are evaluated together, where memory and the metric allow it."""
         evaluator = stack.runs[0].evaluator
         if isinstance(evaluator.goal.metric, SplitMetric):
             return []

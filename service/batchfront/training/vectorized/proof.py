@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchfront.training.evaluation import Evaluator, Walking
+from batchfront.training.evaluation import Evaluator, OpenEvaluation
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
@@ -77,7 +77,7 @@ def _pairs(first: ModelRun, last: ModelRun) -> Iterator[tuple[ModelRun, int]]:
 
 
 def _like(run: ModelRun, seed: int) -> ModelRun:
-    """A fresh trial with a run's draw, at a constant and moderate learning rate."""
+    """A fresh run of the same trial, at a constant and moderate learning rate."""
     workload = replace(run.workload, schedule=Constant())
     values = {**run.values, "learning_rate": min(float(run.values["learning_rate"]), _RATE)}
     made = ModelRun(
@@ -254,10 +254,10 @@ def _of_memory(run: ModelRun, optimizer: Optimizer) -> str | None:
 def _of_evaluation(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> str | None:
     metric = alone[0].workload.goal.metric
     if isinstance(metric, SplitMetric):
-        return None  # which is never looked at together
+        return None  # which is never evaluated together
     for one, other in zip(alone, together, strict=True):
         _copy(one, other)
-    for last in (alone[-1], together[-1]):  # each trial looks at examples in an order of its own
+    for last in (alone[-1], together[-1]):  # each trial takes examples in an order of its own
         last.evaluator.order = last.evaluator.order.flip(0)
     before = [Kept(run) for run in alone]
     split = alone[0].evaluator.split
@@ -296,9 +296,9 @@ class _Recorded(Evaluator):
         super().__init__(Part(split, few), run.workload.goal, run.micro_batches.evaluation)
         self.costs = torch.empty(0)
 
-    def end(self, look: Walking) -> GoalCheck:
-        self.costs = torch.cat(look.costs).double()
-        return super().end(look)
+    def end(self, evaluation: OpenEvaluation) -> GoalCheck:
+        self.costs = torch.cat(evaluation.costs).double()
+        return super().end(evaluation)
 
 
 def _weights(run: ModelRun) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
-from batchfront.training.evaluation import Walking
+from batchfront.training.evaluation import OpenEvaluation
 from batchfront.training.generators import Silence
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
@@ -52,9 +52,9 @@ class Stack:
 
     Weights, velocities and loss sums lie in tensors [K, ...]; each run's own are rows of them, so
     that whatever is done with a run by itself is done here, and the other way round. Between two
-    steps a run is what it would be alone: it may be saved, looked at, or advanced by itself.
+    steps a run is what it would be alone: it may be saved, evaluated, or advanced by itself.
 
-    A step is the same function of tensors of the same shapes every time, with no look at their
+    A step is the same function of tensors of the same shapes every time, that never reads their
     values: indices [K, batch size], learning rates [K].
     """
 
@@ -247,20 +247,22 @@ class Stack:
 
     @torch.inference_mode()
     def evaluate(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
-        """Look at the validation split with these of the runs, each as its own evaluator would."""
+        """Evaluate these of the runs on the validation split, each as its own evaluator would."""
         began = perf_counter()
         runs = [self.runs[row] for row in rows]
-        walks = [run.evaluator.begin(full=full) for run in runs]
+        evaluations = [run.evaluator.begin(full=full) for run in runs]
         going, before = list(range(len(runs))), -1
         self._silence.begin()
         weights: dict[str, Tensor] = {}
         while going:
             if len(going) != before:
                 weights, before = self._of([rows[i] for i in going]), len(going)
-            self._walk([walks[i] for i in going], weights)
-            going = [i for i in going if walks[i].going]
+            self._evaluate_chunk([evaluations[i] for i in going], weights)
+            going = [i for i in going if evaluations[i].going]
         self._silence.check()
-        found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
+        found = [
+            run.evaluator.end(evaluation) for run, evaluation in zip(runs, evaluations, strict=True)
+        ]
         seconds = (perf_counter() - began) / len(runs)
         for run, one in zip(runs, found, strict=True):
             run.record(one, seconds, full=full)
@@ -272,11 +274,13 @@ class Stack:
         chosen_rows = torch.tensor(rows, device=self._sums.device)
         return {name: w.index_select(0, chosen_rows) for name, w in self.weights.items()}
 
-    def _walk(self, walks: Sequence[Walking], weights: dict[str, Tensor]) -> None:
-        """Take walks that have come equally far on by a chunk."""
+    def _evaluate_chunk(
+        self, evaluations: Sequence[OpenEvaluation], weights: dict[str, Tensor]
+    ) -> None:
+        """Take evaluations that have come equally far on by a chunk."""
         evaluator = self._first.evaluator
-        indices = torch.stack([walk.next() for walk in walks])
-        inputs, targets = gathered(evaluator.split, indices, [None] * len(walks))
+        indices = torch.stack([evaluation.next() for evaluation in evaluations])
+        inputs, targets = gathered(evaluator.split, indices, [None] * len(evaluations))
         outputs = self.forward(weights, inputs, ())
         metric = cast(Metric, evaluator.goal.metric)
         if metric.per_example in _BY_EXAMPLE:
@@ -286,8 +290,8 @@ class Stack:
             costs = torch.stack([numbers_of(metric, *one) for one in each])
         costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
-        for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
-            walk.add(own, total)
+        for evaluation, own, total in zip(evaluations, costs.unbind(), totals, strict=True):
+            evaluation.add(own, total)
 
 
 class _Static:
