@@ -184,9 +184,8 @@ class Evaluator:
             return GoalCheck(self.goal.passed(found), found, len(self.split))
         evaluation = self.begin(full=full)
         cost_of = partial(_costs, model, metric)
-        with _Chunks(
-            self.split, self.order, self.chunk, self.micro_batch_size, evaluation.reach
-        ) as chunks:
+        order, fitting = self.order, self.micro_batch_size
+        with _Chunks(self.split, order, self.chunk, fitting, evaluation.reach) as chunks:
             while evaluation.going:
                 (costs,) = chunks.load(evaluation.seen, cost_of)
                 costs = self.counted(costs.to(order.device), evaluation.next())

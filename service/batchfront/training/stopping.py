@@ -29,9 +29,8 @@ def judge(
         later = _mean_loss(evaluations, step // 2, step)
         if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
             return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
-    best = max(
-        _best_step(evaluations, goal), min(evaluations, key=lambda one: (one.loss, one.step)).step
-    )
+    lowest_loss = min(evaluations, key=lambda one: (one.loss, one.step))
+    best = max(_best_step(evaluations, goal), lowest_loss.step)
     if best * rules.stale_after < step:
         return "stalled", f"no lower training loss or better {goal.metric.name} since step {best}"
     return None

@@ -117,11 +117,11 @@ class _Pace:
         return self._advance(1) and self._evaluate()
 
     def seconds(self) -> float | None:
-        """A step of one run with its share of the evaluations, from all turns so far and another one;
-        None as above."""
-        if not self._turn(self._steps, self._burst) or not self._turn(
-            self._evaluations, self._evaluate
-        ):
+        """A step of one run with its share of the evaluations, from all turns so far and another
+        one; None as above."""
+        if not self._turn(self._steps, self._burst):
+            return None
+        if not self._turn(self._evaluations, self._evaluate):
             return None
         step = self._steps.mean / _STEPS
         return (step + self._evaluations_a_step * self._evaluations.mean) / len(self._runs)
