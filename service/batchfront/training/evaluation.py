@@ -97,16 +97,16 @@ class _Chunks:
     ) -> None:
         self._split, self._order, self._chunk = split, order, chunk
         self._fitting, self._reach = fitting, reach
-        self._ahead: Prefetch | None = None
+        self._prefetch: Prefetch | None = None
 
     def __enter__(self) -> "_Chunks":
         if self._split.ahead:
-            self._ahead = Prefetch(self._split, self._requests)
+            self._prefetch = Prefetch(self._split, self._requests)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
+        if self._prefetch is not None:
+            self._prefetch.close()
 
     def load(
         self, start: int, compute: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
@@ -122,9 +122,9 @@ class _Chunks:
         return self._fitting.fit(len(indices), work)
 
     def _load(self, part: Tensor, start: int) -> Batch:
-        if self._ahead is None:
+        if self._prefetch is None:
             return self._split.batch(part)
-        return self._ahead.batch(part, None, start)
+        return self._prefetch.batch(part, None, start)
 
     def _requests(self, start: int) -> Iterator[Request]:
         for position in range(start, max(self._reach, start + 1), self._chunk):

@@ -34,7 +34,7 @@ class Gradient(Protocol):
         """The mean loss of the batch of `indices`, whose update is the one after `step`; its
         gradient is then in the parameters. None, and a gradient of 0, if nothing in it counts."""
 
-    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+    def prefetch(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
         """While the block runs, what the batches of steps `first .. stop - 1` need is loaded
         before it is wanted."""
 
@@ -81,7 +81,7 @@ class BatchGradient:
             self.micro_batch_size = MicroBatchSize()
         self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
-        self._ahead: Prefetch | None = None
+        self._prefetch: Prefetch | None = None
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
         """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
@@ -96,7 +96,7 @@ class BatchGradient:
         return loss
 
     @contextmanager
-    def ahead(
+    def prefetch(
         self,
         order: DataOrder,
         first: int,
@@ -109,16 +109,16 @@ class BatchGradient:
 
         share -- what of a batch's indices is computed here
         """
-        if not self.train.ahead or first >= stop or self._ahead is not None:
+        if not self.train.ahead or first >= stop or self._prefetch is not None:
             yield
             return
         plan = partial(self._requests, copy(order), stop, share)
-        self._ahead = ahead = Prefetch(self.train, plan)
+        self._prefetch = prefetch = Prefetch(self.train, plan)
         try:
             yield
         finally:
-            self._ahead = None
-            ahead.close()
+            self._prefetch = None
+            prefetch.close()
 
     def _requests(
         self, order: DataOrder, stop: int, share: Callable[[Tensor], Tensor], first: int
@@ -131,9 +131,9 @@ class BatchGradient:
 
     def load(self, part: Tensor, seed: int, step: int) -> Batch:
         """The inputs and targets of a part of the batch after `step`, which has that seed."""
-        if self._ahead is None:
+        if self._prefetch is None:
             return self.train.batch(part, seed)
-        return self._ahead.batch(part, seed, step)
+        return self._prefetch.batch(part, seed, step)
 
     def _in_micro_batches(self, step: int, indices: Tensor, size: int) -> Tensor | None:
         batch_size, seed = len(indices), self.begin(step)

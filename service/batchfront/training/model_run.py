@@ -103,7 +103,7 @@ class ModelRun:
         streams.begin()
         if self.step < to_step:
             self.engines.add("sequential")
-        with gradient.ahead(order, self.step, to_step):
+        with gradient.prefetch(order, self.step, to_step):
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():
                     break

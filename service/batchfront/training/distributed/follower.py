@@ -65,7 +65,7 @@ class Follower:
             case Advance(key, to_step, last):
                 run = self.runs[key][0]
                 # It goes on over the pauses between what is told, until the trial is settled.
-                self.loading.enter_context(run.gradient.ahead(run.order, run.step, last))
+                self.loading.enter_context(run.gradient.prefetch(run.order, run.step, last))
                 run.advance(to_step)
             case Settle(key):
                 self.loading.close()

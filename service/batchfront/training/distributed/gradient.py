@@ -74,9 +74,9 @@ class SharedGradient:
         divide([p.grad for p in self._parameters if p.grad is not None], sums[1])
         return sums[0] / sums[1]
 
-    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
-        """As `BatchGradient.ahead`, of what is computed here."""
-        return self.alone.ahead(order, first, stop, self._here)
+    def prefetch(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+        """As `BatchGradient.prefetch`, of what is computed here."""
+        return self.alone.prefetch(order, first, stop, self._here)
 
     def _share(self, batch_size: int) -> tuple[range, range]:
         """The positions of a batch that count here, and those that are computed here: who has no

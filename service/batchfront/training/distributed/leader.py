@@ -70,7 +70,7 @@ class LeaderRun(ModelRun):
     def _advance_together(self, followers: Followers, to_step: int, stop: Event | None) -> None:
         """In bursts: between two of them `stop` may be set."""
         pool, known, first = self._pool, self._seconds, self.step
-        with self.gradient.ahead(self.order, self.step, to_step):
+        with self.gradient.prefetch(self.order, self.step, to_step):
             while self.step < to_step and not (stop is not None and stop.is_set()):
                 steps = 1 if known is None else max(int(self.burst_seconds / max(known, 1e-6)), 1)
                 until = min(to_step, self.step + steps)
