@@ -61,8 +61,11 @@ class CheckpointWriter(Generic[S]):
 
     @timed_as("storage")
     def take(self, slot: S, run: Run, tag: str) -> bool:
-        """Copy a run's state, to be written; False while earlier copies take up the room. Where the
-        host has no memory for it, a warning, and no copy; of a run without a state, no copy."""
+        """Copy a run's state, to be written. Nothing is copied of a run without a state, nor, which
+        is a warning, where the host has no memory for it.
+
+        Returns False while earlier copies take up the room.
+        """
         with self._lock:
             sizes = [copy.size for copy in self._pending]
         if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > self.room:

@@ -36,7 +36,7 @@ class Checkpoints(CheckpointFiles):
 
     @timed_as("storage")
     def save(self, slot: Named, run: Run, tag: str) -> bool:
-        """Keep a run's state; False if it has none, or, with a warning, if it can't be written."""
+        """Keep a run's state. Returns False if it has none or, with a warning, can't be written."""
         state = run.state()
         return state is not None and self.write(slot, _unshared(state), tag)
 
@@ -78,7 +78,7 @@ class Checkpoints(CheckpointFiles):
 
     @timed_as("storage")
     def restore(self, slot: Named, run: Run, tag: str) -> bool:
-        """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
+        """Bring a fresh run to where its checkpoint stands. Returns False if none fits."""
         path = self._path(slot)
         try:
             state = self._read(path)

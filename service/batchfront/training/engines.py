@@ -64,9 +64,10 @@ def of_each(runs: Sequence[Run], steps: Steps) -> Sequence[int]:
 
 
 def attempt(work: Callable[[], T]) -> T | Failed:
-    """What `work` returns, or the failure that it raised; a lost device is raised.
+    """Do some work of one run.
 
-    The failure is kept as text: the error itself would hold on to what was being computed.
+    Returns what `work` returns, or its failure: as text, as the error itself would hold on to what
+    was being computed. Raises that a device is lost.
     """
     try:
         return work()
@@ -77,7 +78,7 @@ def attempt(work: Callable[[], T]) -> T | Failed:
 
 
 def failure(error: Exception) -> str:
-    """The reason of a failed trial: the error in one line, and then its traceback."""
+    """Give the reason of a failed trial: the error in one line, and then its traceback."""
     lines = str(error).strip().splitlines() or ["no message"]
     trace = "".join(traceback.format_exception(error))
     text = f"{type(error).__name__}: {lines[0]}\n{trace}"

@@ -42,8 +42,10 @@ def full_metric(
     metric: Metric | SplitMetric,
     micro_batch_size: MicroBatchSize | None = None,
 ) -> float:
-    """The metric over a whole split, with the model in evaluation mode afterwards; NaN if nothing
-    in it counts."""
+    """Compute the metric over a whole split, which leaves the model in evaluation mode.
+
+    Returns NaN if nothing in it counts.
+    """
     model.eval()
     total = whole = 0.0
     outputs, targets = [], []
@@ -82,7 +84,7 @@ def _weighed(
 
 
 class _Chunks:
-    """Chunks of a split, in a given order, in micro-batches that fit; the next load meanwhile.
+    """Chunks of a split, in a given order, in micro-batches that fit, while the next are loaded.
 
     reach -- the position up to which it probably goes: no further is loaded before it is asked for
     """
@@ -176,7 +178,7 @@ class Evaluator:
 
     @torch.inference_mode()
     def evaluate(self, model: Model, *, full: bool) -> GoalCheck:
-        """Evaluate the model; with `full`, on every example whatever the goal."""
+        """Evaluate the model as far as the goal needs, or with `full` on every example."""
         model.eval()
         metric = self.goal.metric
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
@@ -193,11 +195,11 @@ class Evaluator:
         return self.end(evaluation)
 
     def begin(self, *, full: bool) -> "OpenEvaluation":
-        """An evaluation to be carried out by others; nothing is changed before its `end`."""
+        """Begin an evaluation that others carry out. Nothing is changed before its `end`."""
         return OpenEvaluation(self, full, self.size if full else self._reach)
 
     def end(self, evaluation: "OpenEvaluation") -> GoalCheck:
-        """What an evaluation that goes no further has shown."""
+        """End an evaluation that goes no further. Returns what it has shown."""
         if not evaluation.full:
             self._reach = evaluation.seen
         if len(evaluation.costs) > 1:

@@ -31,8 +31,11 @@ class Gradient(Protocol):
     """Computes the gradients of a trial's batches."""
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`; its
-        gradient is then in the parameters. None, and a gradient of 0, if nothing in it counts."""
+        """Compute the mean loss of the batch of `indices`, whose update is the one after `step`,
+        and leave its gradient in the parameters.
+
+        Returns None, and leaves a gradient of 0, if nothing in it counts.
+        """
 
     def prefetch(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
         """While the block runs, what the batches of steps `first .. stop - 1` need is loaded
@@ -84,8 +87,10 @@ class BatchGradient:
         self._prefetch: Prefetch | None = None
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
-        nothing in it counts."""
+        """Compute the mean loss of the batch of `indices`, whose update is the one after `step`.
+
+        Returns None if nothing in it counts.
+        """
         work = partial(self._in_micro_batches, step, indices)
         loss = self.micro_batch_size.fit(len(indices), work, self.undo, self.quantum)
         if self.streams.strayed():
@@ -214,8 +219,10 @@ class BatchGradient:
 
 
 def batch_normalization(model: nn.Module) -> str | None:
-    """Why the batches of a model that normalizes over them can't be split, in a clause; None if it
-    has no such layer."""
+    """Why the batches of a model that normalizes over them can't be split, in a clause.
+
+    Returns None if it has no such layer.
+    """
     if not any(isinstance(m, _BatchNorm) for m in model.modules()):
         return None
     return (

@@ -48,7 +48,7 @@ R = TypeVar("R", bound=Run)
 
 
 class Heat(Generic[S, R]):
-    """Runs of one study with the slots they fill; `round` after `round` until none is live.
+    """Runs of one study with the slots they fill: call `round` after `round` until none is live.
 
     engine -- what computes them: one after another, unless it is told otherwise
 
@@ -87,8 +87,8 @@ class Heat(Generic[S, R]):
         self._continuing.add(slot.number)
 
     def round(self, stop: Event) -> list[tuple[S, TrialResult]]:
-        """Bring the least advanced trials to their next evaluated step, and evaluate them; or,
-        where they are not in lockstep, all by as many steps as the first of them has to its next
+        """Bring the least advanced trials to their next evaluated step, and evaluate them. Where
+        they are not in lockstep, all advance by as many steps as the first of them has to its next
         one.
 
         Returns the trials that ended; they are no longer live. A trial that passes the goal caps
@@ -241,7 +241,7 @@ class Heat(Generic[S, R]):
         return self._over(run, "exhausted", f"step budget of {run.step} spent")
 
     def _over(self, run: R, outcome: Outcome, reason: str) -> TrialResult:
-        """The result by a rule; of a trial that has passed the goal it is still `reached`."""
+        """The result by a rule: of a trial that has passed the goal it is still `reached`."""
         crossing = run.goal_crossing
         if crossing is None:
             return _result(run, outcome, reason)

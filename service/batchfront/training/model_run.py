@@ -94,7 +94,7 @@ class ModelRun:
         self.untrained_loss = self._untrained_loss()
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
-        """Train until `to_step` updates are done; False if `stop` was set before that."""
+        """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, values = self.workload.schedule.factor, self.values
         rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
@@ -122,7 +122,7 @@ class ModelRun:
         return math.isfinite(self.loss_sum.item())
 
     def evaluate(self, *, full: bool) -> GoalCheck:
-        """Evaluate the goal on the validation split; a full evaluation is kept in `evaluations`."""
+        """Evaluate the goal on the validation split. A full evaluation is kept in `evaluations`."""
         began = perf_counter()
         evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
         found = self._evaluated(_EVALUATION, evaluate)
@@ -169,7 +169,7 @@ class ModelRun:
 
     @property
     def engine(self) -> str | None:
-        """What has computed its steps; both are named if both have."""
+        """What has computed its steps: both are named if both have."""
         return " and ".join(sorted(self.engines)) or None
 
     def state(self) -> State:

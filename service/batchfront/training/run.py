@@ -43,10 +43,10 @@ class EvaluationSteps(Protocol):
         """Whether `step`, which the run has come to, is an evaluated one."""
 
     def after(self, step: int) -> int | None:
-        """The step to bring the run to next; None once its step budget is spent."""
+        """The step to bring the run to next, or None once its step budget is spent."""
 
     def before(self, step: int) -> int:
-        """The evaluated step before `step`, which is one; 0 for the first."""
+        """The evaluated step before `step`, which is one too: 0 before the first."""
 
     def is_full(self, step: int) -> bool:
         """Whether the metric is computed in full there, for the learning curve."""
@@ -88,7 +88,7 @@ class Run(Protocol):
 
     @property
     def engine(self) -> str | None:
-        """What has computed its steps, by name; None before the first."""
+        """What has computed its steps, by name, or None before the first."""
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done. A run that stands still only where it evaluates
@@ -101,19 +101,23 @@ class Run(Protocol):
         """Whether every training loss since the last full evaluation was a finite number."""
 
     def evaluate(self, *, full: bool) -> GoalCheck:
-        """Measure the goal's metric on the validation split; in full, it is one of `evaluations`
-        from then on."""
+        """Measure the goal's metric on the validation split. A full evaluation is one of
+        `evaluations` from then on."""
 
     def test_metric(self) -> float | None:
         """The goal's metric on the test split, if there is one."""
 
     def state(self) -> State | None:
-        """Everything from which `restore` on a fresh run of the same trial continues exactly; None
-        if this run can't be continued: interrupted, it starts again."""
+        """Everything from which `restore` on a fresh run of the same trial continues exactly.
+
+        Returns None if this run can't be continued: interrupted, it starts again.
+        """
 
     def restore(self, state: State) -> None:
-        """Continue from a `state`. Raises CheckpointError, and changes nothing, if it doesn't
-        fit."""
+        """Continue from a `state`.
+
+        Raises CheckpointError, and changes nothing, if it doesn't fit.
+        """
 
 
 R_co = TypeVar("R_co", bound=Run, covariant=True)

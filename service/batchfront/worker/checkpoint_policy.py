@@ -31,7 +31,7 @@ class CheckpointPolicy:
         self._copying = self._written_before = 0.0
 
     def go_on(self, live: Sequence[tuple[Slot, Run]]) -> None:
-        """Copy what is due, and there is room for; when all has been written, begin the next."""
+        """Copy what is due and there is room for. When all has been written, begin the next."""
         if not self._due and not self._writer.busy:
             if self._copying:
                 writing = self._writer.seconds - self._written_before
@@ -83,7 +83,7 @@ class HeatCheckpoints:
         return self._checkpoints is not None
 
     def step(self, slot: Slot) -> int:
-        """The step of a trial's checkpoint; 0 if there is none."""
+        """The step of a trial's checkpoint, or 0 if there is none."""
         return self._steps.get(slot.id, 0)
 
     def may_exist(self, slot: Slot) -> bool:

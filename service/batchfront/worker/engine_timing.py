@@ -113,7 +113,7 @@ class _Pace:
         return shortest if well else None
 
     def begin(self) -> bool:
-        """Do what is done once; whether all went well."""
+        """Do what is done once. Returns whether all went well."""
         return self._advance(1) and self._evaluate()
 
     def seconds(self) -> float | None:

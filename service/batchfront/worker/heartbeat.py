@@ -62,7 +62,7 @@ class Heartbeat:
 
     @property
     def race_state(self) -> RaceState:
-        """The latest; `lost` only names slots that are still held here."""
+        """What was learned last. `lost` only names slots that are still held here."""
         with self._lock:
             return replace(self._state, lost=self._state.lost & self._held.keys())
 

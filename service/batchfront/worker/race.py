@@ -120,7 +120,7 @@ class Race(Generic[R]):
             self.checkpoints.write_due(self.heat.live)
 
     def _fill(self) -> bool:
-        """Take on further trials of the study where there are places for them; whether any came."""
+        """Take on further trials of the study where there is room. Returns whether any came."""
         if self._backfill is None or not self.heat.live or self.stop.is_set():
             return False
         self._backfill.hear(self.heartbeat.race_state)
@@ -171,7 +171,7 @@ class Race(Generic[R]):
         self.heartbeat.hold(self._held())
 
     def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> None:
-        """Write results; a failed trial is released instead while it has attempts left."""
+        """Write results. A failed trial is released instead while it has attempts left."""
         if not ended:
             return
         self._hold()  # without the ended ones, which are about to be no longer ours
@@ -199,7 +199,7 @@ class Race(Generic[R]):
         return self.ledger.record_evaluations(self.study, step, shown)
 
     def _record_crossings(self) -> bool:
-        """Write of trials that go on past the goal where they crossed it; whether any had."""
+        """Write where trials that go on have crossed the goal. Returns whether any had."""
         crossings = [
             (slot, run.goal_crossing)
             for slot, run in self.heat.live

@@ -31,7 +31,7 @@ def end_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C raises KeyboardInterrupt.
+    """An event that the first Ctrl-C or SIGTERM sets. A second Ctrl-C raises KeyboardInterrupt.
 
     within -- seconds after a SIGTERM in which the block has to end, or else the process does
     """

@@ -74,7 +74,7 @@ class Settings:
 
 
 class Worker:
-    """One process's worth of training. `stop` makes it save what it has and hand it back.
+    """One process's worth of training. `stop` makes it save what it has and release it.
 
     clock -- of the worker's life, if that has begun before
     pace  -- how often training stops for something else, if not as usual

@@ -56,7 +56,7 @@ class Follower:
         self.loading = ExitStack()
 
     def obey(self, command: Command) -> None:
-        """Do as the leader says; what all ranks do together, it does at the same time."""
+        """Do as the leader says. What all ranks do together, it does at the same time."""
         match command:
             case Meet(port):
                 self.group.join(rendezvous(self.group.world, port))

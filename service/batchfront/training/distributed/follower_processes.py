@@ -36,7 +36,7 @@ _LAST_WORDS_SECONDS = 1.0  # a connection closes a moment before it is known why
 
 
 class FollowerProcess:
-    """Started with a task; it lives no longer than this process, or than until `end`."""
+    """One follower, started with a task, which lives no longer than this process or until `end`."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -81,7 +81,7 @@ class FollowerProcess:
 
     @property
     def trouble(self) -> str | None:
-        """Why it is of no more use, in one line; None if it is."""
+        """Why it is of no more use, in one line, or None if it is."""
         name = f"rank {self.task.rank} of {self.task.world}"
         if self.failed is not None:
             return f"{name}: {self.failed.reason}"
@@ -229,9 +229,10 @@ class FollowerPool:
         return None if self._followers is None or self._followers.closed else self._followers
 
     def start(self, stop: Event | None) -> Followers | None:
-        """The followers that work now, or new ones; None if `stop` was set before they were there.
+        """Give the followers that work now, or start new ones.
 
-        Raises FollowerFailed if one can't be started.
+        Returns None if `stop` was set before they were there. Raises FollowerFailed if one can't be
+        started.
         """
         if self.followers is not None:
             return self.followers
@@ -270,7 +271,7 @@ class FollowerPool:
             raise
 
     def close(self) -> None:
-        """End the followers; `start` makes new ones."""
+        """End the followers: `start` makes new ones."""
         if self._followers is not None:
             self._followers.close()
             self._followers = None

@@ -49,8 +49,10 @@ class SharedGradient:
         self._part = 0.0  # of the batch: what this rank's running means count
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
-        nothing in it counts."""
+        """Compute the mean loss of the batch of `indices`, whose update is the one after `step`.
+
+        Returns None if nothing in it counts.
+        """
         alone, group = self.alone, self.group
         share, here = self._share(len(indices))
         self._part = len(share) / len(indices)
@@ -114,7 +116,7 @@ class SharedGradient:
         return sums
 
     def _add_up_gradients(self) -> bool:
-        """Over the ranks, with nothing going on beside it; whether some parameter had none."""
+        """Over all ranks, with nothing going on beside it. Returns whether a parameter had none."""
         unused = [p for p in self._parameters if p.grad is None]
         for p in unused:
             p.grad = torch.zeros_like(p)

@@ -82,7 +82,7 @@ class DrawnByExample(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _sizes(arg: Any) -> list[int] | None:
-    """Of a tensor, or of the shape of one; None of anything else."""
+    """Of a tensor, or of the shape of one. Returns None of anything else."""
     if isinstance(arg, Tensor):
         return list(arg.shape)
     if isinstance(arg, list | tuple) and all(isinstance(size, int) for size in arg):

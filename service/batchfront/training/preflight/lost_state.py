@@ -64,15 +64,15 @@ _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 def lost_state(
     workload: Workload, splits: Splits, values: Metaparameters, batch_size: int, *, large: bool
 ) -> str | None:
-    """What training or evaluation changes and no checkpoint holds, by name; None if nothing of the
-    kind was found.
+    """Find what training or evaluation changes and no checkpoint holds.
 
     A run of a few steps is compared with one that is restored from its state: in the attributes of
     model and optimizer, and in what further steps make of the weights.
 
     large -- what a try takes is to be little
 
-    Raises WorkloadError if all trials of a process share something that training changes.
+    Returns it by name, or None if nothing of the kind was found. Raises WorkloadError if all trials
+    of a process share something that training changes.
     """
     workload = replace(workload, execution=Execution())
     few = Splits(*(_few(split) for split in (splits.train, splits.validation)))

@@ -98,7 +98,9 @@ class Stack:
         self._graphed: Graphed | None = None
 
     def advance(self, to_steps: Sequence[int], stop: Event) -> list[bool | Failed]:
-        """Train each until its own `to_steps` updates are done; False if `stop` was set before.
+        """Train each until its own `to_steps` updates are done.
+
+        Returns False of those that `stop`, once set, has kept from it.
 
         Those with more to do than another come up by themselves, and the rest is done together.
         What it raises, it raises before the step's update: the runs are whole, and may go on by
