@@ -10,7 +10,7 @@ import optuna
 import torch
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
@@ -36,7 +36,7 @@ def planned(
 ) -> tuple[Study, ...]:
     """Plan one of `tests.toy`, with four trials if no other number is asked for; its studies."""
     spec = f"{Path(toy.__file__).resolve()}:{workload.__name__}"
-    return plan(storage, spec, workload(), Request(**{"trials": 4, **asked})).studies
+    return plan(storage, spec, workload(), SearchOptions(**{"trials": 4, **asked})).studies
 
 
 def work(

@@ -181,7 +181,7 @@ def test_report_writes_a_page_of_what_is_asked_for(
     assert batchfront("report", "not/there/sgd").code == 2
 
 
-@pytest.mark.parametrize("how", [("--schedule", "one-by-one"), ("--generation", "2")])
+@pytest.mark.parametrize("how", [("--together", "1"), ("--together", "2")])
 def test_an_adaptive_sampler_runs_to_its_end(
     batchfront: Run, workload_file: Write, how: tuple[str, ...]
 ) -> None:
