@@ -20,3 +20,7 @@ test *arguments="-n 2":
 # Make docs/reference.md anew from the commands and options.
 docs:
     {{ python }} -m tests.docs.reference
+
+# What a fresh machine runs: the README's test command, in a new .venv.
+ci:
+    .ci/run

@@ -1,25 +1,21 @@
 """Searches of the toy workloads: planned, worked on or ended by hand, and read back."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
-from unittest.mock import patch
 
 import optuna
 import torch
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, find_studies
-from batchfront.training.preflight import checks
-from batchfront.training.preflight.checks import Checked, check
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.workload import Workload
@@ -34,26 +30,13 @@ SHORT_STRETCHES = Pace(kept_whole=0.0, set_up_share=math.inf)
 """Heats are handed on as soon as it is others' turn."""
 KEPT_AT_ONCE = Pace(first_checkpoint=0.0)
 
-_checked: dict[object, Checked] = {}
-
 
 def planned(
     storage: Storage, workload: Callable[[], Workload] = toy.clouds, **asked: Any
 ) -> tuple[Study, ...]:
-    """Plan one of `tests.toy`, with four trials if no other number is asked for; its studies.
-
-    What checking it shows, which takes most of a second, is kept for the next time.
-    """
-
-    def checked(made: Workload, batch_sizes: list[int]) -> Checked:
-        known = workload, made.goal.value, made.execution, *batch_sizes, os.environ.get("TOY_WIDTH")
-        if known not in _checked:
-            _checked[known] = check(made, batch_sizes)
-        return _checked[known]
-
+    """Plan one of `tests.toy`, with four trials if no other number is asked for; its studies."""
     spec = f"{Path(toy.__file__).resolve()}:{workload.__name__}"
-    with patch.object(checks, "check", checked):
-        return plan(storage, spec, workload(), Request(**{"trials": 4, **asked})).studies
+    return plan(storage, spec, workload(), SearchOptions(**{"trials": 4, **asked})).studies
 
 
 def work(

@@ -1,4 +1,4 @@
-"""With --halving or --extrapolate, a trial is compared with its whole study, whoever holds it."""
+"""With --extrapolate, or the old --halving, trials are compared with all of their study."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,11 +19,17 @@ from batchfront.worker import race, worker
 from batchfront.workload.goal import Goal
 
 from tests import searches
+from tests.batchfront.halved import halve
 from tests.searches import NAME, rows, work
 
 TRIALS = 12
 
-planned = partial(searches.planned, trials=TRIALS, batch_sizes=(4,), halving=True)
+planned = partial(searches.planned, trials=TRIALS, batch_sizes=(4,))
+
+
+def halved(storage: Storage) -> None:
+    planned(storage)
+    halve(storage)
 
 
 def look(step: int, metric: float) -> Evaluation:
@@ -51,7 +57,7 @@ def taken(storage: Storage, name: str, limit: int) -> tuple[Ledger, Study, Seque
 
 @pytest.mark.every_storage
 def test_workers_learn_what_others_trials_showed_at_the_same_look(storage: Storage) -> None:
-    planned(storage)
+    halved(storage)
     one, study, mine = taken(storage, "one", 2)
     two, _, others = taken(storage, "two", 2)
     curves = [(mine[0], [look(2, 0.5), look(4, 0.3)]), (mine[1], [look(2, 0.5), look(4, 0.2)])]
@@ -67,7 +73,7 @@ def test_workers_learn_what_others_trials_showed_at_the_same_look(storage: Stora
 
 @pytest.mark.every_storage
 def test_an_ending_adds_to_what_was_written_on_the_way(storage: Storage) -> None:
-    planned(storage)
+    halved(storage)
     ledger, study, (slot, *_) = taken(storage, "one", 1)
     ledger.record_evaluations(study, 4, [(slot, [look(2, 0.5), look(4, 0.3)])])
     looks = (look(2, 0.5), look(4, 0.3), look(6, float("nan")))
@@ -83,7 +89,7 @@ def test_an_ending_adds_to_what_was_written_on_the_way(storage: Storage) -> None
 def test_what_is_dropped_says_so_and_the_winner_is_said_to_be_in_doubt(
     storage: Storage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planned(storage)
+    halved(storage)
     work(storage)
     found = rows(storage)
     dropped = [row for row in found if row.outcome == "dropped"]
@@ -99,7 +105,7 @@ def test_what_is_dropped_says_so_and_the_winner_is_said_to_be_in_doubt(
 
 @pytest.mark.usefixtures("early")
 def test_without_the_option_nothing_is_dropped(storage: Storage) -> None:
-    planned(storage, halving=None, trials=4)
+    planned(storage, trials=4)
     work(storage)
     assert "dropped" not in {row.outcome for row in rows(storage)}
     assert notes(load_frontier(storage, NAME)) == []
@@ -109,7 +115,7 @@ def test_without_the_option_nothing_is_dropped(storage: Storage) -> None:
 def test_a_heat_that_holds_a_part_drops_what_is_behind_trials_of_heats_before_it(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned(storage)
+    halved(storage)
     monkeypatch.setattr(worker, "room_for", lambda *_: 3)
     work(storage)  # keeps nothing, so each heat runs to its end before the next
     first, later = rows(storage)[:3], rows(storage)[3:]

@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -35,7 +35,7 @@ def test_steps_to_target(
     storage: Storage, name: str, asked: Asked, steps: dict[int, int], engine: str
 ) -> None:
     workload = load(SPEC + name)
-    plan(storage, SPEC + name, workload, Request(trials=8))
+    plan(storage, SPEC + name, workload, SearchOptions(trials=8))
     Worker(storage, Settings("one", torch.device("cpu"), engine=asked), Event()).run()
     found = load_frontier(storage, workload.name)
     assert {point.batch_size: point.steps for point in found.points} == steps

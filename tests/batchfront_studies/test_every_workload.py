@@ -10,7 +10,7 @@ import torch
 from batchfront.cli.workloads import command
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.worker.worker import Settings, Worker
@@ -66,7 +66,9 @@ def test_a_workload_goes_through_plan_two_heats_and_frontier(
     name: str, storage: Storage, record_property: Callable[[str, object], None]
 ) -> None:
     workload = small(name)
-    request = Request(batch_sizes=(4, 8), trials=2, goal=goal_within_reach(workload), finishers=2)
+    request = SearchOptions(
+        batch_sizes=(4, 8), trials=2, goal=goal_within_reach(workload), finishers=2
+    )
     planned = plan(storage, spec(name), workload, request)
     assert planned.added == (2, 2)
     Worker(storage, Settings("one", torch.device("cpu")), Event()).run()

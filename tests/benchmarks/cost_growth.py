@@ -20,7 +20,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
@@ -50,9 +50,10 @@ class Run:
     goal: float = 0.03
     sampler: str = "sobol"
 
-    def request(self, seed: int) -> Request:
+    def request(self, seed: int) -> SearchOptions:
         """As a user would ask for it."""
-        return Request(self.batch_sizes, self.trials, seed, self.goal, self.sampler)
+        fixed = {"goal": self.goal, "sampler": self.sampler}
+        return SearchOptions(self.batch_sizes, self.trials, seed, **fixed)
 
 
 @dataclass(frozen=True)

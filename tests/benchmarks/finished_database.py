@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, Outcome, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter, Study
@@ -42,7 +42,7 @@ def finish_studies(storage: Storage, trials: int, a_study: int = TRIALS_A_STUDY)
         of_workload = min(count - first, len(BATCH_SIZES))
         name = f"clouds/mlp_{first // len(BATCH_SIZES)}/momentum"
         most = math.ceil(trials / count)
-        request = Request(BATCH_SIZES[:of_workload], most)
+        request = SearchOptions(BATCH_SIZES[:of_workload], most)
         rng = random.Random(first)
         for index, study in enumerate(_planned(storage, name, request), first):
             extra = trials - count * (most - 1)  # so many studies have one trial more than others
@@ -50,7 +50,7 @@ def finish_studies(storage: Storage, trials: int, a_study: int = TRIALS_A_STUDY)
     return count
 
 
-def _planned(storage: Storage, name: str, request: Request) -> tuple[Study, ...]:
+def _planned(storage: Storage, name: str, request: SearchOptions) -> tuple[Study, ...]:
     return plan(storage, SPEC, replace(clouds(), name=name), request).studies
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.optuna_tables import distribution
 from batchfront.store.schema import studies
@@ -36,7 +36,7 @@ def planned(storage: Storage, trials: int, batch_sizes: Sequence[int]) -> tuple[
     """A study for each batch size, with this many trials each; only the first have a draw of
     their own, which in so many would take minutes."""
     first = min(trials, _DRAWN)
-    found = plan(storage, SPEC, clouds(), Request(tuple(batch_sizes), first)).studies
+    found = plan(storage, SPEC, clouds(), SearchOptions(tuple(batch_sizes), first)).studies
     if trials > first:
         with storage.write() as conn:
             conn.execute(text(_MORE), {"first": first, "last": trials - 1})

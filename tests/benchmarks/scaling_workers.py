@@ -24,7 +24,7 @@ from unittest.mock import patch
 import torch
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_trials
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import Filter
@@ -64,7 +64,9 @@ class Finished:
         return sum(self.steps.values())
 
 
-def finish(on: Server, workers: int, sharing: bool, request: Request, pause: float) -> Finished:
+def finish(
+    on: Server, workers: int, sharing: bool, request: SearchOptions, pause: float
+) -> Finished:
     """Make the plan, and let so many workers finish it."""
     storage = on.fresh()
     plan(storage, SPEC, catalog.load(SPEC), request)
@@ -163,10 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     workers, turns, pause = WORKERS, asked.turns, asked.pause
-    request = Request(trials=asked.trials)
+    request = SearchOptions(trials=asked.trials)
     if asked.quick:
         workers, turns, pause = WORKERS[:2], 1, 0.001
-        request = Request((16, 64), trials=4)
+        request = SearchOptions((16, 64), trials=4)
     measured: Measured = {}
     with server() as on:
         for turn in range(turns):

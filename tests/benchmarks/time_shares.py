@@ -114,7 +114,9 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
         with _watching(clock), clock.part("plan and preflight"):
             workload = catalog.load(job.spec)
             storage = open_storage(f"sqlite:///{Path(folder, 'batchfront.db')}", create=True)
-            request = batchfront.plan.options.Request(job.batch_sizes, job.trials, goal=job.goal)
+            request = batchfront.plan.options.SearchOptions(
+                job.batch_sizes, job.trials, goal=job.goal
+            )
             batchfront.plan.plan.plan(storage, job.spec, workload, request)
         settings = batchfront.worker.worker.Settings(
             "here", torch.device("cpu"), Filter((job.spec,))

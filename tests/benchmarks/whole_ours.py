@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import optuna
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
@@ -29,7 +29,7 @@ def race_on(
     seed: int,
     reference: Reference | None,
     *,
-    request: Request,
+    request: SearchOptions,
     engine: Asked,
     batches: Sequence[int],
 ) -> Result:

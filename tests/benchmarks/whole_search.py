@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.whole_ours import race_on
@@ -40,19 +40,19 @@ DEFAULT, DOUBLING, GENERATIONS = (32, 64), (8, 16, 32, 64), tuple(range(8, 65, 8
 
 OURS = "ours, --sampler tpe"
 RAY = "Ray Tune: ASHA"
-_race = partial(race_on, request=Request(), engine="auto", batches=DEFAULT)
-_tpe = partial(_race, request=Request(sampler="tpe"), batches=GENERATIONS)
-_one_by_one = Request(sampler="tpe", schedule="one-by-one")
+_race = partial(race_on, request=SearchOptions(), engine="auto", batches=DEFAULT)
+_tpe = partial(_race, request=SearchOptions(sampler="tpe"), batches=GENERATIONS)
+_one_by_one = SearchOptions(sampler="tpe", together=1)
 _capped = partial(optuna, incumbent=True)
 
 CONTENDERS: dict[str, Search] = {
     OURS: _tpe,
     "ours, --sampler tpe, --engine sequential": partial(_tpe, engine="sequential"),
-    "ours, --sampler tpe, --schedule one-by-one": partial(_tpe, request=_one_by_one),
-    "ours, --sampler gp": partial(_tpe, request=Request(sampler="gp")),
+    "ours, --sampler tpe, --together 1": partial(_tpe, request=_one_by_one),
+    "ours, --sampler gp": partial(_tpe, request=SearchOptions(sampler="gp")),
     "ours, the plain race of 32, then 64": _race,
     "ours, the plain race of 8, 16, 32, 64": partial(_race, batches=DOUBLING),
-    "ours, --warm-start": partial(_race, request=Request(warm_start=True)),
+    "ours, --warm-start": partial(_race, request=SearchOptions(warm_start=True)),
     "Optuna: TPE, MedianPruner": optuna,
     "Optuna: TPE, HyperbandPruner": partial(optuna, hyperband=True),
     "Optuna: TPE, MedianPruner, cap": _capped,

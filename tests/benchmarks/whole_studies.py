@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any, Literal
 
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.worker.worker import Settings, Worker
@@ -21,9 +21,9 @@ from tests.benchmarks.whole_ours import totals_in
 ASKED: dict[str, dict[str, Any]] = {
     "warm start": {"warm_start": True},
     "tpe": {"sampler": "tpe"},
-    "tpe, one by one": {"sampler": "tpe", "schedule": "one-by-one"},
+    "tpe, one by one": {"sampler": "tpe", "together": 1},
     "gp": {"sampler": "gp"},
-    "gp, one by one": {"sampler": "gp", "schedule": "one-by-one"},
+    "gp, one by one": {"sampler": "gp", "together": 1},
 }
 """Kinds of search, by what is asked for."""
 
@@ -58,8 +58,8 @@ class Found:
 def searched(search: Search) -> list[Found]:
     """Run a search in a database of its own."""
     asked = {"seed": search.seed, "trials": search.trials, "goal": search.goal}
-    request = Request(batch_sizes=search.batch_sizes, **asked, **ASKED[search.kind])
-    alone = request.schedule == "one-by-one"
+    request = SearchOptions(batch_sizes=search.batch_sizes, **asked, **ASKED[search.kind])
+    alone = request.together == 1
     engine: Literal["sequential", "vectorized"] = "sequential" if alone else "vectorized"
     with TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{folder}/trials.db", create=True)

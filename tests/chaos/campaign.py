@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchfront.ledger.workers import LEASE_SECONDS
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 
@@ -206,7 +206,7 @@ def _planned(server: Postgres, scale: Scale) -> str:
     """A database with the plan: workloads of which one has trials that fail."""
     name = server.create()
     storage = open_storage(server.url(name))
-    asked = Request(trials=scale.trials, batch_sizes=scale.batch_sizes)
+    asked = SearchOptions(trials=scale.trials, batch_sizes=scale.batch_sizes)
     plan(storage, SPEC, clouds(), asked)
     plan(storage, POISONED, poisoned(), replace(asked, batch_sizes=scale.batch_sizes[:1]))
     storage.close()

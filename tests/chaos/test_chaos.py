@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
@@ -41,7 +41,7 @@ def test_chaos_changes_nothing(postgres: Postgres) -> None:
 @pytest.fixture
 def calm(storage: Storage) -> Storage:
     """A small plan, run to its end."""
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
     Worker(storage, Settings("only", torch.device("cpu")), Event()).run()
     return storage
 

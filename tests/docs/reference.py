@@ -17,9 +17,10 @@ Every command with its options, as the program itself describes them; `batchfron
 prints the same. This page is generated: `python -m tests.docs.reference` writes it.
 
 An option can be set in the environment too: `--batch-sizes` as `BATCHFRONT_BATCH_SIZES`, and so on;
-where that is not so, the option says it. `BATCHFRONT_PASSWORD_FILE` names a file that holds the
-database's password. `--debug`, with any command, or `BATCHFRONT_DEBUG=1` shows the traceback of an
-error.
+where that is not so, the option says it. A DURATION is written `90s`, `30m`, `12h` or `1d`, and
+SIZES `2,8,32`, or `2..1024` for the powers of two between, or both. `BATCHFRONT_PASSWORD_FILE`
+names a file that holds the database's password. `--debug`, with any command, or
+`BATCHFRONT_DEBUG=1` shows the traceback of an error.
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done, 1
 failed, 2 wrong usage, 130 interrupted.
@@ -89,7 +90,9 @@ def _split(option: click.Option, context: click.Context) -> tuple[str, str]:
     """What an option means, and its default: click's own, or what its help ends with."""
     extra = option.get_help_extra(context)
     text, _, written = " ".join((option.help or "").split()).partition("[default: ")
-    default = f"`{extra['default']}`" if "default" in extra else written.removesuffix("]")
+    default = extra.get("default", written.removesuffix("]"))
+    if "default" in extra or default in getattr(option.type, "choices", ()) or default.isdigit():
+        default = f"`{default}`"
     if "required" in extra:
         default = "required"
     within = f" ({extra['range']})" if "range" in extra else ""

@@ -40,6 +40,13 @@ def read() -> tuple[dict[str, str], dict[str, Any]]:
     return found["kind"], found["runs"]
 
 
+def another_kind() -> str:
+    """How this kind of processor differs from that of the record; empty if it is the same."""
+    here = kind()
+    changed = [f"{name} {is_}" for name, is_ in read()[0].items() if here[name] != is_]
+    return f"recorded with {', '.join(changed)}" if changed else ""
+
+
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
     """One phrase for each value that isn't what it was: "studies/…/b4/13/steps was 96, is 97"."""
     if type(before) is type(now) and isinstance(before, (dict, list)):

@@ -125,7 +125,8 @@ def _trial(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     measured = [tuple(found) for found in connection.execute(_MEASUREMENTS, (row["id"],))]
     checksum = blake2b(repr(measured).encode(), digest_size=6).hexdigest()
     columns = {name: row[name] for name in (*_COLUMNS, "repeats", "ended", "value")}
-    return {"params": json.loads(row["params"]), **columns, "measurements": checksum}
+    params = json.loads(row["params"] or "null")
+    return {"params": params, **columns, "measurements": checksum}
 
 
 def _work(database: Path, run: Run) -> None:

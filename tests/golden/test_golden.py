@@ -1,5 +1,5 @@
-"""Searches come out as they did when they were recorded: every trial's steps, outcome, metaparameters
-and measurements, the frontier, and the curve through it, to the bit.
+"""Searches come out as they did when they were recorded: every trial's steps, outcome,
+metaparameters and measurements, the frontier, and the curve through it, to the bit.
 
 A part of them is run by default, all of them with BATCHFRONT_TEST_GOLDEN=1 (some minutes; that of
 MNIST where BATCHFRONT_DATA_DIR has it). To the bit is on one kind of processor, which the record
@@ -17,27 +17,21 @@ from typing import Any
 
 import pytest
 
-from tests.golden.recorded import differences, kind, read
+from tests.golden.recorded import another_kind, differences, read
 from tests.golden.runs import RUNS, carried_out, planned, trials_in
 
-RECORDED_ON, RECORDED = read()
+_, RECORDED = read()
 
 QUICK = {
     "sobol momentum": (64, 256),
     "sobol adamw": (64, 256),
-    "tpe in fours": (16, 64),
+    "tpe adamw": (256,),
+    "vectorized": (64, 256),
 }
 """The runs of which a part is repeated by default, and at which batch sizes."""
 
 QUASI_RANDOM = ("sobol sgd", "sobol adamw", "another seed")
 """Runs whose metaparameters depend on no result."""
-
-
-def another_kind() -> str:
-    """How this kind of processor differs from that of the record; empty if it is the same."""
-    here = kind()
-    changed = [f"{name} {is_}" for name, is_ in RECORDED_ON.items() if here[name] != is_]
-    return f"recorded with {', '.join(changed)}" if changed else ""
 
 
 def why_not() -> str:
@@ -70,10 +64,8 @@ def test_trials_are_drawn_as_they_were_on_any_processor(name: str, tmp_path: Pat
     found = trials_in(planned(RUNS[name], tmp_path))
     assert [*found] == [*RECORDED[name]["studies"]]
     for study, trials in found.items():
-        before = [trial["params"] for trial in RECORDED[name]["studies"][study]]
-        assert [trial["params"] for trial in trials] == [
-            pytest.approx(p, rel=1e-12) for p in before
-        ]
+        before = [pytest.approx(t["params"], rel=1e-12) for t in RECORDED[name]["studies"][study]]
+        assert [trial["params"] for trial in trials] == before
 
 
 def test_every_run_is_recorded() -> None:

@@ -6,6 +6,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.errors import UsageError
+from batchfront.worker.options import ENDLESS, WorkerOptions
 
 
 @click.command(
@@ -35,10 +36,7 @@ Examples:
     "--plan-only", is_flag=True, help="Leave it to `batchfront work`, on whatever machines."
 )
 @options.workers
-@options.device
-@options.devices_per_trial
-@options.engine
-@options.checkpoint_dir
+@options.told(WorkerOptions, "worker", without=ENDLESS)
 @options.data_dir
 @options.format_
 def command(
@@ -46,10 +44,7 @@ def command(
     storage: str,
     plan_only: bool,
     workers: int | None,
-    device: str,
-    devices_per_trial: int,
-    engine: str,
-    checkpoint_dir: str | None,
+    worker: WorkerOptions,
     format_: str,
     **asked: Any,
 ) -> int:
@@ -66,7 +61,7 @@ def command(
     if not plan_only:
         from batchfront.training.devices import local_devices  # which brings torch
 
-        devices = local_devices(device, workers, devices_per_trial)
+        devices = local_devices(worker.device, workers, worker.devices_per_trial)
     opened = open_storage(storage)
     planned = _plan(opened, workload, **asked)
     if plan_only:
@@ -77,10 +72,9 @@ def command(
     if not finished:
         from batchfront.cli.local_run import refuse_engine, run_here
 
-        checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-        refuse_engine(engine, planned, device, devices_per_trial)
-        wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
-        finished = run_here(opened, *wanted)
+        worker = options.with_checkpoints(worker, storage)
+        refuse_engine(planned, worker)
+        finished = run_here(opened, planned.filter, worker, devices)
     _print(opened, workload, asked["rule"], format_)
     return 0 if finished else 130
 

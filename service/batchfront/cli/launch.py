@@ -1,6 +1,7 @@
 """`batchfront launch`"""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import click
 from batchfront.cli import options, orders
 from batchfront.cli.main import work_as_command, work_here
 from batchfront.errors import UsageError
+from batchfront.options import DURATION
+from batchfront.worker.options import WorkerOptions
 
 
 @click.group(
@@ -46,9 +49,8 @@ _gpus = options.option(
 
 
 @command.command()
-@orders.told
+@orders.told()
 @options.storage
-@options.device
 @options.option(
     "--workers", type=int, help="How many.  [default: one per GPU, or else one per CPU core]"
 )
@@ -61,9 +63,8 @@ def local(workers: int | None, storage: str, **told: Any) -> int:
 
 
 @command.command()
-@orders.told
+@orders.told()
 @options.storage
-@options.device
 def debug(storage: str, **told: Any) -> int:
     """Run one worker in this very process: breakpoints hold, errors keep their traceback."""
     from batchfront.launch.debug import Debug
@@ -73,7 +74,7 @@ def debug(storage: str, **told: Any) -> int:
 
 
 @command.command()
-@orders.told
+@orders.told("device")
 @options.storage
 @_workers
 @_gpus
@@ -82,7 +83,7 @@ def debug(storage: str, **told: Any) -> int:
 @options.option(
     "--time",
     "seconds",
-    type=options.Duration(),
+    type=options.Written(DURATION),
     default="4h",
     show_default=True,
     help="After this long a worker hands back and is queued again.",
@@ -109,6 +110,7 @@ def slurm(
     sbatch: tuple[str, ...],
     log_dir: Path,
     storage: str,
+    worker: WorkerOptions,
     **told: Any,
 ) -> int:
     """Submit workers as a Slurm job array, to be run on a login node.
@@ -119,7 +121,7 @@ def slurm(
     """
     from batchfront.launch.slurm import Slurm
 
-    opened, order = orders.open_and_order(storage, device=_device(gpus_per_worker), **told)
+    opened, order = orders.open_and_order(storage, _placed(worker, gpus_per_worker), **told)
     orders.warn_of_one_machine(opened)
     extra = {name.replace("-", "_"): value for name, value in map(_split, sbatch)}
     each = (gpus_per_worker, cpus_per_worker)
@@ -128,7 +130,7 @@ def slurm(
 
 
 @command.command()
-@orders.told
+@orders.told("device")
 @options.storage
 @_workers
 @options.option(
@@ -148,6 +150,7 @@ def ray(
     cpus_per_worker: int,
     address: str,
     storage: str,
+    worker: WorkerOptions,
     **told: Any,
 ) -> int:
     """Run workers as tasks of an existing Ray cluster.
@@ -156,16 +159,15 @@ def ray(
     """
     from batchfront.launch.ray import Ray
 
-    opened, order = orders.open_and_order(
-        storage, environment_goes_along=False, device=_device(gpus_per_worker), **told
-    )
+    placed = _placed(worker, gpus_per_worker)
+    opened, order = orders.open_and_order(storage, placed, environment_goes_along=False, **told)
     orders.warn_of_one_machine(opened)
     launcher = Ray(work_here, address, gpus_per_worker, cpus_per_worker)
     return orders.run(launcher, order, workers, watching=opened)
 
 
 @command.command()
-@orders.told
+@orders.told("device")
 @_workers
 @_gpus
 @_cpus
@@ -194,7 +196,7 @@ def kubernetes(
     volumes: tuple[str, ...],
     print_: bool,
     gpus_per_worker: int,
-    checkpoint_dir: str | None,
+    worker: WorkerOptions,
     **asked: Any,
 ) -> int:
     """Print the manifest of a Job that runs workers, for kubectl apply."""
@@ -212,13 +214,13 @@ def kubernetes(
         volumes=[Volume(*text.partition(":")[::2]) for text in volumes],
         **{key: asked.pop(key) for key in ours},
     )
-    order = orders.order(None, checkpoint_dir, device=_device(gpus_per_worker), **asked)
+    order = orders.order(None, _placed(worker, gpus_per_worker), **asked)
     return orders.run(launcher, order, workers)
 
 
-def _device(gpus: float) -> str:
+def _placed(worker: WorkerOptions, gpus: float) -> WorkerOptions:
     """A worker without a GPU of its own must not take another's."""
-    return "cuda" if gpus else "cpu"
+    return replace(worker, device="cuda" if gpus else "cpu")
 
 
 def _split(text: str) -> tuple[str, str | bool]:

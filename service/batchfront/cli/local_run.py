@@ -6,17 +6,11 @@ from typing import Any
 
 import click
 
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
 
 
-def run_here(
-    opened: Any,
-    wanted: Any,
-    devices: Sequence[str],
-    checkpoints: str | None,
-    devices_per_trial: int,
-    engine: str,
-) -> bool:
+def run_here(opened: Any, wanted: Any, worker: WorkerOptions, devices: Sequence[str]) -> bool:
     """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
     is done."""
     from batchfront.cli.output.status import showing
@@ -24,13 +18,7 @@ def run_here(
     from batchfront.launch.worker_options import Order
     from batchfront.ledger.status import load_status
 
-    order = Order(
-        opened.url,
-        wanted,
-        checkpoints=checkpoints,
-        devices_per_trial=devices_per_trial,
-        engine=engine,
-    )
+    order = Order(opened.url, wanted, worker)
     with (
         stop_on_signals() as stop,
         LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
@@ -43,10 +31,11 @@ def run_here(
     return finished
 
 
-def refuse_engine(engine: str, planned: Any, device: str, devices_per_trial: int) -> None:
+def refuse_engine(planned: Any, worker: WorkerOptions) -> None:
     """Raise UsageError where the vectorized engine is asked for and can't compute the studies."""
-    if engine == "vectorized" and planned.studies:
+    if worker.engine == "vectorized" and planned.studies:
         from batchfront.training.devices import following, resolve
         from batchfront.worker.engine_choice import refuse_unfit
 
-        refuse_unfit(planned.studies[0], following(resolve(device), devices_per_trial))
+        devices = following(resolve(worker.device), worker.devices_per_trial)
+        refuse_unfit(planned.studies[0], devices)

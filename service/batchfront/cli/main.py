@@ -12,6 +12,7 @@ import click
 
 from batchfront import __version__
 from batchfront.errors import BatchfrontError
+from batchfront.extras import missing_for_training
 
 _COMMANDS = {  # in the order in which --help shows them
     "run": "Plan, race and report a workload on this machine.",
@@ -115,14 +116,15 @@ def _run(arguments: list[str], debug: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except BatchfrontError as error:
-        if debug:
-            raise
-        _say(str(error))
-        return error.exit_code
     except Exception as error:
         if debug:
             raise
+        if missing := missing_for_training(error):
+            _say(missing)
+            return 1
+        if isinstance(error, BatchfrontError):
+            _say(str(error))
+            return error.exit_code
         lines = str(error).strip().splitlines() or [""]
         _say(f"unexpected {type(error).__name__}: {lines[0]} (--debug shows where)")
         return 1

@@ -9,37 +9,37 @@ from typing import Any, TypeVar
 import click
 
 from batchfront.cli import options
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def told(command: F) -> F:
-    """What every worker is told, and so every launcher takes."""
-    for decorate in reversed(
-        (
-            click.argument("workloads", nargs=-1, metavar="[WORKLOAD]..."),
-            options.batch_sizes,
-            options.devices_per_trial,
-            options.engine,
-            options.checkpoint_dir,
-            options.data_dir,
-            options.max_time,
-            options.until_done,
-            options.max_outage,
-        )
-    ):
-        command = decorate(command)
-    return command
+def told(*without: str) -> Callable[[F], F]:
+    """What every worker is told, and so every launcher takes, but for these options."""
+
+    def decorate(command: F) -> F:
+        for add in reversed(
+            (
+                click.argument("workloads", nargs=-1, metavar="[WORKLOAD]..."),
+                options.batch_sizes,
+                options.told(WorkerOptions, "worker", without=without),
+                options.data_dir,
+            )
+        ):
+            command = add(command)
+        return command
+
+    return decorate
 
 
 def open_and_order(
     storage: str,
-    checkpoint_dir: str | None,
+    worker: WorkerOptions,
     workloads: tuple[str, ...],
-    until_done: bool,
+    batch_sizes: tuple[int, ...] | None,
+    *,
     environment_goes_along: bool = True,
-    **told: Any,
 ) -> tuple[Any, Any]:
     """The database, which must have these workloads' studies, and the order for its workers.
 
@@ -51,36 +51,27 @@ def open_and_order(
     from batchfront.study.study import require_code
 
     opened = open_storage(storage)
-    if until_done:
+    if worker.until_done:
         require(opened, workloads)
     require_code(opened, workloads)
     url = parse_url(storage) if environment_goes_along else opened.url
     if url.get_backend_name() == "sqlite" and url.database:
         url = url.set(database=str(Path(url.database).absolute()))  # for any working directory
-    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-    return opened, order(url, checkpoints, workloads, until_done=until_done, **told)
+    return opened, order(url, options.with_checkpoints(worker, storage), workloads, batch_sizes)
 
 
 def order(
     url: Any,
-    checkpoints: str | None,
+    worker: WorkerOptions,
     workloads: tuple[str, ...],
     batch_sizes: tuple[int, ...] | None,
-    until_done: bool,
-    **told: Any,
 ) -> Any:
     """The order that these options make."""
     from batchfront.launch.worker_options import Order
     from batchfront.study.study import Filter
 
-    return Order(
-        url,
-        Filter(workloads, batch_sizes or ()),
-        checkpoints=checkpoints,
-        data_dir=os.environ.get("BATCHFRONT_DATA_DIR"),
-        forever=not until_done,
-        **told,
-    )
+    wanted = Filter(workloads, batch_sizes or ())
+    return Order(url, wanted, worker, os.environ.get("BATCHFRONT_DATA_DIR"))
 
 
 def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> int:

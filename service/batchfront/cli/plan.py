@@ -8,6 +8,7 @@ import click
 from batchfront.cli import options
 from batchfront.cli.commands import same_command
 from batchfront.errors import IdentityError
+from batchfront.plan.options import SearchOptions, superseded
 
 
 @click.command(
@@ -20,7 +21,7 @@ Examples:
 )
 @click.argument("workload")
 @options.storage
-@options.planning
+@options.told(SearchOptions, "search")
 @options.option(
     "--extend",
     is_flag=True,
@@ -28,16 +29,14 @@ Examples:
     "there.",
 )
 @options.data_dir
-def command(workload: str, storage: str, extend: bool, **asked: Any) -> None:
+def command(workload: str, storage: str, search: SearchOptions, extend: bool) -> None:
     """Create a workload's studies, without running any trial.
 
     WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
     file.py:function. Planning again continues: more trials or batch sizes are added, and a
     definition or code that has changed is refused.
     """
-    from batchfront.plan.options import Request
-
-    opened, planned = plan_workload(workload, storage, Request(**asked))
+    opened, planned = plan_workload(workload, storage, search)
     for study, added, again in zip(planned.studies, planned.added, planned.reopened, strict=True):
         begun = f", {again} begun again" if again else ""
         click.echo(f"{study.name}: {study.trials} trials, {added} new{begun}")
@@ -61,10 +60,13 @@ def _extend(opened: Any, workload: str, batch_sizes: tuple[int, ...]) -> None:
         click.echo("No winner lies at an edge of its search space.", err=True)
 
 
-def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
+def plan_workload(
+    workload: str, storage: str, search: SearchOptions, devices_per_trial: int = 1
+) -> tuple[Any, Any]:
     """Load the workload, open or make the database, and plan: the Storage and what was Planned.
 
-    Says of which studies a smaller number of trials takes none away.
+    Says of which studies a smaller number of trials takes none away, and what says today what was
+    asked for in the words of an earlier version.
     """
     from batchfront.plan.plan import plan
     from batchfront.store.url import open_storage
@@ -75,17 +77,18 @@ def plan_workload(workload: str, storage: str, request: Any) -> tuple[Any, Any]:
     loaded = catalog.load(workload, here)
     opened = open_storage(storage, create=True)
     try:
-        planned = plan(opened, catalog.spec_for_workers(workload, here), loaded, request)
+        spec = catalog.spec_for_workers(workload, here)
+        planned = plan(opened, spec, loaded, search, devices_per_trial)
     except IdentityError as error:
         go_on = [f"go on, new trials by the code as it is now: {same_command('--accept-changes')}"]
         variant = unused_variant(opened, loaded.name)
         beside = same_command("--variant", variant, without="--variant")
         ways = [*(go_on if error.planned else ()), f"keep both, side by side: {beside}"]
         raise IdentityError(f"{error}. Undo the change; or {'; or '.join(ways)}") from error
-    for note in planned.notes:
+    for note in (*planned.notes, *superseded(search)):
         click.echo(note, err=True)
-    larger = [s for s in planned.studies if request.trials and s.trials > request.trials]
+    larger = [s for s in planned.studies if search.trials and s.trials > search.trials]
     if larger:
         kept = ", ".join(f"{study.name} keeps its {study.trials}" for study in larger)
-        click.echo(f"batchfront: --trials {request.trials} takes none away: {kept}", err=True)
+        click.echo(f"batchfront: --trials {search.trials} takes none away: {kept}", err=True)
     return opened, planned

@@ -9,6 +9,8 @@ from batchfront.cli import options
 from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.errors import UsageError
+from batchfront.plan.options import SearchOptions
+from batchfront.worker.options import ENDLESS, WorkerOptions
 
 
 @click.command(
@@ -21,12 +23,9 @@ Examples:
 )
 @click.argument("workload")
 @options.storage
-@options.planning
+@options.told(SearchOptions, "search")
 @options.workers
-@options.device
-@options.devices_per_trial
-@options.engine
-@options.checkpoint_dir
+@options.told(WorkerOptions, "worker", without=ENDLESS)
 @options.data_dir
 @options.option(
     "--report",
@@ -40,15 +39,12 @@ Examples:
 def command(
     workload: str,
     storage: str,
+    search: SearchOptions,
     workers: int | None,
-    device: str,
-    devices_per_trial: int,
-    engine: str,
-    checkpoint_dir: str | None,
+    worker: WorkerOptions,
     report: Path,
     profile: bool,
     format_: str,
-    **asked: Any,
 ) -> int:
     """Plan, race and report a workload on this machine.
 
@@ -60,7 +56,6 @@ def command(
     from batchfront.cli.output.tables import print_frontier
     from batchfront.frontier.frontier import load_frontier
     from batchfront.ledger.time_profile import time_of
-    from batchfront.plan.options import Request
     from batchfront.report.page import write_report
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.study.variants import base_of, family
@@ -68,22 +63,19 @@ def command(
 
     if not report.absolute().parent.is_dir():
         raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
-    devices = local_devices(device, workers, devices_per_trial)
+    devices = local_devices(worker.device, workers, worker.devices_per_trial)
     click.echo(f"Planning {workload} …", err=True)
-    opened, planned = plan_workload(
-        workload, storage, Request(**asked, devices_per_trial=devices_per_trial)
-    )
-    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
-    refuse_engine(engine, planned, device, devices_per_trial)
+    opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
+    worker = options.with_checkpoints(worker, storage)
+    refuse_engine(planned, worker)
     began = time_of(opened)
-    wanted = (planned.filter, devices, checkpoints, devices_per_trial, engine)
-    finished = run_here(opened, *wanted)
+    finished = run_here(opened, planned.filter, worker, devices)
     frontier = load_frontier(opened, planned.workload.name)
     print_frontier(frontier, format_)
     if format_ == "table" and frontier.reached:
         print_answers(frontier)
     # With what it is a variant of, or what are variants of it: to compare them.
-    base = base_of(planned.workload.name, asked["variant"])
+    base = base_of(planned.workload.name, search.variant)
     write_report(opened, family(opened, base), report)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)

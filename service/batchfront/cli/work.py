@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 from uuid import uuid4
 
 import click
@@ -13,6 +12,7 @@ from batchfront.cli import options
 from batchfront.errors import IdentityError
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import GRACE_SECONDS, end_on_sigterm, stop_on_signals
 
 
@@ -27,14 +27,8 @@ Examples:
 @click.argument("workloads", nargs=-1)
 @options.storage
 @options.batch_sizes
-@options.device
-@options.devices_per_trial
-@options.engine
-@options.checkpoint_dir
+@options.told(WorkerOptions, "worker")
 @options.data_dir
-@options.until_done
-@options.max_time
-@options.max_outage
 @options.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--worker-id", default=lambda: uuid4().hex, hidden=True)
 @click.option("--purposes", default="", hidden=True, help="Only studies with these purposes.")
@@ -44,13 +38,7 @@ def command(
     workloads: tuple[str, ...],
     storage: str,
     batch_sizes: tuple[int, ...] | None,
-    device: str,
-    devices_per_trial: int,
-    engine: Any,
-    checkpoint_dir: str | None,
-    until_done: bool,
-    max_time: float | None,
-    max_outage: float,
+    worker: WorkerOptions,
     quiet: bool,
     worker_id: str,
     purposes: str,
@@ -73,9 +61,10 @@ def command(
         from batchfront.training.devices import resolve, use_one_thread
         from batchfront.worker.worker import Settings, Worker
 
-        patience = Patience(min(max_outage, max_time or max_outage), threading.Event())
+        longest = min(worker.max_outage, worker.max_time or worker.max_outage)
+        patience = Patience(longest, threading.Event())
         opened = patience(lambda: open_storage(storage))
-        if until_done:
+        if worker.until_done:
             patience(lambda: require(opened, workloads))
         patience(lambda: require_code(opened, workloads))
         use_one_thread()
@@ -83,18 +72,18 @@ def command(
         wanted = Filter(workloads, batch_sizes or (), purposes=meant)
         settings = Settings(
             worker_id,
-            resolve(device),
+            resolve(worker.device),
             wanted,
-            devices=devices_per_trial,
+            devices=worker.devices_per_trial,
             sharing=sharing,
-            checkpoints=options.checkpoints_for(storage, checkpoint_dir),
-            forever=not until_done,
-            max_outage=max_outage,
-            engine=engine,
+            checkpoints=options.checkpoints_for(storage, worker.checkpoint_dir),
+            forever=not worker.until_done,
+            max_outage=worker.max_outage,
+            engine=worker.engine,
         )
     with (
         stop_on_signals(within=GRACE_SECONDS) as stop,
-        _time_limit(max_time, stop),
+        _time_limit(worker.max_time, stop),
         nullcontext() if quiet else showing(opened, wanted),
     ):
         if leash:

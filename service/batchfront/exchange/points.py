@@ -18,7 +18,7 @@ from batchfront.store.optuna_tables import Searched, delete_trials
 from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import count_slots
-from batchfront.study.study import Filter, Study, find_studies, goal_text
+from batchfront.study.study import Definition, Filter, Study, find_studies, goal_text
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,9 @@ def _refuse_others(there: Iterable[Study], goal: Mapping[str, Any], row: Measure
             )
 
 
-def _draft(row: Measured, goal: Mapping[str, Any]) -> Study:
+def _draft(row: Measured, goal: Mapping[str, Any]) -> Definition:
     """The study as `bf_studies` keeps it, before it has an id."""
-    return Study(
-        id=-1,
+    return Definition(
         name=f"{row.workload}/b{row.batch_size}",
         workload=row.workload,
         spec="",

@@ -147,7 +147,7 @@ class Kubernetes:
 
     def _problems(self, order: Order, workers: int) -> list[str]:
         each = (self.gpus_per_worker, self.cpus_per_worker)
-        problems = place_problems(workers, *each, devices=order.devices_per_trial)
+        problems = place_problems(workers, *each, devices=order.worker.devices_per_trial)
         if order.storage is not None:
             problems.append("--storage: a manifest holds no URL; it comes from the Secret")
         names = {"--name": self.name, "--secret": self.secret}
@@ -166,5 +166,5 @@ class Kubernetes:
 
 def _shared_memory(order: Order) -> list[dict[str, Any]]:
     """A volume for what ranks tell each other: a container's own 64 MiB are too few for NCCL."""
-    several = order.devices_per_trial > 1
+    several = order.worker.devices_per_trial > 1
     return [{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}] if several else []

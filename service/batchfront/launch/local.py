@@ -144,7 +144,7 @@ class LocalWorkers:
             log.warning("%s", error)
 
     def _start(self, place: _Place) -> None:
-        order = replace(self.order, device=place.device)
+        order = replace(self.order, worker=replace(self.order.worker, device=place.device))
         sharing = str(self._devices.count(place.device))
         told = order.arguments("--worker-id", place.worker_id, "--leash", "--sharing", sharing)
         place.process = subprocess.Popen(
@@ -175,7 +175,7 @@ class Local:
         """Start them; by default one per GPU, or else one per CPU core."""
         from batchfront.training.devices import local_devices  # which brings torch
 
-        devices = local_devices(order.device, workers, order.devices_per_trial)
+        devices = local_devices(order.worker.device, workers, order.worker.devices_per_trial)
         started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
 
         def hold(stop: Event) -> None:

@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
+from batchfront.extras import installing
 from batchfront.launch.launcher import Launched, Work, place_problems, refuse
 from batchfront.launch.worker_options import Order, in_environment
 
@@ -40,7 +41,7 @@ class Ray:
     def launch(self, order: Order, workers: int) -> Launched:
         """Start the tasks. Raises UsageError without Ray, BatchfrontError without a cluster."""
         each = (self.gpus_per_worker, self.cpus_per_worker)
-        devices = order.devices_per_trial
+        devices = order.worker.devices_per_trial
         refuse(place_problems(workers, *each, devices=devices, shared=True))
         ray = _connected(self.address)
         task = ray.remote(
@@ -107,7 +108,7 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("launch ray needs Ray: pip install 'batchfront[ray]'") from None
+        raise UsageError(f"launch ray needs Ray: {installing('ray')}") from None
     try:
         _knock(address)
         ray.init(address, logging_level=logging.WARNING)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchfront.errors import BatchfrontError, UsageError
+from batchfront.extras import installing
 from batchfront.launch.launcher import Launched, Work, place_problems, refuse
 from batchfront.launch.worker_options import Order, in_environment
 
@@ -78,7 +79,7 @@ class Slurm:
 
     def _problems(self, submitit: Any, order: Order, workers: int) -> list[str]:
         each = (self.gpus_per_worker, self.cpus_per_worker)
-        problems = place_problems(workers, *each, devices=order.devices_per_trial)
+        problems = place_problems(workers, *each, devices=order.worker.devices_per_trial)
         if self.seconds < _LEAST_SECONDS:
             problems.append(
                 f"--time {self.seconds:g}s: must be at least 5m, "
@@ -163,5 +164,5 @@ def _submitit() -> Any:
     try:
         import submitit
     except ImportError:
-        raise UsageError("launch slurm needs submitit: pip install 'batchfront[slurm]'") from None
+        raise UsageError(f"launch slurm needs submitit: {installing('slurm')}") from None
     return submitit

@@ -1,169 +1,278 @@
-"""batchfront.plan.options"""
+"""What a study searches, and how: the options of a search, and what they come to for one study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from batchfront.errors import UsageError
-from batchfront.study.generations import GENERATION
+from batchfront.options import BATCH_SIZES, Kind, Must, at_least, check, option, options_of
 from batchfront.study.points import SAMPLERS
-from batchfront.study.study import ADAPTIVE, Study
+from batchfront.study.study import ADAPTIVE, ALL, Study
 
-SCHEDULES = ("race", "one-by-one")
-
-
-COUNTS = ("all", "feasible")
-
-
-AFTER_GOAL = ("stop", "continue")
+LEARNING_TOGETHER = 8
+"""Trials that race together where a sampler learns: few enough that it learns early, and enough
+that what computes them as one gains by it."""
 
 
-DEFAULT_TRIALS = 32
+_ONE = at_least(1)
 
 
-DEFAULT_FINISHERS = 1
+_SEED: Must = (lambda seed: -(2**63) <= seed < 2**63, "must lie between -2^63 and 2^63 - 1")
+
+
+_TOGETHER: Must = (lambda n: n == ALL or (isinstance(n, int) and n >= 1), "must be at least 1")
+
+
+def _together(text: str) -> int | str:
+    if text != ALL and not text.lstrip("-").isdigit():
+        raise ValueError(f"{text!r} is no number of trials; write 8, or {ALL}")
+    return text if text == ALL else int(text)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asked for; None leaves it to the studies that exist, then to the defaults.
+class SearchOptions:
+    """What a study searches, and how. None leaves it to the studies there are, then to the default.
 
-    trials     -- slots per study; a larger number than before adds some
-    schedule   -- "race": a study's trials advance together, those of an adaptive sampler a
-                  generation at a time; "one-by-one": each starts when one ends, and stops at the
-                  best so far
-    generation -- trials of an adaptive sampler that race together
-    count      -- what the budget counts: "all" trials, or "feasible" ones (a diverged trial is
-                  replaced by another, up to three times the budget)
-    finishers  -- trials that pass the goal before the others of their study are capped; a larger
-                  number than before lets those go on that were capped too early for it
-    precision  -- "float32" or "bfloat16", in place of the workload's own
-    after_goal -- "stop": a trial ends when it passes the goal; "continue": the first `continuing`
-                  of a study go on to the step budget; either may be asked for afterwards
-    warm_start -- True: a study's first slots start at what its neighbours in batch size have found
-    halving    -- True: at rungs the worse half of a study's trials is dropped; see
-                  `batchfront.training.early_dropping`, also for
-    extrapolate -- True: trials whose curve would miss the leader are dropped
-    devices_per_trial -- that are to compute each trial together, as far as known
-    variant    -- the name of a second definition of the workload, beside the first
-    accept_changes -- True: the workload's code may be another than before; new trials are made by
-                  it, and stand beside those of the earlier version
+    Raises UsageError, with all that is wrong, for values that an option doesn't have.
     """
 
-    batch_sizes: tuple[int, ...] | None = None
-    trials: int | None = None
-    seed: int | None = None
-    goal: float | None = None
-    sampler: str | None = None
-    schedule: str | None = None
-    generation: int | None = None
-    count: str | None = None
-    finishers: int | None = None
-    after_goal: str | None = None
-    continuing: int | None = None
-    precision: str | None = None
-    warm_start: bool | None = None
-    halving: bool | None = None
-    extrapolate: bool | None = None
-    devices_per_trial: int = 1
-    variant: str | None = None
-    accept_changes: bool | None = None
-
-
-@dataclass(frozen=True)
-class _Search:
-    """A request with nothing left open, but for a goal and a precision of the user's own."""
-
-    trials: int
-    seed: int
-    goal: float | None
-    precision: str | None
-    sampler: str
-    schedule: str
-    generation: int
-    count: str
-    finishers: int
-    continuing: int
-    warm_start: bool
-    halving: bool
-    extrapolate: bool
-
-
-def _generation(request: Request, before: Study | None, sampler: str, schedule: str) -> int:
-    """How many trials race together, of a study whose sampler needs results to draw from."""
-    if sampler not in ADAPTIVE or schedule != "race":
-        if request.generation is not None:
-            raise UsageError(
-                f"--generation {request.generation}: is for trials of an adaptive sampler that "
-                "race; use it with --sampler tpe or gp and --schedule race, or leave it out"
-            )
-        return 0
-    return request.generation or (before.generation if before else 0) or GENERATION
-
-
-def _continuing(request: Request, before: Study | None, finishers: int) -> int:
-    """How many trials go on past the goal."""
-    going_on = before.continuing if before else 0
-    after_goal = request.after_goal or ("continue" if going_on else "stop")
-    if after_goal not in AFTER_GOAL:
-        raise UsageError(f"--after-goal {after_goal!r}: must be one of {', '.join(AFTER_GOAL)}")
-    if after_goal == "stop":
-        if request.continuing is not None:
-            raise UsageError(f"--continuing {request.continuing}: needs --after-goal continue")
-        return 0
-    continuing = request.continuing or going_on or 1
-    if continuing > finishers:
-        raise UsageError(
-            f"--continuing {continuing}: must be at most --finishers, {finishers}, as the others "
-            "are capped before they pass the goal"
-        )
-    return continuing
-
-
-def _settle(name: str, request: Request, existing: Mapping[int, Study], batch_size: int) -> _Search:
-    """Fill what was not said from the study of a batch size, else from the workload's others, then
-    from the defaults."""
-    own = existing.get(batch_size)
-    there = list(existing.values()) if own is None else [own]
-    before = there[0] if there else None
-    sampler = request.sampler or (before.sampler if before else "sobol")
-    schedule = request.schedule or (before.schedule if before else "race")
-    count = request.count or (before.count if before else "all")
-    for value, known, option in (
-        (sampler, SAMPLERS, "--sampler"),
-        (schedule, SCHEDULES, "--schedule"),
-        (count, COUNTS, "--count"),
-    ):
-        if value not in known:
-            raise UsageError(f"{option} {value!r}: must be one of {', '.join(known)}")
-    generation = _generation(request, before, sampler, schedule)
-    halving = request.halving or (before is not None and before.halving)
-    if halving and schedule != "race":
-        raise UsageError(
-            f"{name}: --halving compares trials that race; use --schedule race, or leave it out"
-        )
-    for option, number in (
-        ("--trials", request.trials),
-        ("--generation", request.generation),
-        ("--finishers", request.finishers),
-        ("--continuing", request.continuing),
-    ):
-        if number is not None and number < 1:
-            raise UsageError(f"{option} {number}: must be at least 1")
-    if request.seed is not None and not -(2**63) <= request.seed < 2**63:
-        raise UsageError(f"--seed {request.seed}: must lie between -2^63 and 2^63 - 1")
-    finishers = request.finishers or (before.finishers if before else DEFAULT_FINISHERS)
-    return _Search(
-        trials=request.trials or min((s.trials for s in there), default=DEFAULT_TRIALS),
-        seed=request.seed if request.seed is not None else (before.seed if before else 0),
-        goal=request.goal if request.goal is not None else (before.goal_value if before else None),
-        precision=request.precision or (before.precision if before else None),
-        sampler=sampler,
-        schedule=schedule,
-        generation=generation,
-        count=count,
-        finishers=finishers,
-        continuing=_continuing(request, before, finishers),
-        warm_start=request.warm_start or (before is not None and before.warm_start),
-        halving=halving,
-        extrapolate=request.extrapolate or (before is not None and before.extrapolate),
+    batch_sizes: tuple[int, ...] | None = option(
+        BATCH_SIZES,
+        "The batch sizes, such as 2,8,32 or 2..1024 (the powers of two).",
+        otherwise="those planned before, or else the workload's own",
     )
+    trials: int | None = option(
+        int, "Trials per batch size; more than before adds some.", must=_ONE, fallback=32
+    )
+    seed: int | None = option(int, "The seed of the search.", must=_SEED, fallback=0, defines=True)
+    goal: float | None = option(
+        float, "Another value of the goal metric to pass.", otherwise="the workload's"
+    )
+    precision: str | None = option(
+        str,
+        "What models are computed in; weights stay float32.",
+        choices=("float32", "bfloat16"),
+        otherwise="the workload's",
+    )
+    count: str | None = option(
+        str,
+        "What --trials counts: all, or only those that don't diverge. A diverged trial is replaced "
+        "by another then, up to three times the budget.",
+        choices=("all", "feasible"),
+        fallback="all",
+        defines=True,
+    )
+    sampler: str | None = option(
+        str,
+        "What draws the metaparameters: quasi-random points, or a sampler of Optuna's, which "
+        "learns from trials that have ended.",
+        choices=SAMPLERS,
+        fallback="sobol",
+        defines=True,
+    )
+    together: int | str | None = option(
+        Kind("N|all", _together),
+        "How many trials of a batch size race together: all that fit, or N at a time, each N up "
+        "to the best so far and, with tpe or gp, drawn from what those before have shown. With 1 "
+        "each worker runs one after another.",
+        must=_TOGETHER,
+        otherwise=f"all; with tpe or gp {LEARNING_TOGETHER}",
+    )
+    finishers: int | None = option(
+        int,
+        "Trials of a batch size that pass the goal before its others are stopped. It can be raised "
+        "later.",
+        must=_ONE,
+        fallback=1,
+        defines=True,
+    )
+    after_goal: str | None = option(
+        str,
+        "What a trial does that passes the goal: stop, or continue to the step budget, for curves "
+        "beyond the goal.",
+        choices=("stop", "continue"),
+        fallback="stop",
+    )
+    continuing: int | None = option(
+        int,
+        "With --after-goal continue: how many trials of a batch size do, the first that pass.",
+        must=_ONE,
+        otherwise="1",
+        fallback=0,
+        defines=True,
+    )
+    warm_start: bool | None = option(
+        bool,
+        "Start the first trials of a batch size at the winners of its neighbours, where they have "
+        "one.",
+        fallback=False,
+        defines=True,
+    )
+    variant: str | None = option(
+        str,
+        "Keep this definition beside the first, as WORKLOAD@NAME, which other commands take as its "
+        "name. Trials have the seeds of the first's.",
+        metavar="NAME",
+    )
+    accept_changes: bool | None = option(
+        bool,
+        "Go on though the workload's code has changed: new trials are made by the code as it is "
+        "now, and stand beside those of the earlier version.",
+    )
+    extrapolate: bool | None = option(
+        bool,
+        "Drop trials whose curve, extrapolated, would miss the goal when the leader is to pass it. "
+        "It may drop the one that would have won.",
+        fallback=False,
+        defines=True,
+    )
+    # Of earlier versions. The first two are what a study keeps of `together`.
+    schedule: str | None = option(
+        str,
+        "How many trials race together: all, or a generation of them; or one.",
+        choices=("race", "one-by-one"),
+        fallback="race",
+        defines=True,
+        superseded="--together",
+    )
+    generation: int | None = option(
+        int,
+        "How many trials race together.",
+        must=_ONE,
+        fallback=0,
+        defines=True,
+        superseded="--together",
+    )
+    halving: bool | None = option(
+        bool,
+        "Drop the worse half of the trials of a batch size at each doubling of the steps.",
+        fallback=False,
+        defines=True,
+        superseded="--extrapolate",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        said = [f"--schedule {self.schedule}"] if self.schedule else []
+        said += [f"--generation {self.generation}"] if self.generation else []
+        if self.together is not None and said:
+            raise UsageError(f"--together {self.together}: says it all; leave {said[0]} out")
+        if self.schedule == "one-by-one" and self.generation:
+            raise UsageError(
+                f"{said[1]}: contradicts {said[0]}; say --together 1, or "
+                f"--together {self.generation}"
+            )
+
+
+_ALWAYS = ("seed", "sampler", "schedule", "count", "finishers", "continuing")
+
+
+def search_identity(search: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a study's identity that says how its trials are drawn and raced.
+
+    An option that is younger than the first of them is there where it is not as if there were none:
+    studies from before it was an option stay what they are.
+    """
+    younger = {
+        name: search[name]
+        for name, said in options_of(SearchOptions).items()
+        if said.defines and name not in _ALWAYS and search[name] != said.fallback
+    }
+    return {name: search[name] for name in _ALWAYS} | younger
+
+
+def settle(asked: SearchOptions, there: Sequence[Study]) -> dict[str, Any]:
+    """The value of each option of a search for one study, as that study keeps it.
+
+    there -- the study itself, if it exists; or else the workload's others, whose values are taken
+             for what wasn't asked for
+    """
+    before = there[0] if there else None
+    stored = {} if before is None else _asked_for(before)
+    search: dict[str, Any] = {}
+    for name, said in options_of(SearchOptions).items():
+        values = (getattr(asked, name), stored.get(name), said.fallback)
+        search[name] = next((value for value in values if value is not None), None)
+    search["trials"] = asked.trials or min((s.trials for s in there), default=search["trials"])
+    search["continuing"] = _continuing(asked, search)
+    search |= _racing(asked, before, search["sampler"])
+    if asked.halving and not (before and before.halving):
+        raise UsageError(
+            "--halving: is no option of new studies, as it drops more winners than --extrapolate, "
+            "which makes a search cheaper at all batch sizes; use that, or neither"
+        )
+    return search
+
+
+def _asked_for(study: Study) -> dict[str, Any]:
+    """The options with which a study has been planned."""
+    search = study.identity.get("search", {})
+    columns = {
+        name: getattr(study, name) for name in options_of(SearchOptions) if name in vars(study)
+    }
+    after_goal = "continue" if study.continuing else "stop"
+    # `finishers` and `continuing` may have been raised since: the columns know.
+    return {**search, **columns, "goal": study.goal_value, "after_goal": after_goal}
+
+
+def _continuing(asked: SearchOptions, search: Mapping[str, Any]) -> int:
+    """How many trials go on past the goal."""
+    if search["after_goal"] == "stop":
+        if asked.continuing is not None:
+            raise UsageError(f"--continuing {asked.continuing}: needs --after-goal continue")
+        return 0
+    continuing = search["continuing"] or 1
+    if continuing > search["finishers"]:
+        raise UsageError(
+            f"--continuing {continuing}: must be at most --finishers, {search['finishers']}, as "
+            "the others are capped before they pass the goal"
+        )
+    return int(continuing)
+
+
+def _racing(asked: SearchOptions, before: Study | None, sampler: str) -> dict[str, Any]:
+    """How many trials race together, as a study keeps it: its schedule, and the trials of a
+    generation where not all are in one."""
+    learns = sampler in ADAPTIVE
+    if before is not None and before.adaptive != learns:  # a variant's base
+        stored = {"schedule": before.schedule, "generation": 0}
+    elif before is not None:
+        stored = {"schedule": before.schedule, "generation": before.generation}
+        if _said_together(asked) == before.together:
+            return stored
+    else:
+        stored = {"schedule": "race", "generation": 0}
+    together = _said_together(asked)
+    if together == ALL and learns:
+        raise UsageError(
+            f"--together {ALL}: a sampler learns from trials that have ended, and {sampler} would "
+            f"draw all without any; say how many, such as --together {LEARNING_TOGETHER}"
+        )
+    if together is None:
+        schedule = asked.schedule or stored["schedule"]
+        default = LEARNING_TOGETHER if learns and schedule == "race" else 0
+        return {"schedule": schedule, "generation": stored["generation"] or default}
+    if together == 1 and not asked.generation:
+        return {"schedule": "one-by-one", "generation": 0}
+    return {"schedule": "race", "generation": 0 if together == ALL else together}
+
+
+def _said_together(asked: SearchOptions) -> int | str | None:
+    """How many trials race together, if that was said, in whichever form."""
+    if asked.schedule == "one-by-one":
+        return 1
+    return asked.together if asked.together is not None else asked.generation
+
+
+def superseded(asked: SearchOptions) -> list[str]:
+    """A line for each option of an earlier version that was asked for: what says the same today."""
+    notes = []
+    if asked.schedule is not None:
+        one = asked.schedule == "one-by-one"
+        now = "is --together 1" if one else "is what a search does unless told otherwise"
+        notes.append(f"batchfront: --schedule {asked.schedule} {now} today")
+    if asked.generation is not None:
+        notes.append(
+            f"batchfront: --generation {asked.generation} is --together {asked.generation} today"
+        )
+    return notes

@@ -9,11 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from batchfront.errors import UsageError
-from batchfront.plan.options import (
-    Request,
-    _Search,
-    _settle,
-)
+from batchfront.plan.options import SearchOptions, search_identity, settle
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.optuna_dashboard import NOTE, note_attributes
@@ -22,17 +18,22 @@ from batchfront.store.schema import studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.dashboard_note import study_note
 from batchfront.study.fingerprint import (
-    _RAISED,
-    OPTIONS,
+    RAISED,
     identity_parts,
     refuse_difference,
-    search_of,
     study_identity,
 )
 from batchfront.study.points import FEASIBLE_LIMIT
 from batchfront.study.reopening import reopen
 from batchfront.study.slots import count_slots, fill
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies, refuse_imported
+from batchfront.study.study import (
+    SEARCHES,
+    Definition,
+    Filter,
+    Study,
+    find_studies,
+    refuse_imported,
+)
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
 from batchfront.workload.code.versions import Code, digest
@@ -60,17 +61,25 @@ class Planned:
         return Filter((self.workload.name,), sizes, purposes=SEARCHES)
 
 
-def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> Planned:
+def plan(
+    storage: Storage,
+    spec: str,
+    workload: Workload,
+    asked: SearchOptions,
+    devices_per_trial: int = 1,
+) -> Planned:
     """Create the studies of a workload that don't exist, and top up those that do.
 
-    Raises UsageError before anything is written if the workload or the request can't work, and
-    IdentityError if a study exists under another definition.
+    devices_per_trial -- that are to compute each trial together, as far as known
+
+    Raises UsageError before anything is written if the workload or what is asked for can't work,
+    and IdentityError if a study exists under another definition.
     """
     # Which train the model, and bring torch.
     from batchfront.training.preflight.checks import check
     from batchfront.workload.code.fingerprint import Fingerprint
 
-    base, workload = workload.name, as_variant(workload, request.variant)
+    base, workload = workload.name, as_variant(workload, asked.variant)
     fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
@@ -80,29 +89,30 @@ def plan(storage: Storage, spec: str, workload: Workload, request: Request) -> P
             s.batch_size: s for s in find_studies(conn, replace(meant, workloads=(base,))) if s.spec
         }
     refuse_imported(storage, existing.values())
-    batch_sizes = _batch_sizes(request.batch_sizes or tuple(like) or workload.batch_sizes)
+    batch_sizes = _batch_sizes(asked.batch_sizes or tuple(like) or workload.batch_sizes)
     for batch_size in batch_sizes:
         if batch_size in existing:
-            _refuse_lowering(storage, request, existing[batch_size])
-    searches = [_settle(workload.name, request, like, b) for b in batch_sizes]
-    settled = searches[0]
-    workload = workload.as_asked(settled.goal, settled.precision)
-    dropping = {"halving": settled.halving, "extrapolate": settled.extrapolate}
-    rules(workload.goal, settled.finishers, **dropping)  # which refuses what can't work
+            _refuse_lowering(storage, asked, existing[batch_size])
+    others = list(like.values())
+    searches = [settle(asked, [like[b]] if b in like else others) for b in batch_sizes]
+    first = searches[0]
+    workload = workload.as_asked(first["goal"], first["precision"])
+    dropping = {name: first[name] for name in ("halving", "extrapolate")}
+    rules(workload.goal, first["finishers"], **dropping)  # which refuses what can't work
     checked = check(workload, batch_sizes)
-    checked.refuse_devices(request.devices_per_trial)
+    checked.refuse_devices(devices_per_trial)
     stored_code: list[Code] = max(
         (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
     )
     if existing and not stored_code:
         log.warning(_UNKNOWN_CODE, workload.name)
     now = fingerprint.code(checked.splits)
-    code = _versions(stored_code, now, go_on=bool(request.accept_changes))
+    code = _versions(stored_code, now, go_on=bool(asked.accept_changes))
     described = {**checked.identity_parts, "preflight": checked.tries}
-    parts = identity_parts(described, code, request.variant)
+    parts = identity_parts(described, code, asked.variant)
     train_examples = len(checked.splits.train)
     pairs = zip(batch_sizes, searches, strict=True)
-    wanted = [_study(workload, spec, b, search, parts, train_examples) for b, search in pairs]
+    wanted = [_definition(workload, spec, b, search, parts, train_examples) for b, search in pairs]
     for study in wanted:
         for stored in existing.values():
             refuse_difference(stored, study)
@@ -142,26 +152,26 @@ def _keep_code(conn: Connection, workload: str, now: Mapping[str, Any]) -> None:
             conn.execute(changed.values(identity=json.dumps(identity)))
 
 
-def _refuse_lowering(storage: Storage, request: Request, study: Study) -> None:
+def _refuse_lowering(storage: Storage, options: SearchOptions, study: Study) -> None:
     """Raise UsageError if fewer trials are to pass the goal, or to go on, than already may have; or
     more, where later ones were drawn from how the first ended."""
     anew = f"leave it out, or begin anew after {command(storage, 'delete', study.workload)}"
     for option, asked, has in (
-        ("--finishers", request.finishers, study.finishers),
-        ("--continuing", request.continuing, study.continuing),
+        ("--finishers", options.finishers, study.finishers),
+        ("--continuing", options.continuing, study.continuing),
     ):
         if asked and asked < has:
             raise UsageError(
                 f"{option} {asked}: study {study.name} has {has}, which can be raised, not "
                 f"lowered; {anew}"
             )
-    if request.after_goal == "stop" and study.continuing:
+    if options.after_goal == "stop" and study.continuing:
         raise UsageError(
             f"--after-goal stop: trials of study {study.name} go on past the goal; {anew}"
         )
-    if study.adaptive and (request.finishers or study.finishers) > study.finishers:
+    if study.adaptive and (options.finishers or study.finishers) > study.finishers:
         raise UsageError(
-            f"--finishers {request.finishers}: study {study.name} has {study.finishers}, and with "
+            f"--finishers {options.finishers}: study {study.name} has {study.finishers}, and with "
             f"more its sampler, {study.sampler}, would have drawn other trials; {anew}"
         )
 
@@ -173,37 +183,29 @@ def _batch_sizes(chosen: Sequence[int]) -> list[int]:
     return sorted(set(chosen))
 
 
-def _study(
+def _definition(
     workload: Workload,
     spec: str,
     batch_size: int,
-    search: _Search,
+    search: Mapping[str, Any],
     parts: Mapping[str, Any],
     train_examples: int,
-) -> Study:
-    draft = Study(
-        id=-1,  # until the database gives it one
+) -> Definition:
+    """A study's definition, from the values of its search's options."""
+    columns = {name: search[name] for name in search if name in Definition.__dataclass_fields__}
+    return Definition(
         name=f"{workload.name}/b{batch_size}",
         workload=workload.name,
         spec=spec,
         batch_size=batch_size,
-        identity={"search": {name: getattr(search, name) for name in ("generation", *OPTIONS)}},
-        goal_value=search.goal,
-        precision=search.precision,
-        seed=search.seed,
-        schedule=search.schedule,
-        sampler=search.sampler,
-        count=search.count,
-        trials=search.trials,
+        identity=study_identity(workload, batch_size, parts, search_identity(search)),
+        goal_value=search["goal"],
         train_examples=train_examples,
-        finishers=search.finishers,
-        continuing=search.continuing,
+        **columns,
     )
-    identity = study_identity(workload, batch_size, parts, search_of(draft))
-    return replace(draft, identity=identity)
 
 
-def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int, int]:
+def _make(storage: Storage, conn: Connection, study: Definition) -> tuple[Study, int, int]:
     """The stored form of a wanted study, made, topped up or raised; how many slots it gained, and
     how many of its trials are begun again."""
     row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
@@ -220,7 +222,7 @@ def _make(storage: Storage, conn: Connection, study: Study) -> tuple[Study, int,
         finishers=max(study.finishers, before.finishers),
         continuing=max(study.continuing, before.continuing),
     )
-    raised = {name: getattr(stored, name) for name in ("trials", *_RAISED)}
+    raised = {name: getattr(stored, name) for name in ("trials", *RAISED)}
     conn.execute(update(studies).where(studies.c.id == stored.id).values(raised))
     # The file that holds the workload may have been moved or renamed: for what runs the search's
     # trials again too.

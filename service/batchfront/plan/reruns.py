@@ -21,9 +21,8 @@ from batchfront.frontier.reruns import (
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
-from batchfront.study.fingerprint import search_of
 from batchfront.study.slots import add_slots
-from batchfront.study.study import Filter, Study, refuse_imported
+from batchfront.study.study import Definition, Filter, Study, refuse_imported
 from batchfront.workload.lr_scaling import followed
 from batchfront.workload.search_space import Metaparameters, describe_space
 from batchfront.workload.space_edges import holding
@@ -70,7 +69,7 @@ def _plan(
 ) -> tuple[Study, int]:
     """The stored study beside a search, made or topped up, and how many slots it gained."""
     stored = _stored(conn, f"{search.name}/{purpose}")
-    study = stored or add_study(storage, conn, _draft(search, purpose))
+    study = stored or add_study(storage, conn, _definition(search, purpose))
     there = _candidates(conn, study)
     added = 0
     for candidate in candidates:
@@ -108,23 +107,29 @@ def _stored(conn: Connection, name: str) -> Study | None:
     return None if row is None else Study.from_row(row)
 
 
-def _draft(search: Study, purpose: str) -> Study:
-    """The study of a purpose beside a search, before it is stored."""
-    draft = replace(
-        search,
-        id=-1,
+def _definition(search: Study, purpose: str) -> Definition:
+    """The study of a purpose beside a search."""
+    told = {
+        "seed": search.seed,
+        "sampler": "sobol",  # its trials are told; a study must have one
+        "schedule": "race",
+        "count": "all",
+        "finishers": 0,
+        "continuing": 0,
+    }
+    return Definition(
         name=f"{search.name}/{purpose}",
-        purpose=purpose,
-        sampler="sobol",  # its trials are told; a study must have one
-        schedule="race",
-        count="all",
+        workload=search.workload,
+        spec=search.spec,
+        batch_size=search.batch_size,
+        identity={**search.identity, "search": told},
+        goal_value=search.goal_value,
+        precision=search.precision,
         trials=0,
-        finishers=0,
-        continuing=0,
-        extensions=(),
-        identity={},
+        train_examples=search.train_examples,
+        purpose=purpose,
+        **told,
     )
-    return replace(draft, identity={**search.identity, "search": search_of(draft)})
 
 
 DEFAULT_SEEDS, DEFAULT_CANDIDATES = 5, 2

@@ -1,7 +1,5 @@
 """Making a study: its row beside Optuna's, with what Optuna's users are told of it."""
 
-from dataclasses import replace
-
 from sqlalchemy import Connection, insert, select
 
 from batchfront import __version__
@@ -10,7 +8,7 @@ from batchfront.store.optuna_dashboard import note_attributes
 from batchfront.store.optuna_tables import create_study
 from batchfront.store.schema import meta, studies
 from batchfront.study.dashboard_note import study_note
-from batchfront.study.study import Study
+from batchfront.study.study import Definition, Study
 
 
 def wait_for_planners(conn: Connection) -> None:
@@ -19,8 +17,8 @@ def wait_for_planners(conn: Connection) -> None:
     conn.execute(select(meta).where(meta.c.key == "schema").with_for_update())
 
 
-def add_study(storage: Storage, conn: Connection, study: Study) -> Study:
-    """Insert a study, whose name is new, without slots; it comes back with its id."""
+def add_study(storage: Storage, conn: Connection, study: Definition) -> Study:
+    """Store a definition, whose name is new, as a study without slots."""
     attributes = {
         "workload": study.workload,
         "batch_size": study.batch_size,
@@ -28,6 +26,6 @@ def add_study(storage: Storage, conn: Connection, study: Study) -> Study:
         "batchfront": __version__,
     }
     note = note_attributes(study_note(study))
-    made = replace(study, id=create_study(conn, study.name, attributes, note))
+    made = Study(**vars(study), id=create_study(conn, study.name, attributes, note))
     conn.execute(insert(studies).values(**made.to_row(), created_at=storage.now))
     return made

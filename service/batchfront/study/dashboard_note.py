@@ -2,7 +2,7 @@
 
 import re
 
-from batchfront.study.study import Study, goal_text
+from batchfront.study.study import Definition, goal_text
 
 _SCHEDULES = {
     "race": "The trials race: they advance together over the same evaluated steps, and the first "
@@ -24,7 +24,7 @@ _AGAIN = {
 """What the trials are, by the purpose of a study that is not a search."""
 
 
-def study_note(study: Study) -> str:
+def study_note(study: Definition) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
     goal = goal_text(study.identity["goal"])
     again = _AGAIN.get(study.purpose)
@@ -58,14 +58,14 @@ Trials are started, drawn and ended by `batchfront work`; a change made here is 
 """
 
 
-def _capped(study: Study) -> str:
+def _capped(study: Definition) -> str:
     if not study.finishers:
         return "none here; all may reach the goal, however many have"
     others = "another trial" if study.finishers == 1 else f"{study.finishers} other trials"
     return f"{others} of the study had reached the goal with no more steps"
 
 
-def _dropped(study: Study) -> str:
+def _dropped(study: Definition) -> str:
     if not (study.halving or study.extrapolate):
         return "none here, where every trial has its chance"
     which = {
@@ -76,16 +76,14 @@ def _dropped(study: Study) -> str:
     return f"{those}; so the best trial here may not be the one that would have won"
 
 
-def _in_generations(study: Study) -> str:
+def _in_generations(study: Definition) -> str:
     if not study.generation:
         return ""
-    return (
-        f" They do so {study.generation} at a time, drawn from what those before them have shown, "
-        "up to the best so far."
-    )
+    drawn = " drawn from what those before them have shown," if study.adaptive else ""
+    return f" They do so {study.generation} at a time,{drawn} up to the best so far."
 
 
-def _beyond(study: Study) -> str:
+def _beyond(study: Definition) -> str:
     warm = (
         " Where a neighbouring batch size had a winner, the first trials started at it: their user "
         "attribute `origin` says so."

@@ -5,36 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from batchfront.errors import IdentityError
-from batchfront.study.study import Study
+from batchfront.study.study import Definition, Study
 from batchfront.workload.code.versions import Code, changes, digest, listed
 from batchfront.workload.search_space import describe_space
 from batchfront.workload.workload import Workload
 
-OPTIONS = ("warm_start", "halving", "extrapolate")
-"""Of a search, off by default: in its studies' identity where they are on."""
-
-
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
 
 
-_RAISED = ("finishers", "continuing")
+RAISED = ("finishers", "continuing")
 """Entries of the search that are as the study began: they may have been raised since."""
 
 
-def search_of(study: Study) -> dict[str, object]:
-    """The part of a study's identity that says how its trials are drawn and raced."""
-    search: dict[str, object] = {
-        "seed": study.seed,
-        "sampler": study.sampler,
-        "schedule": study.schedule,
-        "count": study.count,
-        "finishers": study.finishers,
-        "continuing": study.continuing,
-    }
-    # Only where there is one: studies from before it was an option stay what they are.
-    if study.generation:
-        search["generation"] = study.generation
-    return search | {name: True for name in OPTIONS if getattr(study, name)}
+_RACING = ("schedule", "generation")
+"""Entries of the search that say together how many of its trials race together."""
 
 
 def identity_parts(
@@ -55,7 +39,7 @@ def study_identity(
     parts  -- `data`, `model`, `preflight` and `code`, once for all batch sizes; `code` is a list of
               the versions that trials were made by, the last being the one that makes more; and
               `variant`, of a workload that is one
-    search -- how the trials are drawn and raced: see `batchfront.study.fingerprint.search_of`
+    search -- how the trials are drawn and raced: see `batchfront.plan.options.search_identity`
     """
     identity = {
         "workload": workload.name,
@@ -116,15 +100,12 @@ def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield path, value
 
 
-def refuse_difference(stored: Study, now: Study) -> None:
+def refuse_difference(stored: Study, now: Definition) -> None:
     """Raise IdentityError, with the difference, if trials of the two can't stand in one frontier.
 
     Studies of two batch sizes may differ in what depends on the batch size, and in nothing else.
     """
-    before, after = dict(stored.identity), dict(now.identity)
-    for identity in (before, after):
-        search = identity.get("search", {})
-        identity["search"] = {k: v for k, v in search.items() if k not in _RAISED}
+    before, after = _compared(stored), _compared(now)
     if stored.batch_size != now.batch_size:
         for key in _OF_ONE_BATCH_SIZE:
             before.pop(key, None)
@@ -144,3 +125,10 @@ def refuse_difference(stored: Study, now: Study) -> None:
             f"{listed(recoded)}",
             (now.spec, *variant, "--accept-changes"),
         )
+
+
+def _compared(study: Definition) -> dict[str, Any]:
+    """The identity, its search in the words of the options."""
+    search = study.identity.get("search", {})
+    said = {name: value for name, value in search.items() if name not in (*RAISED, *_RACING)}
+    return {**study.identity, "search": {**said, "together": study.together}}

@@ -1,10 +1,9 @@
-"""Trials of an adaptive sampler that race: a generation at a time, each drawn from those before it.
+"""Trials that race some at a time: a generation of them, each up to the best of those before it.
 
-A sampler needs results to draw from, and trials that race end together. So the slots of such a
-study wait (`later`) but for the first generation's; when the last of a generation has ended, the
-next is free. A slot's draw then depends on the study and on the number of the slot (see
-`batchfront.study.adaptive_sampler`), not on how many workers there are or which of them was the
-faster, as it does where trials run one by one.
+The slots of such a study wait (`later`) but for the first generation's; when the last of a
+generation has ended, the next is free. Where a sampler draws from results, a slot's draw so depends
+on the study and on the number of the slot (see `batchfront.study.adaptive_sampler`), not on how
+many workers there are or which of them was the faster, as it does where trials run one by one.
 """
 
 from sqlalchemy import Connection, func, select, update
@@ -12,10 +11,6 @@ from sqlalchemy import Connection, func, select, update
 from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import slots
 from batchfront.study.study import Study, read_study
-
-GENERATION = 8
-"""Trials of a generation unless told otherwise: few enough that a sampler learns early, and enough
-that what computes them as one gains by it."""
 
 
 def start_of(study: Study, number: int) -> int:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -21,9 +21,6 @@ from batchfront.store.schema import studies
 from batchfront.study.variants import base_of
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
-
-if TYPE_CHECKING:
-    pass
 
 
 def goal_text(goal: Mapping[str, Any]) -> str:
@@ -45,14 +42,18 @@ ADAPTIVE = ("tpe", "gp")
 """Optuna's samplers, which need results to draw from."""
 
 
+ALL = "all"
+"""How many trials of a study race together, where that is as many as fit."""
+
+
 SCALINGS = (0.0, 0.5, 1.0)
 """With warm start, the powers of the ratio of batch sizes by which a neighbour's learning rate is
 multiplied: a slot for each, of each of two neighbours."""
 
 
 @dataclass(frozen=True)
-class Study:
-    """One (workload, batch size, purpose), as `bf_studies` keeps it.
+class Definition:
+    """One (workload, batch size, purpose), before or after it is stored as a `Study`.
 
     purpose    -- what its trials are for; see SEARCHES
     finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
@@ -62,7 +63,6 @@ class Study:
                   that one on whose points lie in what it has gained, "space": ...}`
     """
 
-    id: int
     name: str
     workload: str
     spec: str
@@ -80,19 +80,6 @@ class Study:
     continuing: int = 0
     precision: str | None = None
     extensions: tuple[Mapping[str, Any], ...] = ()
-
-    @classmethod
-    def from_row(cls, row: Row[Any]) -> "Study":
-        """A row of `bf_studies` as a study."""
-        fields = {name: getattr(row, name) for name in cls.__dataclass_fields__}
-        fields["identity"] = json.loads(row.identity)
-        fields["extensions"] = tuple(json.loads(row.extensions or "[]"))
-        return cls(**fields)
-
-    def to_row(self) -> dict[str, Any]:
-        """The study as `bf_studies` keeps it."""
-        extensions = json.dumps(self.extensions) if self.extensions else None
-        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
 
     @property
     def space(self) -> SearchSpace:
@@ -138,9 +125,14 @@ class Study:
 
     @property
     def generation(self) -> int:
-        """How many of its trials race together, each drawn from what the generations before have
-        shown; 0: it has no generations."""
+        """How many of its trials race together, each up to the best of the generations before;
+        0: it has no generations."""
         return int(self.identity.get("search", {}).get("generation", 0))
+
+    @property
+    def together(self) -> int | str:
+        """How many of its trials race together: `ALL`, as many as a generation has, or 1."""
+        return 1 if self.schedule == "one-by-one" else self.generation or ALL
 
     def _asked_for(self, option: str) -> bool:
         return bool(self.identity.get("search", {}).get(option, False))
@@ -156,6 +148,26 @@ class Study:
     def metric(self) -> str:
         """The name of the goal metric."""
         return str(self.identity["goal"]["metric"])
+
+
+@dataclass(frozen=True)
+class Study(Definition):
+    """A definition as `bf_studies` keeps it."""
+
+    id: int = field(kw_only=True)
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> "Study":
+        """A row of `bf_studies` as a study."""
+        fields = {name: getattr(row, name) for name in cls.__dataclass_fields__}
+        fields["identity"] = json.loads(row.identity)
+        fields["extensions"] = tuple(json.loads(row.extensions or "[]"))
+        return cls(**fields)
+
+    def to_row(self) -> dict[str, Any]:
+        """The study as `bf_studies` keeps it."""
+        extensions = json.dumps(self.extensions) if self.extensions else None
+        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,7 @@ import torch
 
 from batchfront import __version__
 from batchfront.phase_timer import timed_as
-from batchfront.study.fingerprint import (
-    identity_parts,
-    refuse_difference,
-    search_of,
-    study_identity,
-)
+from batchfront.study.fingerprint import identity_parts, refuse_difference, study_identity
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all
@@ -106,9 +101,8 @@ def set_up(
         together = [devices] if isinstance(devices, torch.device) else devices
         current = _load(study, together, recall)
     if current.confirmed.get(study.id) != study.identity:
-        identity = study_identity(
-            current.workload, study.batch_size, current.identity_parts, search_of(study)
-        )
+        parts, search = current.identity_parts, study.identity["search"]
+        identity = study_identity(current.workload, study.batch_size, parts, search)
         refuse_difference(study, replace(study, identity=identity))
         current.confirmed[study.id] = study.identity
     return current

@@ -12,7 +12,9 @@ from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.user_file import error_in, function_in, importable, lies_in
@@ -23,6 +25,9 @@ SIGN = "@"
 
 
 GROUP = "batchfront.workloads"
+
+_BEFORE = {"studies": "batchfront_studies"}
+"""The names that packages of ours had before, which stored studies still say."""
 
 
 Maker = Callable[[], Workload]
@@ -145,7 +150,7 @@ def _attribute(spec: str, here: Path | None) -> object:
         raise CatalogError(f"{spec}: no folder {folder}")
     try:
         with nullcontext() if first is None else importable(first):
-            module = importlib.import_module(name)
+            module = _module(name)
     except BatchfrontError:
         raise
     except Exception as e:
@@ -161,6 +166,28 @@ def _attribute(spec: str, here: Path | None) -> object:
             f"{spec}: module {name} has no {attribute!r}"
             + (f"; did you mean {' or '.join(near)}?" if near else "")
         ) from None
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module, also one of ours by the name that it had before.
+
+    `studies` may be a package of the user's own: what it has is meant, and only a module that isn't
+    found is looked for among ours. Should a stored study mean ours where the user's has one of that
+    name too, they are not mistaken for each other: what is loaded has to give the study the
+    definition and the code that it was planned with, or is refused.
+
+    Raises ModuleNotFoundError, of the name that was given.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        top, dot, rest = name.partition(".")
+        ours = f"{_BEFORE.get(top)}{dot}{rest}"
+        # And not for want of something that it imports.
+        is_missing = f"{name}.".startswith(f"{error.name}.")
+        if top not in _BEFORE or not is_missing or find_spec(ours) is None:
+            raise
+        return importlib.import_module(ours)
 
 
 def _made(make: object, spec: str) -> Workload:

@@ -41,14 +41,16 @@ def error_in(error: BaseException) -> str:
     """`file.py, line 3: NameError: ...` in one line: where `error` arose, and what it was."""
     message = " ".join(str(error).split())
     said = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "service":
+        said += "; if batchfront is meant, it is imported as `batchfront` now"
     if isinstance(error, SyntaxError):
         where = f"{Path(error.filename or '?').name}, line {error.lineno}"
         return f"{where}: {type(error).__name__}: {error.msg}"
-    ours = Path(__file__).parent
+    ours = Path(__file__).parents[1]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         # The innermost line of the user's own, rather than of Python's or an installed library's.
         path = Path(frame.filename)
-        if path.is_file() and path.parent != ours and not is_installed(path):
+        if path.is_file() and ours not in path.parents and not is_installed(path):
             return f"{path.name}, line {frame.lineno}: {said}"
     return said
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from batchfront.cli import orders
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.cli.conftest import Result
@@ -152,19 +153,18 @@ def test_a_password_in_a_file_stays_there_if_the_workers_have_its_name_too(
     monkeypatch.setenv("BATCHFRONT_PASSWORD_FILE", str(folder / "password"))
     holds = {}
     for goes_along in (True, False):
-        opened, order = orders.open_and_order(bare, "kept", (), True, goes_along, batch_sizes=None)
+        told = (bare, WorkerOptions(checkpoint_dir="kept"), (), None)
+        opened, order = orders.open_and_order(*told, environment_goes_along=goes_along)
         opened.close()
-        told = make_url(order.environment()["BATCHFRONT_STORAGE"])
-        holds[goes_along] = told.password == url.password
+        handed_on = make_url(order.environment()["BATCHFRONT_STORAGE"])
+        holds[goes_along] = handed_on.password == url.password
     assert holds == {True: False, False: True}
-    assert order.checkpoints == str(folder / "kept")
+    assert order.worker.checkpoint_dir == str(folder / "kept")
 
 
 @pytest.mark.usefixtures("planned")
 def test_a_file_is_named_for_any_working_directory(folder: Path) -> None:
-    opened, order = orders.open_and_order(
-        "sqlite:///batchfront.db", None, (), True, batch_sizes=None
-    )
+    opened, order = orders.open_and_order("sqlite:///batchfront.db", WorkerOptions(), (), None)
     opened.close()
     assert order.environment()["BATCHFRONT_STORAGE"] == f"sqlite:///{folder}/batchfront.db"
-    assert order.checkpoints.startswith(str(folder))
+    assert order.worker.checkpoint_dir.startswith(str(folder))

@@ -20,7 +20,7 @@ from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_curves, load_trials
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage, open_storage
@@ -51,8 +51,8 @@ ENDINGS = (
 @pytest.fixture
 def filled(storage: Storage, tmp_path: Path) -> Storage:
     """Studies of three workloads: done, held and free trials, an adaptive sampler, and points."""
-    plan(storage, SPEC, clouds(), Request(trials=8, batch_sizes=(4, 16)))
-    plan(storage, POISONED, poisoned(), Request(trials=3, batch_sizes=(4,), sampler="tpe"))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4, 16)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=3, batch_sizes=(4,), sampler="tpe"))
     ledger = Ledger(storage, "worker-é")
     ledger.register("here", 1, "cpu")
     claimed = ledger.claim(Filter(("clouds/mlp/momentum",)), lambda _: len(ENDINGS) + 1)
@@ -224,7 +224,7 @@ def test_a_batch_size_of_a_workload_defined_otherwise_is_refused(
 ) -> None:
     folder = written(filled, tmp_path / "out", "parquet")
     other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
-    plan(other, SPEC, clouds(), Request(trials=1, batch_sizes=(8,), goal=0.3))
+    plan(other, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(8,), goal=0.3))
     with pytest.raises(IdentityError, match=r"goal\.value was 0\.3, is 0\.1"):
         list(restore(other, folder))
     other.close()

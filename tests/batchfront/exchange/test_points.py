@@ -10,7 +10,7 @@ from batchfront.exchange.points import Taken, import_points
 from batchfront.exchange.points_file import read_points
 from batchfront.frontier.frontier import Frontier, load_frontier, load_frontiers
 from batchfront.frontier.queries import load_trials
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 
@@ -334,7 +334,7 @@ def test_one_workload_has_one_goal(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_points_are_not_mixed_with_trials(storage: Storage, tmp_path: Path) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(4,)))
     points = written(tmp_path, "workload,batch_size,steps\nclouds/mlp/momentum,8,30\n")
     with pytest.raises(UsageError, match="clouds/mlp/momentum has trials in this database"):
         imported(storage, points)
@@ -344,4 +344,4 @@ def test_points_can_be_planned_no_further(storage: Storage, tmp_path: Path) -> N
     points = written(tmp_path, "workload,batch_size,steps\nclouds/mlp/momentum,8,30\n")
     imported(storage, points)
     with pytest.raises(UsageError, match="clouds/mlp/momentum/b8 was imported"):
-        plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(4,)))
+        plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(4,)))

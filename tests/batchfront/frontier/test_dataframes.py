@@ -9,7 +9,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.dataframes import load_measurements_frame, load_trials_frame
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_curves, load_trials
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
@@ -26,7 +26,7 @@ def ended(storage: Storage) -> Storage:
     """Two batch sizes with five trials each, four of which are done; and another workload."""
     planned(storage)
     end(storage, 4, CAPPED, reached(41, 40), reached(40, 39), DIVERGED)
-    plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     return storage
 
 

@@ -10,7 +10,7 @@ from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.frontier.queries import CurvePoint, load_curves, load_trials, workload_names
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter
@@ -174,7 +174,7 @@ def test_curves_are_the_kept_measurements_by_trial_and_step(storage: Storage) ->
 
 def test_several_workloads_of_one_database_are_kept_apart(storage: Storage) -> None:
     planned(storage)
-    plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     end(storage, 16, reached(40, 39))
     names = [NAME, "clouds/poisoned/momentum"]
     assert workload_names(storage) == names

@@ -10,7 +10,7 @@ import torch
 from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.frontier import Frontier, load_frontier
 from batchfront.frontier.queries import load_trials
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.training.model_run import ModelRun
@@ -35,7 +35,7 @@ def storage(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> St
     path = tmp_path_factory.mktemp("quadratic") / "trials.db"
     path.write_bytes(made_database.read_bytes())
     opened = open_storage(f"sqlite:///{path}")
-    plan(opened, SPEC, quadratic(), Request(trials=TRIALS, finishers=FINISHERS))
+    plan(opened, SPEC, quadratic(), SearchOptions(trials=TRIALS, finishers=FINISHERS))
     command = [sys.executable, "-P", "-m", "batchfront.cli.main", "work", "--quiet"]
     command += ["--storage", f"sqlite:///{path}", "--device", "cpu"]
     workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -17,13 +17,15 @@ from batchfront.launch.kubernetes import Kubernetes, Volume
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import pids, planned, states
 from tests.waiting import eventually
 
-ORDER = Order(None, Filter(("a/b/c",), (2, 4)), "cuda", "s3://bucket/kept", data_dir="/data")
+WORKER = WorkerOptions("cuda", checkpoint_dir="s3://bucket/kept")
+ORDER = Order(None, Filter(("a/b/c",), (2, 4)), WORKER, data_dir="/data")
 
 
 def printed(order: Order = ORDER, workers: int = 3, **settings: Any) -> Any:
@@ -50,7 +52,8 @@ def test_the_manifest_is_one_that_kubernetes_takes(version: str, settings: Any) 
 
 
 def test_several_gpus_for_a_trial_share_memory_of_their_own() -> None:
-    job = printed(replace(ORDER, devices_per_trial=2), gpus_per_worker=2)
+    together = replace(WORKER, devices_per_trial=2)
+    job = printed(replace(ORDER, worker=together), gpus_per_worker=2)
     kubernetes_validate.validate(job, "1.31.0", strict=True)
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -129,9 +132,10 @@ class Container:
     """The manifest's container, as a process of this machine."""
 
     def __init__(self, storage: Storage, folder: Path) -> None:
-        order = Order(None, planned(storage).filter, "cpu", str(folder / "kept"))
-        (worker,) = printed(order)["spec"]["template"]["spec"]["containers"]
-        self.command = [*worker["command"], *worker["args"]]
+        worker = WorkerOptions("cpu", checkpoint_dir=str(folder / "kept"))
+        order = Order(None, planned(storage).filter, worker)
+        (container,) = printed(order)["spec"]["template"]["spec"]["containers"]
+        self.command = [*container["command"], *container["args"]]
         program = folder / "bin" / "batchfront"
         program.parent.mkdir()
         program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m batchfront.cli.main "$@"\n')

@@ -11,10 +11,11 @@ import pytest
 from batchfront.errors import WorkersFailed
 from batchfront.launch.local import LocalWorkers
 from batchfront.launch.worker_options import Order
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, workers
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import select
 
 from tests.toy import SPEC, clouds
@@ -22,13 +23,13 @@ from tests.waiting import eventually
 
 
 def planned(storage: Storage) -> Planned:
-    return plan(storage, SPEC, clouds(), Request(trials=6, batch_sizes=(4, 16)))
+    return plan(storage, SPEC, clouds(), SearchOptions(trials=6, batch_sizes=(4, 16)))
 
 
 def local(
     storage: Storage, work: Planned, folder: Path, tell: Any = lambda _: None
 ) -> LocalWorkers:
-    order = Order(storage.url, work.filter, checkpoints=str(folder))
+    order = Order(storage.url, work.filter, WorkerOptions(checkpoint_dir=str(folder)))
     return LocalWorkers(storage, order, ["cpu"], tell)
 
 
@@ -167,9 +168,11 @@ import sys
 from batchfront.launch.local import LocalWorkers
 from batchfront.launch.worker_options import Order
 from batchfront.store.url import open_storage
+from batchfront.worker.options import WorkerOptions
 
 storage = open_storage(sys.argv[1])
-with LocalWorkers(storage, Order(storage.url, checkpoints=sys.argv[2]), ["cpu"], print):
+order = Order(storage.url, worker=WorkerOptions(checkpoint_dir=sys.argv[2]))
+with LocalWorkers(storage, order, ["cpu"], print):
     sys.stdin.read()
 """
 

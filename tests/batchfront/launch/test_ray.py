@@ -17,6 +17,7 @@ from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
 from batchfront.launch.ray import Ray
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
@@ -28,7 +29,7 @@ with_ray = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("defau
 
 def test_without_ray_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'batchfront\[ray\]'"):
+    with pytest.raises(UsageError, match=r"-m pip install .*\[ray\]'`"):
         Ray(work_here).launch(Order(), 1)
 
 
@@ -84,7 +85,8 @@ def hold(
 
 @pytest.fixture
 def order(storage: Storage, tmp_path: Path) -> Order:
-    return Order(storage.url, planned(storage).filter, "cpu", str(tmp_path / "kept"))
+    worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"))
+    return Order(storage.url, planned(storage).filter, worker)
 
 
 class TestOnARealRay:
@@ -129,7 +131,7 @@ class TestOnARealRay:
             shown.append(found)
 
         with pytest.raises(WorkersFailed, match=r"a worker ended: .*me:\*\*\*@127.0.0.1") as failed:
-            hold(Order(url, device="cpu", max_outage=2.0), look)
+            hold(Order(url, worker=WorkerOptions("cpu", max_outage=2.0)), look)
         assert "open-sesame" not in str(failed.value) + shown[0]
         files = [path for path in cluster[1].rglob("*") if path.is_file()]
         assert any("worker" in path.name for path in files)

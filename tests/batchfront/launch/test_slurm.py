@@ -15,6 +15,7 @@ from batchfront.launch.slurm import Slurm
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
@@ -23,7 +24,8 @@ from tests.waiting import eventually
 
 pytest.importorskip("submitit")
 
-ORDER = Order(make_url("postgresql+psycopg2://me:open-sesame@db/x"), Filter(("a/b/c",)), "cuda")
+URL = make_url("postgresql+psycopg2://me:open-sesame@db/x")
+ORDER = Order(URL, Filter(("a/b/c",)), WorkerOptions("cuda"))
 
 SUBMITTED = """#!/bin/bash
 
@@ -120,7 +122,7 @@ def test_without_slurm_or_submitit_it_is_said_what_is_missing(
     with pytest.raises(BatchfrontError, match="srun"):
         Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 1)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UsageError, match=r"pip install 'batchfront\[slurm\]'"):
+    with pytest.raises(UsageError, match=r"-m pip install .*\[slurm\]'`"):
         Slurm(work_as_command, tmp_path / "jobs", 3600.0).launch(ORDER, 1)
 
 
@@ -129,7 +131,8 @@ class Tasks:
 
     def __init__(self, storage: Storage, folder: Path) -> None:
         self.storage, self.folder = storage, folder
-        order = Order(storage.url, planned(storage).filter, "cpu", str(folder / "kept"))
+        worker = WorkerOptions("cpu", checkpoint_dir=str(folder / "kept"))
+        order = Order(storage.url, planned(storage).filter, worker)
         Slurm(work_as_command, folder / "jobs", 3600.0).launch(order, 2)
         self.environment = {**os.environ, **order.environment()}
 

@@ -15,6 +15,7 @@ from batchfront.launch.launcher import Launched
 from batchfront.launch.slurm import Slurm
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
@@ -113,9 +114,8 @@ def submit(
     monkeypatch.setenv("TOY_PAUSE", "0.05")
 
     def launch(url: object = None) -> Launched:
-        order = Order(
-            make_url(url or storage.url), planned(storage).filter, "cpu", tmp_path / "kept"
-        )
+        worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"))
+        order = Order(make_url(url or storage.url), planned(storage).filter, worker)
         return Slurm(work_as_command, tmp_path / "jobs", 3600.0, "patient").launch(order, 2)
 
     yield launch

@@ -7,6 +7,7 @@ import pytest
 from batchfront.cli.work import command as work
 from batchfront.launch.worker_options import Order, in_environment
 from batchfront.study.study import Filter
+from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 URL = make_url("postgresql+psycopg2://me:open-sesame@host/studies")
@@ -16,13 +17,15 @@ def test_the_worker_understands_every_argument() -> None:
     order = Order(
         URL,
         Filter(("digits/mlp/sgd", "-odd/name"), (2, 16), purposes=("search", "points")),
-        device="cuda:1",
-        checkpoints="/kept",
-        max_time=5400.0,
-        forever=True,
-        max_outage=90.5,
-        devices_per_trial=2,
-        engine="vectorized",
+        WorkerOptions(
+            device="cuda:1",
+            checkpoint_dir="/kept",
+            max_time=5400.0,
+            until_done=False,
+            max_outage=90.5,
+            devices_per_trial=2,
+            engine="vectorized",
+        ),
     )
     told = work.make_context("work", order.arguments("--sharing", "3")).params
     assert told["workloads"] == ("digits/mlp/sgd", "-odd/name")
@@ -39,9 +42,14 @@ def test_the_worker_understands_every_argument() -> None:
     assert told["engine"] == "vectorized"
 
 
-def test_what_was_not_said_is_left_to_the_worker() -> None:
-    # But for the engine: the worker's environment may name another than was asked for.
-    assert Order().arguments() == ["--device", "auto", "--quiet", "--engine", "auto", "--"]
+def test_a_workers_environment_changes_nothing_of_what_it_was_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BATCHFRONT_DEVICES_PER_TRIAL", "2")
+    monkeypatch.setenv("BATCHFRONT_UNTIL_DONE", "false")
+    monkeypatch.setenv("BATCHFRONT_ENGINE", "sequential")
+    told = work.make_context("work", Order().arguments()).params
+    assert (told["devices_per_trial"], told["until_done"], told["engine"]) == (1, True, "auto")
     assert Order().environment() == {}
 
 

@@ -14,7 +14,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import RaceState
 from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import Evaluation, TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies, workers
 from batchfront.store.url import Storage, open_storage
@@ -121,7 +121,7 @@ def test_the_least_advanced_slots_come_first(storage: Storage) -> None:
 
 
 def test_one_by_one_gives_one_slot_at_a_time(storage: Storage) -> None:
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     _, taken = claim(worker(storage, "one"))
     assert [slot.number for slot in taken] == [0]
     _, other = claim(worker(storage, "two"))
@@ -173,7 +173,7 @@ def test_no_slot_that_is_to_be_held_alone_is_taken_beside_others(storage: Storag
 
 def test_a_filter_keeps_a_worker_to_its_workloads_and_batch_sizes(storage: Storage) -> None:
     planned(storage, batch_sizes=(4, 16))
-    plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     one = worker(storage)
     study, _ = claim(one, wanted=Filter(batch_sizes=(16,)))
     assert study.batch_size == 16

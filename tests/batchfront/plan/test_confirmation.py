@@ -13,7 +13,7 @@ from batchfront.frontier.queries import load_trials
 from batchfront.frontier.reruns import Confirmation, load_confirmations, steadiest
 from batchfront.outcomes import TrialResult
 from batchfront.plan.extend import extend
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import studies
@@ -89,12 +89,12 @@ def test_the_study_has_the_searchs_definition_and_is_no_search(searched: Storage
     set_up(study, torch.device("cpu"), None)  # a worker's check of the code against it
     frontier = load_frontier(searched, NAME)
     assert [point.study.name for point in frontier.points] == [B4, f"{NAME}/b16"]
-    assert set(plan(searched, SPEC, clouds(), Request()).added) == {0}
+    assert set(plan(searched, SPEC, clouds(), SearchOptions()).added) == {0}
 
 
 def test_a_file_that_was_moved_is_found_where_it_is_now(searched: Storage) -> None:
     plan_confirmations(searched, NAME)
-    plan(searched, "elsewhere.py:clouds", clouds(), Request())
+    plan(searched, "elsewhere.py:clouds", clouds(), SearchOptions())
     assert stored(searched, AGAIN).spec == "elsewhere.py:clouds"
 
 

@@ -11,7 +11,7 @@ import torch
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.plan.delete import delete_doomed, find_doomed
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations, plan_rule
 from batchfront.store.migrations import database_name
@@ -65,7 +65,7 @@ def _objective(trial: optuna.Trial) -> float:
 
 def search(storage: Storage) -> None:
     """Two batch sizes searched, their winners run again, and a rule followed."""
-    plan(storage, PLAIN, plain(), Request(trials=3, finishers=2))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=3, finishers=2))
     for name in ("b4", "b16"):
         end(storage, f"{NAME}/{name}", {n: reached(9 + n) for n in range(3)})
     plan_confirmations(storage, NAME, candidates=1, seeds=1)
@@ -81,7 +81,7 @@ def search(storage: Storage) -> None:
 @pytest.mark.every_storage
 def test_the_database_is_as_it_was_before_anything_was_planned(storage: Storage) -> None:
     theirs = own_study(storage)
-    plan(storage, SPEC, clouds(), Request(trials=2))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=2))
     before = counts(storage)
     search(storage)
     doomed = find_doomed(storage, NAME)
@@ -112,7 +112,7 @@ def test_the_batch_size_that_a_rule_starts_from_takes_all_that_followed_it(
 
 
 def test_what_is_not_there_is_refused(storage: Storage) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=1))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=1))
     with pytest.raises(UsageError, match="no studies of 'nothing'"):
         find_doomed(storage, "nothing")
     with pytest.raises(UsageError, match="there are: 4, 16"):
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_refused(storage: Storage) -> None:
 
 def test_planned_again_it_is_searched_as_for_the_first_time(storage: Storage) -> None:
     def found() -> list[Any]:
-        plan(storage, PLAIN, plain(), Request(trials=3, batch_sizes=(4,)))
+        plan(storage, PLAIN, plain(), SearchOptions(trials=3, batch_sizes=(4,)))
         Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
         columns = (slots.c.number, slots.c.params, slots.c.outcome, slots.c.steps)
         with storage.read() as conn:
@@ -152,15 +152,16 @@ def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storag
 
 
 @pytest.mark.every_storage
-@pytest.mark.parametrize("asked", [{}, {"halving": True}])
+@pytest.mark.parametrize("extrapolate", [False, True])
 def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
     storage: Storage,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    asked: dict[str, Any],
+    extrapolate: bool,
 ) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=10, batch_sizes=(4,), **asked))
+    asked = SearchOptions(trials=10, batch_sizes=(4,), extrapolate=extrapolate)
+    plan(storage, PLAIN, plain(), asked)
     before = counts(storage)
     ledger = Ledger(storage, "one")
     ledger.register("here", 1, "cpu")
@@ -198,7 +199,7 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
 
 
 def test_checkpoints_go_too(storage: Storage, tmp_path: Path) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=2, batch_sizes=(4, 16)))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4, 16)))
     with storage.read() as conn:
         ids = [study.id for study in find_studies(conn, Filter())]
     for id_ in ids:

@@ -15,7 +15,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan import extend as extension
 from batchfront.plan.extend import LEAST, Extension, extend
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
@@ -162,7 +162,7 @@ def test_another_batch_size_gets_the_trials_that_were_asked_for(
     planned(storage, batch_sizes=(4, 16))
     win(storage, **HIGH)
     extended(storage)
-    found = plan(storage, SPEC, clouds(), Request(batch_sizes=(4, 16, 32)))
+    found = plan(storage, SPEC, clouds(), SearchOptions(batch_sizes=(4, 16, 32)))
     assert [s.trials for s in found.studies] == [30, 20, 20]
     assert found.added == (0, 0, 20)
 
@@ -214,7 +214,7 @@ def test_an_optimum_beyond_the_first_space_is_found_once_it_is_extended(
 ) -> None:
     (tmp_path / "outside.py").write_text(OUTSIDE)
     spec = f"{tmp_path / 'outside.py'}:outside"
-    plan(storage, spec, catalog.load(spec), Request(trials=32))
+    plan(storage, spec, catalog.load(spec), SearchOptions(trials=32))
     work(storage)
     (first,) = load_frontier(storage, NAME).points
     assert first.edges == {"learning_rate": "high"}
@@ -227,7 +227,7 @@ def test_an_optimum_beyond_the_first_space_is_found_once_it_is_extended(
     assert 0.01 < float(then.params["learning_rate"]) <= 0.1
     assert then.trials == 48
     assert "open" not in then.outcomes
-    assert plan(storage, spec, catalog.load(spec), Request()).added == (0,)
+    assert plan(storage, spec, catalog.load(spec), SearchOptions()).added == (0,)
 
 
 def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
@@ -260,7 +260,7 @@ def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
 def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_results(
     storage: Storage, sampler: str
 ) -> None:
-    (study,) = planned(storage, sampler=sampler, schedule="one-by-one", trials=12)
+    (study,) = planned(storage, sampler=sampler, together=1, trials=12)
     for steps in range(60, 72):
         win(storage, steps)
     win_at = {"params": json.dumps({**points(storage, study)[0], **HIGH})}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batchfront.errors import IdentityError, UsageError
-from batchfront.plan.options import DEFAULT_FINISHERS, Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.every_storage
 
 
 def make(storage: Storage, workload: Workload | None = None, **asked: Any) -> Planned:
-    return plan(storage, SPEC, workload or clouds(), Request(**asked))
+    return plan(storage, SPEC, workload or clouds(), SearchOptions(**asked))
 
 
 def contents(storage: Storage) -> dict[str, list[Any]]:
@@ -83,7 +83,7 @@ def test_what_nobody_asked_for_is_the_default(storage: Storage) -> None:
     study = planned.studies[0]
     assert (study.trials, study.seed, study.goal_value) == (32, 0, None)
     assert (study.sampler, study.schedule, study.count) == ("sobol", "race", "all")
-    assert (study.finishers, study.continuing) == (DEFAULT_FINISHERS, 0)
+    assert (study.finishers, study.continuing) == (1, 0)
 
 
 def test_planning_again_adds_nothing(storage: Storage) -> None:
@@ -113,7 +113,7 @@ def test_another_batch_size_is_added_beside_those_there_are(storage: Storage) ->
 
 def test_what_is_not_said_is_taken_from_the_studies_that_exist(storage: Storage) -> None:
     asked = {"trials": 3, "seed": 7, "goal": 0.2, "sampler": "tpe", "count": "feasible"}
-    asked["generation"] = 5
+    asked["together"] = 5
     asked |= {"finishers": 7, "after_goal": "continue", "continuing": 2}
     first = make(storage, **asked)
     again = make(storage)
@@ -136,9 +136,9 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"goal": 0.3}, "goal.value was 0.1, is 0.3"),
     (lambda w: w.with_goal(0.3), {}, "goal.value was 0.1, is 0.3"),
     (lambda w: w, {"sampler": "tpe"}, "search.sampler was sobol, is tpe"),
-    (lambda w: w, {"schedule": "one-by-one"}, "search.schedule was race, is one-by-one"),
+    (lambda w: w, {"together": 1}, "search.together was all, is 1"),
+    (lambda w: w, {"together": 8}, "search.together was all, is 8"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
-    (lambda w: w, {"halving": True}, "search.halving is new: True"),
     (lambda w: w, {"extrapolate": True}, "search.extrapolate is new: True"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
@@ -184,17 +184,20 @@ def test_another_definition_is_refused_with_the_difference_and_nothing_changes(
 
 
 refusals: list[tuple[dict[str, Any], str]] = [
-    ({"generation": 4}, "--generation 4: is for trials of an adaptive sampler that race"),
+    ({"together": 0}, "--together 0: must be at least 1"),
+    ({"together": "all", "sampler": "tpe"}, "--together all: a sampler learns from trials that"),
+    ({"together": 4, "schedule": "race"}, "--together 4: says it all; leave --schedule race out"),
     (
         {"generation": 4, "sampler": "gp", "schedule": "one-by-one"},
-        "use it with --sampler tpe or gp and --schedule race",
+        "--generation 4: contradicts --schedule one-by-one; say --together 1, or --together 4",
     ),
     ({"generation": 0, "sampler": "tpe"}, "--generation 0: must be at least 1"),
     ({"sampler": "random"}, "--sampler 'random': must be one of sobol, tpe, gp"),
     ({"schedule": "fifo"}, "--schedule 'fifo': must be one of race, one-by-one"),
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),
     ({"trials": 0}, "--trials 0: must be at least 1"),
-    ({"schedule": "one-by-one", "halving": True}, "--halving compares trials that race"),
+    ({"halving": True}, "--halving: is no option of new studies"),
+    ({"trials": 0, "finishers": -1}, "--trials 0: must be at least 1; --finishers -1: must be at"),
     ({"seed": 2**63}, f"--seed {2**63}: must lie between -2^63 and 2^63 - 1"),
     ({"finishers": 0}, "--finishers 0: must be at least 1"),
     ({"after_goal": "go"}, "--after-goal 'go': must be one of stop, continue"),
@@ -261,11 +264,11 @@ def test_a_search_space_may_shift_with_the_batch_size(storage: Storage) -> None:
 def test_another_batch_size_may_not_have_another_definition(storage: Storage) -> None:
     make(storage, batch_sizes=(4,), trials=2)
     wider = replace(clouds(), model=lambda: nn.Linear(2, 3), search_space={"learning_rate": 0.1})
-    for other in (Request(goal=0.2), Request(seed=1), Request(count="feasible")):
+    for other in (SearchOptions(goal=0.2), SearchOptions(seed=1), SearchOptions(count="feasible")):
         with pytest.raises(IdentityError, match="b4 exists under another definition"):
             plan(storage, SPEC, clouds(), replace(other, batch_sizes=(16,), trials=2))
     with pytest.raises(IdentityError, match=r"model\.layers was"):
-        plan(storage, SPEC, replace(wider, algorithm=SGD(), schedule=Constant()), Request())
+        plan(storage, SPEC, replace(wider, algorithm=SGD(), schedule=Constant()), SearchOptions())
     with storage.read() as conn:
         assert [s.batch_size for s in find_studies(conn, Filter())] == [4]
 
@@ -277,23 +280,23 @@ def test_the_search_space_may_depend_on_the_batch_size_even_where_the_model_take
         return {**clouds().space(4), "dropout": Linear(0.0, 1 / batch_size)}
 
     shifting = replace(clouds(), search_space=space)
-    first = plan(storage, SPEC, shifting, Request(batch_sizes=(16,), trials=2))
-    both = plan(storage, SPEC, shifting, Request(batch_sizes=(4, 16), trials=2))
+    first = plan(storage, SPEC, shifting, SearchOptions(batch_sizes=(16,), trials=2))
+    both = plan(storage, SPEC, shifting, SearchOptions(batch_sizes=(4, 16), trials=2))
     assert (first.added, both.added) == ((2,), (2, 0))
 
 
 def test_a_file_that_was_moved_is_found_where_it_is_now(storage: Storage) -> None:
     make(storage, trials=2)
-    moved = plan(storage, "elsewhere.py:clouds", clouds(), Request(trials=2))
+    moved = plan(storage, "elsewhere.py:clouds", clouds(), SearchOptions(trials=2))
     assert moved.added == (0, 0)
     with storage.read() as conn:
         assert {s.spec for s in find_studies(conn, Filter())} == {"elsewhere.py:clouds"}
 
 
 def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage) -> None:
-    lower = plan(storage, SPEC, clouds(), Request(trials=1, precision="bfloat16")).studies
+    lower = plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="bfloat16")).studies
     assert {(s.precision, s.identity["precision"]) for s in lower} == {("bfloat16", "bfloat16")}
-    again = plan(storage, SPEC, clouds(), Request(trials=1))
+    again = plan(storage, SPEC, clouds(), SearchOptions(trials=1))
     assert set(again.added) == {0}
     assert {s.precision for s in again.studies} == {"bfloat16"}
     loaded = set_up(again.studies[0], torch.device("cpu"), None)
@@ -301,9 +304,9 @@ def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage
     higher = {**lower[0].identity, "precision": "float32"}
     assert not loaded.serves(replace(lower[0], identity=higher))
     with pytest.raises(IdentityError, match="precision was bfloat16, is gone"):
-        plan(storage, SPEC, clouds(), Request(trials=1, precision="float32"))
-    with pytest.raises(UsageError, match="precision 'float16': use float32 or bfloat16"):
-        plan(storage, SPEC, clouds(), Request(trials=1, precision="float16"))
+        plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float32"))
+    with pytest.raises(UsageError, match="--precision 'float16': must be one of float32, bfloat16"):
+        plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float16"))
 
 
 def test_more_finishers_are_asked_for_or_left_as_they_are(storage: Storage) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.page import write_report
 from batchfront.store.url import Storage, open_storage
@@ -25,7 +25,7 @@ EVIL = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned
 def raced(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """Three batch sizes of a real workload, raced to their ends."""
     opened = _copied(made_database, tmp_path_factory.mktemp("raced"))
-    request = Request(batch_sizes=(64, 128, 512), trials=8)
+    request = SearchOptions(batch_sizes=(64, 128, 512), trials=8)
     planned = plan(opened, WORKLOAD, catalog.load(WORKLOAD), request)
     Worker(opened, Settings("w1", torch.device("cpu"), planned.filter), Event()).run()
     return opened

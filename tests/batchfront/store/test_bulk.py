@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from batchfront.errors import StorageError
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.bulk import insert_rows, load_columns, update_rows
 from batchfront.store.database import Storage
@@ -37,7 +37,7 @@ def test_numbers_text_and_nothing_are_inserted_as_they_are(storage: Storage) -> 
 
 
 def test_each_row_is_given_its_own_values_and_all_of_them_the_others(storage: Storage) -> None:
-    plan(storage, SPEC, clouds(), Request((4,), 3))
+    plan(storage, SPEC, clouds(), SearchOptions((4,), 3))
     query = select(slots.c.id, slots.c.state, slots.c.metric, slots.c.reason, slots.c.fence)
     one, two, three = read(storage, query.order_by(slots.c.id))
     changed = [

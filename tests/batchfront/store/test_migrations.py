@@ -11,7 +11,7 @@ from batchfront.exchange.points import Taken, import_points
 from batchfront.exchange.points_file import read_points
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store import schema
 from batchfront.store.database import Storage, shown
@@ -183,7 +183,7 @@ def test_optunas_tables_are_those_that_it_makes_itself(storage: Storage) -> None
 def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     database: str, storage: Storage
 ) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,), finishers=1))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
     one = Ledger(storage, "one")
     one.register("here", 1, "cpu")
     assert one.claim(Filter(), lambda _: 2)
@@ -195,7 +195,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
 
     assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 6")
     assert layout(storage) == now
-    again = plan(storage, SPEC, clouds(), Request(trials=4, finishers=1, after_goal="stop"))
+    again = plan(storage, SPEC, clouds(), SearchOptions(trials=4, finishers=1, after_goal="stop"))
     assert (again.added, again.studies[0].finishers) == ((0,), 1)
     with open_storage(database).read() as conn:
         states = conn.execute(select(schema.slots.c.state)).scalars().all()
@@ -216,12 +216,12 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
 def test_a_database_of_a_later_version_is_upgraded_too(
     database: str, storage: Storage, older: Callable[[Storage], None], version: int
 ) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,)))
     now = layout(storage)
     older(storage)
     assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 6")
     assert layout(storage) == now
-    again = plan(storage, SPEC, clouds(), Request(trials=4))
+    again = plan(storage, SPEC, clouds(), SearchOptions(trials=4))
     assert (again.added, again.studies[0].precision) == ((0,), None)
 
 

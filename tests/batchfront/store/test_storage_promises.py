@@ -15,7 +15,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies, workers
@@ -61,7 +61,7 @@ def _plan(url: str, n: int, barrier: Any) -> list[int]:
     checks.check = together  # in this process, which ends with the function
     barrier.wait()
     storage = open_storage(url, create=True)
-    done = plan(storage, SPEC, clouds(), Request(trials=6 + n, batch_sizes=(4, 16)))
+    done = plan(storage, SPEC, clouds(), SearchOptions(trials=6 + n, batch_sizes=(4, 16)))
     storage.close()
     return [study.id for study in done.studies]
 

@@ -12,7 +12,7 @@ import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
@@ -55,8 +55,8 @@ def workload() -> Workload:
 
 def planned(storage: Storage, sampler: str, **asked: Any) -> Study:
     """One by one, unless asked for otherwise."""
-    asked = {"batch_sizes": (4,), "sampler": sampler, "schedule": "one-by-one", **asked}
-    request = Request(**{"trials": 15, **asked})
+    asked = {"batch_sizes": (4,), "sampler": sampler, "together": 1, **asked}
+    request = SearchOptions(**{"trials": 15, **asked})
     (study,) = plan(storage, SPEC, workload(), request).studies
     return study
 
@@ -190,8 +190,8 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
         "from batchfront import Workload\n"
         "def workload() -> Workload: return searched()\n"
     )
-    asked = {"sampler": sampler, "schedule": "one-by-one"}
-    request = Request(trials=13, batch_sizes=(4,), **asked)
+    asked = {"sampler": sampler, "together": 1}
+    request = SearchOptions(trials=13, batch_sizes=(4,), **asked)
     plan(storage, str(path), workload(), request)
     Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
     (point,) = load_frontier(storage, "clouds/mlp/momentum").points

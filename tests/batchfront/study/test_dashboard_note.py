@@ -6,7 +6,7 @@ from dataclasses import replace
 import optuna
 import pytest
 from batchfront.outcomes import OUTCOMES
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.dashboard_note import study_note
@@ -19,13 +19,14 @@ from tests.toy import SPEC, clouds
 def study(workload: str = "a/b/c", metric: str = "error rate", schedule: str = "race") -> Study:
     goal = {"metric": metric, "better": "lower", "value": 0.03}
     name = f"{workload}/b2048"
-    return Study(1, name, workload, "", 2048, {"goal": goal}, None, 0, schedule, "sobol", "all", 8)
+    fields = (name, workload, "", 2048, {"goal": goal}, None, 0, schedule, "sobol", "all", 8)
+    return Study(*fields, id=1)
 
 
 def test_planning_writes_the_note_where_the_dashboard_reads_it(
     storage: Storage, database: str
 ) -> None:
-    for planned in plan(storage, SPEC, clouds(), Request(trials=1)).studies:
+    for planned in plan(storage, SPEC, clouds(), SearchOptions(trials=1)).studies:
         found = optuna.load_study(study_name=planned.name, storage=database)
         assert get_note(found) == study_note(planned)
 

@@ -1,4 +1,4 @@
-"""Trials of an adaptive sampler race a generation at a time, the same whoever runs them."""
+"""Trials race a generation at a time where they are told to, the same whoever runs them."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from tests.searches import rows, work
 from tests.toy import plain
 from tests.waiting import eventually
 
-tpe = {"sampler": "tpe", "generation": 4}
+tpe = {"sampler": "tpe", "together": 4}
 planned = partial(searches.planned, workload=plain, trials=10, batch_sizes=(4,), **tpe)
 samplers = pytest.mark.parametrize("sampler", ["tpe", "gp"])
 
@@ -255,20 +255,42 @@ def test_a_later_generation_stops_at_the_best_of_those_before(storage: Storage) 
 
 def test_the_size_of_a_generation_belongs_to_the_study(storage: Storage) -> None:
     assert planned(storage).generation == 4
-    assert planned(storage, generation=None).generation == 4
-    with pytest.raises(IdentityError, match=r"search\.generation was 4, is 3"):
-        planned(storage, generation=3)
+    assert planned(storage, together=None).generation == 4
+    with pytest.raises(IdentityError, match=r"search\.together was 4, is 3"):
+        planned(storage, together=3)
 
 
 def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
-    assert planned(storage, generation=None, sampler="gp").generation == 8
+    assert planned(storage, together=None, sampler="gp").generation == 8
 
 
-def test_without_an_adaptive_sampler_there_are_none(storage: Storage) -> None:
-    (study,) = planned(storage, generation=None, sampler="sobol")
+def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(
+    storage: Storage, second_storage: Storage
+) -> None:
+    (study,) = planned(storage, together=None, sampler="sobol")
     assert study.generation == 0
     assert "generation" not in study.identity["search"]
     assert set(states(storage)) == {"f"}
+    planned(second_storage, together=4, sampler="sobol")
+    assert states(second_storage) == "ffffwwwwww"
+    assert [r.params for r in rows(second_storage)] == [r.params for r in rows(storage)]
+
+
+@pytest.mark.parametrize("engine", ["sequential", "vectorized"])
+def test_the_winner_is_the_same_however_many_race_together(
+    storage: Storage, second_storage: Storage, engine: str
+) -> None:
+    planned(storage, together="all", sampler="sobol")
+    work(storage, engine=engine)
+    planned(second_storage, together=3, sampler="sobol")
+    work(second_storage, engine=engine)
+    all_at_once, some = rows(storage), rows(second_storage)
+    won = min((row.steps_to_target, row.number) for row in all_at_once if row.steps_to_target)
+    assert won == min((row.steps_to_target, row.number) for row in some if row.steps_to_target)
+    for start in (3, 6, 9):
+        before = [row.steps_to_target for row in some[:start] if row.steps_to_target]
+        assert before
+        assert all(row.steps <= min(before) for row in some[start : start + 3])
 
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])

@@ -15,7 +15,7 @@ WIDEST = {**WIDE, "momentum": ReverseLog(0.0, 0.99)}
 def study(*extensions: dict[str, Any], sampler: str = "sobol") -> Study:
     identity = {"search_space": describe_space(NARROW)}
     fields = ("a/b/c/b8", "a/b/c", "", 8, identity, None, 0, "race", sampler, "all", 200)
-    return Study(1, *fields, extensions=extensions)
+    return Study(*fields, extensions=extensions, id=1)
 
 
 ONCE = {"first": 20, "outside": 30, "space": describe_space(WIDE)}

@@ -8,7 +8,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.optuna_dashboard import NOTE
 from batchfront.store.schema import measurements
@@ -17,14 +17,18 @@ from batchfront.study.dashboard_note import study_note
 from batchfront.study.study import Filter, Study
 from sqlalchemy import select
 
+from tests.batchfront.halved import halve
 from tests.searches import end, reached, slots_of, stored, work
 from tests.toy import PLAIN, plain
 
 NAME = "plain/mlp/momentum"
 
 
-def make(storage: Storage, **asked: Any) -> Planned:
-    return plan(storage, PLAIN, plain(), Request(**{"batch_sizes": (4,), **asked}))
+def make(storage: Storage, *, halved: bool = False, **asked: Any) -> Planned:
+    planned = plan(storage, PLAIN, plain(), SearchOptions(**{"batch_sizes": (4,), **asked}))
+    if halved:
+        halve(storage)
+    return planned
 
 
 def ended(storage: Storage) -> list[tuple[Any, ...]]:
@@ -55,10 +59,10 @@ raised: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"finishers": 3, "after_goal": "continue", "continuing": 2}),
     ({"finishers": 2}, {"finishers": 4}),
     ({"count": "feasible"}, {"finishers": 3}),
-    ({"halving": True, "trials": 12}, {"finishers": 3}),
+    ({"halved": True, "trials": 12}, {"finishers": 3}),
     ({"extrapolate": True, "trials": 12}, {"finishers": 3}),
     ({"extrapolate": True, "trials": 12}, {"after_goal": "continue"}),
-    ({"sampler": "tpe", "generation": 4}, {"after_goal": "continue"}),
+    ({"sampler": "tpe", "together": 4}, {"after_goal": "continue"}),
 ]
 
 
@@ -105,14 +109,15 @@ def test_a_trial_that_already_ran_as_far_as_the_new_cap_stays_as_it_ended(storag
     assert [row.outcome for row in rows] == ["reached", "reached", "capped", None]
 
 
-def test_one_by_one_the_finishers_are_those_of_a_search_with_the_larger_number(
-    storage: Storage, second_storage: Storage
+@pytest.mark.parametrize("together", [1, 4])
+def test_some_at_a_time_the_finishers_are_those_of_a_search_with_the_larger_number(
+    storage: Storage, second_storage: Storage, together: int
 ) -> None:
-    make(storage, trials=12, schedule="one-by-one")
+    make(storage, trials=12, together=together)
     work(storage)
     make(storage, finishers=3)
     work(storage)
-    make(second_storage, trials=12, schedule="one-by-one", finishers=3)
+    make(second_storage, trials=12, together=together, finishers=3)
     work(second_storage)
     ours, theirs = (load_frontier(s, NAME).points[0] for s in (storage, second_storage))
     assert ours.finishers[:3] == theirs.finishers[:3]

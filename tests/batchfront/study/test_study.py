@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.every_storage
 
 @pytest.fixture
 def planned(storage: Storage) -> Storage:
-    plan(storage, SPEC, clouds(), Request(trials=3, seed=2**31 - 1, goal=0.2))
-    plan(storage, POISONED, poisoned(), Request(trials=2, batch_sizes=(16, 4, 8)))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=3, seed=2**31 - 1, goal=0.2))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=2, batch_sizes=(16, 4, 8)))
     return storage
 
 

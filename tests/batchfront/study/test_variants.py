@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from batchfront.errors import UsageError
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.url import Storage
@@ -23,7 +23,7 @@ NAME = "clouds/mlp/momentum"
 
 
 def make(storage: Storage, **asked: Any) -> Planned:
-    return plan(storage, SPEC, clouds(), Request(**asked))
+    return plan(storage, SPEC, clouds(), SearchOptions(**asked))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "a@b", "ä", "x.y", "-v\n"])
@@ -52,7 +52,9 @@ def test_a_variants_trials_have_the_draws_and_the_seeds_of_the_firsts(storage: S
 
 def test_a_name_that_merely_looks_like_a_variants_has_seeds_of_its_own(storage: Storage) -> None:
     """As of studies planned before there were variants."""
-    named = plan(storage, SPEC, replace(clouds(), name=f"{NAME}@x"), Request(trials=1)).studies[0]
+    named = plan(
+        storage, SPEC, replace(clouds(), name=f"{NAME}@x"), SearchOptions(trials=1)
+    ).studies[0]
     assert named.variant is None
     assert named.points_seed == study_seed(0, f"{NAME}@x", 4)
 
@@ -78,7 +80,7 @@ def test_the_family_of_a_workload_is_it_and_its_variants(storage: Storage) -> No
     assert unused_variant(storage, NAME) == "v2"
     for variant in (None, "v2", "wider"):
         make(storage, trials=1, batch_sizes=(4,), variant=variant)
-    plan(storage, SPEC, replace(clouds(), name="clouds/mlp/momentum_2"), Request(trials=1))
+    plan(storage, SPEC, replace(clouds(), name="clouds/mlp/momentum_2"), SearchOptions(trials=1))
     assert family(storage, NAME) == [NAME, f"{NAME}@v2", f"{NAME}@wider"]
     assert unused_variant(storage, NAME) == "v3"
     assert base_of(f"{NAME}@wider", "wider") == NAME == base_of(NAME, None)

@@ -13,7 +13,7 @@ from batchfront.errors import IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -42,7 +42,7 @@ SPACE: SearchSpace = {
 
 def planned(storage: Storage, *sizes: int, **asked: Any) -> dict[int, Study]:
     workload: Workload = replace(clouds(), search_space=SPACE)
-    request = Request(**{"batch_sizes": sizes, "trials": 8, "warm_start": True, **asked})
+    request = SearchOptions(**{"batch_sizes": sizes, "trials": 8, "warm_start": True, **asked})
     return {s.batch_size: s for s in plan(storage, SPEC, workload, request).studies}
 
 
@@ -115,7 +115,7 @@ def test_what_the_space_does_not_hold_is_brought_inside_and_never_drawn_twice(
 def test_a_choice_of_learning_rates_gives_its_nearest(storage: Storage) -> None:
     space = {**SPACE, "learning_rate": Choice(0.01, 0.03, 0.1)}
     workload = replace(clouds(), search_space=space)
-    request = Request(batch_sizes=(4, 16), trials=8, warm_start=True)
+    request = SearchOptions(batch_sizes=(4, 16), trials=8, warm_start=True)
     small, large = plan(storage, SPEC, workload, request).studies
     won(storage, small, 30, learning_rate=0.01)
     assert rates(storage, large)[:2] == [0.01, 0.03]
@@ -124,7 +124,7 @@ def test_a_choice_of_learning_rates_gives_its_nearest(storage: Storage) -> None:
 def test_a_run_starts_each_batch_size_at_the_winner_of_the_one_before(
     storage: Storage, database: str
 ) -> None:
-    request = Request(batch_sizes=(4, 16), trials=7, warm_start=True)
+    request = SearchOptions(batch_sizes=(4, 16), trials=7, warm_start=True)
     small, large = plan(storage, SPEC, clouds(), request).studies
     Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
     winner = load_frontier(storage, small.workload).points[0]

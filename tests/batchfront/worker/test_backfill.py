@@ -156,7 +156,7 @@ def test_of_trials_one_by_one_several_go_on_together_each_begun_when_one_ends(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "ONE_BY_ONE", 4)
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     work(storage)
     assert [len(live) for rounds in heats[:1] for live in rounds[:3]] == [4] * 3
     assert {row.state for row in rows(storage)} == {"done"}
@@ -182,7 +182,7 @@ def test_a_sampler_draws_each_trial_when_it_knows_of_those_under_way(
         return draw(storage, study, numbers)
 
     monkeypatch.setattr(sampling, "draw", watched)
-    planned(storage, sampler=sampler, schedule="one-by-one", trials=6)
+    planned(storage, sampler=sampler, together=1, trials=6)
     work(storage)
     assert seen[:3] == [(0, 0), (1, 1), (2, 2)]
     assert all(under_way < 3 for _, under_way in seen)
@@ -194,7 +194,7 @@ def test_one_by_one_is_one_at_a_time_unless_the_engine_is_asked_for(
     storage: Storage, heats: list[list[dict[int, int]]]
 ) -> None:
     """A sampler's draws depend on which trials have ended: not on what was found to be faster."""
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     work(storage, engine="auto")
     assert all(len(live) == 1 for rounds in heats for live in rounds)
 
@@ -202,7 +202,7 @@ def test_one_by_one_is_one_at_a_time_unless_the_engine_is_asked_for(
 def test_a_trial_that_is_to_be_held_alone_stays_alone(
     storage: Storage, heats: list[list[dict[int, int]]]
 ) -> None:
-    planned(storage, schedule="one-by-one", trials=4)
+    planned(storage, together=1, trials=4)
     with storage.write() as conn:
         conn.execute(update(slots).values(deaths=COMPANY_DEATHS))
     work(storage)
@@ -213,7 +213,7 @@ def test_what_is_given_to_an_idle_worker_is_not_taken_back(
     storage: Storage, tmp_path: Path, heats: list[list[dict[int, int]]]
 ) -> None:
     """Half of a heat of trials one by one is free for whoever waits, until the heat is over."""
-    planned(storage, schedule="one-by-one", trials=4)
+    planned(storage, together=1, trials=4)
     given: list[int] = []
     hold = Race._hold
 
@@ -234,7 +234,7 @@ def test_what_is_given_to_an_idle_worker_is_not_taken_back(
 def test_no_more_come_in_than_memory_holds(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     make = LoadedWorkload.run
 
     def run(self: LoadedWorkload, *arguments: Any) -> ModelRun:

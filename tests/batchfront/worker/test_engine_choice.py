@@ -12,7 +12,7 @@ import pytest
 import torch
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.retry import impatient
@@ -153,14 +153,14 @@ def test_a_workload_that_cannot_be_vectorized_is_sequential_unless_that_is_asked
 
 
 def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage) -> None:
-    study = plan(storage, SPEC, clouds(), Request(trials=4, batch_sizes=(4,))).studies[0]
+    study = plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,))).studies[0]
     with pytest.raises(UsageError, match="torch's own Dropout draws for all at once"):
         refuse_unfit(study, (CPU,))
 
 
 @pytest.mark.every_storage
 def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: Storage) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=2, batch_sizes=(4, 8)))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4, 8)))
     for batch_size, asked in ((4, "sequential"), (8, "vectorized")):
         wanted = Filter((), (batch_size,))
         settings = Settings(f"w{batch_size}", CPU, wanted)
@@ -176,7 +176,7 @@ def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: St
 def test_a_worker_leaves_what_it_cannot_vectorize_to_others(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan(storage, PLAIN, plain(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4,)))
     monkeypatch.setattr(engine_choice, "why_not", lambda *_: "it is odd")
     settings = Settings("one", CPU, engine="vectorized")
     with pytest.raises(UsageError, match="can't compute it: it is odd; use auto or sequential"):
@@ -192,7 +192,7 @@ def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
 ) -> None:
     """Some of these trials have dropout of torch's, which can't be computed as one."""
     finding(monkeypatch, 9.0)
-    study = plan(storage, SPEC, clouds(), Request(trials=8, batch_sizes=(4,))).studies[0]
+    study = plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4,))).studies[0]
     with caplog.at_level(logging.INFO):
         Worker(storage, Settings("one", CPU, engine="auto"), Event()).run()
     with storage.read() as conn:

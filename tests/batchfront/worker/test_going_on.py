@@ -183,15 +183,15 @@ def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
 
 
 @pytest.mark.usefixtures("room_for_three")
-@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+@pytest.mark.parametrize("together", ["all", 5, 1])
 def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
-    storage: Storage, second_storage: Storage, tmp_path: Path, schedule: str
+    storage: Storage, second_storage: Storage, tmp_path: Path, together: int | str
 ) -> None:
     planned(second_storage, finishers=12)
     work(second_storage, None)
     everyone = to_target(second_storage)
     assert len(everyone) > 4
-    planned(storage, finishers=3, schedule=schedule)
+    planned(storage, finishers=3, together=together)
     work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     last = everyone[2][0]
     assert to_target(storage)[:3] == everyone[:3]
@@ -204,14 +204,14 @@ def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
             assert number in unfinished or number not in {n for _, n in everyone}
 
 
-@pytest.mark.parametrize("schedule", ["race", "one-by-one"])
+@pytest.mark.parametrize("together", ["all", 5, 1])
 def test_the_first_to_pass_goes_on_to_the_budget(
-    storage: Storage, second_storage: Storage, schedule: str
+    storage: Storage, second_storage: Storage, together: int | str
 ) -> None:
-    planned(second_storage, finishers=1, schedule=schedule)
+    planned(second_storage, finishers=1, together=together)
     work(second_storage, None)
     before = to_target(second_storage)
-    planned(storage, finishers=1, after_goal="continue", schedule=schedule)
+    planned(storage, finishers=1, after_goal="continue", together=together)
     work(storage, None)
     assert to_target(storage) == before
     on = [row for row in rows(storage) if row.steps_to_target and row.steps > row.steps_to_target]

@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.retry import impatient
@@ -62,7 +62,7 @@ def test_less_room_counts_whoever_found_it(storage: Storage) -> None:
 
 
 def test_a_worker_writes_what_it_finds(storage: Storage) -> None:
-    planned = plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(16,)))
+    planned = plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(16,)))
     Worker(storage, Settings("one", CPU, planned.filter), Event()).run()
     with storage.read() as conn:
         rows = conn.execute(select(pass_sizes)).all()

@@ -74,7 +74,7 @@ def test_without_a_place_for_checkpoints_a_heat_runs_to_its_end(
 def test_a_trial_after_the_other_is_not_handed_back_for_those_that_wait(
     storage: Storage, tmp_path: Path, room_for_three: list[list[int]]
 ) -> None:
-    planned(storage, schedule="one-by-one")
+    planned(storage, together=1)
     work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     assert room_for_three == [[number] for number in range(TRIALS)]
 

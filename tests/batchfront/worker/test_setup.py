@@ -8,7 +8,7 @@ import pytest
 import torch
 from batchfront.errors import CatalogError, IdentityError
 from batchfront.plan.delete import delete_doomed, find_doomed
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.study.study import Study
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def studies(storage: Storage) -> tuple[Study, ...]:
-    return plan(storage, SPEC, clouds(), Request(trials=2)).studies
+    return plan(storage, SPEC, clouds(), SearchOptions(trials=2)).studies
 
 
 def test_one_bench_serves_all_studies_of_a_workload(studies: tuple[Study, ...]) -> None:
@@ -66,7 +66,7 @@ def test_a_study_planned_anew_in_the_place_of_a_deleted_one_is_confirmed_again(
     loaded = set_up(studies[0], CPU, None)
     delete_doomed(storage, find_doomed(storage, clouds().name))
     monkeypatch.setenv("TOY_WIDTH", "13")
-    anew = plan(storage, SPEC, clouds(), Request(trials=2)).studies[0]
+    anew = plan(storage, SPEC, clouds(), SearchOptions(trials=2)).studies[0]
     with pytest.raises(IdentityError, match=r"model\.parameters\.1\.weight was \[13, 2\], is \[12"):
         set_up(replace(anew, id=studies[0].id), CPU, loaded)  # as SQLite gives it again
 

@@ -17,7 +17,7 @@ from batchfront.errors import CatalogError, IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import ATTEMPTS
 from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
@@ -196,7 +196,7 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for one in (storage, second_storage):
-        plan(one, COUNTED, counted(), Request(trials=4, batch_sizes=(4,), finishers=1))
+        plan(one, COUNTED, counted(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
     work(second_storage, None)
     stop, advance = Event(), ModelRun.advance
 
@@ -275,7 +275,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
 ) -> None:
     gone = tmp_path / "gone.py"
     gone.write_text(f"from {clouds.__module__} import poisoned\n")
-    plan(storage, f"{gone}:poisoned", poisoned(), Request(trials=2, batch_sizes=(4,)))
+    plan(storage, f"{gone}:poisoned", poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     gone.unlink()
     planned(storage)
     with pytest.raises(CatalogError, match=r"no file .*gone\.py"):
@@ -288,7 +288,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
 def test_a_trial_that_raises_fails_after_its_attempts_and_the_others_go_on(
     storage: Storage, checkpoints: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plan(storage, POISONED, poisoned(), Request(trials=8, batch_sizes=(4,)))
+    plan(storage, POISONED, poisoned(), SearchOptions(trials=8, batch_sizes=(4,)))
     work(storage, checkpoints)
     failed = [row for row in rows(storage) if row.outcome == "failed"]
     others = [row for row in rows(storage) if row.outcome != "failed"]
@@ -350,7 +350,7 @@ def test_checkpoints_are_kept_while_a_heat_runs(
 def test_one_by_one_stops_trials_at_the_best_so_far(
     storage: Storage, undisturbed: Storage, sampler: str
 ) -> None:
-    planned(storage, schedule="one-by-one", sampler=sampler)
+    planned(storage, together=1, sampler=sampler)
     work(storage, None)
     record: int | None = None
     for row in rows(storage):

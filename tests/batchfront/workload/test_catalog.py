@@ -228,6 +228,22 @@ def test_a_file_that_does_not_run_says_where_and_why(tmp_path: Path, code: str, 
     assert f"{spec} does not run: {says}" in refusal(f"{spec}:mine")
 
 
+def test_an_error_that_arises_in_batchfront_is_placed_where_the_file_calls_it(
+    tmp_path: Path,
+) -> None:
+    code = "from batchfront import load_frontier\nload_frontier(3, 'digits/mlp/sgd')"
+    spec = write(tmp_path / "mine.py", code, before="")
+    assert "mine.py, line 2: AttributeError" in refusal(f"{spec}:mine")
+
+
+@pytest.mark.parametrize("line", ["from service import Goal", "from service.goal import Goal"])
+def test_a_file_from_before_is_told_what_to_import(tmp_path: Path, line: str) -> None:
+    spec = write(tmp_path / "mine.py", line, before="")
+    said = refusal(f"{spec}:mine")
+    assert "mine.py, line 1" in said
+    assert said.endswith("if batchfront is meant, it is imported as `batchfront` now")
+
+
 def test_an_error_in_a_module_beside_the_file_is_placed_there(tmp_path: Path) -> None:
     write(tmp_path / "beside.py", "1 / 0", before="")
     assert "beside.py, line 1: ZeroDivisionError" in refusal(
@@ -360,6 +376,28 @@ def test_a_module_that_is_installed_needs_no_folder(tmp_path: Path) -> None:
         spec_for_workers("batchfront_studies.digits:sgd", tmp_path)
         == "batchfront_studies.digits:sgd"
     )
+
+
+# By a name from before
+
+
+def test_a_module_of_ours_goes_on_by_the_name_that_it_had_before(tmp_path: Path) -> None:
+    assert load("studies.digits:sgd").name == load("studies.digits:sgd", tmp_path).name
+    assert load("studies.digits:sgd").name == "digits/mlp/sgd"
+    assert spec_for_workers("studies.digits:sgd", tmp_path) == "studies.digits:sgd"
+    said = "importing 'studies.nowhere' failed: ModuleNotFoundError: No module named 'studies"
+    assert said in refusal("studies.nowhere:sgd")
+
+
+def test_a_package_of_the_users_own_by_such_a_name_comes_first(tmp_path: Path) -> None:
+    write(tmp_path / "studies" / "digits.py", "def sgd(): return _make('mine/linear/sgd')")
+    write(tmp_path / "studies" / "broken.py", "import studies.not_there", before="")
+    assert load("studies.digits:sgd", tmp_path).name == "mine/linear/sgd"
+    spec = spec_for_workers("studies.digits:sgd", tmp_path)
+    assert spec == f"{tmp_path}:studies.digits:sgd"
+    assert load(spec).name == "mine/linear/sgd"
+    assert "broken.py, line 1: ModuleNotFoundError" in refusal("studies.broken:sgd")
+    assert "has no 'momentum'" in refusal("studies.digits:momentum")
 
 
 # For other processes

@@ -25,7 +25,7 @@ from batchfront.store.optuna_tables import Searched
 from batchfront.store.schema import measurements
 from batchfront.study.create import add_study
 from batchfront.study.fingerprint import differences
-from batchfront.study.study import Filter, Study, find_studies
+from batchfront.study.study import Definition, Filter, Study, find_studies
 from batchfront.workload.search_space import describe_space
 
 _BATCH = 100_000  # measurements to hold at once, or those of one trial
@@ -97,7 +97,7 @@ def _warning(stored: Study, unread: Sequence[DataError]) -> str | None:
     )
 
 
-def _is_there(storage: Storage, draft: Study) -> bool:
+def _is_there(storage: Storage, draft: Definition) -> bool:
     with storage.read() as conn:
         there = find_studies(conn, Filter((draft.workload,)))
     for stored in there:
@@ -116,7 +116,7 @@ def _is_there(storage: Storage, draft: Study) -> bool:
     return any(stored.name == draft.name for stored in there)
 
 
-def _draft(study: archive.Study, goal: GoalOf) -> Study:
+def _draft(study: archive.Study, goal: GoalOf) -> Definition:
     """The study as `bf_studies` keeps it, before it has an id."""
     search = {"seed": 0, "sampler": ELSEWHERE, "schedule": ELSEWHERE, "count": "all"}
     identity = {
@@ -131,8 +131,7 @@ def _draft(study: archive.Study, goal: GoalOf) -> Study:
         "search": search,
         "source": {"archive": "batch-science", "goal": goal.origin},
     }
-    return Study(
-        id=-1,
+    return Definition(
         name=f"{study.workload}/b{study.batch_size}",
         workload=study.workload,
         spec="",

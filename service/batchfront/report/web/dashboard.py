@@ -32,7 +32,7 @@ class Studies(RDBStorage):
     fresh -- seconds for which a figure is shown again without a look at the database
     """
 
-    def __init__(self, storage: Storage, changes: bool, fresh: float) -> None:
+    def __init__(self, storage: Storage, changes: bool, fresh: float = 2.0) -> None:
         url = storage.url.render_as_string(hide_password=False)
         super().__init__(url, _engine_options(storage, changes), skip_table_creation=True)
         if storage.engine.dialect.name == "sqlite" and not changes:

@@ -17,7 +17,7 @@ from batchfront.exchange.batch_science.goals import parse_goal
 from batchfront.exchange.batch_science.importer import Imported, import_archive
 from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.frontier.queries import load_curves, load_trials
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage
@@ -278,7 +278,7 @@ def test_another_goal_for_what_is_there_is_refused(storage: Storage, tmp_path: P
 
 
 def test_a_study_that_was_planned_here_is_not_mixed_in(storage: Storage, tmp_path: Path) -> None:
-    plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(4,)))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(4,)))
     write_study(tmp_path, "clouds/mlp/momentum", 16, FIVE)
     with pytest.raises(IdentityError, match="it was planned, and runs, here"):
         imported(storage, tmp_path, "*=error rate<0.2")
@@ -288,7 +288,7 @@ def test_an_imported_study_can_be_planned_no_further(storage: Storage, tmp_path:
     write_study(tmp_path, "clouds/mlp/momentum", 16, FIVE)
     imported(storage, tmp_path, "*=error rate<0.2")
     with pytest.raises(UsageError, match="clouds/mlp/momentum/b16 was imported"):
-        plan(storage, SPEC, clouds(), Request(trials=1, batch_sizes=(4,)))
+        plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(4,)))
 
 
 def gone(file: str) -> Callable[[Path], None]:

@@ -13,7 +13,7 @@ from batchfront.frontier.analysis.feasibility import outcomes
 from batchfront.frontier.analysis.lr_rules import rules
 from batchfront.frontier.analysis.other_goals import goals
 from batchfront.frontier.queries import load_curves, load_rule_runs, load_trials
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.worker.worker import Settings, Worker
@@ -29,7 +29,7 @@ def raced(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Stor
     """Two batch sizes of the toy workload, eight trials each, raced to their ends."""
     folder = tmp_path_factory.mktemp("raced")
     opened = open_storage(f"sqlite:///{shutil.copy(made_database, folder)}")
-    planned = plan(opened, SPEC, clouds(), Request(trials=8))
+    planned = plan(opened, SPEC, clouds(), SearchOptions(trials=8))
     Worker(opened, Settings("w1", torch.device("cpu"), planned.filter), Event()).run()
     return opened
 

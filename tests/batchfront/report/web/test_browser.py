@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.web.dashboard import dashboard
 from batchfront.report.web.guards import guarded, only_reading
@@ -88,7 +88,7 @@ def test_deleting_a_study_by_hand_is_refused_with_the_reason(opened: Any, addres
 def hostile(storage: Storage) -> Storage:
     """A workload whose name attacks, and in its first study a trial that attacks everywhere."""
     workload = replace(clouds(), name=HOSTILE)
-    planned = plan(storage, SPEC, workload, Request(trials=3))
+    planned = plan(storage, SPEC, workload, SearchOptions(trials=3))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("batchfront.workload.catalog.load", lambda *_: workload)
         Worker(storage, Settings("w", torch.device("cpu"), planned.filter), Event()).run()

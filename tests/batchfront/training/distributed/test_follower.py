@@ -16,7 +16,7 @@ import pytest
 import torch
 from batchfront.cli.main import work_here
 from batchfront.launch.worker_options import in_environment
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage, open_storage
@@ -40,7 +40,9 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(database: str) -> Storage:
     storage = open_storage(database)
     # None is capped: so each ends where it would have ended alone.
-    plan(storage, SPEC, striped(), Request(trials=TRIALS, batch_sizes=(10,), finishers=TRIALS))
+    plan(
+        storage, SPEC, striped(), SearchOptions(trials=TRIALS, batch_sizes=(10,), finishers=TRIALS)
+    )
     return storage
 
 

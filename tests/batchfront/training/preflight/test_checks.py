@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from batchfront.errors import BatchfrontError, DataError, UsageError
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
@@ -254,7 +254,7 @@ def test_a_bad_workload_is_refused_in_one_line_before_any_slot_is_made(
 ) -> None:
     changes, said = bad[name]
     with pytest.raises(BatchfrontError) as refused:
-        plan(storage, "spec", _fixed(changes), Request(trials=2))
+        plan(storage, "spec", _fixed(changes), SearchOptions(trials=2))
     line = str(refused.value)
     assert all(part in line for part in said), line
     assert "\n" not in line

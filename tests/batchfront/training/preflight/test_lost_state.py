@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from batchfront.errors import WorkloadError
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.training.preflight.checks import check
@@ -279,4 +279,4 @@ def test_what_training_changes_for_all_trials_is_refused(kind: str) -> None:
 def test_several_devices_are_refused_where_state_is_lost(storage: Storage) -> None:
     workload = plain("held", model=through(_add, held=0))
     with pytest.raises(WorkloadError, match=r"--devices-per-trial 2 hands .* Held.held"):
-        plan(storage, "x", workload, Request(trials=2, devices_per_trial=2))
+        plan(storage, "x", workload, SearchOptions(trials=2), devices_per_trial=2)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from batchfront.errors import BatchfrontError, WorkloadError
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
@@ -168,7 +168,7 @@ def test_a_workload_whose_parts_are_another_batch_is_one_of_whole_batches(
 ) -> None:
     changes, said = WHOLE[kind]
     workload = plain("whole", **changes)
-    planned = plan(storage, "spec", workload, Request(trials=2))
+    planned = plan(storage, "spec", workload, SearchOptions(trials=2))
     (note,) = planned.notes
     assert note.startswith("zoo/whole/sgd: batches are computed whole, on one device, as ")
     assert said in note
@@ -178,11 +178,11 @@ def test_a_workload_whose_parts_are_another_batch_is_one_of_whole_batches(
 def test_several_devices_are_refused_before_anything_is_planned(storage: Storage) -> None:
     for changes, said in WHOLE.values():
         with pytest.raises(WorkloadError, match="--devices-per-trial 2 shares every batch") as no:
-            plan(storage, "x", plain("w", **changes), Request(trials=2, devices_per_trial=2))
+            plan(storage, "x", plain("w", **changes), SearchOptions(trials=2), devices_per_trial=2)
         assert said in str(no.value)
     with storage.read() as conn:
         assert not conn.execute(slots.select()).all()
-    plan(storage, "x", plain("w"), Request(trials=2, devices_per_trial=2))
+    plan(storage, "x", plain("w"), SearchOptions(trials=2), devices_per_trial=2)
 
 
 def test_what_is_told_to_write_makes_a_loss_one_that_can_be_cut() -> None:

@@ -12,7 +12,7 @@ import torch
 from batchfront.errors import IdentityError
 from batchfront.frontier.code_versions import by_version, mixed
 from batchfront.frontier.frontier import load_frontier
-from batchfront.plan.options import Request
+from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.report.text import notes
@@ -83,7 +83,7 @@ def edit(tmp_path: Path) -> Edit:
 
 
 def make(storage: Storage, spec: str, **asked: Any) -> Planned:
-    return plan(storage, spec, catalog.load(spec), Request(**asked))
+    return plan(storage, spec, catalog.load(spec), SearchOptions(**asked))
 
 
 def run(storage: Storage, *workloads: str) -> None:

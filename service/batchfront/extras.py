@@ -1,0 +1,63 @@
+"""What is installed only on demand, and the command that installs it."""
+
+import json
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+_TRAIN = {
+    "PIL": "pillow",
+    "psutil": "psutil",
+    "sklearn": "scikit-learn",
+    "tokenizers": "tokenizers",
+    "torch": "torch",
+    "torchvision": "torchvision",
+}
+"""What `batchfront[train]` adds: module to package."""
+
+
+def missing_for_training(error: BaseException) -> str | None:
+    """Say what training needs and is not installed, and how to get it.
+
+    Returns None where `error` was not raised for want of it, and neither was what caused it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ModuleNotFoundError):
+            module = (cause.name or "").partition(".")[0]
+            if module in _TRAIN and find_spec(module) is None:
+                package = "torch" if find_spec("torch") is None else _TRAIN[module]
+                return f"this needs {package}, which is not installed: {installing('train')}"
+        cause = cause.__cause__
+    return None
+
+
+def installing(extra: str) -> str:
+    """The command, in backticks, that adds an extra to the environment that runs this, from where
+    batchfront was installed from; in words where pip, which would do it, isn't there."""
+    if find_spec("pip") is None:
+        return f"install batchfront[{extra}] for {sys.executable}"
+    return f"`{shlex.join([sys.executable, '-m', 'pip', 'install', *_requirement(extra)])}`"
+
+
+def _requirement(extra: str) -> list[str]:
+    """What pip is told to install, by the origin that it has written down (PEP 610)."""
+    try:
+        text = distribution("batchfront").read_text("direct_url.json")
+    except PackageNotFoundError:
+        text = None
+    origin = json.loads(text or "{}")
+    url, vcs = origin.get("url", ""), origin.get("vcs_info")
+    if vcs:
+        return [f"batchfront[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}"]
+    if url.startswith("file:"):
+        path = Path(url2pathname(urlsplit(url).path))
+        if path.exists():
+            editable = origin.get("dir_info", {}).get("editable", False)
+            return [*(["-e"] if editable else []), f"{path}[{extra}]"]
+        url = ""
+    return [f"batchfront[{extra}] @ {url}" if url else f"batchfront[{extra}]"]

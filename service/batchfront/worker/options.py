@@ -1,0 +1,59 @@
+"""How a worker works, wherever it runs."""
+
+from dataclasses import dataclass
+
+from batchfront.options import DURATION, at_least, check, option
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What workers are told, by whoever starts them.
+
+    Raises UsageError, with all that is wrong, for values that an option doesn't have.
+    """
+
+    device: str = option(
+        str, "What it computes on: auto, cpu, cuda or cuda:N.", metavar="NAME", default="auto"
+    )
+    devices_per_trial: int = option(
+        int,
+        "How many devices compute each trial together: a worker's own and those after it.",
+        must=at_least(1),
+        default=1,
+    )
+    engine: str = option(
+        str,
+        "How a heat's trials are computed: one after another, all as one, or as a short trial "
+        "finds to be faster.",
+        choices=("auto", "sequential", "vectorized"),
+        default="auto",
+    )
+    checkpoint_dir: str | None = option(
+        str,
+        "Where interrupted trials are kept, a folder or an fsspec URL that every worker must "
+        "reach.",
+        metavar="DIR",
+        otherwise="beside an SQLite database",
+    )
+    max_time: float | None = option(
+        DURATION,
+        "How long a worker works before it saves the trials in hand, gives them back and ends.",
+        otherwise="no limit",
+    )
+    until_done: bool = option(
+        bool,
+        "End when everything is done, or wait for more to be planned.",
+        flags="--until-done/--forever",
+        otherwise="until-done",
+        default=True,
+    )
+    max_outage: float = option(
+        DURATION, "How long the database may be away before a worker gives up.", default=3600.0
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+ENDLESS = ("max_time", "until_done", "max_outage")
+"""Options that a command leaves out which runs what it has planned, and waits for it."""

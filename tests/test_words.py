@@ -1,0 +1,45 @@
+"""Each thing has one name in the code, the glossary's; retired words name nothing."""
+
+import io
+import keyword
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+RETIRED = {
+    r"oddit(y|ies)": "outliers",
+    r"widening": "space_edges",
+}
+"""Words of identifiers, as regular expressions, and what stands for each now (docs/glossary.md)."""
+
+
+def identifiers(file: Path) -> Iterator[tuple[str, int]]:
+    """The identifiers in a file, in lower case and with underscores, each with its line.
+
+    A column of the database keeps its name: what follows `.c.` is not asked for.
+    """
+    before = ["", ""]
+    for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline):
+        named = token.type == tokenize.NAME and not keyword.iskeyword(token.string)
+        if named and before != ["c", "."]:
+            yield re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", token.string).lower(), token.start[0]
+        before = [before[1], token.string]
+
+
+def uses(word: str) -> Iterator[str]:
+    """Where an identifier has this word in it: file, line and identifier."""
+    pattern = re.compile(rf"(?:^|_)(?:{word})(?:_|$)")
+    for file in sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("studies/**/*.py")]):
+        for name, line in identifiers(file):
+            if pattern.search(name):
+                yield f"{file.relative_to(ROOT)}:{line}: {name}"
+
+
+@pytest.mark.parametrize(("word", "instead"), RETIRED.items())
+def test_a_retired_word_names_nothing(word: str, instead: str) -> None:
+    assert list(uses(word)) == [], f"say {instead}"
