@@ -12,7 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RETIRED = {
+    r"bench": "loaded workload",
+    r"hand_back": "release",
+    r"keeper": "heartbeat",
+    r"keeping": "checkpoint policy",
     r"oddit(y|ies)": "outliers",
+    r"refill": "backfill",
+    r"team": "process group",
+    r"trial_run": "run, or model_run",
     r"widening": "space_edges",
 }
 """Words of identifiers, as regular expressions, and what stands for each now (docs/glossary.md)."""

@@ -63,7 +63,7 @@ class Backfill:
         """Take note of whether there are slots that nobody holds."""
         self._wanting = state.behind is not None
 
-    def hear(self, state: RaceState) -> None:
+    def follow(self, state: RaceState) -> None:
         """The same, of a heartbeat's race state, which comes again and again until there is
         another."""
         if state.at > self._heard:

@@ -107,7 +107,7 @@ class Race(Generic[R]):
             if self.stop.is_set():
                 self._release_all()
                 return
-            state, now = self._hear(), monotonic()
+            state, now = self._latest(), monotonic()
             if now - entered > stretch and self._ahead(state):
                 self._hand_over(self.heat.live)
                 entered = monotonic()  # what couldn't be saved goes on
@@ -123,7 +123,7 @@ class Race(Generic[R]):
         """Take on further trials of the study where there is room. Returns whether any came."""
         if self._backfill is None or not self.heat.live or self.stop.is_set():
             return False
-        self._backfill.hear(self.heartbeat.race_state)
+        self._backfill.follow(self.heartbeat.race_state)
         found = self._backfill.claim(self._held(), self.factory.room)
         self._enter(found)
         return bool(found)
@@ -220,7 +220,7 @@ class Race(Generic[R]):
         self.heat.lower_cap(state.cap)
         self.heat.count_passed(state.passed)
 
-    def _hear(self) -> RaceState:
+    def _latest(self) -> RaceState:
         """What the heartbeat has learned last."""
         state = self.heartbeat.race_state
         self._apply(state)
