@@ -53,16 +53,16 @@ def speedup(
     The engines take turns, so that what else the machine does weighs on both alike.
     """
 
-    def pace(engine: Engine[ModelRun], slots: Sequence[Slot]) -> _Pace:
-        return _Pace(
+    def timer(engine: Engine[ModelRun], slots: Sequence[Slot]) -> _EngineTimer:
+        return _EngineTimer(
             engine, [_run(study, loaded, slot) for slot in slots], study, loaded, stop, now
         )
 
     heat = taken[:ROWS]
-    step = pace(sequential, heat[:1]).step()
+    step = timer(sequential, heat[:1]).step()
     if step is None or step * len(heat) > _LONGEST:
         return None
-    one_by_one, as_one = pace(sequential, heat[:_SAMPLE]), pace(vectorized, heat)
+    one_by_one, as_one = timer(sequential, heat[:_SAMPLE]), timer(vectorized, heat)
     if not one_by_one.begin() or not as_one.begin() or not vectorized.stacks:
         return None
     began, turns = now(), 0
@@ -80,7 +80,7 @@ def _run(study: Study, loaded: LoadedWorkload, slot: Slot) -> ModelRun:
     return loaded.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
 
 
-class _Pace:
+class _EngineTimer:
     """Runs that are advanced and evaluated by an engine, to see how long it takes."""
 
     def __init__(
