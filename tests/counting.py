@@ -12,6 +12,7 @@ from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.stopping_rules import StoppingRules
 
 BUDGET = 500
+GRID = GridSteps(EvaluationGrid(), BUDGET)
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Counter:
     goal: Goal
     rate: float
     breaks_at: int = BUDGET + 1
-    evaluated: EvaluationSteps = field(default_factory=lambda: GridSteps(EvaluationGrid(), BUDGET))
+    evaluation_steps: EvaluationSteps = GRID
     step: int = 0
     evaluations: list[Evaluation] = field(default_factory=list)
     goal_crossing: GoalCrossing | None = None
@@ -87,7 +88,7 @@ class Program(Counter):
     """Stands still only where it evaluates itself, and can't go on from anywhere."""
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
-        while self.step < to_step or self.step not in self.evaluated:
+        while self.step < to_step or self.step not in self.evaluation_steps:
             self.step += 1
         return True
 

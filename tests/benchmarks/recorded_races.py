@@ -81,7 +81,7 @@ def record(case: Case) -> Recorded:
             if ending.steps_to_target is not None:
                 running.lower_cap(int(case.beyond * ending.steps_to_target))
         for entry, run in before:
-            if len(evaluated[entry.number]) < bisect_right(run.evaluated.steps, run.step):
+            if len(evaluated[entry.number]) < bisect_right(run.evaluation_steps.steps, run.step):
                 evaluated[entry.number].append(run.cost.evaluated_examples)
     courses = [
         Course(number, e.outcome, e.steps, e.evaluations, tuple(evaluated[number]))

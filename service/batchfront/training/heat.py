@@ -101,7 +101,7 @@ class Heat(Generic[S, R]):
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
                 ended[slot.number] = _result(run, "capped", self._why_capped())
-            elif slot.number not in ended and run.evaluated.after(run.step) is None:
+            elif slot.number not in ended and run.evaluation_steps.after(run.step) is None:
                 ended[slot.number] = self._exhausted(run)
         return self._end(ended)
 
@@ -140,7 +140,7 @@ class Heat(Generic[S, R]):
         following = [
             (slot, run, step)
             for slot, run in self.live
-            if (step := run.evaluated.after(run.step)) is not None
+            if (step := run.evaluation_steps.after(run.step)) is not None
         ]
         nearest = min((step for _, _, step in following), default=0)
         due = [
@@ -174,7 +174,7 @@ class Heat(Generic[S, R]):
         for (slot, run), there in zip(due, moved, strict=True):
             if isinstance(there, Failed):
                 ended[slot.number] = _result(run, "failed", there.reason)
-            elif there and run.step in run.evaluated:
+            elif there and run.step in run.evaluation_steps:
                 arrived.append((slot, run))
         finite = self.engine.finite([run for _, run in arrived])
         checks = self._evaluate([one for one, fine in zip(arrived, finite, strict=True) if fine])
@@ -185,7 +185,7 @@ class Heat(Generic[S, R]):
                 result = _result(run, "failed", result.reason)
             if result is not None:
                 ended[slot.number] = result
-            elif run.goal_crossing is None and run.evaluated.is_full(run.step):
+            elif run.goal_crossing is None and run.evaluation_steps.is_full(run.step):
                 self._evaluated.append((slot, run))
         return ended
 
@@ -223,11 +223,11 @@ class Heat(Generic[S, R]):
             verdict = judge(run.evaluations, run.untrained_loss, self.rules.stopping, goal)
             if verdict is not None and (run.goal_crossing is None or verdict[0] == "diverged"):
                 return self._over(run, *verdict)
-        return self._exhausted(run) if run.evaluated.after(run.step) is None else None
+        return self._exhausted(run) if run.evaluation_steps.after(run.step) is None else None
 
     def _cross(self, slot: S, run: R, metric: float) -> GoalCrossing:
         """Take note that a run has passed the goal here."""
-        previous = run.evaluated.before(run.step)
+        previous = run.evaluation_steps.before(run.step)
         run.goal_crossing = crossing = GoalCrossing(run.step, previous, metric, run.test_metric())
         insort(self._to_target, run.step)
         self.lower_cap(cap(self._to_target, self.rules.finishers))
@@ -259,9 +259,9 @@ def cap(steps_to_target: Sequence[int], finishers: int) -> int | None:
 def _in_full(run: Run) -> bool:
     """Whether a run is evaluated in full at its step. One that has passed the goal is evaluated for
     its curve alone: where others are in full, and at last."""
-    evaluated, step = run.evaluated, run.step
-    last = run.goal_crossing is not None and evaluated.after(step) is None
-    return last or evaluated.is_full(step)
+    steps, step = run.evaluation_steps, run.step
+    last = run.goal_crossing is not None and steps.after(step) is None
+    return last or steps.is_full(step)
 
 
 def _result(run: Run, outcome: Outcome, reason: str) -> TrialResult:

@@ -83,7 +83,7 @@ class ModelRun:
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
-        self.evaluated = GridSteps(workload.grid, workload.steps_allowed(batch_size))
+        self.evaluation_steps = GridSteps(workload.grid, workload.steps_allowed(batch_size))
         self.evaluations: list[Evaluation] = []
         self.goal_crossing: GoalCrossing | None = None
         self.cost = TrialCost()
@@ -125,7 +125,7 @@ class ModelRun:
         """Evaluate the goal on the validation split. A full evaluation is kept in `evaluations`."""
         began = perf_counter()
         evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
-        found = self._evaluated(_EVALUATION, evaluate)
+        found = self._seeded(_EVALUATION, evaluate)
         self.record(found, perf_counter() - began, full=full)
         return found
 
@@ -148,9 +148,9 @@ class ModelRun:
             return None
         metric, micro_batches = self.workload.goal.metric, self.micro_batches.evaluation
         test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
-        return self._evaluated(_TEST, test)
+        return self._seeded(_TEST, test)
 
-    def _evaluated(self, stream: int, evaluate: Callable[[], T]) -> T:
+    def _seeded(self, stream: int, evaluate: Callable[[], T]) -> T:
         """What `evaluate` finds, with random numbers that depend on the trial and its step."""
         seed = mix(self.seed, stream, self.step)
         self._streams.begin()
@@ -210,7 +210,7 @@ class ModelRun:
             fit = partial(self.micro_batches.evaluation.fit, len(indices), loss)
             if self.micro_batches.whole is not None:  # of other batches it says nothing
                 fit = partial(loss, min(self.batch_size, len(indices)))
-            found = self._evaluated(_EVALUATION, fit)
+            found = self._seeded(_EVALUATION, fit)
             if found is not None:
                 return found
         raise WorkloadError(

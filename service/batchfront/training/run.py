@@ -67,7 +67,7 @@ class Run(Protocol):
         """The updates done so far."""
 
     @property
-    def evaluated(self) -> EvaluationSteps:
+    def evaluation_steps(self) -> EvaluationSteps:
         """When it is evaluated, up to the end of its step budget."""
 
     @property
@@ -94,7 +94,8 @@ class Run(Protocol):
         """Train until `to_step` updates are done. A run that stands still only where it evaluates
         itself goes on to the first such step.
 
-        Returns False if `stop`, once set, has kept it from getting there.
+        Returns False if `stop`, once set, has kept it from getting there, or if it is over: no step
+        comes `after` the one it is at then.
         """
 
     def is_finite(self) -> bool:

@@ -10,6 +10,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import Run
+from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.stopping_rules import StoppingRules
@@ -40,7 +41,7 @@ def test_the_fastest_wins_and_caps_the_others_at_its_step() -> None:
     assert second.metric == 1 - 0.01 * 51
     assert (second.engine, second.micro_batch, second.test_metric) == ("counting", None, None)
     assert second.cost.evaluated_examples == len(
-        [step for step in range(1, 52) if step in Counter(GOAL, 0.0).evaluated]
+        [step for step in range(1, 52) if step in Counter(GOAL, 0.0).evaluation_steps]
     )
 
 
@@ -50,7 +51,8 @@ def test_one_that_does_not_learn_is_stalled_and_one_without_a_finite_loss_diverg
     )
     assert (stalled.outcome, stalled.steps) == ("stalled", 128)
     assert (diverged.outcome, diverged.steps) == ("diverged", 20)
-    assert (slow.outcome, slow.steps) == ("exhausted", Counter(GOAL, 0).evaluated.before(BUDGET))
+    last = EvaluationGrid().steps(BUDGET)[-1]
+    assert (slow.outcome, slow.steps) == ("exhausted", last)
 
 
 def test_one_that_raises_fails_alone() -> None:
@@ -68,8 +70,8 @@ def test_one_that_evaluates_itself_reaches_the_goal_to_within_its_own_interval()
     """Where others stand still, it may be past them: it waits until they have caught up."""
     every_ten, every_forty = Every(10, BUDGET), Every(40, BUDGET)
     sparse, exact, slow = raced(
-        Program(GOAL, 0.012, evaluated=every_forty),
-        Program(GOAL, 0.01, evaluated=every_ten),
+        Program(GOAL, 0.012, evaluation_steps=every_forty),
+        Program(GOAL, 0.01, evaluation_steps=every_ten),
         Counter(GOAL, 0.001),
         rules=replace(RULES, finishers=2),
     )
@@ -80,7 +82,7 @@ def test_one_that_evaluates_itself_reaches_the_goal_to_within_its_own_interval()
 
 
 def test_one_that_evaluates_itself_is_exhausted_when_its_budget_has_no_room_for_another() -> None:
-    (result,) = raced(Program(GOAL, 0.001, evaluated=Every(40, 100)))
+    (result,) = raced(Program(GOAL, 0.001, evaluation_steps=Every(40, 100)))
     assert (result.outcome, result.steps) == ("exhausted", 80)
 
 
