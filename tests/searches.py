@@ -53,9 +53,9 @@ def work(
     Worker(storage, told, stop or Event(), pace=pace).run()
 
 
-def worker(storage: Storage, name: str = "one") -> Ledger:
+def worker(storage: Storage, name: str = "one", **given: Any) -> Ledger:
     """The ledger of a worker that does what a test has it do."""
-    found = Ledger(storage, name)
+    found = Ledger(storage, name, **given)
     found.register("here", 1, "cpu")
     return found
 

@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RETIRED = {
-    r"bench": "loaded workload",
+    r"loaded": "loaded workload",
     r"hand_back": "release",
-    r"keeper": "heartbeat",
+    r"heartbeat": "heartbeat",
     r"keeping": "checkpoint policy",
     r"oddit(y|ies)": "outliers",
-    r"refill": "backfill",
+    r"backfill": "backfill",
     r"team": "process group",
     r"trial_run": "run, or model_run",
     r"widening": "space_edges",

@@ -13,14 +13,15 @@ from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
 from batchfront.report.text import notes
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Study
 from batchfront.training.early_dropping import Halving, Rule
-from batchfront.worker import race, worker
+from batchfront.worker import race
+from batchfront.worker import worker as worker_module
 from batchfront.workload.goal import Goal
 
 from tests import searches
 from tests.batchfront.halved import halve
-from tests.searches import NAME, rows, work
+from tests.searches import NAME, claim, rows, work, worker
 
 TRIALS = 12
 
@@ -47,11 +48,8 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def taken(storage: Storage, name: str, limit: int) -> tuple[Ledger, Study, Sequence[Slot]]:
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: limit)
-    assert claimed is not None
-    study, drawn = claimed
+    ledger = worker(storage, name)
+    study, drawn = claim(ledger, limit)
     return ledger, study, ledger.start(study, drawn, study.space, {})
 
 
@@ -116,7 +114,7 @@ def test_a_heat_that_holds_a_part_drops_what_is_behind_trials_of_heats_before_it
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halved(storage)
-    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
+    monkeypatch.setattr(worker_module, "room_for", lambda *_: 3)
     work(storage)  # keeps nothing, so each heat runs to its end before the next
     first, later = rows(storage)[:3], rows(storage)[3:]
     assert sum(row.outcome == "dropped" for row in first) <= 1  # two go on at least

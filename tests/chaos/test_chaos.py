@@ -7,20 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import pytest
-import torch
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
-from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import delete, text, update
 
 from tests.chaos.verdict import compare
 from tests.postgres import Postgres
+from tests.searches import work
 from tests.toy import SPEC, clouds
 
 
@@ -42,7 +40,7 @@ def test_chaos_changes_nothing(postgres: Postgres) -> None:
 def calm(storage: Storage) -> Storage:
     """A small plan, run to its end."""
     plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
-    Worker(storage, Settings("only", torch.device("cpu")), Event()).run()
+    work(storage, name="only")
     return storage
 
 

@@ -8,7 +8,6 @@ import pytest
 from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.frontier.queries import CurvePoint, load_curves, load_trials, workload_names
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -23,7 +22,7 @@ from tests.benchmarks.aggregation import (
     through_optuna,
 )
 from tests.benchmarks.finished_database import finish_studies
-from tests.searches import NAME
+from tests.searches import NAME, claim, worker
 from tests.toy import POISONED, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage
@@ -43,11 +42,8 @@ DIVERGED = TrialResult("diverged", "not finite", 3)
 
 def end(storage: Storage, batch_size: int, *endings: TrialResult) -> None:
     """The first slots of a study end so, in the order of their numbers."""
-    ledger = Ledger(storage, f"worker-{batch_size}")
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(batch_sizes=(batch_size,)), lambda _: len(endings))
-    assert claimed is not None
-    study, taken = claimed
+    ledger = worker(storage, f"worker-{batch_size}")
+    study, taken = claim(ledger, len(endings), Filter(batch_sizes=(batch_size,)))
     ours = ledger.start(study, taken, clouds().space(batch_size), {"torch": "2", "device": "cpu"})
     assert ledger.finish(study, list(zip(ours, endings, strict=True))) == []
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.time_profile import Profile, load_profile, time_of
 from batchfront.phase_timer import Clock, Part, timed_as
 from batchfront.store.database import Storage
@@ -19,7 +18,7 @@ from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
 from torch import Tensor
 
-from tests.searches import planned
+from tests.searches import claim, planned, worker
 from tests.toy import clouds, plain
 from tests.waiting import Seconds, eventually
 
@@ -48,12 +47,9 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
     planned(storage, trials=2, batch_sizes=(4,))
     with Clock() as clock:
-        busy = Ledger(storage, "busy", clock=clock)
-        busy.register("here", 1, "cpu")
+        busy = worker(storage, "busy", clock=clock)
         assert load_profile(storage).workers == 0
-        claimed = busy.claim(Filter(), lambda _: 1)
-        assert claimed is not None
-        study, (slot,) = claimed
+        study, (slot,) = claim(busy, 1)
         busy.heartbeat(study.id, {slot.id: (slot.fence, 0)})
         first = load_profile(storage)
         assert first.seconds["storage"] > 0
@@ -66,8 +62,7 @@ def test_workers_that_waited_say_so_and_earlier_ones_may_be_left_out(storage: St
     for name in ("earlier", "later"):
         since = time_of(storage)
         with Clock() as clock:
-            ledger = Ledger(storage, name, clock=clock)
-            ledger.register("here", 1, "cpu")
+            ledger = worker(storage, name, clock=clock)
             ledger.wait(Filter())
             ledger.leave(in_order=True)
     assert load_profile(storage).workers == 2

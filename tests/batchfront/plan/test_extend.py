@@ -11,7 +11,6 @@ import optuna
 import pytest
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan import extend as extension
 from batchfront.plan.extend import LEAST, Extension, extend
@@ -28,7 +27,7 @@ from batchfront.workload.space_edges import holds
 from sqlalchemy import select, update
 
 from tests import searches
-from tests.searches import NAME, work
+from tests.searches import NAME, claim, work, worker
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -39,11 +38,8 @@ HIGH = {"learning_rate": 0.0999}  # of Log(1e-3, 0.1)
 
 def win(storage: Storage, steps: int = 40, **params: Any) -> None:
     """A slot of the study of batch size 4 wins, with these of its metaparameters."""
-    ledger = Ledger(storage, f"worker-{steps}")
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(batch_sizes=(4,)), lambda _: 1)
-    assert claimed is not None
-    study, (slot,) = claimed
+    ledger = worker(storage, f"worker-{steps}")
+    study, (slot,) = claim(ledger, 1, Filter(batch_sizes=(4,)))
     drawn = slot.params or sampling.draw(storage, study, [slot.number])[0]
     ours = ledger.start(study, [replace(slot, params={**drawn, **params})], study.space, {})
     assert (
@@ -282,8 +278,7 @@ def test_a_diverged_trial_is_replaced_from_the_wider_space(storage: Storage) -> 
     (study,) = planned(storage, count="feasible")
     win(storage, **HIGH)
     wide = extended(storage).study
-    ledger = Ledger(storage, "two")
-    ledger.register("here", 2, "cpu")
+    ledger = worker(storage, "two")
     claimed = ledger.claim(Filter(), lambda _: 3)
     assert claimed is not None
     ours = ledger.start(wide, claimed[1], wide.space, {})
@@ -297,11 +292,8 @@ def test_who_claimed_before_the_extension_replaces_by_the_points_of_the_study_as
 ) -> None:
     planned(storage, count="feasible")
     win(storage, **HIGH)
-    ledger = Ledger(storage, "two")
-    ledger.register("here", 2, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: 3)
-    assert claimed is not None
-    before, taken = claimed
+    ledger = worker(storage, "two")
+    before, taken = claim(ledger, 3)
     ours = ledger.start(before, taken, before.space, {})
     wide = extended(storage).study
     ledger.finish(before, [(slot, TrialResult("diverged", "", 3)) for slot in ours])

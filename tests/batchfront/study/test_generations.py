@@ -25,7 +25,7 @@ from batchfront.study.study import Filter, Study
 from sqlalchemy import update
 
 from tests import searches
-from tests.searches import rows, work
+from tests.searches import rows, work, worker
 from tests.toy import plain
 from tests.waiting import eventually
 
@@ -44,11 +44,8 @@ def claim(
     storage: Storage, name: str, limit: int, **params: float
 ) -> tuple[Ledger, Study, list[Slot]]:
     """Slots that a worker has claimed and started, with these of their metaparameters."""
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    found = ledger.claim(Filter(), lambda _: limit)
-    assert found is not None
-    study, taken = found
+    ledger = worker(storage, name)
+    study, taken = searches.claim(ledger, limit)
     draws = sampling.draw(storage, study, [slot.number for slot in taken])
     pairs = zip(taken, draws, strict=True)
     drawn = [replace(slot, params={**draw, **params}) for slot, draw in pairs]
@@ -110,8 +107,7 @@ def test_a_slot_whose_workers_all_died_opens_the_next_generation_too(storage: St
     with storage.write() as conn:
         conn.execute(update(slots).where(slots.c.number == 3).values(deaths=DEATHS - 1))
         conn.execute(update(workers).values(lease_expires=storage.now))
-    other = Ledger(storage, "two")
-    other.register("here", 2, "cpu")
+    other = worker(storage, "two")
     found = other.claim(Filter(), lambda _: 8)
     assert found is not None
     assert [slot.number for slot in found[1]] == [4, 5]

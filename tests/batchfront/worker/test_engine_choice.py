@@ -26,6 +26,7 @@ from batchfront.worker.setup import LoadedWorkload
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
+from tests.searches import work
 from tests.toy import PLAIN, SPEC, clouds, plain
 
 CPU = torch.device("cpu")
@@ -194,7 +195,7 @@ def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
     finding(monkeypatch, 9.0)
     study = plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4,))).studies[0]
     with caplog.at_level(logging.INFO):
-        Worker(storage, Settings("one", CPU, engine="auto"), Event()).run()
+        work(storage, engine="auto")
     with storage.read() as conn:
         rows = conn.execute(select(slots.c.params, slots.c.versions, slots.c.outcome)).all()
     found = {

@@ -1,7 +1,6 @@
 """Pass sizes that one worker has found are what others begin with."""
 
 from dataclasses import replace
-from threading import Event
 
 import pytest
 import torch
@@ -12,9 +11,9 @@ from batchfront.store.retry import impatient
 from batchfront.store.schema import pass_sizes
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
-from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
+from tests.searches import work
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -63,7 +62,7 @@ def test_less_room_counts_whoever_found_it(storage: Storage) -> None:
 
 def test_a_worker_writes_what_it_finds(storage: Storage) -> None:
     planned = plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(16,)))
-    Worker(storage, Settings("one", CPU, planned.filter), Event()).run()
+    work(storage, wanted=planned.filter)
     with storage.read() as conn:
         rows = conn.execute(select(pass_sizes)).all()
     assert [(row.workload, row.precision) for row in rows] == [("clouds/mlp/momentum", "float32")]

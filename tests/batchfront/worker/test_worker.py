@@ -366,6 +366,6 @@ def test_one_by_one_stops_trials_at_the_best_so_far(
 def test_a_filter_keeps_a_worker_to_its_studies_and_lets_it_end(storage: Storage) -> None:
     planned(storage, batch_sizes=(4, 16), trials=3)
     wanted = Filter(batch_sizes=(16,))
-    Worker(storage, Settings("picky", torch.device("cpu"), wanted), Event()).run()
+    work(storage, name="picky", wanted=wanted)
     states = {row.study_id: row.state for row in rows(storage)}
     assert sorted(states.values()) == ["done", "free"]

@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from threading import Event
 from typing import Any
 
 import pytest
-import torch
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.web.dashboard import dashboard
 from batchfront.report.web.guards import guarded, only_reading
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import TrialEnding, create_trials, finish_trials
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.search_space import Choice, Linear
 from optuna.trial import TrialState
 
+from tests.searches import work
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually
 from tests.web import ask, served
@@ -91,7 +89,7 @@ def hostile(storage: Storage) -> Storage:
     planned = plan(storage, SPEC, workload, SearchOptions(trials=3))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("batchfront.workload.catalog.load", lambda *_: workload)
-        Worker(storage, Settings("w", torch.device("cpu"), planned.filter), Event()).run()
+        work(storage, name="w", wanted=planned.filter)
     attack = "<img src=x onerror=window.pwned=5>"
     space = {attack: Linear(0.0, 1.0), "{{7*7}}": Choice(attack, "b")}
     draws = {90: {attack: 0.5, "{{7*7}}": attack}, 91: {attack: 0.7, "{{7*7}}": "b"}}

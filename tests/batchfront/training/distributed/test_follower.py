@@ -23,6 +23,7 @@ from batchfront.store.url import Storage, open_storage
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
+from tests.searches import work
 from tests.striped import SPEC, striped
 from tests.waiting import LONG, eventually
 
@@ -165,7 +166,7 @@ def on_one_device(made_database: Path, folder: Path) -> list[int]:
     path = folder / "one.db"
     path.write_bytes(made_database.read_bytes())
     storage = planned(f"sqlite:///{path}")
-    Worker(storage, Settings("one", CPU), Event()).run()
+    work(storage)
     found = [row.steps_to_target for row in rows(storage)]
     storage.close()
     return found

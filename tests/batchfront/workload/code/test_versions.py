@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -20,10 +19,11 @@ from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
 from batchfront.worker.setup import set_up
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from batchfront.workload.code.versions import changes, digest, listed
 from sqlalchemy import select, update
+
+from tests.searches import work
 
 pytestmark = pytest.mark.every_storage
 
@@ -87,7 +87,7 @@ def make(storage: Storage, spec: str, **asked: Any) -> Planned:
 
 
 def run(storage: Storage, *workloads: str) -> None:
-    Worker(storage, Settings("one", CPU, Filter(workloads)), Event()).run()
+    work(storage, wanted=Filter(workloads))
 
 
 def forget_code(storage: Storage) -> None:
