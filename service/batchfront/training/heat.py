@@ -7,13 +7,14 @@ from functools import partial
 from threading import Event
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from batchfront.outcomes import GoalCrossing, LearningCurve, Outcome, TrialResult
+from batchfront.outcomes import GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.training.early_dropping import Rule, curve_of
 from batchfront.training.engines import Engine, Failed, Sequential, attempt
 from batchfront.training.evaluation import GoalCheck
 from batchfront.training.stopping import judge
 from batchfront.training.trial import TrialRun, are_finite
+from batchfront.vocabulary import Outcome
 from batchfront.workload.workload import Workload
 
 
@@ -104,7 +105,7 @@ class Heat(Generic[S]):
         ended = self._attempt(due, targets, stop) if due else {}
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
-                ended[slot.number] = _ending(run, "capped", self._why_capped())
+                ended[slot.number] = _ending(run, Outcome.CAPPED, self._why_capped())
         over = [(slot, ended[slot.number]) for slot, _ in self.live if slot.number in ended]
         self.live = [(slot, run) for slot, run in self.live if slot.number not in ended]
         return over
@@ -142,7 +143,7 @@ class Heat(Generic[S]):
                 reasons = rule.dropped(curves, self.cap)
                 for slot, run in here:
                     if slot.number in reasons and slot.number not in over:
-                        over[slot.number] = _ending(run, "dropped", reasons[slot.number])
+                        over[slot.number] = _ending(run, Outcome.DROPPED, reasons[slot.number])
         self._looked = []
         ended = [(slot, over[slot.number]) for slot, _ in self.live if slot.number in over]
         self.live = [(slot, run) for slot, run in self.live if slot.number not in over]
@@ -171,7 +172,7 @@ class Heat(Generic[S]):
         moved = self.engine.advance([run for _, run in due], targets, stop)
         for (slot, run), there in zip(due, moved, strict=True):
             if isinstance(there, Failed):
-                ended[slot.number] = _ending(run, "failed", there.reason)
+                ended[slot.number] = _ending(run, Outcome.FAILED, there.reason)
             elif there and self._next_step(run.step - 1) == run.step:
                 arrived.append((slot, run))
         places = {step: self._place(step) for step in {run.step for _, run in arrived}}
@@ -182,7 +183,7 @@ class Heat(Generic[S]):
             place, seen = places[run.step], found.get(slot.number)
             ending = attempt(partial(self._judged, slot, run, place, seen, finite=fine))
             if isinstance(ending, Failed):
-                ending = _ending(run, "failed", ending.reason)
+                ending = _ending(run, Outcome.FAILED, ending.reason)
             if ending is not None:
                 ended[slot.number] = ending
             elif places[run.step].rung and run.passage is None:
@@ -224,9 +225,9 @@ class Heat(Generic[S]):
     ) -> TrialResult | None:
         """The ending of a run that has been looked at, if this is where it ends."""
         if isinstance(found, Failed):
-            return _ending(run, "failed", found.reason)
+            return _ending(run, Outcome.FAILED, found.reason)
         if not finite:
-            return self._over(run, "diverged", f"training loss not finite by step {run.step}")
+            return self._over(run, Outcome.DIVERGED, f"training loss not finite by step {run.step}")
         full = place.full(run)
         if run.passage is None and found is not None and found.value is not None and found.passed:
             passage = self._pass(slot, run, place.previous, found.value)
@@ -235,10 +236,10 @@ class Heat(Generic[S]):
         if full:
             rules, goal = self.workload.stopping, self.workload.goal
             verdict = judge(run.looks, run.untrained_loss, rules, goal)
-            if verdict is not None and (run.passage is None or verdict[0] == "diverged"):
+            if verdict is not None and (run.passage is None or verdict[0] == Outcome.DIVERGED):
                 return self._over(run, *verdict)
         if place.last:
-            return self._over(run, "exhausted", f"step budget of {run.step} spent")
+            return self._over(run, Outcome.EXHAUSTED, f"step budget of {run.step} spent")
         return None
 
     def _pass(self, slot: S, run: TrialRun, previous: int, metric: float) -> GoalCrossing:
@@ -278,7 +279,7 @@ def _ending(run: TrialRun, outcome: Outcome, reason: str) -> TrialResult:
 
 def _reached(run: TrialRun, passage: GoalCrossing, reason: str) -> TrialResult:
     return replace(
-        _ending(run, "reached", reason),
+        _ending(run, Outcome.REACHED, reason),
         steps_to_target=passage.step,
         steps_lower=passage.lower,
         metric=passage.metric,

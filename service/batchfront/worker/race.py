@@ -22,6 +22,7 @@ from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.trial import TrialRun
+from batchfront.vocabulary import Outcome, Schedule
 from batchfront.worker.backfill import Refill
 from batchfront.worker.checkpoint_policy import Keeping
 from batchfront.worker.heartbeat import LeaseKeeper
@@ -62,7 +63,7 @@ class Race:
         options = {"halving": study.halving, "extrapolate": study.extrapolate}
         dropping = rules(bench.workload.goal, study.finishers, **options)
         race = (study.finishers, study.continuing, engine, dropping)
-        lockstep = study.schedule == "race"
+        lockstep = study.schedule == Schedule.RACE
         self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race, lockstep=lockstep)
         self.background: Background[Slot] | None = None
         if checkpoints is not None:
@@ -107,7 +108,7 @@ class Race:
             self._record(self.heat.compare(self._known))
             if self._sizes is not None:
                 self._sizes.keep(self.bench.workload, self.bench.passes)
-            if self._mark() or any(ending.outcome == "reached" for _, ending in ended):
+            if self._mark() or any(ending.outcome == Outcome.REACHED for _, ending in ended):
                 self._ask()
             if self.stop.is_set():
                 self._hand_back_all()
@@ -157,7 +158,7 @@ class Race:
                 if is_out_of_memory(error) and self.heat.live:
                     full = failure(error).splitlines()[0]
                 else:
-                    broken.append((slot, TrialResult("failed", failure(error), slot.steps)))
+                    broken.append((slot, TrialResult(Outcome.FAILED, failure(error), slot.steps)))
             if full is not None:  # not before: the error keeps hold of what was being made
                 release()
                 self.bench.room = room = len(self.heat.live)
@@ -184,10 +185,10 @@ class Race:
         self._hold()  # without the ended ones, which are about to be no longer ours
         self._give_up([slot for slot, _ in ended])
         self._find_whole()
-        again = [s for s, e in ended if e.outcome == "failed" and s.attempts < ATTEMPTS]
+        again = [s for s, e in ended if e.outcome == Outcome.FAILED and s.attempts < ATTEMPTS]
         final = [(s, e) for s, e in ended if s not in again]
         for slot, ending in ended:
-            if ending.outcome == "failed":
+            if ending.outcome == Outcome.FAILED:
                 log.warning(
                     "%s trial %d failed (attempt %d of %d): %s",
                     self.study.name,
@@ -244,7 +245,11 @@ class Race:
 
     def _ahead(self, news: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""
-        if news.behind is None or not self.checkpoints or self.study.schedule == "one-by-one":
+        if (
+            news.behind is None
+            or not self.checkpoints
+            or self.study.schedule == Schedule.ONE_BY_ONE
+        ):
             return False
         return all(run.step >= STRETCH * news.behind for _, run in self.heat.live)
 
