@@ -13,14 +13,17 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /source
 RUN python -m venv --without-pip /opt/batchfront
 COPY constraints.txt pyproject.toml ./
-# torch and scikit-learn come with a workload's code; without them the image is a tenth of the size.
-RUN sed -n '/^dependencies = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml > worker.txt \
-    && grep -vE '^(torch|scikit-learn)' worker.txt > service.txt \
-    && python -m pip --python /opt/batchfront/bin/python install \
-    -c constraints.txt -r service.txt
+# Packages first, with nothing in the place of our own code: they change seldom.
+RUN touch README.md \
+    && install -D /dev/null service/batchfront/__init__.py \
+    && install -D /dev/null studies/batchfront_studies/__init__.py \
+    && python -m pip --python /opt/batchfront/bin/python install -c constraints.txt . \
+    && python -m pip --python /opt/batchfront/bin/python uninstall -y batchfront
 
+# torch comes with a workload's code; without it the image is a tenth of the size.
 FROM packages AS training
-RUN python -m pip --python /opt/batchfront/bin/python install -c constraints.txt -r worker.txt
+RUN python -m pip --python /opt/batchfront/bin/python install -c constraints.txt '.[train]' \
+    && python -m pip --python /opt/batchfront/bin/python uninstall -y batchfront
 
 # Our own code apart from the packages: a change to it makes a small new layer, not a large one.
 FROM packages AS code

@@ -16,6 +16,8 @@ from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, find_studies
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.workload import Workload
@@ -45,11 +47,13 @@ def work(
     name: str = "one",
     stop: Event | None = None,
     pace: Pace | None = None,
+    engine: EngineName = EngineName.SEQUENTIAL,
     **settings: Any,
 ) -> None:
     """Be a worker until nothing is left to do, with checkpoints in a folder if one is given."""
     kept = None if folder is None else str(folder)
-    told = Settings(name, torch.device("cpu"), checkpoints=kept, **settings)
+    options = WorkerOptions(engine=engine, checkpoint_dir=kept)
+    told = Settings(name, torch.device("cpu"), options=options, **settings)
     Worker(storage, told, stop or Event(), pace=pace).run()
 
 

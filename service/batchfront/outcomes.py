@@ -1,40 +1,16 @@
-"""batchfront.outcomes"""
+"""What a trial shows on its way, what it costs, and how it ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from optuna.trial import TrialState
-
-
-@dataclass
-class TrialCost:
-    """What a trial has cost so far, over all the workers that advanced it."""
-
-    training_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    evaluated_examples: int = 0
-
-
-Outcome = Literal["reached", "capped", "dropped", "diverged", "stalled", "exhausted", "failed"]
-"""How a trial ends."""
-
-
-OUTCOMES: tuple[Outcome, ...] = (
-    "reached",
-    "capped",
-    "dropped",
-    "diverged",
-    "stalled",
-    "exhausted",
-    "failed",
-)
+from batchfront.vocabulary import Outcome
 
 
 class Evaluation(NamedTuple):
-    """What a full look at a trial showed.
+    """What a full evaluation of a trial showed.
 
-    loss   -- mean training loss of the steps since the look before
+    loss   -- mean training loss of the steps since the evaluation before
     metric -- the goal metric over the whole validation split
     """
 
@@ -43,33 +19,15 @@ class Evaluation(NamedTuple):
     metric: float
 
 
-@dataclass(frozen=True)
-class TrialResult:
-    """How a trial ended.
+class CurvePoint(NamedTuple):
+    """The goal metric at a full evaluation."""
 
-    steps           -- how far it was trained
-    steps_to_target -- the first evaluated step past the goal; of outcome `reached` only
-    steps_lower     -- the evaluated step before that one, where the goal stood open
-    metric          -- the goal metric when last computed in full, at step `metric_step`; of outcome
-                       `reached`, at the step that passed the goal
-    test_metric     -- the same on the test split, where the goal was reached
-    micro_batch     -- examples a training pass, where memory was too small for the whole batch
-    cost            -- over all the workers that advanced it
-    engine          -- what has computed its steps; both are named if both have
-    """
+    step: int
+    metric: float
 
-    outcome: Outcome
-    reason: str
-    steps: int
-    evaluations: tuple[Evaluation, ...] = ()
-    steps_to_target: int | None = None
-    steps_lower: int | None = None
-    metric: float | None = None
-    metric_step: int | None = None
-    test_metric: float | None = None
-    micro_batch: int | None = None
-    cost: TrialCost = field(default_factory=TrialCost)
-    engine: str | None = None
+
+LearningCurve = Sequence[CurvePoint]
+"""What a trial has shown so far, in order."""
 
 
 class GoalCrossing(NamedTuple):
@@ -87,21 +45,62 @@ class GoalCrossing(NamedTuple):
     test_metric: float | None = None
 
 
-class CurvePoint(NamedTuple):
-    """The goal metric at a full look."""
+@dataclass
+class TrialCost:
+    """What a trial has cost so far, over all the workers that advanced it."""
 
-    step: int
-    metric: float
-
-
-LearningCurve = Sequence[CurvePoint]
-"""What a trial has shown so far, in order."""
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    evaluated_examples: int = 0
 
 
-STATES = {"reached": TrialState.COMPLETE, "failed": TrialState.FAIL}
-"""Outcome to Optuna's state of the trial; any other is PRUNED."""
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    steps           -- how far it was trained
+    steps_to_target -- the first evaluated step past the goal; of outcome `reached` only. Measured
+                       elsewhere, it may be a mean
+    steps_lower     -- the evaluated step before that one, where the goal stood open
+    metric          -- the goal metric when last computed in full, at step `metric_step`; of outcome
+                       `reached`, at the step that passed the goal
+    test_metric     -- the same on the test split, where the goal was reached
+    micro_batch     -- examples a training pass, where memory was too small for the whole batch
+    engine          -- what has computed its steps; both are named if both have
+    """
+
+    outcome: Outcome
+    reason: str
+    steps: int
+    evaluations: tuple[Evaluation, ...] = ()
+    steps_to_target: float | None = None
+    steps_lower: float | None = None
+    metric: float | None = None
+    metric_step: int | None = None
+    test_metric: float | None = None
+    micro_batch: int | None = None
+    cost: TrialCost = field(default_factory=TrialCost)
+    engine: str | None = None
+
+
+S = TypeVar("S", bound=float)
+
+
+def cap(steps_to_target: Iterable[S], finishers: int) -> S | None:
+    """The step at which a race caps its trials: that in which as many have passed the goal as are
+    to be finishers.
+
+    steps_to_target -- of the trials that have passed it, in any order
+
+    Returns None while fewer have, or where no trial is to be capped (`finishers` 0).
+    """
+    fewest = sorted(steps_to_target)
+    return fewest[finishers - 1] if 0 < finishers <= len(fewest) else None
 
 
 def in_words(outcomes: Mapping[str, int]) -> str:
-    """Outcomes and their numbers: "1 reached, 31 capped"."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    """Outcomes and their numbers, in the order of `Outcome`, then what is `open`: "1 reached, 31
+    capped"."""
+    order = sorted(set(outcomes) - set(Outcome))
+    known = [name for name in (*Outcome, *order) if outcomes.get(name)]
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in known)

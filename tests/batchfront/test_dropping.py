@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from batchfront.cli.output.tables import print_frontier
+from batchfront.cli.output.frontier import print_frontier
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
 from batchfront.report.text import notes
@@ -21,6 +20,7 @@ from batchfront.workload.goal import Goal
 
 from tests import searches
 from tests.batchfront.halved import halve
+from tests.reading import load_curves
 from tests.searches import NAME, claim, rows, work, worker
 
 TRIALS = 12

@@ -6,7 +6,7 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
-from batchfront.worker.engine_choice import Asked
+from batchfront.vocabulary import EngineName
 from batchfront.workload.catalog import load
 from sqlalchemy import select
 
@@ -29,7 +29,7 @@ from tests.searches import work
     ],
 )
 def test_steps_to_target(
-    storage: Storage, name: str, asked: Asked, steps: dict[int, int], engine: str
+    storage: Storage, name: str, asked: EngineName, steps: dict[int, int], engine: str
 ) -> None:
     workload = load(SPEC + name)
     plan(storage, SPEC + name, workload, SearchOptions(trials=8))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from batchfront.cli.workloads import command
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.batchfront_studies.papers_workloads import BATCH_SIZES
 from tests.batchfront_studies.small_workloads import goal_within_reach, small, spec, write
+from tests.reading import load_curves
 from tests.searches import work
 
 NAMES = sorted(BATCH_SIZES)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import optuna
 from batchfront.frontier.frontier import Frontier, load_frontiers
-from batchfront.frontier.queries import last_change, load_curves
+from batchfront.frontier.queries import last_change, load_loss_curves
 from batchfront.store.database import Storage
 from batchfront.store.url import open_storage
 from batchfront.workload.search_space import dimensions
@@ -57,7 +57,7 @@ class Timed:
         return min(self.seconds[theirs]) / min(self.seconds[OURS])
 
 
-OURS, CURVES, CHANGE = "all frontiers", "one study's curves", "whether anything changed"
+OURS, CURVES, CHANGE = "all frontiers", "one workload's losses", "whether anything changed"
 THEIRS, BEST = "Optuna, trials", "Optuna, best_trial"
 
 
@@ -126,11 +126,11 @@ def measure(storage: Storage, trials: int, repetitions: int) -> Timed:
             conn.exec_driver_sql("VACUUM ANALYZE")
     url = storage.url.render_as_string(hide_password=False)
     frontiers = load_frontiers(storage)
-    some = frontiers[0].points[0].study.id
+    some = frontiers[0].workload
     studies = sum(len(frontier.points) for frontier in frontiers)
     seconds = {
         OURS: [_timed(load_frontiers, storage)[0] for _ in range(repetitions)],
-        CURVES: [_timed(load_curves, storage, some)[0] for _ in range(repetitions)],
+        CURVES: [_timed(load_loss_curves, storage, some)[0] for _ in range(repetitions)],
         CHANGE: [_timed(last_change, storage)[0] for _ in range(repetitions)],
     }
     all_trials, theirs = _timed(through_optuna, url)

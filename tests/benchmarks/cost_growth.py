@@ -24,7 +24,8 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
-from batchfront.worker.engine_choice import Asked
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 
 from tests.benchmarks.markdown import spread, table
@@ -46,7 +47,7 @@ class Run:
     batch_sizes: tuple[int, ...] = (8, 64, 512)
     trials: int = 32
     workers: int = 1
-    engine: Asked = "sequential"
+    engine: EngineName = "sequential"
     goal: float = 0.03
     sampler: str = "sobol"
 
@@ -163,7 +164,9 @@ def _work(url: str, folder: str, number: int, run: Run, ready: Any, answers: Any
     storage = open_storage(url)
     TASK.workload().data()  # what a process does once is no part of it
     given = (torch.device("cpu"), Filter())
-    settings = Settings(f"worker-{number}", *given, checkpoints=folder, engine=run.engine)
+    settings = Settings(
+        f"worker-{number}", *given, options=WorkerOptions(checkpoint_dir=folder, engine=run.engine)
+    )
     worker = Worker(storage, settings, Event())
     ready.wait(120)
     cpu = process_time()

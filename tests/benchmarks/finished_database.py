@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.outcomes import Evaluation, Outcome, TrialResult
+from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter, Study
+from batchfront.vocabulary import Outcome
 
 from tests.benchmarks.noop_trials import VERSIONS
 from tests.toy import SPEC, clouds

@@ -28,6 +28,7 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import Filter
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import Race
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
@@ -95,7 +96,12 @@ def _work(url: str, worker_id: str, folder: str, sharing: bool, pause: float, re
     torch.set_num_threads(1)
     storage = open_storage(url)
     catalog.load(SPEC).data()  # what a process does once is no part of it
-    settings = Settings(worker_id, torch.device("cpu"), Filter(), checkpoints=folder)
+    settings = Settings(
+        worker_id,
+        torch.device("cpu"),
+        Filter(),
+        options=WorkerOptions(engine="sequential", checkpoint_dir=folder),
+    )
     worker = Worker(storage, settings, Event())
     ready.wait(120)
     if sharing:

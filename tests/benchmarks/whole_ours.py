@@ -15,7 +15,8 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import open_storage
-from batchfront.worker.engine_choice import Asked
+from batchfront.vocabulary import EngineName
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from sqlalchemy import func, select
@@ -30,7 +31,7 @@ def race_on(
     reference: Reference | None,
     *,
     request: SearchOptions,
-    engine: Asked,
+    engine: EngineName,
     batches: Sequence[int],
 ) -> Result:
     """`batchfront run` with so many trials, and then with more, in the same database, of the batch
@@ -49,7 +50,9 @@ def race_on(
         for trials in allowed if reference is not None else allowed[-1:]:
             asked = replace(request, batch_sizes=left, trials=trials, seed=seed, goal=task.goal)
             planned = plan(storage, task.spec, workload, asked)
-            settings = Settings("here", torch.device("cpu"), planned.filter, engine=engine)
+            settings = Settings(
+                "here", torch.device("cpu"), planned.filter, options=WorkerOptions(engine=engine)
+            )
             Worker(storage, settings, Event()).run()
             spent = spent_in(storage)
             left = tuple(

@@ -13,6 +13,7 @@ import torch
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 
@@ -64,7 +65,11 @@ def searched(search: Search) -> list[Found]:
     with TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{folder}/trials.db", create=True)
         plan(storage, search.workload, catalog.load(search.workload), request)
-        Worker(storage, Settings("one", torch.device("cpu"), engine=engine), Event()).run()
+        Worker(
+            storage,
+            Settings("one", torch.device("cpu"), options=WorkerOptions(engine=engine)),
+            Event(),
+        ).run()
         studies = totals_in(storage)
         storage.close()
     common, drawn = (search.kind, search.workload), (search.seed, search.trials)

@@ -1,6 +1,7 @@
 """`batchfront analyze`: what a workload's trials say beyond its frontier."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -9,9 +10,10 @@ from batchfront.cli import options
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from batchfront.frontier.analysis.budget import Budget
     from batchfront.frontier.frontier import Frontier
-    from batchfront.store.database import Storage
 
 _workload = click.argument("workload")
 
@@ -47,18 +49,19 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
 
     Normalized, all start on the same line of perfect scaling, and differ in where they leave it.
     """
-    from batchfront.cli.output.analyses import print_comparison
-    from batchfront.cli.output.tables import warn_of_mixed_code
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output, warn_of_mixed_code
     from batchfront.frontier.analysis import compare as analysis
-    from batchfront.frontier.frontier import load_frontiers, require
-    from batchfront.store.url import open_storage
+    from batchfront.frontier.frontier import load_frontiers
+    from batchfront.frontier.queries import require
+    from batchfront.store.snapshot import snapshot
 
-    opened = open_storage(storage)
-    require(opened, workloads)
-    frontiers = load_frontiers(opened, workloads)
+    with snapshot(storage) as moment:
+        require(moment, workloads)
+        frontiers = load_frontiers(moment, workloads)
     for frontier in frontiers:
         warn_of_mixed_code(frontier)
-    print_comparison(analysis.compare(frontiers, at), format_)
+    print_output(analyses.comparison(analysis.compare(frontiers, at)), format_)
 
 
 @command.command(epilog="\b\nExample:\n  batchfront analyze rules digits/mlp/momentum")
@@ -72,15 +75,17 @@ def rules(workload: str, storage: str, format_: str) -> None:
     the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
     --rule linear`).
     """
-    from batchfront.cli.output.analyses import print_rules
-    from batchfront.frontier import queries as loading
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import lr_rules as analysis
     from batchfront.frontier.next_commands import rule_run
+    from batchfront.frontier.queries import load_reruns, load_workload_trials
 
-    opened, frontier = _open(storage, workload)
-    trials = loading.load_workload_trials(opened, workload)
-    found = analysis.rules(frontier, trials, loading.load_rule_runs(opened, workload))
-    print_rules(found, format_, rule_run(frontier))
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
+        reruns = load_reruns(moment, workload)
+    found = analysis.rules(frontier, trials, reruns)
+    print_output(analyses.rules(found, rule_run(frontier)), format_)
 
 
 @command.command(
@@ -96,22 +101,23 @@ def rules(workload: str, storage: str, format_: str) -> None:
 @options.format_
 def outcomes(workload: str, storage: str, batch_size: int | None, format_: str) -> None:
     """Trials by learning rate, 1 - momentum and outcome: where training is feasible."""
-    from batchfront.cli.output.analyses import print_outcomes
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import feasibility as analysis
     from batchfront.frontier.queries import load_workload_trials
 
-    opened, frontier = _open(storage, workload)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
     there = [point.batch_size for point in frontier.points]
     if batch_size is not None and batch_size not in there:
         known = ", ".join(map(str, there))
         raise UsageError(f"--batch-size {batch_size}: {workload} has no study of it, but {known}")
-    trials = load_workload_trials(opened, workload)
     found = [
         analysis.outcomes(point, trials.get(point.study.id, ()))
         for point in frontier.points
         if batch_size in (None, point.batch_size)
     ]
-    print_outcomes(frontier, found, format_, listed=batch_size is not None)
+    print_output(analyses.outcomes(frontier, found, listed=batch_size is not None), format_)
 
 
 _amount = click.FloatRange(min=0, min_open=True)
@@ -143,21 +149,22 @@ def budget(
     Without a budget, within some chosen from what was run. A value is a bound where trials that
     might have got better stopped before: at the goal, unless planned with `--after-goal continue`.
     """
-    from batchfront.cli.output.analyses import print_budgets
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import budget as analysis
     from batchfront.frontier.next_commands import going_on
     from batchfront.frontier.queries import load_goal_curves, load_workload_trials
 
-    opened, frontier = _open(storage, workload)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
+        curves = load_goal_curves(moment, workload, frontier.goal["metric"])
     wanted: list[Budget] = [
         *(analysis.Budget(amount, "steps") for amount in steps),
         *(analysis.Budget(amount, "epochs") for amount in epochs),
         *(analysis.Budget(amount, "examples") for amount in examples),
     ]
-    trials = load_workload_trials(opened, workload)
-    curves = load_goal_curves(opened, frontier)
     found = analysis.budgets(frontier, trials, curves, wanted)
-    print_budgets(found, format_, going_on(frontier))
+    print_output(analyses.budgets(found, going_on(frontier)), format_)
 
 
 @command.command(
@@ -178,18 +185,19 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 
     Of one without choices, with each third of its range.
     """
-    from batchfront.cli.output.analyses import print_effects
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import effect as analysis
     from batchfront.frontier.next_commands import more_finishers
     from batchfront.frontier.queries import load_workload_trials
 
-    opened, frontier = _open(storage, workload)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
     chosen = names or analysis.searched(frontier, choices=True)
     if not chosen:
         _name_one(frontier, analysis.searched(frontier))
-    trials = load_workload_trials(opened, workload)
     found = [analysis.effect(frontier, trials, name) for name in chosen]
-    print_effects(found, format_, more_finishers(frontier))
+    print_output(analyses.effects(found, more_finishers(frontier)), format_)
 
 
 @command.command(
@@ -209,35 +217,40 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 def goals(workload: str, storage: str, values: tuple[float, ...], format_: str) -> None:
     """Steps to other goals, from the same measurements.
 
-    Easier goals were passed between two looks, which bound the steps; harder ones need trials
+    Easier goals were passed between two evaluations, which bound the steps; harder ones need trials
     that went on past the study's goal, as `--after-goal continue` plans.
     """
-    from batchfront.cli.output.analyses import print_goals
+    from batchfront.cli.output import analyses
+    from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import other_goals as analysis
     from batchfront.frontier.queries import load_goal_curves, load_workload_trials
 
-    opened, frontier = _open(storage, workload)
-    trials = load_workload_trials(opened, workload)
-    curves = load_goal_curves(opened, frontier)
-    print_goals(analysis.goals(frontier, trials, curves, values), format_)
+    with _read(storage, workload) as (moment, frontier):
+        trials = load_workload_trials(moment, workload)
+        curves = load_goal_curves(moment, workload, frontier.goal["metric"])
+    print_output(analyses.goals(analysis.goals(frontier, trials, curves, values)), format_)
 
 
-def _open(storage: str, workload: str) -> "tuple[Storage, Frontier]":
+@contextmanager
+def _read(storage: str, workload: str) -> "Iterator[tuple[Connection, Frontier]]":
+    """The database at one moment, and the workload's frontier then."""
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.frontier import load_frontier
-    from batchfront.store.url import open_storage
+    from batchfront.store.snapshot import snapshot
 
-    opened = open_storage(storage)
-    frontier = load_frontier(opened, workload)
+    with snapshot(storage) as moment:
+        frontier = load_frontier(moment, workload)
+        yield moment, frontier
     warn_of_mixed_code(frontier)
-    return opened, frontier
 
 
 def _name_one(frontier: "Frontier", searched: Sequence[str]) -> None:
+    from batchfront.frontier.next_commands import advise
+
     there = ", ".join(searched)
     if not there:
         raise UsageError(f"{frontier.workload} searches no metaparameter")
     raise UsageError(
         f"{frontier.workload} searches no metaparameter with choices; name one of {there}: "
-        f"{frontier.advise('analyze effect', '--metaparameter', searched[0])}"
+        f"{advise(frontier, 'analyze effect', '--metaparameter', searched[0])}"
     )

@@ -99,16 +99,19 @@ def _plan(
 
 
 def _print(opened: Any, workload: str, rule: str | None, format_: str) -> None:
-    from batchfront.cli.output import reruns as repeat_tables
+    from batchfront.cli.output import reruns as tables
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.frontier import load_frontier
-    from batchfront.frontier.reruns import load_confirmations, load_rule_runs
+    from batchfront.frontier.queries import load_reruns
+    from batchfront.frontier.reruns import confirmations, rule_runs
+    from batchfront.store.snapshot import snapshot
 
-    frontier = load_frontier(opened, workload)
+    with snapshot(opened) as moment:
+        frontier = load_frontier(moment, workload)
+        reruns = load_reruns(moment, workload)
     warn_of_mixed_code(frontier)
-    confirmed = load_confirmations(opened, workload)
+    confirmed = confirmations(frontier, reruns)
     if rule is None:
-        repeat_tables.print_confirmations(frontier, confirmed, format_)
+        tables.print_confirmations(frontier, confirmed, format_)
     else:
-        runs = load_rule_runs(opened, workload, rule)
-        repeat_tables.print_rule(frontier, rule, runs, confirmed, format_)
+        tables.print_rule(frontier, rule, rule_runs(rule, reruns), confirmed, format_)

@@ -43,13 +43,12 @@ def command(
     """
     from batchfront.cli.output.curves import Fitted, print_curves
     from batchfront.frontier.curve.answers import fit_curve
-    from batchfront.frontier.frontier import load_frontiers, require
-    from batchfront.store.url import open_storage
+    from batchfront.frontier.frontier import load_frontiers
+    from batchfront.frontier.queries import require
+    from batchfront.store.snapshot import snapshot
 
-    opened = open_storage(storage)
-    require(opened, workloads)
-    fitted = [
-        Fitted(frontier, fit_curve(frontier, extra, share), extra, share)
-        for frontier in load_frontiers(opened, workloads)
-    ]
+    with snapshot(storage) as moment:
+        require(moment, workloads)
+        frontiers = load_frontiers(moment, workloads)
+    fitted = [Fitted(f, fit_curve(f, extra, share), extra, share) for f in frontiers]
     print_curves(fitted, format_)

@@ -54,7 +54,7 @@ def command(
 def _summary(doomed: Any) -> str:
     """What there is to lose, in a line."""
     from batchfront.cli.output.status import duration
-    from batchfront.cli.output.tables import sizes
+    from batchfront.cli.output.workloads import sizes
 
     there = sizes([study.batch_size for study in doomed.searches])
     count, others = len(doomed.searches), len(doomed.studies) - len(doomed.searches)

@@ -37,14 +37,13 @@ def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str
     One file each, of these workloads or of all, which `batchfront import export DIR` reads back.
     Trials that are not done are written as not begun.
     """
-    from batchfront.cli.output.tables import bar
+    from batchfront.cli.output.progress import bar
     from batchfront.exchange.export import count_studies, export
-    from batchfront.frontier.frontier import require
-    from batchfront.store.url import open_storage
+    from batchfront.frontier.queries import require
+    from batchfront.store.snapshot import snapshot
 
-    opened = open_storage(storage)
-    require(opened, workloads)
-    with bar("studies", count_studies(opened, workloads)) as advance:
-        rows = export(opened, workloads, output, format_, advance)
-    opened.close()
+    with snapshot(storage) as moment:
+        require(moment, workloads)
+        with bar("studies", count_studies(moment, workloads)) as advance:
+            rows = export(moment, workloads, output, format_, advance)
     click.echo(f"{output}: {', '.join(f'{n:,} {name}' for name, n in rows.items())}")

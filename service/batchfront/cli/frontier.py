@@ -20,7 +20,7 @@ def command(workload: str, storage: str, first: int | None, format_: str) -> Non
     For each batch size: the fewest steps, the last look before the goal was passed, examples, the
     best trial and its metaparameters, and how the other trials ended.
     """
-    from batchfront.cli.output.tables import print_frontier
+    from batchfront.cli.output.frontier import print_frontier
     from batchfront.frontier.frontier import load_frontier
 
     print_frontier(load_frontier(storage, workload, first=first), format_)

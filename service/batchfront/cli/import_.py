@@ -52,7 +52,7 @@ def batch_science(folder: Path, goals: tuple[str, ...], workloads: str | None, s
     taken. An import that was interrupted goes on where it was; a damaged study is left out, said,
     and makes the exit code 1. Of trials that did not complete, damaged measurements are left out.
     """
-    from batchfront.cli.output.tables import bar
+    from batchfront.cli.output.progress import bar
     from batchfront.exchange.batch_science.archive import find_folders
     from batchfront.exchange.batch_science.goals import parse_goal
     from batchfront.exchange.batch_science.importer import import_archive
@@ -136,7 +136,7 @@ def exported(folder: Path, storage: str) -> None:
 
     The studies become what they were, and their names must not be taken by others.
     """
-    from batchfront.cli.output.tables import bar
+    from batchfront.cli.output.progress import bar
     from batchfront.exchange.restore import count_studies, restore
     from batchfront.store.url import open_storage
 

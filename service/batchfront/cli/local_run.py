@@ -13,7 +13,7 @@ from batchfront.worker.signals import stop_on_signals
 def run_here(opened: Any, wanted: Any, worker: WorkerOptions, devices: Sequence[str]) -> bool:
     """Run these studies by a worker on each device, until they are done or Ctrl-C; whether all
     is done."""
-    from batchfront.cli.output.status import showing
+    from batchfront.cli.output.progress import showing
     from batchfront.launch.local import LocalWorkers
     from batchfront.launch.worker_options import Order
     from batchfront.ledger.status import load_status

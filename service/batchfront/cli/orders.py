@@ -45,7 +45,7 @@ def open_and_order(
 
     Where the workers have this process's environment, a password in a file stays there.
     """
-    from batchfront.frontier.frontier import require
+    from batchfront.frontier.queries import require
     from batchfront.store.database import parse_url
     from batchfront.store.url import open_storage
     from batchfront.study.study import require_code
@@ -76,7 +76,7 @@ def order(
 
 def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> int:
     """Launch, say how to watch and to stop, and hold the workers that want to be held."""
-    from batchfront.cli.output.status import showing
+    from batchfront.cli.output.progress import showing
 
     launched = launcher.launch(told, workers)
     for name in launched.ids:

@@ -10,6 +10,7 @@ from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.errors import UsageError
 from batchfront.plan.options import SearchOptions
+from batchfront.vocabulary import Outcome
 from batchfront.worker.options import ENDLESS, WorkerOptions
 
 
@@ -53,7 +54,7 @@ def command(
     progress to standard error. Ctrl-C keeps everything; the same command again continues.
     """
     from batchfront.cli.output.curves import print_answers
-    from batchfront.cli.output.tables import print_frontier
+    from batchfront.cli.output.frontier import print_frontier
     from batchfront.frontier.frontier import load_frontier
     from batchfront.ledger.time_profile import time_of
     from batchfront.report.page import write_report
@@ -87,11 +88,11 @@ def command(
 
 
 def _print_profile(storage: Any, since: float) -> None:
-    from batchfront.cli.output.status import profile_view
-    from batchfront.cli.output.tables import console_for_errors
+    from batchfront.cli.output.status import profile_table
+    from batchfront.cli.output.tables import console_for_errors, view
     from batchfront.ledger.time_profile import load_profile
 
-    console_for_errors().print(profile_view(load_profile(storage, since)))
+    console_for_errors().print(view([profile_table(load_profile(storage, since))]))
 
 
 def _explain(storage: Any, frontier: Any) -> int:
@@ -106,7 +107,7 @@ def _explain(storage: Any, frontier: Any) -> int:
     click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
     for point in frontier.points:
         for trial in load_trials(storage, point.study.id):
-            if trial.outcome == "failed":
+            if trial.outcome == Outcome.FAILED:
                 first = (trial.reason or "").splitlines()[0]
                 click.echo(
                     f"batchfront: {point.study.name} trial {trial.number}: {first}", err=True

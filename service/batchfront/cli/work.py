@@ -52,8 +52,8 @@ def command(
     """
     clock = Clock()  # before the imports, which take a second or more
     with end_on_sigterm():
-        from batchfront.cli.output.status import showing
-        from batchfront.frontier.frontier import require
+        from batchfront.cli.output.progress import showing
+        from batchfront.frontier.queries import require
         from batchfront.store.commands import command as command_on
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage
@@ -70,17 +70,8 @@ def command(
         use_one_thread()
         meant = tuple(filter(None, purposes.split(",")))
         wanted = Filter(workloads, batch_sizes or (), purposes=meant)
-        settings = Settings(
-            worker_id,
-            resolve(worker.device),
-            wanted,
-            devices=worker.devices_per_trial,
-            sharing=sharing,
-            checkpoints=options.checkpoints_for(storage, worker.checkpoint_dir),
-            forever=not worker.until_done,
-            max_outage=worker.max_outage,
-            engine=worker.engine,
-        )
+        worker = options.with_checkpoints(worker, storage)
+        settings = Settings(worker_id, resolve(worker.device), wanted, worker, sharing)
     with (
         stop_on_signals(within=GRACE_SECONDS) as stop,
         _time_limit(worker.max_time, stop),

@@ -25,7 +25,7 @@ def command(ctx: click.Context, format_: str) -> None:
     """List the workloads there are, or show one."""
     if ctx.invoked_subcommand is not None:
         return
-    from batchfront.cli.output.tables import print_workloads
+    from batchfront.cli.output.workloads import print_workloads
     from batchfront.workload import catalog
 
     listed = [describe(catalog.load(name)) for name in catalog.names()]
@@ -37,7 +37,7 @@ def command(ctx: click.Context, format_: str) -> None:
 @options.table_or_json
 def show(workload: str, format_: str) -> None:
     """Show a workload's goal, search space, batch sizes and step budgets."""
-    from batchfront.cli.output.tables import print_workload
+    from batchfront.cli.output.workloads import print_workload
     from batchfront.workload import catalog
 
     shown = describe(catalog.load(workload, Path.cwd()))

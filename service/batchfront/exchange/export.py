@@ -20,32 +20,35 @@ from batchfront.exchange.tables import (
 )
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.frontier import Frontier, load_frontiers
-from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter, find_studies
+from batchfront.vocabulary import SlotState
 
 _ROWS = 50_000  # measurements to hold at once
 
 
 def export(
-    storage: Storage,
+    source: Source,
     workloads: Sequence[str],
     folder: Path,
     format_: str,
     advance: Callable[[int], None],
 ) -> dict[str, int]:
-    """Write all studies of these workloads, or of all; table to its number of rows.
+    """Write all studies of these workloads, or of all.
 
-    advance -- is told how many more studies have been written
+    advance -- is called with how many more studies have been written
 
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
+
+    Returns how many rows each table has, by its name.
     """
     _make_room(folder)
     files = {name: TableFile(folder, name, format_) for name in SCHEMAS}
     try:
-        with storage.read() as conn:
+        with snapshot(source) as conn:
             wanted = select(studies).where(Filter(tuple(workloads)).clause())
             for row in conn.execute(wanted.order_by(studies.c.name)).all():
                 files["studies"].write(by_column("studies", [study_row(conn, row)]))
@@ -53,8 +56,8 @@ def export(
                 for columns in _measurements(conn, row):
                     files["measurements"].write(columns)
                 advance(1)
-        for frontier in load_frontiers(storage, workloads):
-            files["frontier"].write(by_column("frontier", _points(frontier)))
+            for frontier in load_frontiers(conn, workloads):
+                files["frontier"].write(by_column("frontier", _points(frontier)))
     finally:
         for file in files.values():
             file.close()
@@ -63,9 +66,9 @@ def export(
     return rows
 
 
-def count_studies(storage: Storage, workloads: Sequence[str]) -> int:
+def count_studies(source: Source, workloads: Sequence[str]) -> int:
     """How many studies `export` would write."""
-    with storage.read() as conn:
+    with snapshot(source) as conn:
         return len(find_studies(conn, Filter(tuple(workloads))))
 
 
@@ -99,8 +102,10 @@ def trial_rows(conn: Connection, study: Row[Any]) -> list[dict[str, Any]]:
     rows = []
     for slot in conn.execute(query):
         row = {name: getattr(slot, name) for name in exported(slots)}
-        if slot.state != "done":
-            row |= {"state": "later" if slot.state == "later" else "free", "steps": 0}
+        if slot.state == SlotState.LEASED:
+            row["state"] = SlotState.FREE
+        if slot.state != SlotState.DONE:
+            row["steps"] = 0
         trial = theirs.get(slot.trial_id) if slot.trial_id is not None else None
         rows.append({"study": study.name, **row, "optuna": trial and trial.to_json()})
     return rows

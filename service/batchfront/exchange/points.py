@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, groupby
 from math import ceil
 from typing import Any
@@ -11,14 +11,16 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from batchfront.errors import UsageError
 from batchfront.exchange.batch_science.goals import parse_comparison
-from batchfront.exchange.finished_trials import ELSEWHERE, EndedTrial, write_ended
+from batchfront.exchange.finished_trials import FinishedTrial, write_finished
 from batchfront.exchange.points_file import LARGEST, Measured
+from batchfront.outcomes import TrialResult
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import Searched, delete_trials
 from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import count_slots
 from batchfront.study.study import Definition, Filter, Study, find_studies, goal_text
+from batchfront.vocabulary import Count, Outcome, Purpose, Sampler, Schedule
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _goal(rows: Sequence[Measured]) -> dict[str, Any]:
 def _refuse_others(there: Iterable[Study], goal: Mapping[str, Any], row: Measured) -> None:
     """Raise UsageError unless the workload's studies are points measured by the same goal."""
     for study in there:
-        if study.purpose != "points":
+        if study.purpose != Purpose.POINTS:
             raise UsageError(
                 f"{row.where}: {row.workload} has trials in this database; give the points another "
                 "workload name, or another --storage"
@@ -105,17 +107,17 @@ def _draft(row: Measured, goal: Mapping[str, Any]) -> Definition:
             "batch_size": row.batch_size,
             "goal": dict(goal),
             "search_space": {},
-            "search": {"sampler": ELSEWHERE, "schedule": ELSEWHERE},
+            "search": {"sampler": Sampler.IMPORTED, "schedule": Schedule.IMPORTED},
             "source": {"points": "measured elsewhere"},
         },
         goal_value=None,
         seed=0,
-        schedule=ELSEWHERE,
-        sampler=ELSEWHERE,
-        count="all",
+        schedule=Schedule.IMPORTED,
+        sampler=Sampler.IMPORTED,
+        count=Count.ALL,
         trials=0,
         train_examples=row.train_examples,
-        purpose="points",
+        purpose=Purpose.POINTS,
         finishers=0,
     )
 
@@ -123,7 +125,7 @@ def _draft(row: Measured, goal: Mapping[str, Any]) -> Definition:
 def _write(
     conn: Connection, study: Study, rows: Sequence[Measured], at: float, replace_changed: bool
 ) -> tuple[int, int, int]:
-    """Write a study's measurements; how many are new, replaced and unchanged."""
+    """Write a study's measurements. Returns how many are new, replaced and unchanged."""
     found = conn.execute(select(slots).where(slots.c.study_id == study.id)).all()
     there = {row.number if row.seed is None else row.seed: row for row in found}
     new = [row for row in rows if row.seed not in there]
@@ -139,8 +141,11 @@ def _write(
     conn.execute(delete(slots).where(slots.c.id.in_([row.id for row in old])))
     delete_trials(conn, [row.trial_id for row in old])
     numbers = _numbers({seed: row.number for seed, row in there.items()}, new)
-    ended = [_ended(row, numbers[row.seed]) for row in (*new, *changed)]
-    write_ended(conn, study, Searched({}), ended, at)
+    finished = [
+        FinishedTrial(numbers[row.seed], _result(row), row.params, row.seed)
+        for row in (*new, *changed)
+    ]
+    write_finished(conn, study, Searched({}), finished, at)
     examples = max(row.train_examples for row in rows) or study.train_examples
     values = {"trials": count_slots(conn, study.id), "train_examples": examples}
     conn.execute(update(studies).where(studies.c.id == study.id).values(**values))
@@ -183,16 +188,13 @@ def _words(steps: float | None, lower: float | None, params: Mapping[str, Any]) 
     return ", ".join([*said, *(f"{name} {value}" for name, value in params.items())])
 
 
-def _ended(row: Measured, number: int) -> EndedTrial:
+def _result(row: Measured) -> TrialResult:
     if row.steps is None:
-        missed = EndedTrial(number, "exhausted", "not reached, where measured", row.params)
-        return replace(missed, seed=row.seed, steps=int(row.steps_lower or 0))
-    return EndedTrial(
-        number,
-        "reached",
+        steps = int(row.steps_lower or 0)
+        return TrialResult(Outcome.EXHAUSTED, "not reached, where measured", steps)
+    return TrialResult(
+        Outcome.REACHED,
         "measured elsewhere",
-        row.params,
-        seed=row.seed,
         steps=ceil(row.steps),
         steps_to_target=row.steps,
         steps_lower=row.steps_lower,

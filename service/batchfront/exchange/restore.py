@@ -17,8 +17,9 @@ from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import TrialCopy, create_study, write_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.study.create import wait_for_planners
-from batchfront.study.fingerprint import refuse_difference
-from batchfront.study.study import SEARCHES, Filter, find_studies
+from batchfront.study.identity import refuse_difference
+from batchfront.study.study import Filter, find_studies
+from batchfront.vocabulary import SEARCHES
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, select
 
-from batchfront.frontier.frontier import Frontier, require
-from batchfront.store.database import Storage
+from batchfront.frontier.queries import require
 from batchfront.store.schema import measurements, slots, studies
-from batchfront.store.url import open_storage
+from batchfront.store.snapshot import Source, snapshot
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from batchfront.frontier.frontier import Frontier
 
 _STUDY = (studies.c.batch_size, studies.c.purpose, slots.c.number.label("trial"))
 
@@ -34,7 +35,7 @@ _TRIAL = (
 _WHOLE = ("steps", "steps_to_target", "steps_lower", "examples", "evaluated_examples", "trial")
 
 
-def frontier_frame(frontier: Frontier) -> "DataFrame":
+def frontier_frame(frontier: "Frontier") -> "DataFrame":
     """A frontier as a DataFrame, a row for each batch size.
 
     batch_size, steps, steps_lower, examples, trial -- as of `Point`; <NA> where none has reached
@@ -62,15 +63,16 @@ def frontier_frame(frontier: Frontier) -> "DataFrame":
     return _whole(pd.DataFrame(rows))
 
 
-def load_trials_frame(storage: Storage | str, workload: str) -> "DataFrame":
+def load_trials_frame(source: Source, workload: str) -> "DataFrame":
     """All trials of a workload as a DataFrame, a row for each, by batch size and number.
 
     purpose -- of the trial's study: "search" for those that the frontier is made of, "points" for
-               steps measured elsewhere, "confirm" and others for repetitions of some
+               steps measured elsewhere, "confirm" and others for reruns of some
     trial   -- its number in its Optuna study
     outcome -- how it ended; None while it is not done
     reason, steps, steps_to_target, steps_lower, metric, training_seconds, evaluation_seconds,
-    evaluated_examples, repeats -- as of `Trial`
+    evaluated_examples -- as of `Trial`
+    repeats  -- of a rerun, the number in the search of the trial that it runs again
     params_* -- its metaparameters
 
     Raises UsageError, naming those there are, for a workload without studies.
@@ -78,14 +80,14 @@ def load_trials_frame(storage: Storage | str, workload: str) -> "DataFrame":
     import pandas as pd
 
     columns = (*_STUDY, *_TRIAL, slots.c.params)
-    frame = _read(storage, workload, select(*columns).select_from(studies.join(slots)), _STUDY)
+    frame = _read(source, workload, select(*columns).select_from(studies.join(slots)), _STUDY)
     params = [json.loads(text or "{}") for text in frame.pop("params")]
-    names = sorted({name for drawn in params for name in drawn})
-    drawn = pd.DataFrame({f"params_{name}": [p.get(name) for p in params] for name in names})
-    return _whole(pd.concat([frame, drawn], axis=1))
+    names = sorted({name for one in params for name in one})
+    sampled = pd.DataFrame({f"params_{name}": [p.get(name) for p in params] for name in names})
+    return _whole(pd.concat([frame, sampled], axis=1))
 
 
-def load_measurements_frame(storage: Storage | str, workload: str) -> "DataFrame":
+def load_measurements_frame(source: Source, workload: str) -> "DataFrame":
     """All kept measurements of a workload as a DataFrame, by batch size, trial and step.
 
     batch_size, purpose, trial -- as of `load_trials_frame`
@@ -95,21 +97,20 @@ def load_measurements_frame(storage: Storage | str, workload: str) -> "DataFrame
     Raises UsageError, naming those there are, for a workload without studies.
     """
     measured = [column for column in measurements.c if column.name != "slot_id"]
-    source = studies.join(slots).join(measurements, measurements.c.slot_id == slots.c.id)
-    query = select(*_STUDY, *measured).select_from(source)
-    frame = _read(storage, workload, query, (*_STUDY, *measured[:3]))
+    rows = studies.join(slots).join(measurements, measurements.c.slot_id == slots.c.id)
+    query = select(*_STUDY, *measured).select_from(rows)
+    frame = _read(source, workload, query, (*_STUDY, *measured[:3]))
     return frame.astype({"value": "float64"})
 
 
 def _read(
-    storage: Storage | str, workload: str, query: Select[Any], order: Sequence[ColumnElement[Any]]
+    source: Source, workload: str, query: Select[Any], order: Sequence[ColumnElement[Any]]
 ) -> "DataFrame":
     import pandas as pd
 
-    opened = open_storage(storage) if isinstance(storage, str) else storage
-    require(opened, (workload,))
-    with opened.read() as conn:
-        found = conn.execute(query.where(studies.c.workload == workload).order_by(*order))
+    with snapshot(source) as moment:
+        require(moment, (workload,))
+        found = moment.execute(query.where(studies.c.workload == workload).order_by(*order))
         return pd.DataFrame(list(map(tuple, found)), columns=list(found.keys()))
 
 

@@ -7,33 +7,35 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Connection, make_url
 
 from batchfront.errors import UsageError
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.queries import (
+    Trial,
+    require,
     select_finishers,
     select_outcomes,
-    select_reruns,
+    select_rerun_versions,
     select_winners,
 )
 from batchfront.median import median
 from batchfront.store.commands import command
-from batchfront.store.database import DEFAULT_URL, Storage
-from batchfront.store.url import open_storage
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies
+from batchfront.store.database import DEFAULT_URL
+from batchfront.store.snapshot import Source, snapshot
+from batchfront.study.study import Filter, Study, find_studies, goal_text
+from batchfront.vocabulary import SEARCHES, Outcome
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-from batchfront.frontier.queries import Trial, trial_from_row, workload_names
-from batchfront.study.study import goal_text
 
 
 @dataclass(frozen=True)
 class Finisher:
-    """A trial that reached the goal: its number, its steps to target, and the look before."""
+    """A trial that reached the goal: its number, its steps to target, and the evaluation
+    before."""
 
     number: int
     steps: float
@@ -131,7 +133,7 @@ class Point:
     @property
     def inexact(self) -> bool:
         """Whether trials were dropped by an option, one of which might have won."""
-        return bool(self.outcomes.get("dropped"))
+        return bool(self.outcomes.get(Outcome.DROPPED))
 
     @property
     def edges(self) -> dict[str, str]:
@@ -206,18 +208,6 @@ class Frontier:
                 found.setdefault(kind, set()).update(versions)
         return {kind: sorted(versions) for kind, versions in sorted(found.items())}
 
-    def advise(self, name: str, *options: str) -> str | None:
-        """A command about this workload, whole, in backticks. None if that needs the workload's
-        code, and there is none, as of trials that were imported."""
-        study = self.points[0].study
-        if name in ("plan", "run"):
-            variant = () if study.variant is None else ("--variant", study.variant)
-            subject: tuple[str, ...] = (study.spec, *variant)
-        else:
-            subject = (self.workload,)
-        needs_code = name in ("plan", "run", "confirm")
-        return command(self.url, name, *subject, *options) if study.spec or not needs_code else None
-
     def to_dict(self) -> dict[str, Any]:
         """The frontier as plain data: `workload`, `goal`, `code`, `points`."""
         points = [point.to_dict() for point in self.points]
@@ -232,29 +222,18 @@ class Frontier:
         return frontier_frame(self)
 
 
-def load_frontier(storage: Storage | str, workload: str, *, first: int | None = None) -> Frontier:
+def load_frontier(source: Source, workload: str, *, first: int | None = None) -> Frontier:
     """The frontier of one workload. Raises UsageError, naming those there are, if it has none.
 
     first -- see load_frontiers
     """
-    opened = open_storage(storage) if isinstance(storage, str) else storage
-    require(opened, (workload,))
-    return load_frontiers(opened, (workload,), first=first)[0]
-
-
-def require(storage: Storage, workloads: Sequence[str]) -> None:
-    """Raise UsageError, naming those there are, unless all of these workloads have studies."""
-    there = workload_names(storage)
-    for workload in workloads:
-        if workload not in there:
-            raise UsageError(
-                f"no studies of {workload!r} in this database; there are: "
-                f"{', '.join(there) or 'none'}"
-            )
+    with snapshot(source) as moment:
+        require(moment, (workload,))
+        return load_frontiers(moment, (workload,), first=first)[0]
 
 
 def load_frontiers(
-    storage: Storage, workloads: Sequence[str] = (), *, first: int | None = None
+    source: Source, workloads: Sequence[str] = (), *, first: int | None = None
 ) -> list[Frontier]:
     """The frontiers of these workloads, or of all that the database holds, by name.
 
@@ -265,29 +244,36 @@ def load_frontiers(
     A handful of queries, however many studies and trials there are.
     """
     wanted = Filter(tuple(workloads), purposes=SEARCHES)
-    with storage.read() as conn:
-        found = find_studies(conn, wanted)
-        outcomes: dict[int, Counter[str]] = {}
-        ran_on: dict[int, dict[str, set[str]]] = {}
-        sources: dict[int, Counter[str]] = {}
-        for study_id, outcome, text, number in conn.execute(select_outcomes(wanted, first)):
-            outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
-            for kind, version in json.loads(text or "{}").items():
-                ran_on.setdefault(study_id, {}).setdefault(kind, set()).add(version)
-                if kind == "source":
-                    sources.setdefault(study_id, Counter())[version] += number
-        _refuse_fewer(storage, found, outcomes, first)
-        best = {
-            row.study_id: trial_from_row(row) for row in conn.execute(select_winners(wanted, first))
-        }
-        finishers: dict[int, list[Finisher]] = {}
-        for study_id, *finisher in conn.execute(select_finishers(wanted, first)):
-            finishers.setdefault(study_id, []).append(Finisher(*finisher))
-        rerun_by: dict[tuple[str, int], set[str]] = {}
-        for workload, batch_size, text in conn.execute(select_reruns(wanted)):
-            source = json.loads(text).get("source")
-            rerun_by.setdefault((workload, batch_size), set()).update([source] if source else [])
     points: dict[str, list[Point]] = {}
+    with snapshot(source) as moment:
+        for point in _points(moment, wanted, first):
+            points.setdefault(point.study.workload, []).append(point)
+        url = moment.engine.url
+    return [Frontier(name, tuple(mine), url) for name, mine in points.items()]
+
+
+def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point]:
+    found = find_studies(moment, wanted)
+    outcomes: dict[int, Counter[str]] = {}
+    ran_on: dict[int, dict[str, set[str]]] = {}
+    sources: dict[int, Counter[str]] = {}
+    for study_id, outcome, text, number in moment.execute(select_outcomes(wanted, first)):
+        outcomes.setdefault(study_id, Counter())[outcome or "open"] += number
+        for kind, version in json.loads(text or "{}").items():
+            ran_on.setdefault(study_id, {}).setdefault(kind, set()).add(version)
+            if kind == "source":
+                sources.setdefault(study_id, Counter())[version] += number
+    _refuse_fewer(moment.engine.url, found, outcomes, first)
+    winners = moment.execute(select_winners(wanted, first))
+    best = {row.study_id: Trial.from_row(row) for row in winners}
+    finishers: dict[int, list[Finisher]] = {}
+    for study_id, *finisher in moment.execute(select_finishers(wanted, first)):
+        finishers.setdefault(study_id, []).append(Finisher(*finisher))
+    rerun_by: dict[tuple[str, int], set[str]] = {}
+    for workload, batch_size, text in moment.execute(select_rerun_versions(wanted)):
+        source = json.loads(text).get("source")
+        rerun_by.setdefault((workload, batch_size), set()).update([source] if source else [])
+    points = []
     for study in found:
         point = Point(
             study,
@@ -298,14 +284,13 @@ def load_frontiers(
             sources.get(study.id, {}),
             frozenset(rerun_by.get((study.workload, study.batch_size), ())),
         )
-        if point.steps is not None and not isfinite(point.steps):
-            point = replace(point, best=None)
-        points.setdefault(study.workload, []).append(point)
-    return [Frontier(name, tuple(mine), storage.url) for name, mine in points.items()]
+        unreached = point.steps is not None and not isfinite(point.steps)
+        points.append(replace(point, best=None) if unreached else point)
+    return points
 
 
 def _refuse_fewer(
-    storage: Storage,
+    url: URL,
     found: Sequence[Study],
     outcomes: Mapping[int, Mapping[str, int]],
     first: int | None,
@@ -316,7 +301,7 @@ def _refuse_fewer(
     if not fewer:
         return
     all_have = min(there[study.id] for study in fewer)
-    some = command(storage, "frontier", fewer[0].workload, "--first", str(all_have))
+    some = command(url, "frontier", fewer[0].workload, "--first", str(all_have))
     raise UsageError(
         f"{', '.join(f'study {s.name} has {there[s.id]}' for s in fewer)} complete trials, not the "
         f"{first} asked for; trials that diverged, failed or are open don't count"

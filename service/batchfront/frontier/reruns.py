@@ -1,19 +1,22 @@
-"""batchfront.frontier.reruns"""
+"""Trials run again with fresh seeds: the best of a search, and what a scaling rule makes of one.
 
-import json
+A search's winner is the luckiest of its trials; the median of its reruns is what to expect of its
+metaparameters.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import select
-
-from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.frontier import Frontier, Point, load_frontier
+from batchfront.frontier.queries import Reruns, Trial, load_reruns
 from batchfront.median import median
-from batchfront.store.database import Storage
-from batchfront.store.schema import reached, slots, studies
-from batchfront.study.study import Filter
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.workload.search_space import Metaparameters
+
+PURPOSE = "confirm"
+"""Of the studies that run the best trials of a search again."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,10 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repeated:
+class Rerun:
     """Metaparameters run with several seeds.
 
+    trial     -- the number in the search of the trial that they are of, or are scaled from
     params    -- of all of them
     steps     -- steps to target of those that reached the goal, ascending
     unreached -- how many ended without: by the study's rules, or at the end of their step budget
@@ -35,11 +39,29 @@ class Repeated:
     open      -- how many are not done yet
     """
 
+    trial: int
     params: Metaparameters
-    steps: tuple[int, ...]
+    steps: tuple[float, ...]
     unreached: int
     failed: int
     open: int
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], **fields: Any) -> Self:
+        """How these trials, at least one, all of the same metaparameters, ended."""
+        steps = [t.steps_to_target for t in trials if t.steps_to_target is not None]
+        others = [trial.outcome for trial in trials if trial.steps_to_target is None]
+        failed, unfinished = others.count("failed"), others.count(None)
+        assert trials[0].rerun_of is not None
+        return cls(
+            trial=trials[0].rerun_of,
+            params=trials[0].params,
+            steps=tuple(sorted(steps)),
+            unreached=len(others) - failed - unfinished,
+            failed=failed,
+            open=unfinished,
+            **fields,
+        )
 
     @property
     def seeds(self) -> int:
@@ -61,12 +83,12 @@ class Repeated:
         return not self.open and self.seeds > 0 and self.median is None
 
     @property
-    def low(self) -> int | None:
+    def low(self) -> float | None:
         """The fewest steps; None if no seed has reached the goal, and until all are done."""
         return None if self.open or not self.steps else self.steps[0]
 
     @property
-    def high(self) -> int | None:
+    def high(self) -> float | None:
         """The most steps; None if some seed has not reached the goal, and until all are done."""
         return None if self.open or self.unreached or not self.steps else self.steps[-1]
 
@@ -76,54 +98,12 @@ class Repeated:
         return {"params": dict(self.params), **{name: getattr(self, name) for name in shown}}
 
 
-def _ended(rows: Sequence[Any]) -> dict[str, Any]:
-    steps = sorted(row.steps_to_target for row in rows if row.steps_to_target is not None)
-    others = [row.outcome for row in rows if row.steps_to_target is None]
-    failed, unfinished = others.count("failed"), others.count(None)
-    unreached = len(others) - failed - unfinished
-    return {"steps": tuple(steps), "unreached": unreached, "failed": failed, "open": unfinished}
-
-
-def load_repeats(
-    storage: Storage, workload: str, purpose: str
-) -> dict[int, list[tuple[Candidate, Mapping[str, Any]]]]:
-    """By batch size, each candidate with how its trials ended, as the fields of a `Repeated`; in
-    the order in which they were first planned. One query."""
-    wanted = Filter((workload,), purposes=(purpose,))
-    columns = (slots.c.repeats, slots.c.params, slots.c.steps_to_target, slots.c.outcome)
-    query = (
-        select(studies.c.batch_size, *columns)
-        .select_from(slots.join(studies))
-        .where(wanted.clause())
-        .order_by(studies.c.batch_size, slots.c.number)
-    )
-    found: dict[int, dict[tuple[int, str], list[Any]]] = {}
-    with storage.read() as conn:
-        for row in conn.execute(query):
-            mine = found.setdefault(row.batch_size, {})
-            mine.setdefault((row.repeats, row.params), []).append(row)
-    return {
-        batch_size: [
-            (Candidate(trial, params := json.loads(text)), {"params": params, **_ended(rows)})
-            for (trial, text), rows in mine.items()
-        ]
-        for batch_size, mine in found.items()
-    }
-
-
-PURPOSE = "confirm"
-
-
 @dataclass(frozen=True, kw_only=True)
-class Confirmation(Repeated):
-    """One of the best trials of a search, run again.
+class Confirmation(Rerun):
+    """One of the best trials of a search, run again; `best` is the steps to target that it needed
+    there."""
 
-    trial -- its number in the search
-    best  -- the steps to target that it needed there
-    """
-
-    trial: int
-    best: int
+    best: float
 
     @property
     def ratio(self) -> float | None:
@@ -135,42 +115,13 @@ class Confirmation(Repeated):
         return {"trial": self.trial, "best": self.best, **super().to_dict(), "ratio": self.ratio}
 
 
-def load_confirmations(storage: Storage, workload: str) -> dict[int, tuple[Confirmation, ...]]:
-    """By batch size, the trials that were run again, by their place in the search. Two queries."""
-    searched = (
-        select(studies.c.batch_size, slots.c.number, slots.c.steps_to_target)
-        .select_from(slots.join(studies))
-        .where(Filter((workload,), purposes=("search",)).clause(), reached)
-    )
-    with storage.read() as conn:
-        best = {(batch_size, n): steps for batch_size, n, steps in conn.execute(searched)}
-    confirmed = {}
-    for batch_size, found in load_repeats(storage, workload, PURPOSE).items():
-        mine = [
-            Confirmation(trial=one.trial, best=best[batch_size, one.trial], **ended)
-            for one, ended in found
-        ]
-        confirmed[batch_size] = tuple(sorted(mine, key=lambda c: (c.best, c.trial)))
-    return confirmed
-
-
-def steadiest(confirmations: Sequence[Confirmation]) -> Confirmation | None:
-    """The one with the smallest median, of equals the one that was better in the search; None
-    while some of them is not done, or if none has a median."""
-    if any(confirmation.open for confirmation in confirmations):
-        return None
-    known = [c for c in confirmations if c.median is not None]
-    return min(known, key=lambda c: c.median or 0.0, default=None)
+Confirmations = Mapping[int, Sequence[Confirmation]]
+"""Batch size to the trials that were run again, the best one of the search first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuleRun(Repeated):
-    """A rule followed at one batch size.
-
-    trial -- the number of the winner that it starts from, in the search of the smallest batch size
-    """
-
-    trial: int
+class RuleRun(Rerun):
+    """A scaling rule followed at one batch size, from the winner of the smallest one."""
 
     @property
     def learning_rate(self) -> float:
@@ -188,10 +139,49 @@ def anchor(frontier: Frontier) -> Point | None:
     return next(searched, None)
 
 
-def load_rule_runs(storage: Storage, workload: str, rule: str) -> dict[int, RuleRun]:
-    """By batch size, the runs that followed a rule, from the anchor planned last. One query."""
+def load_confirmations(source: Source, workload: str) -> dict[int, tuple[Confirmation, ...]]:
+    """By batch size, the trials of a workload that were run again, by their place in the search."""
+    with snapshot(source) as moment:
+        return confirmations(load_frontier(moment, workload), load_reruns(moment, workload))
+
+
+def confirmations(frontier: Frontier, reruns: Reruns) -> dict[int, tuple[Confirmation, ...]]:
+    """By batch size, the trials that were run again, by their place in the search."""
+    found = {}
+    for point in frontier.points:
+        best = {finisher.number: finisher.steps for finisher in point.finishers}
+        same = _same(reruns.get((PURPOSE, point.batch_size), ()))
+        mine = [
+            Confirmation.of(trials, best=best[number])
+            for trials in same
+            if (number := trials[0].rerun_of) is not None
+        ]
+        if mine:
+            found[point.batch_size] = tuple(sorted(mine, key=lambda c: (c.best, c.trial)))
+    return found
+
+
+def steadiest(found: Sequence[Confirmation]) -> Confirmation | None:
+    """The one with the smallest median, of equals the one that was better in the search; None
+    while some of them is not done, or if none has a median."""
+    if any(confirmation.open for confirmation in found):
+        return None
+    known = [c for c in found if c.median is not None]
+    return min(known, key=lambda c: c.median or 0.0, default=None)
+
+
+def rule_runs(rule: str, reruns: Reruns) -> dict[int, RuleRun]:
+    """By batch size, the runs that followed a rule, from the anchor that was planned last."""
     return {
-        batch_size: RuleRun(trial=candidate.trial, **ended)
-        for batch_size, found in load_repeats(storage, workload, rule).items()
-        for candidate, ended in found[-1:]
+        batch_size: RuleRun.of(_same(trials)[-1])
+        for (purpose, batch_size), trials in sorted(reruns.items())
+        if purpose == rule
     }
+
+
+def _same(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Those that run the same again, in the order in which they were first planned."""
+    found: dict[tuple[object, ...], list[Trial]] = {}
+    for trial in trials:
+        found.setdefault((trial.rerun_of, *trial.params.items()), []).append(trial)
+    return list(found.values())

@@ -10,7 +10,7 @@ import yaml
 from batchfront.launch.launcher import Launched, place_problems, refuse
 from batchfront.launch.worker_options import Order
 
-_GRACE_SECONDS = 30  # a worker hands back within ten; the rest is reserve
+_GRACE_SECONDS = 30  # a worker releases its trials within ten; the rest is reserve
 
 
 _USER = 1000  # any that isn't root
@@ -165,6 +165,7 @@ class Kubernetes:
 
 
 def _shared_memory(order: Order) -> list[dict[str, Any]]:
-    """A volume for what ranks tell each other: a container's own 64 MiB are too few for NCCL."""
+    """A volume for what the processes of a group tell each other: a container's own 64 MiB are too
+    few for NCCL."""
     several = order.worker.devices_per_trial > 1
     return [{"name": "shared-memory", "emptyDir": {"medium": "Memory"}}] if several else []

@@ -18,9 +18,9 @@ class Launched:
 
     ids    -- what the scheduler calls them
     watch  -- the command that shows them
-    cancel -- the command that makes them save and hand back what they hold, and end
+    cancel -- the command that makes them save and release what they hold, and end
     hold   -- for workers that no scheduler holds: waits until they have ended, or until the event
-              is set and they have handed everything back. Raises WorkersFailed when they can't
+              is set and they have released everything. Raises WorkersFailed when they can't
               work
     """
 

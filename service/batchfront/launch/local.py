@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
 
 
-_LOOK_SECONDS = 0.2  # between two looks at whether all are alive
+_POLL_SECONDS = 0.2  # after which it is asked again whether all are alive
 
 
 @dataclass
@@ -94,9 +94,9 @@ class LocalWorkers:
         return alive
 
     def hold(self, stop: Event) -> None:
-        """Until all have ended, or `stop` is set and they have handed everything back; a Ctrl-C
+        """Wait until all have ended, or `stop` is set and they have released everything; a Ctrl-C
         while they do ends them at once."""
-        while self.watch() and not stop.wait(_LOOK_SECONDS):
+        while self.watch() and not stop.wait(_POLL_SECONDS):
             pass
         if stop.is_set():
             try:
@@ -115,7 +115,7 @@ class LocalWorkers:
         return sum(place.process.poll() is None for place in self._places)
 
     def stop(self) -> None:
-        """Ask all workers to save and hand back what they hold, and wait until they have."""
+        """Ask all workers to save and release what they hold, and wait until they have."""
         for place in self._places:
             if place.process.poll() is None:
                 place.process.send_signal(SIGTERM)

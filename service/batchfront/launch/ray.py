@@ -20,7 +20,7 @@ _RESTARTS = (
 _KNOCK_SECONDS = 10.0  # for a cluster to answer at all
 
 
-_LOOK_SECONDS = 0.5  # between two looks at what has ended
+_POLL_SECONDS = 0.5  # after which tasks are asked again whether they have ended
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _hold(ray: Any, tasks: list[Any], stop: Event) -> None:
     running = tasks
     try:
         while running and not stop.is_set():
-            ended, running = ray.wait(running, num_returns=len(running), timeout=_LOOK_SECONDS)
+            ended, running = ray.wait(running, num_returns=len(running), timeout=_POLL_SECONDS)
             for task in ended:
                 _raise_failure(ray, task)
     finally:
@@ -82,8 +82,8 @@ def _hold(ray: Any, tasks: list[Any], stop: Event) -> None:
 
 
 def _stop(ray: Any, running: list[Any]) -> None:
-    """As a Ctrl-C in each task's process, which the worker knows how to take; a Ctrl-C while
-    they hand back ends them at once."""
+    """Send each task's process a Ctrl-C, which the worker knows how to take. A Ctrl-C here while
+    they release their trials ends them at once."""
     for task in running:
         ray.cancel(task)
     try:

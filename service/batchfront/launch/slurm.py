@@ -30,7 +30,8 @@ class Slurm:
 
     work    -- what each task runs, in its process, which it may end; submitit finds it by its name
     folder  -- for submitit's files and the workers' logs; every node must reach it
-    seconds -- a worker's time limit; when it is up, the worker hands back and is queued again
+    seconds -- a worker's time limit; when it is up, the worker releases its trials, and is queued
+               again
     extra   -- further options of sbatch, as submitit names them, such as account or qos
     """
 
@@ -100,7 +101,7 @@ class SlurmTask:
     """What submitit pickles and each task of the array runs: one worker, in the task's process.
 
     submitit takes a SIGUSR2 (the time is up, or the job is pre-empted) as the cue to requeue the
-    job, in the middle of whatever runs. Here the worker hands everything back first.
+    job, in the middle of whatever runs. Here the worker releases everything first.
     """
 
     work: Work

@@ -1,4 +1,4 @@
-"""Choosing and taking slots, and taking them from workers that are gone; inside a transaction."""
+"""Choosing and taking slots, releasing them, and reaping stale workers; inside a transaction."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,15 @@ from sqlalchemy import (
     update,
 )
 
-from batchfront.ledger.results import end_trials, upheld
-from batchfront.ledger.workers import LEASE_SECONDS, Clock, busy_by_study, gone
+from batchfront.ledger.results import end_trials, with_crossing
+from batchfront.ledger.workers import LEASE_SECONDS, Clock, busy_by_study, lose_stale, present
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import free, leased, slots, studies, workers
 from batchfront.study.generations import open_next
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, read_study
+from batchfront.vocabulary import Outcome, SlotState
 
 ATTEMPTS = 3
 """Claims of one slot that may end in an error before it counts as failed."""
@@ -45,13 +46,11 @@ alone = or_(slots.c.attempts >= ATTEMPTS - 1, slots.c.deaths >= COMPANY_DEATHS)
 """The condition on a slot that it is held alone: no other is to suffer, or to be in its way."""
 
 
-def for_another(conn: Connection, now: Clock, worker_id: str) -> ColumnElement[bool]:
+def left_for_others(conn: Connection, now: Clock, worker_id: str) -> ColumnElement[bool]:
     """The condition on a slot that it failed with this worker lately: it is left for another,
     who may have what this one lacks, if there is any."""
     others = select(workers.c.id).where(
-        workers.c.id != worker_id,
-        workers.c.state.in_(("busy", "idle")),
-        workers.c.lease_expires > now,
+        workers.c.id != worker_id, present, workers.c.lease_expires > now
     )
     if conn.execute(others.limit(1)).first() is None:
         return false()
@@ -73,7 +72,7 @@ def choose_studies(
     spared -- the condition on slots that are left for others
     """
     busy = busy_by_study(now, worker_id)
-    # One look into an index for each study: it is in this order. Asked whether some slot EXISTS,
+    # One search of an index for each study: it is in this order. Asked whether some slot EXISTS,
     # in no order, a planner may read every free slot, or the whole table.
     some = select(slots.c.id).where(slots.c.study_id == studies.c.id, free)
     some = some.where(not_(spared))
@@ -107,11 +106,11 @@ def take(
     *,
     in_company: bool = False,
 ) -> list[Slot]:
-    """Up to `limit` free slots of a study, the least advanced first, now held by the worker.
+    """Lease up to `limit` free slots of a study to the worker, the least advanced first.
 
     A trial that kills its worker costs every other in the heat a death too. So one with which it
-    has happened too often is taken alone, after all others: only the culprit wears out. It isn't
-    where the worker holds others already, `in_company`.
+    has happened too often is taken alone, after all others: only the culprit's retries are
+    exhausted. It isn't taken where the worker holds others already, `in_company`.
     """
     least_advanced = (
         select(slots)
@@ -127,7 +126,7 @@ def take(
             update(slots)
             .where(slots.c.id.in_([row.id for row in rows]))
             .values(
-                state="leased",
+                state=SlotState.LEASED,
                 worker_id=worker_id,
                 fence=slots.c.fence + 1,
                 attempts=slots.c.attempts + 1,
@@ -147,35 +146,39 @@ def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
     )
 
 
-def give_back(conn: Connection, condition: Any, **values: Any) -> None:
+def release(conn: Connection, condition: Any, **values: Any) -> None:
     """Free held slots for whoever claims them next; the attempt doesn't count unless told so."""
-    changes = {"attempts": slots.c.attempts - 1, "state": "free", "worker_id": None}
+    changes = {"attempts": slots.c.attempts - 1, "state": SlotState.FREE, "worker_id": None}
     conn.execute(update(slots).where(condition, leased).values({**changes, **values}))
 
 
-def sweep(conn: Connection, now: Clock) -> list[Slot]:
-    """Free the slots of workers whose lease has run out; those that have worn out instead."""
-    found = gone(conn, now)
-    return take_from(conn, now, found) if found else []
+def reap_stale(conn: Connection, now: Clock) -> list[Slot]:
+    """Reap the workers whose lease has run out. Returns the slots whose retries are exhausted."""
+    stale = lose_stale(conn, now)
+    return reap(conn, now, stale) if stale else []
 
 
-def take_from(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
-    """Free all that workers hold which died; what has seen too many of them die ends as failed (or
-    as reached, if the goal had been passed), and is returned: a trial that kills its process must
-    not kill every worker in turn."""
+def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
+    """Free all slots of workers that died, but for those with which too many have: they end as
+    failed (or as reached, if the goal had been passed), as a trial that kills its process must not
+    kill every worker in turn.
+
+    Returns those that have ended, their retries exhausted.
+    """
     held = and_(slots.c.worker_id.in_(worker_ids), leased)
     found = conn.execute(select(slots).where(held).order_by(slots.c.id).with_for_update()).all()
-    worn = [row for row in found if row.deaths >= DEATHS - 1]
+    exhausted = [row for row in found if row.deaths >= DEATHS - 1]
     reason = f"its worker died {DEATHS} times"
-    endings = [(row, upheld(TrialResult("failed", reason, row.steps), row)) for row in worn]
-    ends = [{"id": row.id, "outcome": e.outcome, "reason": e.reason} for row, e in endings]
+    failed = [TrialResult(Outcome.FAILED, reason, row.steps) for row in exhausted]
+    results = [(row, with_crossing(r, row)) for row, r in zip(exhausted, failed, strict=True)]
+    ends = [{"id": row.id, "outcome": r.outcome, "reason": r.reason} for row, r in results]
     common = {"fence": slots.c.fence + 1, "deaths": DEATHS, "finished_at": now}
-    update_rows(conn, slots, ends, state="done", **common)
-    end_trials(conn, [(row.trial_id, ending) for row, ending in endings])
-    give_back(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
-    for study_id in sorted({row.study_id for row in worn}):
+    update_rows(conn, slots, ends, state=SlotState.DONE, **common)
+    end_trials(conn, [(row.trial_id, result) for row, result in results])
+    release(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
+    for study_id in sorted({row.study_id for row in exhausted}):
         open_next(conn, read_study(conn, study_id))
-    return [_slot(row) for row in worn]
+    return [_slot(row) for row in exhausted]
 
 
 def _slot(row: Any) -> Slot:

@@ -1,11 +1,7 @@
-"""Who works on what: slots claimed under a lease, progress, and endings, each written once.
+"""Who runs what: slots claimed under a lease, progress, and results, each written once.
 
-Every transition is one transaction that checks the slot's fence, a number that grows with each
-claim: a worker whose slots have passed to another can't write. Optuna's trial is created and ended
-in the same transaction as the slot, so the two can't disagree.
-
-A connection may break between a commit and its answer. So each operation is one that can be
-repeated: what the first try did, the second finds done.
+A worker has one lease, on its row of `bf_workers`, for all slots that it holds. Optuna's trial is
+created and ended in the same transaction as the slot, so the two can't disagree.
 """
 
 import json
@@ -14,50 +10,46 @@ from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import (
-    Connection,
-    and_,
-    case,
-    func,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, and_, case, func, or_, select, tuple_, update
 
 from batchfront.errors import LeaseLost
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
+    ATTEMPTS,
     choose_studies,
-    for_another,
-    give_back,
     held_by,
-    sweep,
+    is_alone,
+    left_for_others,
+    reap,
+    reap_stale,
+    release,
     take,
-    take_from,
 )
-from batchfront.ledger.race_state import Held, Listener, RaceState
+from batchfront.ledger.race_state import Held, RaceState, RaceStateQuery
 from batchfront.ledger.results import (
     end_trials,
-    finite,
-    read_curves,
-    upheld,
+    read_learning_curves,
+    with_crossing,
     with_engine,
-    write_looks,
+    write_evaluations,
     write_measurements,
 )
+from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
-from batchfront.store.bulk import update_rows
+from batchfront.store.bulk import finite, update_rows
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import create_trials
 from batchfront.store.retry import Tries, impatient
 from batchfront.store.schema import free, leased, slots, studies, workers
 from batchfront.study.generations import open_next
-from batchfront.study.reopening import ENDINGS, reopen_if_raised
+from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged
 from batchfront.study.study import Filter, Study
+from batchfront.vocabulary import Count, Outcome, Schedule, SlotState, WorkerState
 from batchfront.workload.search_space import SearchSpace
+
+__all__ = ["ATTEMPTS", "LEASE_SECONDS", "Held", "Ledger", "RaceState", "is_alone"]
 
 _IDLE = {"trials": 0, "rate": 0.0}
 
@@ -83,6 +75,23 @@ class Ledger:
 
     tries -- how often and how long an operation is tried while the database is away
     clock -- the worker's, from which the list of workers learns where its time goes
+
+    Each method is one transaction: what it does happens whole or not at all. Each that writes
+    about slots checks their fences first, numbers that grow with every claim: a worker whose slots
+    have passed to another changes nothing of theirs. A connection may break between a commit and
+    its answer, so each method is one that can be repeated: what the first try did, the second finds
+    done. `tries` does that, but for `heartbeat` and `poll`, which their caller repeats anyway.
+
+    Rows are locked in one order, so that no two workers wait for each other: the worker's own row,
+    then slots by id (those to be claimed without waiting: what another has locked is passed over),
+    then Optuna's row of the study. On SQLite a transaction that writes locks the database.
+
+    Two threads may use a ledger, the one that trains and the one of its heartbeat. Every method
+    raises Unreachable when the database is away for longer than `tries` allows, and StorageError
+    when it fails for good.
+
+    retries_exhausted -- slots that this worker has found to have ended as their workers died too
+                         often: nobody else knows, so their checkpoints are this worker's to drop
     """
 
     def __init__(
@@ -93,18 +102,16 @@ class Ledger:
         clock: Clock | None = None,
     ) -> None:
         self.storage, self.worker_id, self.tries = storage, worker_id, tries
-        self.retries_exhausted: list[
-            Slot
-        ] = []  # found to have ended with their workers: nobody else knows
+        self.retries_exhausted: list[Slot] = []
         self._clock = clock
         self._last: int | None = None  # the study that it was at
-        self._listener = Listener(storage.now, worker_id)
+        self._race_state = RaceStateQuery(storage.now, worker_id)
 
     # -- the worker itself
 
     @_repeatable
     def register(self, host: str, pid: int, device: str) -> None:
-        """Enter the worker in the list of workers."""
+        """Enter the worker in the list of workers, with a lease. It may be there already."""
         with self.storage.write() as conn:
             roster.excuse_absence(conn, self.storage.now, self.worker_id)
             about = {"host": host, "pid": pid, "device": device}
@@ -112,35 +119,39 @@ class Ledger:
 
     @_repeatable
     def wait(self, wanted: Filter) -> None:
-        """Say that the worker has nothing to do, and which study it would take a part of."""
+        """Renew the lease of a worker that has nothing to do, and say which study it would take a
+        part of."""
         with self.storage.write() as conn:
             now = self.storage.now
             joins = roster.study_to_join(conn, now, self.worker_id, wanted)
-            news = {"study_id": joins, **_IDLE, **self._time()}
-            roster.seen(conn, now, self.worker_id, state="idle", **news)
+            said = {"study_id": joins, **_IDLE, **self._time()}
+            roster.seen(conn, now, self.worker_id, state=WorkerState.IDLE, **said)
 
     @_repeatable
     def leave(self, *, in_order: bool) -> None:
-        """Say that the worker has stopped, in order or by an error of its own; whatever it still
-        holds is free."""
+        """Say that the worker has stopped, and release whatever it still holds.
+
+        in_order -- False: by an error of its own, which counts as a death of its slots
+        """
         with self.storage.write() as conn:
             now = self.storage.now
             roster.lock(conn, self.worker_id)
             if in_order:
-                give_back(conn, slots.c.worker_id == self.worker_id)
+                release(conn, slots.c.worker_id == self.worker_id)
             else:
-                take_from(conn, now, [self.worker_id])
-            news = {"study_id": None, **_IDLE, **self._time()}
-            roster.seen(conn, now, self.worker_id, state="stopped", **news)
+                reap(conn, now, [self.worker_id])
+            said = {"study_id": None, **_IDLE, **self._time()}
+            roster.seen(conn, now, self.worker_id, state=WorkerState.STOPPED, **said)
 
     @_repeatable
     def reap(self) -> None:
-        """Free what the worker holds: said by the launcher that saw its process die."""
+        """Release what the worker holds, without waiting for its lease to run out: the launcher,
+        which saw its process die, says so. It counts as a death of each slot."""
         with self.storage.write() as conn:
             roster.lock(conn, self.worker_id)
-            take_from(conn, self.storage.now, [self.worker_id])
+            reap(conn, self.storage.now, [self.worker_id])
             dead = update(workers).where(workers.c.id == self.worker_id)
-            conn.execute(dead.values(state="stopped", study_id=None, **_IDLE))
+            conn.execute(dead.values(state=WorkerState.STOPPED, study_id=None, **_IDLE))
 
     def _time(self) -> dict[str, str]:
         if self._clock is None:
@@ -154,57 +165,61 @@ class Ledger:
     def claim(
         self, wanted: Filter, limit: Callable[[Study], int]
     ) -> tuple[Study, list[Slot]] | None:
-        """As many free slots of one study as fit, held by this worker; None if none is free.
+        """Claim as many free slots of one study as fit, for a worker that holds none.
 
         limit -- how many trials of a study this worker can hold at once
 
         Studies that fewer others are busy with come first, then the one that this worker was at,
         then the smaller batch size; within a study the least advanced slots. A study with
-        `one-by-one` schedule gives one slot.
+        `one-by-one` schedule gives one slot. Slots of stale workers are reaped before, and what
+        this worker holds is released: it is from a claim whose answer was lost.
+
+        Returns the study and its slots, leased; None if none is free.
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            # What it holds is from a claim whose answer was lost: it claims when it holds nothing.
             roster.lock(conn, self.worker_id)
-            give_back(conn, slots.c.worker_id == self.worker_id)
+            release(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
-            worn = sweep(conn, now)
-            claimed = self._take(conn, wanted, limit)
-        self.retries_exhausted += worn
+            given_up = reap_stale(conn, now)
+            claimed = self._claim(conn, wanted, limit)
+        self.retries_exhausted += given_up
         return claimed
 
-    def _take(
+    def _claim(
         self, conn: Connection, wanted: Filter, limit: Callable[[Study], int]
     ) -> tuple[Study, list[Slot]] | None:
         now = self.storage.now
-        spared = for_another(conn, now, self.worker_id)
+        spared = left_for_others(conn, now, self.worker_id)
         for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
-            room = 1 if study.schedule == "one-by-one" else limit(study)
+            room = 1 if study.schedule == Schedule.ONE_BY_ONE else limit(study)
             taken = take(conn, self.worker_id, study, room, spared)
             if taken:
                 self._last = study.id
-                news = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
-                news["steps"] = min(slot.steps for slot in taken)
-                roster.note(conn, now, self.worker_id, state="busy", **news)
+                said = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
+                said["steps"] = min(slot.steps for slot in taken)
+                roster.note(conn, now, self.worker_id, state=WorkerState.BUSY, **said)
                 return study, taken
         return None
 
     @_repeatable
     def claim_more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
-        """Up to `limit` further free slots of the study that this worker is at, the least advanced
-        first, beside those in hand; and the study, which may have got a wider space meanwhile.
-        None of a study that has been deleted, or has another definition or code by now."""
+        """Claim up to `limit` further free slots of the study that this worker is at, the least
+        advanced first, beside those in hand. What it doesn't know that it holds is released.
+
+        Returns the study, which may have a wider space by now, and the slots, perhaps none; None
+        of a study that has been deleted, or has another definition or code by now.
+        """
         with self.storage.write() as conn:
             now = self.storage.now
-            # What it doesn't know that it holds is from a claim whose answer was lost.
             roster.lock(conn, self.worker_id)
             unknown = slots.c.id.not_in(held.keys())
-            give_back(conn, and_(slots.c.worker_id == self.worker_id, unknown))
+            release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
             row = conn.execute(select(studies).where(studies.c.id == study.id)).first()
             stored = None if row is None else Study.from_row(row)
             if stored is None or stored.identity != study.identity:
                 return None
-            spared = for_another(conn, now, self.worker_id)
+            spared = left_for_others(conn, now, self.worker_id)
             taken = take(conn, self.worker_id, stored, limit, spared, in_company=True)
             if taken:
                 roster.note(conn, now, self.worker_id, trials=len(held) + len(taken))
@@ -218,97 +233,111 @@ class Ledger:
         space: SearchSpace,
         versions: Mapping[str, Any],
     ) -> list[Slot]:
-        """Give each slot, its `params` drawn, an Optuna trial where it has none yet.
+        """Give each slot, its `params` sampled, an Optuna trial where it has none yet. Locks the
+        slots.
 
-        Returns the slots that are still this worker's. Raises LeaseLost if none is.
+        Returns the slots that are still this worker's, with their trials. Raises LeaseLost if none
+        is.
         """
         with self.storage.write() as conn:
-            mine = select(slots.c.id, slots.c.trial_id).where(held_by(self.worker_id, taken))
-            query = mine.order_by(slots.c.id).with_for_update()
-            trial_ids = {row.id: row.trial_id for row in conn.execute(query)}
-            held = [replace(s, trial_id=trial_ids[s.id]) for s in taken if s.id in trial_ids]
+            rows = self._lock(conn, taken, slots.c.trial_id)
+            held = [replace(s, trial_id=rows[s.id].trial_id) for s in taken if s.id in rows]
             if not held:
                 raise LeaseLost(f"worker {self.worker_id} lost its lease before it could start")
             new = [s for s in held if s.trial_id is None]
-            draws = {s.number: s.params or {} for s in new}
+            params = {s.number: s.params or {} for s in new}
             origins = {s.number: {"origin": s.origin} for s in new if s.origin is not None}
             common = {"versions": dict(versions)}
-            ids = create_trials(conn, study.id, space, draws, common, origins)
-            trial_ids |= dict(zip((s.id for s in new), ids, strict=True))
-            rows = [
-                {"id": s.id, "trial_id": trial_ids[s.id], "params": json.dumps(dict(s.params))}
-                for s in held
+            ids = create_trials(conn, study.id, space, params, common, origins)
+            created = dict(zip((s.id for s in new), ids, strict=True))
+            started = [replace(s, trial_id=created.get(s.id, s.trial_id)) for s in held]
+            changed = [
+                {"id": s.id, "trial_id": s.trial_id, "params": json.dumps(dict(s.params))}
+                for s in started
                 if s.params is not None
             ]
             started_at = func.coalesce(slots.c.started_at, self.storage.now)
             said = json.dumps(dict(versions))
-            update_rows(conn, slots, rows, versions=said, started_at=started_at)
-        return [replace(s, trial_id=trial_ids[s.id]) for s in held]
+            update_rows(conn, slots, changed, versions=said, started_at=started_at)
+        return started
 
     # -- while it runs
 
     def heartbeat(self, study_id: int, held: Held, rate: float = 0.0) -> RaceState:
-        """Renew the lease, and hear the news.
+        """Renew the lease, say what the worker is at, and reap stale workers.
 
         held -- id of each slot in hand to its fence and its steps so far
         rate -- steps a second, of all its trials together
+
+        Returns the state of the race. To be repeated: it is tried once.
         """
         with self.storage.write() as conn:
             now = self.storage.now
             steps = min((steps for _, steps in held.values()), default=0)
-            news = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
-            roster.seen(conn, now, self.worker_id, state="busy", **news, **self._time())
+            said = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
+            roster.seen(conn, now, self.worker_id, state=WorkerState.BUSY, **said, **self._time())
             # A trial that a dead worker holds may be one that is behind.
-            self.retries_exhausted += sweep(conn, now)
-            return self._listener.hear(conn, study_id, held)
+            self.retries_exhausted += reap_stale(conn, now)
+            return self._race_state.poll(conn, study_id, held)
 
     def poll(self, study_id: int, held: Held) -> RaceState:
-        """Hear the news, and leave the lease as it is: for between two renewals."""
+        """Ask for the state of the race, between two heartbeats: writes and locks nothing.
+
+        Returns it as `heartbeat` does. To be repeated: it is tried once.
+        """
         with self.storage.read() as conn:
-            return self._listener.hear(conn, study_id, held)
+            return self._race_state.poll(conn, study_id, held)
 
     @_repeatable
     def record_evaluations(
-        self, study: Study, step: int, looked: Sequence[tuple[Slot, Sequence[Evaluation]]]
+        self, study: Study, step: int, evaluated: Sequence[tuple[Slot, Sequence[Evaluation]]]
     ) -> dict[int, LearningCurve]:
-        """Write what trials have shown up to a full look at a step, and read what the study's
-        others have that were looked at there before: curves by number of the slot."""
+        """Write what trials have shown up to a full evaluation at a step. Of slots that are no
+        longer this worker's, nothing is written.
+
+        Returns the learning curves of the study's other trials that have been evaluated there, by
+        number of the slot.
+        """
         with self.storage.write() as conn:
-            held = held_by(self.worker_id, [slot for slot, _ in looked])
+            held = held_by(self.worker_id, [slot for slot, _ in evaluated])
             mine = set(conn.execute(select(slots.c.id).where(held)).scalars())
-            ours = [(slot.id, looks) for slot, looks in looked if slot.id in mine]
-            write_looks(conn, study.metric, ours)
-            curves = read_curves(conn, study, step)
-        for slot, _ in looked:
+            ours = [(slot.id, evaluations) for slot, evaluations in evaluated if slot.id in mine]
+            write_evaluations(conn, study.metric, ours)
+            curves = read_learning_curves(conn, study, step)
+        for slot, _ in evaluated:
             curves.pop(slot.number, None)
         return curves
 
     @_repeatable
-    def record_crossings(self, passages: Sequence[tuple[Slot, GoalCrossing]]) -> None:
+    def record_crossings(self, crossings: Sequence[tuple[Slot, GoalCrossing]]) -> None:
         """Write where trials passed the goal that go on nevertheless: from now on they count as
-        finishers. One that did so before, and was begun again, keeps what stands there."""
-        if not passages:
+        finishers. Locks the slots.
+
+        Of one that did so before, and was begun again, what stands there stays; of slots that are
+        no longer this worker's, nothing is written.
+        """
+        if not crossings:
             return
         with self.storage.write() as conn:
-            claimed = held_by(self.worker_id, [slot for slot, _ in passages])
-            new = select(slots.c.id).where(claimed, slots.c.steps_to_target.is_(None))
-            held = set(conn.execute(new.order_by(slots.c.id).with_for_update()).scalars())
-            rows = [
+            rows = self._lock(conn, [slot for slot, _ in crossings], slots.c.steps_to_target)
+            new = {id_ for id_, row in rows.items() if row.steps_to_target is None}
+            changed = [
                 {
                     "id": slot.id,
-                    "steps_to_target": passage.step,
-                    "steps_lower": passage.lower,
-                    "metric": finite(passage.metric),
+                    "steps_to_target": crossing.step,
+                    "steps_lower": crossing.lower,
+                    "metric": finite(crossing.metric),
                 }
-                for slot, passage in passages
-                if slot.id in held
+                for slot, crossing in crossings
+                if slot.id in new
             ]
-            update_rows(conn, slots, rows)
+            update_rows(conn, slots, changed)
 
     @_repeatable
     def record_checkpoints(self, held: Sequence[tuple[Slot, int]]) -> None:
-        """Checkpoints of these slots were written at these steps: they have got on, whatever
-        ended before."""
+        """Write at which steps checkpoints of these slots were written: they have got on, so that
+        the deaths of workers count anew. Slots that are no longer this worker's stay as they
+        are."""
         if held:
             with self.storage.write() as conn:
                 mine = update(slots).where(held_by(self.worker_id, [slot for slot, _ in held]))
@@ -318,7 +347,10 @@ class Ledger:
     def release(self, taken: Iterable[tuple[Slot, int]], *, failed: bool = False) -> None:
         """Free slots (each with the steps that a checkpoint keeps) for whoever claims them next.
 
-        Unless the hand-back is because of a failure, the attempt doesn't count.
+        failed -- True: by an error, so the attempt counts, and for a while the slots are left for
+                  other workers, if there are any
+
+        Slots that are no longer this worker's stay as they are.
         """
         given = list(taken)
         if given:
@@ -328,28 +360,30 @@ class Ledger:
                 if failed:
                     values |= {"attempts": slots.c.attempts, "failed_by": self.worker_id}
                     values["failed_at"] = self.storage.now
-                give_back(conn, mine, **values)
+                release(conn, mine, **values)
 
-    # -- endings
+    # -- results
 
     @_repeatable
-    def finish(self, study: Study, endings: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
-        """Write how slots ended; those that were lost to other workers are returned instead.
+    def finish(self, study: Study, results: Sequence[tuple[Slot, TrialResult]]) -> list[Slot]:
+        """Write how trials ended: slots, Optuna's trials and measurements. Locks the slots, then
+        Optuna's row of the study.
 
-        That a trial had passed the goal, and went on, stands however it ended.
-        With `count` "feasible", each diverged slot opens another, up to three times the budget.
+        That a trial had passed the goal, and went on, stands however it ended. With `count`
+        "feasible", each diverged slot opens another, up to three times the budget. Where a
+        generation is over, the next is free.
+
+        Returns the slots that were lost to other workers, of which nothing is written.
         """
         with self.storage.write() as conn:
-            taken = [slot for slot, _ in endings]
-            passage = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
-            stands = (slots.c.id, *passage, slots.c.versions)
-            mine = select(*stands).where(held_by(self.worker_id, taken))
-            query = mine.order_by(slots.c.id).with_for_update()
-            held = {row.id: row for row in conn.execute(query)}
-            written = [(s, upheld(ending, held[s.id])) for s, ending in endings if s.id in held]
+            taken = [slot for slot, _ in results]
+            crossing = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
+            rows = self._lock(conn, taken, *crossing, slots.c.versions)
+            written = [(s, with_crossing(r, rows[s.id])) for s, r in results if s.id in rows]
             if written:
-                self._write(conn, study, written, {row.id: row.versions for row in held.values()})
-            return self._not_mine(conn, [slot for slot in taken if slot.id not in held])
+                versions = {id_: row.versions for id_, row in rows.items()}
+                self._write(conn, study, written, versions)
+            return self._lost(conn, [slot for slot in taken if slot.id not in rows])
 
     def _write(
         self,
@@ -359,45 +393,52 @@ class Ledger:
         versions: Mapping[int, str | None],
     ) -> None:
         columns = ("steps", "steps_to_target", "steps_lower", "outcome", "reason", "micro_batch")
-        rows = [
+        changed = [
             {
-                **{name: getattr(ending, name) for name in columns},
-                **asdict(ending.cost),
-                "metric": finite(ending.metric),
+                **{name: getattr(result, name) for name in columns},
+                **asdict(result.cost),
+                "metric": finite(result.metric),
                 "id": slot.id,
-                "versions": with_engine(versions[slot.id], ending.engine),
+                "versions": with_engine(versions[slot.id], result.engine),
             }
-            for slot, ending in written
+            for slot, result in written
         ]
-        update_rows(conn, slots, rows, state="done", finished_at=self.storage.now)
-        end_trials(conn, [(slot.trial_id, ending) for slot, ending in written])
+        update_rows(conn, slots, changed, state=SlotState.DONE, finished_at=self.storage.now)
+        end_trials(conn, [(slot.trial_id, result) for slot, result in written])
         write_measurements(conn, study, written)
         open_next(conn, study)
-        if study.count == "feasible":
-            diverged = sum(ending.outcome == "diverged" for _, ending in written)
+        if study.count == Count.FEASIBLE:
+            diverged = sum(result.outcome == Outcome.DIVERGED for _, result in written)
             replace_diverged(conn, study, diverged)
-        if any(ending.outcome in ENDINGS for _, ending in written):
+        if any(result.outcome in REOPENED for _, result in written):
             reopen_if_raised(conn, study)
 
-    def _not_mine(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
+    def _lock(self, conn: Connection, taken: Sequence[Slot], *columns: Any) -> dict[int, Any]:
+        """The rows of those slots that are still this worker's, by id, locked in this order."""
+        mine = select(slots.c.id, *columns).where(held_by(self.worker_id, taken))
+        rows = conn.execute(mine.order_by(slots.c.id).with_for_update())
+        return {row.id: row for row in rows}
+
+    def _lost(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
         """Those that ended under another claim, not by an earlier try of this one."""
         claims = [(slot.id, slot.fence) for slot in missing]
         query = select(slots.c.id).where(
             tuple_(slots.c.id, slots.c.fence).in_(claims),
             slots.c.worker_id == self.worker_id,
-            slots.c.state == "done",
+            slots.c.state == SlotState.DONE,
         )
         mine = set(conn.execute(query).scalars()) if missing else set()
         return [slot for slot in missing if slot.id not in mine]
 
     @_repeatable
     def ended(self, taken: Sequence[Slot]) -> list[Slot]:
-        """Those that have ended by now, under whosever claim, or were deleted: a worker that was
-        frozen may have kept what nobody needs any more."""
+        """Find those that have ended by now, under whosever claim, or were deleted: a worker that
+        was frozen may have kept checkpoints that nobody needs any more. Writes and locks nothing.
+        """
         if not taken:
             return []
         query = select(slots.c.id).where(
-            slots.c.id.in_([slot.id for slot in taken]), slots.c.state != "done"
+            slots.c.id.in_([slot.id for slot in taken]), slots.c.state != SlotState.DONE
         )
         with self.storage.read() as conn:
             undone = set(conn.execute(query).scalars())
@@ -405,7 +446,7 @@ class Ledger:
 
     @_repeatable
     def is_open(self, wanted: Filter) -> bool:
-        """Whether some slot is not done yet, whoever holds it."""
+        """Whether some slot is not done yet, whoever holds it. Writes and locks nothing."""
         meant = select(slots.c.id).select_from(slots.join(studies)).where(wanted.clause()).limit(1)
         # Each in the order of an index, so that no planner reads the whole table instead.
         in_order = ((free, slots.c.study_id, slots.c.steps), (leased, slots.c.worker_id))

@@ -1,4 +1,4 @@
-"""What a worker at a study has to hear of the others; inside the caller's transaction."""
+"""The state of a race, as a worker polls it; inside the caller's transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Held = Mapping[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class RaceState:
-    """What a worker learns when it renews its lease, and in between.
+    """What a worker at a study learns of the others by its heartbeats, and by polling in between.
 
     cap    -- the steps in which as many trials of the study have passed the goal as are to be
               finishers; None while fewer have, or where no trial is to be capped
@@ -25,7 +25,7 @@ class RaceState:
     share  -- an idle worker waits for a part of this worker's heat
     behind -- the steps of the least advanced trial of the study that this worker could take
               instead; None: no such
-    at     -- the number of these news: they come again and again until there are others
+    at     -- the number of this state: it is read again and again until there is another
     """
 
     cap: int | None = None
@@ -36,8 +36,8 @@ class RaceState:
     at: int = 0
 
 
-class Listener:
-    """Asks for the news of one worker: in one query, which is put together once, as it is asked
+class RaceStateQuery:
+    """The state of races for one worker: one query, which is put together once, as it is asked
     every few seconds by each of many workers."""
 
     def __init__(self, now: Clock, worker_id: str) -> None:
@@ -56,8 +56,8 @@ class Listener:
             mine.scalar_subquery().label("mine"),
         )
 
-    def hear(self, conn: Connection, study_id: int, held: Held) -> RaceState:
-        """The news for a worker that holds some slots of a study."""
+    def poll(self, conn: Connection, study_id: int, held: Held) -> RaceState:
+        """Ask for the state of a study's race, of which the worker holds some slots."""
         row = conn.execute(self._query, {"study": study_id}).one()
         # A lease runs out for all slots at once: while the number is right, all are there.
         lost = self._lost(conn, held) if row.mine < len(held) else frozenset()
@@ -74,8 +74,7 @@ _NEVER = 2**31 - 1  # so many trials no study has
 
 
 def _cap(study_id: Any) -> Any:
-    """The query for the R-th fewest steps to target of a study that has R finishers: one look
-    into an index."""
+    """The query for what `batchfront.outcomes.cap` says of a study: one search of an index."""
     skipped = case((studies.c.finishers > 0, studies.c.finishers - 1), else_=_NEVER)
     of_study = select(skipped).where(studies.c.id == study_id).scalar_subquery()
     others = func.coalesce(of_study, _NEVER)  # of a study that has been deleted

@@ -2,15 +2,20 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, not_, select
 
-from batchfront.store.database import Storage
-from batchfront.store.schema import reached, slots, studies, workers
+from batchfront.ledger.workers import busy, present
+from batchfront.outcomes import cap
+from batchfront.store.database import now
+from batchfront.store.schema import leased, reached, slots, studies, workers
+from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter
+from batchfront.vocabulary import Outcome, Purpose, SlotState
 
 RECENT_FAILURES = 5
 
@@ -97,11 +102,12 @@ class Status:
         return all(study.done == study.total for study in self.studies)
 
     def seconds_left(self, study: StudyStatus) -> float | None:
-        """About how long one worker still needs for a study; None if nothing tells yet.
+        """Estimate how long one worker still needs for a study, in seconds.
 
         From where its trials are capped; or, before that is known, from the best so far; or from
         the nearest batch size that has one, as if steps halve when the batch doubles. Trials that
-        will go on past the goal count from when they have passed it.
+        will go on past the goal count from when they have passed it. Returns None if nothing tells
+        yet.
         """
         if not study.open:
             return 0.0
@@ -112,7 +118,8 @@ class Status:
 
     @property
     def all_seconds_left(self) -> float | None:
-        """About how long the workers there are still need; None if nothing tells yet."""
+        """How long the workers there are still need, about, in seconds. None if nothing tells
+        yet."""
         lefts = [self.seconds_left(study) for study in self.studies]
         known = [left for left in lefts if left is not None]
         if not self.workers or len(known) < len(lefts):
@@ -142,22 +149,23 @@ class Status:
         return min(mine, key=lambda s: abs(math.log(s.batch_size / study.batch_size)), default=None)
 
 
-def load_status(storage: Storage, wanted: Filter) -> Status:
+def load_status(source: Source, wanted: Filter) -> Status:
     """The state of the studies that are meant, in seven queries."""
-    with storage.read() as conn:
-        at = float(conn.execute(select(storage.now)).scalar_one())
+    with snapshot(source) as conn:
+        clock = now(conn.engine)
+        at = float(conn.execute(select(clock)).scalar_one())
         rows = conn.execute(_by_study(wanted)).all()
         ended = conn.execute(_by_outcome(wanted)).all()
-        caps = {row.study_id: row.cap for row in conn.execute(_caps(wanted))}
+        caps = _caps(conn.execute(_passed(wanted)))
         budgets = {
             row.id: json.loads(row.identity)["step_budget"]
             for row in conn.execute(_with_continuing(wanted))
         }
-        speeds = {row.study_id: row for row in conn.execute(_speeds(storage.now))}
+        speeds = {row.study_id: row for row in conn.execute(_speeds(clock))}
         at_work = conn.execute(
             select(workers, studies.c.name.label("study"))
             .select_from(workers.outerjoin(studies, workers.c.study_id == studies.c.id))
-            .where(workers.c.state.in_(("busy", "idle")))
+            .where(present)
             .order_by(workers.c.started_at)
         ).all()
         failed = conn.execute(_failures(wanted)).all()
@@ -183,7 +191,7 @@ def load_status(storage: Storage, wanted: Filter) -> Status:
 
 
 def _by_study(wanted: Filter) -> Any:
-    done, leased = slots.c.state == "done", slots.c.state == "leased"
+    done = slots.c.state == SlotState.DONE
     racing = and_(not_(done), not_(reached))
     beyond = and_(not_(done), reached)
     # A worker publishes one number for its whole heat, which advances together.
@@ -191,7 +199,7 @@ def _by_study(wanted: Filter) -> Any:
         (and_(leased, workers.c.steps > slots.c.steps), workers.c.steps), else_=slots.c.steps
     )
     seconds = slots.c.training_seconds + slots.c.evaluation_seconds
-    searching = studies.c.purpose != "points"  # of seeds measured elsewhere none is the best
+    searching = studies.c.purpose != Purpose.POINTS  # of seeds measured elsewhere none is the best
     return (
         select(
             studies.c.id,
@@ -226,15 +234,18 @@ def _by_outcome(wanted: Filter) -> Any:
     )
 
 
-def _caps(wanted: Filter) -> Any:
-    """The steps of the trial with which a study has as many finishers as it is to have."""
-    order = [slots.c.steps_to_target, slots.c.number]
-    place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
-    passed = select(slots.c.study_id, slots.c.steps_to_target, place.label("place"))
-    passed = passed.add_columns(studies.c.finishers).select_from(slots.join(studies))
-    ranks = passed.where(wanted.clause(), reached).subquery()
-    last = ranks.c.place == ranks.c.finishers
-    return select(ranks.c.study_id, ranks.c.steps_to_target.label("cap")).where(last)
+def _passed(wanted: Filter) -> Any:
+    passed = select(slots.c.study_id, studies.c.finishers, slots.c.steps_to_target)
+    racing = passed.select_from(slots.join(studies)).where(studies.c.finishers > 0)
+    return racing.where(wanted.clause(), reached).order_by(slots.c.study_id)
+
+
+def _caps(passed: Iterable[Any]) -> dict[int, int | None]:
+    """The caps of races, by study, from the trials that have passed the goal."""
+    return {
+        study_id: cap([row.steps_to_target for row in rows], finishers)
+        for (study_id, finishers), rows in groupby(passed, lambda row: (row[0], row[1]))
+    }
 
 
 def _with_continuing(wanted: Filter) -> Any:
@@ -249,7 +260,7 @@ def _speeds(now: ColumnElement[float]) -> Any:
             func.count().label("workers"),
             func.sum(workers.c.rate).label("rate"),
         )
-        .where(workers.c.state == "busy", workers.c.lease_expires > now)
+        .where(busy(now))
         .group_by(workers.c.study_id)
     )
 
@@ -258,7 +269,7 @@ def _failures(wanted: Filter) -> Any:
     return (
         select(studies.c.name, slots.c.number, slots.c.reason)
         .select_from(slots.join(studies))
-        .where(slots.c.outcome == "failed", wanted.clause())
+        .where(slots.c.outcome == Outcome.FAILED, wanted.clause())
         .order_by(slots.c.finished_at.desc())
         .limit(RECENT_FAILURES)
     )

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from batchfront.phase_timer import Part
 from batchfront.store.database import Storage
 from batchfront.store.schema import workers
+from batchfront.store.snapshot import Source, snapshot
 
 _SENTENCES = 3  # at most: what helps most comes first
 
@@ -60,8 +61,8 @@ class Profile:
                 "evaluation",
                 _EVALUATION,
                 f"Evaluation took {took['evaluation']}: a workload's "
-                "grid=EvaluationGrid(spacing=...) with twice the spacing looks half as often, and "
-                "finds steps to target less finely; a larger look=... asks for fewer whole "
+                "grid=EvaluationGrid(spacing=...) with twice the spacing evaluates half as often, "
+                "and finds steps to target less finely; a larger look=... asks for fewer whole "
                 "evaluations.",
             ),
             (
@@ -103,17 +104,17 @@ class Profile:
         return [(part, text if self.share(part) >= least else "") for part, least, text in rules]
 
 
-def load_profile(storage: Storage, since: float = 0.0) -> Profile:
-    """Of all workers that started at `since` or later, by the database's clock; those still at
-    work, or killed, as far as they last told."""
+def load_profile(source: Source, since: float = 0.0) -> Profile:
+    """Add up the time of all workers that started at `since` or later, by the database's clock. Of
+    those still at work, or killed, it is known up to their last heartbeat."""
     query = select(workers.c.seconds).where(
         workers.c.seconds.is_not(None), workers.c.started_at >= since
     )
-    with storage.read() as conn:
-        told = [json.loads(row) for row in conn.execute(query).scalars()]
+    with snapshot(source) as conn:
+        known = [json.loads(row) for row in conn.execute(query).scalars()]
     parts: tuple[Part, ...] = get_args(Part)
     return Profile(
-        len(told), {part: round(sum(one.get(part, 0.0) for one in told), 3) for part in parts}
+        len(known), {part: round(sum(one.get(part, 0.0) for one in known), 3) for part in parts}
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, up
 
 from batchfront.store.schema import studies, workers
 from batchfront.study.study import Filter
+from batchfront.vocabulary import WorkerState
 
 LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
 """How long a worker may stay silent before its slots pass to others. The environment sets it for
@@ -21,11 +22,20 @@ tests, which have no half minutes to wait."""
 Clock = ColumnElement[float]
 
 
+present = workers.c.state.in_((WorkerState.BUSY, WorkerState.IDLE))
+"""The condition on a worker that it has neither stopped nor been found to be lost."""
+
+
+def busy(now: Clock) -> ColumnElement[bool]:
+    """The condition on a worker that it holds slots, by a lease that hasn't run out."""
+    return and_(workers.c.state == WorkerState.BUSY, workers.c.lease_expires > now)
+
+
 def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
-    """Add a worker (host, pid, device) to the list; harmless if it is in it."""
+    """Add a worker (host, pid, device) to the list, unless it is there."""
     known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
     if known is None:
-        fields = {"state": "idle", "trials": 0, "steps": 0, "rate": 0.0}
+        fields = {"state": WorkerState.IDLE, "trials": 0, "steps": 0, "rate": 0.0}
         times = {"started_at": now, "seen_at": now, "lease_expires": now + LEASE_SECONDS}
         new = insert(workers).values(id=worker_id, **times, **fields, **about)
         conn.execute(new)
@@ -37,18 +47,18 @@ def lock(conn: Connection, worker_id: str) -> None:
     conn.execute(select(workers.c.id).where(workers.c.id == worker_id).with_for_update())
 
 
-def seen(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
+def seen(conn: Connection, now: Clock, worker_id: str, **said: Any) -> None:
     """The worker is there: excuse an absence of all, and do as `note` does."""
     excuse_absence(conn, now, worker_id)
-    note(conn, now, worker_id, **news)
+    note(conn, now, worker_id, **said)
 
 
-def note(conn: Connection, now: Clock, worker_id: str, **news: Any) -> None:
+def note(conn: Connection, now: Clock, worker_id: str, **said: Any) -> None:
     """Renew the worker's lease, and note what it is at."""
     conn.execute(
         update(workers)
         .where(workers.c.id == worker_id)
-        .values(seen_at=now, lease_expires=now + LEASE_SECONDS, **news)
+        .values(seen_at=now, lease_expires=now + LEASE_SECONDS, **said)
     )
 
 
@@ -56,7 +66,7 @@ def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:
     """After a silence of all workers alike, give each a whole lease to come back in.
 
     It was the server that was away, or the network, and whoever is back first must not take the
-    others' trials. On SQLite, which no network comes between, silence means that they are gone.
+    others' trials. On SQLite, which no network comes between, silence means that they died.
     """
     if conn.dialect.name == "sqlite":
         return
@@ -66,21 +76,24 @@ def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:
     # Its own time comes first: if that is recent, nobody else's has to be read.
     conn.execute(
         update(workers)
-        .where(func.coalesce(own, 0) < long_ago, last < long_ago, workers.c.state == "busy")
+        .where(
+            func.coalesce(own, 0) < long_ago, last < long_ago, workers.c.state == WorkerState.BUSY
+        )
         .values(lease_expires=now + LEASE_SECONDS)
     )
 
 
-def gone(conn: Connection, now: Clock) -> Sequence[str]:
-    """The workers whose lease has just been found to have run out; they count as lost now."""
+def lose_stale(conn: Connection, now: Clock) -> Sequence[str]:
+    """Count the workers whose lease has run out as lost, but for those that another transaction is
+    at. Returns their ids."""
     late = (
         select(workers.c.id)
-        .where(workers.c.state.in_(("busy", "idle")), workers.c.lease_expires <= now)
+        .where(present, workers.c.lease_expires <= now)
         .with_for_update(skip_locked=True)
     )
     found = conn.execute(late).scalars().all()
     if found:
-        conn.execute(update(workers).where(workers.c.id.in_(found)).values(state="lost"))
+        conn.execute(update(workers).where(workers.c.id.in_(found)).values(state=WorkerState.LOST))
     return found
 
 
@@ -88,7 +101,7 @@ def busy_by_study(now: Clock, without: str) -> Any:
     """Study to the number of workers at it, other than one, as a subquery."""
     return (
         select(workers.c.study_id, func.count().label("workers"))
-        .where(workers.c.state == "busy", workers.c.lease_expires > now, workers.c.id != without)
+        .where(busy(now), workers.c.id != without)
         .group_by(workers.c.study_id)
         .subquery()
     )
@@ -96,7 +109,7 @@ def busy_by_study(now: Clock, without: str) -> Any:
 
 def waiting(now: Clock) -> ColumnElement[bool]:
     """The condition on `bf_workers` that one is there and has nothing to do."""
-    return and_(workers.c.state == "idle", workers.c.seen_at > now - LEASE_SECONDS)
+    return and_(workers.c.state == WorkerState.IDLE, workers.c.seen_at > now - LEASE_SECONDS)
 
 
 def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) -> int | None:
@@ -108,7 +121,7 @@ def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) 
             func.sum(workers.c.trials).label("trials"),
             func.count().label("holders"),
         )
-        .where(workers.c.state == "busy", workers.c.lease_expires > now)
+        .where(busy(now))
         .group_by(workers.c.study_id)
         .subquery()
     )
@@ -138,7 +151,7 @@ def should_share(conn: Connection, worker_id: str, study_id: int, idle: int) -> 
     """Whether this worker is among the `idle` ones that hold the most trials of a study."""
     holders = (
         select(workers.c.id)
-        .where(workers.c.study_id == study_id, workers.c.state == "busy")
+        .where(workers.c.study_id == study_id, workers.c.state == WorkerState.BUSY)
         .order_by(workers.c.trials.desc(), workers.c.id)
         .limit(idle)
     )

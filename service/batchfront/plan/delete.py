@@ -21,8 +21,9 @@ from batchfront.store.schema import (
     workers,
 )
 from batchfront.study.create import wait_for_planners
-from batchfront.study.study import SEARCHES, Filter, Study, find_studies
+from batchfront.study.study import Filter, Study, find_studies
 from batchfront.training.checkpoint_files import CheckpointFiles
+from batchfront.vocabulary import SEARCHES
 from batchfront.workload.lr_scaling import RULES
 
 
@@ -30,13 +31,15 @@ from batchfront.workload.lr_scaling import RULES
 class Doomed:
     """What a deletion takes away.
 
-    studies -- those of the frontier, and those that ran their trials again
-    trials  -- of all of them, done or not
-    seconds -- of training and evaluation that went into them
+    studies  -- those of the frontier, and those that ran their trials again
+    anchored -- whether they hold the winner that rules are followed from
+    trials   -- of all of them, done or not
+    seconds  -- of training and evaluation that went into them
     """
 
     workload: str
     studies: tuple[Study, ...]
+    anchored: bool
     trials: int
     seconds: float
 
@@ -60,7 +63,8 @@ def find_doomed(
     with storage.read() as conn:
         there = find_studies(conn, Filter((workload,)))
         found = [s for s in there if batch_sizes is None or s.batch_size in batch_sizes]
-        if first is not None and first.study in found:
+        anchored = first is not None and first.study in found
+        if anchored:
             found += [s for s in there if s.purpose in RULES and s not in found]
         spent = func.coalesce(slots.c.training_seconds, 0) + func.coalesce(
             slots.c.evaluation_seconds, 0
@@ -68,7 +72,7 @@ def find_doomed(
         query = select(func.count(), func.coalesce(func.sum(spent), 0))
         ids = [study.id for study in found]
         trials, seconds = conn.execute(query.where(slots.c.study_id.in_(ids))).one()
-    return Doomed(workload, tuple(found), trials, float(seconds))
+    return Doomed(workload, tuple(found), anchored, trials, float(seconds))
 
 
 def delete_doomed(storage: Storage, doomed: Doomed, checkpoints: str | None = None) -> None:
@@ -81,15 +85,30 @@ def delete_doomed(storage: Storage, doomed: Doomed, checkpoints: str | None = No
     """
     with storage.write() as conn:
         wait_for_planners(conn)
-        for study in doomed.studies:
+        found = _still_there(conn, doomed)
+        for study in found:
             _refuse_at_work(storage, conn, study)
-        for study in doomed.studies:
+        for study in found:
             _delete(conn, study)
         _forget(conn, doomed)
     if checkpoints is not None:
         kept = CheckpointFiles(checkpoints, database_name(storage))
-        for study in doomed.studies:
+        for study in found:
             kept.drop_study(study.id)
+
+
+def _still_there(conn: Connection, doomed: Doomed) -> list[Study]:
+    """The studies of a deletion that nobody else has deleted, and those that were planned since to
+    run their trials again: nothing would be left that they repeat."""
+    named = {(study.id, study.name) for study in doomed.studies}
+    sizes = {study.batch_size for study in doomed.searches}
+    return [
+        study
+        for study in find_studies(conn, Filter((doomed.workload,)))
+        if (study.id, study.name) in named
+        or (study.purpose not in SEARCHES and study.batch_size in sizes)
+        or (study.purpose in RULES and doomed.anchored)
+    ]
 
 
 def _refuse_at_work(storage: Storage, conn: Connection, study: Study) -> None:
@@ -103,8 +122,8 @@ def _refuse_at_work(storage: Storage, conn: Connection, study: Study) -> None:
     if named:
         raise BatchfrontError(
             f"study {study.name} can't be deleted while workers are at it: {named}; stop them "
-            "first (Ctrl-C, or SIGTERM, makes them hand back). One that has died is forgotten when "
-            "its lease runs out, within half a minute"
+            "first (Ctrl-C, or SIGTERM, makes them release their trials). One that has died is "
+            "forgotten when its lease runs out, within half a minute"
         )
 
 
@@ -118,10 +137,10 @@ def _delete(conn: Connection, study: Study) -> None:
 
 
 def _forget(conn: Connection, doomed: Doomed) -> None:
-    """Delete what workers have found out about a workload, at batch sizes that are gone."""
+    """Delete what workers have found out about a workload, at batch sizes without a study now."""
     there = find_studies(conn, Filter((doomed.workload,), purposes=SEARCHES))
     sizes = [study.batch_size for study in there]
-    gone: ColumnElement[bool] = engines.c.batch_size.not_in(sizes)
-    conn.execute(delete(engines).where(and_(engines.c.workload == doomed.workload, gone)))
+    unused: ColumnElement[bool] = engines.c.batch_size.not_in(sizes)
+    conn.execute(delete(engines).where(and_(engines.c.workload == doomed.workload, unused)))
     if not there:
         conn.execute(delete(pass_sizes).where(pass_sizes.c.workload == doomed.workload))

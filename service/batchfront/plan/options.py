@@ -6,8 +6,8 @@ from typing import Any
 
 from batchfront.errors import UsageError
 from batchfront.options import BATCH_SIZES, Kind, Must, at_least, check, option, options_of
-from batchfront.study.points import SAMPLERS
-from batchfront.study.study import ADAPTIVE, ALL, Study
+from batchfront.study.study import ALL, Study
+from batchfront.vocabulary import ADAPTIVE, SAMPLERS, SCHEDULES, AfterGoal, Count, Sampler, Schedule
 
 LEARNING_TOGETHER = 8
 """Trials that race together where a sampler learns: few enough that it learns early, and enough
@@ -58,8 +58,8 @@ class SearchOptions:
         str,
         "What --trials counts: all, or only those that don't diverge. A diverged trial is replaced "
         "by another then, up to three times the budget.",
-        choices=("all", "feasible"),
-        fallback="all",
+        choices=tuple(Count),
+        fallback=Count.ALL,
         defines=True,
     )
     sampler: str | None = option(
@@ -67,7 +67,7 @@ class SearchOptions:
         "What draws the metaparameters: quasi-random points, or a sampler of Optuna's, which "
         "learns from trials that have ended.",
         choices=SAMPLERS,
-        fallback="sobol",
+        fallback=Sampler.SOBOL,
         defines=True,
     )
     together: int | str | None = option(
@@ -90,8 +90,8 @@ class SearchOptions:
         str,
         "What a trial does that passes the goal: stop, or continue to the step budget, for curves "
         "beyond the goal.",
-        choices=("stop", "continue"),
-        fallback="stop",
+        choices=tuple(AfterGoal),
+        fallback=AfterGoal.STOP,
     )
     continuing: int | None = option(
         int,
@@ -130,8 +130,8 @@ class SearchOptions:
     schedule: str | None = option(
         str,
         "How many trials race together: all, or a generation of them; or one.",
-        choices=("race", "one-by-one"),
-        fallback="race",
+        choices=SCHEDULES,
+        fallback=Schedule.RACE,
         defines=True,
         superseded="--together",
     )
@@ -157,7 +157,7 @@ class SearchOptions:
         said += [f"--generation {self.generation}"] if self.generation else []
         if self.together is not None and said:
             raise UsageError(f"--together {self.together}: says it all; leave {said[0]} out")
-        if self.schedule == "one-by-one" and self.generation:
+        if self.schedule == Schedule.ONE_BY_ONE and self.generation:
             raise UsageError(
                 f"{said[1]}: contradicts {said[0]}; say --together 1, or "
                 f"--together {self.generation}"
@@ -208,16 +208,16 @@ def _asked_for(study: Study) -> dict[str, Any]:
     """The options with which a study has been planned."""
     search = study.identity.get("search", {})
     columns = {
-        name: getattr(study, name) for name in options_of(SearchOptions) if name in vars(study)
+        name: getattr(study, name) for name in options_of(SearchOptions) if name in study.columns
     }
-    after_goal = "continue" if study.continuing else "stop"
+    after_goal = AfterGoal.CONTINUE if study.continuing else AfterGoal.STOP
     # `finishers` and `continuing` may have been raised since: the columns know.
     return {**search, **columns, "goal": study.goal_value, "after_goal": after_goal}
 
 
 def _continuing(asked: SearchOptions, search: Mapping[str, Any]) -> int:
     """How many trials go on past the goal."""
-    if search["after_goal"] == "stop":
+    if search["after_goal"] == AfterGoal.STOP:
         if asked.continuing is not None:
             raise UsageError(f"--continuing {asked.continuing}: needs --after-goal continue")
         return 0
@@ -241,7 +241,7 @@ def _racing(asked: SearchOptions, before: Study | None, sampler: str) -> dict[st
         if _said_together(asked) == before.together:
             return stored
     else:
-        stored = {"schedule": "race", "generation": 0}
+        stored = {"schedule": Schedule.RACE, "generation": 0}
     together = _said_together(asked)
     if together == ALL and learns:
         raise UsageError(
@@ -250,16 +250,16 @@ def _racing(asked: SearchOptions, before: Study | None, sampler: str) -> dict[st
         )
     if together is None:
         schedule = asked.schedule or stored["schedule"]
-        default = LEARNING_TOGETHER if learns and schedule == "race" else 0
+        default = LEARNING_TOGETHER if learns and schedule == Schedule.RACE else 0
         return {"schedule": schedule, "generation": stored["generation"] or default}
     if together == 1 and not asked.generation:
-        return {"schedule": "one-by-one", "generation": 0}
-    return {"schedule": "race", "generation": 0 if together == ALL else together}
+        return {"schedule": Schedule.ONE_BY_ONE, "generation": 0}
+    return {"schedule": Schedule.RACE, "generation": 0 if together == ALL else together}
 
 
 def _said_together(asked: SearchOptions) -> int | str | None:
     """How many trials race together, if that was said, in whichever form."""
-    if asked.schedule == "one-by-one":
+    if asked.schedule == Schedule.ONE_BY_ONE:
         return 1
     return asked.together if asked.together is not None else asked.generation
 
@@ -268,7 +268,7 @@ def superseded(asked: SearchOptions) -> list[str]:
     """A line for each option of an earlier version that was asked for: what says the same today."""
     notes = []
     if asked.schedule is not None:
-        one = asked.schedule == "one-by-one"
+        one = asked.schedule == Schedule.ONE_BY_ONE
         now = "is --together 1" if one else "is what a search does unless told otherwise"
         notes.append(f"batchfront: --schedule {asked.schedule} {now} today")
     if asked.generation is not None:

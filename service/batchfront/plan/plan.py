@@ -17,7 +17,7 @@ from batchfront.store.optuna_tables import lock_study, replace_settings
 from batchfront.store.schema import studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.dashboard_note import study_note
-from batchfront.study.fingerprint import (
+from batchfront.study.identity import (
     RAISED,
     identity_parts,
     refuse_difference,
@@ -26,16 +26,10 @@ from batchfront.study.fingerprint import (
 from batchfront.study.points import FEASIBLE_LIMIT
 from batchfront.study.reopening import reopen
 from batchfront.study.slots import count_slots, fill
-from batchfront.study.study import (
-    SEARCHES,
-    Definition,
-    Filter,
-    Study,
-    find_studies,
-    refuse_imported,
-)
+from batchfront.study.study import Definition, Filter, Study, find_studies, refuse_imported
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
+from batchfront.vocabulary import SEARCHES
 from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.workload import Workload
 

@@ -8,6 +8,7 @@ goal, as a median needs all of them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, select, tuple_, update
 
@@ -23,6 +24,7 @@ from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import add_slots
 from batchfront.study.study import Definition, Filter, Study, refuse_imported
+from batchfront.vocabulary import Count, Sampler, Schedule
 from batchfront.workload.lr_scaling import followed
 from batchfront.workload.search_space import Metaparameters, describe_space
 from batchfront.workload.space_edges import holding
@@ -109,11 +111,11 @@ def _stored(conn: Connection, name: str) -> Study | None:
 
 def _definition(search: Study, purpose: str) -> Definition:
     """The study of a purpose beside a search."""
-    told = {
+    told: dict[str, Any] = {
         "seed": search.seed,
-        "sampler": "sobol",  # its trials are told; a study must have one
-        "schedule": "race",
-        "count": "all",
+        "sampler": Sampler.SOBOL,  # its trials are told; a study must have one
+        "schedule": Schedule.RACE,
+        "count": Count.ALL,
         "finishers": 0,
         "continuing": 0,
     }

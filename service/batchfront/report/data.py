@@ -1,36 +1,28 @@
 """A workload, with everything that its part of the page is made from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import TypeVar
 
-from batchfront.frontier.frontier import Frontier, Point
+from sqlalchemy import Connection
+
+from batchfront.frontier.frontier import Frontier, Point, load_frontiers
 from batchfront.frontier.queries import (
-    CurvePoint,
-    RuleRuns,
+    Curves,
+    Reruns,
     Trial,
     Trials,
-    load_curves,
     load_goal_curves,
-    load_rule_runs,
+    load_loss_curves,
+    load_reruns,
     load_workload_trials,
 )
-from batchfront.frontier.queries import Curves as GoalCurves
-from batchfront.frontier.reruns import Confirmation, load_confirmations
+from batchfront.frontier.reruns import Confirmations, confirmations
 from batchfront.report.html import Dashboard
 from batchfront.report.text import Fitted, fitted
-from batchfront.store.database import Storage
 
-Confirmations = Mapping[int, Sequence[Confirmation]]
-"""Batch size to the trials that were run again, the best one of the search first."""
-
-
-Curves = Mapping[int, Sequence[CurvePoint]]
-"""Trial number to its kept measurements."""
-
-
-Seen = TypeVar("Seen")
+Drawn = TypeVar("Drawn")
 
 
 TRIALS = 300
@@ -41,7 +33,7 @@ CURVES = 100
 """So many learning curves of a study are drawn, unless the page has many studies."""
 
 
-LOOKS = 64
+POINTS = 64
 """So many points of a curve are drawn."""
 
 
@@ -85,7 +77,7 @@ def chosen(point: Point, trials: Sequence[Trial], most: int) -> Sequence[Trial]:
     return [trial for trial in trials if trial.number in kept]
 
 
-def evenly(line: Sequence[Seen], most: int = LOOKS) -> list[Seen]:
+def evenly(line: Sequence[Drawn], most: int = POINTS) -> list[Drawn]:
     """At most so many points of a curve, its first and its last among them."""
     if len(line) <= most:
         return list(line)
@@ -97,41 +89,55 @@ class Subject:
     """What is known of one workload.
 
     key           -- the id of its section on the page, and the beginning of its figures' names
-    fitted        -- the curve through the frontier
     trials        -- those of its search, by study
     goal_curves   -- their goal metric, as far as it was measured, by study
-    rule_runs     -- trials that followed a scaling rule
+    loss_curves   -- their training loss, likewise
+    reruns        -- trials that followed a scaling rule, or were run again
     confirmations -- the best trials, run again
-    curves_of     -- a study's id, and trials' numbers, to all that was kept of their measurements
     dashboard     -- where its trials are linked to
     limits        -- how much of its studies is drawn
     """
 
     key: str
     frontier: Frontier
-    fitted: Fitted
     trials: Trials
-    goal_curves: GoalCurves
-    rule_runs: RuleRuns
+    goal_curves: Curves
+    loss_curves: Curves
+    reruns: Reruns
     confirmations: Confirmations
-    curves_of: Callable[[int, Sequence[int]], Curves]
     dashboard: Dashboard
     limits: Limits
 
+    @cached_property
+    def fitted(self) -> Fitted:
+        """The curve through the frontier."""
+        return fitted(self.frontier)
 
-def load_subject(
-    storage: Storage, key: str, frontier: Frontier, dashboard: Dashboard, limits: Limits
+
+def load_subjects(
+    moment: Connection, workloads: Sequence[str], dashboard: Dashboard
+) -> list[Subject]:
+    """The workloads of a page, or all there are, in a few queries each, from one snapshot."""
+    frontiers = load_frontiers(moment, workloads)
+    limits = Limits.for_page(sum(len(frontier.points) for frontier in frontiers))
+    return [
+        _load(moment, f"w{number}", frontier, dashboard, limits)
+        for number, frontier in enumerate(frontiers, 1)
+    ]
+
+
+def _load(
+    moment: Connection, key: str, frontier: Frontier, dashboard: Dashboard, limits: Limits
 ) -> Subject:
-    """All of it, in a few queries, and one more for each study whose curves are drawn."""
+    reruns = load_reruns(moment, frontier.workload)
     return Subject(
         key,
         frontier,
-        fitted(frontier),
-        load_workload_trials(storage, frontier.workload),
-        load_goal_curves(storage, frontier),
-        load_rule_runs(storage, frontier.workload),
-        load_confirmations(storage, frontier.workload),
-        partial(load_curves, storage),
+        load_workload_trials(moment, frontier.workload),
+        load_goal_curves(moment, frontier.workload, frontier.goal["metric"]),
+        load_loss_curves(moment, frontier.workload),
+        reruns,
+        confirmations(frontier, reruns),
         dashboard,
         limits,
     )

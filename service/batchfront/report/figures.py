@@ -1,51 +1,47 @@
 """A workload's main figures as Plotly's own objects, for notebooks and papers."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-from batchfront.frontier.frontier import Frontier
-from batchfront.report.data import Confirmations
-from batchfront.report.plotly import Figure, in_light_colours, standing_above
-from batchfront.report.sections.certainty import certainty_figure
-from batchfront.report.sections.curve import steps_figure
-from batchfront.report.sections.winners import winner_panels
-from batchfront.report.text import fitted
-
-if TYPE_CHECKING:
-    from plotly.graph_objs._figure import Figure as PlotlyFigure
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import BatchfrontError, UsageError
-from batchfront.frontier.frontier import load_frontiers, require
-from batchfront.frontier.reruns import load_confirmations
+from batchfront.frontier.frontier import Frontier, load_frontiers
+from batchfront.frontier.queries import load_reruns, require
+from batchfront.frontier.reruns import Confirmations, confirmations
+from batchfront.report.plotly import Figure, in_light_colours, standing_above
 from batchfront.report.sections.compare import compared_figure
-from batchfront.store.database import Storage
+from batchfront.report.sections.curve import steps_figure
+from batchfront.report.sections.uncertainty import uncertainty_figure
+from batchfront.report.sections.winners import winner_panels
+from batchfront.report.text import fitted
+from batchfront.store.snapshot import Source, snapshot
+
+if TYPE_CHECKING:
+    from plotly.graph_objs._figure import Figure as PlotlyFigure
 
 
 def figures(
-    frontier: Frontier, confirmations: Confirmations | None = None
+    frontier: Frontier, confirmed: Confirmations | None = None
 ) -> dict[str, "PlotlyFigure"]:
     """The figures of a workload, by name: `steps`, one for each searched metaparameter and
     `effective_learning_rate` where there is a momentum, and `certainty` where races went on past
     their first finisher. Empty while no trial has reached the goal.
 
-    confirmations -- winners run again (`batchfront.frontier.reruns.load_confirmations`)
+    confirmed -- winners run again (`batchfront.frontier.reruns.load_confirmations`)
 
     They are in light colours with a legend, and can be changed, shown, or written with
     `write_image` like any other.
     """
     if not frontier.reached:
         return {}
-    drawn = {"steps": steps_figure(frontier, fitted(frontier).curve, confirmations)}
+    drawn = {"steps": steps_figure(frontier, fitted(frontier).curve, confirmed)}
     for panel in winner_panels(frontier):
         drawn[panel.name] = _titled(panel.figure, panel.heading)
-    certainty = certainty_figure(frontier)
+    certainty = uncertainty_figure(frontier)
     if certainty is not None:
         drawn["certainty"] = certainty
     return {name: plotly_figure(figure) for name, figure in drawn.items()}
@@ -96,7 +92,7 @@ _DENSITY = 4  # pixels of a PNG to a CSS pixel: 384 to an inch
 
 
 def write_figures(
-    storage: Storage, workloads: Sequence[str], folder: Path, format_: str = "svg"
+    source: Source, workloads: Sequence[str], folder: Path, format_: str = "svg"
 ) -> list[Path]:
     """Write the main figures of these workloads, or of all, and the files' paths.
 
@@ -108,12 +104,13 @@ def write_figures(
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"figures {folder}: is a file; name a folder")
-    require(storage, workloads)
-    frontiers = load_frontiers(storage, workloads)
+    with snapshot(source) as moment:
+        require(moment, workloads)
+        frontiers = load_frontiers(moment, workloads)
+        again = [confirmations(f, load_reruns(moment, f.workload)) for f in frontiers]
     files: dict[Path, PlotlyFigure] = {}
-    for frontier in frontiers:
-        again = load_confirmations(storage, frontier.workload)
-        for name, figure in figures(frontier, again).items():
+    for frontier, confirmed in zip(frontiers, again, strict=True):
+        for name, figure in figures(frontier, confirmed).items():
             stem = re.sub(r"[^\w.@]+", "-", f"{frontier.workload}-{name}").strip("-.")
             files[folder / f"{stem}.{format_}"] = figure
     together = compared_figure(frontiers)

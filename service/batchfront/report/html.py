@@ -10,6 +10,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.report.plotly import Figure
 from batchfront.report.text import count, counted, interval, ratio_to_perfect, significant, words
+from batchfront.vocabulary import Outcome
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _row(frontier: Frontier, point: Point, names: list[str], dashboard: Dashboar
     cells += [_param(point, name) for name in names]
     others = dict(point.outcomes)
     if point.best is not None and not point.measured_elsewhere:
-        others["reached"] -= 1
+        others[Outcome.REACHED] -= 1
     cells.append(f'<td class="text">{escape(counted(others)) or "none"}</td>')
     return f'<tr><th scope="row">{count(point.batch_size)}</th>{"".join(cells)}</tr>'
 

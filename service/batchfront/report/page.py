@@ -10,14 +10,12 @@ from string import Template
 
 from batchfront import __version__
 from batchfront.errors import BatchfrontError, UsageError
-from batchfront.frontier.frontier import load_frontiers, require
-from batchfront.frontier.queries import workload_names
-from batchfront.report.data import Limits, Subject, load_subject
+from batchfront.frontier.queries import require, workload_names
+from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard, Part, frontier_table, joined, scrolled
 from batchfront.report.plotly import Figure
 from batchfront.report.scripts import Scripts, asset, inline_scripts
 from batchfront.report.sections.budget import budget_part
-from batchfront.report.sections.certainty import certainty_part
 from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
 from batchfront.report.sections.effects import effects_part
@@ -25,9 +23,10 @@ from batchfront.report.sections.header import answer, head
 from batchfront.report.sections.lr_rules import rules_part
 from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study import study_part
+from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
 from batchfront.report.text import OUTCOMES
-from batchfront.store.database import Storage
+from batchfront.store.snapshot import Source, snapshot
 
 
 def section(subject: Subject) -> Part:
@@ -37,7 +36,7 @@ def section(subject: Subject) -> Part:
         (
             head(subject),
             curve_part(subject),
-            certainty_part(subject),
+            uncertainty_part(subject),
             winners_part(subject),
             rules_part(subject),
             budget_part(subject),
@@ -69,7 +68,7 @@ _TITLE = "steps to target by batch size"
 
 
 def write_report(
-    storage: Storage, workloads: Sequence[str], path: Path, dashboard: str = DASHBOARD
+    source: Source, workloads: Sequence[str], path: Path, dashboard: str = DASHBOARD
 ) -> Path:
     """Write the page of these workloads, or of all in the database when none are named.
 
@@ -83,10 +82,13 @@ def write_report(
         raise UsageError(f"report {path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UsageError(f"report {path}: is a folder; name a file")
-    require(storage, workloads)
-    if not workload_names(storage):
-        raise UsageError("this database holds no studies to report")
-    text = page(storage, workloads, inline_scripts(), Dashboard(dashboard))
+    linked = Dashboard(dashboard)
+    with snapshot(source) as moment:
+        require(moment, workloads)
+        if not workload_names(moment):
+            raise UsageError("this database holds no studies to report")
+        subjects = load_subjects(moment, workloads, linked)
+    text = page(subjects, inline_scripts(), linked)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
@@ -98,16 +100,10 @@ def write_report(
     return path
 
 
-def page(storage: Storage, workloads: Sequence[str], scripts: Scripts, dashboard: Dashboard) -> str:
-    """The page of these workloads, or of all, as they are now."""
-    frontiers = load_frontiers(storage, workloads)
-    limits = Limits.for_page(sum(len(frontier.points) for frontier in frontiers))
-    subjects = [
-        load_subject(storage, f"w{number}", frontier, dashboard, limits)
-        for number, frontier in enumerate(frontiers, 1)
-    ]
+def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) -> str:
+    """The page of these workloads."""
     body = joined((compare_part(subjects), *map(section, subjects)))
-    names = [frontier.workload for frontier in frontiers]
+    names = [subject.frontier.workload for subject in subjects]
     made = datetime.now().astimezone()
     return Template(asset("page.html")).substitute(
         title=escape(f"{names[0] if len(names) == 1 else f'{len(names)} workloads'}: {_TITLE}"),

@@ -13,11 +13,13 @@ from batchfront.frontier.curve.answers import BATCH_SIZES, EXTRA, QUANTITIES, fi
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import count as count
-from batchfront.frontier.curve.text import doubts, estimate_text, number, size
+from batchfront.frontier.curve.text import estimate_text, number, size
 from batchfront.frontier.curve.text import listed as listed
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.frontier.queries import Trial
+from batchfront.frontier.warnings import outlier_warnings
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Value
 
 
@@ -148,9 +150,9 @@ class Fitted:
         )
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """The points that don't look like a curve, a sentence for each."""
-        return () if self.curve is None else doubts(self.curve)
+        return () if self.curve is None else outlier_warnings(self.curve)
 
 
 def fitted(frontier: Frontier) -> Fitted:
@@ -189,26 +191,19 @@ class Look:
     meaning: str
 
 
-# Written out, because the list in batchfront.training.stopping comes with torch; a test compares.
+_SYMBOLS = {
+    Outcome.REACHED: "circle",
+    Outcome.CAPPED: "square",
+    Outcome.DROPPED: "triangle-down",
+    Outcome.DIVERGED: "triangle-up",
+    Outcome.STALLED: "diamond",
+    Outcome.EXHAUSTED: "cross",
+    Outcome.FAILED: "x",
+}
+
+
 OUTCOMES = (
-    Look("reached", "var(--reached)", "circle", "passed the goal"),
-    Look(
-        "capped",
-        "var(--capped)",
-        "square",
-        "stopped because as many others of its study as were to finish had already won with no "
-        "more steps; it could not have become the winner",
-    ),
-    Look(
-        "dropped",
-        "var(--dropped)",
-        "triangle-down",
-        "stopped by an option of the search, as it was behind others; it might have won",
-    ),
-    Look("diverged", "var(--diverged)", "triangle-up", "its loss grew out of bounds"),
-    Look("stalled", "var(--stalled)", "diamond", "made no progress for a long stretch"),
-    Look("exhausted", "var(--exhausted)", "cross", "spent its whole step budget"),
-    Look("failed", "var(--failed)", "x", "ended in an error, also when tried again"),
+    *(Look(o, f"var(--{o})", _SYMBOLS[o], o.meaning) for o in Outcome),
     Look("open", "var(--open)", "circle-open", "not done yet"),
 )
 

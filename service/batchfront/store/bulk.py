@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None for what a database should not be asked to keep as a number."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def insert_rows(conn: Connection, table: Table, rows: Rows, *, anew: bool = True) -> None:

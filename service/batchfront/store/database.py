@@ -101,11 +101,7 @@ class Storage:
     @property
     def now(self) -> ColumnElement[float]:
         """Seconds since 1970 by the database's clock, the only one that leases go by."""
-        if self.engine.dialect.name == "sqlite":
-            return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float(53))
-        # The same throughout a statement: what may change from row to row can't use an index.
-        clock = "extract(epoch from statement_timestamp())::double precision"
-        return literal_column(clock, Float(53))
+        return now(self.engine)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -141,6 +137,15 @@ def parse_url(text: str) -> URL:
             "use sqlite:/// or postgresql+psycopg2://"
         )
     return url
+
+
+def now(engine: Engine) -> ColumnElement[float]:
+    """Seconds since 1970 by the clock of an engine's database."""
+    if engine.dialect.name == "sqlite":
+        return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float(53))
+    # The same throughout a statement: what may change from row to row can't use an index.
+    clock = "extract(epoch from statement_timestamp())::double precision"
+    return literal_column(clock, Float(53))
 
 
 def shown(url: URL) -> str:

@@ -58,10 +58,12 @@ def check_schema(storage: Storage) -> None:
 
 
 def make_schema(storage: Storage) -> bool:
-    """Make Optuna's tables and ours unless they are there, and check them; whether it made them.
+    """Make Optuna's tables and ours unless they are there, and check them.
 
     Several processes may meet the same empty database: they queue on PostgreSQL's advisory lock,
     and on SQLite the losers find the tables made.
+
+    Returns whether it made them. Raises StorageError as `check_schema` does.
     """
     made = False
     with _alone(storage):
@@ -82,9 +84,10 @@ def make_schema(storage: Storage) -> bool:
 
 
 def upgrade_schema(storage: Storage) -> tuple[int, int]:
-    """Bring older tables to this version, whole or not at all: the versions before and after.
+    """Bring older tables to this version, whole or not at all.
 
-    Raises StorageError while workers are at work, which know the old tables.
+    Returns the versions before and after. Raises StorageError while workers are at work, which know
+    the old tables.
     """
     before = _version(storage)
     if before is None:
@@ -98,6 +101,7 @@ def upgrade_schema(storage: Storage) -> tuple[int, int]:
         if old_optuna:
             _upgrade_optuna(storage)
         with storage.write() as conn:
+            _without_limits(conn)
             for version in range(_version_in(conn) or before, schema.VERSION):
                 _UPGRADES[version](conn)
                 conn.execute(
@@ -115,11 +119,18 @@ def _alone(storage: Storage) -> Iterator[None]:
         yield
         return
     with storage.engine.connect() as conn, conn.begin():
-        # Whoever holds it may be at it for a while: wait without the usual limits.
-        conn.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        _without_limits(conn)  # whoever holds it may be at it for a while
+        conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
         conn.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         yield
+
+
+def _without_limits(conn: Connection) -> None:
+    """Let this transaction take whatever time it needs: a large table isn't rewritten in the minute
+    that other statements have."""
+    if conn.dialect.name == "postgresql":
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            conn.exec_driver_sql(f"SET LOCAL {limit} = 0")
 
 
 def _version(storage: Storage) -> int | None:

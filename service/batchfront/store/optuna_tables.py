@@ -1,10 +1,13 @@
-"""Writing Optuna's tables inside our own transactions.
+"""Optuna's tables, read and written inside our own transactions.
 
 Optuna's storage API commits every attribute on its own, so that a crash can fall between a
 trial's value and our record of it. Writing both in one transaction makes a trial end exactly
 once, and a claim of 32 slots a handful of statements. This is the only module that knows
 Optuna's columns (schema of Optuna 5); tests/batchfront/store/test_optuna_tables.py reads everything
 back through Optuna's own API.
+
+Trials of our own are created when their slots are started, finished, and perhaps reopened. Whole
+trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere by an import.
 """
 
 import json
@@ -26,7 +29,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import insert_rows, load_columns
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
     Dimension,
@@ -38,37 +43,35 @@ from batchfront.workload.search_space import (
     dimensions,
 )
 
-_studies = models.StudyModel.__table__
+_studies: Any = models.StudyModel.__table__
+_directions: Any = models.StudyDirectionModel.__table__
+_study_attributes: Any = models.StudyUserAttributeModel.__table__
+_study_settings: Any = models.StudySystemAttributeModel.__table__
+_trials: Any = models.TrialModel.__table__
+_params: Any = models.TrialParamModel.__table__
+_values: Any = models.TrialValueModel.__table__
+_intermediate: Any = models.TrialIntermediateValueModel.__table__
+_attributes: Any = models.TrialUserAttributeModel.__table__
+_settings: Any = models.TrialSystemAttributeModel.__table__
 
-
-_directions = models.StudyDirectionModel.__table__
-
-
-_study_attributes = models.StudyUserAttributeModel.__table__
-
-
-_study_settings = models.StudySystemAttributeModel.__table__
-
-
-_trials = models.TrialModel.__table__
-
-
-_params = models.TrialParamModel.__table__
-
-
-_values = models.TrialValueModel.__table__
-
-
-_intermediate = models.TrialIntermediateValueModel.__table__
-
-
-_attributes = models.TrialUserAttributeModel.__table__
+_PARTS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "params": (_params, ("param_name", "param_value", "distribution_json")),
+    "values": (_values, ("objective", "value", "value_type")),
+    "looks": (_intermediate, ("step", "intermediate_value", "intermediate_value_type")),
+    "attributes": (_attributes, ("key", "value_json")),
+    "settings": (_settings, ("key", "value_json")),
+}
+"""The tables whose rows belong to a trial, and their columns but for ids. Exports hold these
+names."""
 
 
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
 
-TOLD = ("outcome", "reason", "steps", "engine")
+_IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
+
+
+RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
 
 
@@ -88,9 +91,12 @@ def create_study(
     attributes: Mapping[str, Any],
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
-    """Insert a study that minimizes; its id. The caller has made sure that the name is new.
+    """Insert a study that minimizes. The caller has made sure that the name is new.
 
-    attributes -- for users of the study;  settings -- for Optuna and its dashboard
+    attributes -- for users of the study
+    settings   -- for Optuna and its dashboard
+
+    Returns its id.
     """
     new = insert(_studies).values(study_name=name).returning(_studies.c.study_id)
     study_id = int(conn.execute(new).scalar_one())
@@ -123,58 +129,76 @@ def lock_study(conn: Connection, study_id: int) -> None:
     )
 
 
+class Searched:
+    """The searched metaparameters of a study, as Optuna describes each."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        kinds = {name: distribution(entry) for name, entry in dimensions(space).items()}
+        self._kinds = {name: (kind, distribution_to_json(kind)) for name, kind in kinds.items()}
+
+    def rows(self, params: Mapping[str, Value]) -> list[tuple[str, float, str]]:
+        """A trial's metaparameters as rows of Optuna's, but for its id."""
+        return [
+            (name, kind.to_internal_repr(params[name]), described)
+            for name, (kind, described) in self._kinds.items()
+        ]
+
+
 def create_trials(
     conn: Connection,
     study_id: int,
     space: SearchSpace,
-    draws: Mapping[int, Metaparameters],
+    params: Mapping[int, Metaparameters],
     attributes: Mapping[str, Any],
     own: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[int]:
-    """Insert RUNNING trials with these numbers and parameters; their ids in the same order.
+    """Insert RUNNING trials with these numbers and metaparameters. Locks the study's row.
 
     The numbers are ours, the slots', in whatever order workers come to start them.
 
     own -- further attributes, by number
+
+    Returns their ids in the same order.
     """
     lock_study(conn, study_id)
-    kinds = {name: distribution(d) for name, d in dimensions(space).items()}
-    if not draws:
+    if not params:
         return []
     common = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": utc_now()}
-    new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
-    rows = [{"number": number, **common} for number in draws]
-    ids = [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
-    params, attrs = [], []
-    for trial_id, (number, draw) in zip(ids, draws.items(), strict=True):
-        params += [_param_row(trial_id, name, kinds[name], draw[name]) for name in kinds]
-        told = {**attributes, **(own or {}).get(number, {})}
-        attrs += _json_rows("trial_id", trial_id, told)
-    insert_rows(conn, _params, params)
+    ids = _insert_trials(conn, [{"number": number, **common} for number in params])
+    searched, (_, columns) = Searched(space), _PARTS["params"]
+    rows, attrs = [], []
+    for trial_id, (number, point) in zip(ids, params.items(), strict=True):
+        mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
+        rows += [{"trial_id": trial_id, **row} for row in mine]
+        attrs += _json_rows("trial_id", trial_id, {**attributes, **(own or {}).get(number, {})})
+    insert_rows(conn, _params, rows)
     insert_rows(conn, _attributes, attrs)
     return ids
 
 
-def finish_trials(conn: Connection, endings: Sequence["TrialEnding"]) -> None:
-    """Write final states, values, last intermediate values and attributes, in bulk."""
-    for state in {ending.state for ending in endings}:
-        ids = [ending.trial_id for ending in endings if ending.state == state]
-        conn.execute(
-            update(_trials)
-            .where(_trials.c.trial_id.in_(ids))
-            .values(state=state, datetime_complete=utc_now())
-        )
-    values = [
-        {"trial_id": e.trial_id, "objective": 0, "value": e.value, "value_type": _FINITE}
-        for e in endings
-        if e.value is not None
-    ]
+def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
+    """Write how trials ended, by their ids, in bulk.
+
+    A trial is COMPLETE only if the goal was reached, with its steps as value, FAIL after an error
+    and PRUNED otherwise. The goal metric of its last full evaluation is its intermediate value:
+    that is what an adaptive sampler ranks by.
+    """
+    states = {trial_id: _state(result) for trial_id, result in results.items()}
+    for state in set(states.values()):
+        ids = [trial_id for trial_id, its in states.items() if its == state]
+        ended = update(_trials).where(_trials.c.trial_id.in_(ids))
+        conn.execute(ended.values(state=state, datetime_complete=utc_now()))
+    values, shown, attrs = [], [], []
+    for trial_id, result in results.items():
+        if result.steps_to_target is not None:
+            value = {"objective": 0, "value": result.steps_to_target, "value_type": _FINITE}
+            values.append({"trial_id": trial_id, **value})
+        shown += [{"trial_id": trial_id, **row} for row in _intermediate_rows(result)]
+        attrs += _json_rows("trial_id", trial_id, _result_attributes(result))
     if values:
         conn.execute(insert(_values), values)
-    shown = [intermediate_row(e.trial_id, *e.last) for e in endings if e.last is not None]
     if shown:
         conn.execute(insert(_intermediate), shown)
-    attrs = [row for e in endings for row in _json_rows("trial_id", e.trial_id, e.attributes)]
     insert_rows(conn, _attributes, attrs)
 
 
@@ -182,8 +206,8 @@ def reopen_trials(conn: Connection, trial_ids: Sequence[int]) -> None:
     """Take back how trials ended: they are RUNNING again, as `create_trials` left them."""
     for table in (_values, _intermediate):
         conn.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
-    told = _attributes.c.key.in_(TOLD)
-    conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(trial_ids), told))
+    ended = _attributes.c.key.in_(RESULT_ATTRIBUTES)
+    conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(trial_ids), ended))
     again = update(_trials).where(_trials.c.trial_id.in_(trial_ids))
     conn.execute(again.values(state=TrialState.RUNNING, datetime_complete=None))
 
@@ -199,76 +223,39 @@ def delete_study(conn: Connection, study_id: int) -> None:
             conn.execute(delete(table).where(table.c.study_id == study_id))
 
 
-class TrialEnding:
-    """How a trial ended, in Optuna's terms.
-
-    value -- steps to target, of COMPLETE trials only; last -- (step, goal metric) when last looked
-    """
-
-    def __init__(
-        self,
-        trial_id: int,
-        state: TrialState,
-        value: float | None,
-        last: tuple[int, float] | None,
-        attributes: Mapping[str, Any],
-    ) -> None:
-        self.trial_id, self.state, self.value = trial_id, state, value
-        self.last, self.attributes = last, attributes
-
-
 def utc_now() -> datetime:
     """The time as Optuna 5 keeps it: naive, in UTC."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _param_row(trial_id: int, name: str, kind: BaseDistribution, value: Value) -> dict[str, Any]:
-    return {
-        "trial_id": trial_id,
-        "param_name": name,
-        "param_value": kind.to_internal_repr(value),
-        "distribution_json": distribution_to_json(kind),
-    }
+def _insert_trials(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Returns the trials' ids in the same order."""
+    new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
+    return [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
 
 
-def intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
-    """A metric at a step, finite or not, as a row of Optuna's table."""
-    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-    return {
-        "trial_id": trial_id,
-        "step": step,
-        "intermediate_value": stored,
-        "intermediate_value_type": kind,
-    }
+def _state(result: TrialResult) -> TrialState:
+    return TrialState[Outcome(result.outcome).optuna_state]
+
+
+def _intermediate_rows(result: TrialResult) -> list[dict[str, Any]]:
+    """The metric of the last full evaluation, finite or not, as a row of Optuna's, but for the
+    trial's id; none if there was no evaluation."""
+    if result.metric is None or result.metric_step is None:
+        return []
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(
+        result.metric
+    )
+    row = {"intermediate_value": stored, "intermediate_value_type": kind}
+    return [{"step": result.metric_step, **row}]
+
+
+def _result_attributes(result: TrialResult) -> dict[str, Any]:
+    return {key: value for key in RESULT_ATTRIBUTES if (value := getattr(result, key)) is not None}
 
 
 def _json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{owner: owner_id, "key": k, "value_json": json.dumps(v)} for k, v in entries.items()]
-
-
-_trials_of_optuna_copies: Any = models.TrialModel.__table__
-
-
-_FINITE_of_optuna_copies = models.TrialValueModel.TrialValueType.FINITE.name
-
-
-_PARTS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
-    "params": (
-        models.TrialParamModel.__table__,
-        ("param_name", "param_value", "distribution_json"),
-    ),
-    "values": (models.TrialValueModel.__table__, ("objective", "value", "value_type")),
-    "looks": (
-        models.TrialIntermediateValueModel.__table__,
-        ("step", "intermediate_value", "intermediate_value_type"),
-    ),
-    "attributes": (models.TrialUserAttributeModel.__table__, ("key", "value_json")),
-    "settings": (models.TrialSystemAttributeModel.__table__, ("key", "value_json")),
-}
-"""The tables whose rows belong to a trial, and their columns but for ids."""
-
-
-_IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
 
 @dataclass(frozen=True)
@@ -300,65 +287,35 @@ class TrialCopy:
         return cls(number, read["state"], started, completed, parts)
 
 
-class Searched:
-    """The searched metaparameters of a study, as Optuna describes each."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        kinds = {name: distribution(entry) for name, entry in dimensions(space).items()}
-        self._kinds: dict[str, tuple[BaseDistribution, str]] = {
-            name: (kind, distribution_to_json(kind)) for name, kind in kinds.items()
-        }
-
-    def rows(self, params: Mapping[str, Value]) -> list[tuple[str, float, str]]:
-        """A trial's draw as rows of Optuna's."""
-        return [
-            (name, kind.to_internal_repr(params[name]), described)
-            for name, (kind, described) in self._kinds.items()
-        ]
-
-
 def ended_trial(
-    number: int,
-    state: TrialState,
-    params: Sequence[tuple[str, float, str]],
-    value: float | None,
-    last: tuple[int, float] | None,
-    attributes: Mapping[str, Any],
-    at: datetime,
+    number: int, params: Sequence[tuple[str, float, str]], result: TrialResult, at: datetime
 ) -> TrialCopy:
-    """A trial that ended elsewhere, as Optuna would keep it; `last` is (step, goal metric)."""
-    looks = []
-    if last is not None:
-        row = intermediate_row(0, *last)
-        looks = [(row["step"], row["intermediate_value"], row["intermediate_value_type"].name)]
+    """A trial that ended elsewhere, as Optuna would keep it."""
+    value = result.steps_to_target
     parts: dict[str, Sequence[Sequence[Any]]] = {
         "params": params,
-        "values": [] if value is None else [(0, value, _FINITE_of_optuna_copies)],
-        "looks": looks,
-        "attributes": [(key, json.dumps(entry)) for key, entry in attributes.items()],
+        "values": [] if value is None else [(0, value, _FINITE.name)],
+        "looks": [
+            (row["step"], row["intermediate_value"], row["intermediate_value_type"].name)
+            for row in _intermediate_rows(result)
+        ],
+        "attributes": [(k, json.dumps(v)) for k, v in _result_attributes(result).items()],
         "settings": [],
     }
-    return TrialCopy(number, state.name, at, at, parts)
+    return TrialCopy(number, _state(result).name, at, at, parts)
 
 
 def read_trials(conn: Connection, study_id: int) -> dict[int, TrialCopy]:
     """A study's trials, by Optuna's id."""
-    mine = _trials_of_optuna_copies.c.study_id == study_id
-    parts: dict[int, dict[str, list[tuple[Any, ...]]]] = {}
-    rows = conn.execute(
-        select(_trials_of_optuna_copies).where(mine).order_by(_trials_of_optuna_copies.c.trial_id)
-    ).all()
-    for row in rows:
-        parts[row.trial_id] = {name: [] for name in _PARTS}
+    mine = _trials.c.study_id == study_id
+    rows = conn.execute(select(_trials).where(mine).order_by(_trials.c.trial_id)).all()
+    parts: dict[int, dict[str, list[tuple[Any, ...]]]] = {
+        row.trial_id: {name: [] for name in _PARTS} for row in rows
+    }
     for name, (table, columns) in _PARTS.items():
         found = (
             select(table.c.trial_id, *(table.c[column] for column in columns))
-            .select_from(
-                table.join(
-                    _trials_of_optuna_copies,
-                    table.c.trial_id == _trials_of_optuna_copies.c.trial_id,
-                )
-            )
+            .select_from(table.join(_trials, table.c.trial_id == _trials.c.trial_id))
             .where(mine)
             .order_by(table.c.trial_id, *table.primary_key)
         )
@@ -377,13 +334,10 @@ def read_trials(conn: Connection, study_id: int) -> dict[int, TrialCopy]:
 
 
 def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -> list[int]:
-    """Insert trials as they were; their ids in the same order."""
+    """Insert trials as they were. Locks the study's row. Returns their ids in the same order."""
     if not copies:
         return []
     lock_study(conn, study_id)
-    new = insert(_trials_of_optuna_copies).returning(
-        _trials_of_optuna_copies.c.trial_id, sort_by_parameter_order=True
-    )
     rows = [
         {
             "study_id": study_id,
@@ -394,7 +348,7 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
         }
         for copy in copies
     ]
-    ids = [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
+    ids = _insert_trials(conn, rows)
     for name, (table, columns) in _PARTS.items():
         owned = [
             (trial_id, *row)
@@ -406,11 +360,11 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
 
 
 def delete_trials(conn: Connection, trial_ids: Iterable[int]) -> None:
-    """Take trials away, with all that belongs to them."""
+    """Delete trials, with all that belongs to them."""
     ids = list(trial_ids)
     for at in range(0, len(ids), _IN_A_QUERY):
         some = ids[at : at + _IN_A_QUERY]
-        for table in (*(table for table, _ in _PARTS.values()), _trials_of_optuna_copies):
+        for table in (*(table for table, _ in _PARTS.values()), _trials):
             conn.execute(delete(table).where(table.c.trial_id.in_(some)))
 
 

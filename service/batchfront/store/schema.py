@@ -63,7 +63,7 @@ studies = Table(
     Column("workload", String(512), nullable=False, index=True),
     Column("spec", Text, nullable=False),  # how a worker finds the workload's code
     Column("batch_size", Integer, nullable=False),
-    Column("identity", Text, nullable=False),  # JSON; see service/batchfront/study/fingerprint.py
+    Column("identity", Text, nullable=False),  # JSON; see service/batchfront/study/identity.py
     Column("goal_value", Float(53)),  # the user's own goal, when it replaces the workload's
     Column("precision", String(16)),  # the user's own, when it replaces the workload's
     Column("seed", BigInteger, nullable=False),  # as given by the user
@@ -76,7 +76,7 @@ studies = Table(
     ),  # see service/batchfront/study/study.py
     Column("finishers", Integer, nullable=False, default=1),  # a race ends when so many passed
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
-    Column("extensions", Text),  # JSON: wider search spaces, and the slots drawn from them
+    Column("extensions", Text),  # JSON: wider search spaces, and the slots sampled from them
     Column("train_examples", BigInteger, nullable=False),
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
@@ -90,7 +90,7 @@ slots = Table(
     Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
     Column("seed", BigInteger),  # of a run elsewhere; empty: its number, or the study's own
     Column("state", String(8), nullable=False),  # free | later | leased (to worker_id) | done
-    Column("params", Text),  # JSON; empty until an adaptive sampler has drawn
+    Column("params", Text),  # JSON; empty until they are sampled
     Column("trial_id", Integer),  # Optuna's, from the first claim on
     Column("worker_id", String(64)),
     Column("fence", Integer, nullable=False, default=0),  # grows with every claim
@@ -143,7 +143,7 @@ _index("bf_slots_won", reached, slots.c.study_id, slots.c.steps_to_target)
 measurements = Table(
     "bf_measurements",
     metadata,
-    # No foreign key: PostgreSQL would look up the slot for every row, which doubles their cost.
+    # No foreign key: PostgreSQL would search for the slot for every row, which doubles their cost.
     Column("slot_id", Integer, primary_key=True, autoincrement=False),
     Column("step", Integer, primary_key=True),
     Column("split", String(16), primary_key=True),  # train | validation | test

@@ -35,7 +35,7 @@ def with_password(url: URL) -> URL:
 
 
 def open_storage(text: str, *, create: bool = False) -> Storage:
-    """The database at a URL, with its schema checked, or made first if `create`.
+    """Open the database at a URL, its schema checked, or made first if `create`.
 
     Raises UsageError for a URL that can't be meant, StorageError for a database that is missing,
     unwritable, corrupt, or of another version, and Unreachable for one that doesn't answer.
@@ -47,8 +47,11 @@ def open_storage(text: str, *, create: bool = False) -> Storage:
 
 
 def init_storage(text: str, *, upgrade: bool = False) -> str:
-    """Make a database's tables, or with `upgrade` bring older ones to this version; what was
-    done, in one line. Harmless where there is nothing to do."""
+    """Make a database's tables, or with `upgrade` bring older ones to this version. Harmless where
+    there is nothing to do.
+
+    Returns what was done, in one line. Raises what `open_storage` does.
+    """
     storage = _storage(parse_url(text), create=True)
     with storage.errors_named():
         if upgrade:

@@ -1,4 +1,4 @@
-"""Optuna's adaptive samplers, drawing in the unit cube from a study's results so far."""
+"""Optuna's adaptive samplers, which sample the unit cube by a study's results so far."""
 
 import json
 import math
@@ -13,18 +13,20 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
 
+from batchfront.outcomes import cap
 from batchfront.store.database import Storage
 from batchfront.store.schema import measurements, slots
 from batchfront.study.generations import end_of, start_of
 from batchfront.study.points import quasi_random
 from batchfront.study.study import Study
+from batchfront.vocabulary import Outcome, Sampler
 from batchfront.workload.search_space import Choice, Dimension, Value, dimensions
 from batchfront.workload.seeds import mix
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a drawn slot has shown so far."""
+    """What a slot has shown so far whose metaparameters are sampled."""
 
     number: int
     params: dict[str, Value]
@@ -34,10 +36,10 @@ class _Shown:
     metric: float | None
 
 
-def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[str, Value]]:
-    """The metaparameters of slots, drawn by the study's sampler.
+def sample(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[str, Value]]:
+    """Sample the metaparameters of slots by the study's sampler.
 
-    Of a study in generations, the first one's are quasi-random, and a later one's are drawn from
+    Of a study in generations, the first one's are quasi-random, and a later one's are sampled from
     what those before it have shown, in the order of their numbers, each knowing of the points of
     those before it in its own. Of any other, from all results there are.
 
@@ -45,23 +47,23 @@ def draw(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[st
     cube: scales that Optuna has no distribution for (1 - momentum on a log scale) cost nothing,
     and nothing is written before the slot's own transaction writes it.
 
-    It is told the logarithm of the steps to target; of a trial that missed the goal, of the steps
-    that it may have needed (`_needed`). Optuna itself would leave such trials out (GP), or rank
-    them by how far they went (TPE), which in a search that stops at the best so far says when they
-    ran.
+    Its objective is the logarithm of the steps to target; of a trial that missed the goal, of the
+    steps that it may have needed (`_needed`). Optuna itself would leave such trials out (GP), or
+    rank them by how far they went (TPE), which in a search that stops at the best so far says when
+    they ran.
     """
     shown = _read(storage, study)
     if not study.generation:
-        told = _told(study, shown.values())
-        return [_ask(study, number, told, []) for number in numbers]
+        results = _trials(study, shown.values())
+        return [_ask(study, number, results, []) for number in numbers]
     points = {n: one.params for n, one in shown.items()}
     known: dict[int, list[optuna.trial.FrozenTrial]] = {}  # by where a generation starts
     for number in sorted(numbers):
         start = start_of(study, number)
         if start not in known:
             earlier = [one for n, one in shown.items() if n < start]
-            known[start] = _told(study, _as_raced(storage, study, earlier))
-        # Others of its generation may not have been drawn yet: their points are what they will be.
+            known[start] = _trials(study, _as_raced(storage, study, earlier))
+        # Others of its generation may not be sampled yet: their points are what they will be.
         for n in range(start, number + 1):
             if n == number or n not in points:
                 beside = [points[m] for m in range(start, n)]
@@ -77,16 +79,16 @@ def _first(study: Study, number: int) -> dict[str, Value] | None:
 def _ask(
     study: Study,
     number: int,
-    told: Sequence[optuna.trial.FrozenTrial],
+    results: Sequence[optuna.trial.FrozenTrial],
     beside: Sequence[Mapping[str, Value]],
 ) -> dict[str, Value]:
-    """What the sampler proposes for a slot, from what it is told, and beside the points of others
-    of its generation."""
+    """What the sampler proposes for a slot, from results, and beside the points of others of its
+    generation."""
     space = study.space
     searched = dimensions(space)
     with _quiet():
         copy = optuna.create_study(sampler=_sampler(study, mix(study.points_seed, number) % 2**32))
-    copy.add_trials(told)
+    copy.add_trials(results)
     copy.add_trials([_trial(searched, params, TrialState.RUNNING) for params in beside])
     trial = copy.ask({name: _axis(dimension) for name, dimension in searched.items()})
     return {
@@ -113,7 +115,7 @@ def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:
     start_up = 1 if study.generation else 10
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if study.sampler == "gp":
+        if study.sampler == Sampler.GP:
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=start_up)
         return optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=start_up, multivariate=True, constant_liar=True
@@ -138,8 +140,8 @@ def _coordinate(dimension: Dimension, value: Value) -> float | int:
     return min(max(dimension.position(value), 0.0), 1.0)
 
 
-def _told(study: Study, shown: Iterable[_Shown]) -> list[optuna.trial.FrozenTrial]:
-    """What slots have shown, as the sampler is told it."""
+def _trials(study: Study, shown: Iterable[_Shown]) -> list[optuna.trial.FrozenTrial]:
+    """What slots have shown, as trials of the unit cube."""
     searched = dimensions(study.space)
     return [_trial(searched, one.params, _state(one), _value(study, one)) for one in shown]
 
@@ -150,7 +152,7 @@ def _trial(
     state: TrialState,
     value: float | None = None,
 ) -> optuna.trial.FrozenTrial:
-    """A drawn slot as a trial of the unit cube."""
+    """A sampled slot as a trial of the unit cube."""
     return create_trial(
         state=state,
         value=value,
@@ -160,7 +162,7 @@ def _trial(
 
 
 def _read(storage: Storage, study: Study) -> dict[int, _Shown]:
-    """The study's drawn slots, by number."""
+    """The study's slots that are sampled, by number."""
     columns = (slots.c.params, slots.c.outcome, slots.c.steps, slots.c.steps_to_target)
     query = (
         select(slots.c.number, *columns, slots.c.metric)
@@ -178,21 +180,20 @@ def _as_raced(storage: Storage, study: Study, shown: Sequence[_Shown]) -> list[_
     """What slots of generations that are over would have shown to one worker alone, which caps all
     of them at the same step: one that hears late of the winner goes on past it."""
     ends = {one.number: end_of(study, one.number) for one in shown}
-    caps = {end: _cap(study, [o for o in shown if o.number < end]) for end in set(ends.values())}
+    passed = [(one.number, one.steps_to_target) for one in shown if one.steps_to_target]
+    caps = {
+        end: cap([steps for number, steps in passed if number < end], study.finishers)
+        for end in set(ends.values())
+    }
     found = []
     for one in shown:
-        cap = caps[ends[one.number]]
-        if cap is not None and (one.steps_to_target or one.steps) > cap:
-            metric = _metric_at(storage, study, one.number, cap)
-            one = replace(one, outcome="capped", steps=cap, steps_to_target=None, metric=metric)
+        limit = caps[ends[one.number]]
+        if limit is not None and (one.steps_to_target or one.steps) > limit:
+            metric = _metric_at(storage, study, one.number, limit)
+            one = replace(one, outcome=Outcome.CAPPED, steps=limit, metric=metric)
+            one = replace(one, steps_to_target=None)
         found.append(one)
     return found
-
-
-def _cap(study: Study, shown: Sequence[_Shown]) -> int | None:
-    """The steps in which as many of these have passed the goal as are to be finishers."""
-    passed = sorted(one.steps_to_target for one in shown if one.steps_to_target)
-    return passed[study.finishers - 1] if 0 < study.finishers <= len(passed) else None
 
 
 def _metric_at(storage: Storage, study: Study, number: int, step: int) -> float | None:
@@ -225,7 +226,7 @@ def _needed(study: Study, one: _Shown) -> float:
     multiples of the goal: those it would need if an error fell as 1 / steps."""
     if one.steps_to_target is not None:
         return float(one.steps_to_target)
-    given_up = one.outcome in ("diverged", "stalled")
+    given_up = one.outcome in (Outcome.DIVERGED, Outcome.STALLED)
     steps = study.identity["step_budget"] if given_up else max(one.steps, 1)
     goal = float(study.identity["goal"]["value"])
     lacked = 0.0 if one.metric is None else abs(one.metric - goal)
@@ -236,4 +237,4 @@ def _state(one: _Shown) -> TrialState:
     if one.outcome is None and one.steps_to_target is None:
         return TrialState.RUNNING
     # One that goes on has its steps; only an error tells nothing.
-    return TrialState.FAIL if one.outcome == "failed" else TrialState.COMPLETE
+    return TrialState.FAIL if one.outcome == Outcome.FAILED else TrialState.COMPLETE

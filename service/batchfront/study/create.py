@@ -26,6 +26,6 @@ def add_study(storage: Storage, conn: Connection, study: Definition) -> Study:
         "batchfront": __version__,
     }
     note = note_attributes(study_note(study))
-    made = Study(**vars(study), id=create_study(conn, study.name, attributes, note))
+    made = Study(**study.columns, id=create_study(conn, study.name, attributes, note))
     conn.execute(insert(studies).values(**made.to_row(), created_at=storage.now))
     return made

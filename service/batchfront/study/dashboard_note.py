@@ -3,23 +3,24 @@
 import re
 
 from batchfront.study.study import Definition, goal_text
+from batchfront.vocabulary import Outcome, Purpose, Schedule
 
 _SCHEDULES = {
-    "race": "The trials race: they advance together over the same evaluated steps, and the first "
-    "to pass the goal has won.",
-    "one-by-one": "The trials run one after another.",
-    "imported": "The trials ran elsewhere, and were imported.",
+    Schedule.RACE: "The trials race: they advance together over the same evaluated steps, and the "
+    "first to pass the goal has won.",
+    Schedule.ONE_BY_ONE: "The trials run one after another.",
+    Schedule.IMPORTED: "The trials ran elsewhere, and were imported.",
 }
 
 
 _AGAIN = {
-    "confirm": "The best trials of the search run again, each with several other seeds: what its "
-    "steps to target were owed to luck.",
-    "linear": "The best trial of the smallest batch size run with several seeds, its learning "
-    "rate multiplied as the batch size is.",
-    "square-root": "The best trial of the smallest batch size run with several seeds, its "
+    Purpose.CONFIRM: "The best trials of the search run again, each with several other seeds: what "
+    "its steps to target were owed to luck.",
+    Purpose.LINEAR: "The best trial of the smallest batch size run with several seeds, its "
+    "learning rate multiplied as the batch size is.",
+    Purpose.SQUARE_ROOT: "The best trial of the smallest batch size run with several seeds, its "
     "learning rate multiplied by the square root of what the batch size is.",
-    "points": "Each trial is a run with another seed that was measured elsewhere.",
+    Purpose.POINTS: "Each trial is a run with another seed that was measured elsewhere.",
 }
 """What the trials are, by the purpose of a study that is not a search."""
 
@@ -27,11 +28,11 @@ _AGAIN = {
 def study_note(study: Definition) -> str:
     """The note in Markdown: the value, the goal, the outcomes, and the family of studies."""
     goal = goal_text(study.identity["goal"])
-    again = _AGAIN.get(study.purpose)
+    again = _AGAIN.get(Purpose(study.purpose))
     value = "Steps to the goal" if again else "The fewest training steps to the goal"
     family = f"{'It goes with' if again else 'This study is one of'} a family"
-    best = "medians, of all seeds," if study.purpose == "points" else "best trials"
-    trials = again or _SCHEDULES[study.schedule] + _in_generations(study) + _beyond(study)
+    best = "medians, of all seeds," if study.purpose == Purpose.POINTS else "best trials"
+    trials = again or _SCHEDULES[Schedule(study.schedule)] + _in_generations(study) + _beyond(study)
     return f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 
@@ -43,19 +44,21 @@ better. Only trials that reached the goal have one.
 {trials} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
-- `reached` (COMPLETE): it passed the goal.
-- `capped` (PRUNED): {_capped(study)}.
-- `dropped` (PRUNED): {_dropped(study)}.
-- `diverged` (PRUNED): its loss was not finite, or far above the untrained loss.
-- `stalled` (PRUNED): it learnt nothing, or nothing more, for a long stretch.
-- `exhausted` (PRUNED): its step budget was spent.
-- `failed` (FAIL): it raised an error, or lost its worker, again and again.
+{_outcomes(study)}
 
 {family}, {_code(study.workload + "/b<batch size>")}, that differ in \
 nothing but the batch size and what depends on it. Their {best} are the workload's frontier: \
 drawn on the first page of each of them here, and by `batchfront report`. \
-Trials are started, drawn and ended by `batchfront work`; a change made here is unknown to it.
+Trials are started, sampled and ended by `batchfront work`; a change made here is unknown to it.
 """
+
+
+def _outcomes(study: Definition) -> str:
+    here = {Outcome.CAPPED: _capped(study), Outcome.DROPPED: _dropped(study)}
+    return "\n".join(
+        f"- `{outcome}` ({outcome.optuna_state}): {here.get(outcome, outcome.meaning)}."
+        for outcome in Outcome
+    )
 
 
 def _capped(study: Definition) -> str:
@@ -79,8 +82,8 @@ def _dropped(study: Definition) -> str:
 def _in_generations(study: Definition) -> str:
     if not study.generation:
         return ""
-    drawn = " drawn from what those before them have shown," if study.adaptive else ""
-    return f" They do so {study.generation} at a time,{drawn} up to the best so far."
+    sampled = " sampled from what those before them have shown," if study.adaptive else ""
+    return f" They do so {study.generation} at a time,{sampled} up to the best so far."
 
 
 def _beyond(study: Definition) -> str:

@@ -1,9 +1,10 @@
 """Trials that race some at a time: a generation of them, each up to the best of those before it.
 
 The slots of such a study wait (`later`) but for the first generation's; when the last of a
-generation has ended, the next is free. Where a sampler draws from results, a slot's draw so depends
-on the study and on the number of the slot (see `batchfront.study.adaptive_sampler`), not on how
-many workers there are or which of them was the faster, as it does where trials run one by one.
+generation has ended, the next is free. So what a sampler that learns from results samples for a
+slot depends on the study and on the number of the slot (see `batchfront.study.adaptive_sampler`),
+not on how many workers there are or which of them was the faster, as it does where trials run one
+by one.
 """
 
 from sqlalchemy import Connection, func, select, update
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, func, select, update
 from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import slots
 from batchfront.study.study import Study, read_study
+from batchfront.vocabulary import SlotState
 
 
 def start_of(study: Study, number: int) -> int:
@@ -42,8 +44,8 @@ def open_next(conn: Connection, study: Study) -> None:
     lock_study(conn, study.id)
     now = read_study(conn, study.id)
     of_study = slots.c.study_id == study.id
-    undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != "done")
+    undone = select(func.min(slots.c.number)).where(of_study, slots.c.state != SlotState.DONE)
     first = conn.execute(undone).scalar_one()
     if first is not None:
-        waiting = (of_study, slots.c.state == "later", slots.c.number < end_of(now, first))
-        conn.execute(update(slots).where(*waiting).values(state="free"))
+        waiting = (of_study, slots.c.state == SlotState.LATER, slots.c.number < end_of(now, first))
+        conn.execute(update(slots).where(*waiting).values(state=SlotState.FREE))

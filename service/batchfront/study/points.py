@@ -1,4 +1,4 @@
-"""Filling a study with slots: its first points, more of them, and those that replace diverged."""
+"""The points of a study's quasi-random sequences, which slots get as their metaparameters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,20 +6,16 @@ from itertools import count as counting
 from itertools import islice, pairwise
 from math import inf
 
-from batchfront.study.study import ADAPTIVE, Study
+from batchfront.study.study import Study
 from batchfront.workload.search_space import SearchSpace, Value, quasi_random_points, restore_space
 from batchfront.workload.seeds import mix
 from batchfront.workload.space_edges import holds
-
-SAMPLERS = ("sobol", *ADAPTIVE)
-"""Quasi-random points computed up front, or drawn from results."""
-
 
 FEASIBLE_LIMIT = 3
 """With `--count feasible`, a study has at most this many times its budget of slots in all."""
 
 
-_CHUNK = 64  # points of a sequence drawn at once, where not all of them are wanted
+_CHUNK = 64  # points of a sequence sampled at once, where not all of them are wanted
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class _Stretch:
     seed: int
     inner: SearchSpace | None = None
 
-    def draw(self, start: int, count: int) -> list[dict[str, Value]]:
+    def sample(self, start: int, count: int) -> list[dict[str, Value]]:
         """The points of slots `start .. start + count - 1`."""
         skipped = start - self.first
         if self.inner is None:
@@ -41,12 +37,12 @@ class _Stretch:
 
     def _outside(self, inner: SearchSpace) -> Iterator[dict[str, Value]]:
         for first in counting(0, _CHUNK):
-            drawn = quasi_random_points(self.space, _CHUNK, self.seed, first)
-            yield from (point for point in drawn if not holds(inner, point))
+            sampled = quasi_random_points(self.space, _CHUNK, self.seed, first)
+            yield from (point for point in sampled if not holds(inner, point))
 
 
-def draw_points(study: Study, first: int, count: int) -> list[dict[str, Value] | None]:
-    """Points `first .. first + count - 1` of a study; None where they are drawn later: by an
+def sample_points(study: Study, first: int, count: int) -> list[dict[str, Value] | None]:
+    """Points `first .. first + count - 1` of a study; None where they are sampled later: by an
     adaptive sampler, or with warm start from what the neighbours have found."""
     if study.adaptive:
         return [None] * count
@@ -60,12 +56,12 @@ def quasi_random(study: Study, first: int, count: int) -> list[dict[str, Value]]
     Those that come with a wider search space lie in what it has gained, and those after them
     anywhere in it. Each is a function of the study and of its own number.
     """
-    drawn: list[dict[str, Value]] = []
+    found: list[dict[str, Value]] = []
     for stretch, end in _stretches(study):
         start, stop = max(first, stretch.first), min(first + count, end)
         if start < stop:
-            drawn += stretch.draw(start, int(stop) - start)
-    return drawn
+            found += stretch.sample(start, int(stop) - start)
+    return found
 
 
 def _stretches(study: Study) -> list[tuple[_Stretch, float]]:

@@ -1,23 +1,27 @@
 """Trials begun again, as more of their study are to pass the goal, or to go on past it, than when
 they ended.
 
-A race with more finishers caps its trials later, and a trial's result depends on its draw and its
-seed alone. So those that were capped too early for the number there is now run once more, and the
-study becomes what it would have been with that number from the start. What has been drawn stays.
+A race with more finishers caps its trials later, and a trial's result depends on its
+metaparameters and its seed alone. So those that were capped too early for the number there is now
+run once more, and the study becomes what it would have been with that number from the start. What
+has been sampled stays.
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select, update
 
+from batchfront.outcomes import cap
 from batchfront.store.optuna_tables import reopen_trials
 from batchfront.store.schema import measurements, reached, slots, studies
 from batchfront.study.generations import start_of
 from batchfront.study.study import Study, read_study
+from batchfront.vocabulary import Outcome, Schedule, SlotState
 
 _AFRESH = {
-    "state": "free",
+    "state": SlotState.FREE,
     "worker_id": None,
     "attempts": 0,
     "deaths": 0,
@@ -36,24 +40,27 @@ _AFRESH = {
 while it goes on."""
 
 
-ENDINGS = ("reached", "capped", "dropped")
+REOPENED = (Outcome.REACHED, Outcome.CAPPED, Outcome.DROPPED)
 """Outcomes that more finishers might have put off; all others a trial comes to by itself."""
 
 
 def reopen(conn: Connection, before: Study, study: Study) -> int:
     """Free those ended slots of a study that would have gone on with the finishers, and the trials
-    continuing past the goal, that it has now; how many they were.
+    continuing past the goal, that it has now.
 
-    before -- the study with which they ended;  study -- as it is stored
+    before -- the study with which they ended
+    study  -- as it is stored
+
+    Returns how many they were.
     """
     query = select(slots).where(slots.c.study_id == study.id)
-    found = conn.execute(query.where(or_(reached, slots.c.outcome.in_(ENDINGS)))).all()
+    found = conn.execute(query.where(or_(reached, slots.c.outcome.in_(REOPENED)))).all()
     early = _capped(study, found) if before.finishers < study.finishers else []
     early += _stopped(study, found) if before.continuing < study.continuing else []
     ids = [row.id for row in early]
     conn.execute(delete(measurements).where(measurements.c.slot_id.in_(ids)))
     # Another may have freed one at the same time, and a worker claimed it since.
-    ended = slots.c.id.in_(ids), slots.c.state == "done"
+    ended = slots.c.id.in_(ids), slots.c.state == SlotState.DONE
     conn.execute(update(slots).where(*ended).values(_AFRESH))
     reopen_trials(conn, [row.trial_id for row in early if row.trial_id is not None])
     return len(ids)
@@ -70,10 +77,10 @@ def reopen_if_raised(conn: Connection, study: Study) -> None:
 
 def _capped(study: Study, found: Sequence[Any]) -> list[Any]:
     """Those that were capped, or dropped on the way there, before as many had passed the goal."""
-    passed = sorted(row.steps_to_target for row in found if row.steps_to_target is not None)
-    enough = 0 < study.finishers <= len(passed)
-    cap = passed[study.finishers - 1] if enough else float("inf")
-    return [row for row in found if row.outcome in ("capped", "dropped") and row.steps < cap]
+    passed = [row.steps_to_target for row in found if row.steps_to_target is not None]
+    limit = cap(passed, study.finishers) or inf
+    early = (Outcome.CAPPED, Outcome.DROPPED)
+    return [row for row in found if row.outcome in early and row.steps < limit]
 
 
 def _stopped(study: Study, found: Sequence[Any]) -> list[Any]:
@@ -81,14 +88,14 @@ def _stopped(study: Study, found: Sequence[Any]) -> list[Any]:
     passed = [row for row in found if row.steps_to_target is not None]
     first = sorted(passed, key=_time_of(study))[: study.continuing]
     budget = study.identity["step_budget"]
-    stopped = [row for row in first if row.outcome == "reached" and row.steps < budget]
+    stopped = [row for row in first if row.outcome == Outcome.REACHED and row.steps < budget]
     return [row for row in stopped if row.steps == row.steps_to_target]
 
 
 def _time_of(study: Study) -> Callable[[Any], Any]:
     """When a trial passed the goal, by what orders them: races by steps, a generation, or a trial
     one by one, after the other."""
-    if study.schedule == "one-by-one":
+    if study.schedule == Schedule.ONE_BY_ONE:
         return lambda row: row.number
     if study.generation:
         return lambda row: (start_of(study, row.number), row.steps_to_target, row.number)

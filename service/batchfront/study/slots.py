@@ -1,4 +1,4 @@
-"""batchfront.study.slots"""
+"""A study's slots: the units of its trial budget, as they are added and as they are claimed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,25 @@ from sqlalchemy import Connection, func, insert, select
 from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import slots
 from batchfront.study.generations import open_next
-from batchfront.study.points import FEASIBLE_LIMIT, draw_points
+from batchfront.study.points import FEASIBLE_LIMIT, sample_points
 from batchfront.study.study import Study, read_study
+from batchfront.vocabulary import SlotState
 from batchfront.workload.search_space import Value
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A claimed slot. `params` is None until it is drawn, where that is only when it is started,
-    and `origin` says where they came from then; `trial_id` is None until the slot has been started
-    once; `steps` is how far a checkpoint may have brought it, `deaths` how
-    many workers have died with it since; `steps_to_target` is set of one that has passed the goal,
-    and goes on."""
+    """A claimed slot.
+
+    fence    -- grows with every claim: whoever writes about the slot has to know it
+    attempts -- claims that ended in an error, and the one under way
+    steps    -- how far a checkpoint may have brought it
+    params   -- None until they are sampled, where that is only when the slot is started
+    trial_id -- Optuna's; None until the slot has been started once
+    deaths   -- workers that have died with it since it last got on
+    steps_to_target -- of one that has passed the goal, and goes on
+    origin   -- where the params come from, if from a neighbour in batch size
+    """
 
     id: int
     study_id: int
@@ -45,12 +52,13 @@ def add_slots(
     conn: Connection,
     study_id: int,
     first: int,
-    draws: Sequence[Mapping[str, Value] | None],
+    params: Sequence[Mapping[str, Value] | None],
     repeats: int | None = None,
-    state: str = "free",
+    state: SlotState = SlotState.FREE,
 ) -> None:
-    """Append slots numbered from `first`; a draw of None is left to whoever starts it.
+    """Append slots numbered from `first`.
 
+    params  -- of each; None is left to whoever starts it
     repeats -- the number of the search's trial that they run again
     """
     rows = [
@@ -58,29 +66,29 @@ def add_slots(
             "study_id": study_id,
             "number": number,
             "state": state,
-            "params": None if draw is None else json.dumps(dict(draw)),
+            "params": None if sampled is None else json.dumps(dict(sampled)),
             "repeats": repeats,
         }
-        for number, draw in enumerate(draws, first)
+        for number, sampled in enumerate(params, first)
     ]
     if rows:
         conn.execute(insert(slots), rows)
 
 
 def fill(conn: Connection, study: Study, total: int) -> int:
-    """Append slots until the study has `total`; how many were added."""
+    """Append slots until the study has `total`. Returns how many were added."""
     lock_study(conn, study.id)
     first = count_slots(conn, study.id)
     count = max(total - first, 0)
     if count:
-        state = "later" if study.generation else "free"
-        add_slots(conn, study.id, first, draw_points(study, first, count), state=state)
+        state = SlotState.LATER if study.generation else SlotState.FREE
+        add_slots(conn, study.id, first, sample_points(study, first, count), state=state)
     open_next(conn, study)
     return count
 
 
 def replace_diverged(conn: Connection, study: Study, diverged: int) -> int:
-    """Append a slot for each diverged one, up to the limit; how many were added.
+    """Append a slot for each diverged one, up to the limit. Returns how many were added.
 
     The study may be as it was when its slots were claimed: it counts as it is now.
     """

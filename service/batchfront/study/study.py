@@ -1,8 +1,9 @@
-"""Studies and their slots, as the code passes them around."""
+"""Studies as the code passes them around, and which of them are meant."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
 from batchfront.study.variants import base_of
+from batchfront.vocabulary import ADAPTIVE, Purpose
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
 
@@ -29,17 +31,6 @@ def goal_text(goal: Mapping[str, Any]) -> str:
         return str(goal["text"])
     sign = "<" if goal["better"] == "lower" else ">"
     return f"validation {goal['metric']} {sign} {goal['value']:g}"
-
-
-SEARCHES = ("search", "points")
-"""Purposes of the studies that make up a frontier: `search`, whose best trial is a point of it, and
-`points`, steps measured elsewhere, one trial a seed, whose median is. Other studies run trials of a
-search again: `confirm` its best ones, `linear` and `square-root` what a rule makes of the winner of
-the smallest batch size."""
-
-
-ADAPTIVE = ("tpe", "gp")
-"""Optuna's samplers, which need results to draw from."""
 
 
 ALL = "all"
@@ -55,7 +46,6 @@ multiplied: a slot for each, of each of two neighbours."""
 class Definition:
     """One (workload, batch size, purpose), before or after it is stored as a `Study`.
 
-    purpose    -- what its trials are for; see SEARCHES
     finishers  -- a race goes on until so many trials have passed the goal; 0: no trial is capped
     continuing -- of those that pass, so many go on to the step budget
     precision  -- the user's own, where it replaces the workload's
@@ -75,21 +65,26 @@ class Definition:
     count: str
     trials: int
     train_examples: int = 0
-    purpose: str = "search"
+    purpose: str = Purpose.SEARCH
     finishers: int = 1
     continuing: int = 0
     precision: str | None = None
     extensions: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """What is stored of it, by the column that it is stored in."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @cached_property
     def space(self) -> SearchSpace:
-        """The search space, as wide as it is now."""
+        """The search space, as wide as it is now; parsed once."""
         described = self.extensions[-1]["space"] if self.extensions else None
         return restore_space(described or self.identity["search_space"])
 
     @property
     def points_seed(self) -> int:
-        """The seed of the sequence that its points are drawn from."""
+        """The seed of the sequence that its points are sampled from."""
         base = base_of(self.workload, self.variant)  # the same for a variant: they are compared
         return study_seed(self.seed, base, self.batch_size, self.purpose)
 
@@ -120,7 +115,7 @@ class Definition:
 
     @property
     def adaptive(self) -> bool:
-        """Whether its points are drawn from the results of others."""
+        """Whether its points are sampled from the results of others."""
         return self.sampler in ADAPTIVE
 
     @property
@@ -167,7 +162,11 @@ class Study(Definition):
     def to_row(self) -> dict[str, Any]:
         """The study as `bf_studies` keeps it."""
         extensions = json.dumps(self.extensions) if self.extensions else None
-        return {**vars(self), "identity": json.dumps(dict(self.identity)), "extensions": extensions}
+        return {
+            **self.columns,
+            "identity": json.dumps(dict(self.identity)),
+            "extensions": extensions,
+        }
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from sqlalchemy import select
 
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
-from batchfront.study import adaptive_sampler as sampling
+from batchfront.study import adaptive_sampler
 from batchfront.study.points import quasi_random
 from batchfront.study.study import SCALINGS, Study
+from batchfront.vocabulary import Purpose
 from batchfront.workload.search_space import Choice, Dimension, Integer, Metaparameters, Value
 
 
-class Draw(NamedTuple):
+class Sampled(NamedTuple):
     """Metaparameters of a slot, and where they come from if from a neighbour."""
 
     params: Metaparameters
@@ -34,8 +35,8 @@ class _Winner(NamedTuple):
     params: Mapping[str, Any]
 
 
-def sample_late(storage: Storage, study: Study, numbers: Sequence[int]) -> list[Draw]:
-    """The metaparameters of slots that are only drawn when they are started.
+def sample_late(storage: Storage, study: Study, numbers: Sequence[int]) -> list[Sampled]:
+    """Sample the metaparameters of slots for which that is left until they are started.
 
     The first of a study with warm start belong to its nearest smaller neighbour that has a winner
     at this time, the next to the nearest larger one; each takes the winner's metaparameters, the
@@ -45,29 +46,29 @@ def sample_late(storage: Storage, study: Study, numbers: Sequence[int]) -> list[
     """
     own = _own(storage, study, numbers)
     pairs = zip(numbers, own, strict=True)
-    return [_draw(storage, study, number, params) for number, params in pairs]
+    return [_sample(storage, study, number, params) for number, params in pairs]
 
 
-def _draw(storage: Storage, study: Study, number: int, own: Metaparameters) -> Draw:
+def _sample(storage: Storage, study: Study, number: int, own: Metaparameters) -> Sampled:
     if number >= study.warm_slots:
-        return Draw(own)
+        return Sampled(own)
     winner = _winner(storage, study, larger=number >= len(SCALINGS))
     if winner is None:
-        return Draw(own)
+        return Sampled(own)
     ratio = study.batch_size / winner.batch_size
     turn = number % len(SCALINGS)
     *before, params = (_moved(study, winner, ratio**power, own) for power in SCALINGS[: turn + 1])
     if params in before:
-        return Draw(own)
+        return Sampled(own)
     factor = float(params["learning_rate"]) / winner.params["learning_rate"]
-    return Draw(
+    return Sampled(
         params, f"trial {winner.number} of {winner.study}, learning rate times {factor:.4g}"
     )
 
 
 def _own(storage: Storage, study: Study, numbers: Sequence[int]) -> Sequence[Metaparameters]:
     if study.adaptive:
-        return sampling.draw(storage, study, numbers)
+        return adaptive_sampler.sample(storage, study, numbers)
     return [quasi_random(study, number, 1)[0] for number in numbers]
 
 
@@ -79,7 +80,7 @@ def _winner(storage: Storage, study: Study, *, larger: bool) -> _Winner | None:
         .select_from(slots.join(studies))
         .where(
             studies.c.workload == study.workload,
-            studies.c.purpose == "search",
+            studies.c.purpose == Purpose.SEARCH,
             size > study.batch_size if larger else size < study.batch_size,
             slots.c.steps_to_target.is_not(None),
             slots.c.params.is_not(None),

@@ -1,18 +1,18 @@
 """A heat: trials of one study that race over their evaluated steps."""
 
-from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 from typing import Generic, Protocol, TypeVar
 
-from batchfront.outcomes import GoalCrossing, LearningCurve, Outcome, TrialResult
+from batchfront.outcomes import GoalCrossing, LearningCurve, TrialResult, cap
 from batchfront.phase_timer import timed_as
 from batchfront.training.early_dropping import DroppingRule, curve_of
 from batchfront.training.engines import Engine, Failed, Sequential, attempt
 from batchfront.training.run import GoalCheck, Run
 from batchfront.training.stopping import judge
+from batchfront.vocabulary import Outcome
 from batchfront.workload.goal import Goal
 from batchfront.workload.stopping_rules import StoppingRules
 
@@ -68,7 +68,7 @@ class Heat(Generic[S, R]):
         self.engine: Engine[R] = Sequential() if engine is None else engine
         self.cap: int | None = None
         self._passed = 0  # trials of the study, as far as known here
-        self._to_target: list[int] = []  # steps of this heat's trials, in order
+        self._to_target: list[int] = []  # steps of this heat's trials
         self._continuing: set[int] = set()  # past the goal, by number of the slot
         self._evaluated: list[tuple[S, R]] = []  # in full, in the last round
 
@@ -100,7 +100,7 @@ class Heat(Generic[S, R]):
         ended = self._advance(due, targets, stop) if due else {}
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
-                ended[slot.number] = _result(run, "capped", self._why_capped())
+                ended[slot.number] = _result(run, Outcome.CAPPED, self._why_capped())
             elif slot.number not in ended and run.evaluation_steps.after(run.step) is None:
                 ended[slot.number] = self._exhausted(run)
         return self._end(ended)
@@ -125,7 +125,7 @@ class Heat(Generic[S, R]):
                 reasons = rule.dropped(curves, self.cap)
                 for slot, run in here:
                     if slot.number in reasons and slot.number not in ended:
-                        ended[slot.number] = _result(run, "dropped", reasons[slot.number])
+                        ended[slot.number] = _result(run, Outcome.DROPPED, reasons[slot.number])
         self._evaluated = []
         return self._end(ended)
 
@@ -173,7 +173,7 @@ class Heat(Generic[S, R]):
         moved = self.engine.advance([run for _, run in due], targets, stop)
         for (slot, run), there in zip(due, moved, strict=True):
             if isinstance(there, Failed):
-                ended[slot.number] = _result(run, "failed", there.reason)
+                ended[slot.number] = _result(run, Outcome.FAILED, there.reason)
             elif there and run.step in run.evaluation_steps:
                 arrived.append((slot, run))
         finite = self.engine.finite([run for _, run in arrived])
@@ -182,7 +182,7 @@ class Heat(Generic[S, R]):
             check = checks.get(slot.number)
             result = attempt(partial(self._judge, slot, run, check, finite=fine))
             if isinstance(result, Failed):
-                result = _result(run, "failed", result.reason)
+                result = _result(run, Outcome.FAILED, result.reason)
             if result is not None:
                 ended[slot.number] = result
             elif run.goal_crossing is None and run.evaluation_steps.is_full(run.step):
@@ -210,9 +210,9 @@ class Heat(Generic[S, R]):
     ) -> TrialResult | None:
         """The result of a run that has been evaluated, if this is where it ends."""
         if isinstance(check, Failed):
-            return _result(run, "failed", check.reason)
+            return _result(run, Outcome.FAILED, check.reason)
         if not finite:
-            return self._over(run, "diverged", f"training loss not finite by step {run.step}")
+            return self._over(run, Outcome.DIVERGED, f"training loss not finite by step {run.step}")
         full, goal = _in_full(run), self.rules.goal
         if run.goal_crossing is None and check is not None and check.passed:
             assert check.value is not None  # only the whole split can say so
@@ -221,7 +221,9 @@ class Heat(Generic[S, R]):
                 return _reached(run, crossing, f"{goal} at step {crossing.step}")
         if full:
             verdict = judge(run.evaluations, run.untrained_loss, self.rules.stopping, goal)
-            if verdict is not None and (run.goal_crossing is None or verdict[0] == "diverged"):
+            if verdict is not None and (
+                run.goal_crossing is None or verdict[0] == Outcome.DIVERGED
+            ):
                 return self._over(run, *verdict)
         return self._exhausted(run) if run.evaluation_steps.after(run.step) is None else None
 
@@ -229,7 +231,7 @@ class Heat(Generic[S, R]):
         """Take note that a run has passed the goal here."""
         previous = run.evaluation_steps.before(run.step)
         run.goal_crossing = crossing = GoalCrossing(run.step, previous, metric, run.test_metric())
-        insort(self._to_target, run.step)
+        self._to_target.append(run.step)
         self.lower_cap(cap(self._to_target, self.rules.finishers))
         if slot.number not in self._continuing:
             if self._passed < self.rules.continuing:
@@ -238,7 +240,7 @@ class Heat(Generic[S, R]):
         return crossing
 
     def _exhausted(self, run: R) -> TrialResult:
-        return self._over(run, "exhausted", f"step budget of {run.step} spent")
+        return self._over(run, Outcome.EXHAUSTED, f"step budget of {run.step} spent")
 
     def _over(self, run: R, outcome: Outcome, reason: str) -> TrialResult:
         """The result by a rule: of a trial that has passed the goal it is still `reached`."""
@@ -247,13 +249,6 @@ class Heat(Generic[S, R]):
             return _result(run, outcome, reason)
         reason = f"{self.rules.goal} at step {crossing.step}, and then: {reason}"
         return _reached(run, crossing, reason)
-
-
-def cap(steps_to_target: Sequence[int], finishers: int) -> int | None:
-    """The cap of a race that is to have so many finishers, of which the fastest took these steps,
-    in order: as many as the last finisher. Returns None while there are fewer, or if there are to
-    be none."""
-    return steps_to_target[finishers - 1] if 0 < finishers <= len(steps_to_target) else None
 
 
 def _in_full(run: Run) -> bool:
@@ -281,7 +276,7 @@ def _result(run: Run, outcome: Outcome, reason: str) -> TrialResult:
 
 def _reached(run: Run, crossing: GoalCrossing, reason: str) -> TrialResult:
     return replace(
-        _result(run, "reached", reason),
+        _result(run, Outcome.REACHED, reason),
         steps_to_target=crossing.step,
         steps_lower=crossing.lower,
         metric=crossing.metric,

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from batchfront.outcomes import Evaluation, Outcome
+from batchfront.outcomes import Evaluation
+from batchfront.vocabulary import Outcome
 from batchfront.workload.goal import Goal
 from batchfront.workload.stopping_rules import StoppingRules
 
@@ -17,22 +18,31 @@ def judge(
     """The outcome and its reason, if the rules say that a trial with these evaluations is over."""
     step, loss, metric = evaluations[-1]
     if not math.isfinite(loss) or not math.isfinite(metric):
-        return "diverged", f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}"
+        return (
+            Outcome.DIVERGED,
+            f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}",
+        )
     if step < rules.patience:
         return None
     # Of a loss that starts at or below 0, no multiple says anything.
     if untrained_loss is not None and untrained_loss > 0:
         untrained = f"untrained {untrained_loss:.4g}"
         if loss > rules.diverged_at * untrained_loss:
-            return "diverged", f"training loss {loss:.4g} at step {step}, {untrained}"
+            return Outcome.DIVERGED, f"training loss {loss:.4g} at step {step}, {untrained}"
         earlier = _mean_loss(evaluations, step // 4, step // 2)
         later = _mean_loss(evaluations, step // 2, step)
         if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
-            return "stalled", f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}"
+            return (
+                Outcome.STALLED,
+                f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}",
+            )
     lowest_loss = min(evaluations, key=lambda one: (one.loss, one.step))
     best = max(_best_step(evaluations, goal), lowest_loss.step)
     if best * rules.stale_after < step:
-        return "stalled", f"no lower training loss or better {goal.metric.name} since step {best}"
+        return (
+            Outcome.STALLED,
+            f"no lower training loss or better {goal.metric.name} since step {best}",
+        )
     return None
 
 

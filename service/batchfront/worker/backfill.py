@@ -9,6 +9,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import Held, RaceState
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
+from batchfront.vocabulary import Schedule
 from batchfront.worker.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Backfill:
         self._ledger, self._study, self._heartbeat = ledger, study, heartbeat
         self._sampled, self._versions = sampled, versions
         self._room = room
-        self._races = study.schedule == "race"
+        self._races = study.schedule == Schedule.RACE
         self._wanting = False  # whether there may be slots to be had
         self._heard = 0  # the number of the race state
 

@@ -8,7 +8,6 @@ by that have the same kind of device.
 import logging
 from collections.abc import Sequence
 from threading import Event
-from typing import Literal
 
 import torch
 from sqlalchemy import insert, select
@@ -26,6 +25,7 @@ from batchfront.training.memory import is_lost_device, release
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.eligibility import why_never, why_not
 from batchfront.training.vectorized.engine import Vectorized
+from batchfront.vocabulary import EngineName
 from batchfront.worker.engine_timing import speedup
 from batchfront.worker.setup import LoadedWorkload
 from batchfront.workload import catalog
@@ -34,12 +34,6 @@ from batchfront.workload.search_space import point_at
 from batchfront.workload.workload import Workload
 
 log = logging.getLogger(__name__)
-
-
-Name = Literal["sequential", "vectorized"]
-
-
-Asked = Literal["auto", "sequential", "vectorized"]
 
 
 FEWEST = 4
@@ -62,7 +56,7 @@ class EngineChoice:
         self,
         storage: Storage,
         tries: Tries,
-        asked: Asked,
+        asked: EngineName,
         devices: Sequence[torch.device],
         sharing: int,
         stop: Event,
@@ -76,29 +70,29 @@ class EngineChoice:
         self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that workload
 
     @timed_as("set-up")
-    def of(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> Name:
+    def of(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> EngineName:
         """The engine for a heat of these trials, their metaparameters sampled.
 
         Raises UsageError where the vectorized one is asked for and can't compute the workload.
         """
-        if self._asked == "sequential":
-            return "sequential"
-        if self._asked == "auto" and len(taken) < FEWEST:
-            return "sequential"
-        if self._asked == "vectorized":
+        if self._asked == EngineName.SEQUENTIAL:
+            return EngineName.SEQUENTIAL
+        if self._asked == EngineName.AUTO and len(taken) < FEWEST:
+            return EngineName.SEQUENTIAL
+        if self._asked == EngineName.VECTORIZED:
             _refuse(study.workload, self._unfit(study, loaded))
-            return "vectorized"
+            return EngineName.VECTORIZED
         why = why_never(loaded.workload, loaded.splits, self._devices)
         if why is not None:
             if study.workload not in self._told:
                 self._told.add(study.workload)
                 log.info("%s: trials are computed one by one, as %s", study.workload, why)
-            return "sequential"
+            return EngineName.SEQUENTIAL
         return self._tries(lambda: self._read(study)) or self._find(study, loaded, taken)
 
-    def make(self, name: Name, loaded: LoadedWorkload) -> Engine[ModelRun]:
+    def make(self, name: EngineName, loaded: LoadedWorkload) -> Engine[ModelRun]:
         """A fresh engine, for one heat; of a workload's trials it knows what others found."""
-        if name == "sequential":
+        if name == EngineName.SEQUENTIAL:
             return Sequential()
         return self._vectorized(loaded)
 
@@ -114,7 +108,7 @@ class EngineChoice:
             self._why_not[key] = _why_not(*given)
         return self._why_not[key]
 
-    def _find(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> Name:
+    def _find(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> EngineName:
         try:
             ratio = speedup(study, loaded, taken, self._stop, self._vectorized(loaded))
         except Exception as error:
@@ -125,30 +119,30 @@ class EngineChoice:
         if self._devices[0].type != "cpu":  # whose memory goes back as its tensors do
             release()
         if ratio is None:
-            return "sequential"
-        found: Name = "vectorized" if ratio >= _WORTH else "sequential"
+            return EngineName.SEQUENTIAL
+        found = EngineName.VECTORIZED if ratio >= _WORTH else EngineName.SEQUENTIAL
         kept = self._tries(lambda: self._write(study, found, ratio, len(taken)))
         said = f"vectorized is {ratio:.1f} times as fast as sequential ({len(taken)} trials)"
         log.info("%s: %s; %s", study.name, kept, said)
         return kept
 
-    def _read(self, study: Study) -> Name | None:
+    def _read(self, study: Study) -> EngineName | None:
         with self._storage.read() as conn:
             query = select(engines.c.engine).filter_by(**self._key(study))
-            found: Name | None = conn.execute(query).scalar_one_or_none()
-        return found
+            found = conn.execute(query).scalar_one_or_none()
+        return None if found is None else EngineName(found)
 
-    def _write(self, study: Study, found: Name, ratio: float, trials: int) -> Name:
+    def _write(self, study: Study, found: EngineName, ratio: float, trials: int) -> EngineName:
         """What stands there from now on: somebody else may have found something meanwhile."""
         with self._storage.write() as conn:
             if conn.dialect.name == "postgresql":  # two workers may find the first at once
                 conn.exec_driver_sql("LOCK TABLE bf_engines IN SHARE ROW EXCLUSIVE MODE")
             query = select(engines.c.engine).filter_by(**self._key(study))
-            there: Name | None = conn.execute(query).scalar_one_or_none()
+            there = conn.execute(query).scalar_one_or_none()
             if there is None:
                 new = {"engine": found, "ratio": ratio, "trials": trials}
                 conn.execute(insert(engines).values(**self._key(study), **new))
-        return there or found
+        return EngineName(there or found)
 
     def _key(self, study: Study) -> dict[str, str | int]:
         return {
@@ -168,7 +162,7 @@ def refuse_unfit(study: Study, devices: Sequence[torch.device]) -> None:
 def _why_not(
     workload: Workload, batch_size: int, splits: Splits, devices: Sequence[torch.device]
 ) -> str | None:
-    """Asked of the middle of the search space, so that it is the same of every heat."""
+    """EngineName of the middle of the search space, so that it is the same of every heat."""
     middle = [0.5] * len(workload.searched(batch_size))
     values = point_at(workload.space(batch_size), middle)
     return why_not(workload, batch_size, splits, values, devices)

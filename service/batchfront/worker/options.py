@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from batchfront.options import DURATION, at_least, check, option
+from batchfront.vocabulary import EngineName
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class WorkerOptions:
         must=at_least(1),
         default=1,
     )
-    engine: str = option(
+    engine: EngineName = option(
         str,
         "How a heat's trials are computed: one after another, all as one, or as a short trial "
         "finds to be faster.",
-        choices=("auto", "sequential", "vectorized"),
-        default="auto",
+        choices=tuple(EngineName),
+        default=EngineName.AUTO,
     )
     checkpoint_dir: str | None = option(
         str,

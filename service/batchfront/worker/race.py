@@ -20,6 +20,7 @@ from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.run import Run, RunFactory
+from batchfront.vocabulary import Outcome, Schedule
 from batchfront.worker.backfill import Backfill
 from batchfront.worker.checkpoint_policy import HeatCheckpoints
 from batchfront.worker.heartbeat import Heartbeat
@@ -102,7 +103,9 @@ class Race(Generic[R]):
             self._record(self.heat.compare(self._known))
             if self._after_round is not None:
                 self._after_round()
-            if self._record_crossings() or any(result.outcome == "reached" for _, result in ended):
+            if self._record_crossings() or any(
+                result.outcome == Outcome.REACHED for _, result in ended
+            ):
                 self._poll()
             if self.stop.is_set():
                 self._release_all()
@@ -150,7 +153,7 @@ class Race(Generic[R]):
                 if is_out_of_memory(error) and self.heat.live:
                     full = failure(error).splitlines()[0]
                 else:
-                    broken.append((slot, TrialResult("failed", failure(error), slot.steps)))
+                    broken.append((slot, TrialResult(Outcome.FAILED, failure(error), slot.steps)))
             if full is not None:  # not before: the error keeps hold of what was being made
                 release()
                 self.factory.room = room = len(self.heat.live)
@@ -176,10 +179,10 @@ class Race(Generic[R]):
             return
         self._hold()  # without the ended ones, which are about to be no longer ours
         self.checkpoints.give_up([slot for slot, _ in ended])
-        again = [s for s, r in ended if r.outcome == "failed" and s.attempts < ATTEMPTS]
+        again = [s for s, r in ended if r.outcome == Outcome.FAILED and s.attempts < ATTEMPTS]
         final = [(s, r) for s, r in ended if s not in again]
         for slot, result in ended:
-            if result.outcome == "failed":
+            if result.outcome == Outcome.FAILED:
                 log.warning(
                     "%s trial %d failed (attempt %d of %d): %s",
                     self.study.name,
@@ -236,7 +239,7 @@ class Race(Generic[R]):
 
     def _ahead(self, state: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""
-        one_by_one = self.study.schedule == "one-by-one"
+        one_by_one = self.study.schedule == Schedule.ONE_BY_ONE
         if state.behind is None or not self.checkpoints or one_by_one:
             return False
         return all(run.step >= STRETCH * state.behind for _, run in self.heat.live)
@@ -282,5 +285,5 @@ def race_rules(study: Study, factory: RunFactory[Run]) -> RaceRules:
         finishers=study.finishers,
         continuing=study.continuing,
         dropping=rules(factory.goal, study.finishers, **options),
-        lockstep=study.schedule == "race",
+        lockstep=study.schedule == Schedule.RACE,
     )

@@ -8,7 +8,7 @@ import torch
 
 from batchfront import __version__
 from batchfront.phase_timer import timed_as
-from batchfront.study.fingerprint import identity_parts, refuse_difference, study_identity
+from batchfront.study.identity import identity_parts, refuse_difference, study_identity
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all

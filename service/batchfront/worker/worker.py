@@ -23,10 +23,12 @@ from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.devices import describe_all, following, room_for
+from batchfront.vocabulary import EngineName, Schedule
 from batchfront.worker.backfill import ONE_BY_ONE, Backfill
-from batchfront.worker.engine_choice import Asked, EngineChoice
+from batchfront.worker.engine_choice import EngineChoice
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
 from batchfront.worker.setup import LoadedWorkload, set_up
@@ -40,10 +42,6 @@ _IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for somethi
 _COPIES = 4  # weights, gradients, optimizer state, and room for more
 
 
-MAX_OUTAGE = 3600.0
-"""Seconds that a worker outlasts without its database, unless told otherwise."""
-
-
 LARGEST_HEAT = 1000
 """Trials that a worker holds at most, however small they are."""
 
@@ -52,25 +50,19 @@ LARGEST_HEAT = 1000
 class Settings:
     """What a worker works on, and with.
 
-    device      -- the worker's; the first, where several compute each trial
-    devices     -- so many compute each trial together: `device` and those after it
-    sharing     -- how many workers share the device's memory
-    checkpoints -- a folder, or fsspec's URL of one, that every worker of the database can reach;
-                   None: interrupted trials start again
-    forever     -- wait for further studies when all are done
-    max_outage  -- seconds that the database may be away before the worker gives up
-    engine      -- what computes heats; auto: whatever a short trial finds to be faster
+    device  -- the worker's, as found here; the first, where several compute each trial
+    options -- what it has been told; without a folder for checkpoints, interrupted trials start
+               again
+    sharing -- how many workers share the device's memory
     """
 
     worker_id: str
     device: torch.device
     wanted: Filter = field(default_factory=Filter)
-    devices: int = 1
+    options: WorkerOptions = field(
+        default_factory=lambda: WorkerOptions(engine=EngineName.SEQUENTIAL)
+    )
     sharing: int = 1
-    checkpoints: str | None = None
-    forever: bool = False
-    max_outage: float = MAX_OUTAGE
-    engine: Asked = "sequential"
 
 
 class Worker:
@@ -90,19 +82,20 @@ class Worker:
     ) -> None:
         self.storage, self.settings, self.stop = storage, settings, stop
         self._pace = Pace() if pace is None else pace
-        patience = Patience(settings.max_outage, stop)
+        options = settings.options
+        patience = Patience(options.max_outage, stop)
         self._clock = Clock() if clock is None else clock
         self.ledger = Ledger(storage, settings.worker_id, patience, self._clock)
         self.checkpoints: Checkpoints | None = None
-        if settings.checkpoints is not None:
+        if options.checkpoint_dir is not None:
             name = self.ledger.tries(lambda: database_name(storage))
-            self.checkpoints = Checkpoints(settings.checkpoints, name)
-        self._devices = following(settings.device, settings.devices)
+            self.checkpoints = Checkpoints(options.checkpoint_dir, name)
+        self._devices = following(settings.device, options.devices_per_trial)
         # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
         self._sharing = settings.sharing * self._devices.count(self._devices[0])
         self._sizes = KnownMicroBatchSizes(storage, patience, settings.device, self._sharing)
         self._engines = EngineChoice(
-            storage, patience, settings.engine, self._devices, self._sharing, stop
+            storage, patience, options.engine, self._devices, self._sharing, stop
         )
         self._loaded: LoadedWorkload | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
@@ -145,7 +138,7 @@ class Worker:
             if claimed is not None:
                 self._take(*claimed)
                 pause = _IDLE_SECONDS
-            elif self.settings.forever or self.ledger.is_open(wanted):
+            elif not self.settings.options.until_done or self.ledger.is_open(wanted):
                 self.ledger.wait(wanted)
                 with timed_as("waiting"):
                     self.stop.wait(pause)
@@ -193,11 +186,11 @@ class Worker:
                 if not isinstance(error, BatchfrontError) or isinstance(error, StorageError):
                     raise
                 self._unfit[study.workload] = error
-                if self.settings.forever:  # there is no end at which to tell
+                if not self.settings.options.until_done:  # there is no end at which to tell
                     log.warning("left to other workers: %s", error)
                 return
             backfill = None
-            if engine == "vectorized":
+            if engine == EngineName.VECTORIZED:
                 room = self._room(study)
                 backfill = Backfill(
                     self.ledger, study, heartbeat, room, self._sampled, loaded.versions
@@ -219,7 +212,7 @@ class Worker:
     def _room(self, study: Study) -> int:
         """Trials that are computed as one, at most."""
         room = self._limit(study)
-        return min(room, ONE_BY_ONE) if study.schedule == "one-by-one" else room
+        return min(room, ONE_BY_ONE) if study.schedule == Schedule.ONE_BY_ONE else room
 
     @timed_as("set-up")
     def _sampled(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:

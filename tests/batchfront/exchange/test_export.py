@@ -17,7 +17,7 @@ from batchfront.exchange.points_file import read_points
 from batchfront.exchange.restore import restore
 from batchfront.exchange.tables import SCHEMAS
 from batchfront.frontier.frontier import load_frontiers
-from batchfront.frontier.queries import load_curves, load_trials
+from batchfront.frontier.queries import load_trials
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -27,6 +27,7 @@ from batchfront.study.study import Filter
 from pyarrow import csv, parquet
 from sqlalchemy import select, update
 
+from tests.reading import load_curves
 from tests.searches import claim, worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
 

@@ -8,7 +8,7 @@ import pytest
 from batchfront.errors import UsageError
 from batchfront.frontier.dataframes import load_measurements_frame, load_trials_frame
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves, load_trials
+from batchfront.frontier.queries import load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import studies
@@ -16,6 +16,7 @@ from batchfront.store.url import Storage
 from sqlalchemy import event, update
 
 from tests.batchfront.frontier.test_frontier import CAPPED, DIVERGED, NAME, end, planned, reached
+from tests.reading import load_curves
 from tests.toy import POISONED, poisoned
 
 pytestmark = pytest.mark.every_storage

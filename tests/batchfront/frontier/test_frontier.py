@@ -7,7 +7,7 @@ import optuna
 import pytest
 from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier, load_frontiers
-from batchfront.frontier.queries import CurvePoint, load_curves, load_trials, workload_names
+from batchfront.frontier.queries import load_trials, workload_names
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -22,6 +22,7 @@ from tests.benchmarks.aggregation import (
     through_optuna,
 )
 from tests.benchmarks.finished_database import finish_studies
+from tests.reading import Measurement, load_curves
 from tests.searches import NAME, claim, worker
 from tests.toy import POISONED, clouds, poisoned
 
@@ -158,12 +159,12 @@ def test_curves_are_the_kept_measurements_by_trial_and_step(storage: Storage) ->
     steps = [point.step for point in curves[1]]
     assert steps == sorted(steps)
     assert set(curves[1]) == {
-        CurvePoint(1, "train", "loss", 1.4),
-        CurvePoint(1, "validation", "error rate", 0.7),
-        CurvePoint(32, "train", "loss", None),
-        CurvePoint(32, "validation", "error rate", 0.2),
-        CurvePoint(40, "validation", "error rate", 0.09),
-        CurvePoint(40, "test", "error rate", 0.11),
+        Measurement(1, "train", "loss", 1.4),
+        Measurement(1, "validation", "error rate", 0.7),
+        Measurement(32, "train", "loss", None),
+        Measurement(32, "validation", "error rate", 0.2),
+        Measurement(40, "validation", "error rate", 0.09),
+        Measurement(40, "test", "error rate", 0.11),
     }
     assert load_curves(storage, study.id + 1) == {}
 

@@ -8,14 +8,14 @@ import pytest
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import (
     load_goal_curves,
-    load_rule_runs,
+    load_reruns,
     load_trials,
     load_workload_trials,
 )
 from batchfront.store.url import Storage
 from sqlalchemy import event
 
-from tests.batchfront.frontier.analysis.studies import curve, ended, reached
+from tests.batchfront.frontier.analysis.studies import ERROR, curve, ended, reached
 from tests.batchfront.report.rows import add_study
 
 pytestmark = pytest.mark.every_storage
@@ -63,7 +63,7 @@ def test_trials_are_those_of_the_search_by_study(written: Storage) -> None:
 def test_curves_are_the_goal_metric_on_the_validation_split(written: Storage) -> None:
     frontier = load_frontier(written, NAME)
     with queries(written) as sent:
-        found = load_goal_curves(written, frontier)
+        found = load_goal_curves(written, NAME, ERROR)
     assert len(sent) == 1
     (looks,) = found.values()
     assert found.keys() == {frontier.points[1].study.id}
@@ -81,20 +81,20 @@ def test_of_trials_run_elsewhere_those_that_came_to_nothing_do_not_count(storage
     trials = [end | {"curve": looks} for end in ends]
     add_study(storage, NAME, 16, trials)
     add_study(storage, "x/y/z", 16, trials, spec="")  # there is no code of it here
-    (ours,) = load_goal_curves(storage, load_frontier(storage, NAME)).values()
-    (theirs,) = load_goal_curves(storage, load_frontier(storage, "x/y/z")).values()
+    (ours,) = load_goal_curves(storage, NAME, ERROR).values()
+    (theirs,) = load_goal_curves(storage, "x/y/z", ERROR).values()
     assert [*ours.by_trial()] == [0, 1, 2, 3]
     assert [*theirs.by_trial()] == [0, 3]
 
 
 def test_without_measurements_there_are_no_curves(storage: Storage) -> None:
     add_study(storage, NAME, 16, [reached(8)])
-    assert load_goal_curves(storage, load_frontier(storage, NAME)) == {}
+    assert load_goal_curves(storage, NAME, ERROR) == {}
 
 
-def test_rule_runs_are_those_of_a_rule_alone(written: Storage) -> None:
+def test_reruns_are_told_apart_by_what_they_are_for(written: Storage) -> None:
     with queries(written) as sent:
-        found = load_rule_runs(written, NAME)
+        found = load_reruns(written, NAME)
     assert len(sent) == 1
-    assert found.keys() == {("linear", 4)}
+    assert found.keys() == {("linear", 4), ("confirm", 4)}
     assert [trial.steps_to_target for trial in found["linear", 4]] == [40]

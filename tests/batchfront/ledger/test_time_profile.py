@@ -14,6 +14,7 @@ from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 from batchfront.training.prefetch import Prefetch
 from batchfront.training.preflight.checks import check
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
 from torch import Tensor
@@ -30,7 +31,9 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 ) -> None:
     planned(storage, plain, batch_sizes=(4,))
     kept = str(tmp_path / "kept")
-    settings = Settings("one", torch.device("cpu"), checkpoints=kept, engine=engine)
+    settings = Settings(
+        "one", torch.device("cpu"), options=WorkerOptions(checkpoint_dir=kept, engine=engine)
+    )
     clock = Clock()
     Worker(storage, settings, Event(), clock).run()
     life, profile = clock.seconds(), load_profile(storage)

@@ -110,6 +110,32 @@ def test_the_batch_size_that_a_rule_starts_from_takes_all_that_followed_it(
     assert names(storage) == [f"{NAME}/b16", f"{NAME}/b16/confirm"]
 
 
+@pytest.mark.parametrize("batch_sizes", [None, (4,)])
+def test_what_is_planned_to_run_again_while_the_user_is_asked_goes_too(
+    storage: Storage, batch_sizes: tuple[int, ...] | None
+) -> None:
+    plan(storage, PLAIN, plain(), SearchOptions(trials=3, finishers=2))
+    for name in ("b4", "b16"):
+        end(storage, f"{NAME}/{name}", {n: reached(9 + n) for n in range(3)})
+    doomed = find_doomed(storage, NAME, batch_sizes)
+    plan_confirmations(storage, NAME, candidates=1, seeds=1)
+    plan_rule(storage, NAME, "linear", seeds=1)
+    plan(storage, PLAIN, plain(), SearchOptions(trials=3, batch_sizes=(64,)))
+    delete_doomed(storage, doomed)
+    kept = [] if batch_sizes is None else [f"{NAME}/b16", f"{NAME}/b16/confirm"]
+    assert names(storage) == [*kept, f"{NAME}/b64"]
+
+
+def test_a_study_that_somebody_else_has_deleted_meanwhile_is_no_obstacle(storage: Storage) -> None:
+    search(storage)
+    doomed = find_doomed(storage, NAME)
+    delete_doomed(storage, find_doomed(storage, NAME))
+    plan(storage, SPEC, clouds(), SearchOptions(trials=2))  # which may get the same ids
+    before = names(storage)
+    delete_doomed(storage, doomed)
+    assert names(storage) == before
+
+
 def test_what_is_not_there_is_refused(storage: Storage) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=1))
     with pytest.raises(UsageError, match="no studies of 'nothing'"):

@@ -19,7 +19,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
-from batchfront.study.points import draw_points
+from batchfront.study.points import sample_points
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.workload import catalog
 from batchfront.workload.search_space import Log, dimensions
@@ -40,7 +40,7 @@ def win(storage: Storage, steps: int = 40, **params: Any) -> None:
     """A slot of the study of batch size 4 wins, with these of its metaparameters."""
     ledger = worker(storage, f"worker-{steps}")
     study, (slot,) = claim(ledger, 1, Filter(batch_sizes=(4,)))
-    drawn = slot.params or sampling.draw(storage, study, [slot.number])[0]
+    drawn = slot.params or sampling.sample(storage, study, [slot.number])[0]
     ours = ledger.start(study, [replace(slot, params={**drawn, **params})], study.space, {})
     assert (
         ledger.finish(study, [(ours[0], TrialResult("reached", "", steps, (), steps, steps - 1))])
@@ -297,7 +297,7 @@ def test_who_claimed_before_the_extension_replaces_by_the_points_of_the_study_as
     ours = ledger.start(before, taken, before.space, {})
     wide = extended(storage).study
     ledger.finish(before, [(slot, TrialResult("diverged", "", 3)) for slot in ours])
-    assert points(storage, wide)[30:] == draw_points(wide, 30, 3)
+    assert points(storage, wide)[30:] == sample_points(wide, 30, 3)
 
 
 def test_points_measured_elsewhere_have_no_space_to_widen(storage: Storage) -> None:

@@ -12,7 +12,8 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
-from batchfront.study.study import SEARCHES, Filter, find_studies
+from batchfront.study.study import Filter, find_studies
+from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
 from batchfront.workload.algorithm import SGD
 from batchfront.workload.lr_schedule import Constant

@@ -7,13 +7,13 @@ import pytest
 import torch
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_trials
-from batchfront.frontier.reruns import load_rule_runs
+from batchfront.frontier.queries import load_reruns, load_trials
+from batchfront.frontier.reruns import rule_runs
 from batchfront.outcomes import TrialResult
 from batchfront.plan.reruns import plan_rule
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
-from batchfront.study.study import SEARCHES
+from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
 from batchfront.workload.lr_scaling import RULES, followed
 
@@ -51,7 +51,7 @@ def test_the_learning_rate_is_scaled_by_the_rule_and_all_else_is_the_winners(
         for trial in load_trials(searched, study.id):
             rate = first.params["learning_rate"] * factor
             assert trial.params == pytest.approx({**first.params, "learning_rate": rate})
-            assert trial.repeats == first.number
+            assert trial.rerun_of == first.number
         set_up(study, torch.device("cpu"), None)
         assert (study.purpose, study.finishers) == (rule, 0)
 
@@ -69,9 +69,9 @@ def test_planning_again_adds_what_is_missing_and_follows_a_new_winner(searched: 
     assert plan_rule(searched, NAME, "linear", seeds=3).added == (1, 1, 1)
     end(searched, f"{NAME}/b8/linear", {n: reached(44 + n) for n in range(3)})
     end(searched, f"{NAME}/b8", {1: reached(30)})
-    assert load_rule_runs(searched, NAME, "linear")[8].steps == (44, 45, 46)
+    assert rule_runs("linear", load_reruns(searched, NAME))[8].steps == (44, 45, 46)
     assert plan_rule(searched, NAME, "linear", seeds=3).added == (3, 3, 3)
-    run = load_rule_runs(searched, NAME, "linear")[8]
+    run = rule_runs("linear", load_reruns(searched, NAME))[8]
     assert (run.trial, run.steps, run.open) == (1, (), 3)
     assert [row.repeats for row in slots_of(searched, f"{NAME}/b8/linear")] == [3, 3, 3, 1, 1, 1]
 
@@ -79,7 +79,9 @@ def test_planning_again_adds_what_is_missing_and_follows_a_new_winner(searched: 
 def test_some_batch_sizes_alone_can_be_asked_for_and_the_anchor_stays(searched: Storage) -> None:
     assert plan_rule(searched, NAME, "linear", seeds=1, batch_sizes=(32,)).added == (1,)
     rate = float(winner(searched).params["learning_rate"])
-    assert load_rule_runs(searched, NAME, "linear")[32].learning_rate == pytest.approx(4 * rate)
+    assert rule_runs("linear", load_reruns(searched, NAME))[32].learning_rate == pytest.approx(
+        4 * rate
+    )
 
 
 def test_runs_of_each_rule_are_read_by_batch_size(searched: Storage) -> None:
@@ -89,12 +91,12 @@ def test_runs_of_each_rule_are_read_by_batch_size(searched: Storage) -> None:
     end(searched, f"{NAME}/b32/linear", {0: diverged, 1: reached(25), 2: reached(22)})
     end(searched, f"{NAME}/b64/linear", dict.fromkeys(range(3), diverged))
     end(searched, f"{NAME}/b32/square-root", {0: reached(21)})
-    runs = load_rule_runs(searched, NAME, "linear")
+    runs = rule_runs("linear", load_reruns(searched, NAME))
     assert [*runs] == [8, 32, 64]
     assert (runs[32].steps, runs[32].unreached, runs[32].median) == ((22, 25), 1, 25)
     assert (runs[64].steps, runs[64].unreached, runs[64].median) == ((), 3, None)
     assert runs[8].open == 3
-    assert load_rule_runs(searched, NAME, "square-root")[32].steps == (21,)
+    assert rule_runs("square-root", load_reruns(searched, NAME))[32].steps == (21,)
 
 
 def test_a_learning_rate_beyond_the_search_space_is_one_that_optuna_reads(

@@ -59,7 +59,7 @@ def test_where_no_curve_can_be_drawn_the_reason_stands_instead(
     found = fitted(frontier(storage, steps))
     assert found.curve is None
     assert why in found.refusal
-    assert (found.answer, found.facts, found.doubts) == ("", (), ())
+    assert (found.answer, found.facts, found.warnings) == ("", (), ())
 
 
 def test_points_that_cannot_be_are_refused_and_do_no_harm(storage: Storage) -> None:

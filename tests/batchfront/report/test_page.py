@@ -15,7 +15,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.report.page import write_report
 from batchfront.report.text import OUTCOMES
 from batchfront.store.url import Storage
-from batchfront.training import stopping
+from batchfront.vocabulary import Outcome
 
 from tests.batchfront.report.conftest import EVIL, WORKLOAD
 
@@ -167,14 +167,14 @@ def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
 
 
 def test_every_outcome_of_training_is_explained_in_its_order() -> None:
-    assert tuple(look.name for look in OUTCOMES) == (*stopping.OUTCOMES, "open")
+    assert tuple(look.name for look in OUTCOMES) == (*Outcome, "open")
     assert len({look.symbol for look in OUTCOMES}) == len({look.color for look in OUTCOMES}) == 8
 
 
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from batchfront.report import write_report\n"
+        "from batchfront.report.page import write_report\n"
         "from batchfront.store.url import open_storage\n"
         "write_report(open_storage(sys.argv[1]), (), Path(sys.argv[2]))\n"
         "assert 'torch' not in sys.modules"

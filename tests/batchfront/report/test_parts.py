@@ -4,11 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from batchfront.frontier.frontier import load_frontiers
-from batchfront.report.data import Limits, Subject, load_subject
+from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.sections.budget import budget_part
-from batchfront.report.sections.certainty import certainty_part
 from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
 from batchfront.report.sections.effects import effects_part
@@ -16,20 +14,19 @@ from batchfront.report.sections.header import question
 from batchfront.report.sections.lr_rules import rules_part
 from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study_figures import trials_figure
+from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.store.url import Storage, open_storage
 
 from tests.batchfront.report.conftest import WHOLE
 from tests.batchfront.report.rows import add_study
 
-PARTS = (certainty_part, rules_part, budget_part, goals_part, effects_part)
+PARTS = (uncertainty_part, rules_part, budget_part, goals_part, effects_part)
 
 
 def subjects(storage: Storage) -> dict[str, Subject]:
-    found = load_frontiers(storage)
-    return {
-        f.workload: load_subject(storage, f"w{n}", f, Dashboard(), Limits())
-        for n, f in enumerate(found)
-    }
+    with storage.read() as moment:
+        found = load_subjects(moment, (), Dashboard())
+    return {subject.frontier.workload: subject for subject in found}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +56,7 @@ def test_each_has_its_figures_under_the_names_of_its_places(whole: Subject, part
 
 
 def test_how_sure_is_told_by_several_finishers(whole: Subject) -> None:
-    part = certainty_part(whole)
+    part = uncertainty_part(whole)
     line = part.figures[f"{whole.key}/certainty"]["data"][0]
     assert line["x"][-1] == 12
     assert line["y"][-1] == 1.0
@@ -70,7 +67,7 @@ def test_how_sure_is_told_by_several_finishers(whole: Subject) -> None:
 def test_one_finisher_tells_nothing_and_the_page_says_so(
     all_of: dict[str, Subject], odd: Storage
 ) -> None:
-    part = certainty_part(all_of["no/meta/parameters"])
+    part = uncertainty_part(all_of["no/meta/parameters"])
     assert part.figures == {}
     advised = (
         f"batchfront run no/meta/parameters --finishers 3 --storage {odd.url} lets races go on"
@@ -80,13 +77,13 @@ def test_one_finisher_tells_nothing_and_the_page_says_so(
 
 def test_an_adaptive_samplers_trials_tell_nothing_and_the_page_says_why(storage: Storage) -> None:
     add_study(storage, "a/b/c", 8, [{"outcome": "reached", "steps": 40}] * 3, sampler="tpe")
-    part = certainty_part(subjects(storage)["a/b/c"])
+    part = uncertainty_part(subjects(storage)["a/b/c"])
     assert part.figures == {}
     assert "drawn from what earlier ones had shown" in words(part)
 
 
 def test_winners_run_again_have_their_median_and_range(whole: Subject) -> None:
-    row = re.search(r"16 0 184 5 of 5 (\d+) (\d+)–(\d+)", words(certainty_part(whole)))
+    row = re.search(r"16 0 184 5 of 5 (\d+) (\d+)–(\d+)", words(uncertainty_part(whole)))
     assert row
     assert [int(number) for number in row.groups()] == [239, 202, 276]
 
@@ -147,7 +144,7 @@ def test_a_winner_whose_median_never_gets_there_says_so(
     add_study(opened, "a/b/c", 8, [{"outcome": "reached", "steps": 50}])
     ends = ({"outcome": "reached", "steps": 60}, {"outcome": "stalled"})
     add_study(opened, "a/b/c", 8, [{**end, "repeats": 0} for end in ends], purpose="confirm")
-    said = words(certainty_part(subjects(opened)["a/b/c"]))
+    said = words(uncertainty_part(subjects(opened)["a/b/c"]))
     assert "1 of 2 never 60–never" in said
     assert "never reached where half of the seeds or more did not get there" in said
 

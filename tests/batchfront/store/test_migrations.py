@@ -242,6 +242,24 @@ def test_steps_measured_elsewhere_outlive_an_upgrade_and_large_numbers_fit_then(
     assert (point.steps, point.study.train_examples) == (950.5, 2**40)
 
 
+@pytest.mark.postgresql
+def test_an_upgrade_of_a_large_table_has_all_the_time_it_needs(postgres_database: str) -> None:
+    storage = open_storage(postgres_database, create=True)
+    plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,)))
+    as_of_version_5(storage)
+    with storage.write() as conn:  # an index that is made anew with the table, if nothing hurries
+        conn.execute(text("SET LOCAL statement_timeout = 0"))
+        conn.execute(
+            text(
+                "CREATE FUNCTION unhurried(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS "
+                "$$ BEGIN ASSERT current_setting('statement_timeout') = '0'; RETURN $1; END $$"
+            )
+        )
+        conn.execute(text("CREATE INDEX large ON bf_slots (unhurried(id))"))
+    storage.close()
+    assert init_storage(postgres_database, upgrade=True).endswith("upgraded from version 5 to 6")
+
+
 @pytest.mark.every_storage
 def test_nothing_is_upgraded_under_workers(database: str, storage: Storage) -> None:
     Ledger(storage, "one").register("here", 1, "cpu")

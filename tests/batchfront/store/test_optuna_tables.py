@@ -7,14 +7,15 @@ from typing import Any
 
 import optuna
 import pytest
+from batchfront.outcomes import TrialResult
 from batchfront.store.optuna_tables import (
-    TrialEnding,
     create_study,
     create_trials,
     distribution,
     finish_trials,
 )
 from batchfront.store.url import Storage
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
     Dimension,
@@ -110,14 +111,14 @@ def test_trials_keep_their_numbers_in_whatever_order_they_start(
 
 
 def finish(storage: Storage, ids: list[int]) -> None:
-    ends = [
-        TrialEnding(ids[0], TrialState.PRUNED, None, (120, 0.5), {"outcome": "capped"}),
-        TrialEnding(ids[1], TrialState.COMPLETE, 70, (64, 0.11), {"outcome": "reached"}),
-        TrialEnding(ids[2], TrialState.FAIL, None, None, {"outcome": "failed", "reason": "a\nb"}),
-        TrialEnding(ids[3], TrialState.COMPLETE, 69, (69, 0.09), {"outcome": "reached"}),
-    ]
+    results = (
+        TrialResult(Outcome.CAPPED, "late", 120, metric=0.5, metric_step=120),
+        TrialResult(Outcome.REACHED, "", 70, (), 70, metric=0.11, metric_step=64),
+        TrialResult(Outcome.FAILED, "a\nb", 3, engine="sequential"),
+        TrialResult(Outcome.REACHED, "", 69, (), 69, metric=0.09, metric_step=69),
+    )
     with storage.write() as conn:
-        finish_trials(conn, ends)
+        finish_trials(conn, dict(zip(ids, results, strict=True)))
 
 
 def test_ended_trials_are_read_back_with_state_value_metric_and_attributes(
@@ -127,11 +128,13 @@ def test_ended_trials_are_read_back_with_state_value_metric_and_attributes(
     capped, reached, failed, best = load(rdb).trials
     assert (capped.state, capped.value) == (TrialState.PRUNED, None)
     assert capped.intermediate_values == {120: 0.5}
-    assert capped.user_attrs == {"versions": {"torch": "2"}, "outcome": "capped"}
+    said = {"outcome": "capped", "reason": "late", "steps": 120}
+    assert capped.user_attrs == {"versions": {"torch": "2"}, **said}
     assert (reached.state, reached.value) == (TrialState.COMPLETE, 70.0)
     assert reached.intermediate_values == {64: 0.11}
     assert (failed.state, failed.values, failed.intermediate_values) == (TrialState.FAIL, None, {})
     assert failed.user_attrs["reason"] == "a\nb"
+    assert failed.user_attrs["engine"] == "sequential"
     for trial in (capped, reached, failed, best):
         assert trial.datetime_start is not None
         assert trial.datetime_complete is not None
@@ -146,7 +149,8 @@ def test_a_metric_that_is_not_finite_is_read_back_as_it_was(
 ) -> None:
     ids = make_trials(storage, make_study(storage), range(1))
     with storage.write() as conn:
-        finish_trials(conn, [TrialEnding(ids[0], TrialState.PRUNED, None, (7, metric), {})])
+        diverged = TrialResult(Outcome.DIVERGED, "", 7, metric=metric, metric_step=7)
+        finish_trials(conn, {ids[0]: diverged})
     assert load(rdb).trials[0].intermediate_values == {7: pytest.approx(metric, nan_ok=True)}
 
 

@@ -65,7 +65,7 @@ def ended(storage: Storage, study: Study, draws: int) -> None:
         claimed = ledger.claim(Filter(), lambda _: 1)
         assert claimed is not None
         (slot,) = claimed[1]
-        slot = replace(slot, params=sampling.draw(storage, study, [slot.number])[0])
+        slot = replace(slot, params=sampling.sample(storage, study, [slot.number])[0])
         (slot,) = ledger.start(study, [slot], SPACE, {})
         if n < draws - 1:
             assert ledger.finish(study, [(slot, ending(n))]) == []
@@ -111,10 +111,10 @@ def test_the_same_results_give_the_same_draw_and_another_slot_another(
 ) -> None:
     study = planned(storage, sampler)
     ended(storage, study, 12)
-    drawn = sampling.draw(storage, study, [12])
-    assert sampling.draw(storage, study, [12]) == drawn
-    assert sampling.draw(storage, study, [13]) != drawn
-    assert sampling.draw(storage, replace(study, seed=1), [12]) != drawn
+    drawn = sampling.sample(storage, study, [12])
+    assert sampling.sample(storage, study, [12]) == drawn
+    assert sampling.sample(storage, study, [13]) != drawn
+    assert sampling.sample(storage, replace(study, seed=1), [12]) != drawn
 
 
 def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_too(
@@ -163,7 +163,7 @@ def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -
     rates = []
     while (claimed := ledger.claim(Filter(), lambda _: 1)) is not None:
         (slot,) = claimed[1]
-        slot = replace(slot, params=sampling.draw(storage, study, [slot.number])[0])
+        slot = replace(slot, params=sampling.sample(storage, study, [slot.number])[0])
         assert slot.params is not None
         rate = float(slot.params["learning_rate"])  # the higher, the sooner
         rates.append(rate)
@@ -208,7 +208,7 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
 
     first = claimed()
     assert first.params is None
-    drawn = replace(first, params=sampling.draw(storage, study, [0])[0])
+    drawn = replace(first, params=sampling.sample(storage, study, [0])[0])
     ledger.release([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
     ledger = worker(storage, "two")

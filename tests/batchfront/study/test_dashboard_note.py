@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from batchfront.outcomes import OUTCOMES
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.dashboard_note import study_note
 from batchfront.study.study import Study
+from batchfront.vocabulary import Outcome
 from optuna_dashboard import get_note
 
 from tests.toy import SPEC, clouds
@@ -37,7 +37,7 @@ def test_it_explains_goal_value_outcomes_and_family() -> None:
     assert "first evaluated step at which the goal is passed" in note
     assert "`a/b/c/b<batch size>`" in note
     assert "batch size 2,048" in note
-    assert set(re.findall(r"- `(\w+)` \(", note)) == set(OUTCOMES)
+    assert set(re.findall(r"- `(\w+)` \(", note)) == set(Outcome)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from batchfront.study.generations import end_of, start_of
 from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
+from batchfront.vocabulary import EngineName
 from sqlalchemy import update
 
 from tests import searches
@@ -46,7 +47,7 @@ def claim(
     """Slots that a worker has claimed and started, with these of their metaparameters."""
     ledger = worker(storage, name)
     study, taken = searches.claim(ledger, limit)
-    draws = sampling.draw(storage, study, [slot.number for slot in taken])
+    draws = sampling.sample(storage, study, [slot.number for slot in taken])
     pairs = zip(taken, draws, strict=True)
     drawn = [replace(slot, params={**draw, **params}) for slot, draw in pairs]
     return ledger, study, ledger.start(study, drawn, study.space, {})
@@ -138,7 +139,7 @@ def test_a_diverged_trial_is_replaced_in_a_later_generation(storage: Storage) ->
 @samplers
 def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sampler: str) -> None:
     (study,) = planned(storage, sampler=sampler, trials=12)
-    draw = partial(sampling.draw, storage, study)
+    draw = partial(sampling.sample, storage, study)
     assert draw(range(4)) == quasi_random(study, 0, 4)
     finish(storage)
     second = draw(range(4, 8))
@@ -181,12 +182,12 @@ def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage:
         storage,
         lambda slot: (slot, TrialResult("exhausted", "", 9, metric=0.9 - 0.1 * slot.number)),
     )
-    own = sampling.draw(storage, study, range(4, 8))
-    assert sampling.draw(storage, study, [5]) == own[1:2]
+    own = sampling.sample(storage, study, range(4, 8))
+    assert sampling.sample(storage, study, [5]) == own[1:2]
     with storage.write() as conn:
         told = {"params": json.dumps(own[1])}  # just what it would have drawn itself
         conn.execute(update(slots).where(slots.c.number == 4).values(told))
-    assert sampling.draw(storage, study, [5]) != own[1:2]
+    assert sampling.sample(storage, study, [5]) != own[1:2]
 
 
 def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> None:
@@ -208,7 +209,7 @@ def test_an_extension_is_drawn_knowing_of_the_winner_that_asked_for_it(storage: 
     assert ledger.finish(study, ends) == []
     (extension,) = extend(storage, study.workload)
     assert states(storage)[:10] == "dddddd" + "ffff"
-    draws = sampling.draw(storage, extension.study, range(6, 10))
+    draws = sampling.sample(storage, extension.study, range(6, 10))
     assert max(float(draw["learning_rate"]) for draw in draws) > 0.1
 
 
@@ -274,7 +275,7 @@ def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(
 
 @pytest.mark.parametrize("engine", ["sequential", "vectorized"])
 def test_the_winner_is_the_same_however_many_race_together(
-    storage: Storage, second_storage: Storage, engine: str
+    storage: Storage, second_storage: Storage, engine: EngineName
 ) -> None:
     planned(storage, together="all", sampler="sobol")
     work(storage, engine=engine)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from batchfront.study.points import draw_points
+from batchfront.study.points import sample_points
 from batchfront.study.study import Study
 from batchfront.workload.search_space import Log, ReverseLog, describe_space, quasi_random_points
 from batchfront.workload.space_edges import holds
@@ -23,7 +23,7 @@ TWICE = {"first": 90, "outside": 100, "space": describe_space(WIDEST)}
 
 
 def drawn(found: Study, first: int, count: int) -> list[dict[str, Any]]:
-    points = draw_points(found, first, count)
+    points = sample_points(found, first, count)
     assert len(points) == count
     assert None not in points
     return [point for point in points if point is not None]
@@ -69,4 +69,4 @@ def test_whoever_draws_them_and_in_whatever_parts_they_are_the_same() -> None:
 
 
 def test_an_adaptive_sampler_draws_later() -> None:
-    assert draw_points(study(ONCE, sampler="tpe"), 15, 20) == [None] * 20
+    assert sample_points(study(ONCE, sampler="tpe"), 15, 20) == [None] * 20

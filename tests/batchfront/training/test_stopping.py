@@ -3,8 +3,9 @@
 import math
 
 import pytest
-from batchfront.outcomes import Evaluation, Outcome
+from batchfront.outcomes import Evaluation
 from batchfront.training.stopping import judge
+from batchfront.vocabulary import Outcome
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ACCURACY, ERROR_RATE

@@ -174,7 +174,7 @@ def test_a_sampler_draws_each_trial_when_it_knows_of_those_under_way(
     storage: Storage, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "ONE_BY_ONE", 3)
-    draw, seen = sampling.draw, []
+    draw, seen = sampling.sample, []
 
     def watched(storage: Storage, study: Any, numbers: Sequence[int]) -> Any:
         under_way = [row.number for row in rows(storage) if row.state == "leased" and row.params]

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -20,8 +19,10 @@ from batchfront.store.schema import engines, slots
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.training.vectorized import engine as vectorized
+from batchfront.vocabulary import EngineName
 from batchfront.worker import engine_choice
-from batchfront.worker.engine_choice import Asked, EngineChoice, refuse_unfit
+from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import LoadedWorkload
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
@@ -35,7 +36,7 @@ Claimed = tuple[Study, LoadedWorkload, list[Slot]]
 
 
 def choice(
-    storage: Storage, asked: Asked = "auto", devices: Sequence[torch.device] = (CPU,)
+    storage: Storage, asked: EngineName = "auto", devices: Sequence[torch.device] = (CPU,)
 ) -> Any:
     return EngineChoice(storage, impatient, asked, devices, 1, Event())
 
@@ -111,7 +112,7 @@ def test_what_is_asked_for_is_used_and_not_remembered(
     storage: Storage,
     claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
-    asked: Asked,
+    asked: EngineName,
 ) -> None:
     finding_nothing(monkeypatch)
     assert choice(storage, asked).of(*claimed) == asked
@@ -162,10 +163,11 @@ def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage
 @pytest.mark.every_storage
 def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: Storage) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4, 8)))
-    for batch_size, asked in ((4, "sequential"), (8, "vectorized")):
-        wanted = Filter((), (batch_size,))
-        settings = Settings(f"w{batch_size}", CPU, wanted)
-        Worker(storage, replace(settings, engine=asked), Event()).run()  # type: ignore[arg-type]
+    engines: tuple[EngineName, ...] = ("sequential", "vectorized")
+    for batch_size, asked in zip((4, 8), engines, strict=True):
+        wanted, options = Filter((), (batch_size,)), WorkerOptions(engine=asked)
+        settings = Settings(f"w{batch_size}", CPU, wanted, options)
+        Worker(storage, settings, Event()).run()
     frontier = load_frontier(storage, "plain/mlp/momentum")
     assert [point.versions["engine"] for point in frontier.points] == [
         ["sequential"],
@@ -179,7 +181,7 @@ def test_a_worker_leaves_what_it_cannot_vectorize_to_others(
 ) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4,)))
     monkeypatch.setattr(engine_choice, "why_not", lambda *_: "it is odd")
-    settings = Settings("one", CPU, engine="vectorized")
+    settings = Settings("one", CPU, options=WorkerOptions(engine="vectorized"))
     with pytest.raises(UsageError, match="can't compute it: it is odd; use auto or sequential"):
         Worker(storage, settings, Event()).run()
     with storage.read() as conn:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from batchfront.frontier.frontier import load_frontier
-from batchfront.frontier.queries import load_curves
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
 from batchfront.store.schema import measurements, studies
@@ -17,6 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 
 from tests import searches
+from tests.reading import load_curves
 from tests.searches import (
     NAME,
     SHORT_STRETCHES,

@@ -1,33 +1,27 @@
-"""Prints the best goal metric within budgets."""
+"""What each of `batchfront analyze` prints: its tables, its records and its plain data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batchfront.cli.output.tables import (
-    NOTHING,
-    ended,
-    multiple,
-    number,
-    print_as,
-    short,
-    table,
-    times,
-    whole,
-)
-from batchfront.frontier.analysis.budget import BestWithin, Budget, BudgetResult, Budgets
+from batchfront.cli.output.numbers import multiple, number, short, times
+from batchfront.cli.output.tables import Output
+from batchfront.frontier.analysis.budget import BestWithin, Budget, Budgets
 from batchfront.frontier.analysis.compare import Comparison, Series
 from batchfront.frontier.analysis.effect import Effect, EffectPoint, ValueEffect
-from batchfront.frontier.analysis.feasibility import Outcomes
+from batchfront.frontier.analysis.feasibility import Band, Outcomes
 from batchfront.frontier.analysis.lr_rules import Exponent, Followed, Rules, Winner
 from batchfront.frontier.analysis.other_goals import GoalPoint, Goals
 from batchfront.frontier.curve.answers import EXTRA
-from batchfront.frontier.curve.text import percent
+from batchfront.frontier.curve.text import count, percent
 from batchfront.frontier.frontier import Frontier
 from batchfront.outcomes import in_words
+from batchfront.table import NOTHING, Column, Table, by_batch_size, of_records
 from batchfront.workload.lr_scaling import RULES
 
+_BATCH_SIZE = Column("batch size", count)
 
-def print_budgets(found: Budgets, format_: str, goes_on: str | None) -> None:
+
+def budgets(found: Budgets, goes_on: str | None) -> Output:
     """A table for each unit: a row per batch size, a column per budget.
 
     goes_on -- the command that lets trials go on past the goal
@@ -42,82 +36,79 @@ def print_budgets(found: Budgets, format_: str, goes_on: str | None) -> None:
         for result in found.results
         for point in result.points
     ]
-    print_as(format_, found, records, lambda show: _show(found, show, goes_on))
+    return Output(list(_budget_tables(found, goes_on)), of_records(records), found)
 
 
-def _show(found: Budgets, show: Callable[..., None], goes_on: str | None) -> None:
+def _budget_tables(found: Budgets, goes_on: str | None) -> Iterator[Table]:
     if found.reason:
-        show(f"{found.workload}: {found.reason}.")
+        yield Table(notes=[f"{found.workload}: {found.reason}."])
+    bound = "<=" if found.better == "lower" else ">="
+
+    def best(point: BestWithin) -> str:
+        if point.value is None:
+            return NOTHING
+        return f"{'' if point.complete else f'{bound} '}{short(point.value)}"
+
     for unit in dict.fromkeys(result.budget.unit for result in found.results):
-        results = [result for result in found.results if result.budget.unit == unit]
-        show(f"\n{found.workload}: best {found.metric} within a budget of {unit}\n")
-        titles = ("batch size>", *(f"{_amount(result.budget)}>" for result in results))
-        show(table(titles, _rows(results, lower=found.better == "lower")))
+        series = [
+            (Column(_amount(result.budget), best), {one.batch_size: one for one in result.points})
+            for result in found.results
+            if result.budget.unit == unit
+        ]
+        title = f"{found.workload}: best {found.metric} within a budget of {unit}"
+        yield Table(*by_batch_size(_BATCH_SIZE, series), title)
     if any(not point.complete for result in found.results for point in result.points):
-        bound = "<=" if found.better == "lower" else ">="
-        show(
+        note = (
             f"\n{bound}: or better, as trials stopped before the budget was spent, at the goal or "
             "when another had passed it."
-            + (f" {goes_on} lets the first that pass it go on." if goes_on else "")
         )
+        more = f" {goes_on} lets the first that pass it go on." if goes_on else ""
+        yield Table(notes=[note + more])
 
 
 def _amount(budget: Budget) -> str:
-    return (
-        whole(int(budget.amount)) if budget.amount == int(budget.amount) else short(budget.amount)
-    )
+    whole = budget.amount == int(budget.amount)
+    return count(int(budget.amount)) if whole else short(budget.amount)
 
 
-def _rows(results: Sequence[BudgetResult], *, lower: bool) -> list[list[str]]:
-    cells = [{point.batch_size: _cell(point, lower) for point in r.points} for r in results]
-    sizes = sorted({batch_size for column in cells for batch_size in column})
-    return [[whole(size), *(column.get(size, NOTHING) for column in cells)] for size in sizes]
-
-
-def _cell(point: BestWithin, lower: bool) -> str:
-    bound = "" if point.complete or point.value is None else "<= " if lower else ">= "
-    return f"{bound}{short(point.value)}"
-
-
-def print_comparison(comparison: Comparison, format_: str) -> None:
+def comparison(found: Comparison) -> Output:
     """A row per workload and batch size; at the end where each leaves perfect scaling."""
     records = [
         {
             "workload": series.workload,
-            "at": comparison.at,
+            "at": found.at,
             "measured": series.measured,
             **vars(point),
         }
-        for series in comparison.series
+        for series in found.series
         for point in series.points
     ]
-    print_as(format_, comparison, records, lambda show: _show_of_compare(comparison, show))
+    return Output(list(_comparison_tables(found)), of_records(records), found)
 
 
-def _show_of_compare(comparison: Comparison, show: Callable[..., None]) -> None:
-    for series in comparison.series:
-        show(f"\n{series.workload}: {series.goal}\n")
+def _comparison_tables(found: Comparison) -> Iterator[Table]:
+    columns = (
+        _BATCH_SIZE,
+        Column("steps", count),
+        Column("batch", times),
+        Column("relative steps", short),
+        Column("if perfect", short),
+        Column("examples", times),
+    )
+    for series in found.series:
         rows = [
-            (
-                whole(point.batch_size),
-                whole(point.steps),
-                times(point.batches),
-                short(point.relative),
-                short(1 / point.batches),
-                times(point.examples),
-            )
-            for point in series.points
+            (p.batch_size, p.steps, p.batches, p.relative, 1 / p.batches, p.examples)
+            for p in series.points
         ]
-        titles = ("batch size>", "steps>", "batch>", "relative steps>", "if perfect>", "examples>")
-        show(table(titles, rows))
-        for sentence in (series.answers[0], _measured(series), *series.answers[1:]):
-            show(sentence)
-    if comparison.series:
-        measured = all(series.measured for series in comparison.series)
+        notes = (series.answers[0], _measured(series), *series.answers[1:])
+        yield Table(columns, rows, f"{series.workload}: {series.goal}", notes)
+    if found.series:
+        measured = all(series.measured for series in found.series)
         by = "as measured" if measured else "by each workload's own line of perfect scaling"
-        show(f"\nSteps are relative to those at batch size {comparison.at:,}, {by}.")
-    for workload, reason in comparison.skipped.items():
-        show(f"\n{workload}: left out, {reason}.")
+        said = f"\nSteps are relative to those at batch size {found.at:,}, {by}."
+        yield Table(notes=[said])
+    skipped = found.skipped.items()
+    yield Table(notes=[f"\n{workload}: left out, {reason}." for workload, reason in skipped])
 
 
 def _measured(series: Series) -> str:
@@ -132,7 +123,7 @@ def _measured(series: Series) -> str:
     return f"{taken}; {series.leaves_at:,} took more."
 
 
-def print_effects(found: list[Effect], format_: str, more: str | None) -> None:
+def effects(found: Sequence[Effect], more: str | None) -> Output:
     """A table for each metaparameter: a row per batch size, a column per value.
 
     more -- the command after which more trials reach the goal
@@ -156,214 +147,190 @@ def print_effects(found: list[Effect], format_: str, more: str | None) -> None:
         for point in one.points
         for effect in point.values
     ]
-    print_as(format_, found, records, lambda show: _show_of_effect(found, show, more))
-
-
-def _show_of_effect(found: list[Effect], show: Callable[..., None], more: str | None) -> None:
-    for one in found:
-        show(f"\n{one.workload}: best steps by {one.name}, in multiples of the best of all\n")
-        values = list(dict.fromkeys(effect.value for p in one.points for effect in p.values))
-        titles = ("batch size>", "best", *(f"{number(value)}>" for value in values))
-        show(table(titles, [_row(point, values) for point in one.points]))
-    show(
+    note = (
         "\nIn brackets: trials that reached the goal, of those that ended. >=: they stopped, "
         "as another had passed it." + (f" After {more} more of them get there." if more else "")
     )
+    tables = [*map(_effect_table, found), Table(notes=[note])]
+    return Output(tables, of_records(records), list(found))
 
 
-def _row(point: EffectPoint, values: list[object]) -> list[str]:
-    cells = {effect.value: _cell_of_effect(effect) for effect in point.values}
-    best = NOTHING if point.best is None else number(point.best)
-    return [whole(point.batch_size), best, *(cells.get(value, NOTHING) for value in values)]
+def _effect_table(one: Effect) -> Table:
+    values = dict.fromkeys(effect.value for point in one.points for effect in point.values)
+
+    def row(point: EffectPoint) -> tuple[Any, ...]:
+        found = {effect.value: effect for effect in point.values}
+        return (point.batch_size, point.best, *map(found.get, values))
+
+    columns = (
+        _BATCH_SIZE,
+        Column("best", number, words=True),
+        *(Column(number(value), _effect) for value in values),
+    )
+    title = f"{one.workload}: best steps by {one.name}, in multiples of the best of all"
+    return Table(columns, list(map(row, one.points)), title)
 
 
-def _cell_of_effect(effect: ValueEffect) -> str:
+def _effect(effect: ValueEffect) -> str:
     counts = f"({effect.reached}/{effect.trials})"
     if effect.needed is None or effect.ratio is None:
         return f"{NOTHING} {counts}"
     return f"{multiple(effect.needed, effect.ratio)} {counts}"
 
 
-def print_goals(found: Goals, format_: str) -> None:
+def goals(found: Goals) -> Output:
     """A row per batch size, a column per goal."""
     records = [
         {"workload": found.workload, "goal": one.value, "own": one.own, **vars(point)}
         for one in found.frontiers
         for point in one.points
     ]
-    print_as(format_, found, records, lambda show: _show_of_goals(found, show))
+    return Output([_goals_table(found)], of_records(records), found)
 
 
-def _show_of_goals(found: Goals, show: Callable[..., None]) -> None:
+def _goals_table(found: Goals) -> Table:
     if found.reason:
-        show(f"{found.workload}: {found.reason}.")
-        return
-    show(f"\n{found.workload}: steps to other goals of {found.metric}\n")
-    columns = [{p.batch_size: _cell_of_goals(p) for p in one.points} for one in found.frontiers]
-    sizes = sorted({batch_size for column in columns for batch_size in column})
-    # Each title ends in the mark of a column of numbers.
-    titles = [f"{one.text}{' (its own)' if one.own else ''}>" for one in found.frontiers]
-    rows = [[whole(size), *(column.get(size, NOTHING) for column in columns)] for size in sizes]
-    show(table(("batch size>", *titles), rows))
-    show(
-        "\nA goal was passed between two looks, such as 90-128. <=: perhaps sooner, by a trial "
-        "that stopped before; >: by none of them within these steps."
+        return Table(notes=[f"{found.workload}: {found.reason}."])
+    series = [
+        (
+            Column(f"{one.text}{' (its own)' if one.own else ''}", _steps),
+            {point.batch_size: point for point in one.points},
+        )
+        for one in found.frontiers
+    ]
+    note = (
+        "\nA goal was passed between two evaluations, such as 90-128. <=: perhaps sooner, by a "
+        "trial that stopped before; >: by none of them within these steps."
     )
+    title = f"{found.workload}: steps to other goals of {found.metric}"
+    return Table(*by_batch_size(_BATCH_SIZE, series), title, [note])
 
 
-def _cell_of_goals(point: GoalPoint) -> str:
+def _steps(point: GoalPoint) -> str:
+    lower = None if point.steps_lower is None else count(point.steps_lower)
     if point.steps is None:
-        return NOTHING if point.steps_lower is None else f"> {whole(point.steps_lower)}"
-    span = f"{whole(point.steps_lower)}-{whole(point.steps)}"
+        return NOTHING if lower is None else f"> {lower}"
+    span = f"{lower or NOTHING}-{count(point.steps)}"
     return span if point.complete else f"<= {span}"
 
 
-def print_outcomes(
-    frontier: Frontier, found: list[Outcomes], format_: str, *, listed: bool
-) -> None:
+def outcomes(frontier: Frontier, found: Sequence[Outcomes], *, listed: bool) -> Output:
     """The shares that were feasible, by decade; and, if `listed`, the trials before them."""
     records = [
         {"workload": frontier.workload, "batch_size": one.batch_size, **vars(trial)}
         for one in found
         for trial in one.trials
     ]
-    print_as(
-        format_,
-        found,
-        records,
-        lambda show: _show_of_outcomes(frontier, found, show, listed=listed),
+    tables = [t for one in found for t in _outcome_tables(frontier, one, listed=listed)]
+    return Output(tables, of_records(records), list(found))
+
+
+def _outcome_tables(frontier: Frontier, one: Outcomes, *, listed: bool) -> Iterator[Table]:
+    title = f"{frontier.workload} at batch size {one.batch_size:,}"
+    if listed:
+        columns = (
+            Column("trial"),
+            Column("learning rate", short),
+            Column("1 - momentum", short),
+            Column("effective", short),
+            Column("outcome", words=True),
+            Column("steps", count),
+            Column("steps to target", count),
+        )
+        yield Table(columns, [tuple(vars(trial).values()) for trial in one.trials], title)
+        title = ""
+    if one.reason:
+        yield Table((), (), title, [f"No bands of the rate, {one.reason}."])
+        return
+    columns = (
+        Column(one.by, _decade),
+        Column("trials", count),
+        Column("feasible", lambda share: f"{100 * share:.0f} %"),
+        Column("outcomes", in_words, words=True),
     )
+    yield Table(columns, [(b, b.trials, b.feasible, b.outcomes) for b in one.bands], title)
 
 
-def _show_of_outcomes(
-    frontier: Frontier, found: Sequence[Outcomes], show: Callable[..., None], *, listed: bool
-) -> None:
-    for one in found:
-        show(f"\n{frontier.workload} at batch size {one.batch_size:,}\n")
-        if listed:
-            show(table(_TITLES, _trials(one)))
-            show()
-        if one.reason:
-            show(f"No bands of the rate, {one.reason}.")
-            continue
-        titles = (f"{one.by}>", "trials>", "feasible>", "outcomes")
-        show(table(titles, _bands(one)))
+def _decade(band: Band) -> str:
+    return f"{band.low:g} to {band.high:g}"
 
 
-_TITLES = (
-    "trial>",
-    "learning rate>",
-    "1 - momentum>",
-    "effective>",
-    "outcome",
-    "steps>",
-    "steps to target>",
-)
-
-
-def _trials(one: Outcomes) -> list[list[str]]:
-    return [
-        [
-            str(trial.number),
-            short(trial.learning_rate),
-            short(trial.momentum_gap),
-            short(trial.effective),
-            trial.outcome,
-            whole(trial.steps),
-            whole(trial.steps_to_target),
-        ]
-        for trial in one.trials
-    ]
-
-
-def _bands(one: Outcomes) -> list[list[str]]:
-    return [
-        [
-            f"{band.low:g} to {band.high:g}",
-            whole(band.trials),
-            f"{100 * band.feasible:.0f} %",
-            ended(band.outcomes),
-        ]
-        for band in one.bands
-    ]
-
-
-def print_rules(found: Rules, format_: str, run: str | None) -> None:
+def rules(found: Rules, run: str | None) -> Output:
     """Rates by batch size, exponents, and the losses by batch size and rule.
 
     run -- the command that runs a rule
     """
     records = [_record(found, winner) for winner in found.winners]
-    print_as(format_, found, records, lambda show: _show_of_rules(found, show, run))
+    return Output(list(_rule_tables(found, run)), of_records(records), found)
 
 
 def _record(found: Rules, winner: Winner) -> dict[str, Any]:
     plain = ("batch_size", "trial", "steps", "learning_rate", "momentum", "effective")
     record: dict[str, Any] = {"workload": found.workload}
     record |= {name: getattr(winner, name) for name in plain}
-    for rule in RULES:
+    for rule, followed in zip(RULES, _by_rule(found, winner.batch_size), strict=True):
+        needed = followed.needed if followed else None
+        near = followed.nearest if followed else ()
         name = rule.replace("-", "_")
-        one = _of(found.followed, rule, winner.batch_size)
         record |= {
             f"{name}_learning_rate": winner.ruled[rule],
             f"{name}_effective": winner.effective_ruled.get(rule),
-            f"{name}_source": one.source if one else None,
-            f"{name}_at_least": one.needed.at_least if one and one.needed else None,
-            f"{name}_at_most": one.needed.at_most if one and one.needed else None,
-            f"{name}_loss": one.loss if one else None,
-            f"{name}_distance": one.nearest[0].distance if one and one.nearest else None,
+            f"{name}_source": followed.source if followed else None,
+            f"{name}_at_least": needed.at_least if needed else None,
+            f"{name}_at_most": needed.at_most if needed else None,
+            f"{name}_loss": followed.loss if followed else None,
+            f"{name}_distance": near[0].distance if near else None,
         }
     return record
 
 
-def _of(followed: Sequence[Followed], rule: str, batch_size: int) -> Followed | None:
-    return next((f for f in followed if (f.rule, f.batch_size) == (rule, batch_size)), None)
+def _by_rule(found: Rules, batch_size: int) -> list[Followed | None]:
+    mine = {one.rule: one for one in found.followed if one.batch_size == batch_size}
+    return [mine.get(rule) for rule in RULES]
 
 
-def _show_of_rules(found: Rules, show: Callable[..., None], run: str | None) -> None:
+def _rule_tables(found: Rules, run: str | None) -> Iterator[Table]:
     if found.reason:
-        show(f"{found.workload}: nothing to compare with the rules, {found.reason}.")
+        yield Table(notes=[f"{found.workload}: nothing to compare with the rules, {found.reason}."])
         return
-    show(f"\n{found.workload}: rates of the frontier, and what the rules make of the first\n")
-    show(table(_RATE_TITLES, [_rates(winner) for winner in found.winners]))
-    for exponent in found.exponents:
-        show(_exponent(exponent))
+    columns = (
+        _BATCH_SIZE,
+        Column("learning rate", short),
+        Column("linear", short),
+        Column("square root", short),
+        Column("momentum", number),
+        Column("effective", short),
+        Column("linear", short),
+        Column("square root", short),
+    )
+    title = f"{found.workload}: rates of the frontier, and what the rules make of the first"
+    rows = [_rates(winner) for winner in found.winners]
+    yield Table(columns, rows, title, list(map(_exponent, found.exponents)))
     if found.followed:
-        show("\nSteps that following a rule takes, in multiples of the frontier's\n")
-        titles = ("batch size>", *(f"{rule}>" for rule in RULES), *(f"by ({r})" for r in RULES))
+        columns = (
+            _BATCH_SIZE,
+            *(Column(rule, _loss) for rule in RULES),
+            *(Column(f"by ({rule})", _by, words=True) for rule in RULES),
+        )
         sizes = dict.fromkeys(followed.batch_size for followed in found.followed)
-        show(table(titles, [_losses(found.followed, size) for size in sizes]))
-        show(_NOTE + (f" {run} runs a rule itself." if run else ""))
+        title = "Steps that following a rule takes, in multiples of the frontier's"
+        note = (
+            "Distances are in the unit cube of the search space: 1 is the whole range of a "
+            "metaparameter. A trial marked ! is so far from the rule's point that it says little."
+        )
+        rows = [(size, *2 * _by_rule(found, size)) for size in sizes]
+        yield Table(columns, rows, title, [note + (f" {run} runs a rule itself." if run else "")])
 
 
-_RATE_TITLES = (
-    "batch size>",
-    "learning rate>",
-    "linear>",
-    "square root>",
-    "momentum>",
-    "effective>",
-    "linear>",
-    "square root>",
-)
-
-
-_NOTE = (
-    "Distances are in the unit cube of the search space: 1 is the whole range of a metaparameter. "
-    "A trial marked ! is so far from the rule's point that it says little."
-)
-
-
-def _rates(winner: Winner) -> list[str]:
-    effective = winner.effective_ruled
-    return [
-        whole(winner.batch_size),
-        short(winner.learning_rate),
-        *(short(winner.ruled[rule]) for rule in RULES),
-        NOTHING if winner.momentum is None else number(winner.momentum),
-        short(winner.effective),
-        *(short(effective.get(rule)) for rule in RULES),
-    ]
+def _rates(winner: Winner) -> tuple[Any, ...]:
+    return (
+        winner.batch_size,
+        winner.learning_rate,
+        *(winner.ruled[rule] for rule in RULES),
+        winner.momentum,
+        winner.effective,
+        *(winner.effective_ruled.get(rule) for rule in RULES),
+    )
 
 
 def _exponent(fit: Exponent) -> str:
@@ -374,21 +341,14 @@ def _exponent(fit: Exponent) -> str:
     )
 
 
-def _losses(followed: Sequence[Followed], batch_size: int) -> list[str]:
-    both = [_of(followed, rule, batch_size) for rule in RULES]
-    return [whole(batch_size), *map(_loss, both), *map(_by, both)]
-
-
-def _loss(one: Followed | None) -> str:
-    if one is None:
-        return NOTHING
+def _loss(one: Followed) -> str:
     if one.needed is None or one.loss is None:
         return "never" if one.outcomes else NOTHING
     return multiple(one.needed, one.loss)
 
 
-def _by(one: Followed | None) -> str:
-    if one is None or not one.outcomes:
+def _by(one: Followed) -> str:
+    if not one.outcomes:
         return "no trial"
     if one.source == "run":
         return f"run: {in_words(one.outcomes)}"

@@ -1,49 +1,39 @@
-"""What `batchfront confirm` prints: repeated winners, and rules followed."""
+"""What `batchfront confirm` prints: the best trials run again, and scaling rules followed."""
 
-import csv
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
-
-from batchfront.cli.output.tables import console_for_output, number, plain_table
+from batchfront.cli.output.numbers import number
+from batchfront.cli.output.tables import Output, print_output
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.reruns import Confirmation, Repeated, RuleRun, steadiest
+from batchfront.frontier.reruns import Confirmation, Confirmations, Rerun, RuleRun, steadiest
+from batchfront.table import NOTHING, Column, Table
 
-Confirmed = Mapping[int, Sequence[Confirmation]]
 
-
-def print_confirmations(frontier: Frontier, confirmed: Confirmed, format_: str) -> None:
-    """Median and range of each repeated trial beside its steps in the search."""
-    if format_ == "table":
-        _confirmation_table(frontier, confirmed)
-        return
+def print_confirmations(frontier: Frontier, confirmed: Confirmations, format_: str) -> None:
+    """Median and range of each trial that was run again beside its steps in the search."""
     points = []
     for batch_size, found in confirmed.items():
         smallest = steadiest(found)
         point: dict[str, Any] = {"batch_size": batch_size}
         point["smallest_median"] = smallest.trial if smallest else None
         points.append({**point, "candidates": [one.to_dict() for one in found]})
-    if format_ == "json":
-        shown = {"workload": frontier.workload, "goal": frontier.goal, "points": points}
-        click.echo(json.dumps(shown, indent=2))
-    else:
-        rows = [
-            {"batch_size": point["batch_size"], **candidate}
-            for point in points
-            for candidate in point["candidates"]
-        ]
-        _csv(frontier.workload, ("batch_size", "trial", "best"), rows)
+    rows = [
+        {"batch_size": point["batch_size"], **candidate}
+        for point in points
+        for candidate in point["candidates"]
+    ]
+    records = _records(frontier.workload, ("batch_size", "trial", "best"), rows)
+    plain = {"workload": frontier.workload, "goal": frontier.goal, "points": points}
+    print_output(Output([_confirmation_table(frontier, confirmed)], records, plain), format_)
 
 
 def print_rule(
     frontier: Frontier,
     rule: str,
     runs: Mapping[int, RuleRun],
-    confirmed: Confirmed,
+    confirmed: Confirmations,
     format_: str,
 ) -> None:
     """Median and range of a rule's runs beside what the search found at the same batch size."""
@@ -58,80 +48,82 @@ def print_rule(
         }
         for batch_size, run in runs.items()
     ]
-    if format_ == "json":
-        shown = {"workload": frontier.workload, "goal": frontier.goal, "rule": rule}
-        click.echo(json.dumps({**shown, "points": rows}, indent=2))
-    elif format_ == "csv":
-        _csv(frontier.workload, ("batch_size", "tuned", "tuned_median", "trial"), rows)
-    else:
-        _rule_table(frontier, rule, runs, rows)
+    fields = ("batch_size", "tuned", "tuned_median", "trial")
+    records = _records(frontier.workload, fields, rows)
+    plain = {"workload": frontier.workload, "goal": frontier.goal, "rule": rule, "points": rows}
+    print_output(Output([_rule_table(frontier, rule, runs, rows)], records, plain), format_)
 
 
-def _confirmation_table(frontier: Frontier, confirmed: Confirmed) -> None:
-    console = console_for_output()
-    console.print(f"\n{frontier.workload}: steps to target on fresh seeds, {frontier.goal_text}\n")
-    table = plain_table(
-        "batch size>", "trial>", "searched>", "seeds>", "median>", "range>", "median/searched>", ""
+def _confirmation_table(frontier: Frontier, confirmed: Confirmations) -> Table:
+    columns = (
+        Column("batch size", count),
+        Column("trial"),
+        Column("searched", count),
+        *_seeds("median"),
+        Column("median/searched", _fold),
+        Column("", words=True),
     )
-    better = []
+    rows, better = [], []
     for batch_size, found in confirmed.items():
         smallest = steadiest(found)
         if smallest is not None and smallest is not found[0]:
             better.append(f"{batch_size:,} (trial {smallest.trial})")
         for one in found:
             mark = "smallest median" if one is smallest and len(found) > 1 else ""
-            cells = (f"{one.trial}", f"{one.best:,}", *_cells(one), _fold(one.ratio))
-            table.add_row(f"{batch_size:,}", *cells, ", ".join(filter(None, (mark, _missing(one)))))
-    console.print(table)
-    if better:
-        console.print(
-            f"A runner-up has a smaller median than the winner at batch size {', '.join(better)}."
-        )
+            said = ", ".join(filter(None, (mark, _missing(one))))
+            rows.append((batch_size, one.trial, one.best, one.seeds, one, one, one.ratio, said))
+    title = f"{frontier.workload}: steps to target on fresh seeds, {frontier.goal_text}"
+    note = f"A runner-up has a smaller median than the winner at batch size {', '.join(better)}."
+    return Table(columns, rows, title, [note] if better else [])
 
 
 def _rule_table(
-    frontier: Frontier, rule: str, runs: Mapping[int, RuleRun], rows: Sequence[dict[str, Any]]
-) -> None:
-    console = console_for_output()
-    console.print(f"\n{frontier.workload}: the {rule} rule followed, {frontier.goal_text}\n")
-    table = plain_table(
-        "batch size>",
-        "learning rate>",
-        "tuned>",
-        "tuned median>",
-        "seeds>",
-        "rule's median>",
-        "range>",
-        "rule's/tuned>",
-        "",
+    frontier: Frontier, rule: str, runs: Mapping[int, RuleRun], records: Sequence[dict[str, Any]]
+) -> Table:
+    columns = (
+        Column("batch size", count),
+        Column("learning rate", number),
+        Column("tuned", count),
+        Column("tuned median", count),
+        *_seeds("rule's median"),
+        Column("rule's/tuned", _fold),
+        Column("", words=True),
     )
-    for run, row in zip(runs.values(), rows, strict=True):
-        tuned = (_count(row["tuned"]), _count(row["tuned_median"]))
-        cells = (number(run.learning_rate), *tuned, *_cells(run), _fold(row["ratio"]))
-        table.add_row(f"{row['batch_size']:,}", *cells, _missing(run))
-    console.print(table)
-    if runs:
-        first = next(iter(runs.values()))
-        console.print(
-            f"The learning rate is scaled from that of trial {first.trial}, the winner of the "
-            "smallest batch size; all other metaparameters, those of a schedule too, are its own. "
-            "Tuned is the single best of a search, the rule's a median: their ratio at the "
-            "smallest batch size is the luck of the winner alone."
-        )
+    rows = []
+    for run, row in zip(runs.values(), records, strict=True):
+        tuned = row["batch_size"], run.learning_rate, row["tuned"], row["tuned_median"]
+        rows.append((*tuned, run.seeds, run, run, row["ratio"], _missing(run)))
+    notes = [
+        f"The learning rate is scaled from that of trial {run.trial}, the winner of the "
+        "smallest batch size; all other metaparameters, those of a schedule too, are its own. "
+        "Tuned is the single best of a search, the rule's a median: their ratio at the "
+        "smallest batch size is the luck of the winner alone."
+        for run in [*runs.values()][:1]
+    ]
+    title = f"{frontier.workload}: the {rule} rule followed, {frontier.goal_text}"
+    return Table(columns, rows, title, notes)
 
 
-def _cells(run: Repeated) -> tuple[str, str, str]:
-    """Seeds, median and range, for a person."""
-    median = "not reached" if run.never else _count(run.median)
+def _seeds(median: str) -> tuple[Column, ...]:
+    """How many seeds ended, and the median and the range of their steps."""
+    return Column("seeds"), Column(median, _median), Column("range", _range)
+
+
+def _median(run: Rerun) -> str:
+    if run.never:
+        return "not reached"
+    return NOTHING if run.median is None else count(run.median)
+
+
+def _range(run: Rerun) -> str:
     if run.low is None:
-        return f"{run.seeds}", median, "–"
-    high = f"{run.high:,}" if run.high is not None else "not reached"
-    return f"{run.seeds}", median, f"{run.low:,}..{high}"
+        return NOTHING
+    return f"{count(run.low)}..{'not reached' if run.high is None else count(run.high)}"
 
 
-def _missing(run: Repeated) -> str:
+def _missing(run: Rerun) -> str:
     counts = {"not reached": run.unreached, "failed": run.failed, "open": run.open}
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return ", ".join(f"{number} {what}" for what, number in counts.items() if number)
 
 
 def _tuned_median(confirmed: Sequence[Confirmation]) -> float | None:
@@ -143,21 +135,17 @@ def _ratio(run: RuleRun, tuned: float | None) -> float | None:
     return None if run.median is None or tuned is None else run.median / tuned
 
 
-def _count(value: float | None) -> str:
-    return "–" if value is None else count(value)
+def _fold(value: float) -> str:
+    return f"{value:.2f}"
 
 
-def _fold(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _csv(workload: str, first: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def _records(workload: str, first: Sequence[str], found: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each; `steps` as numbers with spaces between."""
-    params = sorted({name for row in rows for name in row["params"]})
+    params = sorted({name for row in found for name in row["params"]})
     fields = [*first, "steps", "unreached", "failed", "open", "median", "low", "high", "ratio"]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["workload", *fields, *params])
-    for row in rows:
+    rows = []
+    for row in found:
         shown = {**row, "steps": " ".join(map(str, row["steps"]))}
         values = [row["params"].get(name) for name in params]
-        writer.writerow([workload, *(shown[field] for field in fields), *values])
+        rows.append((workload, *(shown[field] for field in fields), *values))
+    return Table(tuple(map(Column, ("workload", *fields, *params))), rows)

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from batchfront.errors import DataError, UsageError
 from batchfront.exchange.batch_science.goals import METRICS, GoalError, GoalOf
 from batchfront.exchange.batch_science.json_numbers import LIMIT, whole_number
-from batchfront.exchange.batch_science.spaces import draw, read_space
-from batchfront.exchange.finished_trials import EndedTrial
+from batchfront.exchange.batch_science.spaces import read_params, read_space
+from batchfront.exchange.finished_trials import FinishedTrial
+from batchfront.outcomes import TrialResult
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import SearchSpace, Value
 
 _NAMES = ("dataset", "model", "optimizer")
@@ -51,7 +53,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial's metadata.json: what it drew, and how it ended."""
+    """A trial's metadata.json: its metaparameters, and how it ended."""
 
     folder: Path
     number: int
@@ -111,7 +113,7 @@ def find_folders(root: Path, workloads: str | None = None) -> list[Folder]:
 
 
 def _holding(name: str, folder: Path) -> Iterator[Path]:
-    """The folders that hold such a file, without a look into what they hold beside it."""
+    """The folders that hold such a file, without reading what they hold beside it."""
     entries = list(os.scandir(folder))
     if any(entry.name == name for entry in entries):
         yield folder
@@ -149,7 +151,7 @@ def _trial(folder: Path, space: SearchSpace) -> Trial:
     status = _entry(about, "status", str, file)
     if status not in STATUSES:
         raise DataError(f"{file}: status {status!r} is none of {', '.join(STATUSES)}")
-    params = draw(space, _entry(about, "parameters", dict, file), file)
+    params = read_params(space, _entry(about, "parameters", dict, file), file)
     return Trial(folder, number, status, steps, params)
 
 
@@ -178,7 +180,7 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
-class Curve:
+class Measurements:
     """All measurements of a trial, by step.
 
     steps  -- [n], rising
@@ -202,11 +204,11 @@ def first_past(goal: GoalOf, values: NDArray[np.float64]) -> int | None:
     return int(past.argmax()) if past.any() else None
 
 
-NOTHING = Curve(np.empty(0, np.int64), (), np.empty((0, 0)))
+NOTHING = Measurements(np.empty(0, np.int64), (), np.empty((0, 0)))
 """Of a trial that nothing was measured of."""
 
 
-def read_curve(file: Path) -> Curve:
+def read_measurements(file: Path) -> Measurements:
     """A measurements.csv, or with .gz after its name; columns that are no measurements are passed
     over. Raises DataError, naming it, if it is missing or not what it must be."""
     import pyarrow as pa
@@ -227,10 +229,10 @@ def read_curve(file: Path) -> Curve:
         raise DataError(f"{file}: column {twice[0]!r} stands twice")
     if "step" not in table.column_names or table.column("step").null_count:
         raise DataError(f"{file}: every row must have a step")
-    return _curve(file, table)
+    return _measurements(file, table)
 
 
-def _curve(file: Path, table: Any) -> Curve:
+def _measurements(file: Path, table: Any) -> Measurements:
     written = table.column("step").to_numpy()
     odd = ~((written >= 0) & (written < LIMIT) & (written == np.floor(written)))
     if odd.any():
@@ -248,7 +250,7 @@ def _curve(file: Path, table: Any) -> Curve:
             columns[name] = values[order]
     names = tuple(sorted(columns))
     each = [columns[name].reshape(-1, 1) for name in names]
-    return Curve(steps, names, np.hstack([np.empty((len(steps), 0)), *each]))
+    return Measurements(steps, names, np.hstack([np.empty((len(steps), 0)), *each]))
 
 
 def _name(column: str) -> tuple[str, str] | None:
@@ -267,14 +269,14 @@ def _numbers(column: Any) -> NDArray[np.float64] | None:
         return None
 
 
-def ended_trial(trial: Trial, curve: Curve, goal: GoalOf) -> EndedTrial:
+def finished_trial(trial: Trial, measured: Measurements, goal: GoalOf) -> FinishedTrial:
     """The trial in batchfront's words.
 
     Raises GoalError if it is complete and its goal metric was not measured, or was past the goal
     from the start.
     """
     file = trial.folder / "measurements.csv"
-    metric = curve.metric(goal)
+    metric = measured.metric(goal)
     if metric is None and trial.status != "COMPLETE":
         metric = np.empty(0)
     if metric is None:
@@ -285,24 +287,25 @@ def ended_trial(trial: Trial, curve: Curve, goal: GoalOf) -> EndedTrial:
     if trial.status == "COMPLETE" and not metric.size:
         raise DataError(f"{file}: holds no measurement of a complete trial")
     won = first_past(goal, metric) if trial.status == "COMPLETE" else None
-    if won is not None and curve.steps[won] < 1:
+    if won is not None and measured.steps[won] < 1:
         raise GoalError(f"{file}: {goal} holds before any training; set another goal with --goal")
-    looked: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
     if metric.size:
         at = metric.size - 1 if won is None else won
-        looked = {"metric": float(metric[at]), "metric_step": int(curve.steps[at])}
+        shown = {"metric": float(metric[at]), "metric_step": int(measured.steps[at])}
     if won is not None:
-        looked["steps_to_target"] = int(curve.steps[won])
-        looked["steps_lower"] = int(curve.steps[won - 1]) if won else None
-    outcome, reason = _words(trial, goal, won is not None)
-    return EndedTrial(trial.number, outcome, reason, trial.params, trial.steps, **looked)
+        shown["steps_to_target"] = int(measured.steps[won])
+        shown["steps_lower"] = int(measured.steps[won - 1]) if won else None
+    outcome, reason = _outcome(trial, goal, won is not None)
+    result = TrialResult(outcome, reason, trial.steps, **shown)
+    return FinishedTrial(trial.number, result, trial.params)
 
 
-def _words(trial: Trial, goal: GoalOf, reached: bool) -> tuple[str, str]:
+def _outcome(trial: Trial, goal: GoalOf, reached: bool) -> tuple[Outcome, str]:
     """Outcome and reason."""
     if reached:
-        return "reached", str(goal)
+        return Outcome.REACHED, str(goal)
     if trial.status == "COMPLETE":
-        return "exhausted", f"{goal} not within {trial.steps} steps"
-    outcome = "diverged" if trial.status == "INFEASIBLE" else "failed"
+        return Outcome.EXHAUSTED, f"{goal} not within {trial.steps} steps"
+    outcome = Outcome.DIVERGED if trial.status == "INFEASIBLE" else Outcome.FAILED
     return outcome, f"{trial.status} in the archive, after {trial.steps} steps"

@@ -15,17 +15,23 @@ from sqlalchemy import Connection, select
 
 from batchfront.errors import DataError, IdentityError
 from batchfront.exchange.batch_science import archive
-from batchfront.exchange.batch_science.archive import NOTHING, Curve, ended_trial, read_curve
+from batchfront.exchange.batch_science.archive import (
+    NOTHING,
+    Measurements,
+    finished_trial,
+    read_measurements,
+)
 from batchfront.exchange.batch_science.goals import GoalError, GoalOf, goal_of
-from batchfront.exchange.finished_trials import ELSEWHERE, write_ended
+from batchfront.exchange.finished_trials import write_finished
 from batchfront.store.bulk import load_columns
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import Searched
 from batchfront.store.schema import measurements
 from batchfront.study.create import add_study
-from batchfront.study.fingerprint import differences
+from batchfront.study.identity import differences
 from batchfront.study.study import Definition, Filter, Study, find_studies
+from batchfront.vocabulary import Count, Sampler, Schedule
 from batchfront.workload.search_space import describe_space
 
 _BATCH = 100_000  # measurements to hold at once, or those of one trial
@@ -58,7 +64,7 @@ def import_archive(
     """Import studies one by one, and say what became of each.
 
     goals   -- those of the user's own, which go before the known ones
-    advance -- is told how many more trials have been written
+    advance -- is called with how many more trials have been written
 
     A damaged study is left out whole, and does not keep the others from being imported. Of a trial
     that did not complete, whose measurements decide nothing, only these are left out. Raises
@@ -118,7 +124,7 @@ def _is_there(storage: Storage, draft: Definition) -> bool:
 
 def _draft(study: archive.Study, goal: GoalOf) -> Definition:
     """The study as `bf_studies` keeps it, before it has an id."""
-    search = {"seed": 0, "sampler": ELSEWHERE, "schedule": ELSEWHERE, "count": "all"}
+    search = {"seed": 0, "sampler": Sampler.IMPORTED, "schedule": Schedule.IMPORTED}
     identity = {
         "workload": study.workload,
         "batch_size": study.batch_size,
@@ -128,7 +134,7 @@ def _draft(study: archive.Study, goal: GoalOf) -> Definition:
         "step_budget": study.step_budget,
         "data": {"name": study.dataset},
         "model": {"name": study.model},
-        "search": search,
+        "search": {**search, "count": Count.ALL},
         "source": {"archive": "batch-science", "goal": goal.origin},
     }
     return Definition(
@@ -139,9 +145,9 @@ def _draft(study: archive.Study, goal: GoalOf) -> Definition:
         identity=json.loads(json.dumps(identity)),
         goal_value=None,
         seed=0,
-        schedule=ELSEWHERE,
-        sampler=ELSEWHERE,
-        count="all",
+        schedule=Schedule.IMPORTED,
+        sampler=Sampler.IMPORTED,
+        count=Count.ALL,
         trials=len(study.trials),
         finishers=0,
     )
@@ -156,16 +162,16 @@ def _write_trials(
     advance: Advance,
     unread: list[DataError],
 ) -> int:
-    """Write a study's trials, a batch at a time; how many measurements they had.
+    """Write a study's trials, a batch at a time. Returns how many measurements they had.
 
     unread -- is given what is wrong with measurements that are left out
     """
     searched, written = Searched(study.space), 0
     at = float(conn.execute(select(storage.now)).scalar_one())
     for batch in _batches(study.trials, unread):
-        ended = [ended_trial(trial, curve, goal) for trial, curve in batch]
-        ids = write_ended(conn, stored, searched, ended, at)
-        columns = _columns(ids, [curve for _, curve in batch])
+        finished = [finished_trial(trial, measured, goal) for trial, measured in batch]
+        ids = write_finished(conn, stored, searched, finished, at)
+        columns = _columns(ids, [measured for _, measured in batch])
         load_columns(conn, measurements, columns)
         written += len(columns["step"])
         advance(len(batch))
@@ -174,19 +180,19 @@ def _write_trials(
 
 def _batches(
     trials: Sequence[archive.Trial], unread: list[DataError]
-) -> Iterator[list[tuple[archive.Trial, Curve]]]:
-    batch: list[tuple[archive.Trial, Curve]] = []
+) -> Iterator[list[tuple[archive.Trial, Measurements]]]:
+    batch: list[tuple[archive.Trial, Measurements]] = []
     held = 0
     for trial in trials:
         try:
-            curve = read_curve(trial.folder / "measurements.csv")
+            measured = read_measurements(trial.folder / "measurements.csv")
         except DataError as error:
             if trial.status == "COMPLETE":
                 raise
             unread.append(error)
-            curve = NOTHING
-        batch.append((trial, curve))
-        held += curve.values.size
+            measured = NOTHING
+        batch.append((trial, measured))
+        held += measured.values.size
         if held >= _BATCH:
             yield batch
             batch, held = [], 0
@@ -194,15 +200,15 @@ def _batches(
         yield batch
 
 
-def _columns(slot_ids: Sequence[int], curves: Sequence[Curve]) -> dict[str, Any]:
+def _columns(slot_ids: Sequence[int], each: Sequence[Measurements]) -> dict[str, Any]:
     """The measurements of several slots as columns of `bf_measurements`, in its primary key's
     order."""
-    texts = [np.tile(np.array(c.names, object).reshape(-1, 2), (len(c.steps), 1)) for c in curves]
+    texts = [np.tile(np.array(m.names, object).reshape(-1, 2), (len(m.steps), 1)) for m in each]
     split, metric = np.concatenate(texts).T
-    values = np.concatenate([curve.values.ravel() for curve in curves])
+    values = np.concatenate([measured.values.ravel() for measured in each])
     return {
-        "slot_id": np.repeat(slot_ids, [curve.values.size for curve in curves]),
-        "step": np.concatenate([np.repeat(curve.steps, len(curve.names)) for curve in curves]),
+        "slot_id": np.repeat(slot_ids, [measured.values.size for measured in each]),
+        "step": np.concatenate([np.repeat(m.steps, len(m.names)) for m in each]),
         "split": split,
         "metric": metric,
         "value": np.where(np.isfinite(values), values, np.nan),

@@ -1,4 +1,4 @@
-"""The search spaces and draws of the public archive, in batchfront's terms."""
+"""The search spaces and metaparameters of the public archive, in batchfront's terms."""
 
 import math
 from collections.abc import Mapping
@@ -70,14 +70,14 @@ def _dimension(config: Any) -> Dimension | Value:
     return _SCALES[scale](float(low), float(high))
 
 
-def draw(space: SearchSpace, parameters: Mapping[str, Any], file: Path) -> dict[str, Value]:
-    """A metadata.json's `parameters`: all that the space has, and whatever was fixed; of further
-    ones, those that are a number or a text."""
+def read_params(space: SearchSpace, parameters: Mapping[str, Any], file: Path) -> dict[str, Value]:
+    """The metaparameters of a metadata.json's `parameters`: all that the space has, whatever was
+    fixed, and of further ones those that are a number or a text."""
     params: dict[str, Value] = {}
     for name, value in parameters.items():
         finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str)
         if finite:
-            params[name] = _drawn(space.get(name), name, value, file)
+            params[name] = _value(space.get(name), name, value, file)
         elif name in space:
             raise DataError(f"{file}: parameters.{name} must be a finite number or a text")
     for name, entry in space.items():
@@ -88,8 +88,8 @@ def draw(space: SearchSpace, parameters: Mapping[str, Any], file: Path) -> dict[
     return params
 
 
-def _drawn(entry: Dimension | Value | None, name: str, value: Value, file: Path) -> Value:
-    """A value as a dimension of the space has it; of none, as it stands."""
+def _value(entry: Dimension | Value | None, name: str, value: Value, file: Path) -> Value:
+    """A value as a dimension of the space has it, or as it stands where there is none."""
     if isinstance(entry, Choice):
         return _chosen(entry, name, value, file)
     if not isinstance(entry, Dimension):

@@ -16,7 +16,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.analysis.censoring import stopped_short
 from batchfront.frontier.analysis.other_goals import GoalMetric, goal_metric, significant
 from batchfront.frontier.frontier import Frontier, Point
-from batchfront.frontier.queries import Curves, GoalLooks, Trials
+from batchfront.frontier.queries import Curves, LearningCurves, Trials
 from batchfront.outcomes import in_words
 from batchfront.study.study import Study
 
@@ -160,7 +160,7 @@ def _best_within(
     )
 
 
-def _best(goal: GoalMetric, steps: int, looks: GoalLooks) -> tuple[float, int, int] | None:
+def _best(goal: GoalMetric, steps: int, looks: LearningCurves) -> tuple[float, int, int] | None:
     """Value, trial and step of the best look within so many steps; of equals the first."""
     costs = np.where(looks.steps <= steps, goal.cost(looks.values), np.nan)
     if np.isnan(costs).all():

@@ -6,8 +6,9 @@ from math import inf, isfinite
 
 from batchfront.frontier.queries import Trial
 from batchfront.median import median
+from batchfront.vocabulary import Outcome
 
-GIVEN_UP = ("diverged", "stalled", "failed")
+GIVEN_UP = (Outcome.DIVERGED, Outcome.STALLED, Outcome.FAILED)
 """Outcomes of trials that count as never reaching the goal, by the rules of their study."""
 
 
@@ -46,7 +47,7 @@ def fewest(trials: Iterable[Trial]) -> Needed | None:
     for trial in trials:
         if trial.steps_to_target is not None:
             reached.append(trial.steps_to_target)
-        elif trial.outcome in ("capped", "dropped", "exhausted"):
+        elif trial.outcome in (Outcome.CAPPED, Outcome.DROPPED, Outcome.EXHAUSTED):
             missed.append(trial.steps)
     if not reached and not missed:
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from batchfront.frontier.frontier import Point
 from batchfront.frontier.queries import Trial
+from batchfront.vocabulary import Outcome
 from batchfront.workload.lr_scaling import effective_rate
 
 
@@ -89,5 +90,5 @@ def _bands(rates: Sequence[tuple[TrialOutcome, float]]) -> tuple[Band, ...]:
 
 def _band(decade: int, found: Mapping[str, int]) -> Band:
     trials = sum(found.values())
-    feasible = 1 - found.get("diverged", 0) / trials
+    feasible = 1 - found.get(Outcome.DIVERGED, 0) / trials
     return Band(10.0**decade, 10.0 ** (decade + 1), trials, feasible, found)

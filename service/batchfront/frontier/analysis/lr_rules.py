@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from batchfront.frontier.analysis.censoring import Needed, fewest, median_needed
 from batchfront.frontier.frontier import Frontier, Point
-from batchfront.frontier.queries import RuleRuns, Trial, Trials
+from batchfront.frontier.queries import Reruns, Trial, Trials
+from batchfront.vocabulary import Outcome
 from batchfront.workload.lr_scaling import RULES, effective_rate, followed
 from batchfront.workload.search_space import Choice, SearchSpace, Value, dimensions
 
@@ -42,7 +43,7 @@ def nearest_trials(
 
     Trials that failed, or that lack a searched metaparameter, are no neighbours.
     """
-    ended = [trial for trial in trials if trial.outcome not in (None, "failed")]
+    ended = [trial for trial in trials if trial.outcome not in (None, Outcome.FAILED)]
     found = [(trial, _distance(space, params, trial.params)) for trial in ended]
     known = [(trial, distance) for trial, distance in found if distance is not None]
     return sorted(known, key=lambda pair: (pair[1], pair[0].number))[:NEAREST]
@@ -151,7 +152,7 @@ class Rules:
     reason: str = ""
 
 
-def rules(frontier: Frontier, trials: Trials, runs: RuleRuns) -> Rules:
+def rules(frontier: Frontier, trials: Trials, runs: Reruns) -> Rules:
     """The winners' rates, their exponents, and the steps lost by each rule at each batch size."""
     won = [point for point in frontier.reached if "learning_rate" in point.params]
     if not won:
@@ -216,7 +217,7 @@ def _exponent(name: str, pairs: Sequence[tuple[int, float]]) -> Exponent | None:
 
 
 def _followed(
-    rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: RuleRuns
+    rule: str, anchor: Point, point: Point, trials: Sequence[Trial], runs: Reruns
 ) -> Followed:
     params = followed(rule, anchor.params, point.batch_size / anchor.batch_size)
     space = point.space
@@ -264,4 +265,4 @@ def _ran(params: Mapping[str, Value], runs: Sequence[Trial]) -> list[Trial]:
     mine = [t for t in runs if math.isclose(float(t.params["learning_rate"]), rate)]
     if any(trial.outcome is None for trial in mine):
         return []
-    return [trial for trial in mine if trial.outcome != "failed"]
+    return [trial for trial in mine if trial.outcome != Outcome.FAILED]

@@ -19,6 +19,7 @@ from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Curves, Trial, Trials
 from batchfront.median import median
 from batchfront.outcomes import in_words
+from batchfront.vocabulary import Outcome
 
 Values = TypeVar("Values", float, NDArray[np.float64])
 
@@ -218,7 +219,7 @@ def _point(
         examples = round(steps * point.batch_size)
         return GoalPoint(point.batch_size, steps, lower, examples, number, not short, reason)
     looked = min((p.lower for p in others), default=None)
-    short = stopped_short((p.trial for p in others if p.trial.outcome != "exhausted"), _NEVER)
+    short = stopped_short((p.trial for p in others if p.trial.outcome != Outcome.EXHAUSTED), _NEVER)
     reason = f"none passed it, but stopped early: {in_words(short)}" if short else "none passed it"
     return GoalPoint(point.batch_size, None, looked, None, None, not short, reason)
 

@@ -19,6 +19,7 @@ import numpy as np
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.forms import Array
 from batchfront.frontier.curve.noise import FINEST
+from batchfront.median import median
 
 _SHARES = (0.5, 0.9, 0.98)  # of the variance, that neighbours share
 
@@ -153,7 +154,7 @@ def _finite_logs(seeds: Sequence[float]) -> list[float]:
     """Log steps, those that did not reach the goal as far above the median as the fastest lie
     below it."""
     steps = [log(one) if isfinite(one) else one for one in sorted(seeds)]
-    middle = float(np.median(steps)) if steps else 0.0
+    middle = median(steps) if steps else 0.0
     pairs = zip(steps, reversed(steps), strict=True)
     return [one if isfinite(one) else 2 * middle - mirrored for one, mirrored in pairs]
 

@@ -102,17 +102,6 @@ def fewest_answer(curve: Curve) -> str:
     )
 
 
-def doubts(curve: Curve) -> tuple[str, ...]:
-    """The points that lie far from the curve, a sentence for each; none where there is no curve."""
-    if curve.refusal:
-        return ()
-    return tuple(
-        f"Batch size {one.batch_size:,} lies far {'above' if one.sigmas > 0 else 'below'} the "
-        "curve, further than the others scatter."
-        for one in curve.outliers
-    )
-
-
 def size(value: float) -> str:
     """A batch size, which is a whole number: 3, 1,840, 24,760; in full where it is one that was
     measured, or a multiple of it."""

@@ -8,8 +8,8 @@ from typing import Any
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.text import number
 from batchfront.frontier.frontier import Frontier, Point
-from batchfront.frontier.reruns import Confirmation
-from batchfront.report.data import Confirmations, Subject
+from batchfront.frontier.reruns import Confirmation, Confirmations
+from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, key, place, scrolled, table
 from batchfront.report.plotly import Figure, figure, log2_axis
 from batchfront.report.sections.curve_traces import (

@@ -18,7 +18,7 @@ def head(subject: Subject) -> Part:
         "Seeds" if frontier.measured_elsewhere else "Trials": trials_text(frontier),
     }
     rows = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
-    known = [*notes(frontier), *subject.fitted.doubts]
+    known = [*notes(frontier), *subject.fitted.warnings]
     found = "".join(f"<li>{with_code(escape(note))}</li>" for note in known)
     return Part(
         f'<h2 id="{subject.key}-name">{escape(frontier.workload)}</h2>'

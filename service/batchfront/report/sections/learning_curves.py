@@ -6,31 +6,33 @@ from typing import Any
 
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Trial
-from batchfront.report.data import Curves, evenly
+from batchfront.report.data import evenly
 from batchfront.report.plotly import Figure, figure, log_axis, nothing, plain_axis
 from batchfront.report.sections.study_figures import STAR, legend_entry, of_study
 from batchfront.report.text import OUTCOMES, WINNER, in_figure, outcome_of, rounded, words
+
+Line = Sequence[tuple[int, float | None]]
+"""Step and value of each evaluation of a trial, by step."""
+
+
+Lines = Mapping[int, Line]
+"""Number of a trial to its learning curve."""
 
 
 def curves_figure(
     frontier: Frontier,
     point: Point,
     trials: Sequence[Trial],
-    curves: Curves,
-    split: str,
-    metric: str,
+    curves: Lines,
+    title: str,
+    goal: float | None,
 ) -> Figure:
     """One metric against step: a thin line per trial, the winner's thick, the goal labelled."""
-    title = f"{'training' if split == 'train' else split} {metric}"
     label = f"Learning curves: {title}, {of_study(frontier, point)}"
-    whole = {
-        number: [(p.step, p.value) for p in points if (p.split, p.metric) == (split, metric)]
-        for number, points in curves.items()
-    }
-    lines = {number: evenly(line) for number, line in whole.items() if line}
+    lines = {number: evenly(line) for number, line in curves.items()}
     if not lines:
         return nothing(label, "Nothing has been measured yet.")
-    by_outcome: dict[str, dict[int, list[tuple[int, float | None]]]] = {}
+    by_outcome: dict[str, dict[int, Line]] = {}
     for trial in trials:
         if trial.number in lines and trial != point.best:
             by_outcome.setdefault(outcome_of(trial), {})[trial.number] = lines[trial.number]
@@ -45,8 +47,7 @@ def curves_figure(
     if point.best is not None and point.best.number in lines:
         best = lines[point.best.number]
         winner = curve("winner", {point.best.number: best}, WINNER, thick=True)
-        traces += [winner, _star(whole[point.best.number], point.steps)]
-    goal = float(frontier.goal["value"]) if split == "validation" else None
+        traces += [winner, _star(curves[point.best.number], point.steps)]
     return figure(
         label,
         traces,
@@ -60,7 +61,7 @@ def curves_figure(
 def _curve(
     study: int,
     name: str,
-    lines: Mapping[int, list[tuple[int, float | None]]],
+    lines: Lines,
     color: str,
     thick: bool = False,
 ) -> dict[str, Any]:
@@ -86,9 +87,9 @@ def _curve(
     }
 
 
-def _star(line: Sequence[tuple[int, float | None]], steps: float | None) -> dict[str, Any]:
+def _star(line: Line, steps: float | None) -> dict[str, Any]:
     """The winner's star, where it passed the goal: its line may go on from there."""
-    step, value = next((look for look in line if look[0] >= (steps or 0)), line[-1])
+    step, value = next((one for one in line if one[0] >= (steps or 0)), line[-1])
     return {
         "type": "scatter",
         "mode": "markers",
@@ -104,7 +105,7 @@ def _star(line: Sequence[tuple[int, float | None]], steps: float | None) -> dict
 
 def _metric_axis(
     title: str,
-    lines: Sequence[Sequence[tuple[int, float | None]]],
+    lines: Sequence[Line],
     goal: float | None,
     frontier: Frontier,
 ) -> dict[str, Any]:

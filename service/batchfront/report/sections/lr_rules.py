@@ -16,7 +16,7 @@ from batchfront.workload.lr_scaling import RULES
 def rules_part(subject: Subject) -> Part:
     """The exponents of the winners' rates, and the steps lost by each rule; nothing where the
     winners have no learning rate, or there is only one."""
-    found = rules(subject.frontier, subject.trials, subject.rule_runs)
+    found = rules(subject.frontier, subject.trials, subject.reruns)
     if not found.followed:
         return Part()
     name, label = f"{subject.key}/rules", f"{subject.key}-rules"

@@ -1,12 +1,14 @@
 """One study of a workload, which the reader chooses: its trials, their curves and their table."""
 
 from html import escape
+from math import isfinite
 
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.queries import Curves
 from batchfront.report.data import Subject, chosen
 from batchfront.report.html import Part, caption, place
 from batchfront.report.plotly import Figure
-from batchfront.report.sections.learning_curves import curves_figure
+from batchfront.report.sections.learning_curves import Lines, curves_figure
 from batchfront.report.sections.study_figures import (
     coordinate_title,
     second_coordinates,
@@ -14,8 +16,6 @@ from batchfront.report.sections.study_figures import (
 )
 from batchfront.report.text import count
 from batchfront.workload.search_space import dimensions
-
-_TRAINING_LOSS = ("train", "loss")
 
 
 def study_part(subject: Subject) -> Part:
@@ -59,16 +59,32 @@ def _left_out(subject: Subject) -> str:
 def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
     frontier, study, limits = subject.frontier, point.study, subject.limits
     trials = subject.trials.get(study.id, ())
-    looks = subject.goal_curves.get(study.id)
-    measured = set() if looks is None else set(looks.numbers.tolist())
+    measured = _lines(subject.goal_curves, study.id)
     drawn = chosen(point, [one for one in trials if one.number in measured], limits.curves)
-    curves = subject.curves_of(study.id, [trial.number for trial in drawn])
-    key = f"{subject.key}/{point.batch_size}"
-    goal = ("validation", study.metric)
+    key, metric = f"{subject.key}/{point.batch_size}", study.metric
+    figures = {
+        f"{key}/trials": trials_figure(frontier, point, chosen(point, trials, limits.trials))
+    }
+    for name, title, curves in (
+        ("goal", f"validation {metric}", measured),
+        ("loss", "training loss", _lines(subject.loss_curves, study.id)),
+    ):
+        lines = {one.number: curves[one.number] for one in drawn if one.number in curves}
+        goal = float(frontier.goal["value"]) if name == "goal" and lines else None
+        figures[f"{key}/{name}"] = curves_figure(frontier, point, trials, lines, title, goal)
+    return figures
+
+
+def _lines(curves: Curves, study_id: int) -> Lines:
+    """Number of a trial to its evaluations; a value is None where the metric was not finite."""
+    if study_id not in curves:
+        return {}
     return {
-        f"{key}/trials": trials_figure(frontier, point, chosen(point, trials, limits.trials)),
-        f"{key}/goal": curves_figure(frontier, point, trials, curves, *goal),
-        f"{key}/loss": curves_figure(frontier, point, trials, curves, *_TRAINING_LOSS),
+        number: [
+            (step, value if isfinite(value) else None)
+            for step, value in zip(steps.tolist(), values.tolist(), strict=True)
+        ]
+        for number, (steps, values) in curves[study_id].by_trial().items()
     }
 
 

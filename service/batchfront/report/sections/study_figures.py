@@ -20,6 +20,7 @@ from batchfront.report.text import (
     significant,
     words,
 )
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Dimension, ReverseLog, dimensions
 
 _MOST = 5
@@ -84,7 +85,7 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
                 marks(legend_entry(look, len(mine), point), look.name, mine, marker=_marker(look))
             )
     if winner is not None:
-        traces.append(marks("winner", "reached", [winner], marker=STAR))
+        traces.append(marks("winner", Outcome.REACHED, [winner], marker=STAR))
     xaxis = x[2]([x[1](trial) for trial in drawn])
     yaxis = y[2]([y[1](trial) for trial in drawn])
     rates = (across, up) == ("learning_rate", "momentum")
@@ -107,7 +108,7 @@ def coordinate_title(name: str, space: Mapping[str, Dimension]) -> str:
 
 def legend_entry(look: Look, drawn: int, point: Point) -> str:
     """A legend entry, with the number of trials if all are drawn; the winner has its own."""
-    also = look.name == "reached" and not point.measured_elsewhere
+    also = look.name == Outcome.REACHED and not point.measured_elsewhere
     there = point.outcomes.get(look.name, 0) - also
     number = count(drawn) if drawn >= there else f"{count(drawn)} of {count(there)}"
     return f"{'also ' * also}{look.name} ({number})"
@@ -183,7 +184,7 @@ def _said(trial: Trial, names: Sequence[str]) -> list[Any]:
     return [trial.number, count(trial.steps), "".join(f"<br>{line}" for line in lines), *values]
 
 
-_EXPLAINED = ("reached", "capped", None)
+_EXPLAINED = (Outcome.REACHED, Outcome.CAPPED, None)
 """Outcomes whose reason says nothing more."""
 
 

@@ -10,8 +10,8 @@ from time import monotonic
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from batchfront.errors import StorageError
-from batchfront.frontier.frontier import require
-from batchfront.frontier.queries import last_change
+from batchfront.frontier.queries import last_change, require
+from batchfront.report.data import load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard
 from batchfront.report.page import NOTICE, page
 from batchfront.report.scripts import linked_scripts
@@ -26,28 +26,28 @@ EVERY = 3.0
 _AWAY = "The database does not answer."
 
 
+Renew = Callable[[object], tuple[object, str] | None]
+
+
 class KeptPage:
     """A page that is looked after by a thread of its own, so that no reader waits for long.
 
-    Nobody asks, nothing is done: the database is looked at when the page is read, at most once
-    in `every` seconds, and the page is made anew if `changed()` gives another value than before.
+    Nobody asks, nothing is done: the database is read when the page is, at most once in `every`
+    seconds.
 
+    renew    -- gives a state and the page of that state, or None where the state is still the one
+                that it is given, of the page before
     patience -- seconds that a reader waits for a newer page, and then gets the one there is
-    overdue  -- seconds after which a look that has not come back is said on the page
+    overdue  -- seconds after which a read that has not come back is said on the page
     """
 
     def __init__(
-        self,
-        changed: Callable[[], object],
-        make: Callable[[], str],
-        every: float = EVERY,
-        patience: float = 2.0,
-        overdue: float = 10.0,
+        self, renew: Renew, every: float = EVERY, patience: float = 2.0, overdue: float = 10.0
     ) -> None:
-        self._changed, self._make, self._every = changed, make, every
+        self._renew, self._every = renew, every
         self._patience, self._overdue = patience, overdue
         self._news = Condition()
-        self._state, self._text = changed(), make()
+        self._state, self._text = renew(None) or (None, "")
         self._good = datetime.now()  # when the database last answered
         self._looked = monotonic()
         self._asked: float | None = None  # when the look began that has not come back yet
@@ -85,8 +85,7 @@ class KeptPage:
 
     def _look(self) -> None:
         try:
-            state = self._changed()
-            text = self._text if state == self._state else self._make()
+            state, text = self._renew(self._state) or (self._state, self._text)
             trouble = ""
         except Exception as error:  # whatever it is, the last page is worth more than none
             away = isinstance(error, StorageError)
@@ -122,11 +121,16 @@ def live_report(
     require(storage, workloads)
     linked = Dashboard(dashboard)
     scripts, files = linked_scripts()
-    kept = KeptPage(
-        lambda: last_change(storage, workloads),
-        lambda: page(storage, workloads, scripts, linked),
-        every,
-    )
+
+    def renew(before: object) -> tuple[object, str] | None:
+        with storage.read() as moment:
+            state = last_change(moment, workloads)
+            if state == before:
+                return None
+            subjects = load_subjects(moment, workloads, linked)
+        return state, page(subjects, scripts, linked)
+
+    kept = KeptPage(renew, every)
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

@@ -16,7 +16,7 @@ from batchfront.exchange.batch_science import archive
 from batchfront.exchange.batch_science.goals import parse_goal
 from batchfront.exchange.batch_science.importer import Imported, import_archive
 from batchfront.frontier.frontier import load_frontier, load_frontiers
-from batchfront.frontier.queries import load_curves, load_trials
+from batchfront.frontier.queries import load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies
@@ -32,6 +32,7 @@ from tests.batchfront.exchange.generated_archive import (
     trial,
     write_study,
 )
+from tests.reading import load_curves
 from tests.searches import optuna_trials
 from tests.toy import SPEC, clouds
 

@@ -21,7 +21,7 @@ class Loaded(NamedTuple):
 def loaded(storage: Storage, workload: str) -> Loaded:
     frontier = load_frontier(storage, workload)
     trials = load_workload_trials(storage, workload)
-    return Loaded(frontier, trials, load_goal_curves(storage, frontier))
+    return Loaded(frontier, trials, load_goal_curves(storage, workload, frontier.goal["metric"]))
 
 
 def reached(steps: int, **columns: Any) -> dict[str, Any]:

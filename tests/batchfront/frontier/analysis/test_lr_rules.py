@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from batchfront.frontier.analysis.censoring import Needed
 from batchfront.frontier.analysis.lr_rules import Followed, Rules, rules
-from batchfront.frontier.queries import load_rule_runs
-from batchfront.frontier.reruns import load_rule_runs as confirmed
+from batchfront.frontier.queries import load_reruns
+from batchfront.frontier.reruns import rule_runs
 from batchfront.store.url import Storage
 from scipy.stats import linregress
 
@@ -20,7 +20,7 @@ LR = {"learning_rate": {"kind": "Log", "low": 1e-3, "high": 10.0}}  # four decad
 
 def analyzed(storage: Storage) -> Rules:
     frontier, trials, _ = loaded(storage, NAME)
-    return rules(frontier, trials, load_rule_runs(storage, NAME))
+    return rules(frontier, trials, load_reruns(storage, NAME))
 
 
 def rate(value: float, **others: Any) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def test_confirm_and_the_analysis_have_one_median(storage: Storage) -> None:
     add_study(storage, NAME, 32, runs, space=LR, purpose="linear", finishers=0)
     found = following(analyzed(storage), "linear", 32)
     assert (found.needed, found.loss) == (Needed(140, 140), 2.8)
-    assert confirmed(storage, NAME, "linear")[32].median == 140
+    assert rule_runs("linear", load_reruns(storage, NAME))[32].median == 140
 
 
 def test_runs_count_once_all_are_done(storage: Storage) -> None:

@@ -10,12 +10,13 @@ from batchfront.frontier.analysis.effect import effect
 from batchfront.frontier.analysis.feasibility import outcomes
 from batchfront.frontier.analysis.lr_rules import rules
 from batchfront.frontier.analysis.other_goals import goals
-from batchfront.frontier.queries import load_curves, load_rule_runs, load_trials
+from batchfront.frontier.queries import load_reruns, load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 
 from tests.batchfront.frontier.analysis.studies import ERROR, Loaded, loaded
+from tests.reading import load_curves
 from tests.searches import work
 from tests.toy import SPEC, clouds
 
@@ -108,7 +109,7 @@ def test_the_winner_lies_in_the_best_group_of_every_metaparameter(analyzed: Load
 
 
 def test_the_rules_start_from_the_first_winner(raced: Storage, analyzed: Loaded) -> None:
-    found = rules(analyzed.frontier, analyzed.trials, load_rule_runs(raced, NAME))
+    found = rules(analyzed.frontier, analyzed.trials, load_reruns(raced, NAME))
     first, second = analyzed.frontier.reached
     assert found.winners[0].ruled["linear"] == found.winners[0].learning_rate
     assert found.winners[0].trial == first.best.number  # type: ignore[union-attr]

@@ -8,10 +8,11 @@ import pytest
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Observation
-from batchfront.frontier.curve.text import answers, doubts, estimate_text, size, unreached_answers
+from batchfront.frontier.curve.text import answers, estimate_text, size, unreached_answers
 from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.warnings import outlier_warnings
 
-from tests.batchfront.frontier.certainty.searches import point
+from tests.batchfront.frontier.uncertainty.searches import point
 
 SIZES = tuple(2**power for power in range(1, 11))
 
@@ -69,10 +70,10 @@ def test_too_few_points_are_one_sentence_that_says_so() -> None:
 
 def test_points_off_the_curve_are_named() -> None:
     found = curve(lambda b: scattered(b) * (3 if b == 512 else 1))
-    (above,) = doubts(found)
+    (above,) = outlier_warnings(found)
     assert above == "Batch size 512 lies far above the curve, further than the others scatter."
-    assert doubts(curve(scattered)) == ()
-    assert doubts(replace(found, refusal="so it is")) == ()
+    assert outlier_warnings(curve(scattered)) == ()
+    assert outlier_warnings(replace(found, refusal="so it is")) == ()
 
 
 @pytest.mark.parametrize(

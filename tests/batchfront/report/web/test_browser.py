@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.web.dashboard import dashboard
 from batchfront.report.web.guards import guarded, only_reading
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import TrialEnding, create_trials, finish_trials
+from batchfront.store.optuna_tables import create_trials, finish_trials
+from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Choice, Linear
-from optuna.trial import TrialState
 
 from tests.searches import work
 from tests.toy import SPEC, clouds
@@ -95,10 +96,9 @@ def hostile(storage: Storage) -> Storage:
     draws = {90: {attack: 0.5, "{{7*7}}": attack}, 91: {attack: 0.7, "{{7*7}}": "b"}}
     with storage.write() as conn:
         ids = create_trials(conn, planned.studies[0].id, space, draws, {attack: HOSTILE})
-        reason = {"outcome": "failed", "reason": f"{attack}\n</pre>{HOSTILE}"}
-        finish_trials(
-            conn, [TrialEnding(i, TrialState.COMPLETE, 9.0, (9, 0.1), reason) for i in ids]
-        )
+        reason = f"{attack}\n</pre>{HOSTILE}"
+        result = TrialResult(Outcome.REACHED, reason, 9, (), 9, metric=0.1, metric_step=9)
+        finish_trials(conn, dict.fromkeys(ids, result))
     return storage
 
 

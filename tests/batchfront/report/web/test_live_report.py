@@ -26,16 +26,17 @@ class Source:
     """A database as a page sees it: a state that the test sets, and what was asked of it."""
 
     def __init__(self) -> None:
-        self.state, self.looks, self.made = 0, 0, 0
+        self.state, self.reads, self.made = 0, 0, 0
         self.error: Exception | None = None
+        self.make = self._make
 
-    def changed(self) -> int:
-        self.looks += 1
+    def renew(self, before: object) -> tuple[object, str] | None:
+        self.reads += 1
         if self.error is not None:
             raise self.error
-        return self.state
+        return None if self.state == before else (self.state, self.make())
 
-    def make(self) -> str:
+    def _make(self) -> str:
         self.made += 1
         return f"<main>{NOTICE}state {self.state}</main>"
 
@@ -47,7 +48,7 @@ def source() -> Source:
 
 @pytest.fixture
 def kept(source: Source) -> Iterator[KeptPage]:
-    page = KeptPage(source.changed, source.make, every=0.0)
+    page = KeptPage(source.renew, every=0.0)
     yield page
     page.close()
 
@@ -64,10 +65,10 @@ def test_it_is_made_anew_when_something_has_changed_and_not_otherwise(
 
 
 def test_the_database_is_left_alone_between_looks_however_many_read(source: Source) -> None:
-    kept = KeptPage(source.changed, source.make, every=60.0)
+    kept = KeptPage(source.renew, every=60.0)
     with ThreadPoolExecutor(8) as readers:
         assert len({*readers.map(lambda _: kept.read(), range(200))}) == 1
-    assert source.looks == 1
+    assert source.reads == 1
     kept.close()
 
 

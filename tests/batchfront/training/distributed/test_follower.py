@@ -20,6 +20,7 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage, open_storage
+from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
@@ -97,7 +98,11 @@ class Told:
 
 def told(database: str, folder: Path) -> Told:
     storage = planned(database)
-    settings = Settings("two", CPU, devices=2, checkpoints=str(folder))
+    settings = Settings(
+        "two",
+        CPU,
+        options=WorkerOptions(engine="sequential", devices_per_trial=2, checkpoint_dir=str(folder)),
+    )
     stop = Event()
     with ThreadPoolExecutor() as pool:
         working = pool.submit(Worker(storage, settings, stop).run)
@@ -113,7 +118,13 @@ def told(database: str, folder: Path) -> Told:
     stopped = rows(storage)
     # What is left is for one device.
     os.environ["STRIPED_PAUSE"] = "0"
-    Worker(storage, Settings("one", CPU, checkpoints=str(folder)), Event()).run()
+    Worker(
+        storage,
+        Settings(
+            "one", CPU, options=WorkerOptions(engine="sequential", checkpoint_dir=str(folder))
+        ),
+        Event(),
+    ).run()
     finished = rows(storage)
     storage.close()
     return Told(failed, stopped, left, finished)

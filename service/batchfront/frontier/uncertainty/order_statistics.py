@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from batchfront.study.study import SEARCHES
+from batchfront.vocabulary import SEARCHES, Outcome
 
 if TYPE_CHECKING:
     from batchfront.frontier.frontier import Point
@@ -40,7 +40,7 @@ def sample(point: "Point") -> Sample | None:
         return None
     left_out = {"failed"} | ({"diverged"} if study.count == "feasible" else set())
     trials = sum(number for outcome, number in outcomes.items() if outcome not in left_out)
-    ended = outcomes.get("capped") or outcomes.get("dropped")
+    ended = outcomes.get(Outcome.CAPPED) or outcomes.get(Outcome.DROPPED)
     known = study.finishers if study.finishers and ended else trials
     return Sample(tuple(finisher.steps for finisher in point.finishers[:known]), trials)
 

@@ -6,9 +6,9 @@ from statistics import mean
 
 import numpy as np
 import pytest
-from batchfront.frontier.certainty.luck import noise_of_best
+from batchfront.frontier.uncertainty.luck import noise_of_best
 
-from tests.batchfront.frontier.certainty.searches import law
+from tests.batchfront.frontier.uncertainty.searches import law
 
 
 def bowl(rng: np.random.Generator, n: int) -> list[int]:

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from html import escape
 
-from batchfront.frontier.certainty.expected_best import LITTLE
-from batchfront.frontier.certainty.points import (
-    PointCertainty,
-    flags,
-    point_certainties,
-    why_unknown,
-)
 from batchfront.frontier.curve.text import number
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.next_commands import more_finishers
+from batchfront.frontier.next_commands import more_finishers, rerun_winners
 from batchfront.frontier.reruns import Confirmation
+from batchfront.frontier.uncertainty.expected_best import LITTLE
+from batchfront.frontier.uncertainty.points import (
+    PointUncertainty,
+    point_uncertainties,
+    why_unknown,
+)
+from batchfront.frontier.warnings import point_warnings
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, advised, caption, joined, place, scrolled, table
 from batchfront.report.plotly import Figure, log2_axis, log_axis
@@ -59,10 +59,10 @@ def _row_of_confirm_part(trial: str, size: int, one: Confirmation) -> list[str]:
     ]
 
 
-def certainty_part(subject: Subject) -> Part:
+def uncertainty_part(subject: Subject) -> Part:
     """What is known of how lucky the winners are, or why nothing can be; nothing while it may yet
     be."""
-    known = point_certainties(subject.frontier)
+    known = point_uncertainties(subject.frontier)
     why = why_unknown(subject.frontier)
     if not known and not subject.confirmations and why is None:
         return Part()
@@ -76,14 +76,14 @@ def certainty_part(subject: Subject) -> Part:
     return joined((*parts, _rises(subject), confirm_part(subject)))
 
 
-def certainty_figure(frontier: Frontier) -> Figure | None:
+def uncertainty_figure(frontier: Frontier) -> Figure | None:
     """The expected best of k trials at each batch size; None where no race went on past its first
     finisher, which tells nothing."""
-    telling = _telling(point_certainties(frontier))
+    telling = _telling(point_uncertainties(frontier))
     return _drawn(frontier, list(map(_line, telling))) if telling else None
 
 
-def _telling(known: Sequence[PointCertainty]) -> list[PointCertainty]:
+def _telling(known: Sequence[PointUncertainty]) -> list[PointUncertainty]:
     return [one for one in known if len(one.sample.lowest) > 1]
 
 
@@ -99,21 +99,21 @@ def _unknown(frontier: Frontier) -> Part:
 
 
 def _unknowable(frontier: Frontier, why: str) -> Part:
-    confirm = advised(frontier.advise("confirm"), "", " runs the winners again, with other seeds.")
+    confirm = advised(rerun_winners(frontier), "", " runs the winners again, with other seeds.")
     return Part(caption(f"{why}.", confirm))
 
 
 def _rises(subject: Subject) -> Part:
     texts = [
-        flag.text
-        for flag in flags(subject.frontier, subject.fitted.found)
-        if flag.kind == "not-monotone"
+        warning.text
+        for warning in point_warnings(subject.frontier, subject.fitted.found)
+        if warning.kind == "not-monotone"
     ]
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return Part(f'<ul class="caption">{items}</ul>') if items else Part()
 
 
-def _figure(subject: Subject, telling: Sequence[PointCertainty]) -> Part:
+def _figure(subject: Subject, telling: Sequence[PointUncertainty]) -> Part:
     lines = list(map(_line, telling))
     name = f"{subject.key}/certainty"
     said = caption(
@@ -137,7 +137,7 @@ def _drawn(frontier: Frontier, lines: Sequence[Series]) -> Figure:
     )
 
 
-def _line(point: PointCertainty) -> Series:
+def _line(point: PointUncertainty) -> Series:
     curve = point.more.curve
     wanted = {round(2 ** (n / 2)) for n in range(40)} | {len(curve)}
     marks = [
@@ -154,7 +154,7 @@ def _line(point: PointCertainty) -> Series:
     return Series(f"batch size {count(point.batch_size)}", marks)
 
 
-def _numbers(subject: Subject, known: Sequence[PointCertainty]) -> Part:
+def _numbers(subject: Subject, known: Sequence[PointUncertainty]) -> Part:
     label = f"{subject.key}-certainty"
     heads = (
         "batch size",
@@ -178,7 +178,7 @@ def _numbers(subject: Subject, known: Sequence[PointCertainty]) -> Part:
     )
 
 
-def _row(point: PointCertainty) -> list[str]:
+def _row(point: PointUncertainty) -> list[str]:
     one, more, noise = point.sample, point.more, point.noise
     half = "–"
     if len(one.lowest) > 1:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchfront.frontier.certainty.luck import ALONE, FEWEST, exponent
-from batchfront.frontier.certainty.order_statistics import check
+from batchfront.frontier.uncertainty.luck import ALONE, FEWEST, exponent
+from batchfront.frontier.uncertainty.order_statistics import check
 
 NEGLIGIBLE = 1e-9
 """A probability that changes no number that anyone reads."""

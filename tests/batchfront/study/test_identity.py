@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from batchfront.study.fingerprint import differences, study_identity
+from batchfront.study.identity import differences, study_identity
 from batchfront.workload.data import Split, Splits, describe_data, describe_model
 from batchfront.workload.workload import Workload
 from torch import nn

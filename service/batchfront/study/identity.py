@@ -24,7 +24,7 @@ _RACING = ("schedule", "generation")
 def identity_parts(
     described: Mapping[str, Any], code: Sequence[Code], variant: str | None
 ) -> dict[str, Any]:
-    """The parts of an identity that are the same at all batch sizes; see `study_identity`.
+    """The parts of an identity that are the same at all batch sizes, for `study_identity`.
 
     described -- data and model, and what the checks have shown of them
     """
@@ -39,7 +39,7 @@ def study_identity(
     parts  -- `data`, `model`, `preflight` and `code`, once for all batch sizes; `code` is a list of
               the versions that trials were made by, the last being the one that makes more; and
               `variant`, of a workload that is one
-    search -- how the trials are drawn and raced: see `batchfront.plan.options.search_identity`
+    search -- how the trials are sampled and raced: see `batchfront.plan.options.search_identity`
     """
     identity = {
         "workload": workload.name,

@@ -1,6 +1,6 @@
 """Numbers on standard output."""
 
-from batchfront.cli.output.tables import number
+from batchfront.cli.output.numbers import number
 
 
 def test_a_momentum_just_below_one_is_not_shown_as_one() -> None:

@@ -1,17 +1,17 @@
 """Flags on points that a reader should doubt."""
 
-from batchfront.frontier.certainty.points import Flag, flags
 from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.warnings import PointWarning, point_warnings
 
-from tests.batchfront.frontier.certainty.searches import point
+from tests.batchfront.frontier.uncertainty.searches import point
 
 STEPS = {2: 3300, 4: 1700, 8: 900, 16: 500, 32: 300, 64: 200, 128: 150, 256: 125}
 
 
-def flagged(steps: dict[int, int], **study: object) -> list[Flag]:
+def flagged(steps: dict[int, int], **study: object) -> list[PointWarning]:
     frontier = Frontier("a/b/c", tuple(point(b, [n], **study) for b, n in steps.items()))
-    return flags(frontier, fit_curve(frontier))
+    return point_warnings(frontier, fit_curve(frontier))
 
 
 def test_a_frontier_that_falls_with_winners_inside_their_spaces_has_no_flag() -> None:
@@ -39,8 +39,8 @@ def test_steps_measured_elsewhere_are_no_search_to_be_prolonged() -> None:
 
 def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:
     at_an_end = point(1024, [40], rate=0.99, spec="a folder/c.py:c")
-    assert flags(Frontier("a/b/c", (at_an_end,)), None) == [
-        Flag(
+    assert point_warnings(Frontier("a/b/c", (at_an_end,)), None) == [
+        PointWarning(
             1024,
             "edge",
             "At batch size 1,024 the winner's learning_rate lies at the high end of its search "
@@ -50,5 +50,5 @@ def test_a_winner_at_an_end_of_its_space_is_flagged_with_what_to_do() -> None:
 
 
 def test_of_trials_that_were_imported_no_more_can_be_run() -> None:
-    (flag,) = flags(Frontier("a/b/c", (point(1024, [40], rate=0.99),)), None)
+    (flag,) = point_warnings(Frontier("a/b/c", (point(1024, [40], rate=0.99),)), None)
     assert flag.text.endswith("lies at the high end of its search space.")

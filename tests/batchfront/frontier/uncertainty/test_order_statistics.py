@@ -1,8 +1,8 @@
 """A point's trials as order statistics: which finishers are known to be the best."""
 
-from batchfront.frontier.certainty.order_statistics import Sample, sample
+from batchfront.frontier.uncertainty.order_statistics import Sample, sample
 
-from tests.batchfront.frontier.certainty.searches import point
+from tests.batchfront.frontier.uncertainty.searches import point
 
 
 def test_the_sample_of_a_race_is_its_finishers_among_all_its_trials() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from batchfront.frontier.certainty.order_statistics import check
+from batchfront.frontier.uncertainty.order_statistics import check
 
 FEWEST = 3
 """Finishers without which nothing is said about the spread of the best."""

@@ -1,0 +1,160 @@
+"""What a command shows on standard error while it works: the state of studies, or a bar."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batchfront.cli.output.status import duration
+from batchfront.errors import StorageError
+from batchfront.ledger.status import Status, StudyStatus, load_status
+from batchfront.store.database import Storage
+from batchfront.study.study import Filter
+
+log = logging.getLogger(__name__)
+
+
+_SECONDS = 0.5  # between two reads of the database, at least
+
+
+_PLAIN_SECONDS = 10.0
+
+
+_LEAVING_SECONDS = 2.0  # a database that doesn't answer is not waited for longer than this
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar, where standard error is a terminal; gives the function that advances it.
+
+    what -- the pieces, in the plural
+    """
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+@contextmanager
+def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
+    """Show the progress of these studies on standard error while the block runs."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    show = _live(console) if console.is_terminal else _plain(console)
+    done = threading.Event()
+    thread = threading.Thread(target=_follow, args=(storage, wanted, show, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(_LEAVING_SECONDS)
+
+
+Show = AbstractContextManager[Callable[[Status], None]]
+"""Gives, for as long as it is entered, a function that shows a status."""
+
+
+def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event) -> None:
+    with show as update:
+        last, away, pause = False, False, _SECONDS
+        while not last:
+            last = done.wait(pause)
+            began = monotonic()
+            try:
+                update(load_status(storage, wanted))
+                away = False
+            except StorageError as error:
+                if not away:  # once an outage
+                    log.warning("%s", error)
+                away = True
+            # A large database is not to be kept busy by those who only look.
+            pause = max(_SECONDS, 20 * (monotonic() - began))
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Callable[[Status], None]]:
+    began = monotonic()
+    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
+
+        def update(status: Status) -> None:
+            live.update(render(status, monotonic() - began), refresh=True)
+
+        yield update
+
+
+def render(status: Status, elapsed: float) -> Group:
+    """The live display."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title, justify in (
+        ("batch size", "right"),
+        ("trials", "left"),
+        ("done", "right"),
+        ("best", "right"),
+        ("now at", "right"),
+        ("steps/s", "right"),
+        ("left", "right"),
+    ):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for study in status.studies:
+        bar = ProgressBar(total=study.total, completed=study.done, width=24)
+        cells = _cells(study, status)
+        style = "" if study.running else ("dim" if study.open else "green")
+        table.add_row(f"{study.batch_size:,}", bar, *cells, style=style)
+    busy = sum(worker.state == "busy" for worker in status.workers)
+    names = sorted({study.workload for study in status.studies})
+    at_work = (
+        f"{busy} of {len(status.workers)} workers busy" if status.workers else "no workers yet"
+    )
+    line = f"{', '.join(names)} · {at_work}"
+    return Group(table, Text(f"{line} · {duration(elapsed)}{_total_left(status)}", style="dim"))
+
+
+def _cells(study: StudyStatus, status: Status) -> tuple[str, str, str, str, str]:
+    left = status.seconds_left(study)
+    return (
+        f"{study.done}/{study.total}",
+        "" if study.best is None else f"{study.best:,}",
+        f"{study.lead:,}" if study.running else "",
+        f"{study.rate:,.0f}" if study.workers else "",
+        "" if left is None or not study.open else f"~{duration(left)}",
+    )
+
+
+def _total_left(status: Status) -> str:
+    left = status.all_seconds_left
+    return "" if left is None or status.finished else f" · about {duration(left)} left"
+
+
+@contextmanager
+def _plain(console: Console) -> Iterator[Callable[[Status], None]]:
+    """A line for every study that ends, and one now and then in between."""
+    began = last_line = monotonic()
+    told: set[str] = set()
+
+    def say(text: str) -> None:
+        nonlocal last_line
+        last_line = monotonic()
+        line = f"[{duration(last_line - began)}] {text}"
+        console.print(line, soft_wrap=True)
+
+    def update(status: Status) -> None:
+        for study in status.studies:
+            if not study.open and study.name not in told:
+                told.add(study.name)
+                best = "goal not reached" if study.best is None else f"{study.best:,} steps"
+                say(f"{study.name}: {best}, {study.total} trials done")
+        if monotonic() - last_line > _PLAIN_SECONDS and not status.finished:
+            done, total = (sum(getattr(s, n) for s in status.studies) for n in ("done", "total"))
+            say(f"{done} of {total} trials done{_total_left(status)}")
+
+    yield update

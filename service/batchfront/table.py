@@ -1,0 +1,60 @@
+"""A tabular result: columns, rows of plain values and notes, for whatever prints them.
+
+A terminal, CSV and the page each have one printer for it, so that who finds something says it once
+and knows none of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NOTHING = "–"
+"""Stands where there is no value."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    shown -- how a value is written for a person; where there is none, NOTHING is
+    words -- it holds words, which stand to the left; numbers stand to the right
+    """
+
+    title: str
+    shown: Callable[[Any], str] = str
+    words: bool = False
+
+    def cell(self, value: Any) -> str:
+        """A value of this column for a person."""
+        return NOTHING if value is None else self.shown(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain values, one for each column; a title above and sentences below."""
+
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    title: str = ""
+    notes: Sequence[str] = ()
+
+    def cells(self) -> Iterator[list[str]]:
+        """Its rows for a person."""
+        for row in self.rows:
+            yield [column.cell(value) for column, value in zip(self.columns, row, strict=True)]
+
+
+def of_records(records: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of records which all have the same fields; without any, one without columns."""
+    names = tuple(records[0]) if records else ()
+    return Table(tuple(map(Column, names)), [tuple(record.values()) for record in records])
+
+
+def by_batch_size(
+    first: Column, series: Sequence[tuple[Column, Mapping[int, Any]]]
+) -> tuple[tuple[Column, ...], list[tuple[Any, ...]]]:
+    """Columns and rows of a table with a row for each batch size and a column for each series, in
+    which some may be missing; `first` is that of the batch sizes."""
+    sizes = sorted({batch_size for _, values in series for batch_size in values})
+    rows = [(size, *(values.get(size) for _, values in series)) for size in sizes]
+    return (first, *(column for column, _ in series)), rows

@@ -1,0 +1,129 @@
+"""The words that databases keep and commands take: each list once, in its order.
+
+Members are strings, so they equal what a database, a file or a command line says. Databases keep
+their values: a member may be renamed, its value can't.
+"""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a trial ends, in the order in which tables and pages list outcomes."""
+
+    REACHED = "reached", "passed the goal"
+    CAPPED = (
+        "capped",
+        "stopped because as many others of its study as were to finish had already won with no "
+        "more steps; it could not have become the winner",
+    )
+    DROPPED = (
+        "dropped",
+        "stopped by an option of the search, as it was behind others; it might have won",
+    )
+    STALLED = "stalled", "made no progress for a long stretch"
+    DIVERGED = "diverged", "its loss grew out of bounds"
+    EXHAUSTED = "exhausted", "spent its whole step budget"
+    FAILED = "failed", "ended in an error, also when tried again"
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> "Outcome":
+        member = str.__new__(cls, value)
+        member._value_, member.meaning = value, meaning
+        return member
+
+    @property
+    def optuna_state(self) -> str:
+        """The name of the state in which Optuna's trial ends: COMPLETE where the goal was reached,
+        FAIL after an error, PRUNED otherwise."""
+        if self is Outcome.REACHED:
+            return "COMPLETE"
+        return "FAIL" if self is Outcome.FAILED else "PRUNED"
+
+
+class SlotState(StrEnum):
+    """What can be done with a slot."""
+
+    LATER = "later"  # waits for the generations before its own
+    FREE = "free"
+    LEASED = "leased"
+    DONE = "done"
+
+
+class WorkerState(StrEnum):
+    """What a worker is at."""
+
+    BUSY = "busy"
+    IDLE = "idle"
+    STOPPED = "stopped"
+    LOST = "lost"  # its lease ran out
+
+
+class Purpose(StrEnum):
+    """What the trials of a study are for.
+
+    A frontier is made of studies for `search`, whose best trial is a point of it, and for `points`,
+    steps measured elsewhere, one trial a seed, whose median is. The others run trials of a search
+    again: its best ones, or what a rule makes of the winner of the smallest batch size.
+    """
+
+    SEARCH = "search"
+    POINTS = "points"
+    CONFIRM = "confirm"
+    LINEAR = "linear"
+    SQUARE_ROOT = "square-root"
+
+
+SEARCHES = (Purpose.SEARCH, Purpose.POINTS)
+"""Purposes of the studies that make up a frontier."""
+
+
+class Sampler(StrEnum):
+    """What a study's metaparameters are sampled by."""
+
+    SOBOL = "sobol"
+    TPE = "tpe"
+    GP = "gp"
+    IMPORTED = "imported"  # the trials ran elsewhere
+
+
+SAMPLERS = (Sampler.SOBOL, Sampler.TPE, Sampler.GP)
+"""Those that a plan may ask for: quasi-random points computed up front, or sampled from results."""
+
+
+ADAPTIVE = (Sampler.TPE, Sampler.GP)
+"""Optuna's samplers, which need results to sample from."""
+
+
+class Schedule(StrEnum):
+    """How the trials of a study follow each other."""
+
+    RACE = "race"
+    ONE_BY_ONE = "one-by-one"
+    IMPORTED = "imported"  # the trials ran elsewhere
+
+
+SCHEDULES = (Schedule.RACE, Schedule.ONE_BY_ONE)
+"""Those that a plan may ask for."""
+
+
+class Count(StrEnum):
+    """Which trials a study's budget counts."""
+
+    ALL = "all"
+    FEASIBLE = "feasible"  # a diverged trial is replaced by another
+
+
+class AfterGoal(StrEnum):
+    """What a trial does that has passed the goal."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+class EngineName(StrEnum):
+    """What computes the trials of a heat."""
+
+    AUTO = "auto"  # whatever a short trial finds to be faster
+    SEQUENTIAL = "sequential"
+    VECTORIZED = "vectorized"
