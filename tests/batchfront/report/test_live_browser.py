@@ -43,7 +43,7 @@ def address(storage: Storage) -> Iterator[str]:
 
 
 def wait_for(tab: Any, condition: str) -> None:
-    eventually(lambda: tab.evaluate(condition), 20, condition)
+    eventually(lambda: tab.evaluate(condition), condition)
 
 
 def has(text: str) -> str:

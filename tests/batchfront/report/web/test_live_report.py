@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Semaphore
+from threading import Event
 
 import pytest
 from batchfront.errors import StorageError, UsageError
@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 from tests.batchfront.report.rows import add_study
 from tests.postgres import Postgres
+from tests.waiting import LONG, eventually
 from tests.web import ask, served
 
 REACHED = [{"outcome": "reached", "steps": 100, "steps_lower": 90}]
@@ -93,29 +94,24 @@ def test_an_error_in_the_page_itself_is_said_too(source: Source, kept: KeptPage)
     assert "script" not in kept.read()
 
 
-def test_a_reader_is_not_held_up_by_a_database_that_hangs(
-    source: Source, kept: KeptPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("batchfront.report.web.live_report._PATIENCE", 0.05)
-    monkeypatch.setattr("batchfront.report.web.live_report._OVERDUE", 0.0)
-    hanging, answer = Event(), Semaphore(0)
+def test_a_reader_is_not_held_up_by_a_database_that_hangs(source: Source) -> None:
+    hanging, answer = Event(), Event()
 
-    def hang() -> str:
-        hanging.set()
-        answer.acquire()
-        return "<main>at last</main>"
+    def make() -> str:
+        if source.state:
+            hanging.set()
+            assert answer.wait(LONG)
+        return source.make()
 
+    kept = KeptPage(source.changed, make, every=0.0, patience=0.01, overdue=0.0)
     source.state = 1
-    source.make = hang
-    said = kept.read()
-    assert hanging.wait(10)
-    assert "state 0" in said
+    assert "state 0" in kept.read()
+    assert hanging.wait(LONG)
+    assert "state 0" in kept.read()
     assert "The database does not answer." in kept.read()
-    answer.release()
-    monkeypatch.setattr("batchfront.report.web.live_report._PATIENCE", 60)
-    while "at last" not in (page := kept.read()):
-        assert "state 0" in page
-        answer.release()
+    answer.set()
+    eventually(lambda: "state 1" in kept.read())
+    kept.close()
 
 
 @pytest.fixture
