@@ -97,14 +97,13 @@ def test_an_error_in_the_page_itself_is_said_too(source: Source, kept: KeptPage)
 def test_a_reader_is_not_held_up_by_a_database_that_hangs(source: Source) -> None:
     hanging, answer = Event(), Event()
 
-    def make() -> str:
-        if source.state:
-            hanging.set()
-            assert answer.wait(LONG)
-        return source.make()
+    def hang() -> str:
+        hanging.set()
+        assert answer.wait(LONG)
+        return make()
 
-    kept = KeptPage(source.changed, make, every=0.0, patience=0.01, overdue=0.0)
-    source.state = 1
+    kept = KeptPage(source.renew, every=0.0, patience=0.01, overdue=0.0)
+    make, source.make, source.state = source.make, hang, 1
     assert "state 0" in kept.read()
     assert hanging.wait(LONG)
     assert "state 0" in kept.read()
