@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -69,7 +69,7 @@ def daemon(folder: Path, *command: str) -> Iterator[None]:
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(LONG)
 
 
 def said_by(*command: str) -> str:

@@ -156,7 +156,7 @@ def test_a_start_that_outlasts_its_lease_makes_no_second_trial(
     def frozen(*arguments: Any) -> list[int]:
         if not inside.is_set():
             inside.set()
-            assert go.wait(60)
+            assert go.wait(LONG)
         return making(*arguments)
 
     monkeypatch.setattr(ledger_module, "create_trials", frozen)

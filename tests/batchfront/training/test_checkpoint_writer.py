@@ -14,7 +14,7 @@ from batchfront.training.checkpoints import Checkpoints
 
 from tests.batchfront.training.test_checkpoints import TAG, Slot, advanced, fresh
 from tests.batchfront.training.test_trial import assert_same
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 
 class Gate(Checkpoints):
@@ -27,7 +27,7 @@ class Gate(Checkpoints):
     def _write(self, state: dict[str, Any], path: str) -> None:
         super()._write(state, path)
         self.entered.set()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(LONG)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def kept(gate: Gate) -> Iterator[CheckpointWriter[Slot]]:
     kept.close()
     gate.let_go.set()
     if kept._thread is not None:
-        kept._thread.join(30)
+        kept._thread.join(LONG)
 
 
 def written(kept: CheckpointWriter[Slot]) -> None:
@@ -51,7 +51,7 @@ def written(kept: CheckpointWriter[Slot]) -> None:
 
 def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: CheckpointWriter[Slot]) -> None:
     assert kept.take(Slot(), advanced(9), TAG)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(LONG)
     assert kept.busy
     assert kept.take_written() == []
     assert not gate.restore(Slot(), fresh(), TAG)
@@ -78,7 +78,7 @@ def test_what_is_given_up_while_it_is_written_replaces_nothing_and_leaves_nothin
     gate: Gate, kept: CheckpointWriter[Slot], tmp_path: Path
 ) -> None:
     kept.take(Slot(), advanced(9), TAG)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(LONG)
     kept.give_up(Slot())
     gate.drop(Slot())
     gate.let_go.set()
@@ -91,7 +91,7 @@ def test_what_another_writes_meanwhile_is_not_replaced(
     gate: Gate, kept: CheckpointWriter[Slot], tmp_path: Path
 ) -> None:
     kept.take(Slot(), advanced(9), TAG)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(LONG)
     kept.give_up(Slot())
     assert Checkpoints(tmp_path / "kept").save(Slot(), advanced(12), TAG)
     gate.let_go.set()

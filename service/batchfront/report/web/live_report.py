@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 EVERY = 3.0
 """Seconds between two reads of the database, at least."""
 
+PATIENCE = 2.0
+"""Seconds that a reader waits for a newer page, and then gets the one there is."""
+
+
 _AWAY = "The database does not answer."
 
 
@@ -37,12 +41,12 @@ class KeptPage:
 
     renew    -- gives a state and the page of that state, or None where the state is still the one
                 that it is given, of the page before
-    patience -- seconds that a reader waits for a newer page, and then gets the one there is
+    patience -- seconds that a reader waits for a newer page
     overdue  -- seconds after which a read that has not come back is said on the page
     """
 
     def __init__(
-        self, renew: Renew, every: float = EVERY, patience: float = 2.0, overdue: float = 10.0
+        self, renew: Renew, every: float = EVERY, patience: float = PATIENCE, overdue: float = 10.0
     ) -> None:
         self._renew, self._every = renew, every
         self._patience, self._overdue = patience, overdue
@@ -113,6 +117,7 @@ def live_report(
     workloads: Sequence[str],
     every: float = EVERY,
     dashboard: str = DASHBOARD,
+    patience: float = PATIENCE,
 ) -> tuple[WSGIApplication, KeptPage]:
     """An application that serves the page of these workloads, or of all, and the page itself.
 
@@ -130,7 +135,7 @@ def live_report(
             subjects = load_subjects(moment, workloads, linked)
         return state, page(subjects, scripts, linked)
 
-    kept = KeptPage(renew, every)
+    kept = KeptPage(renew, every, patience)
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

@@ -48,7 +48,7 @@ def source() -> Source:
 
 @pytest.fixture
 def kept(source: Source) -> Iterator[KeptPage]:
-    page = KeptPage(source.renew, every=0.0)
+    page = KeptPage(source.renew, every=0.0, patience=LONG)
     yield page
     page.close()
 
@@ -97,14 +97,13 @@ def test_an_error_in_the_page_itself_is_said_too(source: Source, kept: KeptPage)
 def test_a_reader_is_not_held_up_by_a_database_that_hangs(source: Source) -> None:
     hanging, answer = Event(), Event()
 
-    def make() -> str:
-        if source.state:
-            hanging.set()
-            assert answer.wait(LONG)
-        return source.make()
+    def hang() -> str:
+        hanging.set()
+        assert answer.wait(LONG)
+        return make()
 
-    kept = KeptPage(source.changed, make, every=0.0, patience=0.01, overdue=0.0)
-    source.state = 1
+    kept = KeptPage(source.renew, every=0.0, patience=0.01, overdue=0.0)
+    make, source.make, source.state = source.make, hang, 1
     assert "state 0" in kept.read()
     assert hanging.wait(LONG)
     assert "state 0" in kept.read()
@@ -117,7 +116,7 @@ def test_a_reader_is_not_held_up_by_a_database_that_hangs(source: Source) -> Non
 @pytest.fixture
 def address(storage: Storage) -> Iterator[str]:
     """The report of the test's own database, looked at anew for each reader."""
-    app, kept = live_report(storage, (), every=0.0)
+    app, kept = live_report(storage, (), every=0.0, patience=LONG)
     with served(guarded(only_reading(app, "for reading"), "127.0.0.1")) as found:
         yield found
     kept.close()
@@ -189,14 +188,14 @@ def test_only_the_named_workloads_are_served(storage: Storage) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_real_outage_is_said_on_the_page_and_ends(storage: Storage, postgres: Postgres) -> None:
     add_study(storage, "a/b/c", 8, REACHED)
-    app, kept = live_report(storage, (), every=0.0)
+    app, kept = live_report(storage, (), every=0.0, patience=LONG)
     with served(app) as address:
         postgres.crash()
-        assert "The database does not answer." in ask(address).text
+        eventually(lambda: "The database does not answer." in ask(address).text)
         assert "a/b/c" in ask(address).text
         assert postgres.password not in ask(address).text
         postgres.start()
-        assert "does not answer" not in ask(address).text
+        eventually(lambda: "does not answer" not in ask(address).text)
     kept.close()
 
 
