@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pkgutil import resolve_name
 
 import pytest
 
@@ -51,9 +53,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize("page", [one for one in PAGES if one not in OF_OTHER_TIMES])
-def test_files_and_options_that_a_page_names_exist(page: str) -> None:
+def test_files_options_and_modules_that_a_page_names_exist(page: str) -> None:
     for code in re.findall(r"`([^`\n]+)`", prose(page)):
         for path in re.findall(r"^(?:service|studies|tests|docs)/[\w./]+$", code):
             assert (ROOT / path).exists(), path
+        for name in re.findall(r"^batchfront(?:\.\w+)+", code):
+            assert name in entry_points().groups or resolve_name(name)
         if re.match(r"(batchfront .*)?--\w", code):
             assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code)) <= OPTIONS, code

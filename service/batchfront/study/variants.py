@@ -9,8 +9,7 @@ from sqlalchemy import or_, select
 from batchfront.errors import UsageError
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
-from batchfront.workload.catalog import SIGN
-from batchfront.workload.workload import Workload
+from batchfront.workload.workload import VARIANT_SIGN, Workload
 
 
 def as_variant(workload: Workload, variant: str | None) -> Workload:
@@ -24,18 +23,18 @@ def as_variant(workload: Workload, variant: str | None) -> Workload:
         raise UsageError(
             f"--variant {variant!r}: must be a name of letters, digits, - and _, such as wider"
         )
-    return replace(workload, name=f"{workload.name}{SIGN}{variant}")
+    return replace(workload, name=f"{workload.name}{VARIANT_SIGN}{variant}")
 
 
 def base_of(workload: str, variant: str | None) -> str:
     """The name of the workload that this one is a variant of; its own if it is none."""
-    return workload if variant is None else workload.removesuffix(f"{SIGN}{variant}")
+    return workload if variant is None else workload.removesuffix(f"{VARIANT_SIGN}{variant}")
 
 
 def family(storage: Storage, base: str) -> list[str]:
     """A workload and its variants, as far as they have studies here, by name."""
     name = studies.c.workload
-    meant = or_(name == base, name.startswith(f"{base}{SIGN}", autoescape=True))
+    meant = or_(name == base, name.startswith(f"{base}{VARIANT_SIGN}", autoescape=True))
     with storage.read() as conn:
         return list(conn.execute(select(name).where(meant).distinct().order_by(name)).scalars())
 
@@ -43,4 +42,6 @@ def family(storage: Storage, base: str) -> list[str]:
 def unused_variant(storage: Storage, base: str) -> str:
     """A variant's name that is free."""
     there = family(storage, base)
-    return next(f"v{n}" for n in range(2, len(there) + 3) if f"{base}{SIGN}v{n}" not in there)
+    return next(
+        f"v{n}" for n in range(2, len(there) + 3) if f"{base}{VARIANT_SIGN}v{n}" not in there
+    )

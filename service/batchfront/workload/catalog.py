@@ -18,11 +18,7 @@ from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.user_file import error_in, function_in, importable, lies_in
-from batchfront.workload.workload import Workload
-
-SIGN = "@"
-"""Between a workload's name and its variant's: no part of a variant's name."""
-
+from batchfront.workload.workload import VARIANT_SIGN, Workload
 
 GROUP = "batchfront.workloads"
 
@@ -208,7 +204,7 @@ def _made(make: object, spec: str) -> Workload:
 
 
 def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
-    base, sign, variant = spec.partition(SIGN)
+    base, sign, variant = spec.partition(VARIANT_SIGN)
     if sign and base in catalog:
         return f"a variant of {base} is asked for by --variant {variant}"
     if sign:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.data import Splits
 
 
+VARIANT_SIGN = "@"
+"""Between a workload's name and its variant's: no part of a variant's name."""
+
+
 def powers_of_two(low: int, high: int) -> tuple[int, ...]:
     """The powers of two from `low` to `high`, both included: `powers_of_two(2, 1024)`."""
     return tuple(2**k for k in range(64) if low <= 2**k <= high)

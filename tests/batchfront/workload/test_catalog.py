@@ -382,8 +382,9 @@ def test_a_module_that_is_installed_needs_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_module_of_ours_goes_on_by_the_name_that_it_had_before(tmp_path: Path) -> None:
-    assert load("studies.digits:sgd").name == load("studies.digits:sgd", tmp_path).name
     assert load("studies.digits:sgd").name == "digits/mlp/sgd"
+    assert load("studies.digits:sgd", tmp_path).name == "digits/mlp/sgd"
+    assert load(f"{tmp_path}:studies.digits:sgd").name == "digits/mlp/sgd"  # was a checkout's
     assert spec_for_workers("studies.digits:sgd", tmp_path) == "studies.digits:sgd"
     said = "importing 'studies.nowhere' failed: ModuleNotFoundError: No module named 'studies"
     assert said in refusal("studies.nowhere:sgd")
