@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -74,12 +75,17 @@ def view(tables: Sequence[Table]) -> Group:
 
 
 def drawn(table: Table) -> RichTable:
-    """A table's columns and rows as they stand on a terminal."""
+    """A table's columns and rows as they stand on a terminal. Where that is narrow, titles and
+    words are folded; a number, or a name, is never cut."""
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in table.columns:
-        side = "left" if column.words else "right"
-        made.add_column(column.title, justify=side, no_wrap=not column.words)  # type: ignore[arg-type]
-    for row in table.cells():
+    rows = list(table.cells())
+    for number, column in enumerate(table.columns):
+        cells = [row[number] for row in rows]
+        kept = [word for cell in cells for word in cell.split()] if column.words else cells
+        least = max(map(cell_len, [*column.title.split(), *kept]), default=0)
+        side: JustifyMethod = "left" if column.words else "right"
+        made.add_column(column.title, justify=side, min_width=least)
+    for row in rows:
         made.add_row(*row)
     return made
 
