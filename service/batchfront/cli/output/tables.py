@@ -18,6 +18,8 @@ from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.frontier import Frontier
 from batchfront.table import Table
 
+_WORDS = 10  # characters that a column of words keeps on a narrow terminal
+
 
 @dataclass(frozen=True)
 class Output:
@@ -77,14 +79,14 @@ def view(tables: Sequence[Table]) -> Group:
 def drawn(table: Table) -> RichTable:
     """A table's columns and rows as they stand on a terminal. Where that is narrow, titles and
     words are folded; a number, or a name, is never cut."""
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     rows = list(table.cells())
     for number, column in enumerate(table.columns):
-        cells = [row[number] for row in rows]
-        kept = [word for cell in cells for word in cell.split()] if column.words else cells
-        least = max(map(cell_len, [*column.title.split(), *kept]), default=0)
+        widest = max((cell_len(row[number]) for row in rows), default=0)
+        least = min(widest, _WORDS) if column.words else widest
+        least = max(least, *map(cell_len, column.title.split()), 0)
         side: JustifyMethod = "left" if column.words else "right"
-        made.add_column(column.title, justify=side, min_width=least)
+        made.add_column(column.title, justify=side, min_width=least, overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batchfront.cli.output.tables import print_tables
+from batchfront.cli.output.tables import console_for_output, drawn, print_tables
 from batchfront.frontier.curve.text import count
 from batchfront.study.study import goal_text
 from batchfront.table import Column, Table
@@ -21,7 +21,10 @@ def print_workloads(listed: Sequence[Mapping[str, Any]]) -> None:
         )
         for workload in listed
     ]
-    print_tables([Table([Column(title, words=True) for title in titles], rows)])
+    table = drawn(Table([Column(title, words=True) for title in titles], rows))
+    # A name is there to be copied: other columns give way.
+    table.columns[0].min_width = max((len(workload["name"]) for workload in listed), default=0)
+    console_for_output().print(table)
 
 
 def _searched(space: Mapping[str, Any]) -> list[str]:
