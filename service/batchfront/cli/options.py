@@ -61,12 +61,13 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
 
 def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     """The flag of one option, its default in the help."""
-    plain = said.fallback if default is None else default
-    shown = plain is not None and not isinstance(plain, bool)
-    known = said.otherwise or (said.text(plain) if shown else "")
+    known = said.otherwise
+    if not known and not isinstance(said.fallback, bool | None):
+        known = said.text(said.fallback)
     about: dict[str, Any] = {
         "help": f"{said.help}  [default: {known}]" if known else said.help,
-        "default": default,
+        "default": said.text(default) if isinstance(said.kind, Kind) and default else default,
+        "show_default": not known and default is not None and said.kind is not bool,
         "hidden": bool(said.superseded),
         "metavar": said.metavar or (said.kind.name if isinstance(said.kind, Kind) else None),
     }

@@ -91,8 +91,8 @@ def plan(
     searches = [settle(asked, [like[b]] if b in like else others) for b in batch_sizes]
     first = searches[0]
     workload = workload.as_asked(first["goal"], first["precision"])
-    dropping = {name: first[name] for name in ("halving", "extrapolate")}
-    rules(workload.goal, first["finishers"], **dropping)  # which refuses what can't work
+    # Which refuses what can't work.
+    rules(workload.goal, first["finishers"], halving=False, extrapolate=first["extrapolate"])
     checked = check(workload, batch_sizes)
     checked.refuse_devices(devices_per_trial)
     stored_code: list[Code] = max(

@@ -3,9 +3,9 @@
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import optuna
 import pytest
 from batchfront.errors import LeaseLost
 from batchfront.ledger import ledger as ledger_module
@@ -20,62 +20,22 @@ from batchfront.store.schema import measurements, slots, studies, workers
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.points import FEASIBLE_LIMIT
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter
 from batchfront.workload.search_space import quasi_random_points
 from batchfront.workload.seeds import study_seed
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
-from tests.toy import POISONED, SPEC, clouds, poisoned
+from tests import searches
+from tests.searches import ALL, VERSIONS, claim, expire, optuna_trials, rows, started, worker
+from tests.toy import POISONED, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage
-
-ALL = Filter()
-VERSIONS = {"torch": "2", "device": "cpu"}
-
-
-def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
-    asked = {"trials": 6, "batch_sizes": (4,), "finishers": 1, **asked}
-    return plan(storage, SPEC, clouds(), SearchOptions(**asked)).studies
-
-
-def worker(storage: Storage, name: str = "one") -> Ledger:
-    found = Ledger(storage, name)
-    found.register("here", 1, "cpu")
-    return found
-
-
-def claim(ledger: Ledger, limit: int = 100, wanted: Filter = ALL) -> tuple[Study, list[Slot]]:
-    found = ledger.claim(wanted, lambda _: limit)
-    assert found is not None
-    return found
-
-
-def started(ledger: Ledger, limit: int = 100) -> tuple[Study, list[Slot]]:
-    study, taken = claim(ledger, limit)
-    return study, ledger.start(study, taken, clouds().space(study.batch_size), VERSIONS)
+planned = partial(searches.planned, trials=6, batch_sizes=(4,))
 
 
 def in_hand(taken: list[Slot]) -> dict[int, tuple[int, int]]:
     return {slot.id: (slot.fence, slot.steps) for slot in taken}
-
-
-def rows(storage: Storage, *where: Any) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).where(*where).order_by(slots.c.id)))
-
-
-def expire(storage: Storage) -> None:
-    """As if every lease had been left unrenewed for long enough."""
-    with storage.write() as conn:
-        conn.execute(update(workers).values(lease_expires=storage.now - 1))
-
-
-def optuna_trials(storage: Storage, name: str = "clouds/mlp/momentum/b4") -> list[Any]:
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
-    found = optuna.load_study(study_name=name, storage=rdb).trials
-    rdb.engine.dispose()
-    return found
 
 
 REACHED = TrialResult(

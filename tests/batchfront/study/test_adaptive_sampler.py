@@ -4,13 +4,10 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
-import torch
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -19,7 +16,6 @@ from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.search_space import (
     Choice,
     Integer,
@@ -33,6 +29,7 @@ from batchfront.workload.workload import Workload
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
+from tests.searches import work, worker
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -63,8 +60,7 @@ def planned(storage: Storage, sampler: str, **asked: Any) -> Study:
 
 def ended(storage: Storage, study: Study, draws: int) -> None:
     """Draw so many trials and end them in every way there is; the last is left running."""
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
     for n in range(draws):
         claimed = ledger.claim(Filter(), lambda _: 1)
         assert claimed is not None
@@ -163,8 +159,7 @@ def test_what_missed_the_goal_by_more_seems_further_from_it_also_of_a_score(
 
 def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -> None:
     study = planned(storage, "tpe", trials=40)
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
     rates = []
     while (claimed := ledger.claim(Filter(), lambda _: 1)) is not None:
         (slot,) = claimed[1]
@@ -193,7 +188,7 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
     asked = {"sampler": sampler, "together": 1}
     request = SearchOptions(trials=13, batch_sizes=(4,), **asked)
     plan(storage, str(path), workload(), request)
-    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
+    work(storage)
     (point,) = load_frontier(storage, "clouds/mlp/momentum").points
     assert sum(point.outcomes.values()) == 13
     assert "open" not in point.outcomes
@@ -204,8 +199,7 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
 
 def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
     study = planned(storage, "tpe", trials=1)
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
 
     def claimed() -> Slot:
         found = ledger.claim(Filter(), lambda _: 1)
@@ -217,8 +211,7 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
     drawn = replace(first, params=sampling.sample(storage, study, [0])[0])
     ledger.release([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
-    ledger = Ledger(storage, "two")
-    ledger.register("here", 2, "cpu")
+    ledger = worker(storage, "two")
     with storage.write() as conn:
         conn.execute(update(workers).values(lease_expires=storage.now))
     assert claimed().params == drawn.params

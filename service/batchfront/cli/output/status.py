@@ -16,9 +16,6 @@ from batchfront.ledger.time_profile import Profile
 from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
 
-_SECONDS = 1.0  # between two reads of the database
-
-
 _SILENT_SECONDS = 60.0
 
 
@@ -36,8 +33,8 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
         print_tables([*_tables(status), *([] if profile is None else [profile_table(profile)])])
 
 
-def watch_status(load: Callable[[], Status]) -> None:
-    """Show the status on a terminal, anew every second, until everything is done."""
+def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
+    """Show the status on a terminal, anew after so many seconds, until everything is done."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         shown: RenderableType = Text()
@@ -51,7 +48,7 @@ def watch_status(load: Callable[[], Status]) -> None:
                     return
                 shown = view(_tables(status))
                 live.update(shown, refresh=True)
-            time.sleep(_SECONDS)
+            time.sleep(every)
 
 
 def _tables(status: Status) -> list[Table]:

@@ -23,14 +23,11 @@ log = logging.getLogger(__name__)
 EVERY = 3.0
 """Seconds between two reads of the database, at least."""
 
-
-_PATIENCE = 2.0  # seconds that a reader waits for a newer page, and then gets the one there is
+PATIENCE = 2.0
+"""Seconds that a reader waits for a newer page, and then gets the one there is."""
 
 
 _AWAY = "The database does not answer."
-
-
-_OVERDUE = 10.0  # seconds after which a read that has not come back is said on the page
 
 
 Renew = Callable[[object], tuple[object, str] | None]
@@ -42,12 +39,17 @@ class KeptPage:
     Nobody asks, nothing is done: the database is read when the page is, at most once in `every`
     seconds.
 
-    renew -- gives a state and the page of that state, or None where the state is still the one
-             that it is given, of the page before
+    renew    -- gives a state and the page of that state, or None where the state is still the one
+                that it is given, of the page before
+    patience -- seconds that a reader waits for a newer page
+    overdue  -- seconds after which a read that has not come back is said on the page
     """
 
-    def __init__(self, renew: Renew, every: float = EVERY) -> None:
+    def __init__(
+        self, renew: Renew, every: float = EVERY, patience: float = PATIENCE, overdue: float = 10.0
+    ) -> None:
         self._renew, self._every = renew, every
+        self._patience, self._overdue = patience, overdue
         self._news = Condition()
         self._state, self._text = renew(None) or (None, "")
         self._good = datetime.now()  # when the database last answered
@@ -65,8 +67,8 @@ class KeptPage:
             if self._read_at < due:
                 self._asked = self._asked or monotonic()
                 self._news.notify_all()
-                self._news.wait_for(lambda: self._read_at >= due or self._closed, _PATIENCE)
-            overdue = self._asked is not None and monotonic() - self._asked > _OVERDUE
+                self._news.wait_for(lambda: self._read_at >= due or self._closed, self._patience)
+            overdue = self._asked is not None and monotonic() - self._asked > self._overdue
             trouble = self._trouble or (_AWAY if overdue else "")
             return self._text.replace(NOTICE, _notice(trouble, self._good), 1)
 
@@ -115,6 +117,7 @@ def live_report(
     workloads: Sequence[str],
     every: float = EVERY,
     dashboard: str = DASHBOARD,
+    patience: float = PATIENCE,
 ) -> tuple[WSGIApplication, KeptPage]:
     """An application that serves the page of these workloads, or of all, and the page itself.
 
@@ -132,7 +135,7 @@ def live_report(
             subjects = load_subjects(moment, workloads, linked)
         return state, page(subjects, scripts, linked)
 
-    kept = KeptPage(renew, every)
+    kept = KeptPage(renew, every, patience)
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

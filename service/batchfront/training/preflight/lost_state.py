@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
-from batchfront.training.trial import TrialRun
 from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
@@ -34,7 +34,7 @@ _STEPS = 2  # before the state is taken, and after it has been restored
 _DEEP = 5  # objects within objects that are looked into
 
 
-_LONG = 1000  # entries of a list or a dict, of which no more than their number is looked at
+_LONG = 1000  # entries of a list or a dict, of which no more than their number is compared
 
 
 _NAMED = 3  # of what is lost, in a message
@@ -64,22 +64,22 @@ _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 def lost_state(
     workload: Workload, splits: Splits, values: Metaparameters, batch_size: int, *, large: bool
 ) -> str | None:
-    """What training or evaluation changes and no checkpoint holds, by name; None if nothing of the
-    kind was found.
+    """Find what training or evaluation changes and no checkpoint holds.
 
     A run of a few steps is compared with one that is restored from its state: in the attributes of
     model and optimizer, and in what further steps make of the weights.
 
     large -- what a try takes is to be little
 
-    Raises WorkloadError if all trials of a process share something that training changes.
+    Returns it by name, or None if nothing of the kind was found. Raises WorkloadError if all trials
+    of a process share something that training changes.
     """
     workload = replace(workload, execution=Execution())
     few = Splits(*(_few(split) for split in (splits.train, splits.validation)))
     size = min(batch_size, _FEW if large else _EXAMPLES)
 
-    def run() -> TrialRun:
-        return TrialRun(workload, few, size, values, 0, _CPU)
+    def run() -> ModelRun:
+        return ModelRun(workload, few, size, values, 0, _CPU)
 
     first = run()
     first.advance(_STEPS)
@@ -102,7 +102,7 @@ def _few(split: Any) -> Part:
     return Part(found.whole, found.indices[:_EXAMPLES])
 
 
-def _own(run: TrialRun) -> dict[str, Any]:
+def _own(run: ModelRun) -> dict[str, Any]:
     """What a trial's model and optimizer hold beside weights, by name."""
     found: dict[str, Any] = {}
     for name, module in run.model.named_modules():
@@ -152,7 +152,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _alike(first: TrialRun, second: TrialRun) -> bool:
+def _alike(first: ModelRun, second: ModelRun) -> bool:
     pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     return all(_equal(a, b) for a, b in pairs if isinstance(a, Tensor))
 

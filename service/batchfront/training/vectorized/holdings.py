@@ -95,7 +95,7 @@ class Holdings:
         return next((p for p, e in self.entries.items() if e.startswith(UNREADABLE)), None)
 
     def difference(self, other: "Holdings") -> str | None:
-        """A path at which two holdings differ; None if they are the same."""
+        """A path at which two holdings differ, or None if they are the same."""
         mine, others = self.entries, other.entries
         return next((p for p in {**mine, **others} if mine.get(p) != others.get(p)), None)
 
@@ -246,8 +246,10 @@ class Holdings:
 
 
 def sharing(tensors: Mapping[str, Tensor], apart: Collection[str]) -> tuple[str, str] | None:
-    """The names of two tensors that lie in the same memory, at least one of which is to lie apart;
-    None if there are none."""
+    """Find two tensors that lie in the same memory, at least one of which is to lie apart.
+
+    Returns their names, or None if there are none.
+    """
     spans = sorted((*_span(t), name) for name, t in tensors.items() if t.numel())
     reach, by = 0, ""
     for start, end, name in spans:

@@ -70,7 +70,6 @@ def test_watching_goes_on_through_an_outage_and_ends_when_all_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(status_view, "_SECONDS", 0.0)
     monkeypatch.setattr(
         status_view, "Console", lambda **_: Console(file=out, force_terminal=True, width=120)
     )
@@ -83,7 +82,7 @@ def test_watching_goes_on_through_an_outage_and_ends_when_all_is_done(
             raise answer
         return answer
 
-    watch_status(load)
+    watch_status(load, every=0.0)
     assert not answers
     assert out.getvalue().count("4 of 10 trials done") >= 3
     assert "no answer" in out.getvalue()
