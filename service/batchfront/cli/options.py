@@ -59,6 +59,14 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
     return decorate
 
 
+class _OneOf(click.Choice[str]):
+    """One of these words; click would ask for the names of an enumeration's members."""
+
+    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Returns the word itself."""
+        return str(choice)
+
+
 def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     """The flag of one option, its default in the help."""
     known = said.otherwise
@@ -76,7 +84,7 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     elif said.kind is bool:
         about["is_flag"] = True
     else:
-        about["type"] = click.Choice(said.choices) if said.choices else said.kind
+        about["type"] = _OneOf(said.choices) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
 
 
