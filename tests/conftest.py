@@ -3,7 +3,6 @@
 A test marked `every_storage` runs on SQLite and on PostgreSQL; any other on SQLite.
 """
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ import torch
 from batchfront.store.url import Storage, open_storage
 
 from tests.postgres import TEMPLATE, NoPostgres, Postgres
+from tests.processes import Child, forkserver
+from tests.waiting import LONG
 
 torch.set_num_threads(1)
 os.environ["BATCHFRONT_ENGINE"] = "sequential"  # of commands: to compare two takes a second
@@ -59,6 +60,17 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
     yield postgres.url(name)
     postgres.make_sure()
     postgres.drop(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the benchmarks, which take minutes, unless `-m` names them; and begin with what
+    takes a minute in one test, or one process would be at it when all others are done."""
+    items.sort(key=lambda item: item.path.name != "test_checks.py")
+    if "benchmarks" in config.getoption("markexpr"):
+        return
+    benchmarks = [item for item in items if item.get_closest_marker("benchmarks")]
+    config.hook.pytest_deselected(items=benchmarks)
+    items[:] = [item for item in items if item not in benchmarks]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -118,20 +130,17 @@ def eight_processes() -> Callable[..., list[Any]]:
 
     Its arguments: what is given, then the process's number, then a barrier for all eight.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["tests.conftest", "batchfront.worker.worker"]
-    )  # torch, but once
+    context = forkserver("tests.conftest", "batchfront.worker.worker")  # torch, but once
 
     def run(function: Callable[..., Any], *arguments: Any) -> list[Any]:
         barrier, found = context.Barrier(8), context.Queue()
         parts = [(function, arguments, n, barrier, found) for n in range(8)]
-        processes = [context.Process(target=_report, args=part, daemon=True) for part in parts]
+        processes = [Child(_report, part) for part in parts]
         for process in processes:
             process.start()
-        answers = [found.get(timeout=200) for _ in processes]
+        answers = [found.get(timeout=LONG) for _ in processes]
         for process in processes:
-            process.join(60)
+            process.join(LONG)
         assert [process.exitcode for process in processes] == [0] * 8, answers
         return answers
 

@@ -62,8 +62,8 @@ class Rows(nn.Module):
         self.double()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            time.sleep(float(os.environ.get("STRIPED_PAUSE", "0")))
+        if self.training and (pause := float(os.environ.get("STRIPED_PAUSE", "0"))):
+            time.sleep(pause)
         x = self.dropout(self.normalization(self.convolution(x)).relu().flatten(1))
         logits: Tensor = self.outputs(x)
         return logits.view(-1, LENGTH, TOKENS)

@@ -9,8 +9,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 
 import psycopg2.errors
 import pytest
+
+from tests.waiting import LONG, eventually
 
 ROOT = Path(__file__).parents[1]
 PLAN = ("digits/mlp/momentum", "--batch-sizes", "2..128", "--trials", "64")
@@ -84,20 +85,13 @@ class Stack:
         return int(self.sql("SELECT count(*) FROM bf_slots WHERE state = 'done'"))
 
     def ask(self, port: str, path: str, method: str = "GET") -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", int(self.environment[port]), timeout=10)
+        connection = HTTPConnection("127.0.0.1", int(self.environment[port]), timeout=LONG)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.2)
 
 
 def free_port() -> int:
@@ -129,17 +123,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def frontier(stack: Stack) -> list[dict[str, Any]]:
     """What four workers found while the database was restarted, and killed."""
     stack.batchfront("plan", *PLAN)
-    wait_for(lambda: stack.done() > 10)
+    eventually(lambda: stack.done() > 10)
     stack.compose("restart", "postgres")
-    wait_for(stack.healthy)
+    eventually(stack.healthy)
     before = stack.done()
-    wait_for(lambda: stack.done() > before)
+    eventually(lambda: stack.done() > before)
     stack.compose("kill", "--signal", "KILL", "postgres")
     stack.compose("start", "postgres")
-    wait_for(stack.healthy)
+    eventually(stack.healthy)
     slots = int(stack.sql("SELECT count(*) FROM bf_slots"))
     assert stack.done() < slots, "all was done before the database came back: nothing was tried"
-    wait_for(lambda: stack.done() == slots)
+    eventually(lambda: stack.done() == slots)
     return points(stack.batchfront("frontier", PLAN[0], "--format", "json"))
 
 
@@ -169,7 +163,7 @@ def test_four_workers_shared_it_and_every_slot_ended_once(
 
 
 def test_the_pages_answer_and_change_nothing(stack: Stack, frontier: list[dict[str, Any]]) -> None:
-    wait_for(lambda: b"digits/mlp/momentum" in stack.ask("REPORT_PORT", "/")[1])
+    eventually(lambda: b"digits/mlp/momentum" in stack.ask("REPORT_PORT", "/")[1])
     for page in PAGES:
         assert stack.healthy(page)
     status, listed = stack.ask("DASHBOARD_PORT", "/api/studies")
@@ -210,7 +204,7 @@ def test_no_password_is_shown(stack: Stack, frontier: list[dict[str, Any]]) -> N
 
 def test_workers_that_are_stopped_exit_in_good_order(stack: Stack) -> None:
     stack.batchfront("plan", "digits/mlp/sgd", "--batch-sizes", "2,4", "--trials", "64")
-    wait_for(lambda: stack.sql("SELECT count(*) FROM bf_slots WHERE state = 'leased'") != "0")
+    eventually(lambda: stack.sql("SELECT count(*) FROM bf_slots WHERE state = 'leased'") != "0")
     stack.compose("stop", "worker")  # which kills what outstays its grace period: 137
     codes = [container["State"]["ExitCode"] for container in stack.containers("worker")]
     assert codes == [0, 0, 0, 0]

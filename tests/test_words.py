@@ -5,6 +5,7 @@ import keyword
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RETIRED = {
+    r"batch_pass": "micro_batch",
+    r"bench": "loaded",
     r"doubts": "warnings",
     r"gone": "stale",
+    r"hand_back": "release",
+    r"keeping": "checkpoint_policy",
+    r"lease_keeper|keeper": "heartbeat",
     r"oddit(y|ies)": "outliers",
+    r"refills?": "backfill",
     r"sweep": "reap",
+    r"team": "process_group",
+    r"trial_run": "run",
     r"widening": "space_edge",
     r"worn": "exhausted",
 }
@@ -35,13 +44,21 @@ def identifiers(file: Path) -> Iterator[tuple[str, int]]:
         before = [before[1], token.string]
 
 
+@cache
+def everywhere() -> list[tuple[str, str]]:
+    """Each identifier of the sources, with its file and line."""
+    files = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("studies/**/*.py")])
+    return [
+        (name, f"{file.relative_to(ROOT)}:{line}")
+        for file in files
+        for name, line in identifiers(file)
+    ]
+
+
 def uses(word: str) -> Iterator[str]:
     """Where an identifier has this word in it: file, line and identifier."""
     pattern = re.compile(rf"(?:^|_)(?:{word})(?:_|$)")
-    for file in sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("studies/**/*.py")]):
-        for name, line in identifiers(file):
-            if pattern.search(name):
-                yield f"{file.relative_to(ROOT)}:{line}: {name}"
+    return (f"{place}: {name}" for name, place in everywhere() if pattern.search(name))
 
 
 @pytest.mark.parametrize(("word", "instead"), RETIRED.items())

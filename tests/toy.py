@@ -52,8 +52,8 @@ class Pausing(nn.Module):
     """Passes its input on, in training after a pause that the environment asks for."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        if self.training and (pause := float(os.environ.get("TOY_PAUSE", "0"))):
+            time.sleep(pause)
         return x
 
 

@@ -12,6 +12,8 @@ from wsgiref.types import WSGIApplication
 
 from batchfront.report.web.server import Server
 
+from tests.waiting import LONG
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -44,7 +46,7 @@ def served(app: WSGIApplication, host: str = "127.0.0.1") -> Iterator[str]:
         yield server.address
     finally:
         server.stop()
-        thread.join(30)
+        thread.join(LONG)
         assert not thread.is_alive()
 
 
@@ -56,7 +58,7 @@ def ask(
     body: object = None,
 ) -> Answer:
     """One request, its path and headers sent as given; a body goes as JSON."""
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=LONG)
     try:
         connection.putrequest(method, path, skip_host="Host" in (headers or {}))
         sent = b"" if body is None else json.dumps(body).encode()

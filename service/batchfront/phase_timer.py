@@ -1,5 +1,6 @@
 """Where a worker's time goes: in one part at a time, with nothing left out."""
 
+from collections.abc import Callable
 from contextlib import ContextDecorator
 from threading import Lock, local
 from time import perf_counter
@@ -19,12 +20,15 @@ class Clock:
 
     While it is entered, `timed_as` anywhere below counts in it. Other threads work beside that one,
     and what they do isn't counted.
+
+    now -- tells the time, in seconds
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = perf_counter) -> None:
+        self._now = now
         self._seconds: dict[Part, float] = {}
         self._open: list[Part] = ["set-up"]
-        self._since = perf_counter()
+        self._since = now()
         self._lock = Lock()
         self._around: Clock | None = None
 
@@ -57,7 +61,7 @@ class Clock:
             return dict(self._seconds)
 
     def _turn(self) -> None:
-        now, part = perf_counter(), self._open[-1]
+        now, part = self._now(), self._open[-1]
         self._seconds[part] = self._seconds.get(part, 0.0) + now - self._since
         self._since = now
 

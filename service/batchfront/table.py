@@ -12,6 +12,11 @@ NOTHING = "–"
 """Stands where there is no value."""
 
 
+def as_it_is(value: Any) -> str:
+    """A value as text; of text that knows what it is, such as HTML, the same."""
+    return value if isinstance(value, str) else str(value)
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table.
@@ -21,7 +26,7 @@ class Column:
     """
 
     title: str
-    shown: Callable[[Any], str] = str
+    shown: Callable[[Any], str] = as_it_is
     words: bool = False
 
     def cell(self, value: Any) -> str:

@@ -1,21 +1,39 @@
 """A real browser, for the tests that look at pages; databases and heats to work on."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from batchfront.ledger.ledger import Ledger
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
-from batchfront.worker.setup import Bench, set_up
+from batchfront.study.study import Study
+from batchfront.training.preflight import checks
+from batchfront.training.preflight.checks import Checked, check
+from batchfront.worker.setup import LoadedWorkload, set_up
+from batchfront.workload.workload import Workload
 
-from tests.toy import PLAIN, plain
+from tests.searches import claim, planned, worker
+from tests.toy import plain
+
+_checked: dict[object, tuple[Workload, Checked]] = {}
+
+
+@pytest.fixture(autouse=True)
+def checks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What checking a workload shows, which takes most of a second, is kept for the next time that
+    one with the very same parts is planned in this process."""
+
+    def checked(workload: Workload, batch_sizes: Sequence[int]) -> Checked:
+        known = repr(workload), tuple(batch_sizes), os.environ.get("TOY_WIDTH")
+        if known not in _checked:  # the workload is kept too: what repr says is said of it alone
+            _checked[known] = workload, check(workload, batch_sizes)
+        return _checked[known][1]
+
+    monkeypatch.setattr(checks, "check", checked)
 
 
 @pytest.fixture
@@ -29,14 +47,10 @@ def second_storage(made_database: Path, tmp_path: Path) -> Iterator[Storage]:
 
 
 @pytest.fixture
-def claimed(storage: Storage) -> tuple[Study, Bench, list[Slot]]:
+def claimed(storage: Storage) -> tuple[Study, LoadedWorkload, list[Slot]]:
     """Four claimed trials of a study."""
-    plan(storage, PLAIN, plain(), SearchOptions(trials=4, batch_sizes=(4,)))
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
-    found = ledger.claim(Filter(), lambda _: 4)
-    assert found is not None
-    study, taken = found
+    planned(storage, plain, batch_sizes=(4,))
+    study, taken = claim(worker(storage))
     return study, set_up(study, torch.device("cpu"), None), taken
 
 

@@ -1,64 +1,36 @@
 """With --extrapolate, or the old --halving, trials are compared with all of their study."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from threading import Event
-from typing import Any
 
 import pytest
-import torch
 from batchfront.cli.output.frontier import print_frontier
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import CurvePoint, Evaluation, TrialResult
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.report.text import notes
-from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Study
 from batchfront.training.early_dropping import Halving, Rule
-from batchfront.worker import race, worker
-from batchfront.worker.options import WorkerOptions
-from batchfront.worker.worker import Settings, Worker
+from batchfront.worker import race
+from batchfront.worker import worker as worker_module
 from batchfront.workload.goal import Goal
-from sqlalchemy import select
 
+from tests import searches
 from tests.batchfront.halved import halve
 from tests.reading import load_curves
-from tests.toy import SPEC, clouds
+from tests.searches import NAME, claim, rows, work, worker
 
-CLOUDS = "clouds/mlp/momentum"
 TRIALS = 12
 
-
-def planned(storage: Storage, **asked: Any) -> Study:
-    asked = {"trials": TRIALS, "batch_sizes": (4,), **asked}
-    return plan(storage, SPEC, clouds(), SearchOptions(**asked)).studies[0]
+planned = partial(searches.planned, trials=TRIALS, batch_sizes=(4,))
 
 
 def halved(storage: Storage) -> None:
     planned(storage)
     halve(storage)
-
-
-def work(storage: Storage, folder: Path | None = None) -> None:
-    kept = None if folder is None else str(folder)
-    Worker(
-        storage,
-        Settings(
-            "one",
-            torch.device("cpu"),
-            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
-        ),
-        Event(),
-    ).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
 
 
 def look(step: int, metric: float) -> Evaluation:
@@ -76,11 +48,8 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def taken(storage: Storage, name: str, limit: int) -> tuple[Ledger, Study, Sequence[Slot]]:
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: limit)
-    assert claimed is not None
-    study, drawn = claimed
+    ledger = worker(storage, name)
+    study, drawn = claim(ledger, limit)
     return ledger, study, ledger.start(study, drawn, study.space, {})
 
 
@@ -125,7 +94,7 @@ def test_what_is_dropped_says_so_and_the_winner_is_said_to_be_in_doubt(
     assert len(dropped) >= TRIALS // 2
     assert all(row.reason.startswith(f"halved at step {row.steps}: number ") for row in dropped)
     assert {row.steps for row in dropped} <= {4, 8, 16, 32, 64, 128}
-    frontier = load_frontier(storage, CLOUDS)
+    frontier = load_frontier(storage, NAME)
     print_frontier(frontier, "table")
     said = capsys.readouterr().out
     assert f"another than the winner may have been faster: 4 ({len(dropped)})" in said
@@ -137,7 +106,7 @@ def test_without_the_option_nothing_is_dropped(storage: Storage) -> None:
     planned(storage, trials=4)
     work(storage)
     assert "dropped" not in {row.outcome for row in rows(storage)}
-    assert notes(load_frontier(storage, CLOUDS)) == []
+    assert notes(load_frontier(storage, NAME)) == []
 
 
 @pytest.mark.usefixtures("early")
@@ -145,7 +114,7 @@ def test_a_heat_that_holds_a_part_drops_what_is_behind_trials_of_heats_before_it
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halved(storage)
-    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
+    monkeypatch.setattr(worker_module, "room_for", lambda *_: 3)
     work(storage)  # keeps nothing, so each heat runs to its end before the next
     first, later = rows(storage)[:3], rows(storage)[3:]
     assert sum(row.outcome == "dropped" for row in first) <= 1  # two go on at least

@@ -1,21 +1,17 @@
 """What came out wrong once: the right steps to target, by whichever engine computes them."""
 
-from threading import Event
-
 import pytest
-import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.vocabulary import EngineName
-from batchfront.worker.options import WorkerOptions
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.catalog import load
 from sqlalchemy import select
 
 from tests.reported import SPEC
+from tests.searches import work
 
 
 @pytest.mark.parametrize(
@@ -37,9 +33,7 @@ def test_steps_to_target(
 ) -> None:
     workload = load(SPEC + name)
     plan(storage, SPEC + name, workload, SearchOptions(trials=8))
-    Worker(
-        storage, Settings("one", torch.device("cpu"), options=WorkerOptions(engine=asked)), Event()
-    ).run()
+    work(storage, engine=asked)
     found = load_frontier(storage, workload.name)
     assert {point.batch_size: point.steps for point in found.points} == steps
     assert {e for point in found.points for e in point.versions["engine"]} == {engine}

@@ -3,22 +3,20 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import pytest
-import torch
 from batchfront.cli.workloads import command
 from batchfront.frontier.frontier import load_frontier
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from click.testing import CliRunner
 
 from tests.batchfront_studies.papers_workloads import BATCH_SIZES
 from tests.batchfront_studies.small_workloads import goal_within_reach, small, spec, write
 from tests.reading import load_curves
+from tests.searches import work
 
 NAMES = sorted(BATCH_SIZES)
 
@@ -71,7 +69,7 @@ def test_a_workload_goes_through_plan_two_heats_and_frontier(
     )
     planned = plan(storage, spec(name), workload, request)
     assert planned.added == (2, 2)
-    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
+    work(storage)
     frontier = load_frontier(storage, name)
     assert [point.batch_size for point in frontier.points] == [4, 8]
     outcomes = [outcome for point in frontier.points for outcome in point.outcomes]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from batchfront.exchange.batch_science.goals import goal_of
-from batchfront.training.memory import Passes, PassSize
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
-from batchfront.training.trial import TrialRun
 from batchfront.workload.catalog import load
 from batchfront.workload.data import Splits
 from batchfront.workload.losses import token_cross_entropy
@@ -132,20 +132,23 @@ def in_double(kind: str) -> nn.Module:
     return made[kind]().double()
 
 
-def run(kind: str, splits: Splits, passes: Passes) -> TrialRun:
+def run(kind: str, splits: Splits, micro_batches: MicroBatchSizes) -> ModelRun:
     workload = load("lm1b/lstm/nesterov_momentum")
     values = {"learning_rate": 0.3, "momentum": 0.9}
     made = replace(workload, model=partial(in_double, kind))
-    return TrialRun(made, splits, 16, values, 3, CPU, passes)
+    return ModelRun(made, splits, 16, values, 3, CPU, micro_batches)
 
 
 @pytest.mark.parametrize("size", [1, 5, 8])
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
-def test_a_batch_in_passes_of_any_size_has_the_same_gradient(
+def test_a_batch_in_micro_batches_of_any_size_has_the_same_gradient(
     root: Path, kind: str, size: int
 ) -> None:
     splits = on_small_data("lm1b/lstm/nesterov_momentum").data()
-    whole, parts = run(kind, splits, Passes()), run(kind, splits, Passes(PassSize(size)))
+    whole, parts = (
+        run(kind, splits, MicroBatchSizes()),
+        run(kind, splits, MicroBatchSizes(MicroBatchSize(size))),
+    )
     indices = torch.arange(16)
     whole.gradient.of(0, indices)
     parts.gradient.of(0, indices)
@@ -156,7 +159,7 @@ def test_a_batch_in_passes_of_any_size_has_the_same_gradient(
 
 def test_the_goal_is_a_mean_over_all_tokens_of_the_validation_set(root: Path) -> None:
     splits = on_small_data("lm1b/lstm/nesterov_momentum").data()
-    trial = run("transformer", splits, Passes(evaluation=PassSize(7)))
+    trial = run("transformer", splits, MicroBatchSizes(evaluation=MicroBatchSize(7)))
     total = tokens = 0.0
     for number in range(len(splits.validation)):
         inputs, targets = splits.validation.batch(torch.tensor([number]))
@@ -174,7 +177,7 @@ def test_the_tiny_transformer_learns_any_text_in_the_layout(root: Path) -> None:
     )
     checked = check(workload, [16])
     assert checked.identity_parts["data"]["train"]["examples"] == 200
-    trial = TrialRun(workload, checked.splits, 16, {"learning_rate": 0.1, "momentum": 0.9}, 0, CPU)
+    trial = ModelRun(workload, checked.splits, 16, {"learning_rate": 0.1, "momentum": 0.9}, 0, CPU)
     assert trial.advance(80)
     found = trial.evaluate(full=True).value
     assert found is not None

@@ -1,4 +1,4 @@
-"""ResNet-50 and VGG-11: their parameters, and that a batch in passes stays one batch."""
+"""ResNet-50 and VGG-11: their parameters, and that a batch in micro_batches stays one batch."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import cross_entropy
-from batchfront.workload.microbatch import BatchPass, passing
+from batchfront.workload.microbatch import MicroBatch, passing
 from batchfront_studies.models import vgg_11 as vgg_11_module
 from batchfront_studies.models.resnet_50 import PreActivation, resnet_50
 from batchfront_studies.models.vgg_11 import vgg_11
@@ -65,11 +65,11 @@ def test_a_block_adds_to_what_comes_in_and_normalizes_before_it_convolves() -> N
 
 
 def gradient(model: nn.Module, inputs: Tensor, targets: Tensor, size: int) -> list[Tensor]:
-    """Of the mean loss of a batch, computed in passes of `size` examples."""
+    """Of the mean loss of a batch, computed in micro_batches of `size` examples."""
     model.zero_grad()
     for start in range(0, len(inputs), size):
         part = slice(start, min(start + size, len(inputs)))
-        with passing(BatchPass(part.start, part.stop, len(inputs), seed=5)):
+        with passing(MicroBatch(part.start, part.stop, len(inputs), seed=5)):
             loss = cross_entropy(model(inputs[part]), targets[part], label_smoothing=0.1)
             (loss * (part.stop - part.start) / len(inputs)).backward()  # type: ignore[no-untyped-call]
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
@@ -85,12 +85,12 @@ def check_passes(model: nn.Module, examples: int, side: int, size: int) -> None:
         assert (found - wanted).abs().max() <= 1e-10 * max(1.0, float(wanted.abs().max()))
 
 
-def test_resnet_50s_gradient_is_the_same_in_passes_to_1e_10() -> None:
+def test_resnet_50s_gradient_is_the_same_in_micro_batches_to_1e_10() -> None:
     torch.manual_seed(0)
     check_passes(resnet_50(10), 40, side=16, size=32)
 
 
-def test_vgg_11s_gradient_is_the_same_in_passes_to_1e_10_dropout_included(
+def test_vgg_11s_gradient_is_the_same_in_micro_batches_to_1e_10_dropout_included(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vgg_11_module, "HIDDEN", 64)  # for most of its parameters are there

@@ -1,6 +1,5 @@
 """Processes that do nothing but claim and end trials, through our ledger or through Optuna."""
 
-import multiprocessing
 import os
 import socket
 import sys
@@ -18,6 +17,7 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, run_grpc_
 
 from tests.benchmarks.noop_trials import DISTRIBUTIONS, VERSIONS, planned, race, reached
 from tests.benchmarks.production_server import Server
+from tests.processes import Child, forkserver
 
 HEATS, SINGLES = "ours, heats of 32", "ours, heats of 1"
 OPTUNA, OPTUNA_BARE = "Optuna, the same record", "Optuna, value only"
@@ -46,13 +46,11 @@ class Contest:
 def trials_a_second(on: Server, contest: Contest) -> float:
     """The trials that all processes together end in a second, on a database of their own."""
     url = _prepared(on, contest.kind)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.benchmarks.contenders"])
-    with _proxy(context, url, contest.kind) as where:
+    context = forkserver("tests.benchmarks.contenders")
+    with _proxy(url, contest.kind) as where:
         barrier, answers = context.Barrier(contest.processes), context.Queue()
         processes = [
-            context.Process(target=_contend, args=(contest, where, n, barrier, answers))
-            for n in range(contest.processes)
+            Child(_contend, (contest, where, n, barrier, answers)) for n in range(contest.processes)
         ]
         for process in processes:
             process.start()
@@ -80,14 +78,14 @@ def _prepared(on: Server, kind: str) -> str:
 
 
 @contextmanager
-def _proxy(context: Any, url: str, kind: str) -> Iterator[str]:
+def _proxy(url: str, kind: str) -> Iterator[str]:
     """The database's URL, or the port of a gRPC proxy of it for as long as this lasts."""
     if kind not in (PROXY, PROXY_BARE):
         yield url
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = context.Process(target=_serve, args=(url, port), daemon=True)
+    process = Child(_serve, (url, port))
     process.start()
     try:
         _wait_for(port)

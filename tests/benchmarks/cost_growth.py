@@ -9,7 +9,6 @@ many as are measured: a machine with two cores tells nothing of more.
 """
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from batchfront.worker.worker import Settings, Worker
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.whole_ours import spent_in
 from tests.benchmarks.whole_tasks import Task
+from tests.processes import Child, forkserver
 
 PROMISE = 1.0
 """Of the growth of the trials: the most that the training steps grow by."""
@@ -135,15 +135,11 @@ def growths(quick: bool) -> list[Growth]:
 
 def cost_of(run: Run, seed: int) -> Cost:
     """Plan, and let the workers race, on a database and with checkpoints of their own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["batchfront.worker.worker", "tests.benchmarks.whole_ours"])
+    context = forkserver("batchfront.worker.worker", "tests.benchmarks.whole_ours")
     ready, answers = context.Barrier(run.workers + 1), context.Queue()
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder, 'batchfront.db')}"
-        workers = [
-            context.Process(target=_work, args=(url, folder, n, run, ready, answers), daemon=True)
-            for n in range(run.workers)
-        ]
+        workers = [Child(_work, (url, folder, n, run, ready, answers)) for n in range(run.workers)]
         cpu = process_time()
         storage = open_storage(url, create=True)
         plan(storage, TASK.spec, TASK.workload(), run.request(seed))

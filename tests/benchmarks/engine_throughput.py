@@ -1,4 +1,4 @@
-"""How fast is `TrialRun.advance` beside the leanest hand-written PyTorch loop of the same model?
+"""How fast is `ModelRun.advance` beside the leanest hand-written PyTorch loop of the same model?
 
     python -m tests.benchmarks.engine_throughput
 
@@ -15,7 +15,7 @@ from statistics import median, quantiles
 from time import process_time
 
 import torch
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload import catalog
 from batchfront.workload.data import Split, Splits
 from batchfront.workload.workload import Workload
@@ -103,7 +103,7 @@ def measure(case: Case, batch_size: int, repetitions: int, seconds: float) -> Me
     splits = case.splits(workload)
     x, y = splits.train.inputs, splits.train.targets
     values = {"learning_rate": RATE, "momentum": MOMENTUM}
-    run = TrialRun(workload, splits, batch_size, values, 0, torch.device("cpu"))
+    run = ModelRun(workload, splits, batch_size, values, 0, torch.device("cpu"))
     makers = {**LOOPS, WRITTEN: WRITTEN_OUT} if case.one_hidden_layer else LOOPS
     loops = {
         name: make(workload.model().train(), x, y, batch_size) for name, make in makers.items()

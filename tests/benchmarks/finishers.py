@@ -26,6 +26,7 @@ from batchfront.workload.workload import powers_of_two
 
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.protocols import Setting, heat
+from tests.processes import end_with_parent
 
 WORKLOAD = "digits/mlp/momentum"
 FINISHERS = (1, 2, 3, 4, 6, 8)
@@ -105,7 +106,7 @@ def measure(plan: Plan, at: tuple[int, int]) -> Race:
 
 def _raced(setting: Setting) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where the trials ended, and the steps of those that passed the goal."""
-    running = Heat(setting.workload, setting.batch_size, list(setting.runs()), MOST)
+    running = Heat(setting.rules(finishers=MOST), setting.runs())
     ends, steps = [], []
     while running.live:
         for _, ending in running.round(Event()):
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.quick or asked.processes == 1:
         races = list(map(work, studies))
     else:
-        with get_context("spawn").Pool(asked.processes) as pool:
+        with get_context("spawn").Pool(asked.processes, end_with_parent) as pool:
             races = list(pool.imap_unordered(work, studies))
     print(cost_table(races), worth_table(races), sep="\n\n")
     noise = observed_noise(races)

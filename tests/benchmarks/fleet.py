@@ -9,10 +9,10 @@ written as they end. Server and workers share this machine's cores.
 """
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from multiprocessing import active_children
 from statistics import median, quantiles
 from time import monotonic, sleep
 
@@ -24,6 +24,7 @@ from tests.benchmarks.fleet_workers import BESIDE, BLOCKING, HEAT, Call, Seen, w
 from tests.benchmarks.markdown import table
 from tests.benchmarks.noop_trials import planned
 from tests.benchmarks.production_server import Server, server
+from tests.processes import end_with_parent, forkserver
 
 PROMISE = 0.02
 """The most of its time that a worker may wait for the database."""
@@ -73,14 +74,14 @@ def run(on: Server, fleet: Fleet) -> Watched:
     """Let a fleet work, and watch it once all are at it."""
     storage = on.fresh()
     planned(storage, fleet.trials, BATCH_SIZES)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.benchmarks.fleet_workers"])
+    context = forkserver("tests.benchmarks.fleet_workers")
     names = [f"worker-{n}" for n in range(fleet.workers)]
     url = storage.url.render_as_string(hide_password=False)
-    begin = monotonic() + 3 + 1.2 * fleet.heat_seconds
-    end = begin + fleet.seconds
-    with context.Pool(fleet.processes) as pool:
-        clients = [psutil.Process(process.pid) for process in multiprocessing.active_children()]
+    with context.Pool(fleet.processes, end_with_parent) as pool:
+        pool.apply(len, ("",))  # by now all is imported, however long that has taken
+        begin = monotonic() + 1 + 1.2 * fleet.heat_seconds
+        end = begin + fleet.seconds
+        clients = [psutil.Process(process.pid) for process in active_children()]
         parts = [
             (url, names[n :: fleet.processes], fleet.heat_seconds, end)
             for n in range(fleet.processes)

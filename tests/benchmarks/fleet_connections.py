@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.fleet_connections
 
-Every worker has an engine of its own, as real ones have: its lease keeper renews while its main
+Every worker has an engine of its own, as real ones have: its heartbeat renews while its main
 thread works. Counted are the connections that stay open afterwards, and their memory; timed are
 transactions on a connection that stays, and on one that is made anew for each.
 """
@@ -51,7 +51,7 @@ def held(on: Server, workers: int) -> tuple[int, float]:
 
 
 def _both_at_once(ledger: Ledger) -> None:
-    """Main thread and lease keeper, as they meet every so often."""
+    """Main thread and heartbeat, as they meet every so often."""
     meeting = Barrier(2)
 
     def use(storage: Storage) -> None:

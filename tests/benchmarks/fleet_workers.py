@@ -1,4 +1,4 @@
-"""Simulated workers: the true ledger and the true lease keeper, and training that only waits."""
+"""Simulated workers: the true ledger and the true lease heartbeat, and training that only waits."""
 
 import gc
 import random
@@ -15,7 +15,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.store.database import Storage, parse_url
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 
 from tests.benchmarks.noop_trials import ALL, SPACE, VERSIONS, capped, reached, stalled
 
@@ -30,7 +30,7 @@ BLOCKING = ("claim", "start", "ask", "finish")
 """What a worker's training waits for."""
 
 BESIDE = ("heartbeat", "poll")
-"""What its lease keeper does beside the training."""
+"""What its lease heartbeat does beside the training."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> bool:
     if claimed is None:
         raise RuntimeError("nothing is left to claim")
     study, taken = claimed
-    with LeaseKeeper(ledger, study.id) as keeper:
-        keeper.hold({slot.id: (slot.fence, 0) for slot in taken})
+    with Heartbeat(ledger, study.id) as heartbeat:
+        heartbeat.hold({slot.id: (slot.fence, 0) for slot in taken})
         live = ledger.start(study, taken, SPACE, VERSIONS)
         ledger.ask(study.id)
         began = monotonic()
@@ -145,12 +145,12 @@ def _heat(ledger: TimedLedger, seconds: float, stop: Event) -> bool:
                 return False
             steps = max(1, round(share * STEPS))
             ended = live.pop()
-            keeper.hold({slot.id: (slot.fence, steps) for slot in live})
+            heartbeat.hold({slot.id: (slot.fence, steps) for slot in live})
             ledger.finish(study, [(ended, stalled(steps))])
         if stop.wait(began + seconds - monotonic()):
             return False
         endings = [(live[0], reached(STEPS, curve=True))]
         endings += [(slot, capped(STEPS, STEPS)) for slot in live[1:]]
-        keeper.hold({})
+        heartbeat.hold({})
         ledger.finish(study, endings)
     return True

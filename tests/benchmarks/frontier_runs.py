@@ -12,6 +12,7 @@ from batchfront.workload import catalog
 
 from tests.benchmarks.plain_optuna import search
 from tests.benchmarks.protocols import Curve, Found, Setting, fixed_budget, follow, one_by_one, race
+from tests.processes import end_with_parent
 
 WORKLOAD = "digits/mlp/momentum"
 
@@ -118,7 +119,7 @@ def measure_all(plan: Plan, seeds: Sequence[int], processes: int) -> list[Run]:
     """The runs of several seeds, side by side if there is more than one."""
     if min(len(seeds), processes) == 1:
         return [measure(plan, seed) for seed in seeds]
-    with get_context("spawn").Pool(processes) as pool:
+    with get_context("spawn").Pool(processes, end_with_parent) as pool:
         return pool.map(partial(measure, plan), seeds, chunksize=1)
 
 

@@ -21,7 +21,7 @@ from time import perf_counter, process_time
 
 import torch
 from batchfront.training.engines import Engine, Failed, Sequential
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload import catalog
 from batchfront.workload.data import Splits
@@ -141,13 +141,13 @@ def _whole(place: Place, turn: Iterator[int]) -> int:
 
 def _runs(
     place: Place, workload: Workload, splits: Splits, batch_size: int, trials: int
-) -> list[TrialRun]:
+) -> list[ModelRun]:
     values = {"learning_rate": RATE, "momentum": MOMENTUM}
     given = (workload, splits, batch_size, values)
-    return [TrialRun(*given, seed, place.device) for seed in range(trials)]
+    return [ModelRun(*given, seed, place.device) for seed in range(trials)]
 
 
-def _heat(engine: Engine, runs: Sequence[TrialRun], stretch: int) -> Iterator[int]:
+def _heat(engine: Engine[ModelRun], runs: Sequence[ModelRun], stretch: int) -> Iterator[int]:
     for target in count(stretch, stretch):
         failed = [one for one in engine.advance(runs, target, _GO) if isinstance(one, Failed)]
         if failed:
@@ -155,7 +155,7 @@ def _heat(engine: Engine, runs: Sequence[TrialRun], stretch: int) -> Iterator[in
         yield stretch * len(runs)
 
 
-def _alone(runs: Sequence[TrialRun], steps: int) -> Iterator[int]:
+def _alone(runs: Sequence[ModelRun], steps: int) -> Iterator[int]:
     while True:
         for run in runs:
             run.advance(run.step + steps)

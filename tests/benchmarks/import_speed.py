@@ -24,6 +24,7 @@ from batchfront.store.url import open_storage
 from tests.batchfront.exchange.generated_archive import COLUMNS, trial, write_study
 from tests.benchmarks.markdown import table
 from tests.postgres import Postgres
+from tests.processes import end_with_parent
 
 WORKLOAD = "imagenet/resnet_50/nesterov_momentum"
 
@@ -70,6 +71,7 @@ def generate(root: Path, size: Size) -> None:
 
 def measure(url: str, root: Path, report: "multiprocessing.Queue[Speed]") -> None:
     """Import the archive in this process, and say how fast it was."""
+    end_with_parent()
     storage = open_storage(url, create=True)
     import pyarrow.csv  # noqa: F401 - and all else that any import needs is there before the start
 
@@ -104,7 +106,7 @@ def in_a_process(url: str, root: Path) -> Speed:
     """`measure` in a new process, whose peak of memory is its own."""
     context = multiprocessing.get_context("spawn")
     report = context.Queue()
-    process = context.Process(target=measure, args=(url, root, report))
+    process = context.Process(target=measure, args=(url, root, report), daemon=True)
     process.start()
     process.join()
     if process.exitcode:

@@ -37,7 +37,7 @@ class Server:
         self.postgres = postgres
         self._made: set[str] = set()
 
-    def fresh(self, name: str = "bench") -> Storage:
+    def fresh(self, name: str = "loaded") -> Storage:
         """An empty database with all tables, in place of the last of that name, reached through
         TCP, as a worker on another machine would."""
         if not self._made:
@@ -48,11 +48,11 @@ class Server:
         self._made.add(name)
         return open_storage(self.postgres.url(name))
 
-    def url(self, name: str = "bench") -> str:
+    def url(self, name: str = "loaded") -> str:
         """Of a database of that name."""
         return self.postgres.url(name)
 
-    def analyze(self, name: str = "bench") -> None:
+    def analyze(self, name: str = "loaded") -> None:
         """What autovacuum does within a minute or so."""
         self.postgres.execute("VACUUM ANALYZE", database=name)
 

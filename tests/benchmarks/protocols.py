@@ -3,20 +3,21 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 import torch
 from batchfront.outcomes import TrialResult
 from batchfront.training.evaluation import full_metric
-from batchfront.training.heat import Heat
+from batchfront.training.heat import Heat, RaceRules
+from batchfront.training.model_run import ModelRun
 from batchfront.training.stopping import judge
-from batchfront.training.trial import TrialRun
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import Value, quasi_random_points
 from batchfront.workload.seeds import study_seed, trial_seed
 from batchfront.workload.workload import Workload
 
 UNTRAINED = 512
-"""Examples at most that a new `TrialRun` takes the untrained loss of; counted as evaluated."""
+"""Examples at most that a new `ModelRun` takes the untrained loss of; counted as evaluated."""
 
 _GO = Event()  # never set: nothing interrupts a benchmark
 
@@ -76,13 +77,17 @@ class Setting:
         space = self.workload.space(self.batch_size)
         return quasi_random_points(space, self.trials, self.study_seed)
 
-    def runs(self) -> Iterator[tuple[Entry, TrialRun]]:
+    def rules(self, **more: Any) -> RaceRules:
+        """What its trials race to."""
+        return RaceRules(self.workload.goal, self.workload.stopping, **more)
+
+    def runs(self) -> Iterator[tuple[Entry, ModelRun]]:
         """Fresh trials, made one at a time."""
         for number, values in enumerate(self.points()):
             seed = trial_seed(self.study_seed, number)
             yield (
                 Entry(number),
-                TrialRun(
+                ModelRun(
                     self.workload, self.splits, self.batch_size, values, seed, torch.device("cpu")
                 ),
             )
@@ -99,7 +104,7 @@ def race(setting: Setting) -> Found:
 
 def heat(setting: Setting, finishers: int = 1) -> list[tuple[Entry, TrialResult]]:
     """How all trials end in one heat, which goes on until so many have passed the goal."""
-    return _raced(Heat(setting.workload, setting.batch_size, list(setting.runs()), finishers))
+    return _raced(Heat(setting.rules(finishers=finishers), setting.runs()))
 
 
 def one_by_one(setting: Setting) -> Found:
@@ -107,14 +112,14 @@ def one_by_one(setting: Setting) -> Found:
     ended: list[tuple[Entry, TrialResult]] = []
     cap: int | None = None
     for entry, run in setting.runs():
-        heat = Heat(setting.workload, setting.batch_size, [(entry, run)])
+        heat = Heat(setting.rules(), [(entry, run)])
         heat.lower_cap(cap)
         ended += _raced(heat)
         cap = min((e.steps_to_target for _, e in ended if e.steps_to_target), default=None)
     return _found(setting, ended)
 
 
-def _raced(heat: Heat[Entry]) -> list[tuple[Entry, TrialResult]]:
+def _raced(heat: Heat[Entry, ModelRun]) -> list[tuple[Entry, TrialResult]]:
     ended = []
     while heat.live:
         ended += heat.round(_GO)
@@ -171,19 +176,19 @@ def follow(setting: Setting, budget: int) -> list[Curve]:
     return [_follow(setting.workload, entry.number, run, grid) for entry, run in setting.runs()]
 
 
-def _follow(workload: Workload, number: int, run: TrialRun, grid: Sequence[int]) -> Curve:
+def _follow(workload: Workload, number: int, run: ModelRun, grid: Sequence[int]) -> Curve:
     curve, previous = Curve(number), 0
     for step in grid:
         run.advance(step)
         curve.grid.append(step)
-        if not run.finite():
+        if not run.is_finite():
             curve.infeasible = step
             break
         # The looks that the rules go by are those of a race. Between them the metric is computed
         # over the whole split too, and not by the walk that a race takes, to check that one.
-        if workload.grid.is_look(step, previous):
+        if workload.grid.is_full(step, previous):
             value = run.evaluate(full=True).value
-            verdict = judge(run.looks, run.untrained_loss, workload.stopping, workload.goal)
+            verdict = judge(run.evaluations, run.untrained_loss, workload.stopping, workload.goal)
             if verdict is not None and curve.pruned is None:
                 curve.pruned = (step, verdict[0])
         else:

@@ -71,7 +71,7 @@ class Case:
 def record(case: Case) -> Recorded:
     """Race a study, and on past its winner."""
     setting = case.setting()
-    running = Heat(setting.workload, case.batch_size, list(setting.runs()), 0, engine=Vectorized())
+    running = Heat(setting.rules(finishers=0), setting.runs(), engine=Vectorized())
     evaluated: dict[int, list[int]] = {entry.number: [] for entry, _ in running.live}
     ended: list[tuple[int, TrialResult]] = []
     while running.live:
@@ -81,8 +81,8 @@ def record(case: Case) -> Recorded:
             if ending.steps_to_target is not None:
                 running.lower_cap(int(case.beyond * ending.steps_to_target))
         for entry, run in before:
-            if len(evaluated[entry.number]) < bisect_right(running.grid, run.step):
-                evaluated[entry.number].append(run.spent.evaluated_examples)
+            if len(evaluated[entry.number]) < bisect_right(run.evaluation_steps.steps, run.step):
+                evaluated[entry.number].append(run.cost.evaluated_examples)
     courses = [
         Course(number, e.outcome, e.steps, e.evaluations, tuple(evaluated[number]))
         for number, e in sorted(ended)

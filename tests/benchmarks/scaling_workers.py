@@ -9,7 +9,6 @@ and without giving parts of their heats to idle workers. The frontier must be th
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from batchfront.workload import catalog
 from tests.benchmarks import slow_digits
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.production_server import Server, server
+from tests.processes import Child, forkserver
 
 PROMISE = 5.0
 """The speed-up of 8 workers, at least."""
@@ -72,12 +72,11 @@ def finish(
     storage = on.fresh()
     plan(storage, SPEC, catalog.load(SPEC), request)
     url = storage.url.render_as_string(hide_password=False)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["batchfront.worker.worker", "tests.benchmarks.slow_digits"])
+    context = forkserver("batchfront.worker.worker", "tests.benchmarks.slow_digits")
     ready = context.Barrier(workers + 1)
     with TemporaryDirectory() as folder:
         parts = [(url, f"worker-{n}", folder, sharing, pause, ready) for n in range(workers)]
-        processes = [context.Process(target=_work, args=part, daemon=True) for part in parts]
+        processes = [Child(_work, part) for part in parts]
         for process in processes:
             process.start()
         ready.wait(120)

@@ -154,7 +154,7 @@ def _raced(case: Case, *, halving: bool = False, extrapolate: bool = False) -> t
     setting = case.setting()
     dropping = rules(setting.workload.goal, 1, halving=halving, extrapolate=extrapolate)
     runs = list(setting.runs())
-    heat = Heat(setting.workload, case.batch_size, runs, engine=Vectorized(), dropping=dropping)
+    heat = Heat(setting.rules(dropping=dropping), runs, engine=Vectorized())
     ends, evaluated = {}, 0
     while heat.live:
         for entry, ending in [*heat.round(Event()), *heat.compare(lambda *_: {})]:

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.step_time
 
-The catalog's models on one synthetic batch that is already on the device: `TrialRun.advance`
+The catalog's models on one synthetic batch that is already on the device: `ModelRun.advance`
 against forward, `backward` and `torch.optim.SGD(fused=True, nesterov=True)`. Rounds of both take
 turns; every round gives a ratio, and the median counts. On a CPU time is that of the CPU, so that
 what a neighbour on a shared core takes is not counted; on a GPU it is that of the clock, with the
@@ -19,7 +19,7 @@ from time import perf_counter, process_time
 import torch
 from batchfront import ERROR_RATE, Goal, NesterovMomentum, Split, Splits, cross_entropy
 from batchfront.training.devices import describe, resolve
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload import catalog
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import token_cross_entropy
@@ -179,7 +179,7 @@ def measure(case: Case, device: torch.device, rounds: int, steps: int) -> Measur
     workload, splits = case.load(case.name), case.splits(device, batch)
     # At a constant rate: where a schedule has its parameters from is not what is timed.
     workload = replace(workload, schedule=Constant())
-    run = TrialRun(
+    run = ModelRun(
         workload, splits, batch, {"learning_rate": RATE, "momentum": MOMENTUM}, 0, device
     )
     train = splits.train

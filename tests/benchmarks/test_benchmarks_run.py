@@ -1,4 +1,7 @@
-"""Every benchmark runs, and what it promises exactly holds. Times and shares are not asserted."""
+"""Every benchmark runs, and what it promises exactly holds. Times and shares are not asserted.
+
+They take minutes, and are no part of the default run: `pytest -m benchmarks`.
+"""
 
 from pathlib import Path
 
@@ -26,6 +29,8 @@ from tests.benchmarks import (
     whole_search,
 )
 from tests.postgres import Postgres
+
+pytestmark = pytest.mark.benchmarks
 
 
 def test_three_ways_to_search_the_same_trials_find_the_same_frontier_and_no_rule_loses_a_winner(

@@ -23,6 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.benchmarks.markdown import spread, table
+from tests.processes import end_with_parent
 
 PROMISE = 0.05
 """The most of the working time, after setup, that the database may take."""
@@ -130,9 +131,9 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
 def _watching(clock: Clock) -> Iterator[None]:
     """Time the parts of batchfront wherever they are called from."""
     from batchfront.store.url import Storage
+    from batchfront.training.model_run import ModelRun
     from batchfront.training.preflight import checks
-    from batchfront.training.trial import TrialRun
-    from batchfront.worker import setup as bench
+    from batchfront.worker import setup as loaded
 
     def on(owner: object, name: str, part: str, block: bool = False) -> AbstractContextManager[Any]:
         wrap = clock.timed_block if block else clock.timed
@@ -141,12 +142,12 @@ def _watching(clock: Clock) -> Iterator[None]:
     with (
         on(Storage, "read", "storage", block=True),
         on(Storage, "write", "storage", block=True),
-        on(TrialRun, "__init__", "model construction"),
-        on(TrialRun, "advance", "training"),
-        on(TrialRun, "evaluate", "evaluation"),
-        on(TrialRun, "test_metric", "evaluation"),
+        on(ModelRun, "__init__", "model construction"),
+        on(ModelRun, "advance", "training"),
+        on(ModelRun, "evaluate", "evaluation"),
+        on(ModelRun, "test_metric", "evaluation"),
         on(checks, "_load", "data"),
-        on(bench, "check", "plan and preflight"),
+        on(loaded, "check", "plan and preflight"),
     ):
         yield
 
@@ -155,7 +156,7 @@ def _in_a_fresh_process(job: Job, wall: bool) -> dict[str, float]:
     """`measure` where nothing is imported yet."""
     from multiprocessing import get_context
 
-    with get_context("spawn").Pool(1) as pool:
+    with get_context("spawn").Pool(1, end_with_parent) as pool:
         return pool.apply(measure, (job, wall))
 
 

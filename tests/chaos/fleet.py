@@ -10,18 +10,18 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from uuid import uuid4
 
 from batchfront.training import checkpoints as checkpoint
 
+from tests.processes import Child, forkserver
+
 TERM_SECONDS = 10.0
 """How long a worker may take to end in good order after SIGTERM."""
 
-_context = get_context("forkserver")
-_context.set_forkserver_preload(["batchfront.cli.work", "batchfront.worker.worker", "tests.toy"])
+forkserver("batchfront.cli.work", "batchfront.worker.worker", "tests.toy")
 
 
 @dataclass
@@ -81,9 +81,7 @@ class Fleet:
         for _ in range(number):
             self.started += 1
             log = self.folder / f"worker-{self.started}.log"
-            process = _context.Process(
-                target=_work, args=(self.url, str(self.checkpoints), str(log), self.pause)
-            )
+            process = Child(_work, (self.url, str(self.checkpoints), str(log), self.pause))
             process.start()
             self.live.append(Worker(process, log))
 
@@ -170,11 +168,9 @@ def _hurry() -> None:
     """Leases here are a tenth of what they are, and so is what goes with them. A worker lives for
     seconds, so that a trial may well lose six in a row: that is no longer its own fault."""
     from batchfront.ledger import claims
-    from batchfront.worker import checkpoint_policy as keeping
-    from batchfront.worker import race
+    from batchfront.worker import worker
+    from batchfront.worker.pace import Pace
 
-    keeping._FIRST_SECONDS = 1.0
-    keeping._SECONDS = 2.0
-    keeping._COPYING_SHARE = keeping._WRITING_SHARE = 0.2
-    race._SHARE_SECONDS = 0.5
+    often = Pace(0.5, first_checkpoint=1.0, checkpoints=2.0, copying_share=0.2, writing_share=0.2)
+    worker.Pace = lambda: often
     claims.DEATHS = 1_000

@@ -7,20 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import pytest
-import torch
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
-from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import delete, text, update
 
 from tests.chaos.verdict import compare
 from tests.postgres import Postgres
+from tests.searches import work
 from tests.toy import SPEC, clouds
 
 
@@ -30,7 +28,7 @@ def test_chaos_changes_nothing(postgres: Postgres) -> None:
     """As a process of its own, because its leases are a tenth of those of this one."""
     command = [sys.executable, "-m", "tests.chaos", "--seeds", "1", "--quick"]
     command += ["--first", str(os.getpid())]  # each time another
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing |" in done.stdout
 
@@ -42,7 +40,7 @@ def test_chaos_changes_nothing(postgres: Postgres) -> None:
 def calm(storage: Storage) -> Storage:
     """A small plan, run to its end."""
     plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
-    Worker(storage, Settings("only", torch.device("cpu")), Event()).run()
+    work(storage, name="only")
     return storage
 
 

@@ -43,7 +43,8 @@ def read() -> tuple[dict[str, str], dict[str, Any]]:
 def another_kind() -> str:
     """How this kind of processor differs from that of the record; empty if it is the same."""
     here = kind()
-    changed = [f"{name} {is_}" for name, is_ in read()[0].items() if here[name] != is_]
+    then = read()[0].items()
+    changed = [f"{name} {was} (here {here[name]})" for name, was in then if here[name] != was]
     return f"recorded with {', '.join(changed)}" if changed else ""
 
 

@@ -30,7 +30,7 @@ QUICK = {
 }
 """The runs of which a part is repeated by default, and at which batch sizes."""
 
-QUASI_RANDOM = ("sobol sgd", "sobol adamw", "another seed")
+QUASI_RANDOM = ("sobol adamw", "another seed")
 """Runs whose metaparameters depend on no result."""
 
 

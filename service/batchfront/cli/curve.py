@@ -3,6 +3,7 @@
 import click
 
 from batchfront.cli import options
+from batchfront.frontier.curve import EXTRA, SHARE
 
 
 @click.command(
@@ -18,14 +19,14 @@ Examples:
 @options.option(
     "--share",
     type=float,
-    default=0.1,
+    default=SHARE,
     show_default=True,
     help="Of the steps, which doubling a useful batch size saves at least.",
 )
 @options.option(
     "--extra",
     type=float,
-    default=0.2,
+    default=EXTRA,
     show_default=True,
     help="More examples than at the smallest batch size, as a share, that near-perfect scaling "
     "takes at most.",

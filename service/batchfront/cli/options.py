@@ -59,14 +59,23 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
     return decorate
 
 
+class _OneOf(click.Choice[str]):
+    """One of these words; click would ask for the names of an enumeration's members."""
+
+    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Returns the word itself."""
+        return str(choice)
+
+
 def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     """The flag of one option, its default in the help."""
-    plain = said.fallback if default is None else default
-    shown = plain is not None and not isinstance(plain, bool)
-    known = said.otherwise or (said.text(plain) if shown else "")
+    known = said.otherwise
+    if not known and not isinstance(said.fallback, bool | None):
+        known = said.text(said.fallback)
     about: dict[str, Any] = {
         "help": f"{said.help}  [default: {known}]" if known else said.help,
-        "default": default,
+        "default": said.text(default) if isinstance(said.kind, Kind) and default else default,
+        "show_default": not known and default is not None and said.kind is not bool,
         "hidden": bool(said.superseded),
         "metavar": said.metavar or (said.kind.name if isinstance(said.kind, Kind) else None),
     }
@@ -75,7 +84,7 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     elif said.kind is bool:
         about["is_flag"] = True
     else:
-        about["type"] = click.Choice(said.choices) if said.choices else said.kind
+        about["type"] = _OneOf(said.choices) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
 
 

@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 _RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
 
 
-_PATIENCE = 60.0  # seconds from asking workers to stop until they are killed
-
-
 _POLL_SECONDS = 0.2  # after which it is asked again whether all are alive
 
 
@@ -47,7 +44,11 @@ class LocalWorkers:
 
     A worker that dies is replaced, and its slots are free at once. Should this process itself be
     killed, the workers notice that their standard input has closed, and stop in good order.
+
+    patience -- seconds from asking workers to stop until they are killed
     """
+
+    patience = 60.0
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class LocalWorkers:
         for place in self._places:
             if place.process.poll() is None:
                 place.process.send_signal(SIGTERM)
-        deadline = monotonic() + _PATIENCE
+        deadline = monotonic() + self.patience
         for place in self._places:
             try:
                 place.process.wait(max(deadline - monotonic(), 0.1))

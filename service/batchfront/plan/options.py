@@ -233,16 +233,13 @@ def _continuing(asked: SearchOptions, search: Mapping[str, Any]) -> int:
 def _racing(asked: SearchOptions, before: Study | None, sampler: str) -> dict[str, Any]:
     """How many trials race together, as a study keeps it: its schedule, and the trials of a
     generation where not all are in one."""
-    learns = sampler in ADAPTIVE
-    if before is not None and before.adaptive != learns:  # a variant's base
-        stored = {"schedule": before.schedule, "generation": 0}
-    elif before is not None:
-        stored = {"schedule": before.schedule, "generation": before.generation}
-        if _said_together(asked) == before.together:
+    learns, together = sampler in ADAPTIVE, _said_together(asked)
+    stored: dict[str, Any] = {"schedule": Schedule.RACE, "generation": 0}
+    if before is not None:
+        alike = before.adaptive == learns  # unless it is the base of a variant
+        stored = {"schedule": before.schedule, "generation": before.generation if alike else 0}
+        if alike and together == before.together:
             return stored
-    else:
-        stored = {"schedule": Schedule.RACE, "generation": 0}
-    together = _said_together(asked)
     if together == ALL and learns:
         raise UsageError(
             f"--together {ALL}: a sampler learns from trials that have ended, and {sampler} would "
@@ -268,11 +265,11 @@ def superseded(asked: SearchOptions) -> list[str]:
     """A line for each option of an earlier version that was asked for: what says the same today."""
     notes = []
     if asked.schedule is not None:
-        one = asked.schedule == Schedule.ONE_BY_ONE
-        now = "is --together 1" if one else "is what a search does unless told otherwise"
-        notes.append(f"batchfront: --schedule {asked.schedule} {now} today")
+        default = "what a search does unless told otherwise; leave it out"
+        now = default if asked.schedule == Schedule.RACE else "--together 1 now"
+        notes.append(f"batchfront: --schedule {asked.schedule} is {now}")
     if asked.generation is not None:
         notes.append(
-            f"batchfront: --generation {asked.generation} is --together {asked.generation} today"
+            f"batchfront: --generation {asked.generation} is --together {asked.generation} now"
         )
     return notes

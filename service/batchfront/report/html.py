@@ -1,16 +1,24 @@
 """What the page is put together from: pieces of HTML, and the figures that go into them."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 from urllib.parse import urlsplit
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from batchfront.errors import UsageError
-from batchfront.frontier.frontier import Frontier, Point
 from batchfront.report.plotly import Figure
-from batchfront.report.text import count, counted, interval, ratio_to_perfect, significant, words
-from batchfront.vocabulary import Outcome
+from batchfront.table import Table
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("batchfront.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+)
 
 
 @dataclass(frozen=True)
@@ -64,29 +72,15 @@ def key(marks: Mapping[str, str]) -> str:
     return f'<ul class="key" aria-label="key">{entries}</ul>'
 
 
-def scrolled(label: str, table: str) -> str:
-    """A table that scrolls within the page; `label` is the id of what names it."""
-    return f'<div class="scroll" role="region" aria-labelledby="{label}" tabindex="0">{table}</div>'
+def scrolled(label: str, table: Table) -> Markup:
+    """A table that scrolls within the page; `label` is the id of what names it, and what its cells
+    say is escaped unless it is Markup. The first cell of a row names it."""
+    return rendered("table.html", label=label, table=table)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[int] = ()) -> str:
-    """An HTML table whose cells are escaped already; the first cell of a row names it.
-
-    text -- the columns that hold words and so stand to the left; all others hold numbers
-    """
-    sides = [' class="text"' if column in text else "" for column in range(len(heads))]
-    head = "".join(
-        f'<th scope="col"{side}>{cell}</th>' for cell, side in zip(heads, sides, strict=True)
-    )
-    body = "".join(f"<tr>{_cells(row, sides)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cells(row: Sequence[str], sides: Sequence[str]) -> str:
-    first, *rest = row
-    cells = [f'<th scope="row"{sides[0]}>{first}</th>']
-    cells += [f"<td{side}>{cell}</td>" for cell, side in zip(rest, sides[1:], strict=True)]
-    return "".join(cells)
+def rendered(template: str, **values: Any) -> Markup:
+    """A template of the page with these values, which are escaped unless they are Markup."""
+    return Markup(_TEMPLATES.get_template(template).render(values))
 
 
 DASHBOARD = "http://127.0.0.1:8080"
@@ -119,60 +113,7 @@ class Dashboard:
         """The address of a trial's page. `study_id` is Optuna's, `number` the trial's in it."""
         return f"{self.studies}{study_id}/trials?numbers={number}"
 
-    def link(self, study_id: int, number: int) -> str:
+    def link(self, study_id: int, number: int) -> Markup:
         """A trial's number as a link to it."""
-        address = escape(self.trial(study_id, number))
-        return f'<a href="{address}" target="_blank" rel="noopener">{number}</a>'
-
-
-_ARROWS = {"low": "↓", "high": "↑"}
-
-
-def frontier_table(frontier: Frontier, dashboard: Dashboard) -> str:
-    """One row per batch size; numbers to the right, the outcomes of the other trials last."""
-    names = list(dict.fromkeys(name for point in frontier.points for name in point.space))
-    heads = ["batch size", "steps", "first passed", "examples", "× perfect", "trial"]
-    heads += [words(name) for name in names]
-    others = "seeds" if frontier.measured_elsewhere else "other trials"
-    cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    rows = "".join(_row(frontier, point, names, dashboard) for point in frontier.points)
-    return (
-        f'<table><thead><tr>{cells}<th scope="col" class="text">{others}</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
-
-
-def _row(frontier: Frontier, point: Point, names: list[str], dashboard: Dashboard) -> str:
-    cells = [f"<td>{cell}</td>" for cell in _cells_of_table(frontier, point, dashboard)]
-    cells += [_param(point, name) for name in names]
-    others = dict(point.outcomes)
-    if point.best is not None and not point.measured_elsewhere:
-        others[Outcome.REACHED] -= 1
-    cells.append(f'<td class="text">{escape(counted(others)) or "none"}</td>')
-    return f'<tr><th scope="row">{count(point.batch_size)}</th>{"".join(cells)}</tr>'
-
-
-def _cells_of_table(frontier: Frontier, point: Point, dashboard: Dashboard) -> list[str]:
-    if point.best is None:
-        why = "not reached" if point in frontier.unreached else "no winner yet"
-        return [why if point.trials else "no trials", *["–"] * 4]
-    return [
-        count(point.steps or 0),
-        interval(point),
-        count(point.examples or 0),
-        _ratio(ratio_to_perfect(point, frontier.reached[0])),
-        "–" if point.trial is None else dashboard.link(point.study.id, point.trial),
-    ]
-
-
-def _ratio(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 99.995 else f"{ratio:,.0f}"
-
-
-def _param(point: Point, name: str) -> str:
-    text = significant(point.params.get(name))
-    edge = point.edges.get(name)
-    if edge is None:
-        return f"<td>{escape(text)}</td>"
-    title = f"at the {edge} end of the search space"
-    return f'<td class="edge" title="{title}">{escape(text)} {_ARROWS[edge]}</td>'
+        opened = Markup('<a href="{}" target="_blank" rel="noopener">{}</a>')
+        return opened.format(self.trial(study_id, number), number)

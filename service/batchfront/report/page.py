@@ -4,28 +4,31 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from html import escape
 from pathlib import Path
-from string import Template
+
+from markupsafe import Markup
 
 from batchfront import __version__
 from batchfront.errors import BatchfrontError, UsageError
+from batchfront.frontier.curve import EXTRA, SHARE
+from batchfront.frontier.curve.text import percent
 from batchfront.frontier.queries import require, workload_names
 from batchfront.report.data import Subject, load_subjects
-from batchfront.report.html import DASHBOARD, Dashboard, Part, frontier_table, joined, scrolled
+from batchfront.report.html import DASHBOARD, Dashboard, Part, joined, rendered
 from batchfront.report.plotly import Figure
 from batchfront.report.scripts import Scripts, asset, inline_scripts
 from batchfront.report.sections.budget import budget_part
 from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
 from batchfront.report.sections.effects import effects_part
+from batchfront.report.sections.frontier import frontier_part
 from batchfront.report.sections.header import answer, head
 from batchfront.report.sections.lr_rules import rules_part
 from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study import study_part
 from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
-from batchfront.report.text import OUTCOMES
+from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.snapshot import Source, snapshot
 
 
@@ -43,7 +46,7 @@ def section(subject: Subject) -> Part:
             goals_part(subject),
             effects_part(subject),
             study_part(subject),
-            _frontier(subject),
+            frontier_part(subject),
         )
     )
     html = (
@@ -53,13 +56,7 @@ def section(subject: Subject) -> Part:
     return Part(html, inner.figures)
 
 
-def _frontier(subject: Subject) -> Part:
-    label = f"{subject.key}-table"
-    table = frontier_table(subject.frontier, subject.dashboard)
-    return Part(f'<h3 id="{label}">Frontier</h3>{scrolled(label, table)}')
-
-
-NOTICE = "<!-- notice -->"
+NOTICE = Markup("<!-- notice -->")
 """Where a served page says what is wrong with it. No name can bring a second one: they are
 escaped."""
 
@@ -105,33 +102,27 @@ def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) ->
     body = joined((compare_part(subjects), *map(section, subjects)))
     names = [subject.frontier.workload for subject in subjects]
     made = datetime.now().astimezone()
-    return Template(asset("page.html")).substitute(
-        title=escape(f"{names[0] if len(names) == 1 else f'{len(names)} workloads'}: {_TITLE}"),
-        policy=scripts.policy,
+    text = rendered(
+        "page.html",
+        title=f"{names[0] if len(names) == 1 else f'{len(names)} workloads'}: {_TITLE}",
+        policy=Markup(scripts.policy),
         notice=NOTICE,
         made=f"{made.day} {made:%B %Y, %H:%M}",
         made_iso=made.isoformat(timespec="seconds"),
         freshness=scripts.freshness,
-        version=escape(__version__),
-        studies=escape(dashboard.studies),
-        index=_index(subjects),
-        sections=body.html or '<p class="reading">There are no studies yet.</p>',
-        outcomes="".join(f"<dt>{look.name}</dt><dd>{look.meaning}</dd>" for look in OUTCOMES),
-        style=asset("page.css"),
-        figures=_embedded(body.figures),
-        scripts=scripts.html,
+        version=__version__,
+        studies=dashboard.studies,
+        subjects=[] if len(subjects) < 2 else subjects,
+        answer=answer,
+        sections=Markup(body.html),
+        extra=percent(EXTRA),
+        share=percent(SHARE),
+        outcomes=OUTCOME_STYLES,
+        style=Markup(asset("page.css")),
+        figures=Markup(_embedded(body.figures)),
+        scripts=Markup(scripts.html),
     )
-
-
-def _index(subjects: Sequence[Subject]) -> str:
-    if len(subjects) < 2:
-        return ""
-    items = "".join(
-        f'<li><a href="#{subject.key}">{escape(subject.frontier.workload)}</a> '
-        f"<span>{escape(answer(subject))}</span></li>"
-        for subject in subjects
-    )
-    return f'<nav aria-label="workloads"><ol>{items}</ol></nav>'
+    return f"{text}\n"
 
 
 def _embedded(figures: Mapping[str, Figure]) -> str:

@@ -7,18 +7,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from batchfront.errors import BatchfrontError
 from batchfront.frontier.code_versions import mixed
-from batchfront.frontier.curve.answers import BATCH_SIZES, EXTRA, QUANTITIES, fit_curve
+from batchfront.frontier.curve import EXTRA
+from batchfront.frontier.curve.answers import BATCH_SIZES, QUANTITIES, fit_curve
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import count as count
-from batchfront.frontier.curve.text import estimate_text, number, size
+from batchfront.frontier.curve.text import estimate_text, number, percent, size
 from batchfront.frontier.curve.text import listed as listed
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.frontier.queries import Trial
 from batchfront.frontier.warnings import outlier_warnings
+from batchfront.outcomes import in_words
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Value
 
@@ -85,7 +89,7 @@ def params_in_figure(params: dict[str, Value]) -> str:
 
 
 def earliest(point: Point) -> float:
-    """The first step at which the goal may have been passed: the one after the look before."""
+    """The first step at which the goal may have been passed: after the evaluation before."""
     steps = point.steps or 0
     return steps if point.steps_lower is None else min(point.steps_lower + 1, steps)
 
@@ -103,7 +107,7 @@ class Fact:
     """One number of the curve in words: what it is, as HTML, its value, its interval, and the
     batch sizes that decide it."""
 
-    name: str
+    name: Markup
     value: str
     interval: str
     evidence: str
@@ -151,7 +155,7 @@ class Fitted:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The points that don't look like a curve, a sentence for each."""
+        """The points that lie off the curve, a sentence for each."""
         return () if self.curve is None else outlier_warnings(self.curve)
 
 
@@ -171,7 +175,7 @@ def _fact(name: str, estimate: Estimate, shown: Callable[[float], str]) -> Fact:
     if estimate.low is not None and estimate.high is not None:
         interval = f"{shown(estimate.low)} to {shown(estimate.high)}"
     evidence = listed([count(batch_size) for batch_size in estimate.evidence])
-    named = re.sub(r"_(\w+)", r"<sub>\1</sub>", name)  # B_c, S_min
+    named = Markup(re.sub(r"_(\w+)", r"<sub>\1</sub>", name))  # B_c, S_min; escapes nothing
     return Fact(named, value, interval, evidence or "–")
 
 
@@ -182,7 +186,7 @@ def _until(estimate: Estimate) -> str:
 
 
 @dataclass(frozen=True)
-class Look:
+class OutcomeStyle:
     """How one outcome is drawn, and what it means. `color` is one of the page's CSS colours."""
 
     name: str
@@ -202,10 +206,11 @@ _SYMBOLS = {
 }
 
 
-OUTCOMES = (
-    *(Look(o, f"var(--{o})", _SYMBOLS[o], o.meaning) for o in Outcome),
-    Look("open", "var(--open)", "circle-open", "not done yet"),
+OUTCOME_STYLES = (
+    *(OutcomeStyle(o, f"var(--{o})", _SYMBOLS[o], o.meaning) for o in Outcome),
+    OutcomeStyle("open", "var(--open)", "circle-open", "not done yet"),
 )
+"""In the order in which outcomes stand everywhere."""
 
 
 WINNER = "var(--accent)"
@@ -215,13 +220,6 @@ WINNER = "var(--accent)"
 def outcome_of(trial: Trial) -> str:
     """A trial's outcome, `open` while it has none."""
     return trial.outcome or "open"
-
-
-def counted(outcomes: dict[str, int]) -> str:
-    """Outcomes in words, in the report's order: "31 capped, 1 open"."""
-    known = [look.name for look in OUTCOMES]
-    order = [name for name in known if name in outcomes] + sorted(set(outcomes) - set(known))
-    return ", ".join(f"{outcomes[name]:,} {name}" for name in order if outcomes[name])
 
 
 def reading(frontier: Frontier) -> str:
@@ -250,7 +248,7 @@ def _near(first: Point, near: Point, second: Point) -> str:
     if near is first:
         more = 100 * (ratio_to_perfect(second, first) - 1)
         return (
-            f"No larger batch comes within 20\u00a0% of perfect scaling: batch size "
+            f"No larger batch comes within {percent(EXTRA)} of perfect scaling: batch size "
             f"{count(second.batch_size)} already needs {more:,.0f}\u00a0% more examples "
             f"than {count(first.batch_size)}."
         )
@@ -315,7 +313,7 @@ def trials_text(frontier: Frontier) -> str:
         for outcome, trials in point.outcomes.items():
             total[outcome] = total.get(outcome, 0) + trials
     everyone = sum(total.values())
-    return f"{count(everyone)}: {counted(total)}" if everyone else "none"
+    return f"{count(everyone)}: {in_words(total)}" if everyone else "none"
 
 
 def notes(frontier: Frontier) -> list[str]:

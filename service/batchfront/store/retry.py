@@ -15,14 +15,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds between two tries
-
-
 _jitter = random.Random()  # its own: a trial seeds the process's, the same for every worker
-
-
-_AFTER_STOP = 3.0  # seconds that a worker which was told to stop goes on trying
 
 
 class Tries(Protocol):
@@ -34,17 +27,26 @@ class Tries(Protocol):
 class Patience:
     """Tries again, with growing pauses, what raises Unreachable.
 
-    longest -- seconds from the first failure after which the error is raised
-    stop    -- when set, there is little time left: the error is raised within seconds
+    longest    -- seconds from the first failure after which the error is raised
+    stop       -- when set, there is little time left: the error is raised soon
+    pauses     -- seconds between two tries, at first and at most
+    after_stop -- seconds that it goes on trying once `stop` is set
     """
 
-    def __init__(self, longest: float, stop: Event) -> None:
+    def __init__(
+        self,
+        longest: float,
+        stop: Event,
+        pauses: tuple[float, float] = (0.25, 10.0),
+        after_stop: float = 3.0,
+    ) -> None:
         self.longest, self.stop = longest, stop
+        self._pauses, self._after_stop = pauses, after_stop
         self._stopped = 0.0  # when it was first seen to be set, by whichever operation
 
     def __call__(self, operation: Callable[[], T]) -> T:
         """What `operation` returns, which must be one that may be tried again."""
-        pause, began = _FIRST_PAUSE, 0.0
+        pause, began = self._pauses[0], 0.0
         while True:
             try:
                 found = operation()
@@ -57,11 +59,11 @@ class Patience:
                     raise
                 with timed_as("storage"):
                     if self._stopped:
-                        sleep(_FIRST_PAUSE)
+                        sleep(self._pauses[0])
                     else:
                         # Not all workers at the same moment, when the server comes back.
                         self.stop.wait(pause * _jitter.uniform(0.7, 1.3))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = min(2 * pause, self._pauses[1])
             else:
                 if began:
                     log.warning("the database is back after %.0f s", monotonic() - began)
@@ -71,7 +73,7 @@ class Patience:
         """Whether a worker that was told to stop has waited long enough."""
         if self.stop.is_set() and not self._stopped:
             self._stopped = now
-        return bool(self._stopped) and now - self._stopped > _AFTER_STOP
+        return bool(self._stopped) and now - self._stopped > self._after_stop
 
 
 def impatient(operation: Callable[[], T]) -> T:

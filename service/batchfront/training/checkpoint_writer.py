@@ -16,15 +16,12 @@ from batchfront.phase_timer import timed_as
 from batchfront.training.checkpoint_files import Named
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.memory import is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run, State
 
 log = logging.getLogger(__name__)
 
 
 _COPIES = 2  # in memory at a time: one that is being written, and the next
-
-
-_BYTES = 1 << 28  # or more, if they are this small together
 
 
 S = TypeVar("S", bound=Named)
@@ -36,18 +33,22 @@ class _Copy(Generic[S]):
 
     slot: S
     step: int
-    state: dict[str, Any]
+    state: State
     tag: str
     size: int
     wanted: bool = True
 
 
-class Background(Generic[S]):
+class CheckpointWriter(Generic[S]):
     """Takes copies of trials, and has a thread write them, one after another.
 
-    A checkpoint counts once it is whole: `whole` tells of those. One that has been given up on
-    replaces no file any more: somebody else may have written it, or removed it.
+    A checkpoint counts once it is whole: `take_written` tells of those. One that has been given up
+    on replaces no file any more: somebody else may have written it, or removed it.
+
+    room -- bytes that copies may take up at a time, if they are more than two
     """
+
+    room = 1 << 28
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
@@ -55,25 +56,31 @@ class Background(Generic[S]):
         self._queue: SimpleQueue[_Copy[S] | None] = SimpleQueue()
         self._lock = Lock()
         self._pending: list[_Copy[S]] = []
-        self._whole: list[tuple[S, int]] = []
+        self._written: list[tuple[S, int]] = []
         self._thread: Thread | None = None
 
     @timed_as("storage")
-    def take(self, slot: S, run: TrialRun, tag: str) -> bool:
-        """Copy a run's state, to be written; False while earlier copies take up the room. Where the
-        host has no memory for it, a warning, and no copy."""
+    def take(self, slot: S, run: Run, tag: str) -> bool:
+        """Copy a run's state, to be written. Nothing is copied of a run without a state, nor, which
+        is a warning, where the host has no memory for it.
+
+        Returns False while earlier copies take up the room.
+        """
         with self._lock:
             sizes = [copy.size for copy in self._pending]
-        if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > _BYTES:
+        if len(sizes) >= _COPIES and sum(sizes) + sizes[-1] > self.room:
             return False
         try:
-            state = copied(run.state(), run.device)
+            state = run.state()
+            if state is None:
+                return True
+            state = copied(state)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             log.warning("no memory for a checkpoint of trial %s: %s", slot.number, error)
             return True
-        copy = _Copy(slot, run.step, state, tag, _size(state))
+        copy = _Copy(slot, run.step, state, tag, sum(tensor.nbytes for tensor in _tensors(state)))
         with self._lock:
             self._pending.append(copy)
         if self._thread is None:
@@ -88,10 +95,10 @@ class Background(Generic[S]):
         with self._lock:
             return bool(self._pending)
 
-    def whole(self) -> list[tuple[S, int]]:
+    def take_written(self) -> list[tuple[S, int]]:
         """Whose checkpoints have become whole since last asked, and at which steps."""
         with self._lock:
-            found, self._whole = self._whole, []
+            found, self._written = self._written, []
         return found
 
     def give_up(self, slot: S) -> None:
@@ -125,16 +132,15 @@ class Background(Generic[S]):
             with self._lock:
                 yield copy.wanted
                 if copy.wanted:
-                    self._whole.append((copy.slot, copy.step))
+                    self._written.append((copy.slot, copy.step))
 
         return replacing
 
 
-def copied(state: Any, device: torch.device) -> Any:
-    """A state of a run on `device` that training doesn't change any more: its tensors in the
-    host's memory."""
+def copied(state: Any) -> Any:
+    """A run's state that training doesn't change any more: its tensors in the host's memory."""
     found = _copied(state)
-    if device.type == "cuda":
+    for device in {tensor.device for tensor in _tensors(state) if tensor.is_cuda}:
         torch.cuda.synchronize(device)  # the copies are under way until then
     return found
 
@@ -152,12 +158,12 @@ def _copied(part: Any) -> Any:
     return part
 
 
-def _size(part: Any) -> int:
+def _tensors(part: Any) -> Iterator[Tensor]:
     match part:
         case Tensor():
-            return part.nbytes
+            yield part
         case dict():
-            return sum(map(_size, part.values()))
+            yield from _tensors(list(part.values()))
         case list() | tuple():
-            return sum(map(_size, part))
-    return 0
+            for value in part:
+                yield from _tensors(value)

@@ -15,12 +15,9 @@ from batchfront.errors import CheckpointError
 from batchfront.phase_timer import timed_as
 from batchfront.training.checkpoint_files import CheckpointFiles, Named
 from batchfront.training.memory import is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run, State
 
 log = logging.getLogger(__name__)
-
-
-_PAUSES = (0.5, 2.0)  # seconds between tries to read from a store that has a bad moment
 
 
 _WRITER = uuid4().hex[:8]  # this process, among all that may write the same file
@@ -31,17 +28,22 @@ class Checkpoints(CheckpointFiles):
 
     Every state carries a tag that says what it is a state of. Code may change between two
     workers: a state under another tag is passed over.
+
+    pauses -- seconds between tries to read from a store that has a bad moment
     """
 
+    pauses = (0.5, 2.0)
+
     @timed_as("storage")
-    def save(self, slot: Named, run: TrialRun, tag: str) -> bool:
-        """Keep a run's state; False, and a warning, if it can't be written."""
-        return self.write(slot, _unshared(run.state()), tag)
+    def save(self, slot: Named, run: Run, tag: str) -> bool:
+        """Keep a run's state. Returns False if it has none or, with a warning, can't be written."""
+        state = run.state()
+        return state is not None and self.write(slot, _unshared(state), tag)
 
     def write(
         self,
         slot: Named,
-        state: dict[str, Any],
+        state: State,
         tag: str,
         replacing: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True),
     ) -> bool:
@@ -69,14 +71,14 @@ class Checkpoints(CheckpointFiles):
             log.warning("checkpoint of trial %s not written: %s", slot.number, error)
         return False
 
-    def _write(self, state: dict[str, Any], path: str) -> None:
+    def _write(self, state: State, path: str) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         with self._files.open(path, "wb") as file:
             torch.save(state, file)
 
     @timed_as("storage")
-    def restore(self, slot: Named, run: TrialRun, tag: str) -> bool:
-        """Bring a fresh run to where its checkpoint stands; False if there is none that fits."""
+    def restore(self, slot: Named, run: Run, tag: str) -> bool:
+        """Bring a fresh run to where its checkpoint stands. Returns False if none fits."""
         path = self._path(slot)
         try:
             state = self._read(path)
@@ -97,8 +99,8 @@ class Checkpoints(CheckpointFiles):
             return False
         return True
 
-    def _read(self, path: str) -> dict[str, Any]:
-        for pause in _PAUSES:
+    def _read(self, path: str) -> State:
+        for pause in self.pauses:
             try:
                 return self._load(path)
             except FileNotFoundError:
@@ -107,9 +109,9 @@ class Checkpoints(CheckpointFiles):
                 sleep(pause)
         return self._load(path)
 
-    def _load(self, path: str) -> dict[str, Any]:
+    def _load(self, path: str) -> State:
         with self._files.open(path, "rb") as file:
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
         return state
 
 

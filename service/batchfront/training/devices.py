@@ -11,7 +11,10 @@ from batchfront.errors import UsageError
 
 
 def resolve(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:N` names; UsageError if there is none."""
+    """Find the device that `auto`, `cpu`, `cuda` or `cuda:N` names.
+
+    Raises UsageError if there is none.
+    """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -67,7 +70,7 @@ def local_devices(name: str, workers: int | None, per_trial: int = 1) -> list[st
 
 
 def room_for(bytes_per_trial: int, device: torch.device, sharing: int) -> int:
-    """How many trials of that size one of `sharing` workers may hold at once; at least one."""
+    """How many trials of that size one of `sharing` workers may hold at once: at least one."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:

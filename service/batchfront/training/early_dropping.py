@@ -1,8 +1,8 @@
 """Rules that drop a trial for what others of its study have shown: cheaper, and inexact.
 
 Either may drop the trial that would have won. So they are options, off by default, and what they
-drop says so in its outcome and its reason. They are asked at full looks, and know of the trials
-that have been looked at there, dropped and ended ones among them, the curves up to it.
+drop says so in its outcome and its reason. They are asked at full evaluations, and know of the
+trials that have been evaluated there, dropped and ended ones among them, the curves up to it.
 """
 
 import math
@@ -19,27 +19,27 @@ KEPT = 8
 nothing must leave others."""
 
 
-LOOKS = 4
+FEWEST = 4
 """Of a curve, at least, to extrapolate it: with fewer its noise is not known."""
 
 
-def curve_of(looks: Sequence[Evaluation]) -> list[CurvePoint]:
-    """A trial's full looks as a curve."""
-    return [CurvePoint(look.step, look.metric) for look in looks]
+def curve_of(evaluations: Sequence[Evaluation]) -> list[CurvePoint]:
+    """A trial's full evaluations as a curve."""
+    return [CurvePoint(one.step, one.metric) for one in evaluations]
 
 
-class Rule(Protocol):
-    """Decides on trials of one study at one full look."""
+class DroppingRule(Protocol):
+    """Decides on trials of one study at one full evaluation."""
 
     def dropped(self, curves: Mapping[int, LearningCurve], cap: int | None) -> dict[int, str]:
         """The numbers of the trials that go no further, and why.
 
-        curves -- of the trials that have been looked at at this step, all ending there
+        curves -- of the trials that have been evaluated at this step, all ending there
         cap    -- as many trials as are to be finishers have passed the goal in so many steps
         """
 
 
-def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> list[Rule]:
+def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> list[DroppingRule]:
     """The rules of a study with these options. Raises UsageError if they can't work with its goal.
 
     finishers -- the trials that are to pass the goal; 0: as many as can
@@ -49,7 +49,7 @@ def rules(goal: Goal, finishers: int, *, halving: bool, extrapolate: bool) -> li
             f"--extrapolate: needs a metric with a best possible value, and {goal.metric.name} has "
             "none; give its bounds, or leave the option out"
         )
-    chosen: list[Rule] = [Halving(goal, finishers)] if halving else []
+    chosen: list[DroppingRule] = [Halving(goal, finishers)] if halving else []
     return [*chosen, Extrapolation(goal, finishers)] if extrapolate else chosen
 
 
@@ -89,7 +89,7 @@ class Halving:
         }
 
     def _is_rung(self, curve: LearningCurve) -> bool:
-        """Whether its last look is the first one at or past a power of 2."""
+        """Whether its last point is the first one at or past a power of 2."""
         step = curve[-1].step
         before = curve[-2].step if len(curve) > 1 else 0
         return step >= self.first and step.bit_length() > before.bit_length()
@@ -102,12 +102,12 @@ class Extrapolation:
 
     Ours, after Domhan et al. 2015, who stop a run when it is improbable that it gets better than
     the best: here the metric's distance to its best possible value is fitted as a power of the
-    steps, by least squares in logarithms over the last looks. The leader is the trial whose line
+    steps, by least squares in logarithms over the last points. The leader is the trial whose line
     meets the goal first (of several finishers, the last of them). A trial is dropped if its line
-    there, less `deviations` of a new look about it (the textbook's prediction error, whose noise is
-    no less than that of all the lines together), still lies beyond the goal.
+    there, less `deviations` of a new point about it (the textbook's prediction error, whose noise
+    is no less than that of all the lines together), still lies beyond the goal.
 
-    window     -- the looks from a `window`-th of the steps on, LOOKS of them at least
+    window     -- the points from a `window`-th of the steps on, FEWEST of them at least
     near       -- nothing is dropped while the leader needs more than so many times the steps so far
     deviations -- how unlikely it has to be
     kept       -- those whose lines are best there, so many, go on in any case
@@ -150,11 +150,11 @@ class Extrapolation:
     def _line(self, curve: LearningCurve) -> "_Line | None":
         step, best = curve[-1].step, self.goal.best
         seen = [
-            (math.log(look.step / step), abs(look.metric - best))
-            for look in curve
-            if look.step * self.window >= step
+            (math.log(point.step / step), abs(point.metric - best))
+            for point in curve
+            if point.step * self.window >= step
         ]
-        if len(seen) < LOOKS or any(distance <= 0 for _, distance in seen):
+        if len(seen) < FEWEST or any(distance <= 0 for _, distance in seen):
             return None
         return _Line.through([(x, math.log(distance)) for x, distance in seen])
 

@@ -1,4 +1,4 @@
-"""What advances the runs of a heat, and looks at them: one after another, or all as one."""
+"""What advances the runs of a heat, and evaluates them: one after another, or all as one."""
 
 import traceback
 from collections.abc import Callable, Sequence
@@ -7,11 +7,11 @@ from functools import partial
 from threading import Event
 from typing import Protocol, TypeVar
 
-from batchfront.training.evaluation import GoalCheck
 from batchfront.training.memory import is_lost_device
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import GoalCheck, Run
 
 T = TypeVar("T")
+R_contra = TypeVar("R_contra", bound=Run, contravariant=True)
 
 
 Steps = int | Sequence[int]
@@ -25,43 +25,49 @@ class Failed:
     reason: str
 
 
-class Engine(Protocol):
+class Engine(Protocol[R_contra]):
     """Computes what the runs of one study do in a round of their heat.
 
-    Both answer run by run, in the order given. What one run raises is its own `Failed`; that a
+    All answer run by run, in the order given. What one run raises is its own `Failed`; that a
     device is lost (`is_lost_device`) is raised, as every run would meet the same.
     """
 
-    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
-        """Train until `to_step` updates are done; False of those that `stop`, once set, has kept
-        from it."""
+    def advance(self, runs: Sequence[R_contra], to_step: Steps, stop: Event) -> list[bool | Failed]:
+        """`Run.advance`."""
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
-        """Look at the validation split; full looks are kept in the runs' `looks`."""
+    def finite(self, runs: Sequence[R_contra]) -> list[bool]:
+        """`Run.is_finite`, which no run fails in."""
+
+    def evaluate(self, runs: Sequence[R_contra], *, full: bool) -> list[GoalCheck | Failed]:
+        """`Run.evaluate`."""
 
 
 class Sequential:
     """The engine that takes one run after another."""
 
-    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
+    def advance(self, runs: Sequence[Run], to_step: Steps, stop: Event) -> list[bool | Failed]:
         return [
             not stop.is_set() and attempt(partial(run.advance, own, stop))
             for run, own in zip(runs, of_each(runs, to_step), strict=True)
         ]
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
+    def finite(self, runs: Sequence[Run]) -> list[bool]:
+        return [run.is_finite() for run in runs]
+
+    def evaluate(self, runs: Sequence[Run], *, full: bool) -> list[GoalCheck | Failed]:
         return [attempt(partial(run.evaluate, full=full)) for run in runs]
 
 
-def of_each(runs: Sequence[TrialRun], steps: Steps) -> Sequence[int]:
+def of_each(runs: Sequence[Run], steps: Steps) -> Sequence[int]:
     """The steps run by run."""
     return [steps] * len(runs) if isinstance(steps, int) else steps
 
 
 def attempt(work: Callable[[], T]) -> T | Failed:
-    """What `work` returns, or the failure that it raised; a lost device is raised.
+    """Do some work of one run.
 
-    The failure is kept as text: the error itself would hold on to what was being computed.
+    Returns what `work` returns, or its failure: as text, as the error itself would hold on to what
+    was being computed. Raises that a device is lost.
     """
     try:
         return work()
@@ -72,7 +78,7 @@ def attempt(work: Callable[[], T]) -> T | Failed:
 
 
 def failure(error: Exception) -> str:
-    """The reason of a failed trial: the error in one line, and then its traceback."""
+    """Give the reason of a failed trial: the error in one line, and then its traceback."""
     lines = str(error).strip().splitlines() or ["no message"]
     trace = "".join(traceback.format_exception(error))
     text = f"{type(error).__name__}: {lines[0]}\n{trace}"

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
-from batchfront.training.memory import PassSize
+from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
-from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.training.prefetch import Batch, Prefetch, Request
+from batchfront.training.run import GoalCheck
 from batchfront.workload.data import Examples
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import (
@@ -31,20 +32,6 @@ _SMALLEST_CHUNK = 32
 _LARGEST_CHUNK = 1024
 
 
-@dataclass(frozen=True)
-class GoalCheck:
-    """What one look at the validation split showed.
-
-    passed   -- whether the goal is passed; always exact
-    value    -- the metric over the whole split; None if the walk stopped early
-    examples -- how many examples it took
-    """
-
-    passed: bool
-    value: float | None
-    examples: int
-
-
 Model = nn.Module | Computed
 
 
@@ -53,22 +40,26 @@ def full_metric(
     model: Model,
     split: Examples,
     metric: Metric | SplitMetric,
-    passes: PassSize | None = None,
+    micro_batch_size: MicroBatchSize | None = None,
 ) -> float:
-    """The metric over a whole split, with the model in evaluation mode afterwards; NaN if nothing
-    in it counts."""
+    """Compute the metric over a whole split, which leaves the model in evaluation mode.
+
+    Returns NaN if nothing in it counts.
+    """
     model.eval()
     total = whole = 0.0
     outputs, targets = [], []
     everything = torch.arange(len(split), device=split.indexed_on)
-    with _Walk(split, everything, _LARGEST_CHUNK, passes or PassSize(), len(split)) as walk:
+    with _Chunks(
+        split, everything, _LARGEST_CHUNK, micro_batch_size or MicroBatchSize(), len(split)
+    ) as chunks:
         for start in range(0, len(split), _LARGEST_CHUNK):
             if isinstance(metric, SplitMetric):
-                found, expected = walk.chunk(start, lambda x, y: (model(x), y))
+                found, expected = chunks.load(start, lambda x, y: (model(x), y))
                 outputs.append(found)
                 targets.append(expected)
             else:
-                costs, weights = walk.chunk(start, partial(_weighed, model, metric))
+                costs, weights = chunks.load(start, partial(_weighed, model, metric))
                 total += costs.sum(dtype=torch.float64).item()
                 whole += weights.sum(dtype=torch.float64).item()
     if isinstance(metric, SplitMetric):
@@ -92,29 +83,34 @@ def _weighed(
     return costs_of(metric, model(inputs), targets, weights), weights
 
 
-class _Walk:
-    """Chunks of a split, in a given order, in passes that fit; the next are loaded meanwhile.
+class _Chunks:
+    """Chunks of a split, in a given order, in micro-batches that fit, while the next are loaded.
 
     reach -- the position up to which it probably goes: no further is loaded before it is asked for
     """
 
     def __init__(
-        self, split: Examples, order: Tensor, chunk: int, passes: PassSize, reach: int
+        self,
+        split: Examples,
+        order: Tensor,
+        chunk: int,
+        fitting: MicroBatchSize,
+        reach: int,
     ) -> None:
         self._split, self._order, self._chunk = split, order, chunk
-        self._passes, self._reach = passes, reach
-        self._ahead: Ahead | None = None
+        self._fitting, self._reach = fitting, reach
+        self._prefetch: Prefetch | None = None
 
-    def __enter__(self) -> "_Walk":
+    def __enter__(self) -> "_Chunks":
         if self._split.ahead:
-            self._ahead = Ahead(self._split, self._requests)
+            self._prefetch = Prefetch(self._split, self._requests)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
+        if self._prefetch is not None:
+            self._prefetch.close()
 
-    def chunk(
+    def load(
         self, start: int, compute: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
     ) -> tuple[Tensor, ...]:
         """What `compute(inputs, targets)` gives for the chunk from position `start` on."""
@@ -125,17 +121,17 @@ class _Walk:
             found = [compute(*self._load(part, start)) for part in parts]
             return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
 
-        return self._passes.fit(len(indices), work)
+        return self._fitting.fit(len(indices), work)
 
     def _load(self, part: Tensor, start: int) -> Batch:
-        if self._ahead is None:
+        if self._prefetch is None:
             return self._split.batch(part)
-        return self._ahead.batch(part, None, start)
+        return self._prefetch.batch(part, None, start)
 
     def _requests(self, start: int) -> Iterator[Request]:
         for position in range(start, max(self._reach, start + 1), self._chunk):
             indices = self._order[position : position + self._chunk]
-            for part in indices.split(self._passes.size(len(indices))):  # type: ignore[no-untyped-call]
+            for part in indices.split(self._fitting.size(len(indices))):  # type: ignore[no-untyped-call]
                 yield part, None
 
 
@@ -162,12 +158,14 @@ class Evaluator:
     The order is the trial's own: whenever a walk had to go past the first chunk, the examples
     that spoke most against the goal move to the front. A model that got an example wrong is
     likely to get it wrong one percent more steps later, so most walks end after about as many
-    examples as the goal allows errors. Which examples are looked at never changes the answer.
+    examples as the goal allows errors. Which examples are evaluated never changes the answer.
     """
 
-    def __init__(self, split: Examples, goal: Goal, passes: PassSize | None = None) -> None:
+    def __init__(
+        self, split: Examples, goal: Goal, micro_batch_size: MicroBatchSize | None = None
+    ) -> None:
         self.split = split
-        self.passes = PassSize() if passes is None else passes
+        self.micro_batch_size = MicroBatchSize() if micro_batch_size is None else micro_batch_size
         self.goal = goal
         self.order = torch.arange(len(split), device=split.indexed_on)
         self.size = len(split)
@@ -175,39 +173,40 @@ class Evaluator:
         self._weights: Tensor | None = None
         if isinstance(goal.metric, Metric) and goal.metric.weight is not None:
             self._weights = split_weights(split, goal.metric).to(split.indexed_on)
-        self._reach = 0  # positions that the last look came to
+        self._reach = 0  # positions that the last evaluation came to
         self.whole = self.size if self._weights is None else self._weights.sum().item()
 
     @torch.inference_mode()
-    def look(self, model: Model, *, full: bool) -> GoalCheck:
-        """Evaluate the model; with `full`, on every example whatever the goal."""
+    def evaluate(self, model: Model, *, full: bool) -> GoalCheck:
+        """Evaluate the model as far as the goal needs, or with `full` on every example."""
         model.eval()
         metric = self.goal.metric
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
-            found = full_metric(model, self.split, metric, self.passes)
+            found = full_metric(model, self.split, metric, self.micro_batch_size)
             return GoalCheck(self.goal.passed(found), found, len(self.split))
-        look = self.begin(full=full)
+        evaluation = self.begin(full=full)
         cost_of = partial(_costs, model, metric)
-        with _Walk(self.split, self.order, self.chunk, self.passes, look.reach) as walk:
-            while look.going:
-                (costs,) = walk.chunk(look.seen, cost_of)
-                costs = self.counted(costs.to(self.order.device), look.next())
-                look.add(costs, costs.sum(dtype=torch.float64).item())
-        return self.end(look)
+        order, fitting = self.order, self.micro_batch_size
+        with _Chunks(self.split, order, self.chunk, fitting, evaluation.reach) as chunks:
+            while evaluation.going:
+                (costs,) = chunks.load(evaluation.seen, cost_of)
+                costs = self.counted(costs.to(order.device), evaluation.next())
+                evaluation.add(costs, costs.sum(dtype=torch.float64).item())
+        return self.end(evaluation)
 
-    def begin(self, *, full: bool) -> "Walking":
-        """A look to be carried out by others; nothing is changed before its `end`."""
-        return Walking(self, full, self.size if full else self._reach)
+    def begin(self, *, full: bool) -> "OpenEvaluation":
+        """Begin an evaluation that others carry out. Nothing is changed before its `end`."""
+        return OpenEvaluation(self, full, self.size if full else self._reach)
 
-    def end(self, look: "Walking") -> GoalCheck:
-        """What a look that goes no further has shown."""
-        if not look.full:
-            self._reach = look.seen
-        if len(look.costs) > 1:
-            self._harder_first(torch.cat(look.costs))
-        value = look.total / self.whole if look.seen == self.size else None
+    def end(self, evaluation: "OpenEvaluation") -> GoalCheck:
+        """End an evaluation that goes no further. Returns what it has shown."""
+        if not evaluation.full:
+            self._reach = evaluation.seen
+        if len(evaluation.costs) > 1:
+            self._harder_first(torch.cat(evaluation.costs))
+        value = evaluation.total / self.whole if evaluation.seen == self.size else None
         passed = value is not None and self.goal.passed(value)
-        return GoalCheck(passed, value, look.seen)
+        return GoalCheck(passed, value, evaluation.seen)
 
     def counted(self, costs: Tensor, indices: Tensor) -> Tensor:
         """The costs of the examples at `indices`, of the same shape, as `metrics.counted` has
@@ -235,8 +234,8 @@ class Evaluator:
 
 
 @dataclass
-class Walking:
-    """A look on its way through an evaluator's order.
+class OpenEvaluation:
+    """An evaluation on its way through an evaluator's order.
 
     reach -- the position up to which it probably goes
     """
@@ -252,7 +251,7 @@ class Walking:
 
     @property
     def going(self) -> bool:
-        """Whether there is more to look at."""
+        """Whether there is more to evaluate."""
         return self.seen < self.evaluator.size and (self.full or self.reachable)
 
     def next(self) -> Tensor:

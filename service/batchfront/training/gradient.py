@@ -1,4 +1,4 @@
-"""The gradient of a batch, in as many passes as it takes."""
+"""The gradient of a batch, in as many micro-batches as it takes."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchfront.errors import WorkloadError
 from batchfront.training.data_order import DataOrder
 from batchfront.training.generators import Streams
-from batchfront.training.memory import PassSize, release
+from batchfront.training.memory import MicroBatchSize, release
 from batchfront.training.model_call import Computed
-from batchfront.training.prefetch import Ahead, Batch, Request
+from batchfront.training.prefetch import Batch, Prefetch, Request
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
-from batchfront.workload.microbatch import BatchPass, passing
+from batchfront.workload.microbatch import MicroBatch, computing
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
@@ -31,10 +31,13 @@ class Gradient(Protocol):
     """Computes the gradients of a trial's batches."""
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`; its
-        gradient is then in the parameters. None, and a gradient of 0, if nothing in it counts."""
+        """Compute the mean loss of the batch of `indices`, whose update is the one after `step`,
+        and leave its gradient in the parameters.
 
-    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+        Returns None, and leaves a gradient of 0, if nothing in it counts.
+        """
+
+    def prefetch(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
         """While the block runs, what the batches of steps `first .. stop - 1` need is loaded
         before it is wanted."""
 
@@ -42,12 +45,12 @@ class Gradient(Protocol):
 class BatchGradient:
     """Computes the mean loss of one trial's batches, and leaves its gradient in the parameters.
 
-    Passes of any size give the same gradient up to rounding: the passes of a batch are weighed by
+    Micro-batches of any size give the same gradient up to rounding: those of a batch are weighed by
     what the loss is a mean over, dropout (`batchfront.workload.layers.Dropout`) and augmentation
-    draw for an example what they would have drawn in one pass, and ghost batch normalization is
-    never cut within a group. torch's own dropout draws other numbers in other passes.
+    draw for an example what they would have drawn in the whole batch, and ghost batch normalization
+    is never cut within a group. torch's own dropout draws other numbers in others.
 
-    whole -- why a batch of this workload must go through in one pass, in a clause; None: it need
+    whole -- why a batch of this workload must go through as a whole, in a clause; None: it need
              not, as far as preflight has found
     """
 
@@ -57,13 +60,18 @@ class BatchGradient:
         model: nn.Module,
         values: Metaparameters,
         train: Examples,
-        passes: PassSize,
+        micro_batch_size: MicroBatchSize,
         seed: int,
         device: torch.device,
         computed: Computed | None = None,
         whole: str | None = None,
     ) -> None:
-        self.workload, self.model, self.train, self.passes = workload, model, train, passes
+        self.workload, self.model, self.train, self.micro_batch_size = (
+            workload,
+            model,
+            train,
+            micro_batch_size,
+        )
         self.device = device
         self._computed = None if workload.execution == Execution() else computed
         self.forward = model if self._computed is None else self._computed.module
@@ -73,69 +81,71 @@ class BatchGradient:
         self.streams = Streams(device, watching=next(model.buffers(), None) is None)
         self.whole_batches = batch_normalization(model) or whole
         if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
-            self.passes = PassSize()
+            self.micro_batch_size = MicroBatchSize()
         self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
-        self._ahead: Ahead | None = None
+        self._prefetch: Prefetch | None = None
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
-        nothing in it counts."""
-        work = partial(self._in_passes, step, indices)
-        loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
+        """Compute the mean loss of the batch of `indices`, whose update is the one after `step`.
+
+        Returns None if nothing in it counts.
+        """
+        work = partial(self._in_micro_batches, step, indices)
+        loss = self.micro_batch_size.fit(len(indices), work, self.undo, self.quantum)
         if self.streams.strayed():
             self.undo()
-            loss = self.passes.fit(len(indices), work, self.undo, self.quantum)
+            loss = self.micro_batch_size.fit(len(indices), work, self.undo, self.quantum)
         for layer in self.ghosts:
             layer.commit()
         return loss
 
     @contextmanager
-    def ahead(
+    def prefetch(
         self,
         order: DataOrder,
         first: int,
         stop: int,
         share: Callable[[Tensor], Tensor] = lambda indices: indices,
     ) -> Iterator[None]:
-        """While the block runs, passes of the batches of steps `first .. stop - 1` are loaded
+        """While the block runs, micro-batches of steps of steps `first .. stop - 1` are loaded
         before they are computed, where loading takes time. Within another such block it does
         nothing.
 
         share -- what of a batch's indices is computed here
         """
-        if not self.train.ahead or first >= stop or self._ahead is not None:
+        if not self.train.ahead or first >= stop or self._prefetch is not None:
             yield
             return
         plan = partial(self._requests, copy(order), stop, share)
-        self._ahead = ahead = Ahead(self.train, plan)
+        self._prefetch = prefetch = Prefetch(self.train, plan)
         try:
             yield
         finally:
-            self._ahead = None
-            ahead.close()
+            self._prefetch = None
+            prefetch.close()
 
     def _requests(
         self, order: DataOrder, stop: int, share: Callable[[Tensor], Tensor], first: int
     ) -> Iterator[Request]:
         for step, indices in enumerate(order.batches(first, stop), first):
             here, seed = share(indices), mix(self._seed, step)
-            size = self.passes.size(len(here), self.quantum)
+            size = self.micro_batch_size.size(len(here), self.quantum)
             for part in here.split(max(size, 1)):  # type: ignore[no-untyped-call]
                 yield part, seed
 
     def load(self, part: Tensor, seed: int, step: int) -> Batch:
         """The inputs and targets of a part of the batch after `step`, which has that seed."""
-        if self._ahead is None:
+        if self._prefetch is None:
             return self.train.batch(part, seed)
-        return self._ahead.batch(part, seed, step)
+        return self._prefetch.batch(part, seed, step)
 
-    def _in_passes(self, step: int, indices: Tensor, size: int) -> Tensor | None:
+    def _in_micro_batches(self, step: int, indices: Tensor, size: int) -> Tensor | None:
         batch_size, seed = len(indices), self.begin(step)
         if size >= batch_size:
             inputs, targets = self.load(indices, seed, step)
             counts = bool(self.weight(targets, batch_size))
-            here = BatchPass(0, batch_size, batch_size, seed)
+            here = MicroBatch(0, batch_size, batch_size, seed)
             loss = self.loss(inputs, targets, here, counts=counts)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach() if counts else None
@@ -144,19 +154,19 @@ class BatchGradient:
         return self._added_up(step, indices, size, seed)
 
     def _added_up(self, step: int, indices: Tensor, size: int, seed: int) -> Tensor | None:
-        """Each pass's gradient counts as much as what its loss is a mean over."""
+        """Each micro-batch's gradient counts as much as what its loss is a mean over."""
         batch_size, weigh = len(indices), self.workload.weight
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
             inputs, targets = self.load(part, seed, step)
             weight = self.weight(targets, batch_size)
-            here = BatchPass(start, start + len(part), batch_size, seed)
+            here = MicroBatch(start, start + len(part), batch_size, seed)
             loss = self.loss(inputs, targets, here, counts=bool(weight))
             (loss * weight).backward()  # type: ignore[no-untyped-call]
             sums[0] += loss.detach() * weight
             sums[1] += weight
-            del inputs, targets, loss  # before the next pass takes their place
+            del inputs, targets, loss  # before the next takes their place
         if weigh is None:
             return sums[0]
         if not sums[1].item():
@@ -175,15 +185,15 @@ class BatchGradient:
         self,
         inputs: Tensor,
         targets: Tensor,
-        here: BatchPass,
+        here: MicroBatch,
         forward: Callable[[Tensor], Tensor] | None = None,
         *,
         counts: bool,
     ) -> Tensor:
-        """The mean loss of a pass, through the model or what is wrapped around it. Where nothing
-        `counts`, and the workload's own would often be 0 / 0, it is 0 and has a gradient of 0."""
+        """The mean loss of a micro-batch, through the model or what is wrapped around it. Where
+        nothing `counts`, and the workload's own would often be 0 / 0, it is 0, its gradient too."""
         through = self.forward if forward is None else forward
-        with passing(here):
+        with computing(here):
             computed = self._computed
             outputs = through(inputs) if computed is None else computed(inputs, through)
         if not counts:
@@ -191,8 +201,8 @@ class BatchGradient:
         return self.workload.loss(outputs, targets, **self._values)
 
     def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
-        """What a pass's mean loss counts in its batch: the sum of the workload's weights, or else
-        the pass's part of the batch. 0 where nothing in it counts."""
+        """What a micro-batch's mean loss counts in its batch: the sum of the workload's weights, or
+        else its part of the batch. 0 where nothing in it counts."""
         weigh = self.workload.weight
         return len(targets) / batch_size if weigh is None else weigh(targets).sum()
 
@@ -201,7 +211,7 @@ class BatchGradient:
         return WorkloadError(f"{self.workload.name}: {why}, and {self.whole_batches}")
 
     def undo(self) -> None:
-        """Forget the passes of a batch that begins anew."""
+        """Forget the micro-batches of a batch that begins anew."""
         self.model.zero_grad(set_to_none=True)
         for layer in self.ghosts:
             layer.discard()
@@ -209,8 +219,10 @@ class BatchGradient:
 
 
 def batch_normalization(model: nn.Module) -> str | None:
-    """Why the batches of a model that normalizes over them can't be split, in a clause; None if it
-    has no such layer."""
+    """Why the batches of a model that normalizes over them can't be split, in a clause.
+
+    Returns None if it has no such layer.
+    """
     if not any(isinstance(m, _BatchNorm) for m in model.modules()):
         return None
     return (
@@ -220,6 +232,6 @@ def batch_normalization(model: nn.Module) -> str | None:
 
 
 def divide(gradients: Sequence[Tensor], by: Tensor) -> None:
-    """Each, in place, by what the weights of its passes add up to."""
+    """Each, in place, by what the weights of its micro-batches add up to."""
     for gradient in gradients:
         gradient.div_(by)

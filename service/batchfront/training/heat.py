@@ -1,33 +1,39 @@
-"""A heat: trials of one study that race in lockstep over the evaluation grid."""
+"""A heat: trials of one study that race over their evaluated steps."""
 
-from bisect import bisect_right, insort
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from batchfront.outcomes import GoalCrossing, LearningCurve, TrialResult
+from batchfront.outcomes import GoalCrossing, LearningCurve, TrialResult, cap
 from batchfront.phase_timer import timed_as
-from batchfront.training.early_dropping import Rule, curve_of
+from batchfront.training.early_dropping import DroppingRule, curve_of
 from batchfront.training.engines import Engine, Failed, Sequential, attempt
-from batchfront.training.evaluation import GoalCheck
+from batchfront.training.run import GoalCheck, Run
 from batchfront.training.stopping import judge
-from batchfront.training.trial import TrialRun, are_finite
 from batchfront.vocabulary import Outcome
-from batchfront.workload.workload import Workload
+from batchfront.workload.goal import Goal
+from batchfront.workload.stopping_rules import StoppingRules
 
 
-class _Place(NamedTuple):
-    """Where on the grid an evaluated step stands."""
+@dataclass(frozen=True)
+class RaceRules:
+    """What trials race to, and what ends those that don't get there.
 
-    previous: int  # the evaluated step before it
-    rung: bool  # whether full looks are made here
-    last: bool
+    finishers  -- the race goes on until so many trials of the study have passed the goal; 0: no
+                  trial is capped
+    continuing -- of the study's trials that pass, the first so many go on to the step budget
+    dropping   -- rules by which `Heat.compare` drops trials that are behind
+    lockstep   -- the least advanced come first; otherwise all go on, wherever each of them is
+    """
 
-    def full(self, run: TrialRun) -> bool:
-        """One that has passed the goal is looked at for its curve alone: at rungs, and at last."""
-        return self.rung or (self.last and run.passage is not None)
+    goal: Goal
+    stopping: StoppingRules
+    finishers: int = 1
+    continuing: int = 0
+    dropping: Sequence[DroppingRule] = ()
+    lockstep: bool = True
 
 
 class Numbered(Protocol):
@@ -38,17 +44,13 @@ class Numbered(Protocol):
 
 
 S = TypeVar("S", bound=Numbered)
+R = TypeVar("R", bound=Run)
 
 
-class Heat(Generic[S]):
-    """Runs of one study with the slots they fill; `round` after `round` until none is live.
+class Heat(Generic[S, R]):
+    """Runs of one study with the slots they fill: call `round` after `round` until none is live.
 
-    finishers  -- the race goes on until so many trials of the study have passed the goal; 0: no
-                  trial is capped
-    continuing -- of the study's trials that pass, the first so many go on to the step budget
-    engine     -- what computes them: one after another, unless it is told otherwise
-    dropping   -- rules by which `compare` drops trials that are behind
-    lockstep   -- the least advanced come first; otherwise all go on, wherever each of them is
+    engine -- what computes them: one after another, unless it is told otherwise
 
     A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
     `count_passed`). Told late, it caps a trial late, and lets one more go on: never one too few.
@@ -56,27 +58,19 @@ class Heat(Generic[S]):
 
     def __init__(
         self,
-        workload: Workload,
-        batch_size: int,
-        runs: list[tuple[S, TrialRun]],
-        finishers: int = 1,
-        continuing: int = 0,
-        engine: Engine | None = None,
-        dropping: Sequence[Rule] = (),
+        rules: RaceRules,
+        runs: Iterable[tuple[S, R]] = (),
         *,
-        lockstep: bool = True,
+        engine: Engine[R] | None = None,
     ) -> None:
-        self.workload, self._lockstep = workload, lockstep
-        self._dropping = dropping
-        self._looked: list[tuple[S, TrialRun]] = []  # in full, in the last round
-        self.engine: Engine = Sequential() if engine is None else engine
-        self.grid = workload.grid.steps(workload.steps_allowed(batch_size))
-        self.live = runs
+        self.rules = rules
+        self.live: list[tuple[S, R]] = list(runs)
+        self.engine: Engine[R] = Sequential() if engine is None else engine
         self.cap: int | None = None
-        self._finishers, self._continuing = finishers, continuing
         self._passed = 0  # trials of the study, as far as known here
-        self._to_target: list[int] = []  # steps of this heat's trials, in order
-        self._goes_on: set[int] = set()  # by number of the slot
+        self._to_target: list[int] = []  # steps of this heat's trials
+        self._continuing: set[int] = set()  # past the goal, by number of the slot
+        self._evaluated: list[tuple[S, R]] = []  # in full, in the last round
 
     def lower_cap(self, cap: int | None) -> None:
         """Take note that so many trials as there are to be finishers, in whatever heats, have
@@ -90,199 +84,202 @@ class Heat(Generic[S]):
 
     def let_go_on(self, slot: S) -> None:
         """Take note that a trial is one that passed the goal before, and goes on."""
-        self._goes_on.add(slot.number)
+        self._continuing.add(slot.number)
 
     def round(self, stop: Event) -> list[tuple[S, TrialResult]]:
-        """Bring the least advanced trials to their next evaluated step, and look at them; or, where
-        they are not in lockstep, all by as many steps as the first of them has to its next one.
+        """Bring the least advanced trials to their next evaluated step, and evaluate them. Where
+        they are not in lockstep, all advance by as many steps as the first of them has to its next
+        one.
 
         Returns the trials that ended; they are no longer live. A trial that passes the goal caps
-        the others only once all have been looked at, at the same step: whoever draws level has
+        the others only once all have been evaluated at the same step: whoever draws level has
         reached the goal too. If `stop` is set, trials stay where they are, to be saved.
         """
-        self._looked = []
+        self._evaluated = []
         due, targets = self._due()
-        ended = self._attempt(due, targets, stop) if due else {}
+        ended = self._advance(due, targets, stop) if due else {}
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
-                ended[slot.number] = _ending(run, Outcome.CAPPED, self._why_capped())
-        over = [(slot, ended[slot.number]) for slot, _ in self.live if slot.number in ended]
-        self.live = [(slot, run) for slot, run in self.live if slot.number not in ended]
-        return over
-
-    def _due(self) -> tuple[list[tuple[S, TrialRun]], list[int]]:
-        """The trials that advance now, and the steps that they are brought to."""
-        following = [self._next_step(run.step) for _, run in self.live]
-        nearest = min(following, default=0)
-        due = [
-            (slot, run)
-            for (slot, run), step in zip(self.live, following, strict=True)
-            if (step == nearest or not self._lockstep) and not self._beaten(slot, run)
-        ]
-        if self._lockstep:
-            return due, [int(nearest) for _ in due]
-        stride = min((self._next_step(run.step) - run.step for _, run in due), default=0)
-        return due, [int(run.step + stride) for _, run in due]
+                ended[slot.number] = _result(run, Outcome.CAPPED, self._why_capped())
+            elif slot.number not in ended and run.evaluation_steps.after(run.step) is None:
+                ended[slot.number] = self._exhausted(run)
+        return self._end(ended)
 
     def compare(
-        self, known: Callable[[int, Sequence[tuple[S, TrialRun]]], Mapping[int, LearningCurve]]
+        self, known: Callable[[int, Sequence[tuple[S, R]]], Mapping[int, LearningCurve]]
     ) -> list[tuple[S, TrialResult]]:
-        """Drop the trials that are behind, by the heat's rules, at the full looks just made.
+        """Drop the trials that are behind, by the heat's rules, at the full evaluations just made.
 
-        known -- of a step, and the trials that were looked at there: the curves of the study's
-                 other trials that have been looked at there, by number of their slots
+        known -- of a step, and the trials that were evaluated there: the curves of the study's
+                 other trials that have been evaluated there, by number of their slots
 
         Returns the trials that ended; they are no longer live. One that has passed the goal stays.
         """
-        over: dict[int, TrialResult] = {}
-        for step in sorted({run.step for _, run in self._looked if self._dropping}):
-            here = [(slot, run) for slot, run in self._looked if run.step == step]
-            mine = {slot.number: curve_of(run.looks) for slot, run in here}
+        dropping = self.rules.dropping
+        ended: dict[int, TrialResult] = {}
+        for step in sorted({run.step for _, run in self._evaluated if dropping}):
+            here = [(slot, run) for slot, run in self._evaluated if run.step == step]
+            mine = {slot.number: curve_of(run.evaluations) for slot, run in here}
             curves = {**known(step, here), **mine}
-            for rule in self._dropping:
+            for rule in dropping:
                 reasons = rule.dropped(curves, self.cap)
                 for slot, run in here:
-                    if slot.number in reasons and slot.number not in over:
-                        over[slot.number] = _ending(run, Outcome.DROPPED, reasons[slot.number])
-        self._looked = []
-        ended = [(slot, over[slot.number]) for slot, _ in self.live if slot.number in over]
-        self.live = [(slot, run) for slot, run in self.live if slot.number not in over]
+                    if slot.number in reasons and slot.number not in ended:
+                        ended[slot.number] = _result(run, Outcome.DROPPED, reasons[slot.number])
+        self._evaluated = []
+        return self._end(ended)
+
+    def _end(self, results: Mapping[int, TrialResult]) -> list[tuple[S, TrialResult]]:
+        """Take the trials with a result, by number of the slot, out of the live ones."""
+        ended = [(slot, results[slot.number]) for slot, _ in self.live if slot.number in results]
+        self.live = [(slot, run) for slot, run in self.live if slot.number not in results]
         return ended
 
-    def _beaten(self, slot: S, run: TrialRun) -> bool:
-        return self.cap is not None and run.step >= self.cap and slot.number not in self._goes_on
+    def _due(self) -> tuple[list[tuple[S, R]], list[int]]:
+        """The trials that advance now, and the steps that they are brought to."""
+        following = [
+            (slot, run, step)
+            for slot, run in self.live
+            if (step := run.evaluation_steps.after(run.step)) is not None
+        ]
+        nearest = min((step for _, _, step in following), default=0)
+        due = [
+            (slot, run, step)
+            for slot, run, step in following
+            if (step == nearest or not self.rules.lockstep) and not self._beaten(slot, run)
+        ]
+        stride = min((step - run.step for _, run, step in due), default=0)
+        lockstep = self.rules.lockstep
+        targets = [nearest if lockstep else run.step + stride for _, run, _ in due]
+        return [(slot, run) for slot, run, _ in due], targets
+
+    def _beaten(self, slot: S, run: R) -> bool:
+        return self.cap is not None and run.step >= self.cap and slot.number not in self._continuing
 
     def _why_capped(self) -> str:
-        if self._finishers == 1:
+        if self.rules.finishers == 1:
             return f"another trial reached the goal in {self.cap} steps"
-        return f"{self._finishers} other trials reached the goal in at most {self.cap} steps"
+        others = f"{self.rules.finishers} other trials"
+        return f"{others} reached the goal in at most {self.cap} steps"
 
-    def _next_step(self, step: int) -> float:
-        index = bisect_right(self.grid, step)
-        return self.grid[index] if index < len(self.grid) else float("inf")
-
-    def _attempt(
-        self, due: Sequence[tuple[S, TrialRun]], targets: Sequence[int], stop: Event
+    def _advance(
+        self, due: Sequence[tuple[S, R]], targets: Sequence[int], stop: Event
     ) -> dict[int, TrialResult]:
-        """Advance these and look at those that come to an evaluated step, even if `stop` is set
-        meanwhile: a look that was left out would never be made. Which end, by number of the
-        slot."""
+        """Advance these and evaluate those that come to an evaluated step, even if `stop` is set
+        meanwhile: an evaluation that was left out would never be made. Returns the results of those
+        that end, by number of the slot."""
         ended: dict[int, TrialResult] = {}
-        arrived: list[tuple[S, TrialRun]] = []
+        arrived: list[tuple[S, R]] = []
         moved = self.engine.advance([run for _, run in due], targets, stop)
         for (slot, run), there in zip(due, moved, strict=True):
             if isinstance(there, Failed):
-                ended[slot.number] = _ending(run, Outcome.FAILED, there.reason)
-            elif there and self._next_step(run.step - 1) == run.step:
+                ended[slot.number] = _result(run, Outcome.FAILED, there.reason)
+            elif there and run.step in run.evaluation_steps:
                 arrived.append((slot, run))
-        places = {step: self._place(step) for step in {run.step for _, run in arrived}}
-        finite = are_finite([run for _, run in arrived])
-        going_on = [one for one, fine in zip(arrived, finite, strict=True) if fine]
-        found = self._looks(going_on, places)
+        finite = self.engine.finite([run for _, run in arrived])
+        checks = self._evaluate([one for one, fine in zip(arrived, finite, strict=True) if fine])
         for (slot, run), fine in zip(arrived, finite, strict=True):
-            place, seen = places[run.step], found.get(slot.number)
-            ending = attempt(partial(self._judged, slot, run, place, seen, finite=fine))
-            if isinstance(ending, Failed):
-                ending = _ending(run, Outcome.FAILED, ending.reason)
-            if ending is not None:
-                ended[slot.number] = ending
-            elif places[run.step].rung and run.passage is None:
-                self._looked.append((slot, run))
+            check = checks.get(slot.number)
+            result = attempt(partial(self._judge, slot, run, check, finite=fine))
+            if isinstance(result, Failed):
+                result = _result(run, Outcome.FAILED, result.reason)
+            if result is not None:
+                ended[slot.number] = result
+            elif run.goal_crossing is None and run.evaluation_steps.is_full(run.step):
+                self._evaluated.append((slot, run))
         return ended
 
-    def _place(self, step: int) -> "_Place":
-        index = bisect_right(self.grid, step) - 1
-        previous = self.grid[index - 1] if index else 0
-        rung = self.workload.grid.is_look(step, previous)
-        return _Place(previous, rung, last=index == len(self.grid) - 1)
-
-    def _looks(
-        self, arrived: Sequence[tuple[S, TrialRun]], places: Mapping[int, "_Place"]
-    ) -> dict[int, GoalCheck | Failed]:
-        """What is seen of those that are looked at, by number of the slot."""
-        looked: tuple[list[tuple[S, TrialRun]], ...] = ([], [])  # in part, and in full
-        for slot, run in arrived:
-            full = places[run.step].full(run)
-            if full or run.passage is None:
-                looked[full].append((slot, run))
+    def _evaluate(self, arrived: Sequence[tuple[S, R]]) -> dict[int, GoalCheck | Failed]:
+        """What is found of those that are evaluated, by number of the slot."""
         found: dict[int, GoalCheck | Failed] = {}
         for full in (False, True):
-            if looked[full]:
+            evaluated = [
+                (slot, run)
+                for slot, run in arrived
+                if _in_full(run) == full and (full or run.goal_crossing is None)
+            ]
+            if evaluated:
                 with timed_as("evaluation"):
-                    seen = self.engine.look([run for _, run in looked[full]], full=full)
-                numbers = [slot.number for slot, _ in looked[full]]
-                found |= dict(zip(numbers, seen, strict=True))
+                    checks = self.engine.evaluate([run for _, run in evaluated], full=full)
+                numbers = [slot.number for slot, _ in evaluated]
+                found |= dict(zip(numbers, checks, strict=True))
         return found
 
-    def _judged(
-        self,
-        slot: S,
-        run: TrialRun,
-        place: "_Place",
-        found: GoalCheck | Failed | None,
-        *,
-        finite: bool,
+    def _judge(
+        self, slot: S, run: R, check: GoalCheck | Failed | None, *, finite: bool
     ) -> TrialResult | None:
-        """The ending of a run that has been looked at, if this is where it ends."""
-        if isinstance(found, Failed):
-            return _ending(run, Outcome.FAILED, found.reason)
+        """The result of a run that has been evaluated, if this is where it ends."""
+        if isinstance(check, Failed):
+            return _result(run, Outcome.FAILED, check.reason)
         if not finite:
             return self._over(run, Outcome.DIVERGED, f"training loss not finite by step {run.step}")
-        full = place.full(run)
-        if run.passage is None and found is not None and found.value is not None and found.passed:
-            passage = self._pass(slot, run, place.previous, found.value)
-            if slot.number not in self._goes_on:
-                return _reached(run, passage, f"{self.workload.goal} at step {passage.step}")
+        full, goal = _in_full(run), self.rules.goal
+        if run.goal_crossing is None and check is not None and check.passed:
+            assert check.value is not None  # only the whole split can say so
+            crossing = self._cross(slot, run, check.value)
+            if slot.number not in self._continuing:
+                return _reached(run, crossing, f"{goal} at step {crossing.step}")
         if full:
-            rules, goal = self.workload.stopping, self.workload.goal
-            verdict = judge(run.looks, run.untrained_loss, rules, goal)
-            if verdict is not None and (run.passage is None or verdict[0] == Outcome.DIVERGED):
+            verdict = judge(run.evaluations, run.untrained_loss, self.rules.stopping, goal)
+            if verdict is not None and (
+                run.goal_crossing is None or verdict[0] == Outcome.DIVERGED
+            ):
                 return self._over(run, *verdict)
-        if place.last:
-            return self._over(run, Outcome.EXHAUSTED, f"step budget of {run.step} spent")
-        return None
+        return self._exhausted(run) if run.evaluation_steps.after(run.step) is None else None
 
-    def _pass(self, slot: S, run: TrialRun, previous: int, metric: float) -> GoalCrossing:
-        run.passage = passage = GoalCrossing(run.step, previous, metric, run.test_metric())
-        insort(self._to_target, run.step)
-        if 0 < self._finishers <= len(self._to_target):
-            self.lower_cap(self._to_target[self._finishers - 1])
-        if slot.number not in self._goes_on:
-            if self._passed < self._continuing:
-                self._goes_on.add(slot.number)
+    def _cross(self, slot: S, run: R, metric: float) -> GoalCrossing:
+        """Take note that a run has passed the goal here."""
+        previous = run.evaluation_steps.before(run.step)
+        run.goal_crossing = crossing = GoalCrossing(run.step, previous, metric, run.test_metric())
+        self._to_target.append(run.step)
+        self.lower_cap(cap(self._to_target, self.rules.finishers))
+        if slot.number not in self._continuing:
+            if self._passed < self.rules.continuing:
+                self._continuing.add(slot.number)
             self._passed += 1
-        return passage
+        return crossing
 
-    def _over(self, run: TrialRun, outcome: Outcome, reason: str) -> TrialResult:
-        """The ending by a rule; of a trial that has passed the goal it is still `reached`."""
-        passage = run.passage
-        if passage is None:
-            return _ending(run, outcome, reason)
-        reason = f"{self.workload.goal} at step {passage.step}, and then: {reason}"
-        return _reached(run, passage, reason)
+    def _exhausted(self, run: R) -> TrialResult:
+        return self._over(run, Outcome.EXHAUSTED, f"step budget of {run.step} spent")
+
+    def _over(self, run: R, outcome: Outcome, reason: str) -> TrialResult:
+        """The result by a rule: of a trial that has passed the goal it is still `reached`."""
+        crossing = run.goal_crossing
+        if crossing is None:
+            return _result(run, outcome, reason)
+        reason = f"{self.rules.goal} at step {crossing.step}, and then: {reason}"
+        return _reached(run, crossing, reason)
 
 
-def _ending(run: TrialRun, outcome: Outcome, reason: str) -> TrialResult:
-    last = run.looks[-1] if run.looks else None
+def _in_full(run: Run) -> bool:
+    """Whether a run is evaluated in full at its step. One that has passed the goal is evaluated for
+    its curve alone: where others are in full, and at last."""
+    steps, step = run.evaluation_steps, run.step
+    last = run.goal_crossing is not None and steps.after(step) is None
+    return last or steps.is_full(step)
+
+
+def _result(run: Run, outcome: Outcome, reason: str) -> TrialResult:
+    last = run.evaluations[-1] if run.evaluations else None
     return TrialResult(
         outcome,
         reason,
         run.step,
-        tuple(run.looks),
+        tuple(run.evaluations),
         metric=last.metric if last else None,
         metric_step=last.step if last else None,
-        micro_batch=run.passes.micro_batch(run.batch_size),
-        cost=run.spent,
-        engine=" and ".join(sorted(run.engines)) or None,
+        micro_batch=run.micro_batch,
+        cost=run.cost,
+        engine=run.engine,
     )
 
 
-def _reached(run: TrialRun, passage: GoalCrossing, reason: str) -> TrialResult:
+def _reached(run: Run, crossing: GoalCrossing, reason: str) -> TrialResult:
     return replace(
-        _ending(run, Outcome.REACHED, reason),
-        steps_to_target=passage.step,
-        steps_lower=passage.lower,
-        metric=passage.metric,
-        metric_step=passage.step,
-        test_metric=passage.test_metric,
+        _result(run, Outcome.REACHED, reason),
+        steps_to_target=crossing.step,
+        steps_lower=crossing.lower,
+        metric=crossing.metric,
+        metric_step=crossing.step,
+        test_metric=crossing.test_metric,
     )

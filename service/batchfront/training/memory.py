@@ -1,12 +1,11 @@
-"""Running out of memory: told apart from other errors, and answered by smaller passes."""
+"""Running out of memory: told apart from other errors, and answered by smaller micro-batches."""
 
 import gc
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
-
-import torch
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ _FULL = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the host, has no memory left to give."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     # The CPU's allocator, cuBLAS and cuDNN raise a plain RuntimeError.
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
@@ -44,21 +43,22 @@ def is_lost_device(error: BaseException) -> bool:
 def release() -> None:
     """Give back what nothing refers to any more, so that a smaller try finds room."""
     gc.collect()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # which runs that aren't ours may do without
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 @dataclass
-class PassSize:
+class MicroBatchSize:
     """How many examples go through a model at once: all, until memory has run out.
 
-    What the passes compute is added up, so that the batch, or the evaluation, stays what it is.
+    What the micro-batches compute is added up, so that batch and evaluation stay what they are.
     """
 
     limit: int | None = None
 
     def size(self, examples: int, quantum: int = 1) -> int:
-        """The examples of a pass, where there are so many in all.
+        """The examples of a micro-batch, where there are so many in all.
 
         quantum -- what may not be cut: a size below `examples` is a multiple of it
         """
@@ -73,7 +73,7 @@ class PassSize:
         undo: Callable[[], None] = release,
         quantum: int = 1,
     ) -> T:
-        """`work(size)` with the largest pass size, up to `examples`, that fits into memory.
+        """`work(size)` with the largest size, up to `examples`, that fits into memory.
 
         undo -- called after a try that failed, to give back what it left behind
         """
@@ -95,17 +95,17 @@ class PassSize:
 
 
 @dataclass
-class Passes:
-    """The pass sizes of a workload on a device: one object for all of its trials, so that the
-    second need not learn them anew. Gradients take more room than looks do.
+class MicroBatchSizes:
+    """The micro-batch sizes of a workload on a device: one object for all of its trials, so that
+    the second need not learn them anew. Gradients take more room than evaluations do.
 
-    room  -- bytes that a pass may take, from which the first trial estimates both sizes; None:
-             they are known, or left to be found when memory runs out
-    whole -- why a training batch must go through in one pass: see `BatchGradient`
+    room  -- bytes that a micro-batch may take, from which the first trial estimates both sizes;
+             None: they are known, or left to be found when memory runs out
+    whole -- why a training batch must go through as a whole: see `BatchGradient`
     """
 
-    training: PassSize = field(default_factory=PassSize)
-    evaluation: PassSize = field(default_factory=PassSize)
+    training: MicroBatchSize = field(default_factory=MicroBatchSize)
+    evaluation: MicroBatchSize = field(default_factory=MicroBatchSize)
     room: int | None = None
     whole: str | None = None
 
@@ -115,6 +115,6 @@ class Passes:
         return self.training.limit, self.evaluation.limit
 
     def micro_batch(self, batch_size: int) -> int | None:
-        """Examples a training pass, where that is less than the batch."""
+        """Examples of a micro-batch in training, where that is less than the batch."""
         limit = None if self.whole is not None else self.training.limit
         return limit if limit is not None and limit < batch_size else None

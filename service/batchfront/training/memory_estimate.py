@@ -1,6 +1,7 @@
 """How many examples will fit into memory at once: estimated, before a batch is too large.
 
-A GPU that is full says so, and a smaller pass follows. A CPU that is full has its process killed.
+A GPU that is full says so, and a smaller micro-batch follows. A CPU that is full has its process
+killed.
 """
 
 import logging
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from batchfront.training.gradient import BatchGradient
-from batchfront.training.memory import Passes, is_lost_device
+from batchfront.training.memory import MicroBatchSizes, is_lost_device
 from batchfront.workload.data import Examples
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 
 log = logging.getLogger(__name__)
 
 
-_FEW, _MORE = 2, 4  # examples of the two passes, whose difference is what examples take
+_FEW, _MORE = 2, 4  # examples of the two micro_batches, whose difference is what examples take
 
 
 _SAMPLE, _LARGE_SAMPLE = 64, 1024
@@ -33,16 +34,16 @@ _BACKWARD, _FORWARD = 3, 4  # copies of the largest activation, beside what is s
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that each example of a pass takes, in training and in evaluation."""
+    """Bytes that each example of a micro-batch takes, in training and in evaluation."""
 
     training: float
     evaluation: float
 
 
-def estimate(passes: Passes, gradient: BatchGradient) -> None:
-    """Set pass sizes for `passes.room`, in powers of two: so a small change of what is free or
-    measured seldom changes how a batch is cut, and with it what rounding does."""
-    room, passes.room = passes.room, None
+def estimate(micro_batches: MicroBatchSizes, gradient: BatchGradient) -> None:
+    """Set the sizes for `micro_batches.room`, in powers of two: so a small change of what is free
+    or measured seldom changes how a batch is cut, and with it what rounding does."""
+    room, micro_batches.room = micro_batches.room, None
     if room is None:
         return
     try:
@@ -53,8 +54,8 @@ def estimate(passes: Passes, gradient: BatchGradient) -> None:
         log.debug("%s: no estimate of its memory (%s)", gradient.workload.name, error)
         return
     if not gradient.whole_batches:  # there is nothing to choose
-        passes.training.limit = _fitting(room / need.training, gradient.quantum)
-    passes.evaluation.limit = _fitting(room / need.evaluation, 1)
+        micro_batches.training.limit = _fitting(room / need.training, gradient.quantum)
+    micro_batches.evaluation.limit = _fitting(room / need.evaluation, 1)
 
 
 def _fitting(examples: float, quantum: int) -> int:
@@ -63,7 +64,7 @@ def _fitting(examples: float, quantum: int) -> int:
 
 
 def need_of(gradient: BatchGradient) -> Need:
-    """What autograd saves for two small passes of a copy of the model, which leaves no trace.
+    """What autograd saves for two micro-batches of a copy of the model, which leaves no trace.
 
     Counted once for each storage, without parameters and buffers. Beside it, a backward pass has
     room for gradients of the largest activation, and a forward pass for a few of those.
@@ -108,7 +109,7 @@ def _saved(gradient: BatchGradient, model: nn.Module, inputs: Tensor, targets: T
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    here = BatchPass(0, len(inputs), len(inputs), 0)
+    here = MicroBatch(0, len(inputs), len(inputs), 0)
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
         counts = bool(gradient.weight(targets, len(inputs)))
         loss = gradient.loss(inputs, targets, here, model, counts=counts)

@@ -18,7 +18,7 @@ Batch = tuple[Tensor, Tensor]
 """Inputs and targets: what it gives."""
 
 
-class Ahead:
+class Prefetch:
     """While one batch is computed with, the next `examples.ahead` are loaded by threads.
 
     They are the same batches as without, in the same order; what is planned and not asked for is

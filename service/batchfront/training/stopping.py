@@ -1,4 +1,4 @@
-"""When is a trial given up? Asked at the full looks, from what the trial itself has shown."""
+"""When is a trial given up? Asked at full evaluations, from what the trial itself has shown."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,13 @@ from batchfront.workload.stopping_rules import StoppingRules
 
 
 def judge(
-    looks: Sequence[Evaluation], untrained_loss: float, rules: StoppingRules, goal: Goal
+    evaluations: Sequence[Evaluation],
+    untrained_loss: float | None,
+    rules: StoppingRules,
+    goal: Goal,
 ) -> tuple[Outcome, str] | None:
-    """The outcome and its reason, if the rules say that a trial with these looks is over."""
-    step, loss, metric = looks[-1]
+    """The outcome and its reason, if the rules say that a trial with these evaluations is over."""
+    step, loss, metric = evaluations[-1]
     if not math.isfinite(loss) or not math.isfinite(metric):
         return (
             Outcome.DIVERGED,
@@ -21,18 +24,20 @@ def judge(
         )
     if step < rules.patience:
         return None
-    if untrained_loss > 0:  # of a loss that starts at or below 0, no multiple says anything
+    # Of a loss that starts at or below 0, no multiple says anything.
+    if untrained_loss is not None and untrained_loss > 0:
         untrained = f"untrained {untrained_loss:.4g}"
         if loss > rules.diverged_at * untrained_loss:
             return Outcome.DIVERGED, f"training loss {loss:.4g} at step {step}, {untrained}"
-        earlier = _mean_loss(looks, step // 4, step // 2)
-        later = _mean_loss(looks, step // 2, step)
+        earlier = _mean_loss(evaluations, step // 4, step // 2)
+        later = _mean_loss(evaluations, step // 2, step)
         if min(earlier, later) > (1 + rules.worse_by) * untrained_loss:
             return (
                 Outcome.STALLED,
                 f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}",
             )
-    best = max(_best_step(looks, goal), min(looks, key=lambda look: (look.loss, look.step)).step)
+    lowest_loss = min(evaluations, key=lambda one: (one.loss, one.step))
+    best = max(_best_step(evaluations, goal), lowest_loss.step)
     if best * rules.stale_after < step:
         return (
             Outcome.STALLED,
@@ -41,16 +46,16 @@ def judge(
     return None
 
 
-def _mean_loss(looks: Sequence[Evaluation], after: int, until: int) -> float:
-    """The mean training loss of the stretches between looks that end in (after, until]."""
+def _mean_loss(evaluations: Sequence[Evaluation], after: int, until: int) -> float:
+    """The mean training loss of the stretches between evaluations that end in (after, until]."""
     total, steps, previous = 0.0, 0, 0
-    for step, loss, _ in looks:
+    for step, loss, _ in evaluations:
         if after < step <= until:
             total, steps = total + loss * (step - previous), steps + step - previous
         previous = step
     return total / steps if steps else math.nan
 
 
-def _best_step(looks: Sequence[Evaluation], goal: Goal) -> int:
+def _best_step(evaluations: Sequence[Evaluation], goal: Goal) -> int:
     sign = 1 if goal.metric.better == "lower" else -1
-    return min(looks, key=lambda look: (sign * look.metric, look.step)).step
+    return min(evaluations, key=lambda one: (sign * one.metric, one.step)).step

@@ -10,28 +10,28 @@ from batchfront.ledger.race_state import Held, RaceState
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.vocabulary import Schedule
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
 
 ONE_BY_ONE = 8
 """Trials of a study with `one-by-one` schedule that a worker takes on together where one
-computation does so: enough to fill it, and few beside those that a sampler has seen the end of."""
+computation does so: enough to fill it, and few beside those whose results a sampler knows."""
 
 
-_SHARE = 4  # of the room: so much is free before a race, whose trials then wait, is refilled
+_SHARE = 4  # of the room: so much is free before a race, whose trials then wait, is filled up
 
 
-class Refill:
-    """What claims further slots of a study for a heat that computes its trials as one, while fewer
-    than it has room for are left.
+class Backfill:
+    """Claims further slots of a study for a heat that computes its trials as one, while fewer are
+    left than it has room for.
 
-    A race is refilled where there was no room for all of its study at first, once a part of the
+    A race is filled up where there was no room for all of its study at first, once a part of the
     room is free: its trials wait until those that come in have caught up. With `one-by-one`
     schedule each trial that ends makes room for another.
 
-    drawn    -- slots with their metaparameters drawn, where they had none
+    sampled  -- slots with their metaparameters sampled, where they had none
     versions -- what computes the trials, as is written with each
     """
 
@@ -39,39 +39,40 @@ class Refill:
         self,
         ledger: Ledger,
         study: Study,
-        keeper: LeaseKeeper,
+        heartbeat: Heartbeat,
         room: int,
-        drawn: Callable[[Study, Sequence[Slot]], list[Slot]],
+        sampled: Callable[[Study, Sequence[Slot]], list[Slot]],
         versions: Mapping[str, str],
     ) -> None:
-        self._ledger, self._study, self._keeper = ledger, study, keeper
-        self._drawn, self._versions = drawn, versions
+        self._ledger, self._study, self._heartbeat = ledger, study, heartbeat
+        self._sampled, self._versions = sampled, versions
         self._room = room
         self._races = study.schedule == Schedule.RACE
         self._wanting = False  # whether there may be slots to be had
-        self._heard = 0  # the number of the news
+        self._heard = 0  # the number of the race state
 
-    def begins(self, taken: Sequence[Slot]) -> None:
+    def begin(self, taken: Sequence[Slot]) -> None:
         """Take note of the slots that the heat begins with."""
         if (self._races and len(taken) < self._room) or any(map(is_alone, taken)):
-            self.over()
+            self.end()
 
-    def over(self) -> None:
+    def end(self) -> None:
         """No more from now on: others are there to take them."""
         self._room = 0
 
-    def hear(self, news: RaceState) -> None:
+    def note(self, state: RaceState) -> None:
         """Take note of whether there are slots that nobody holds."""
-        self._wanting = news.behind is not None
+        self._wanting = state.behind is not None
 
-    def overhear(self, news: RaceState) -> None:
-        """The same, of news that come again and again until there are others."""
-        if news.at > self._heard:
-            self._heard = news.at
-            self.hear(news)
+    def follow(self, state: RaceState) -> None:
+        """The same, of a heartbeat's race state, which comes again and again until there is
+        another."""
+        if state.at > self._heard:
+            self._heard = state.at
+            self.note(state)
 
-    def slots(self, held: Held, room: int | None = None) -> list[Slot]:
-        """Slots that have been claimed and started, and are held beside those in hand.
+    def claim(self, held: Held, room: int | None = None) -> list[Slot]:
+        """Claim and start further slots, which are then held beside those in hand.
 
         room -- how many memory holds, if that is known
         """
@@ -80,11 +81,11 @@ class Refill:
             return []
         more = self._ledger.claim_more(self._study, held, places)
         if more is None:
-            self.over()
+            self.end()
             return []
         study, taken = more
         self._wanting = len(taken) == places
-        self._keeper.hold({**held, **{s.id: (s.fence, s.steps) for s in taken}})
+        self._heartbeat.hold({**held, **{s.id: (s.fence, s.steps) for s in taken}})
         try:
             started = self._started(study, taken)
         except Unreachable:
@@ -97,15 +98,15 @@ class Refill:
         return started
 
     def _started(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
-        """Of trials one by one, each is drawn when those before it are written, so that a sampler
+        """Of trials one by one, each is sampled when those before it are written, so that a sampler
         knows of them."""
         if self._races:
-            return self._start(study, self._drawn(study, taken))
+            return self._start(study, self._sampled(study, taken))
         ready = [slot for slot in taken if slot.params is not None]
         started = self._start(study, ready)
         for slot in taken:
             if slot.params is None:
-                started += self._start(study, self._drawn(study, [slot]))
+                started += self._start(study, self._sampled(study, [slot]))
         return started
 
     def _start(self, study: Study, ready: Sequence[Slot]) -> list[Slot]:

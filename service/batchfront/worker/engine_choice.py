@@ -22,11 +22,12 @@ from batchfront.study.study import Study
 from batchfront.training.devices import kind
 from batchfront.training.engines import Engine, Sequential
 from batchfront.training.memory import is_lost_device, release
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.eligibility import why_never, why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.vocabulary import EngineName
 from batchfront.worker.engine_timing import speedup
-from batchfront.worker.setup import Bench
+from batchfront.worker.setup import LoadedWorkload
 from batchfront.workload import catalog
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import point_at
@@ -65,12 +66,12 @@ class EngineChoice:
         self._kind = kind(devices[0], sharing)
         self._why_not: dict[tuple[str, int], str | None] = {}  # by workload and batch size
         self._told: set[str] = set()
-        self._bench: Bench | None = None
-        self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that bench
+        self._loaded: LoadedWorkload | None = None
+        self._reasons: dict[str, str | None] = {}  # of the kinds of trials of that workload
 
     @timed_as("set-up")
-    def of(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> EngineName:
-        """The engine for a heat of these trials, their metaparameters drawn.
+    def of(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> EngineName:
+        """The engine for a heat of these trials, their metaparameters sampled.
 
         Raises UsageError where the vectorized one is asked for and can't compute the workload.
         """
@@ -79,37 +80,37 @@ class EngineChoice:
         if self._asked == EngineName.AUTO and len(taken) < FEWEST:
             return EngineName.SEQUENTIAL
         if self._asked == EngineName.VECTORIZED:
-            _refuse(study.workload, self._unfit(study, bench))
+            _refuse(study.workload, self._unfit(study, loaded))
             return EngineName.VECTORIZED
-        why = why_never(bench.workload, bench.splits, self._devices)
+        why = why_never(loaded.workload, loaded.splits, self._devices)
         if why is not None:
             if study.workload not in self._told:
                 self._told.add(study.workload)
                 log.info("%s: trials are computed one by one, as %s", study.workload, why)
             return EngineName.SEQUENTIAL
-        return self._tries(lambda: self._read(study)) or self._find(study, bench, taken)
+        return self._tries(lambda: self._read(study)) or self._find(study, loaded, taken)
 
-    def make(self, name: EngineName, bench: Bench) -> Engine:
-        """A fresh engine, for one heat; of the trials of a bench it knows what others found."""
+    def make(self, name: EngineName, loaded: LoadedWorkload) -> Engine[ModelRun]:
+        """A fresh engine, for one heat; of a workload's trials it knows what others found."""
         if name == EngineName.SEQUENTIAL:
             return Sequential()
-        return self._vectorized(bench)
+        return self._vectorized(loaded)
 
-    def _vectorized(self, bench: Bench) -> Vectorized:
-        if self._bench is not bench:
-            self._bench, self._reasons = bench, {}
+    def _vectorized(self, loaded: LoadedWorkload) -> Vectorized:
+        if self._loaded is not loaded:
+            self._loaded, self._reasons = loaded, {}
         return Vectorized(self._reasons)
 
-    def _unfit(self, study: Study, bench: Bench) -> str | None:
+    def _unfit(self, study: Study, loaded: LoadedWorkload) -> str | None:
         key = study.workload, study.batch_size
         if key not in self._why_not:
-            given = (bench.workload, study.batch_size, bench.splits, self._devices)
+            given = (loaded.workload, study.batch_size, loaded.splits, self._devices)
             self._why_not[key] = _why_not(*given)
         return self._why_not[key]
 
-    def _find(self, study: Study, bench: Bench, taken: Sequence[Slot]) -> EngineName:
+    def _find(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> EngineName:
         try:
-            ratio = speedup(study, bench, taken, self._stop, self._vectorized(bench))
+            ratio = speedup(study, loaded, taken, self._stop, self._vectorized(loaded))
         except Exception as error:
             if is_lost_device(error):
                 raise

@@ -9,14 +9,14 @@ import torch
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Engine, Failed, Sequential
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import ROWS, Vectorized
-from batchfront.worker.setup import Bench
+from batchfront.worker.setup import LoadedWorkload
 
 _SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
 
 
-_TURN = 0.03  # seconds that steps are timed for, and again looks, of each engine in turn
+_TURN = 0.03  # seconds that steps are timed for, and again evaluations, of each engine in turn
 
 
 _SECONDS = 0.6  # for all turns, but that the one under way is finished
@@ -34,11 +34,17 @@ _FIRST_STEPS = 3  # of which the shortest counts
 _STEPS = 5  # between two readings of the clock
 
 
-_HORIZON = 1000  # steps of a race whose looks are counted in
+_HORIZON = 1000  # steps of a race whose evaluations are counted in
 
 
 def speedup(
-    study: Study, bench: Bench, taken: Sequence[Slot], stop: Event, vectorized: Vectorized
+    study: Study,
+    loaded: LoadedWorkload,
+    taken: Sequence[Slot],
+    stop: Event,
+    vectorized: Vectorized,
+    sequential: Engine[ModelRun] = Sequential(),  # noqa: B008 -- it has no state
+    now: Callable[[], float] = perf_counter,
 ) -> float | None:
     """How many times as fast the vectorized engine takes a heat of these slots through a race as
     the sequential one; None where it stacks none of them, where that can't be told, or where steps
@@ -47,83 +53,94 @@ def speedup(
     The engines take turns, so that what else the machine does weighs on both alike.
     """
 
-    def pace(engine: Engine, slots: Sequence[Slot]) -> _Pace:
-        return _Pace(engine, [_run(study, bench, slot) for slot in slots], study, bench, stop)
+    def timer(engine: Engine[ModelRun], slots: Sequence[Slot]) -> _EngineTimer:
+        return _EngineTimer(
+            engine, [_run(study, loaded, slot) for slot in slots], study, loaded, stop, now
+        )
 
     heat = taken[:ROWS]
-    step = pace(Sequential(), heat[:1]).step()
+    step = timer(sequential, heat[:1]).step()
     if step is None or step * len(heat) > _LONGEST:
         return None
-    one_by_one, as_one = pace(Sequential(), heat[:_SAMPLE]), pace(vectorized, heat)
+    one_by_one, as_one = timer(sequential, heat[:_SAMPLE]), timer(vectorized, heat)
     if not one_by_one.begin() or not as_one.begin() or not vectorized.stacks:
         return None
-    began, turns = perf_counter(), 0
+    began, turns = now(), 0
     while True:
         found = one_by_one.seconds(), as_one.seconds()
         if found[0] is None or found[1] is None:
             return None
         ratio, turns = found[0] / found[1], turns + 1
         clear = turns > 1 and not 1 / _CLEAR < ratio < _CLEAR
-        if clear or perf_counter() - began > _SECONDS:
+        if clear or now() - began > _SECONDS:
             return ratio
 
 
-def _run(study: Study, bench: Bench, slot: Slot) -> TrialRun:
-    return bench.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
+def _run(study: Study, loaded: LoadedWorkload, slot: Slot) -> ModelRun:
+    return loaded.run(study.batch_size, slot.params or {}, study.trial_seed(slot.number))
 
 
-class _Pace:
-    """Runs that are advanced and looked at by an engine, to see how long it takes."""
+class _EngineTimer:
+    """Runs that are advanced and evaluated by an engine, to see how long it takes."""
 
     def __init__(
-        self, engine: Engine, runs: Sequence[TrialRun], study: Study, bench: Bench, stop: Event
+        self,
+        engine: Engine[ModelRun],
+        runs: Sequence[ModelRun],
+        study: Study,
+        loaded: LoadedWorkload,
+        stop: Event,
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._engine, self._runs, self._stop = engine, runs, stop
-        self._device = bench.device
-        horizon = min(_HORIZON, bench.workload.steps_allowed(study.batch_size))
-        self._looks_a_step = len(bench.workload.grid.steps(horizon)) / horizon
+        self._device = loaded.device
+        horizon = min(_HORIZON, loaded.workload.steps_allowed(study.batch_size))
+        self._evaluations_a_step = len(loaded.workload.grid.steps(horizon)) / horizon
         self._at = 0
-        self._steps, self._looks = _Timed(), _Timed()
+        self._steps, self._evaluations = _Timed(), _Timed()
 
     def step(self) -> float | None:
         """The seconds that the shortest of the first few steps takes, but for what is done once;
         None if a run fails, or it is stopped."""
-        well, shortest, until = self._advance(1), float("inf"), perf_counter() + _SECONDS
+        well, shortest, until = self._advance(1), float("inf"), self._now() + _SECONDS
         for _ in range(_FIRST_STEPS):
             one = _Timed()
             well = well and self._time(one, lambda: self._advance(1))
             shortest = min(shortest, one.seconds)
-            if perf_counter() > until:
+            if self._now() > until:
                 break
         return shortest if well else None
 
     def begin(self) -> bool:
-        """Do what is done once; whether all went well."""
-        return self._advance(1) and self._look()
+        """Do what is done once. Returns whether all went well."""
+        return self._advance(1) and self._evaluate()
 
     def seconds(self) -> float | None:
-        """A step of one run with its share of the looks, from all turns so far and another one;
-        None as above."""
-        if not self._turn(self._steps, self._burst) or not self._turn(self._looks, self._look):
+        """A step of one run with its share of the evaluations, from all turns so far and another
+        one; None as above."""
+        if not self._turn(self._steps, self._burst):
+            return None
+        if not self._turn(self._evaluations, self._evaluate):
             return None
         step = self._steps.mean / _STEPS
-        return (step + self._looks_a_step * self._looks.mean) / len(self._runs)
+        return (step + self._evaluations_a_step * self._evaluations.mean) / len(self._runs)
 
     def _burst(self) -> bool:
         return self._advance(_STEPS)  # even past the step budget: nothing comes of it
 
     def _turn(self, timed: "_Timed", work: Callable[[], bool]) -> bool:
-        until, well = perf_counter() + _TURN, True
-        while well and perf_counter() < until:
+        until, well = self._now() + _TURN, True
+        while well and self._now() < until:
             well = self._time(timed, work)
         return well
 
     def _time(self, timed: "_Timed", work: Callable[[], bool]) -> bool:
-        began = perf_counter()
+        began = self._now()
         done = work()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        timed.seconds += perf_counter() - began
+        timed.seconds += self._now() - began
         timed.times += 1
         return done
 
@@ -131,8 +148,8 @@ class _Pace:
         self._at += steps
         return self._well(self._engine.advance(self._runs, self._at, self._stop))
 
-    def _look(self) -> bool:
-        return self._well(self._engine.look(self._runs, full=False))
+    def _evaluate(self) -> bool:
+        return self._well(self._engine.evaluate(self._runs, full=False))
 
     def _well(self, found: Sequence[object]) -> bool:
         return not self._stop.is_set() and not any(isinstance(one, Failed) for one in found)

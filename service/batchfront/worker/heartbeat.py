@@ -1,4 +1,4 @@
-"""A thread that keeps a worker's lease alive while its main thread trains."""
+"""A worker's heartbeat: the thread that keeps its lease alive while its main thread trains."""
 
 import logging
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ FIRST_PAUSE = min(0.5, LEASE_SECONDS / 10)
 
 
 LONGEST_PAUSE = LEASE_SECONDS / 6
-"""Seconds between two looks at the news: also how long a winner elsewhere goes unnoticed. They
-grow with the heat's age, so that what is trained in vain stays a few percent of the heat, and a
-thousand workers with long heats don't ask a database two thousand times a second. The lease itself
-is renewed, which is a write, by the first of them and then once in the longest pause."""
+"""Seconds between two polls of the race state: also how long a winner elsewhere goes unnoticed.
+They grow with the heat's age, so that what is trained in vain stays a few percent of the heat, and
+a thousand workers with long heats don't ask a database two thousand times a second. The lease
+itself is renewed, which is a write, by the first of them and then once in the longest pause."""
 
 
 _GROWTH = 0.05
@@ -30,8 +30,8 @@ _GROWTH = 0.05
 _LEAVING_SECONDS = 2.0  # a renewal under way is not waited for longer than this
 
 
-class LeaseKeeper:
-    """Renews a worker's lease until closed, and keeps the latest news of its study.
+class Heartbeat:
+    """Renews a worker's lease until closed, and knows the latest race state of its study.
 
     The training thread publishes how far each slot is with `hold`; it never waits for the
     database.
@@ -41,12 +41,12 @@ class LeaseKeeper:
         self._ledger, self._study_id, self._every = ledger, study_id, every
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
-        self._news = RaceState()
+        self._state = RaceState()
         self._closed = Event()
         self._speed = _Speed()
-        self._thread = Thread(target=self._keep, name="lease-keeper", daemon=True)
+        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
 
-    def __enter__(self) -> "LeaseKeeper":
+    def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 
@@ -61,12 +61,12 @@ class LeaseKeeper:
             self._held = dict(slots)
 
     @property
-    def news(self) -> RaceState:
-        """The latest news; `lost` only names slots that are still held here."""
+    def race_state(self) -> RaceState:
+        """What was learned last. `lost` only names slots that are still held here."""
         with self._lock:
-            return replace(self._news, lost=self._news.lost & self._held.keys())
+            return replace(self._state, lost=self._state.lost & self._held.keys())
 
-    def _keep(self) -> None:
+    def _beat(self) -> None:
         began = monotonic()
         pause, due = self._every or FIRST_PAUSE, began
         while not self._closed.wait(pause):
@@ -76,17 +76,17 @@ class LeaseKeeper:
                 held = dict(self._held)
             try:
                 if now < due:
-                    news = self._ledger.poll(self._study_id, held)
+                    state = self._ledger.poll(self._study_id, held)
                 else:
                     rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
-                    news = self._ledger.heartbeat(self._study_id, held, rate)
+                    state = self._ledger.heartbeat(self._study_id, held, rate)
                     due = now + (self._every or LONGEST_PAUSE - pause / 2)
             except Exception as error:
                 # The lease outlives a short outage, and after a longer one everyone's is renewed.
                 log.debug("lease not renewed: %s", error)
                 continue
             with self._lock:
-                self._news = replace(news, at=self._news.at + 1)
+                self._state = replace(state, at=self._state.at + 1)
 
     @staticmethod
     def _pause(age: float) -> float:
@@ -94,7 +94,7 @@ class LeaseKeeper:
 
 
 class _Speed:
-    """Steps a second of all trials together, since the last look."""
+    """Steps a second of all trials together, since last asked."""
 
     def __init__(self) -> None:
         self._steps: dict[int, int] = {}

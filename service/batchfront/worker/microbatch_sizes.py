@@ -13,13 +13,13 @@ from batchfront.store.database import Storage
 from batchfront.store.retry import Tries
 from batchfront.store.schema import pass_sizes
 from batchfront.training.devices import kind, room_for_pass
-from batchfront.training.memory import Passes, PassSize
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.workload.workload import Workload
 
 _SIZES = ("training", "evaluation")
 
 
-class PassSizes:
+class KnownMicroBatchSizes:
     """The sizes of one worker's kind of device.
 
     sharing -- how many workers share it
@@ -33,20 +33,20 @@ class PassSizes:
         self._kind = kind(device, sharing)
         self._known: dict[str, tuple[int | None, int | None]] = {}  # by workload, as written
 
-    def recall(self, workload: Workload) -> Passes:
+    def recall(self, workload: Workload) -> MicroBatchSizes:
         """The sizes that are remembered, or else the room from which to estimate them."""
         key = self._key(workload)
         row = self._tries(lambda: self._read(key))
         if row is None:
-            passes = Passes(room=room_for_pass(self._device, self._sharing))
+            micro_batches = MicroBatchSizes(room=room_for_pass(self._device, self._sharing))
         else:
-            passes = Passes(PassSize(row[0]), PassSize(row[1]))
-        self._known[workload.name] = passes.limits
-        return passes
+            micro_batches = MicroBatchSizes(MicroBatchSize(row[0]), MicroBatchSize(row[1]))
+        self._known[workload.name] = micro_batches.limits
+        return micro_batches
 
-    def keep(self, workload: Workload, passes: Passes) -> None:
+    def keep(self, workload: Workload, micro_batches: MicroBatchSizes) -> None:
         """Write what is new, unless somebody has found less room meanwhile."""
-        limits = passes.limits
+        limits = micro_batches.limits
         if self._known.get(workload.name) != limits:
             key = self._key(workload)
             self._tries(lambda: self._write(key, dict(zip(_SIZES, limits, strict=True))))

@@ -1,11 +1,10 @@
-"""One heat raced to its end: leases, news, hand-outs and checkpoints around the training."""
+"""One heat raced to its end: leases, race state, hand-overs and checkpoints around the training."""
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from time import monotonic
+from typing import Generic, TypeVar
 
 from batchfront.errors import Unreachable
 from batchfront.ledger.claims import ATTEMPTS
@@ -15,125 +14,120 @@ from batchfront.outcomes import LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.training.checkpoint_writer import Background
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.early_dropping import rules
 from batchfront.training.engines import Engine, failure
-from batchfront.training.heat import Heat
+from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
-from batchfront.training.trial import TrialRun
+from batchfront.training.run import Run, RunFactory
 from batchfront.vocabulary import Outcome, Schedule
-from batchfront.worker.backfill import Refill
-from batchfront.worker.checkpoint_policy import Keeping
-from batchfront.worker.heartbeat import LeaseKeeper
-from batchfront.worker.microbatch_sizes import PassSizes
-from batchfront.worker.setup import Bench
+from batchfront.worker.backfill import Backfill
+from batchfront.worker.checkpoint_policy import HeatCheckpoints
+from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.pace import Pace
 
 log = logging.getLogger(__name__)
 
 
+R = TypeVar("R", bound=Run)
+
+
 STRETCH = 1.5
-"""A heat is handed back when it is this many times as far as trials that nobody could take yet.
-What is trained past the winner's step is then, at worst, half as much again."""
+"""A heat is released when it is this many times as far as trials that nobody could take yet. What
+is trained past the winner's step is then, at worst, half as much again."""
 
 
-_SHARE_SECONDS = 2.0  # a heat is kept whole at least this long between two hand-outs
+class Race(Generic[R]):
+    """One heat from its start to the end of its last trial, to the stop, or to a release.
 
-
-_SET_UP_SHARE = 0.05  # of the time, at most, goes into setting trials up for a stretch
-
-
-_SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
-
-
-class Race:
-    """One heat from its start to the end of its last trial, to the stop, or to a hand-back."""
+    factory     -- what the trials' runs come from
+    engine      -- what computes them: one after another, unless it is told otherwise
+    checkpoints -- where they are kept; None: interrupted, they start again
+    backfill    -- claims further trials in the places of those that have ended, if it may
+    pace        -- how often training stops for something else
+    after_round -- called after each round of the heat
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         study: Study,
-        bench: Bench,
-        keeper: LeaseKeeper,
-        checkpoints: Checkpoints | None,
+        factory: RunFactory[R],
+        *,
+        heartbeat: Heartbeat,
         stop: Event,
-        sizes: PassSizes | None = None,
-        engine: Engine | None = None,
-        refill: Refill | None = None,
+        engine: Engine[R] | None = None,
+        checkpoints: Checkpoints | None = None,
+        backfill: Backfill | None = None,
+        pace: Pace | None = None,
+        after_round: Callable[[], None] | None = None,
     ) -> None:
-        self._sizes, self._refill = sizes, refill
-        self.ledger, self.study, self.bench = ledger, study, bench
-        self.keeper, self.checkpoints, self.stop = keeper, checkpoints, stop
-        options = {"halving": study.halving, "extrapolate": study.extrapolate}
-        dropping = rules(bench.workload.goal, study.finishers, **options)
-        race = (study.finishers, study.continuing, engine, dropping)
-        lockstep = study.schedule == Schedule.RACE
-        self.heat: Heat[Slot] = Heat(bench.workload, study.batch_size, [], *race, lockstep=lockstep)
-        self.background: Background[Slot] | None = None
-        if checkpoints is not None:
-            self.background = Background(checkpoints)
-        self._kept: dict[int, int] = {}  # slot id to the step of its checkpoint
-        self._whole: list[tuple[Slot, int]] = []  # of which that is to be told to the ledger
-        self._marked: set[int] = set()  # ids of slots of which it is written that they go on
+        self.ledger, self.study, self.factory = ledger, study, factory
+        self.heartbeat, self.stop = heartbeat, stop
+        self._pace = Pace() if pace is None else pace
+        self._backfill, self._after_round = backfill, after_round
+        self.heat: Heat[Slot, R] = Heat(race_rules(study, factory), engine=engine)
+        self.checkpoints = HeatCheckpoints(study, checkpoints, factory.versions, stop, self._pace)
+        self._recorded: set[int] = set()  # ids of slots whose goal crossing the ledger has
 
     def run(self, slots: Sequence[Slot]) -> None:
         """Race the slots, which are started and leased, until none is live or `stop` is set."""
-        self.keeper.hold({s.id: (s.fence, s.steps) for s in slots})
-        if self._refill is not None:
-            self._refill.begins(slots)
+        self.heartbeat.hold({s.id: (s.fence, s.steps) for s in slots})
+        if self._backfill is not None:
+            self._backfill.begin(slots)
         try:
             self._run(slots)
         except Unreachable:
             # Given up on the database, but not on the work: whoever is next goes on from here.
-            self._save(self.heat.live)
+            self.checkpoints.save(self.heat.live)
             raise
         finally:
-            if self.background is not None:
-                self.background.close()
-        self._count_whole()
+            self.checkpoints.close()
+        self._record_checkpoints()
 
     def _run(self, slots: Sequence[Slot]) -> None:
         began = monotonic()
         self._enter(slots)
         entered = shared = monotonic()
-        keeping = None if self.background is None else Keeping(self.background, self._tag)
-        stretch = max(_SHARE_SECONDS, (entered - began) / _SET_UP_SHARE)
+        self.checkpoints.begin()
+        stretch = max(self._pace.kept_whole, (entered - began) / self._pace.set_up_share)
         answered = 0
-        self._ask()
+        self._poll()
         self._fill()
         while self.heat.live:
             self._hold()
             with timed_as("training"):  # in which evaluations and data are parts of their own
                 ended = self.heat.round(self.stop)
             self._record(ended)
-            # Before anything is handed back: at each look a trial is compared once.
+            # Before anything is released: at each evaluation a trial is compared once.
             self._record(self.heat.compare(self._known))
-            if self._sizes is not None:
-                self._sizes.keep(self.bench.workload, self.bench.passes)
-            if self._mark() or any(ending.outcome == Outcome.REACHED for _, ending in ended):
-                self._ask()
+            if self._after_round is not None:
+                self._after_round()
+            if self._record_crossings() or any(
+                result.outcome == Outcome.REACHED for _, result in ended
+            ):
+                self._poll()
             if self.stop.is_set():
-                self._hand_back_all()
+                self._release_all()
                 return
-            news, now = self._hear(), monotonic()
-            if now - entered > stretch and self._ahead(news):
-                self._give(self.heat.live)
+            state, now = self._latest(), monotonic()
+            if now - entered > stretch and self._ahead(state):
+                self._hand_over(self.heat.live)
                 entered = monotonic()  # what couldn't be saved goes on
-            if news.share and news.at > answered and now - shared > _SHARE_SECONDS:
+            if state.share and state.at > answered and now - shared > self._pace.kept_whole:
                 self._share()
-                shared, answered = monotonic(), news.at
+                shared, answered = monotonic(), state.at
             if self._fill():
                 entered = monotonic()
-            if keeping is not None:
-                self._count_whole()
-                keeping.go_on(self.heat.live)
+            self._record_checkpoints()
+            self.checkpoints.write_due(self.heat.live)
 
     def _fill(self) -> bool:
-        """Take on further trials of the study where there are places for them; whether any came."""
-        if self._refill is None or not self.heat.live or self.stop.is_set():
+        """Take on further trials of the study where there is room. Returns whether any came."""
+        if self._backfill is None or not self.heat.live or self.stop.is_set():
             return False
-        self._refill.overhear(self.keeper.news)
-        found = self._refill.slots(self._held(), self.bench.room)
+        self._backfill.follow(self.heartbeat.race_state)
+        found = self._backfill.claim(self._held(), self.factory.room)
         self._enter(found)
         return bool(found)
 
@@ -148,10 +142,9 @@ class Race:
             full = None
             try:
                 seed = self.study.trial_seed(slot.number)
-                run = self.bench.run(self.study.batch_size, slot.params or {}, seed)
-                if self._may_be_kept(slot) and self._restore(slot, run):
-                    self._kept[slot.id] = run.step
-                if slot.steps_to_target is not None or run.passage is not None:
+                run = self.factory.run(self.study.batch_size, slot.params or {}, seed)
+                self.checkpoints.restore(slot, run)
+                if slot.steps_to_target is not None or run.goal_crossing is not None:
                     self.heat.let_go_on(slot)
                 self.heat.live.append((slot, run))
             except Exception as error:
@@ -163,7 +156,7 @@ class Race:
                     broken.append((slot, TrialResult(Outcome.FAILED, failure(error), slot.steps)))
             if full is not None:  # not before: the error keeps hold of what was being made
                 release()
-                self.bench.room = room = len(self.heat.live)
+                self.factory.room = room = len(self.heat.live)
                 log.warning("%s: room for %d trials at once (%s)", self.study.name, room, full)
                 self._leave_out(slots[index:])
                 break
@@ -178,164 +171,119 @@ class Race:
         return {slot.id: (slot.fence, run.step) for slot, run in self.heat.live}
 
     def _hold(self) -> None:
-        self.keeper.hold(self._held())
+        self.heartbeat.hold(self._held())
 
     def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> None:
-        """Write endings; a failed trial is handed back instead while it has attempts left."""
+        """Write results. A failed trial is released instead while it has attempts left."""
         if not ended:
             return
         self._hold()  # without the ended ones, which are about to be no longer ours
-        self._give_up([slot for slot, _ in ended])
-        self._find_whole()
-        again = [s for s, e in ended if e.outcome == Outcome.FAILED and s.attempts < ATTEMPTS]
-        final = [(s, e) for s, e in ended if s not in again]
-        for slot, ending in ended:
-            if ending.outcome == Outcome.FAILED:
+        self.checkpoints.give_up([slot for slot, _ in ended])
+        again = [s for s, r in ended if r.outcome == Outcome.FAILED and s.attempts < ATTEMPTS]
+        final = [(s, r) for s, r in ended if s not in again]
+        for slot, result in ended:
+            if result.outcome == Outcome.FAILED:
                 log.warning(
                     "%s trial %d failed (attempt %d of %d): %s",
                     self.study.name,
                     slot.number,
                     slot.attempts,
                     ATTEMPTS,
-                    ending.reason.splitlines()[0],
+                    result.reason.splitlines()[0],
                 )
         lost = self.ledger.finish(self.study, final) if final else []
         # First: once a slot is free, its next worker may have written a file of its own.
-        self._drop([slot for slot, _ in ended if slot not in lost and self._may_be_kept(slot)])
+        mine = [slot for slot, _ in ended if slot not in lost]
+        self.checkpoints.drop([slot for slot in mine if self.checkpoints.may_exist(slot)])
         self.ledger.release([(slot, 0) for slot in again], failed=True)
 
-    def _known(
-        self, step: int, looked: Sequence[tuple[Slot, TrialRun]]
-    ) -> Mapping[int, LearningCurve]:
-        shown = [(slot, run.looks) for slot, run in looked]
+    def _known(self, step: int, evaluated: Sequence[tuple[Slot, R]]) -> Mapping[int, LearningCurve]:
+        shown = [(slot, run.evaluations) for slot, run in evaluated]
         return self.ledger.record_evaluations(self.study, step, shown)
 
-    def _mark(self) -> bool:
-        """Write of trials that go on past the goal that they have passed it; whether any had."""
-        passages = [
-            (slot, run.passage)
+    def _record_crossings(self) -> bool:
+        """Write where trials that go on have crossed the goal. Returns whether any had."""
+        crossings = [
+            (slot, run.goal_crossing)
             for slot, run in self.heat.live
-            if run.passage is not None and slot.id not in self._marked
+            if run.goal_crossing is not None and slot.id not in self._recorded
         ]
-        self.ledger.record_crossings(passages)
-        self._marked |= {slot.id for slot, _ in passages}
-        return bool(passages)
+        self.ledger.record_crossings(crossings)
+        self._recorded |= {slot.id for slot, _ in crossings}
+        return bool(crossings)
 
-    def _ask(self) -> None:
-        """Learn at once how the race stands, where the next news may come seconds later."""
-        news = self.ledger.tries(lambda: self.ledger.poll(self.study.id, {}))
-        self._heed(news)
-        if self._refill is not None:
-            self._refill.hear(news)
+    def _poll(self) -> None:
+        """Learn at once how the race stands, which the next heartbeat may tell seconds later."""
+        state = self.ledger.tries(lambda: self.ledger.poll(self.study.id, {}))
+        self._apply(state)
+        if self._backfill is not None:
+            self._backfill.note(state)
 
-    def _heed(self, news: RaceState) -> None:
-        self.heat.lower_cap(news.cap)
-        self.heat.count_passed(news.passed)
+    def _apply(self, state: RaceState) -> None:
+        self.heat.lower_cap(state.cap)
+        self.heat.count_passed(state.passed)
 
-    def _hear(self) -> RaceState:
-        news = self.keeper.news
-        self._heed(news)
-        if news.lost:
+    def _latest(self) -> RaceState:
+        """What the heartbeat has learned last."""
+        state = self.heartbeat.race_state
+        self._apply(state)
+        if state.lost:
             log.warning(
                 "%s: %d trials ended here, as another worker has them or they were deleted",
                 self.study.name,
-                len(news.lost),
+                len(state.lost),
             )
-            self._give_up([s for s, _ in self.heat.live if s.id in news.lost])
-            self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in news.lost]
-        return news
+            self.checkpoints.give_up([s for s, _ in self.heat.live if s.id in state.lost])
+            self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in state.lost]
+        return state
 
-    def _ahead(self, news: RaceState) -> bool:
+    def _ahead(self, state: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""
-        if (
-            news.behind is None
-            or not self.checkpoints
-            or self.study.schedule == Schedule.ONE_BY_ONE
-        ):
+        one_by_one = self.study.schedule == Schedule.ONE_BY_ONE
+        if state.behind is None or not self.checkpoints or one_by_one:
             return False
-        return all(run.step >= STRETCH * news.behind for _, run in self.heat.live)
+        return all(run.step >= STRETCH * state.behind for _, run in self.heat.live)
 
     def _share(self) -> None:
-        """Give every second trial of the heat to whoever is idle."""
-        self._give(self.heat.live[1::2])
+        """Hand every second trial of the heat over to whoever is idle."""
+        self._hand_over(self.heat.live[1::2])
 
-    def _give(self, runs: Sequence[tuple[Slot, TrialRun]]) -> None:
-        """Give trials to whoever claims them, but for those that can't be saved: they would lose
+    def _hand_over(self, runs: Sequence[tuple[Slot, R]]) -> None:
+        """Release trials to whoever claims them, but for those that can't be saved: they would lose
         what they have got done, again and again where no checkpoint can be written."""
-        if self._refill is not None:
-            self._refill.over()
-        saved = self._save(runs)
+        if self._backfill is not None:
+            self._backfill.end()
+        saved = self.checkpoints.save(runs)
         self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in saved]
-        self._free(saved)
+        self._release(saved)
 
-    def _hand_back_all(self) -> None:
-        """Save what can be saved, and free it all: this worker has been told to stop."""
-        given, self.heat.live = self.heat.live, []
-        self._save(given)
-        self._free([slot for slot, _ in given])
+    def _release_all(self) -> None:
+        """Save what can be saved, and release it all: this worker has been told to stop."""
+        released, self.heat.live = self.heat.live, []
+        self.checkpoints.save(released)
+        self._release([slot for slot, _ in released])
 
-    def _free(self, slots: Sequence[Slot]) -> None:
+    def _release(self, slots: Sequence[Slot]) -> None:
         self._hold()
-        self.ledger.release([(slot, self._kept.get(slot.id, 0)) for slot in slots])
-        self._drop(self.ledger.ended(slots))
+        self.ledger.release([(slot, self.checkpoints.step(slot)) for slot in slots])
+        self.checkpoints.drop(self.ledger.ended(slots))
 
-    def _count_whole(self) -> None:
-        """Say of which trials checkpoints have been written meanwhile."""
-        self._find_whole()
-        if self._whole:
-            self.ledger.record_checkpoints(self._whole)
-            self._drop(self.ledger.ended([slot for slot, _ in self._whole]))
-            self._whole.clear()
+    def _record_checkpoints(self) -> None:
+        """Write of which trials checkpoints have been written meanwhile."""
+        written = self.checkpoints.take_written()
+        if written:
+            self.ledger.record_checkpoints(written)
+            self.checkpoints.drop(self.ledger.ended([slot for slot, _ in written]))
 
-    def _find_whole(self) -> None:
-        if self.background is not None:
-            found = self.background.whole()
-            self._kept |= {slot.id: step for slot, step in found}
-            self._whole += found
 
-    def _give_up(self, slots: Sequence[Slot]) -> None:
-        """Whatever is being written of these must not replace what others write."""
-        if self.background is not None:
-            for slot in slots:
-                self.background.give_up(slot)
-
-    def _save(self, runs: Sequence[tuple[Slot, TrialRun]]) -> list[Slot]:
-        """Write checkpoints; of which slots it worked."""
-        if self.checkpoints is None:
-            return []
-        began, saved = monotonic(), []
-        self._give_up([slot for slot, _ in runs])
-        self._find_whole()
-        for slot, run in runs:
-            if self.stop.is_set() and monotonic() - began > _SAVING_SECONDS:
-                log.warning("%s: no time left to save every trial", self.study.name)
-                break
-            if not run.step:
-                continue  # nothing is lost, and nobody would look for it
-            if self._kept.get(slot.id) == run.step:
-                saved.append(slot)
-            elif self.checkpoints.save(slot, run, self._tag(slot)):
-                self._kept[slot.id] = run.step
-                saved.append(slot)
-        return saved
-
-    def _may_be_kept(self, slot: Slot) -> bool:
-        """Whether somebody may have written a checkpoint: asking a store takes its time."""
-        return slot.id in self._kept or slot.steps > 0 or slot.attempts > 1 or slot.deaths > 0
-
-    def _restore(self, slot: Slot, run: TrialRun) -> bool:
-        return self.checkpoints is not None and self.checkpoints.restore(slot, run, self._tag(slot))
-
-    def _drop(self, slots: Sequence[Slot]) -> None:
-        self._give_up(slots)
-        if self.checkpoints is not None:
-            for slot in slots:
-                self.checkpoints.drop(slot)
-
-    def _tag(self, slot: Slot) -> str:
-        """What a checkpoint of this slot is a state of, but for the device it was made on."""
-        code = [self.bench.versions[key] for key in ("batchfront", "torch", "source")]
-        # Which version of the code it is of, `code` says; what checks show follows from that.
-        definition = {**self.study.identity, "code": None, "preflight": None}
-        parts = [definition, code, slot.number, dict(slot.params or {})]
-        return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+def race_rules(study: Study, factory: RunFactory[Run]) -> RaceRules:
+    """What a study's trials race to, and what ends those that don't get there."""
+    options = {"halving": study.halving, "extrapolate": study.extrapolate}
+    return RaceRules(
+        factory.goal,
+        factory.stopping,
+        finishers=study.finishers,
+        continuing=study.continuing,
+        dropping=rules(factory.goal, study.finishers, **options),
+        lockstep=study.schedule == Schedule.RACE,
+    )

@@ -14,19 +14,21 @@ from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all
 from batchfront.training.distributed.follower_processes import FollowerPool
 from batchfront.training.distributed.leader import LeaderRun
-from batchfront.training.memory import Passes
+from batchfront.training.memory import MicroBatchSizes
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
-from batchfront.training.trial import TrialRun
 from batchfront.workload import catalog
 from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import digest
 from batchfront.workload.data import Splits
+from batchfront.workload.goal import Goal
 from batchfront.workload.search_space import Metaparameters
+from batchfront.workload.stopping_rules import StoppingRules
 from batchfront.workload.workload import Workload
 
 
 @dataclass
-class Bench:
+class LoadedWorkload:
     """What a worker needs to train any study of one workload.
 
     confirmed -- studies, by id, to the identity that this code is known to give them: the id of
@@ -41,15 +43,27 @@ class Bench:
     versions: dict[str, str]
     identity_parts: dict[str, Any]
     confirmed: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    passes: Passes = field(default_factory=Passes)
+    micro_batches: MicroBatchSizes = field(default_factory=MicroBatchSizes)
     room: int | None = None  # trials at once, where memory has been found to hold no more
     resumes: bool = True
     followers: FollowerPool | None = None  # where a trial is computed by several devices
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int) -> TrialRun:
+    @property
+    def goal(self) -> Goal:
+        """What a trial has to reach."""
+        return self.workload.goal
+
+    @property
+    def stopping(self) -> StoppingRules:
+        """When a trial is given up."""
+        return self.workload.stopping
+
+    def run(self, batch_size: int, values: Metaparameters, seed: int) -> ModelRun:
         """A fresh trial."""
-        parts = (self.workload, self.splits, batch_size, values, seed, self.device, self.passes)
-        return TrialRun(*parts) if self.followers is None else LeaderRun(self.followers, *parts)
+        trial = (self.workload, self.splits, batch_size, values, seed)
+        if self.followers is None:
+            return ModelRun(*trial, self.device, self.micro_batches)
+        return LeaderRun(self.followers, *trial, self.device, self.micro_batches)
 
     def close(self) -> None:
         """End the processes of other devices, if there are any."""
@@ -71,13 +85,13 @@ class Bench:
 def set_up(
     study: Study,
     devices: torch.device | Sequence[torch.device],
-    current: Bench | None,
-    recall: Callable[[Workload], Passes] = lambda _: Passes(),
-) -> Bench:
-    """The bench for a study: the current one if its workload is the same.
+    current: LoadedWorkload | None,
+    recall: Callable[[Workload], MicroBatchSizes] = lambda _: MicroBatchSizes(),
+) -> LoadedWorkload:
+    """The loaded workload for a study: the current one if it is the same.
 
     devices -- those that compute each trial together; the first is this process's
-    recall  -- the pass sizes that a workload is known to need
+    recall  -- the micro-batch sizes that a workload is known to need
 
     Raises IdentityError if the code found here gives the study another identity.
     """
@@ -85,7 +99,7 @@ def set_up(
         if current is not None:
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
-        current = _bench(study, together, recall)
+        current = _load(study, together, recall)
     if current.confirmed.get(study.id) != study.identity:
         parts, search = current.identity_parts, study.identity["search"]
         identity = study_identity(current.workload, study.batch_size, parts, search)
@@ -94,12 +108,12 @@ def set_up(
     return current
 
 
-def _bench(
-    study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], Passes]
-) -> Bench:
-    loaded = as_variant(catalog.load(study.spec), study.variant)
-    fingerprint = Fingerprint.of(loaded)  # before it has run, and changed what it may hold
-    workload = loaded.as_asked(study.goal_value, study.precision)
+def _load(
+    study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
+) -> LoadedWorkload:
+    found = as_variant(catalog.load(study.spec), study.variant)
+    fingerprint = Fingerprint.of(found)  # before it has run, and changed what it may hold
+    workload = found.as_asked(study.goal_value, study.precision)
     tries = study.identity.get("preflight")
     checked = check(workload, [study.batch_size], planned=True, tries=tries)
     checked.refuse_devices(len(devices))
@@ -113,13 +127,19 @@ def _bench(
     with timed_as("data"):
         splits = checked.splits.to(devices[0])
     parts = identity_parts(checked.identity_parts, [code], study.variant)
-    passes = recall(workload)
-    passes.whole = checked.whole
-    resumes = checked.lost is None
-    bench = Bench(
-        study.spec, workload, splits, devices[0], versions, parts, passes=passes, resumes=resumes
+    micro_batches = recall(workload)
+    micro_batches.whole = checked.whole
+    loaded = LoadedWorkload(
+        study.spec,
+        workload,
+        splits,
+        devices[0],
+        versions,
+        parts,
+        micro_batches=micro_batches,
+        resumes=checked.lost is None,
     )
     if len(devices) > 1:
         given = (study.spec, study.goal_value, study.precision)
-        bench.followers = FollowerPool(*given, devices, bench.passes, versions["source"])
-    return bench
+        loaded.followers = FollowerPool(*given, devices, loaded.micro_batches, versions["source"])
+    return loaded

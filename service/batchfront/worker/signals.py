@@ -31,7 +31,7 @@ def end_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C raises KeyboardInterrupt.
+    """An event that the first Ctrl-C or SIGTERM sets. A second Ctrl-C raises KeyboardInterrupt.
 
     within -- seconds after a SIGTERM in which the block has to end, or else the process does
     """
@@ -67,7 +67,7 @@ def _sigterm_heard(stop: threading.Event, within: float | None) -> Iterator[None
             if number[0] == signal.SIGTERM:
                 stop.set()
                 if within is not None and not over.wait(within):
-                    log.warning("out of time: what isn't handed back is free in half a minute")
+                    log.warning("out of time: what isn't released is free in half a minute")
                     os._exit(0)
 
     thread = threading.Thread(target=listen, name="signals", daemon=True)

@@ -24,13 +24,14 @@ from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.devices import describe_all, following, room_for
 from batchfront.vocabulary import EngineName, Schedule
-from batchfront.worker.backfill import ONE_BY_ONE, Refill
+from batchfront.worker.backfill import ONE_BY_ONE, Backfill
 from batchfront.worker.engine_choice import EngineChoice
-from batchfront.worker.heartbeat import LeaseKeeper
-from batchfront.worker.microbatch_sizes import PassSizes
+from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
 from batchfront.worker.options import WorkerOptions
+from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
-from batchfront.worker.setup import Bench, set_up
+from batchfront.worker.setup import LoadedWorkload, set_up
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +66,22 @@ class Settings:
 
 
 class Worker:
-    """One process's worth of training. `stop` makes it save what it has and hand it back.
+    """One process's worth of training. `stop` makes it save what it has and release it.
 
     clock -- of the worker's life, if that has begun before
+    pace  -- how often training stops for something else, if not as usual
     """
 
     def __init__(
-        self, storage: Storage, settings: Settings, stop: Event, clock: Clock | None = None
+        self,
+        storage: Storage,
+        settings: Settings,
+        stop: Event,
+        clock: Clock | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.storage, self.settings, self.stop = storage, settings, stop
+        self._pace = Pace() if pace is None else pace
         options = settings.options
         patience = Patience(options.max_outage, stop)
         self._clock = Clock() if clock is None else clock
@@ -85,11 +93,11 @@ class Worker:
         self._devices = following(settings.device, options.devices_per_trial)
         # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
         self._sharing = settings.sharing * self._devices.count(self._devices[0])
-        self._sizes = PassSizes(storage, patience, settings.device, self._sharing)
+        self._sizes = KnownMicroBatchSizes(storage, patience, settings.device, self._sharing)
         self._engines = EngineChoice(
             storage, patience, options.engine, self._devices, self._sharing, stop
         )
-        self._bench: Bench | None = None
+        self._loaded: LoadedWorkload | None = None
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
     def run(self) -> None:
@@ -115,8 +123,8 @@ class Worker:
                 raise
             log.warning("%s; what this worker holds is free when its lease runs out", error)
         finally:
-            if self._bench is not None:
-                self._bench.close()
+            if self._loaded is not None:
+                self._loaded.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
 
@@ -149,23 +157,25 @@ class Worker:
         shapes = study.identity["model"]["parameters"].values()
         size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
         room = room_for(size, self.settings.device, self._sharing)
-        known = self._bench.room if self._bench is not None and self._bench.serves(study) else None
+        known = (
+            self._loaded.room if self._loaded is not None and self._loaded.serves(study) else None
+        )
         return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
-        with LeaseKeeper(self.ledger, study.id) as keeper:
+        with Heartbeat(self.ledger, study.id) as heartbeat:
             # From now on: loading the data may take longer than a lease lasts.
-            keeper.hold({s.id: (s.fence, s.steps) for s in taken})
+            heartbeat.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
                 devices, recall = self._devices, self._sizes.recall
                 with timed_as("set-up"):
-                    bench = self._bench = set_up(study, devices, self._bench, recall)
+                    loaded = self._loaded = set_up(study, devices, self._loaded, recall)
                 if self.stop.is_set():
                     self.ledger.release([(slot, slot.steps) for slot in taken])
                     return
-                drawn = self._drawn(study, taken)
-                engine = self._engines.of(study, bench, drawn)
-                started = self.ledger.start(study, drawn, study.space, bench.versions)
+                sampled = self._sampled(study, taken)
+                engine = self._engines.of(study, loaded, sampled)
+                started = self.ledger.start(study, sampled, study.space, loaded.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -179,13 +189,25 @@ class Worker:
                 if not self.settings.options.until_done:  # there is no end at which to tell
                     log.warning("left to other workers: %s", error)
                 return
-            checkpoints = self.checkpoints if bench.resumes else None
-            race = (study, bench, keeper, checkpoints, self.stop, self._sizes)
-            refill = None
+            backfill = None
             if engine == EngineName.VECTORIZED:
                 room = self._room(study)
-                refill = Refill(self.ledger, study, keeper, room, self._drawn, bench.versions)
-            Race(self.ledger, *race, self._engines.make(engine, bench), refill).run(started)
+                backfill = Backfill(
+                    self.ledger, study, heartbeat, room, self._sampled, loaded.versions
+                )
+            race = Race(
+                self.ledger,
+                study,
+                loaded,
+                heartbeat=heartbeat,
+                stop=self.stop,
+                engine=self._engines.make(engine, loaded),
+                checkpoints=self.checkpoints if loaded.resumes else None,
+                backfill=backfill,
+                pace=self._pace,
+                after_round=partial(self._sizes.keep, loaded.workload, loaded.micro_batches),
+            )
+            race.run(started)
 
     def _room(self, study: Study) -> int:
         """Trials that are computed as one, at most."""
@@ -193,13 +215,13 @@ class Worker:
         return min(room, ONE_BY_ONE) if study.schedule == Schedule.ONE_BY_ONE else room
 
     @timed_as("set-up")
-    def _drawn(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
+    def _sampled(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
         """The slots, with metaparameters for those that had none."""
         bare = [slot for slot in taken if slot.params is None]
         numbers = [slot.number for slot in bare]
-        draws = self.ledger.tries(partial(sample_late, self.storage, study, numbers))
-        drawn = {
-            slot.number: replace(slot, params=draw.params, origin=draw.origin)
-            for slot, draw in zip(bare, draws, strict=True)
+        found = self.ledger.tries(partial(sample_late, self.storage, study, numbers))
+        sampled = {
+            slot.number: replace(slot, params=one.params, origin=one.origin)
+            for slot, one in zip(bare, found, strict=True)
         }
-        return [drawn.get(slot.number, slot) for slot in taken]
+        return [sampled.get(slot.number, slot) for slot in taken]

@@ -1,15 +1,16 @@
-"""batchfront.workload.evaluation_grid"""
+"""At which steps a trial is evaluated, and at which of them in full."""
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from batchfront.errors import WorkloadError
-from batchfront.workload.stopping_rules import _grid_steps
 
 
 @dataclass(frozen=True)
 class EvaluationGrid:
-    """The steps at which a trial is evaluated: geometric, so that every batch size is looked at
+    """The steps at which a trial is evaluated: geometric, so that every batch size is evaluated
     with the same relative spacing.
 
     first   -- the first evaluated step
@@ -30,12 +31,51 @@ class EvaluationGrid:
         """The evaluated steps from the first to `limit`, in order."""
         return _grid_steps(self.first, self.spacing, limit)
 
-    def is_look(self, step: int, previous: int) -> bool:
+    def is_full(self, step: int, previous: int) -> bool:
         """Whether evaluated step `step`, coming after `previous`, is the first at or past a rung
-        of the full looks, `look ** k` for a whole k."""
+        of the full evaluations, `look ** k` for a whole k."""
         if previous < 1:
             return True
         return self._rung(step) > self._rung(previous)
 
     def _rung(self, step: int) -> int:
         return math.floor(math.log(step) / math.log(self.look) + 1e-9)
+
+
+@lru_cache(maxsize=256)
+def _grid_steps(first: int, spacing: float, limit: int) -> tuple[int, ...]:
+    steps = []
+    step = first
+    while step <= limit:
+        steps.append(step)
+        step = max(step + 1, math.floor(step * (1 + spacing)))
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class GridSteps:
+    """The evaluated steps of a grid up to a step budget."""
+
+    grid: EvaluationGrid
+    budget: int
+    steps: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", self.grid.steps(self.budget))
+
+    def __contains__(self, step: int) -> bool:
+        return self.after(step - 1) == step
+
+    def after(self, step: int) -> int | None:
+        """The evaluated step that comes after `step`; None if the budget ends before."""
+        index = bisect_right(self.steps, step)
+        return self.steps[index] if index < len(self.steps) else None
+
+    def before(self, step: int) -> int:
+        """The evaluated step that comes before `step`; 0 if none does."""
+        index = bisect_left(self.steps, step)
+        return self.steps[index - 1] if index else 0
+
+    def is_full(self, step: int) -> bool:
+        """Whether an evaluated step is one of the full evaluations."""
+        return self.grid.is_full(step, self.before(step))

@@ -1,4 +1,4 @@
-"""Layers that act on a batch in the same way however it is cut into passes, or over devices.
+"""Layers that act on a batch in the same way however it is cut into micro-batches, or over devices.
 
 Dropout of torch draws for the examples that it is given, and batch normalization normalizes over
 them: with either, a batch that is computed in parts is another batch. With these it is not.
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchfront.workload.microbatch import BatchPass, current_pass, passes_together
+from batchfront.workload.microbatch import MicroBatch, current_micro_batch, micro_batches_together
 from batchfront.workload.seeds import mix
 
 _BLOCK = 32  # examples whose masks are drawn together, at least
@@ -30,7 +30,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        here, together = current_pass(), passes_together()
+        here, together = current_micro_batch(), micro_batches_together()
         if self.training and together:
             factors: Tensor = _FactorsTogether.apply(x.detach(), self.p)
             return x * factors
@@ -44,8 +44,8 @@ class Dropout(nn.Dropout):
         return x * factors
 
 
-def dropout_factors(x: Tensor, here: BatchPass, p: float) -> Tensor:
-    """What dropout multiplies `x` by in a pass: shape and dtype of `x`."""
+def dropout_factors(x: Tensor, here: MicroBatch, p: float) -> Tensor:
+    """What dropout multiplies `x` by in a micro-batch: shape and dtype of `x`."""
     dropped = round(p * _LEVELS)
     if dropped in (0, _LEVELS):
         return torch.full_like(x, 0.0 if dropped else 1.0)
@@ -71,18 +71,18 @@ class _FactorsTogether(torch.autograd.Function):
         p: float,
     ) -> tuple[Tensor, int]:
         rows = x.movedim(in_dims[0], 0).unbind()
-        passes = zip(rows, passes_together(), strict=True)
-        return torch.stack([dropout_factors(row, here, p) for row, here in passes]), 0
+        each = zip(rows, micro_batches_together(), strict=True)
+        return torch.stack([dropout_factors(row, here, p) for row, here in each]), 0
 
 
 @torch.no_grad()
-def _drawn(x: Tensor, here: BatchPass, dropped: int) -> Tensor:
+def _drawn(x: Tensor, here: MicroBatch, dropped: int) -> Tensor:
     """What `x` is multiplied by: 0 with probability `dropped / _LEVELS`, or what evens that out."""
     examples = here.stop - here.start
     if len(x) % examples:
         raise ValueError(
-            f"dropout of a tensor of shape {tuple(x.shape)} in a pass of {examples} examples: "
-            "the first axis must be the batch's"
+            f"dropout of a tensor of shape {tuple(x.shape)} in a micro-batch of {examples} "
+            "examples: the first axis must be the batch's"
         )
     draw, size = here.next_draw(), x.numel() // examples  # numbers an example
     block = max(_BLOCK, -(-here.batch_size // _BLOCKS))
@@ -166,10 +166,10 @@ class GhostBatchNorm2d(nn.Module):
         if not self.training:
             running = (self.running_mean, self.running_var)
             return F.batch_norm(x, *running, self.weight, self.bias, eps=self.eps)
-        here = current_pass()
+        here = current_micro_batch()
         if here is not None and here.start % self.ghost_size:
             raise ValueError(
-                f"a pass that starts at example {here.start} of its batch cuts a group of "
+                f"a micro-batch that starts at example {here.start} of its batch cuts a group of "
                 f"{self.ghost_size}"
             )
         parts = x.split(self.ghost_size)  # type: ignore[no-untyped-call]
@@ -193,5 +193,5 @@ class GhostBatchNorm2d(nn.Module):
             self.discard()
 
     def discard(self) -> None:
-        """Forget the passes of a batch that begins anew."""
+        """Forget the micro-batches of a batch that begins anew."""
         self._seen = 0

@@ -1,7 +1,7 @@
 """Which part of which batch is going through a model.
 
-A batch may be computed in several passes, on one device or on several, and is to stay one batch.
-A layer whose work depends on where its examples stand in it learns that here.
+A batch may be computed in several micro-batches, on one device or on several, and is to stay one
+batch. A layer whose work depends on where its examples stand in it learns that here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from itertools import count
 
 
 @dataclass(frozen=True)
-class BatchPass:
+class MicroBatch:
     """Examples `start .. stop - 1` of a batch of `batch_size`, on their way through the model.
 
-    seed -- of the random numbers of this batch, the same for all of its passes
+    seed -- of the random numbers of this batch, the same for all of its micro-batches
     """
 
     start: int
@@ -25,20 +25,20 @@ class BatchPass:
     _draws: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     def next_draw(self) -> int:
-        """0, 1, 2, ... within a pass: tells the layers that draw random numbers apart."""
+        """0, 1, 2, ... within a micro-batch: tells the layers that draw random numbers apart."""
         return next(self._draws)
 
 
-_current: ContextVar[BatchPass | None] = ContextVar("batch pass", default=None)
+_current: ContextVar[MicroBatch | None] = ContextVar("micro-batch", default=None)
 
 
-def current_pass() -> BatchPass | None:
+def current_micro_batch() -> MicroBatch | None:
     """What is going through the model now; None outside of batchfront's training."""
     return _current.get()
 
 
 @contextmanager
-def passing(part: BatchPass) -> Iterator[None]:
+def computing(part: MicroBatch) -> Iterator[None]:
     """While the block runs, `part` goes through the model."""
     token = _current.set(part)
     try:
@@ -47,17 +47,17 @@ def passing(part: BatchPass) -> Iterator[None]:
         _current.reset(token)
 
 
-_together: ContextVar[tuple[BatchPass, ...]] = ContextVar("passes together", default=())
+_together: ContextVar[tuple[MicroBatch, ...]] = ContextVar("micro-batches together", default=())
 
 
-def passes_together() -> tuple[BatchPass, ...]:
-    """Of the trials that go through the model as one, by `torch.vmap`: a pass each; else none."""
+def micro_batches_together() -> tuple[MicroBatch, ...]:
+    """Of trials that go through the model as one, by `torch.vmap`: a micro-batch each."""
     return _together.get()
 
 
 @contextmanager
-def passing_together(parts: Sequence[BatchPass]) -> Iterator[None]:
-    """While the block runs, one pass of each of several trials goes through the model."""
+def computing_together(parts: Sequence[MicroBatch]) -> Iterator[None]:
+    """While the block runs, a micro-batch of each of several trials goes through the model."""
     token = _together.set(tuple(parts))
     try:
         yield

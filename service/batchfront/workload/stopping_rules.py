@@ -1,20 +1,8 @@
-"""At which steps a trial is looked at, and when it is given up."""
+"""When a trial is given up for what it has shown."""
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 from batchfront.errors import WorkloadError
-
-
-@lru_cache(maxsize=256)
-def _grid_steps(first: int, spacing: float, limit: int) -> tuple[int, ...]:
-    steps = []
-    step = first
-    while step <= limit:
-        steps.append(step)
-        step = max(step + 1, math.floor(step * (1 + spacing)))
-    return tuple(steps)
 
 
 @dataclass(frozen=True)

@@ -98,15 +98,21 @@ def batchfront(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Resu
 
 
 @pytest.fixture
-def started() -> Callable[..., "subprocess.Popen[str]"]:
-    """Starts the command as a process of its own."""
+def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts the command as a process of its own, which ends with the test if not before."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "batchfront.cli.main", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        processes.append(process)
+        return process
 
-    return start
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

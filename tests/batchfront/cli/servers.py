@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.waiting import LONG
+
 
 @dataclass
 class Serving:
@@ -18,7 +20,7 @@ class Serving:
     def end(self, number: int) -> tuple[int, str]:
         """Send a signal; the exit code, and what else was said."""
         self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=LONG)
         return self.process.returncode, err
 
 
@@ -31,9 +33,9 @@ def serving(started: Callable[..., "subprocess.Popen[str]"], *arguments: str) ->
         assert process.stderr is not None
         while (found := re.search(r"http://\S+/", said)) is None:
             line = process.stderr.readline()
-            assert line, (said, process.wait(timeout=60))
+            assert line, (said, process.wait(timeout=LONG))
             said += line
         yield Serving(process, said, found[0])
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=LONG)

@@ -159,3 +159,20 @@ def test_a_metaparameter_has_to_be_named_where_none_has_choices(
     line = refused(batchfront("analyze", "effect", "a/d/sgd"))
     whole = "`batchfront analyze effect a/d/sgd --metaparameter learning_rate`"
     assert f"name one of learning_rate, momentum: {whole}" in line
+
+
+def test_four_runs_of_a_rule_have_one_median_whoever_tells_it(
+    analyze: Callable[..., str], batchfront: Run
+) -> None:
+    opened = open_storage("sqlite:///batchfront.db")
+    params = {"learning_rate": 0.08 * 4, "momentum": 0.9, "smoothing": 0.1}
+    runs = [reached(steps, params=params, repeats=0) for steps in (100, 200, 120, 160)]
+    add_study(opened, NAME, 32, runs, purpose="linear")
+    opened.close()
+    followed = json.loads(analyze("rules", NAME, "--format", "json"))["followed"]
+    (needed,) = [one["needed"] for one in followed if one["source"] == "run"]
+    asked = ("confirm", NAME, "--rule", "linear", "--seeds", "4", "--batch-sizes", "32")
+    confirmed = batchfront(*asked, "--format", "json")
+    assert (confirmed.code, confirmed.err) == (0, "")
+    (point,) = json.loads(confirmed.out)["points"]
+    assert (needed["at_least"], needed["at_most"], point["median"]) == (140, 140, 140)

@@ -152,17 +152,16 @@ def test_a_module_beside_the_file_counts_in_another_process(
     assert "it differs in beside.py:scaled." in err
 
 
-@pytest.mark.every_storage
 def test_a_variant_goes_through_every_command_by_its_name(
-    batchfront: Batchfront, workload_file: File, database: str
+    batchfront: Batchfront, workload_file: File
 ) -> None:
-    spec, name, where = workload_file(), f"{NAME}@wider", ("--storage", database)
-    assert batchfront("run", spec, "--trials", "2", "--workers", "1", *where).code == 0
-    again = ("run", spec, "--workers", "1", "--variant", "wider", *where)
+    spec, name = workload_file(), f"{NAME}@wider"
+    assert batchfront("run", spec, "--trials", "2", "--workers", "1").code == 0
+    again = ("run", spec, "--workers", "1", "--variant", "wider")
     ran = batchfront(*again)
     assert ran.code == 0
-    first = json.loads(batchfront("frontier", NAME, "--format", "json", *where).out)
-    second = json.loads(batchfront("frontier", name, "--format", "json", *where).out)
+    first = json.loads(batchfront("frontier", NAME, "--format", "json").out)
+    second = json.loads(batchfront("frontier", name, "--format", "json").out)
     assert second["points"] == first["points"]  # the same code, draws and seeds
     for command in (
         ("status", name),
@@ -175,8 +174,8 @@ def test_a_variant_goes_through_every_command_by_its_name(
         ("export", name, "--output", "tables"),
         ("plan", spec, "--variant", "wider", "--extend"),
     ):
-        assert batchfront(*command, *where).code == 0, command
-    compared = batchfront("analyze", "compare", *where).out
+        assert batchfront(*command).code == 0, command
+    compared = batchfront("analyze", "compare").out
     assert f"{NAME}:" in compared
     assert f"{name}:" in compared
 

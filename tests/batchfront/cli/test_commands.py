@@ -5,10 +5,10 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import pytest
 from batchfront.cli import main as main_module
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-from tests.batchfront.cli.conftest import Result
+from tests.batchfront.cli.conftest import WORKLOAD, Result
+from tests.waiting import LONG, eventually
 
 Run = Callable[..., Result]
 Write = Callable[..., str]
@@ -26,7 +27,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 NAME = "blobs/linear/momentum"
 SLOW = (  # so that there is time to interrupt it: labels nobody can learn, in a model that sleeps
     ("(inputs.sum(dim=1) > 0).long()", "torch.randint(0, 2, (96,), generator=generator)"),
-    ("import torch\n", "import time\n\nimport torch\n"),
+    ("import torch\n", "import os\nimport time\n\nimport torch\n"),
     ("    return nn.Linear(4, 2)", "    return Slow()"),
     (
         "def model():",
@@ -34,17 +35,35 @@ SLOW = (  # so that there is time to interrupt it: labels nobody can learn, in a
         "    def __init__(self):\n"
         "        super().__init__(4, 2)\n\n"
         "    def forward(self, inputs):\n"
-        "        time.sleep(0.001)\n"
+        "        time.sleep(float(os.environ.get('PAUSE', '0.001')))\n"
         "        return super().forward(inputs)\n\n\n"
         "def model():",
     ),
 )
 
 
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of two batch sizes with four trials each, and what it said."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "my_workload.py").write_text(WORKLOAD)
+    command = ["run", "./my_workload.py:my_workload", "--trials", "4", "--workers", "1"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "batchfront.cli.main", *command],
+        cwd=folder,
+        env={**os.environ, "BATCHFRONT_ENGINE": "sequential"},
+        capture_output=True,
+        text=True,
+    )
+    (folder / "result.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+    return folder
+
+
 @pytest.fixture
-def ran(batchfront: Run, workload_file: Write) -> Result:
-    """A finished run of two batch sizes with four trials each."""
-    return batchfront("run", workload_file(), "--trials", "4", "--workers", "1")
+def ran(first_run: Path, folder: Path) -> Result:
+    """That run, as if it had been in this folder."""
+    shutil.copytree(first_run, folder, dirs_exist_ok=True)
+    return Result(*json.loads((folder / "result.json").read_text()))
 
 
 def test_run_prints_the_frontier_and_writes_the_page(ran: Result, folder: Path) -> None:
@@ -189,7 +208,8 @@ def test_the_catalog_is_listed_and_shown(batchfront: Run) -> None:
     names = [workload["name"] for workload in listed]
     assert "digits/mlp/momentum" in names
     assert "mnist/simple_cnn_base/nesterov_momentum" in names
-    assert all(name in batchfront("workloads").out for name in names)
+    table = batchfront("workloads").out
+    assert all(name in table for name in names)
     shown = batchfront("workloads", "show", "digits/mlp/momentum").out
     assert "validation error rate < 0.03" in shown
     assert "ReverseLog(0, 0.99)" in shown
@@ -205,13 +225,14 @@ def test_every_command_explains_itself_with_an_example(batchfront: Run) -> None:
 
 
 def test_ctrl_c_keeps_everything_and_the_same_command_continues(
-    started: Start, batchfront: Run, workload_file: Write
+    started: Start, batchfront: Run, workload_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PAUSE", "0.01")
     arguments = ["run", workload_file(*SLOW), "--trials", "6", "--workers", "2", "--format", "json"]
     process = started(*arguments)
     _wait_until(lambda: _trained(batchfront) > 100, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "The same command continues" in err
@@ -219,24 +240,22 @@ def test_ctrl_c_keeps_everything_and_the_same_command_continues(
     assert status["workers"] == []
     assert all(study["running"] == 0 for study in status["studies"])
     assert _trained(batchfront) > 100  # what was trained is kept
+    monkeypatch.setenv("PAUSE", "0")
     assert batchfront(*arguments).code == 1  # done, and the goal not reached
     status = json.loads(batchfront("status", "--format", "json").out)
     assert all(study["done"] == study["total"] == 6 for study in status["studies"])
 
 
 def test_when_run_is_killed_its_workers_stop(
-    started: Start, batchfront: Run, workload_file: Write
+    started: Start, batchfront: Run, workload_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PAUSE", "0.01")
     process = started("run", workload_file(*SLOW), "--trials", "6", "--workers", "2")
     _wait_until(lambda: _trained(batchfront) > 20, process)
     process.kill()
-    process.communicate(timeout=60)
-    for _ in range(300):
-        workers = json.loads(batchfront("status", "--format", "json").out)["workers"]
-        if not workers:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"still working: {workers}")
+    process.communicate(timeout=LONG)
+    shown = ("status", "--format", "json")
+    eventually(lambda: json.loads(batchfront(*shown).out)["workers"] == [], "still working")
 
 
 def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
@@ -258,7 +277,7 @@ def test_progress_on_a_terminal_is_a_table_that_names_each_batch_size(
     except OSError:  # how Linux says that the other end has closed
         pass
     os.close(leader)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=LONG) == 0
     assert b"batch size" in shown
     assert b"4/4" in shown
     assert b"steps/s" in shown
@@ -279,13 +298,8 @@ def _trained(batchfront: Run) -> int:
 
 
 def _wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    for _ in range(600):
-        if happened():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.kill()
-    pytest.fail(f"waited in vain: {process.communicate()}")
+    eventually(lambda: happened() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
 
 
 def test_a_module_in_the_current_folder_is_found_and_by_workers_in_any_other(

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.cli.test_bad_input import refused
 from tests.batchfront.plan.test_confirmation import CAPPED
-from tests.batchfront.searched import NAME, end, planned, reached, stored
+from tests.searches import NAME, end, planned, reached, stored
 
 Run = Callable[..., Result]
 Write = Callable[..., str]

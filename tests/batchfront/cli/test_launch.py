@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
 from tests.batchfront.cli.conftest import Result
+from tests.waiting import eventually
 
 Run = Callable[..., Result]
 Write = Callable[..., str]
@@ -67,11 +67,7 @@ def test_ctrl_c_ends_workers_that_would_wait_forever(
     batchfront: Run, started: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     launched = started("launch", "local", "--workers", "1", "--forever")
-    deadline = time.monotonic() + 120
-    while done(batchfront) < 8:
-        assert launched.poll() is None, launched.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: done(batchfront) == 8)
     launched.send_signal(signal.SIGINT)
     out, err = launched.communicate()
     assert launched.returncode == 130, err

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.cli.servers import serving
+from tests.waiting import eventually
 from tests.web import ask
 
 Run = Callable[..., Result]
@@ -34,10 +34,7 @@ def test_it_serves_the_page_which_follows_the_workers_until_a_signal(
         first = ask(report.address)
         assert "No trial has reached the goal yet." in first.text
         assert batchfront("work").code == 0
-        deadline = time.monotonic() + 60
-        while "Steps to target</h3>" not in ask(report.address).text:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        eventually(lambda: "Steps to target</h3>" in ask(report.address).text)
         assert ask(report.address, "/", "DELETE").status == 405
         assert ask(report.address, "/", "GET", {"Host": "evil.example"}).status == 403
         assert report.end(number) == (code, "")

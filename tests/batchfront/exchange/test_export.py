@@ -18,7 +18,6 @@ from batchfront.exchange.restore import restore
 from batchfront.exchange.tables import SCHEMAS
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_trials
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -29,6 +28,7 @@ from pyarrow import csv, parquet
 from sqlalchemy import select, update
 
 from tests.reading import load_curves
+from tests.searches import claim, worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 WORST = 5e-324  # the smallest number above 0
@@ -54,8 +54,7 @@ def filled(storage: Storage, tmp_path: Path) -> Storage:
     """Studies of three workloads: done, held and free trials, an adaptive sampler, and points."""
     plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4, 16)))
     plan(storage, POISONED, poisoned(), SearchOptions(trials=3, batch_sizes=(4,), sampler="tpe"))
-    ledger = Ledger(storage, "worker-é")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "worker-é")
     claimed = ledger.claim(Filter(("clouds/mlp/momentum",)), lambda _: len(ENDINGS) + 1)
     assert claimed is not None
     study, taken = claimed
@@ -160,12 +159,9 @@ def test_what_is_not_done_comes_back_free_and_can_be_run(filled: Storage, tmp_pa
     assert {(r.state, r.worker_id, r.steps, r.attempts, r.deaths) for r in rows} == {
         ("free", None, 0, 0, 0)
     }
-    ledger = Ledger(other, "another")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(other, "another")
     wanted = Filter(("clouds/mlp/momentum",), (4,))
-    claimed = ledger.claim(wanted, lambda _: 10)
-    assert claimed is not None
-    study, taken = claimed
+    study, taken = claim(ledger, 10, wanted)
     assert [s.number for s in taken] == [5, 6, 7]
     started = ledger.start(study, taken, study.space, {})
     assert ledger.finish(study, [(s, TrialResult("stalled", "", 9)) for s in started]) == []

@@ -1,20 +1,20 @@
 """The frontier: the best trial of every batch size, and how all the others ended."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.frontier.queries import load_trials, workload_names
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter
 
+from tests import searches
 from tests.benchmarks.aggregation import (
     best_through_optuna,
     differences,
@@ -23,11 +23,11 @@ from tests.benchmarks.aggregation import (
 )
 from tests.benchmarks.finished_database import finish_studies
 from tests.reading import Measurement, load_curves
-from tests.toy import POISONED, SPEC, clouds, poisoned
+from tests.searches import NAME, claim, worker
+from tests.toy import POISONED, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage
-
-NAME = "clouds/mlp/momentum"
+planned = partial(searches.planned, trials=5)
 
 
 def reached(steps: int, lower: int) -> TrialResult:
@@ -41,17 +41,10 @@ CAPPED = TrialResult("capped", "another was first", 40)
 DIVERGED = TrialResult("diverged", "not finite", 3)
 
 
-def planned(storage: Storage, **asked: Any) -> tuple[Study, ...]:
-    return plan(storage, SPEC, clouds(), SearchOptions(**{"trials": 5, **asked})).studies
-
-
 def end(storage: Storage, batch_size: int, *endings: TrialResult) -> None:
     """The first slots of a study end so, in the order of their numbers."""
-    ledger = Ledger(storage, f"worker-{batch_size}")
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(batch_sizes=(batch_size,)), lambda _: len(endings))
-    assert claimed is not None
-    study, taken = claimed
+    ledger = worker(storage, f"worker-{batch_size}")
+    study, taken = claim(ledger, len(endings), Filter(batch_sizes=(batch_size,)))
     ours = ledger.start(study, taken, clouds().space(batch_size), {"torch": "2", "device": "cpu"})
     assert ledger.finish(study, list(zip(ours, endings, strict=True))) == []
 

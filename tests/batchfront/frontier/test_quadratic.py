@@ -13,7 +13,7 @@ from batchfront.frontier.queries import load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 
 from tests.quadratic import (
     BATCH_SIZES,
@@ -24,6 +24,7 @@ from tests.quadratic import (
     quadratic,
     steps_to_target,
 )
+from tests.waiting import LONG
 
 TRIALS, FINISHERS = 32, 3
 
@@ -38,7 +39,7 @@ def storage(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> St
     command = [sys.executable, "-P", "-m", "batchfront.cli.main", "work", "--quiet"]
     command += ["--storage", f"sqlite:///{path}", "--device", "cpu"]
     workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [(w.communicate(timeout=500)[1], w.returncode) for w in workers] == [("", 0)] * 2
+    assert [(w.communicate(timeout=LONG)[1], w.returncode) for w in workers] == [("", 0)] * 2
     return opened
 
 
@@ -50,7 +51,7 @@ def frontier(storage: Storage) -> Frontier:
 @pytest.mark.parametrize(("rate", "batch_size"), [(0.05, 2), (0.7, 16), (1.9, 256), (1.2, 3)])
 def test_a_step_of_training_is_a_step_of_the_closed_form(rate: float, batch_size: int) -> None:
     values = {"learning_rate": rate}
-    run = TrialRun(quadratic(), data(), batch_size, values, 0, torch.device("cpu"))
+    run = ModelRun(quadratic(), data(), batch_size, values, 0, torch.device("cpu"))
     steps = np.array([1, 2, 3, 10, 100, 500])
     found = []
     for step in steps:

@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import pids, planned, states
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 WORKER = WorkerOptions("cuda", checkpoint_dir="s3://bucket/kept")
 ORDER = Order(None, Filter(("a/b/c",), (2, 4)), WORKER, data_dir="/data")
@@ -151,14 +151,14 @@ class Container:
 
 
 @pytest.mark.slow
-def test_a_pod_that_is_told_to_go_hands_back_and_does_not_pass_for_done(
+def test_a_pod_that_is_told_to_go_releases_its_trials_and_does_not_pass_for_done(
     storage: Storage, tmp_path: Path
 ) -> None:
     container = Container(storage, tmp_path)
     pod = container.start(TOY_PAUSE="0.05")
     eventually(lambda: pids(storage, "busy"))
     pod.terminate()
-    assert pod.wait(30) == 143
+    assert pod.wait(LONG) == 143
     assert states(storage) == {"free"}
     assert container.start().wait() == 0
     every_slot_ended_once(storage, 6)

@@ -93,8 +93,8 @@ def test_workers_that_do_not_stop_are_killed_and_their_slots_are_free_at_once(
 ) -> None:
     work = planned(storage)
     monkeypatch.setenv("TOY_PAUSE", "30")
-    monkeypatch.setattr("batchfront.launch.local._PATIENCE", 0.0)
     with local(storage, work, tmp_path / "kept") as started:
+        started.patience = 0.0
         (pid,) = eventually(lambda: pids(storage, "busy"))
     assert not alive(pid)
     assert started.running == 0

@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -69,7 +69,7 @@ def daemon(folder: Path, *command: str) -> Iterator[None]:
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(LONG)
 
 
 def said_by(*command: str) -> str:
@@ -135,7 +135,7 @@ def test_an_array_finishes_its_plan_though_one_is_requeued_and_all_are_pre_empte
     # It wants the whole node, so whoever is there is told, and given a minute of grace.
     subprocess.run(["srun", "--partition", "urgent", "--ntasks", "4", "true"], check=True)
     eventually(lambda: not any(map(alive, first)))
-    eventually(lambda: not said_by("squeue", "--noheader"), 150)
+    eventually(lambda: not said_by("squeue", "--noheader"))
     every_slot_ended_once(storage, 6)
     assert len(pids(storage)) >= 4
     assert len(pids(storage, "stopped")) == len(pids(storage))

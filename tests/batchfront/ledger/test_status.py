@@ -3,47 +3,27 @@
 from typing import Any
 
 import pytest
-from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status
 from batchfront.outcomes import GoalCrossing, TrialCost, TrialResult
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
-from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study, find_studies
+from batchfront.study.study import Filter, find_studies
 from sqlalchemy import update
 
-from tests.toy import SPEC, STEP_BUDGET, clouds
+from tests import searches
+from tests.searches import ALL, planned, worker
+from tests.toy import STEP_BUDGET
 
 pytestmark = pytest.mark.every_storage
 
-ALL = Filter()
 
-
-def planned(storage: Storage, **asked: Any) -> None:
-    plan(storage, SPEC, clouds(), SearchOptions(**{"trials": 4, "finishers": 1, **asked}))
-
-
-def worker(storage: Storage, name: str = "one") -> Ledger:
-    ledger = Ledger(storage, name)
-    ledger.register("here", 17, "cpu")
-    return ledger
-
-
-def started(ledger: Ledger, batch_size: int, limit: int = 9) -> tuple[Study, list[Slot]]:
-    claimed = ledger.claim(Filter(batch_sizes=(batch_size,)), lambda _: limit)
-    assert claimed is not None
-    study, taken = claimed
-    return study, ledger.start(study, taken, clouds().space(batch_size), {})
+def started(ledger: Any, batch_size: int, limit: int = 9) -> Any:
+    return searches.started(ledger, limit, Filter(batch_sizes=(batch_size,)))
 
 
 def reached(steps: int, seconds: float = 0.0) -> TrialResult:
-    spent = TrialCost(seconds * 0.75, seconds * 0.25)
-    return TrialResult(
-        "reached", "", steps, steps_to_target=steps, steps_lower=steps - 1, cost=spent
-    )
+    return searches.reached(steps, cost=TrialCost(0.75 * seconds, 0.25 * seconds))
 
 
 def test_a_database_without_studies_is_finished(storage: Storage) -> None:
@@ -152,11 +132,11 @@ def test_workers_are_shown_with_their_study_until_they_stop(storage: Storage) ->
     assert found.keys() == {"busy", "idle"}
     assert (found["busy"].state, found["busy"].study) == ("busy", "clouds/mlp/momentum/b16")
     assert (found["idle"].state, found["idle"].study) == ("idle", None)
-    assert (found["busy"].host, found["busy"].pid, found["busy"].device) == ("here", 17, "cpu")
+    assert (found["busy"].host, found["busy"].pid, found["busy"].device) == ("here", 1, "cpu")
     assert 0 <= found["busy"].silent < 60
 
 
-def test_a_worker_that_has_not_been_heard_of_is_silent_that_long(storage: Storage) -> None:
+def test_a_worker_is_silent_since_its_last_heartbeat(storage: Storage) -> None:
     worker(storage)
     with storage.write() as conn:
         conn.execute(update(workers).values(seen_at=storage.now - 100))

@@ -4,26 +4,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from time import sleep
 from typing import Any
 
 import pytest
 import torch
-from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.time_profile import Profile, load_profile, time_of
 from batchfront.phase_timer import Clock, Part, timed_as
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
-from batchfront.training.prefetch import Ahead
+from batchfront.training.prefetch import Prefetch
 from batchfront.training.preflight.checks import check
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
 from torch import Tensor
 
-from tests.toy import PLAIN, SPEC, clouds, plain
+from tests.searches import claim, planned, worker
+from tests.toy import clouds, plain
+from tests.waiting import Seconds, eventually
 
 
 @pytest.mark.every_storage
@@ -31,7 +29,7 @@ from tests.toy import PLAIN, SPEC, clouds, plain
 def test_a_worker_leaves_word_of_all_parts_of_its_life(
     storage: Storage, tmp_path: Path, engine: Any
 ) -> None:
-    plan(storage, PLAIN, plain(), SearchOptions(trials=4, batch_sizes=(4,)))
+    planned(storage, plain, batch_sizes=(4,))
     kept = str(tmp_path / "kept")
     settings = Settings(
         "one", torch.device("cpu"), options=WorkerOptions(checkpoint_dir=kept, engine=engine)
@@ -49,15 +47,12 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 
 
 @pytest.mark.every_storage
-def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
-    plan(storage, SPEC, clouds(), SearchOptions(trials=2, batch_sizes=(4,)))
+def test_of_a_worker_at_work_it_is_known_how_far_it_is(storage: Storage) -> None:
+    planned(storage, trials=2, batch_sizes=(4,))
     with Clock() as clock:
-        busy = Ledger(storage, "busy", clock=clock)
-        busy.register("here", 1, "cpu")
+        busy = worker(storage, "busy", clock=clock)
         assert load_profile(storage).workers == 0
-        claimed = busy.claim(Filter(), lambda _: 1)
-        assert claimed is not None
-        study, (slot,) = claimed
+        study, (slot,) = claim(busy, 1)
         busy.heartbeat(study.id, {slot.id: (slot.fence, 0)})
         first = load_profile(storage)
         assert first.seconds["storage"] > 0
@@ -70,8 +65,7 @@ def test_workers_that_waited_say_so_and_earlier_ones_may_be_left_out(storage: St
     for name in ("earlier", "later"):
         since = time_of(storage)
         with Clock() as clock:
-            ledger = Ledger(storage, name, clock=clock)
-            ledger.register("here", 1, "cpu")
+            ledger = worker(storage, name, clock=clock)
             ledger.wait(Filter())
             ledger.leave(in_order=True)
     assert load_profile(storage).workers == 2
@@ -82,29 +76,34 @@ def test_loading_a_data_set_is_data_and_not_set_up() -> None:
     toy = clouds()
 
     def slow() -> data.Splits:
-        sleep(0.05)
+        time.pass_by(5)
         return toy.data()
 
-    with Clock() as clock, timed_as("set-up"):
+    time = Seconds()
+    with Clock(time) as clock, timed_as("set-up"):
         check(replace(toy, data=slow), [4])
-    assert clock.seconds()["data"] >= 0.05
+    assert clock.seconds() == {"set-up": 0, "other": 0, "data": 5}
 
 
 def test_waiting_for_a_batch_is_data_and_not_training() -> None:
+    time = Seconds()
+    clock = Clock(time)
+
     class Slow(data.Part):
         ahead = 1
 
         def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
-            sleep(0.05)
+            eventually(lambda: time.pass_by(1) or clock.seconds().get("data"))
             return super().batch(indices, seed)
 
-    train = clouds().data().train
     indices = torch.arange(2)
-    ahead = Ahead(Slow(train, torch.arange(4)), lambda _: iter([(indices, None)]))
-    with Clock() as clock, timed_as("training"):
+    ahead = Prefetch(
+        Slow(clouds().data().train, torch.arange(4)), lambda _: iter([(indices, None)])
+    )
+    with clock, timed_as("training"):
         ahead.batch(indices, None, 0)
     ahead.close()
-    assert clock.seconds()["data"] > 0.02
+    assert clock.seconds()["data"] >= 1
 
 
 def advice(workers: int = 2, **seconds: float) -> list[str]:
@@ -146,7 +145,7 @@ def test_there_are_three_sentences_at_most_the_largest_part_first() -> None:
     assert [sentence.split()[0] for sentence in said] == ["Evaluation", "Set-up", "2"]
 
 
-def test_one_worker_is_not_told_to_be_fewer() -> None:
+def test_one_worker_is_not_advised_to_be_fewer() -> None:
     said = " ".join(advice(1, set_up=30, waiting=30, storage=40))
     assert "fewer" not in said
     assert "workers elsewhere held" in said

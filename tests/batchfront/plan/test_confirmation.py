@@ -20,13 +20,13 @@ from batchfront.store.schema import studies
 from batchfront.store.url import Storage
 from batchfront.study.identity import differences
 from batchfront.study.study import Filter
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import event, update
 
-from tests.batchfront.searched import NAME, end, planned, reached, slots_of, stored
+from tests.searches import NAME, end, planned, reached, slots_of, stored
 from tests.toy import SPEC, STEP_BUDGET, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -230,13 +230,13 @@ def test_every_seed_is_run_to_its_own_goal_by_whatever_worker(
     assert len({row.steps for row in rows}) > 1
     (winner,) = load_confirmations(storage, NAME)[4]
     study = stored(storage, AGAIN)
-    bench = set_up(study, torch.device("cpu"), None)
-    alone = [bench.run(4, winner.params, study.trial_seed(number)) for number in range(4)]
+    loaded = set_up(study, torch.device("cpu"), None)
+    alone = [loaded.run(4, winner.params, study.trial_seed(number)) for number in range(4)]
     assert winner.steps == tuple(sorted(filter(None, map(first_passage, alone))))
     assert winner.seeds == 4
 
 
-def first_passage(run: TrialRun) -> int | None:
+def first_passage(run: ModelRun) -> int | None:
     """The steps to target of one trial alone, looked at after every step."""
     for step in range(1, STEP_BUDGET + 1):
         run.advance(step)

@@ -19,14 +19,13 @@ from batchfront.store.schema import engines, measurements, pass_sizes, slots, wo
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
 from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.trial import TrialRun
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.training.model_run import ModelRun
+from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race
 from batchfront.worker.setup import set_up
-from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import func, inspect, select, table, update
 
-from tests.batchfront.searched import end, reached
+from tests.searches import claim, end, reached, work, worker
 from tests.toy import PLAIN, SPEC, clouds, plain
 
 NAME = "plain/mlp/momentum"
@@ -70,7 +69,7 @@ def search(storage: Storage) -> None:
         end(storage, f"{NAME}/{name}", {n: reached(9 + n) for n in range(3)})
     plan_confirmations(storage, NAME, candidates=1, seeds=1)
     plan_rule(storage, NAME, "linear", seeds=1)
-    Worker(storage, Settings("one", torch.device("cpu"), Filter((NAME,))), Event()).run()
+    work(storage, wanted=Filter((NAME,)))
     with storage.write() as conn:
         about = {"workload": NAME, "device": "cpu"}
         engine = {"batch_size": 4, "engine": "sequential", "ratio": 1.0, "trials": 3}
@@ -148,7 +147,7 @@ def test_what_is_not_there_is_refused(storage: Storage) -> None:
 def test_planned_again_it_is_searched_as_for_the_first_time(storage: Storage) -> None:
     def found() -> list[Any]:
         plan(storage, PLAIN, plain(), SearchOptions(trials=3, batch_sizes=(4,)))
-        Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
+        work(storage)
         columns = (slots.c.number, slots.c.params, slots.c.outcome, slots.c.steps)
         with storage.read() as conn:
             return list(conn.execute(select(*columns).order_by(slots.c.number)))
@@ -189,26 +188,24 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
     asked = SearchOptions(trials=10, batch_sizes=(4,), extrapolate=extrapolate)
     plan(storage, PLAIN, plain(), asked)
     before = counts(storage)
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
-    found = ledger.claim(Filter(), lambda _: 10)
-    assert found is not None
-    study, taken = found
-    bench = set_up(study, torch.device("cpu"), None)
+    ledger = worker(storage, "one")
+    study, taken = claim(ledger, 10)
+    loaded = set_up(study, torch.device("cpu"), None)
     started = ledger.start(study, taken, study.space, {})
     kept = Checkpoints(str(tmp_path), database_name(storage))
-    steps, advance = [0], TrialRun.advance
+    steps, advance = [0], ModelRun.advance
 
-    def deleting(run: TrialRun, target: int, stop: Event) -> bool:
+    def deleting(run: ModelRun, target: int, stop: Event) -> bool:
         steps[0] += 1
         if steps[0] == 15:
             Ledger(storage, "one").reap()  # it was taken for dead
             delete_doomed(storage, find_doomed(storage, NAME), str(tmp_path))
         return advance(run, target, stop)
 
-    monkeypatch.setattr(TrialRun, "advance", deleting)
-    with caplog.at_level(logging.WARNING), LeaseKeeper(ledger, study.id, every=0.01) as keeper:
-        Race(ledger, study, bench, keeper, kept, Event()).run(started)
+    monkeypatch.setattr(ModelRun, "advance", deleting)
+    with caplog.at_level(logging.WARNING), Heartbeat(ledger, study.id, every=0.01) as heartbeat:
+        race = Race(ledger, study, loaded, heartbeat=heartbeat, stop=Event(), checkpoints=kept)
+        race.run(started)
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warned) <= 1, warned
     assert all("were deleted" in line for line in warned)

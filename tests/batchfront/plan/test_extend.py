@@ -3,16 +3,14 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import optuna
 import pytest
-import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan import extend as extension
 from batchfront.plan.extend import LEAST, Extension, extend
@@ -23,32 +21,25 @@ from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.study.points import sample_points
 from batchfront.study.study import Filter, Study, find_studies
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from batchfront.workload.search_space import Log, dimensions
 from batchfront.workload.space_edges import holds
 from sqlalchemy import select, update
 
+from tests import searches
+from tests.searches import NAME, claim, work, worker
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
+planned = partial(searches.planned, trials=20, batch_sizes=(4,))
 
-NAME = "clouds/mlp/momentum"
 HIGH = {"learning_rate": 0.0999}  # of Log(1e-3, 0.1)
-
-
-def planned(storage: Storage, **asked: Any) -> Study:
-    request = SearchOptions(**{"trials": 20, "batch_sizes": (4,), **asked})
-    return plan(storage, SPEC, clouds(), request).studies[0]
 
 
 def win(storage: Storage, steps: int = 40, **params: Any) -> None:
     """A slot of the study of batch size 4 wins, with these of its metaparameters."""
-    ledger = Ledger(storage, f"worker-{steps}")
-    ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(batch_sizes=(4,)), lambda _: 1)
-    assert claimed is not None
-    study, (slot,) = claimed
+    ledger = worker(storage, f"worker-{steps}")
+    study, (slot,) = claim(ledger, 1, Filter(batch_sizes=(4,)))
     drawn = slot.params or sampling.sample(storage, study, [slot.number])[0]
     ours = ledger.start(study, [replace(slot, params={**drawn, **params})], study.space, {})
     assert (
@@ -62,17 +53,8 @@ def extended(storage: Storage) -> Extension:
     return found
 
 
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return [tuple(row) for row in conn.execute(select(slots).order_by(slots.c.number))]
-
-
 def points(storage: Storage, study: Study) -> list[Any]:
     return [trial.params for trial in load_trials(storage, study.id)]
-
-
-def work(storage: Storage) -> None:
-    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
 
 
 def test_the_range_grows_on_the_winners_side_and_the_flag_goes(storage: Storage) -> None:
@@ -92,11 +74,11 @@ def test_the_range_grows_on_the_winners_side_and_the_flag_goes(storage: Storage)
 def test_nothing_that_is_stored_changes_but_the_space_and_the_number_of_trials(
     storage: Storage,
 ) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
-    before = rows(storage)
+    before = searches.rows(storage)
     found = extended(storage)
-    assert rows(storage)[: len(before)] == before
+    assert searches.rows(storage)[: len(before)] == before
     with storage.read() as conn:
         (stored,) = find_studies(conn, Filter())
     assert stored == found.study
@@ -107,7 +89,7 @@ def test_nothing_that_is_stored_changes_but_the_space_and_the_number_of_trials(
 def test_as_many_points_are_added_as_keep_their_density(
     storage: Storage, trials: int, added: int
 ) -> None:
-    study = planned(storage, trials=trials)
+    (study,) = planned(storage, trials=trials)
     win(storage, **HIGH)
     assert extended(storage).added == added
     new = points(storage, study)[trials:]
@@ -116,7 +98,7 @@ def test_as_many_points_are_added_as_keep_their_density(
 
 
 def test_a_winner_at_two_edges_widens_both(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH, decay_factor=0.0101)
     found = extended(storage)
     assert found.ranges.keys() == {"learning_rate", "decay_factor"}
@@ -129,7 +111,7 @@ def test_a_winner_at_two_edges_widens_both(storage: Storage) -> None:
 
 
 def test_an_edge_that_is_a_limit_is_named_and_the_others_still_move(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, momentum=0.001, label_smoothing=0.0, decay_factor=1.0)
     found = extended(storage)
     assert found.stuck == {"momentum": "low", "label_smoothing": "low", "decay_factor": "high"}
@@ -141,7 +123,7 @@ def test_an_edge_that_is_a_limit_is_named_and_the_others_still_move(storage: Sto
 
 
 def test_a_study_is_extended_again_when_the_winner_is_at_the_new_edge(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
     first = extended(storage).study
     win(storage, steps=30, learning_rate=0.999)
@@ -156,7 +138,7 @@ def test_a_study_is_extended_again_when_the_winner_is_at_the_new_edge(storage: S
 
 
 def test_more_trials_are_drawn_from_the_whole_of_the_wider_space(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
     extended(storage)
     before = points(storage, study)
@@ -247,7 +229,7 @@ def test_an_optimum_beyond_the_first_space_is_found_once_it_is_extended(
 def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
     storage: Storage, database: str
 ) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     win(storage, **HIGH)
     extended(storage)
     for steps in range(30, 60):
@@ -274,7 +256,7 @@ def test_optuna_reads_the_study_with_the_trials_of_both_spaces(
 def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_results(
     storage: Storage, sampler: str
 ) -> None:
-    study = planned(storage, sampler=sampler, together=1, trials=12)
+    (study,) = planned(storage, sampler=sampler, together=1, trials=12)
     for steps in range(60, 72):
         win(storage, steps)
     win_at = {"params": json.dumps({**points(storage, study)[0], **HIGH})}
@@ -283,7 +265,7 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
     found = extended(storage)
     assert found.added == 6
     assert points(storage, study)[12:] == [{}] * 6
-    seen = sampling._told(found.study, sampling._read(storage, found.study).values())
+    seen = sampling._trials(found.study, sampling._read(storage, found.study).values())
     assert len(seen) == 12
     assert seen[0].params["learning_rate"] == pytest.approx(math.log(99.9) / math.log(1000))
     for steps in range(72, 78):
@@ -293,11 +275,10 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
 
 
 def test_a_diverged_trial_is_replaced_from_the_wider_space(storage: Storage) -> None:
-    study = planned(storage, count="feasible")
+    (study,) = planned(storage, count="feasible")
     win(storage, **HIGH)
     wide = extended(storage).study
-    ledger = Ledger(storage, "two")
-    ledger.register("here", 2, "cpu")
+    ledger = worker(storage, "two")
     claimed = ledger.claim(Filter(), lambda _: 3)
     assert claimed is not None
     ours = ledger.start(wide, claimed[1], wide.space, {})
@@ -311,11 +292,8 @@ def test_who_claimed_before_the_extension_replaces_by_the_points_of_the_study_as
 ) -> None:
     planned(storage, count="feasible")
     win(storage, **HIGH)
-    ledger = Ledger(storage, "two")
-    ledger.register("here", 2, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: 3)
-    assert claimed is not None
-    before, taken = claimed
+    ledger = worker(storage, "two")
+    before, taken = claim(ledger, 3)
     ours = ledger.start(before, taken, before.space, {})
     wide = extended(storage).study
     ledger.finish(before, [(slot, TrialResult("diverged", "", 3)) for slot in ours])

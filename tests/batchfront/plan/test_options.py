@@ -110,7 +110,7 @@ def test_a_variant_begins_with_what_its_base_was(storage: Storage) -> None:
 def test_what_earlier_versions_called_otherwise_is_said_in_a_line_each() -> None:
     assert superseded(SearchOptions(together=4)) == []
     assert superseded(SearchOptions(generation=4)) == [
-        "batchfront: --generation 4 is --together 4 today"
+        "batchfront: --generation 4 is --together 4 now"
     ]
     for schedule, now in (("one-by-one", "is --together 1"), ("race", "unless told otherwise")):
         (line,) = superseded(SearchOptions(schedule=schedule))

@@ -300,10 +300,10 @@ def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage
     again = plan(storage, SPEC, clouds(), SearchOptions(trials=1))
     assert set(again.added) == {0}
     assert {s.precision for s in again.studies} == {"bfloat16"}
-    bench = set_up(again.studies[0], torch.device("cpu"), None)
-    assert bench.workload.execution.precision == "bfloat16"
+    loaded = set_up(again.studies[0], torch.device("cpu"), None)
+    assert loaded.workload.execution.precision == "bfloat16"
     higher = {**lower[0].identity, "precision": "float32"}
-    assert not bench.serves(replace(lower[0], identity=higher))
+    assert not loaded.serves(replace(lower[0], identity=higher))
     with pytest.raises(IdentityError, match="precision was bfloat16, is gone"):
         plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float32"))
     with pytest.raises(UsageError, match="--precision 'float16': must be one of float32, bfloat16"):

@@ -17,7 +17,7 @@ from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
 from batchfront.workload.lr_scaling import RULES, followed
 
-from tests.batchfront.searched import NAME, end, planned, reached, slots_of, stored
+from tests.searches import NAME, end, planned, reached, slots_of, stored
 
 pytestmark = pytest.mark.every_storage
 

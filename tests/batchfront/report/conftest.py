@@ -3,19 +3,17 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
-import torch
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.page import write_report
 from batchfront.store.url import Storage, open_storage
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 
 from tests.batchfront.report.rows import add_study
+from tests.searches import work
 
 WORKLOAD = "digits/mlp/momentum"
 EVIL = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=2">/m&m/"sgd"'
@@ -27,7 +25,7 @@ def raced(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Stor
     opened = _copied(made_database, tmp_path_factory.mktemp("raced"))
     request = SearchOptions(batch_sizes=(64, 128, 512), trials=8)
     planned = plan(opened, WORKLOAD, catalog.load(WORKLOAD), request)
-    Worker(opened, Settings("w1", torch.device("cpu"), planned.filter), Event()).run()
+    work(opened, name="w1", wanted=planned.filter)
     return opened
 
 

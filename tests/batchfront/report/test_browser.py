@@ -1,6 +1,5 @@
 """What the page promises, seen in a real browser."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -137,10 +138,7 @@ def test_values_and_marks_of_one_kind_do_not_overlap(seen: Seen) -> None:
 
 def _wait_for(tab: Any, condition: str) -> None:
     """Playwright's own waiting evaluates strings in the page, which the page forbids."""
-    deadline = time.monotonic() + 10
-    while not tab.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
+    eventually(lambda: tab.evaluate(condition), condition)
 
 
 def _overlap(a: list[float], b: list[float]) -> bool:

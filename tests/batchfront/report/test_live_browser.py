@@ -12,7 +12,7 @@ from batchfront.store.database import Storage
 
 from tests.batchfront.report.conftest import EVIL
 from tests.batchfront.report.rows import add_study
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 from tests.web import served
 
 pytestmark = pytest.mark.browser
@@ -43,7 +43,7 @@ def address(storage: Storage) -> Iterator[str]:
 
 
 def wait_for(tab: Any, condition: str) -> None:
-    eventually(lambda: tab.evaluate(condition), 20, condition)
+    eventually(lambda: tab.evaluate(condition), condition)
 
 
 def has(text: str) -> str:
@@ -130,7 +130,7 @@ def test_a_server_that_has_gone_is_said_and_its_return_too(opened: Any, storage:
     opened.evaluate(LOOK)
     wait_for(opened, f"!{has('server has not answered since')}")
     server.stop()
-    thread.join(30)
+    thread.join(LONG)
     kept.close()
 
 

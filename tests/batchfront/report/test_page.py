@@ -13,7 +13,7 @@ import pytest
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.report.page import write_report
-from batchfront.report.text import OUTCOMES
+from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.url import Storage
 from batchfront.vocabulary import Outcome
 
@@ -167,8 +167,9 @@ def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
 
 
 def test_every_outcome_of_training_is_explained_in_its_order() -> None:
-    assert tuple(look.name for look in OUTCOMES) == (*Outcome, "open")
-    assert len({look.symbol for look in OUTCOMES}) == len({look.color for look in OUTCOMES}) == 8
+    assert tuple(style.name for style in OUTCOME_STYLES) == (*Outcome, "open")
+    assert len({style.symbol for style in OUTCOME_STYLES}) == 8
+    assert len({style.color for style in OUTCOME_STYLES}) == 8
 
 
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from batchfront.store.url import init_storage, open_storage
 from batchfront.study.study import Filter
 from sqlalchemy import inspect, make_url, select, text, update
 
+from tests.searches import worker
 from tests.toy import SPEC, clouds
 
 Refused = Callable[[], str]
@@ -184,8 +185,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     database: str, storage: Storage
 ) -> None:
     plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
-    one = Ledger(storage, "one")
-    one.register("here", 1, "cpu")
+    one = worker(storage, "one")
     assert one.claim(Filter(), lambda _: 2)
     with storage.write() as conn:
         conn.execute(update(schema.workers).values(seen_at=storage.now - 100))
@@ -202,8 +202,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
         assert conn.execute(select(schema.workers.c.state)).scalars().all() == ["stopped"]
     assert states == ["free"] * 4
     assert load_frontier(database, "clouds/mlp/momentum").points[0].outcomes == {"open": 4}
-    two = Ledger(storage, "two")
-    two.register("here", 2, "cpu")
+    two = worker(storage, "two")
     assert two.claim(Filter(), lambda _: 9)
     assert init_storage(database, upgrade=True).endswith("up to date")
 

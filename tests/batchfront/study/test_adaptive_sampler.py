@@ -4,13 +4,10 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
-import torch
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -19,7 +16,6 @@ from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.search_space import (
     Choice,
     Integer,
@@ -33,6 +29,7 @@ from batchfront.workload.workload import Workload
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
+from tests.searches import work, worker
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -63,8 +60,7 @@ def planned(storage: Storage, sampler: str, **asked: Any) -> Study:
 
 def ended(storage: Storage, study: Study, draws: int) -> None:
     """Draw so many trials and end them in every way there is; the last is left running."""
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
     for n in range(draws):
         claimed = ledger.claim(Filter(), lambda _: 1)
         assert claimed is not None
@@ -89,7 +85,7 @@ def ending(n: int) -> TrialResult:
 
 
 @samplers
-def test_every_draw_lies_in_the_space_and_keeps_its_kind(storage: Storage, sampler: str) -> None:
+def test_every_point_lies_in_the_space_and_keeps_its_kind(storage: Storage, sampler: str) -> None:
     study = planned(storage, sampler)
     ended(storage, study, 14)
     with storage.read() as conn:
@@ -110,7 +106,7 @@ def test_every_draw_lies_in_the_space_and_keeps_its_kind(storage: Storage, sampl
 
 
 @samplers
-def test_the_same_results_give_the_same_draw_and_another_slot_another(
+def test_the_same_results_give_the_same_point_and_another_slot_another(
     storage: Storage, sampler: str
 ) -> None:
     study = planned(storage, sampler)
@@ -121,12 +117,12 @@ def test_the_same_results_give_the_same_draw_and_another_slot_another(
     assert sampling.sample(storage, replace(study, seed=1), [12]) != drawn
 
 
-def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_too(
+def test_the_sampler_sees_every_sampled_trial_with_what_it_showed_the_running_one_too(
     storage: Storage,
 ) -> None:
     study = planned(storage, "tpe")
     ended(storage, study, 6)
-    seen = sampling._told(study, sampling._read(storage, study).values())
+    seen = sampling._trials(study, sampling._read(storage, study).values())
     assert [t.state for t in seen] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -144,7 +140,7 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
 
 def capped(storage: Storage, study: Study) -> list[float]:
     """What the sampler is told of the first two trials that were capped."""
-    seen = sampling._told(study, sampling._read(storage, study).values())
+    seen = sampling._trials(study, sampling._read(storage, study).values())
     return [float(seen[n].value or 0.0) for n in (1, 6)]
 
 
@@ -161,10 +157,9 @@ def test_what_missed_the_goal_by_more_seems_further_from_it_also_of_a_score(
     assert less < more
 
 
-def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -> None:
+def test_an_adaptive_sampler_learns_where_the_good_points_are(storage: Storage) -> None:
     study = planned(storage, "tpe", trials=40)
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
     rates = []
     while (claimed := ledger.claim(Filter(), lambda _: 1)) is not None:
         (slot,) = claimed[1]
@@ -193,7 +188,7 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
     asked = {"sampler": sampler, "together": 1}
     request = SearchOptions(trials=13, batch_sizes=(4,), **asked)
     plan(storage, str(path), workload(), request)
-    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
+    work(storage)
     (point,) = load_frontier(storage, "clouds/mlp/momentum").points
     assert sum(point.outcomes.values()) == 13
     assert "open" not in point.outcomes
@@ -202,10 +197,9 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
     assert point.study.schedule == "one-by-one"
 
 
-def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
+def test_a_released_slot_keeps_its_point(storage: Storage) -> None:
     study = planned(storage, "tpe", trials=1)
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
 
     def claimed() -> Slot:
         found = ledger.claim(Filter(), lambda _: 1)
@@ -217,8 +211,7 @@ def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
     drawn = replace(first, params=sampling.sample(storage, study, [0])[0])
     ledger.release([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
-    ledger = Ledger(storage, "two")
-    ledger.register("here", 2, "cpu")
+    ledger = worker(storage, "two")
     with storage.write() as conn:
         conn.execute(update(workers).values(lease_expires=storage.now))
     assert claimed().params == drawn.params

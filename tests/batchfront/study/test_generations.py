@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Barrier, Event, Thread
-from typing import Any
+from threading import Barrier, Thread
 
 import pytest
-import torch
 from batchfront.errors import IdentityError
 from batchfront.exchange.export import export
 from batchfront.exchange.restore import restore
@@ -17,8 +15,6 @@ from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.extend import extend
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
@@ -27,31 +23,16 @@ from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.vocabulary import EngineName
-from batchfront.worker.options import WorkerOptions
-from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from tests.toy import PLAIN, plain
+from tests import searches
+from tests.searches import rows, work, worker
+from tests.toy import plain
 from tests.waiting import eventually
 
+tpe = {"sampler": "tpe", "together": 4}
+planned = partial(searches.planned, workload=plain, trials=10, batch_sizes=(4,), **tpe)
 samplers = pytest.mark.parametrize("sampler", ["tpe", "gp"])
-
-
-def planned(storage: Storage, **asked: Any) -> Study:
-    request = {"trials": 10, "batch_sizes": (4,), "finishers": 1, "sampler": "tpe", "together": 4}
-    (study,) = plan(storage, PLAIN, plain(), SearchOptions(**{**request, **asked})).studies
-    return study
-
-
-def work(storage: Storage, name: str = "one", engine: EngineName = "sequential") -> None:
-    Worker(
-        storage, Settings(name, torch.device("cpu"), options=WorkerOptions(engine=engine)), Event()
-    ).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
 
 
 def states(storage: Storage) -> str:
@@ -64,11 +45,8 @@ def claim(
     storage: Storage, name: str, limit: int, **params: float
 ) -> tuple[Ledger, Study, list[Slot]]:
     """Slots that a worker has claimed and started, with these of their metaparameters."""
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    found = ledger.claim(Filter(), lambda _: limit)
-    assert found is not None
-    study, taken = found
+    ledger = worker(storage, name)
+    study, taken = searches.claim(ledger, limit)
     draws = sampling.sample(storage, study, [slot.number for slot in taken])
     pairs = zip(taken, draws, strict=True)
     drawn = [replace(slot, params={**draw, **params}) for slot, draw in pairs]
@@ -130,8 +108,7 @@ def test_a_slot_whose_workers_all_died_opens_the_next_generation_too(storage: St
     with storage.write() as conn:
         conn.execute(update(slots).where(slots.c.number == 3).values(deaths=DEATHS - 1))
         conn.execute(update(workers).values(lease_expires=storage.now))
-    other = Ledger(storage, "two")
-    other.register("here", 2, "cpu")
+    other = worker(storage, "two")
     found = other.claim(Filter(), lambda _: 8)
     assert found is not None
     assert [slot.number for slot in found[1]] == [4, 5]
@@ -160,8 +137,10 @@ def test_a_diverged_trial_is_replaced_in_a_later_generation(storage: Storage) ->
 
 
 @samplers
-def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sampler: str) -> None:
-    study = planned(storage, sampler=sampler, trials=12)
+def test_what_is_sampled_depends_on_the_generations_before_alone(
+    storage: Storage, sampler: str
+) -> None:
+    (study,) = planned(storage, sampler=sampler, trials=12)
     draw = partial(sampling.sample, storage, study)
     assert draw(range(4)) == quasi_random(study, 0, 4)
     finish(storage)
@@ -177,7 +156,7 @@ def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sample
 
 
 @samplers
-def test_who_hears_late_of_a_winner_changes_no_draw(
+def test_who_learns_late_of_a_winner_changes_nothing_that_is_sampled(
     storage: Storage, second_storage: Storage, sampler: str
 ) -> None:
     """The winner's worker is slow: all others of its generation have gone on past it by then."""
@@ -198,9 +177,9 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
     assert [r.params for r in rows(second_storage)] == [r.params for r in rows(storage)]
 
 
-def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage: Storage) -> None:
+def test_a_sampler_knows_of_points_beside_that_are_not_its_own(storage: Storage) -> None:
     """As with warm start, where some of a generation are a neighbour's winner's."""
-    study = planned(storage, sampler="gp", trials=8)
+    (study,) = planned(storage, sampler="gp", trials=8)
     finish(
         storage,
         lambda slot: (slot, TrialResult("exhausted", "", 9, metric=0.9 - 0.1 * slot.number)),
@@ -214,7 +193,7 @@ def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage:
 
 
 def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> None:
-    study = planned(storage)
+    (study,) = planned(storage)
     bounds = [(start_of(study, n), end_of(study, n)) for n in (0, 3, 4, 9)]
     assert bounds == [(0, 4), (0, 4), (4, 8), (8, 12)]
     wider = replace(study, extensions=({"first": 10, "outside": 6, "space": {}},))
@@ -222,8 +201,8 @@ def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> 
     assert bounds == [(4, 8), (8, 10), (10, 14), (10, 14), (14, 18)]
 
 
-def test_an_extension_is_drawn_knowing_of_the_winner_that_asked_for_it(storage: Storage) -> None:
-    study = planned(storage, trials=6)
+def test_an_extension_is_sampled_knowing_of_the_winner_that_asked_for_it(storage: Storage) -> None:
+    (study,) = planned(storage, trials=6)
     finish(storage)
     ledger, study, taken = claim(storage, "one", 2, learning_rate=0.0999)
     ends = [
@@ -287,7 +266,7 @@ def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
 def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(
     storage: Storage, second_storage: Storage
 ) -> None:
-    study = planned(storage, together=None, sampler="sobol")
+    (study,) = planned(storage, together=None, sampler="sobol")
     assert study.generation == 0
     assert "generation" not in study.identity["search"]
     assert set(states(storage)) == {"f"}

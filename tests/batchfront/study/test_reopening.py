@@ -1,14 +1,11 @@
 """More finishers for a search that has been run: it becomes what it would have been with them."""
 
-from threading import Event
 from typing import Any
 
 import optuna
 import pytest
-import torch
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
@@ -16,13 +13,11 @@ from batchfront.store.optuna_dashboard import NOTE
 from batchfront.store.schema import measurements
 from batchfront.store.url import Storage
 from batchfront.study.dashboard_note import study_note
-from batchfront.study.study import Filter, Study
-from batchfront.worker.options import WorkerOptions
-from batchfront.worker.worker import Settings, Worker
+from batchfront.study.study import Study
 from sqlalchemy import select
 
 from tests.batchfront.halved import halve
-from tests.batchfront.searched import end, reached, slots_of, stored
+from tests.searches import claim, end, optuna_trials, reached, slots_of, stored, work, worker
 from tests.toy import PLAIN, plain
 
 NAME = "plain/mlp/momentum"
@@ -35,14 +30,6 @@ def make(storage: Storage, *, halved: bool = False, **asked: Any) -> Planned:
     return planned
 
 
-def work(storage: Storage) -> None:
-    Worker(
-        storage,
-        Settings("one", torch.device("cpu"), options=WorkerOptions(engine="sequential")),
-        Event(),
-    ).run()
-
-
 def ended(storage: Storage) -> list[tuple[Any, ...]]:
     """How every trial ended, with its measurements and what Optuna keeps of it."""
     columns = ("number", "outcome", "reason", "steps", "steps_to_target", "steps_lower", "metric")
@@ -50,10 +37,7 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
         [(m.step, m.split, m.metric, m.value) for m in _measured(storage, row.id)]
         for row in slots_of(storage, f"{NAME}/b4")
     ]
-    url = storage.url.render_as_string(hide_password=False)
-    rdb = optuna.storages.RDBStorage(url)
-    trials = optuna.load_study(study_name=f"{NAME}/b4", storage=rdb).trials
-    rdb.engine.dispose()
+    trials = optuna_trials(storage, f"{NAME}/b4")
     kept = [(t.state, t.value, t.params, t.intermediate_values, t.user_attrs) for t in trials]
     own = [[getattr(row, c) for c in columns] for row in slots_of(storage, f"{NAME}/b4")]
     return list(zip(own, shown, kept, strict=True))
@@ -136,13 +120,10 @@ def test_some_at_a_time_the_finishers_are_those_of_a_search_with_the_larger_numb
 
 
 @pytest.mark.every_storage
-def test_a_worker_that_heard_late_of_it_ends_no_trial_too_early(storage: Storage) -> None:
+def test_a_worker_that_learns_late_of_it_ends_no_trial_too_early(storage: Storage) -> None:
     make(storage, trials=3)
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
-    found = ledger.claim(Filter(), lambda _: 3)
-    assert found is not None
-    study, taken = found
+    ledger = worker(storage, "one")
+    study, taken = claim(ledger, 3)
     started = ledger.start(study, taken, study.space, {})
     make(storage, finishers=2)
     endings = [TrialResult("reached", "", 7, (), 7, 6), *[TrialResult("capped", "", 7)] * 2]

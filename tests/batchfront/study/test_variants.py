@@ -43,7 +43,7 @@ def test_a_variant_stands_beside_the_first_under_a_name_of_its_own(storage: Stor
     assert make(storage, variant="wider", trials=5).added == (2, 2)
 
 
-def test_a_variants_trials_have_the_draws_and_the_seeds_of_the_firsts(storage: Storage) -> None:
+def test_a_variants_trials_have_the_points_and_the_seeds_of_the_firsts(storage: Storage) -> None:
     first, second = make(storage, trials=3), make(storage, trials=3, variant="v-2_b")
     for one, other in zip(first.studies, second.studies, strict=True):
         assert one.points_seed == study_seed(0, NAME, one.batch_size) == other.points_seed
@@ -70,9 +70,9 @@ def test_what_is_not_said_of_a_variant_is_what_its_base_was_planned_with(storage
 
 def test_a_bench_of_the_first_doesnt_serve_its_variant(storage: Storage) -> None:
     first, second = make(storage, trials=1), make(storage, trials=1, variant="wider")
-    bench = set_up(first.studies[0], torch.device("cpu"), None)
-    other = set_up(second.studies[0], torch.device("cpu"), bench)
-    assert (bench.workload.name, other.workload.name) == (NAME, f"{NAME}@wider")
+    loaded = set_up(first.studies[0], torch.device("cpu"), None)
+    other = set_up(second.studies[0], torch.device("cpu"), loaded)
+    assert (loaded.workload.name, other.workload.name) == (NAME, f"{NAME}@wider")
 
 
 def test_the_family_of_a_workload_is_it_and_its_variants(storage: Storage) -> None:

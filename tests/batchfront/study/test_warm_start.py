@@ -3,15 +3,12 @@
 import json
 import re
 from dataclasses import replace
-from threading import Event
 from typing import Any
 
 import optuna
 import pytest
-import torch
 from batchfront.errors import IdentityError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -20,12 +17,12 @@ from batchfront.store.url import Storage
 from batchfront.study.points import quasi_random
 from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.search_space import Choice, Integer, Linear, Log, SearchSpace, dimensions
 from batchfront.workload.workload import Workload
 from optuna.trial import FrozenTrial
 from sqlalchemy import select
 
+from tests.searches import work, worker
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -48,8 +45,7 @@ def planned(storage: Storage, *sizes: int, **asked: Any) -> dict[int, Study]:
 
 def won(storage: Storage, study: Study, steps: int, **params: Any) -> dict[str, Any]:
     """Have the study's next trial reach the goal in so many steps; its metaparameters."""
-    ledger = Ledger(storage, "one")
-    ledger.register("here", 1, "cpu")
+    ledger = worker(storage, "one")
     claimed = ledger.claim(Filter(batch_sizes=(study.batch_size,)), lambda _: 1)
     assert claimed is not None
     (slot,) = claimed[1]
@@ -73,7 +69,7 @@ def rates(storage: Storage, study: Study) -> list[float]:
     return [float(d.params["learning_rate"]) for d in sample_late(storage, study, range(6))]
 
 
-def test_only_the_first_slots_wait_to_be_drawn(storage: Storage) -> None:
+def test_only_the_first_slots_wait_to_be_sampled(storage: Storage) -> None:
     study = planned(storage, 4)[4]
     query = select(slots.c.params).order_by(slots.c.number)
     with storage.read() as conn:
@@ -100,7 +96,7 @@ def test_the_nearest_winners_are_taken_with_their_learning_rates_scaled(storage:
     assert draw.origin == f"trial 1 of {studies[4].name}, learning rate times 2"
 
 
-def test_what_the_space_does_not_hold_is_brought_inside_and_never_drawn_twice(
+def test_what_the_space_does_not_hold_is_brought_inside_and_never_sampled_twice(
     storage: Storage,
 ) -> None:
     studies = planned(storage, 4, 64)
@@ -126,7 +122,7 @@ def test_a_run_starts_each_batch_size_at_the_winner_of_the_one_before(
 ) -> None:
     request = SearchOptions(batch_sizes=(4, 16), trials=7, warm_start=True)
     small, large = plan(storage, SPEC, clouds(), request).studies
-    Worker(storage, Settings("one", torch.device("cpu")), Event()).run()
+    work(storage)
     winner = load_frontier(storage, small.workload).points[0]
     assert winner.params is not None
     told = [trial.user_attrs.get("origin") for trial in trials(database, large)]

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from batchfront.training import checkpoint_writer as background
-from batchfront.training.checkpoint_writer import Background
+from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
 
 from tests.batchfront.training.test_checkpoints import TAG, Slot, advanced, fresh
-from tests.batchfront.training.test_trial import assert_same
-from tests.waiting import eventually
+from tests.batchfront.training.test_model_run import assert_same
+from tests.waiting import LONG, eventually
 
 
 class Gate(Checkpoints):
@@ -27,7 +27,7 @@ class Gate(Checkpoints):
     def _write(self, state: dict[str, Any], path: str) -> None:
         super()._write(state, path)
         self.entered.set()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(LONG)
 
 
 @pytest.fixture
@@ -36,34 +36,34 @@ def gate(tmp_path: Path) -> Gate:
 
 
 @pytest.fixture
-def kept(gate: Gate) -> Iterator[Background[Slot]]:
-    kept = Background(gate)
+def kept(gate: Gate) -> Iterator[CheckpointWriter[Slot]]:
+    kept = CheckpointWriter(gate)
     yield kept
     kept.close()
     gate.let_go.set()
     if kept._thread is not None:
-        kept._thread.join(30)
+        kept._thread.join(LONG)
 
 
-def written(kept: Background[Slot]) -> None:
+def written(kept: CheckpointWriter[Slot]) -> None:
     eventually(lambda: not kept.busy)
 
 
-def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: Background[Slot]) -> None:
+def test_a_checkpoint_counts_once_it_is_whole(gate: Gate, kept: CheckpointWriter[Slot]) -> None:
     assert kept.take(Slot(), advanced(9), TAG)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(LONG)
     assert kept.busy
-    assert kept.whole() == []
+    assert kept.take_written() == []
     assert not gate.restore(Slot(), fresh(), TAG)
     gate.let_go.set()
     written(kept)
-    assert kept.whole() == [(Slot(), 9)]
-    assert kept.whole() == []
+    assert kept.take_written() == [(Slot(), 9)]
+    assert kept.take_written() == []
     assert gate.restore(Slot(), fresh(), TAG)
 
 
 def test_training_that_goes_on_does_not_change_what_is_written(
-    gate: Gate, kept: Background[Slot]
+    gate: Gate, kept: CheckpointWriter[Slot]
 ) -> None:
     run, expected, restored = advanced(9), advanced(9), fresh()
     kept.take(Slot(), run, TAG)
@@ -75,23 +75,23 @@ def test_training_that_goes_on_does_not_change_what_is_written(
 
 
 def test_what_is_given_up_while_it_is_written_replaces_nothing_and_leaves_nothing(
-    gate: Gate, kept: Background[Slot], tmp_path: Path
+    gate: Gate, kept: CheckpointWriter[Slot], tmp_path: Path
 ) -> None:
     kept.take(Slot(), advanced(9), TAG)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(LONG)
     kept.give_up(Slot())
     gate.drop(Slot())
     gate.let_go.set()
     written(kept)
-    assert kept.whole() == []
+    assert kept.take_written() == []
     assert not (tmp_path / "kept").exists()
 
 
 def test_what_another_writes_meanwhile_is_not_replaced(
-    gate: Gate, kept: Background[Slot], tmp_path: Path
+    gate: Gate, kept: CheckpointWriter[Slot], tmp_path: Path
 ) -> None:
     kept.take(Slot(), advanced(9), TAG)
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(LONG)
     kept.give_up(Slot())
     assert Checkpoints(tmp_path / "kept").save(Slot(), advanced(12), TAG)
     gate.let_go.set()
@@ -101,19 +101,17 @@ def test_what_another_writes_meanwhile_is_not_replaced(
     assert restored.step == 12
 
 
-def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: Background[Slot]) -> None:
+def test_closed_it_gives_up_on_what_is_not_whole(gate: Gate, kept: CheckpointWriter[Slot]) -> None:
     for number in range(3):
         assert kept.take(Slot(1, number), advanced(2), TAG)
     kept.close()
     gate.let_go.set()
     written(kept)
-    assert kept.whole() == []
+    assert kept.take_written() == []
 
 
-def test_of_large_trials_few_copies_are_in_memory(
-    gate: Gate, kept: Background[Slot], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(background, "_BYTES", 0)
+def test_of_large_trials_few_copies_are_in_memory(gate: Gate, kept: CheckpointWriter[Slot]) -> None:
+    kept.room = 0
     run = advanced(2)
     taken = [kept.take(Slot(1, number), run, TAG) for number in range(4)]
     assert taken == [True, True, False, False]
@@ -126,11 +124,11 @@ def test_a_write_that_fails_is_a_warning_and_does_not_count(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    kept = Background(Checkpoints(tmp_path / "file" / "below"))
+    kept = CheckpointWriter(Checkpoints(tmp_path / "file" / "below"))
     kept.take(Slot(), advanced(2), TAG)
     written(kept)
     kept.close()
-    assert kept.whole() == []
+    assert kept.take_written() == []
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
 
 
@@ -141,7 +139,7 @@ def test_a_host_without_room_for_a_copy_trains_on_without_it(
         raise RuntimeError("CUDA error: out of memory")  # what pinning memory says
 
     monkeypatch.setattr(background, "_copied", full)
-    kept = Background(Checkpoints(tmp_path / "kept"))
+    kept = CheckpointWriter(Checkpoints(tmp_path / "kept"))
     assert kept.take(Slot(), advanced(2), TAG)
     assert not kept.busy
     assert [r.levelno for r in caplog.records] == [logging.WARNING]

@@ -15,12 +15,12 @@ import torch
 from batchfront.errors import UsageError
 from batchfront.training import checkpoints as checkpoint
 from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.algorithm import TorchOptimizer
 
-from tests.batchfront.training.test_trial import ALGORITHMS, assert_same, every_algorithm
-from tests.batchfront.training.test_trial import fresh as fresh_run
-from tests.batchfront.training.test_trial import workload as made_of
+from tests.batchfront.training.test_model_run import ALGORITHMS, assert_same, every_algorithm
+from tests.batchfront.training.test_model_run import fresh as fresh_run
+from tests.batchfront.training.test_model_run import workload as made_of
 from tests.toy import clouds, splits
 
 DATA = splits()
@@ -33,11 +33,11 @@ class Slot:
     number: int = 4
 
 
-def fresh() -> TrialRun:
+def fresh() -> ModelRun:
     return fresh_run(clouds(), DATA)
 
 
-def advanced(steps: int = 9) -> TrialRun:
+def advanced(steps: int = 9) -> ModelRun:
     run = fresh()
     run.advance(steps)
     run.evaluate(full=True)
@@ -107,7 +107,7 @@ def test_slots_do_not_see_each_others_checkpoints(checkpoints: Checkpoints) -> N
 def test_a_state_that_the_optimizer_can_not_go_on_from_is_passed_over_whole(
     checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def grouped(share: float) -> TrialRun:
+    def grouped(share: float) -> ModelRun:
         def factory(parameters: Any, *, learning_rate: float) -> torch.optim.Optimizer:
             slow = {"params": parameters[:2], "lr": share * learning_rate}
             return torch.optim.SGD([slow, {"params": parameters[2:]}], lr=learning_rate)
@@ -293,7 +293,7 @@ def test_a_store_that_has_a_bad_moment_is_asked_again(
         return load(self, path)
 
     monkeypatch.setattr(Checkpoints, "_load", fails)
-    monkeypatch.setattr(checkpoint, "_PAUSES", (0.0, 0.0))
+    checkpoints.pauses = (0.0, 0.0)
     run = fresh()
     assert checkpoints.restore(Slot(), run, TAG)
     assert run.step == 9

@@ -90,12 +90,12 @@ def test_passed_always_agrees_with_the_plain_evaluation_of_every_example(
         for skill in [k / 12 for k in range(13)] * 2:
             model.learn(skill)
             plain = full_metric(model, split, metric)
-            found = evaluator.look(model, full=False)
+            found = evaluator.evaluate(model, full=False)
             assert found.passed == evaluator.goal.passed(plain)
             assert found.value is None or found.value == pytest.approx(plain)
             assert found.value is not None or not found.passed
             assert sorted(evaluator.order.tolist()) == list(range(size))
-            full = evaluator.look(model, full=True)
+            full = evaluator.evaluate(model, full=True)
             assert (full.passed, full.examples) == (found.passed, size)
             assert full.value == pytest.approx(plain)
             passed += found.passed
@@ -108,7 +108,7 @@ def test_the_goal_is_decided_exactly_where_the_last_error_makes_the_difference()
         model = Fixed(200, seed=0)
         model.hardness = (torch.arange(200) < errors).float()
         evaluator = Evaluator(split, Goal(ERROR_RATE, 10 / 200))
-        assert evaluator.look(model, full=False).passed == (errors < 10)
+        assert evaluator.evaluate(model, full=False).passed == (errors < 10)
 
 
 @pytest.mark.parametrize("metric", [ERROR_RATE, ACCURACY], ids=lambda m: m.name)
@@ -120,7 +120,7 @@ def test_a_hopeless_model_costs_a_small_share_of_the_examples_from_the_second_lo
     examples = []
     for skill in (0.6, 0.65, 0.7, 0.75):
         model.learn(skill)
-        found = evaluator.look(model, full=False)
+        found = evaluator.evaluate(model, full=False)
         assert found.value is None
         examples.append(found.examples)
     assert examples[0] <= 512
@@ -130,7 +130,7 @@ def test_a_hopeless_model_costs_a_small_share_of_the_examples_from_the_second_lo
 def test_hard_examples_come_first_after_a_walk_that_went_on() -> None:
     model, evaluator = Fixed(400, seed=2), Evaluator(numbered(400), Goal(ERROR_RATE, 0.02))
     model.skill = 0.9
-    evaluator.look(model, full=True)
+    evaluator.evaluate(model, full=True)
     wrong = set((model.hardness > 0.9).nonzero()[:, 0].tolist())
     assert wrong == set(evaluator.order[: len(wrong)].tolist())
 
@@ -149,15 +149,15 @@ def test_a_model_whose_outputs_are_not_numbers_never_passes(metric: Metric, full
         split = Split(torch.zeros(100, 1), torch.zeros(100, CLASSES))
     evaluator = Evaluator(split, goal)
     for _ in range(3):
-        assert not evaluator.look(Broken(), full=full).passed
+        assert not evaluator.evaluate(Broken(), full=full).passed
         assert sorted(evaluator.order.tolist()) == list(range(100))
 
 
 def test_the_model_is_looked_at_in_evaluation_mode() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, CLASSES), nn.Dropout(0.9)).train()
     evaluator = Evaluator(numbered(64), Goal(CROSS_ENTROPY, 1.0))
-    first = evaluator.look(model, full=True)
-    assert evaluator.look(model.train(), full=True).value == pytest.approx(first.value)
+    first = evaluator.evaluate(model, full=True)
+    assert evaluator.evaluate(model.train(), full=True).value == pytest.approx(first.value)
 
 
 def test_a_weighted_metric_is_a_mean_over_what_the_examples_weigh() -> None:
@@ -173,7 +173,7 @@ def test_many_weights_of_low_precision_are_added_up_exactly() -> None:
     weights = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
     metric = Metric("share", lambda _, y: y, "higher", high=1.0, weight=lambda y: y)
     split, goal = Split(torch.zeros(len(weights), 1), weights), Goal(metric, 0.9)
-    found = Evaluator(split, goal).look(nn.Identity(), full=True)
+    found = Evaluator(split, goal).evaluate(nn.Identity(), full=True)
     assert found.value == pytest.approx(1.0, abs=1e-12)
 
 
@@ -189,7 +189,7 @@ def test_a_metric_of_a_whole_split_is_given_all_outputs_and_targets_in_order() -
     expected = full_metric(model, split, ACCURACY)
     for value, passed in ((expected - 0.01, True), (expected + 0.01, False)):
         for full in (True, False):
-            found = Evaluator(split, Goal(metric, value)).look(model, full=full)
+            found = Evaluator(split, Goal(metric, value)).evaluate(model, full=full)
             assert found.value == pytest.approx(expected)
             assert (found.passed, found.examples) == (passed, 1500)
     assert all(torch.equal(targets, split.targets) for _, targets in seen)
@@ -209,7 +209,7 @@ def test_without_bounds_no_look_ends_early(weight: Callable[[Tensor], Tensor] | 
     for value, passed in ((plain + 0.01, True), (plain - 0.01, False)):
         evaluator = Evaluator(split, Goal(metric, value))
         for _ in range(3):
-            found = evaluator.look(model, full=False)
+            found = evaluator.evaluate(model, full=False)
             assert (found.passed, found.examples) == (passed, 700)
             assert found.value == pytest.approx(plain)
 
@@ -219,7 +219,7 @@ def test_a_cost_outside_its_bounds_ends_a_look_and_not_the_trial_early(*, full: 
     metric = Metric("nll", likelihood, "lower", low=0.0)
     evaluator = Evaluator(numbered(64), Goal(metric, 0.5))
     with pytest.raises(WorkloadError, match=r"'nll' has given -1\.\d+, below its low=0: give it"):
-        evaluator.look(Fixed(64, seed=6), full=full)
+        evaluator.evaluate(Fixed(64, seed=6), full=full)
 
 
 def test_unlabelled_examples_count_nothing_wherever_a_chunk_begins() -> None:
@@ -243,7 +243,7 @@ def test_unlabelled_examples_count_nothing_wherever_a_chunk_begins() -> None:
     for value in (expected - 0.01, expected + 0.01, 0.05):
         evaluator = Evaluator(partly, Goal(metric, value))
         for full in (False, True, False):
-            found = evaluator.look(model, full=full)
+            found = evaluator.evaluate(model, full=full)
             assert found.passed == (expected < value)
             assert found.value is None or found.value == pytest.approx(expected)
 

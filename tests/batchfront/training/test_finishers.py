@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 from batchfront.outcomes import TrialResult
-from batchfront.training.heat import Heat
-from batchfront.training.trial import TrialRun
+from batchfront.training.heat import Heat, RaceRules
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import quasi_random_points
 
@@ -86,7 +86,8 @@ def test_heats_that_take_turns_find_the_same_finishers(
 ) -> None:
     """Each hears of the others only when its turn comes, by the R-th of all that have ended."""
     whole = heat(clouds(), data, batch_size, TRIALS).live
-    heats = [Heat(clouds(), batch_size, whole[k::parts], finishers) for k in range(parts)]
+    rules = RaceRules(clouds().goal, clouds().stopping, finishers)
+    heats = [Heat(rules, whole[k::parts]) for k in range(parts)]
     found: dict[int, TrialResult] = {}
     while any(running.live for running in heats):
         for running in heats:
@@ -127,8 +128,8 @@ def test_whoever_draws_level_with_the_last_finisher_has_reached_the_goal_too(
     points = quasi_random_points(clouds().space(16), TRIALS.stop, 1)
     named = {0: winner, 1: runner_up, 2: runner_up, 3: runner_up, 4: places[-1][1]}
     runs = [
-        (Slot(k), TrialRun(clouds(), data, 16, points[n], 100 + n, CPU)) for k, n in named.items()
+        (Slot(k), ModelRun(clouds(), data, 16, points[n], 100 + n, CPU)) for k, n in named.items()
     ]
-    found = raced(Heat(clouds(), 16, runs, finishers=2))
+    found = raced(Heat(RaceRules(clouds().goal, clouds().stopping, finishers=2), runs))
     assert to_target(found) == [(first, 0), (second, 1), (second, 2), (second, 3)]
     assert found[4].outcome == "capped"

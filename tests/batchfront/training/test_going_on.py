@@ -7,6 +7,7 @@ import pytest
 import torch
 from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Splits
 from batchfront.workload.stopping_rules import StoppingRules
 from torch import Tensor
@@ -32,7 +33,7 @@ def data() -> Splits:
     return splits()
 
 
-def going_on(data: Splits, **race: int) -> Heat[Slot]:
+def going_on(data: Splits, **race: int) -> Heat[Slot, ModelRun]:
     return heat(clouds(), data, 4, TRIALS, **{"continuing": 1, **race})
 
 
@@ -62,7 +63,7 @@ def test_its_looks_are_those_of_the_rungs_and_of_the_last_step(data: Splits) -> 
     found = raced(going_on(data))
     steps = clouds().grid.steps(150)
     ((first, ending),) = [(n, e) for n, e in found.items() if e.steps == steps[-1]]
-    rungs = [s for p, s in zip((0, *steps), steps, strict=False) if clouds().grid.is_look(s, p)]
+    rungs = [s for p, s in zip((0, *steps), steps, strict=False) if clouds().grid.is_full(s, p)]
     assert steps[-1] not in rungs
     assert [look.step for look in ending.evaluations] == [*rungs, steps[-1]]
     assert (ending.steps_to_target, first) == winner(found)
@@ -110,12 +111,12 @@ def test_a_restart_at_any_step_comes_out_the_same(data: Splits, at: int, kept: b
     ((_, fresh),) = again.live
     if kept:
         fresh.restore(torch.load(file, weights_only=True))
-        assert fresh.passage == run.passage
-    if run.passage is not None:
+        assert fresh.goal_crossing == run.goal_crossing
+    if run.goal_crossing is not None:
         again.let_go_on(slot)
         again.lower_cap(steps)  # its own, from the database
     else:
-        again = Heat(clouds(), 4, again.live, continuing=1)
+        again = Heat(replace(again.rules, continuing=1), again.live)
     assert known(raced(again)[first]) == known(expected[first])
 
 
@@ -141,11 +142,11 @@ def test_one_that_diverges_after_the_goal_has_reached_it(data: Splits) -> None:
     while len(running.live) > 1:
         found |= {slot.number: ending for slot, ending in running.round(NEVER)}
     ((slot, run),) = running.live
-    assert run.passage is not None
+    assert run.goal_crossing is not None
     next(run.model.parameters()).data.fill_(float("nan"))
     ((_, ending),) = running.round(NEVER)
     assert (ending.outcome, ending.steps) == ("reached", run.step)
-    assert ending.steps_to_target == run.passage.step < run.step
+    assert ending.steps_to_target == run.goal_crossing.step < run.step
     assert ending.reason.endswith(f", and then: training loss not finite by step {run.step}")
     assert winner(found | {slot.number: ending}) == winner(raced(heat(clouds(), data, 4, TRIALS)))
 

@@ -1,4 +1,4 @@
-"""A batch's gradient is the same in passes of any size, however its model is made and computed."""
+"""A batch's gradient is the same in micro-batches of any size, whatever its model and execution."""
 
 import threading
 from collections.abc import Callable
@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from batchfront import ERROR_RATE, Goal, Log, NesterovMomentum, Split, Splits
 from batchfront.errors import WorkloadError
-from batchfront.training.memory import Passes, PassSize
-from batchfront.training.trial import TrialRun
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
-from batchfront.workload.microbatch import BatchPass, current_pass, passing
+from batchfront.workload.microbatch import MicroBatch, computing, current_micro_batch
 from batchfront.workload.workload import Workload
 from torch import Tensor, nn
 
@@ -92,9 +92,9 @@ class Kind:
             execution=self.execution,
         )
 
-    def run(self, size: int | None) -> TrialRun:
-        passes = Passes(PassSize(size), PassSize(size))
-        made = TrialRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, passes)
+    def run(self, size: int | None) -> ModelRun:
+        micro_batches = MicroBatchSizes(MicroBatchSize(size), MicroBatchSize(size))
+        made = ModelRun(self.workload(), self.data(), BATCH, VALUES, 3, CPU, micro_batches)
         made.loss_sum = made.loss_sum.double()
         return made
 
@@ -127,7 +127,7 @@ def test_passes_of_any_size_add_up_to_the_batchs_gradient_and_loss(kind: Kind, s
 
 
 @pytest.mark.parametrize("size", [1, 9])
-def test_trials_in_passes_of_any_size_are_the_same_trial(kind: Kind, size: int) -> None:
+def test_trials_in_micro_batches_of_any_size_are_the_same_trial(kind: Kind, size: int) -> None:
     whole, parts = kind.run(None), kind.run(size)
     found = []
     for run in (whole, parts):
@@ -149,7 +149,7 @@ class Seen(nn.Module):
         self.room, self.sizes = room, list[int]()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and current_pass() is not None:
+        if self.training and current_micro_batch() is not None:
             self.sizes.append(len(x))
             if self.room is not None and sum(self.sizes) > self.room:
                 self.room = None
@@ -265,12 +265,12 @@ class AtOnce(Slow):
     ahead = 0
 
 
-def slow(made: type[Slow], size: int | None, kind: Kind, broken: int | None = None) -> TrialRun:
+def slow(made: type[Slow], size: int | None, kind: Kind, broken: int | None = None) -> ModelRun:
     split = kind.data().train
     assert isinstance(split, Split)
     data = Splits(made(split, broken), made(split))
-    passes = Passes(PassSize(size), PassSize(size))
-    return TrialRun(kind.workload(), data, BATCH, VALUES, 3, CPU, passes)
+    micro_batches = MicroBatchSizes(MicroBatchSize(size), MicroBatchSize(size))
+    return ModelRun(kind.workload(), data, BATCH, VALUES, 3, CPU, micro_batches)
 
 
 @pytest.mark.parametrize("size", [None, 8])
@@ -293,7 +293,7 @@ def test_a_smaller_pass_is_loaded_anew_and_nothing_else_changes() -> None:
     for run in runs:
         run.model.insert(1, Seen(room=30))  # type: ignore[operator]
         run.advance(4)
-    assert runs[0].passes.micro_batch(BATCH) == 11
+    assert runs[0].micro_batches.micro_batch(BATCH) == 11
     for mine, theirs in zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -338,11 +338,11 @@ def by_mask(outputs: Tensor, targets: Tensor) -> Tensor:
     return (costs * mask).sum() / mask.sum()
 
 
-def partly_empty_run(loss: Callable[..., Tensor], batch_size: int, size: int | None) -> TrialRun:
+def partly_empty_run(loss: Callable[..., Tensor], batch_size: int, size: int | None) -> ModelRun:
     workload = replace(KINDS["tokens"].workload(), loss=loss)
-    passes = Passes(PassSize(size), PassSize(size))
+    micro_batches = MicroBatchSizes(MicroBatchSize(size), MicroBatchSize(size))
     values = {"learning_rate": 0.05, "momentum": 0.9}
-    run = TrialRun(workload, partly_empty(), batch_size, values, 3, CPU, passes)
+    run = ModelRun(workload, partly_empty(), batch_size, values, 3, CPU, micro_batches)
     run.loss_sum = run.loss_sum.double()
     return run
 
@@ -390,7 +390,7 @@ def test_a_trial_whose_batches_are_empty_now_and_then_is_that_of_a_loop_by_hand(
     losses: list[float] = []
     for step, indices in enumerate(run.order.batches(0, 40)):
         inputs, targets = run.splits.train.batch(indices)
-        with passing(BatchPass(0, 1, 1, run.alone.begin(step))):
+        with computing(MicroBatch(0, 1, 1, run.alone.begin(step))):
             outputs = model(inputs)
         summed = F.cross_entropy(outputs.transpose(1, 2), targets, reduction="sum")
         count = (targets != NO_TARGET).sum()
@@ -402,9 +402,9 @@ def test_a_trial_whose_batches_are_empty_now_and_then_is_that_of_a_loop_by_hand(
     for mine, theirs in zip(run.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
     assert len(losses) == 40 - len(EMPTY)
-    assert run.finite()
+    assert run.is_finite()
     run.evaluate(full=True)
-    assert run.looks[-1].loss == pytest.approx(sum(losses) / len(losses))
+    assert run.evaluations[-1].loss == pytest.approx(sum(losses) / len(losses))
 
 
 def test_where_no_batch_since_the_last_look_had_a_target_its_loss_stands() -> None:
@@ -416,7 +416,7 @@ def test_where_no_batch_since_the_last_look_had_a_target_its_loss_stands() -> No
     run.order.batches = lambda *_: iter([torch.tensor([2])])  # type: ignore[assignment,method-assign]
     run.advance(3)
     run.evaluate(full=True)
-    losses = [look.loss for look in run.looks]
+    losses = [look.loss for look in run.evaluations]
     assert losses[0] == run.untrained_loss
     assert losses[1] == losses[2] != run.untrained_loss
 
@@ -427,12 +427,12 @@ def test_the_untrained_loss_is_of_the_first_examples_that_have_targets() -> None
     empty = Split(made.inputs[:1].repeat(600, 1), made.targets[1:2].repeat(600, 1))
     late = Split(torch.cat([empty.inputs, made.inputs]), torch.cat([empty.targets, made.targets]))
     workload = replace(KINDS["tokens"].workload(), loss=by_mask)
-    run = TrialRun(workload, Splits(late, made), 8, VALUES, 3, CPU)
+    run = ModelRun(workload, Splits(late, made), 8, VALUES, 3, CPU)
     with torch.no_grad():
         expected = by_mask(run.model.eval()(made.inputs), made.targets)
     assert run.untrained_loss == pytest.approx(expected.item())
     with pytest.raises(WorkloadError, match="no example of the training split has anything to"):
-        TrialRun(workload, Splits(empty, made), 8, VALUES, 3, CPU)
+        ModelRun(workload, Splits(empty, made), 8, VALUES, 3, CPU)
 
 
 def test_weights_below_0_are_refused() -> None:
@@ -440,4 +440,4 @@ def test_weights_below_0_are_refused() -> None:
     with pytest.raises(
         WorkloadError, match=r"the workload's weight is -\d+ for an example; it must"
     ):
-        TrialRun(workload, sentences(), BATCH, VALUES, 3, CPU)
+        ModelRun(workload, sentences(), BATCH, VALUES, 3, CPU)

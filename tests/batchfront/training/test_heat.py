@@ -7,8 +7,8 @@ import pytest
 import torch
 from batchfront.outcomes import CurvePoint, LearningCurve, TrialResult
 from batchfront.training.early_dropping import Halving
-from batchfront.training.heat import Heat
-from batchfront.training.trial import TrialRun
+from batchfront.training.heat import Heat, RaceRules
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Split, Splits
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
@@ -37,15 +37,15 @@ def data() -> Splits:
 
 def heat(
     workload: Workload, data: Splits, batch_size: int, numbers: range, **race: int
-) -> Heat[Slot]:
+) -> Heat[Slot, ModelRun]:
     points = quasi_random_points(workload.space(batch_size), numbers.stop, 1)
     runs = [
-        (Slot(n), TrialRun(workload, data, batch_size, points[n], 100 + n, CPU)) for n in numbers
+        (Slot(n), ModelRun(workload, data, batch_size, points[n], 100 + n, CPU)) for n in numbers
     ]
-    return Heat(workload, batch_size, runs, **race)
+    return Heat(RaceRules(workload.goal, workload.stopping, **race), runs)
 
 
-def raced(running: Heat[Slot], rounds: int = 10_000) -> dict[int, TrialResult]:
+def raced(running: Heat[Slot, ModelRun], rounds: int = 10_000) -> dict[int, TrialResult]:
     """How the trials of a heat end, in the order in which they do."""
     endings: dict[int, TrialResult] = {}
     for _ in range(rounds):
@@ -130,9 +130,9 @@ def test_racing_finds_the_winner_of_a_fixed_budget_on_digits() -> None:
 def test_whoever_draws_level_with_the_winner_has_reached_the_goal_too(data: Splits) -> None:
     workload = clouds()
     values = quasi_random_points(workload.space(16), 10, 1)[9]
-    twins = [(Slot(n), TrialRun(workload, data, 16, values, 109, CPU)) for n in (9, 3)]
+    twins = [(Slot(n), ModelRun(workload, data, 16, values, 109, CPU)) for n in (9, 3)]
     worse = heat(workload, data, 16, range(1)).live
-    endings = raced(Heat(workload, 16, [*worse, *twins]))
+    endings = raced(Heat(RaceRules(workload.goal, workload.stopping), [*worse, *twins]))
     assert [endings[n].outcome for n in (0, 3, 9)] == ["capped", "reached", "reached"]
     assert endings[3].steps_to_target == endings[9].steps_to_target
     assert winner(endings)[1] == 3
@@ -222,7 +222,8 @@ def test_a_loss_that_is_not_a_number_ends_its_trial_as_diverged(data: Splits) ->
 def test_a_learning_rate_beyond_all_bounds_diverges(data: Splits) -> None:
     workload = clouds()
     values = {**quasi_random_points(workload.space(4), 1, 1)[0], "learning_rate": 1e12}
-    running = Heat(workload, 4, [(Slot(0), TrialRun(workload, data, 4, values, 0, CPU))])
+    run = ModelRun(workload, data, 4, values, 0, CPU)
+    running = Heat(RaceRules(workload.goal, workload.stopping), [(Slot(0), run)])
     assert raced(running)[0].outcome == "diverged"
 
 
@@ -237,7 +238,7 @@ def test_a_trial_that_raises_fails_alone_with_its_traceback_and_the_others_go_on
 
     running = heat(clouds(), data, 4, range(12))
     expected = winner(raced(heat(clouds(), data, 4, range(12))))
-    cracked = TrialRun(
+    cracked = ModelRun(
         replace(clouds(), model=lambda: Cracked(2, 3)),
         data,
         4,
@@ -283,14 +284,14 @@ def test_the_looks_of_a_trial_are_those_of_the_grids_rungs(data: Splits) -> None
     endings = raced(heat(clouds(), data, 16, range(1)))
     steps = [look.step for look in endings[0].evaluations]
     grid = EvaluationGrid().steps(endings[0].steps)
-    expected = [s for p, s in zip((0, *grid), grid, strict=False) if EvaluationGrid().is_look(s, p)]
+    expected = [s for p, s in zip((0, *grid), grid, strict=False) if EvaluationGrid().is_full(s, p)]
     assert steps == expected
 
 
-def halving(workload: Workload, data: Splits, numbers: range) -> Heat[Slot]:
+def halving(workload: Workload, data: Splits, numbers: range) -> Heat[Slot, ModelRun]:
     rule = Halving(workload.goal, first=4, kept=1)
     running = heat(workload, data, 4, numbers)
-    return Heat(workload, 4, running.live, dropping=[rule])
+    return Heat(replace(running.rules, dropping=[rule]), running.live)
 
 
 def test_by_a_rule_trials_are_dropped_at_their_full_looks(data: Splits) -> None:
@@ -308,7 +309,7 @@ def test_by_a_rule_trials_are_dropped_at_their_full_looks(data: Splits) -> None:
     assert {ending.outcome for ending in dropped.values()} == {"dropped"}
     assert {ending.steps for ending in dropped.values()} == {4}
     assert sorted(e.reason for e in dropped.values())[0] == "halved at step 4: number 5 of 8"
-    left = [run.looks[-1].metric for _, run in running.live]
+    left = [run.evaluations[-1].metric for _, run in running.live]
     assert max(left) <= min(e.metric for e in dropped.values() if e.metric is not None)
     assert running.compare(known) == []  # at each look a trial is compared once
 
@@ -327,11 +328,11 @@ def test_one_that_has_passed_the_goal_and_goes_on_is_not_dropped(data: Splits) -
     workload = clouds().with_goal(0.5)
     alone = heat(workload, data, 4, range(1))
     rule = Halving(workload.goal, first=1, kept=1)
-    running = Heat(workload, 4, alone.live, continuing=1, dropping=[rule])
+    running = Heat(replace(alone.rules, continuing=1, dropping=[rule]), alone.live)
     better: dict[int, LearningCurve] = {number: [CurvePoint(64, 0.0)] for number in (5, 6, 7)}
     while running.live and running.live[0][1].step < 64:
         running.round(NEVER)
         here = running.live[0][1]
-        known = better if here.passage is not None else {}
+        known = better if here.goal_crossing is not None else {}
         assert running.compare(lambda *_, known=known: known) == []
     assert running.live

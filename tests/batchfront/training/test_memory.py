@@ -7,8 +7,13 @@ import pytest
 import torch
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
-from batchfront.training.memory import Passes, PassSize, is_lost_device, is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.memory import (
+    MicroBatchSize,
+    MicroBatchSizes,
+    is_lost_device,
+    is_out_of_memory,
+)
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Split, Splits
 from torch import nn
 
@@ -43,14 +48,16 @@ def double(data: Splits) -> Splits:
     return Splits(**{name: Split(s.inputs.double(), s.targets) for name, s in data.named()})
 
 
-def run(batch_size: int, passes: Passes, first: nn.Module | None = None) -> TrialRun:
+def run(
+    batch_size: int, micro_batches: MicroBatchSizes, first: nn.Module | None = None
+) -> ModelRun:
     """A trial in float64, whose model begins with `first`."""
 
     def in_double(*, dropout: float) -> nn.Module:
         return model(dropout=dropout).double()
 
     workload = replace(clouds(), model=in_double)
-    made = TrialRun(workload, double(splits()), batch_size, VALUES, 3, CPU, passes)
+    made = ModelRun(workload, double(splits()), batch_size, VALUES, 3, CPU, micro_batches)
     made.loss_sum = made.loss_sum.double()
     if first is not None:
         made.model[0] = first
@@ -85,7 +92,10 @@ def test_a_true_allocation_that_fails_is_recognized() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 5, 8, 16])
 def test_passes_of_any_size_give_the_batchs_gradient_and_loss(size: int) -> None:
-    whole, parts = run(16, Passes()), run(16, Passes(training=PassSize(size)))
+    whole, parts = (
+        run(16, MicroBatchSizes()),
+        run(16, MicroBatchSizes(training=MicroBatchSize(size))),
+    )
     for trial in (whole, parts):
         trial.advance(30)
     for mine, theirs in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
@@ -97,30 +107,30 @@ def test_passes_of_any_size_give_the_batchs_gradient_and_loss(size: int) -> None
 def test_out_of_memory_halves_the_pass_until_it_fits_and_keeps_the_batch(
     error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    passes, narrow = Passes(), Narrow(5, error)
-    small, whole = run(16, passes, narrow), run(16, Passes())
+    micro_batches, narrow = MicroBatchSizes(), Narrow(5, error)
+    small, whole = run(16, micro_batches, narrow), run(16, MicroBatchSizes())
     for trial in (small, whole):
         trial.advance(3)
     assert narrow.seen == [16, 8, *(4 for _ in range(12))]
-    assert passes.micro_batch(16) == 4
-    assert passes.micro_batch(4) is None
+    assert micro_batches.micro_batch(16) == 4
+    assert micro_batches.micro_batch(4) is None
     for mine, theirs in zip(small.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
     assert "out of memory with 16 examples at once; going on with 8" in caplog.text
 
 
 def test_the_next_trial_on_the_device_starts_with_what_fits() -> None:
-    passes = Passes()
-    run(16, passes, Narrow(5)).advance(1)
+    micro_batches = MicroBatchSizes()
+    run(16, micro_batches, Narrow(5)).advance(1)
     narrow = Narrow(5)
-    run(16, passes, narrow).advance(1)
+    run(16, micro_batches, narrow).advance(1)
     assert narrow.seen == [4] * 4
 
 
 def test_memory_that_runs_out_in_the_backward_pass_leaves_no_half_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small, whole = run(16, Passes()), run(16, Passes())
+    small, whole = run(16, MicroBatchSizes()), run(16, MicroBatchSizes())
     backward, calls = torch.Tensor.backward, 0
 
     def fails_late(self: Any, *arguments: Any, **named: Any) -> None:
@@ -133,26 +143,26 @@ def test_memory_that_runs_out_in_the_backward_pass_leaves_no_half_gradient(
     monkeypatch.setattr(torch.Tensor, "backward", fails_late)
     small.advance(1)
     whole.advance(1)
-    assert small.passes.micro_batch(16) == 8
+    assert small.micro_batches.micro_batch(16) == 8
     for mine, theirs in zip(small.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
 
 
 def test_an_example_that_does_not_fit_alone_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        run(16, Passes(), Narrow(0)).advance(1)
+        run(16, MicroBatchSizes(), Narrow(0)).advance(1)
 
 
 def test_another_error_is_not_tried_again() -> None:
     narrow = Narrow(5, ValueError)
     with pytest.raises(ValueError, match="out of memory"):
-        run(16, Passes(), narrow).advance(1)
+        run(16, MicroBatchSizes(), narrow).advance(1)
     assert narrow.seen == [16]
 
 
 def test_a_look_gives_the_same_answer_in_smaller_passes() -> None:
-    passes = Passes()
-    small, whole = run(16, passes, Narrow(7)), run(16, Passes())
+    micro_batches = MicroBatchSizes()
+    small, whole = run(16, micro_batches, Narrow(7)), run(16, MicroBatchSizes())
     for trial in (small, whole):
         trial.advance(9)
     for full in (True, False):
@@ -163,11 +173,13 @@ def test_a_look_gives_the_same_answer_in_smaller_passes() -> None:
             theirs.examples,
         )
     assert torch.equal(small.evaluator.order, whole.evaluator.order)
-    assert passes.evaluation.limit is not None
+    assert micro_batches.evaluation.limit is not None
     metric = clouds().goal.metric
     data = double(splits())
     assert data.test is not None
-    assert full_metric(small.model, data.test, metric, passes.evaluation) == small.test_metric()
+    assert (
+        full_metric(small.model, data.test, metric, micro_batches.evaluation) == small.test_metric()
+    )
 
 
 def test_what_failed_is_undone_before_the_next_try() -> None:
@@ -179,7 +191,7 @@ def test_what_failed_is_undone_before_the_next_try() -> None:
             raise torch.OutOfMemoryError
         return size
 
-    assert PassSize().fit(8, work, lambda: events.append("undone")) == 2
+    assert MicroBatchSize().fit(8, work, lambda: events.append("undone")) == 2
     assert events == ["try 8", "undone", "try 4", "undone", "try 2"]
 
 
@@ -188,12 +200,12 @@ def test_a_batch_that_is_normalized_as_a_whole_is_not_split() -> None:
         return nn.Sequential(nn.Identity(), nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
 
     workload = replace(clouds(), model=normalizing)
-    passes = Passes()
-    trial = TrialRun(workload, splits(), 16, VALUES, 3, CPU, passes)
+    micro_batches = MicroBatchSizes()
+    trial = ModelRun(workload, splits(), 16, VALUES, 3, CPU, micro_batches)
     trial.model[0] = Narrow(5)
     with pytest.raises(WorkloadError, match="batch normalization of whole batches can't be split"):
         trial.advance(1)
-    assert passes.training.limit is None  # room that there may be later, for another attempt
+    assert micro_batches.training.limit is None  # room that there may be later, for another attempt
 
 
 def test_a_device_that_is_lost_is_told_from_a_full_one() -> None:

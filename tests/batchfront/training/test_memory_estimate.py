@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from batchfront.training.memory import Passes
+from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import Need, need_of
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples, Split, Splits
 from batchfront.workload.layers import GhostBatchNorm2d
 from torch import Tensor, nn
@@ -19,11 +19,11 @@ CPU = torch.device("cpu")
 TOY = {**VALUES, "dropout": 0.1, "decay_steps": 150, "decay_factor": 0.1}
 
 
-def toy(model: Callable[[], nn.Module], passes: Passes | None = None) -> TrialRun:
+def toy(model: Callable[[], nn.Module], micro_batches: MicroBatchSizes | None = None) -> ModelRun:
     def made(*, dropout: float) -> nn.Module:
         return model()
 
-    return TrialRun(replace(clouds(), model=made), splits(), 16, TOY, 3, CPU, passes)
+    return ModelRun(replace(clouds(), model=made), splits(), 16, TOY, 3, CPU, micro_batches)
 
 
 def wide(width: int) -> nn.Module:
@@ -54,30 +54,30 @@ def test_weights_do_not_count_and_what_is_saved_twice_counts_once() -> None:
 
 
 def test_both_sizes_are_powers_of_two_that_fit_into_the_room() -> None:
-    passes = Passes(room=100_000)
-    run = toy(lambda: wide(1000), passes)
+    micro_batches = MicroBatchSizes(room=100_000)
+    run = toy(lambda: wide(1000), micro_batches)
     need = need_of(run.gradient)
-    assert passes.limits == (4, 4)
+    assert micro_batches.limits == (4, 4)
     assert 4 * need.training <= 100_000 < 8 * need.training
     run.advance(2)
-    assert passes.micro_batch(16) == 4
-    assert passes.room is None
+    assert micro_batches.micro_batch(16) == 4
+    assert micro_batches.room is None
 
 
 def test_groups_that_are_normalized_together_stay_whole() -> None:
     for groups, room in ((4, 4.9), (1, 0.1)):
         kind = KINDS["ghost batch normalization"]
         need = need_of(kind.run(None).gradient)
-        passes = Passes(room=int(room * 4 * need.training))
-        TrialRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, passes)
-        assert passes.training.limit == groups * 4
+        micro_batches = MicroBatchSizes(room=int(room * 4 * need.training))
+        ModelRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, micro_batches)
+        assert micro_batches.training.limit == groups * 4
 
 
 def test_an_estimate_leaves_no_trace_in_the_trial() -> None:
     kind = KINDS["ghost batch normalization"]
     runs = [
-        TrialRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, passes)
-        for passes in (Passes(), Passes(room=1 << 40))
+        ModelRun(kind.workload(), kind.data(), BATCH, VALUES, 3, CPU, micro_batches)
+        for micro_batches in (MicroBatchSizes(), MicroBatchSizes(room=1 << 40))
     ]
     for run in runs:
         run.advance(3)
@@ -87,10 +87,10 @@ def test_an_estimate_leaves_no_trace_in_the_trial() -> None:
 
 
 def test_batches_that_are_normalized_as_a_whole_are_not_cut_by_an_estimate() -> None:
-    passes = Passes(room=1)
+    micro_batches = MicroBatchSizes(room=1)
     model = lambda: nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))  # noqa: E731
-    toy(model, passes).advance(1)
-    assert passes.training.limit is None
+    toy(model, micro_batches).advance(1)
+    assert micro_batches.training.limit is None
 
 
 def test_a_model_that_cannot_be_tried_on_a_few_is_left_to_the_trial() -> None:
@@ -100,9 +100,9 @@ def test_a_model_that_cannot_be_tried_on_a_few_is_left_to_the_trial() -> None:
                 raise ValueError("16 or more")
             return super().forward(x)
 
-    passes = Passes(room=1)
-    toy(lambda: Choosy(2, 3), passes).advance(1)
-    assert passes.limits == (None, None)
+    micro_batches = MicroBatchSizes(room=1)
+    toy(lambda: Choosy(2, 3), micro_batches).advance(1)
+    assert micro_batches.limits == (None, None)
 
 
 def test_examples_of_many_lengths_count_as_long_as_those_of_large_batches() -> None:
@@ -117,7 +117,7 @@ def test_examples_of_many_lengths_count_as_long_as_those_of_large_batches() -> N
     assert isinstance(split, Split)
 
     def need(data: Examples) -> Need:
-        run = TrialRun(kind.workload(), Splits(data, split), BATCH, VALUES, 3, CPU)
+        run = ModelRun(kind.workload(), Splits(data, split), BATCH, VALUES, 3, CPU)
         return need_of(run.gradient)
 
     assert need(Padded(split)) == need(split)
@@ -127,6 +127,6 @@ def test_examples_of_many_lengths_count_as_long_as_those_of_large_batches() -> N
 def test_a_handful_of_examples_is_enough(examples: int) -> None:
     few = Split(torch.randn(examples, 2), torch.arange(examples))
     workload = replace(clouds(), model=lambda *, dropout: wide(10))
-    passes = Passes(room=10_000)
-    TrialRun(workload, Splits(few, few), 1, TOY, 3, CPU, passes).advance(2)
-    assert passes.training.limit is not None
+    micro_batches = MicroBatchSizes(room=10_000)
+    ModelRun(workload, Splits(few, few), 1, TOY, 3, CPU, micro_batches).advance(2)
+    assert micro_batches.training.limit is not None

@@ -15,7 +15,7 @@ RULES = StoppingRules()
 ERROR = Goal(ERROR_RATE, 0.01)
 UNTRAINED = 2.3
 _GRID = EvaluationGrid().steps(4000)
-STEPS = [s for p, s in zip((0, *_GRID), _GRID, strict=False) if EvaluationGrid().is_look(s, p)]
+STEPS = [s for p, s in zip((0, *_GRID), _GRID, strict=False) if EvaluationGrid().is_full(s, p)]
 
 
 def verdict(looks: list[Evaluation], goal: Goal = ERROR) -> tuple[Outcome, str] | None:

@@ -1,6 +1,7 @@
 """Heats that compute their trials as one take on others in the places of those that end."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
@@ -10,48 +11,28 @@ import pytest
 import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import COMPANY_DEATHS
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.training.engines import Failed
 from batchfront.training.heat import Heat
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
-from batchfront.vocabulary import EngineName
-from batchfront.worker import backfill as refill
+from batchfront.worker import backfill as backfill
 from batchfront.worker import race, worker
-from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import Race
-from batchfront.worker.setup import Bench
-from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select, update
+from batchfront.worker.setup import LoadedWorkload
+from sqlalchemy import update
 
-from tests.toy import PLAIN, plain
+from tests import searches
+from tests.searches import SHORT_STRETCHES, rows
+from tests.toy import plain
 
 TRIALS = 12
 ROOM = 5
 
-
-def planned(storage: Storage, **asked: Any) -> None:
-    asked = {"trials": TRIALS, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, PLAIN, plain(), SearchOptions(**asked))
-
-
-def work(storage: Storage, folder: Path | None = None, engine: EngineName = "vectorized") -> None:
-    kept = None if folder is None else str(folder)
-    device = torch.device("cpu")
-    Worker(
-        storage,
-        Settings("one", device, options=WorkerOptions(checkpoint_dir=kept, engine=engine)),
-        Event(),
-    ).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
+planned = partial(searches.planned, workload=plain, trials=TRIALS, batch_sizes=(4,))
+work = partial(searches.work, engine="vectorized")
 
 
 def winner(storage: Storage) -> tuple[int, int | None]:
@@ -78,7 +59,7 @@ def heats(monkeypatch: pytest.MonkeyPatch) -> list[list[dict[int, int]]]:
         found.append([])
         run(self, taken)
 
-    def watched(self: Heat[Any], stop: Event) -> Any:
+    def watched(self: Heat[Any, Any], stop: Event) -> Any:
         found[-1].append({slot.number: run.step for slot, run in self.live})
         return round_(self, stop)
 
@@ -136,10 +117,8 @@ def test_trials_that_take_turns_too_go_on_from_their_checkpoints(
     heats: list[list[dict[int, int]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
-    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
     planned(storage)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     assert winner(storage) == winner(undisturbed)
     assert {row.state for row in rows(storage)} == {"done"}
     assert {row.attempts for row in rows(storage)} == {1}
@@ -167,7 +146,7 @@ def test_a_race_of_a_whole_study_asks_for_no_others(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    monkeypatch.setattr(refill.Ledger, "claim_more", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(backfill.Ledger, "claim_more", lambda *_: pytest.fail("asked"))
     work(storage)
     assert len(heats) == 1
 
@@ -256,16 +235,16 @@ def test_no_more_come_in_than_memory_holds(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, together=1)
-    make = Bench.run
+    make = LoadedWorkload.run
 
-    def run(self: Bench, *arguments: Any) -> TrialRun:
+    def run(self: LoadedWorkload, *arguments: Any) -> ModelRun:
         if len(heats[-1]) == 0 and len(made_here) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         made_here.append(1)
         return make(self, *arguments)
 
     made_here: list[int] = []
-    monkeypatch.setattr(Bench, "run", run)
+    monkeypatch.setattr(LoadedWorkload, "run", run)
     work(storage)
     assert max(len(live) for rounds in heats for live in rounds) == 3
     assert {row.state for row in rows(storage)} == {"done"}

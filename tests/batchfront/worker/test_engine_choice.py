@@ -23,13 +23,16 @@ from batchfront.vocabulary import EngineName
 from batchfront.worker import engine_choice
 from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
 from batchfront.worker.options import WorkerOptions
-from batchfront.worker.setup import Bench
+from batchfront.worker.setup import LoadedWorkload
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
+from tests.searches import work
 from tests.toy import PLAIN, SPEC, clouds, plain
 
 CPU = torch.device("cpu")
+
+Claimed = tuple[Study, LoadedWorkload, list[Slot]]
 
 
 def choice(
@@ -59,7 +62,7 @@ def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("ratio", "engine"), [(2.3, "vectorized"), (1.05, "sequential")])
 def test_the_faster_engine_is_said_and_remembered_for_all_workers(
     storage: Storage,
-    claimed: tuple[Study, Bench, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     ratio: float,
@@ -79,7 +82,9 @@ def test_the_faster_engine_is_said_and_remembered_for_all_workers(
 
 @pytest.mark.every_storage
 def test_whoever_is_first_to_write_decides_for_both(
-    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def meanwhile(*_: object) -> float:
         finding(monkeypatch, 1.0)
@@ -92,7 +97,9 @@ def test_whoever_is_first_to_write_decides_for_both(
 
 
 def test_engines_are_compared_on_runs_that_are_thrown_away(
-    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert choice(storage).of(*claimed) in ("sequential", "vectorized")
     assert len(remembered(storage)) == 1
@@ -103,7 +110,7 @@ def test_engines_are_compared_on_runs_that_are_thrown_away(
 @pytest.mark.parametrize("asked", ["sequential", "vectorized"])
 def test_what_is_asked_for_is_used_and_not_remembered(
     storage: Storage,
-    claimed: tuple[Study, Bench, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
     asked: EngineName,
 ) -> None:
@@ -113,7 +120,9 @@ def test_what_is_asked_for_is_used_and_not_remembered(
 
 
 def test_what_cannot_be_compared_is_sequential_and_not_remembered(
-    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finding(monkeypatch, None)
     assert choice(storage).of(*claimed) == "sequential"
@@ -121,15 +130,19 @@ def test_what_cannot_be_compared_is_sequential_and_not_remembered(
 
 
 def test_few_trials_are_computed_one_after_another(
-    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finding_nothing(monkeypatch)
-    study, bench, taken = claimed
-    assert choice(storage).of(study, bench, taken[:3]) == "sequential"
+    study, loaded, taken = claimed
+    assert choice(storage).of(study, loaded, taken[:3]) == "sequential"
 
 
 def test_a_workload_that_cannot_be_vectorized_is_sequential_unless_that_is_asked_for(
-    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finding_nothing(monkeypatch)
     assert choice(storage, devices=(CPU, CPU)).of(*claimed) == "sequential"
@@ -184,7 +197,7 @@ def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
     finding(monkeypatch, 9.0)
     study = plan(storage, SPEC, clouds(), SearchOptions(trials=8, batch_sizes=(4,))).studies[0]
     with caplog.at_level(logging.INFO):
-        Worker(storage, Settings("one", CPU, options=WorkerOptions(engine="auto")), Event()).run()
+        work(storage, engine="auto")
     with storage.read() as conn:
         rows = conn.execute(select(slots.c.params, slots.c.versions, slots.c.outcome)).all()
     found = {
@@ -203,7 +216,7 @@ def test_the_engine_that_is_recorded_is_the_one_that_computed_the_trial(
 
 def test_why_a_workload_is_not_vectorized_is_said_once(
     storage: Storage,
-    claimed: tuple[Study, Bench, list[Slot]],
+    claimed: Claimed,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -216,12 +229,14 @@ def test_why_a_workload_is_not_vectorized_is_said_once(
 
 
 def test_what_has_been_proven_for_one_heat_is_not_proven_again(
-    storage: Storage, claimed: tuple[Study, Bench, list[Slot]], monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    study, bench, taken = claimed
+    study, loaded, taken = claimed
     chosen = choice(storage)
-    drawn = [bench.run(study.batch_size, slot.params or {}, 1) for slot in taken]
-    assert chosen.make("vectorized", bench).advance(drawn, 3, Event()) == [True] * 4
+    drawn = [loaded.run(study.batch_size, slot.params or {}, 1) for slot in taken]
+    assert chosen.make("vectorized", loaded).advance(drawn, 3, Event()) == [True] * 4
     monkeypatch.setattr(vectorized, "why_not_alike", None)
-    again = [bench.run(study.batch_size, slot.params or {}, 1) for slot in taken]
-    assert chosen.make("vectorized", bench).advance(again, 3, Event()) == [True] * 4
+    again = [loaded.run(study.batch_size, slot.params or {}, 1) for slot in taken]
+    assert chosen.make("vectorized", loaded).advance(again, 3, Event()) == [True] * 4

@@ -1,37 +1,38 @@
 """Several finishers, and trials that go on past the goal, in the database and under workers."""
 
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import optuna
 import pytest
-import torch
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import ATTEMPTS, DEATHS
-from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
-from batchfront.store.schema import measurements, slots, studies
-from batchfront.store.url import Storage, open_storage
-from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
-from batchfront.training.trial import TrialRun
-from batchfront.worker import race, worker
-from batchfront.worker.options import WorkerOptions
-from batchfront.worker.worker import Settings, Worker
+from batchfront.store.schema import measurements, studies
+from batchfront.store.url import Storage
+from batchfront.training.model_run import ModelRun
 from optuna.trial import TrialState
 from sqlalchemy import select, update
 
+from tests import searches
 from tests.reading import load_curves
-from tests.toy import SPEC, clouds
+from tests.searches import (
+    NAME,
+    SHORT_STRETCHES,
+    optuna_trials,
+    reached,
+    rows,
+    started,
+    work,
+    worker,
+)
+from tests.toy import clouds
 
 pytestmark = pytest.mark.every_storage
+planned = partial(searches.planned, trials=12, batch_sizes=(4,))
 
-CLOUDS = "clouds/mlp/momentum"
 LAST = clouds().grid.steps(150)[-1]
-ALL = Filter()
 PASSAGE = GoalCrossing(40, 39, 0.09, 0.12)
 GONE_ON = TrialResult(
     "reached",
@@ -46,46 +47,6 @@ GONE_ON = TrialResult(
 )
 
 
-def planned(storage: Storage, **asked: Any) -> Study:
-    asked = {"trials": 12, "batch_sizes": (4,), **asked}
-    return plan(storage, SPEC, clouds(), SearchOptions(**asked)).studies[0]
-
-
-def ledger(storage: Storage, name: str = "one") -> Ledger:
-    found = Ledger(storage, name)
-    found.register("here", 1, "cpu")
-    return found
-
-
-def started(mine: Ledger, limit: int = 100) -> tuple[Study, list[Slot]]:
-    claimed = mine.claim(ALL, lambda _: limit)
-    assert claimed is not None
-    study, taken = claimed
-    return study, mine.start(study, taken, study.space, {"torch": "2"})
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.number)))
-
-
-def optuna_trials(storage: Storage) -> list[Any]:
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
-    found = optuna.load_study(study_name=f"{CLOUDS}/b4", storage=rdb).trials
-    rdb.engine.dispose()
-    return found
-
-
-def work(storage: Storage, folder: Path | None, stop: Event | None = None) -> None:
-    kept = None if folder is None else str(folder)
-    settings = Settings(
-        "worker",
-        torch.device("cpu"),
-        options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
-    )
-    Worker(storage, settings, stop or Event()).run()
-
-
 def to_target(storage: Storage) -> list[tuple[int, int]]:
     found = rows(storage)
     return sorted((r.steps_to_target, r.number) for r in found if r.steps_to_target is not None)
@@ -96,24 +57,12 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
     return [tuple(getattr(row, name) for name in names) for row in rows(storage)]
 
 
-@pytest.fixture
-def elsewhere(made_database: Path, tmp_path: Path) -> Storage:
-    """A second database."""
-    path = tmp_path / "elsewhere.db"
-    path.write_bytes(made_database.read_bytes())
-    return open_storage(f"sqlite:///{path}")
-
-
-def reached(steps: int) -> TrialResult:
-    return TrialResult("reached", "", steps, steps_to_target=steps, steps_lower=steps - 1)
-
-
 # The ledger
 
 
 def test_the_cap_is_the_steps_of_the_last_finisher_whoever_they_are(storage: Storage) -> None:
     planned(storage, finishers=3)
-    one, two = ledger(storage, "one"), ledger(storage, "two")
+    one, two = worker(storage, "one"), worker(storage, "two")
     study, mine = started(one, 6)
     _, theirs = started(two, 6)
     for slot, by, steps, cap in (
@@ -130,8 +79,8 @@ def test_the_cap_is_the_steps_of_the_last_finisher_whoever_they_are(storage: Sto
 
 
 def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
-    study = planned(storage)
-    one = ledger(storage)
+    (study,) = planned(storage)
+    one = worker(storage)
     _, taken = started(one)
     with storage.write() as conn:
         conn.execute(update(studies).values(finishers=0))
@@ -142,7 +91,7 @@ def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
 
 def test_one_that_goes_on_caps_the_others_from_the_moment_that_it_passed(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
-    one, two = ledger(storage, "one"), ledger(storage, "two")
+    one, two = worker(storage, "one"), worker(storage, "two")
     study, (slot, *_) = started(one, 6)
     one.record_crossings([(slot, PASSAGE)])
     one.record_crossings([(slot, PASSAGE)])  # as when the answer was lost
@@ -151,13 +100,13 @@ def test_one_that_goes_on_caps_the_others_from_the_moment_that_it_passed(storage
     row = rows(storage)[0]
     assert (row.state, row.outcome, row.worker_id) == ("leased", None, "one")
     assert (row.steps_to_target, row.steps_lower, row.metric) == (40, 39, 0.09)
-    (point,) = load_frontier(storage, CLOUDS).points
+    (point,) = load_frontier(storage, NAME).points
     assert (point.steps, point.outcomes) == (40, {"open": 12})
 
 
 def test_what_it_passed_and_what_came_after_is_kept_at_its_end(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
-    one = ledger(storage)
+    one = worker(storage)
     study, (slot, *_) = started(one, 1)
     one.record_crossings([(slot, PASSAGE)])
     assert one.finish(study, [(slot, GONE_ON)]) == []
@@ -180,7 +129,7 @@ def test_what_it_passed_and_what_came_after_is_kept_at_its_end(storage: Storage)
 
 def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue", trials=2)
-    one, two = ledger(storage, "one"), ledger(storage, "two")
+    one, two = worker(storage, "one"), worker(storage, "two")
     _, (first, second) = started(one)
     one.record_crossings([(first, PASSAGE)])
     one.reap()
@@ -204,7 +153,7 @@ def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
 
 def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
-    one = ledger(storage)
+    one = worker(storage)
     study, (slot, *_) = started(one, 1)
     one.record_crossings([(slot, PASSAGE)])
     one.finish(study, [(slot, TrialResult("failed", "an error\nand more", 90))])
@@ -218,7 +167,7 @@ def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
 def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue", trials=1)
     for death in range(DEATHS):
-        one = ledger(storage, f"worker {death}")
+        one = worker(storage, f"worker {death}")
         _, (slot,) = started(one)
         if death == 2:
             one.record_crossings([(slot, PASSAGE)])
@@ -233,26 +182,17 @@ def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
 # Workers
 
 
-@pytest.fixture
-def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers hold three trials at once, for stretches as short as they may be."""
-    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
-    monkeypatch.setattr(race, "_SHARE_SECONDS", 0.0)
-    monkeypatch.setattr(race, "_SET_UP_SHARE", float("inf"))
-    monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
-
-
+@pytest.mark.usefixtures("room_for_three")
 @pytest.mark.parametrize("together", ["all", 5, 1])
 def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
-    storage: Storage, elsewhere: Storage, tmp_path: Path, room_for_three: None, together: int | str
+    storage: Storage, second_storage: Storage, tmp_path: Path, together: int | str
 ) -> None:
-    planned(elsewhere, finishers=12)
-    work(elsewhere, None)
-    everyone = to_target(elsewhere)
-    elsewhere.close()
+    planned(second_storage, finishers=12)
+    work(second_storage, None)
+    everyone = to_target(second_storage)
     assert len(everyone) > 4
     planned(storage, finishers=3, together=together)
-    work(storage, tmp_path / "kept")
+    work(storage, tmp_path / "kept", pace=SHORT_STRETCHES)
     last = everyone[2][0]
     assert to_target(storage)[:3] == everyone[:3]
     found = {row.number: row for row in rows(storage)}
@@ -266,12 +206,11 @@ def test_heats_of_a_part_find_the_trials_with_the_fewest_steps(
 
 @pytest.mark.parametrize("together", ["all", 5, 1])
 def test_the_first_to_pass_goes_on_to_the_budget(
-    storage: Storage, elsewhere: Storage, together: int | str
+    storage: Storage, second_storage: Storage, together: int | str
 ) -> None:
-    planned(elsewhere, finishers=1, together=together)
-    work(elsewhere, None)
-    before = to_target(elsewhere)
-    elsewhere.close()
+    planned(second_storage, finishers=1, together=together)
+    work(second_storage, None)
+    before = to_target(second_storage)
     planned(storage, finishers=1, after_goal="continue", together=together)
     work(storage, None)
     assert to_target(storage) == before
@@ -281,14 +220,14 @@ def test_the_first_to_pass_goes_on_to_the_budget(
         mine = select(measurements.c.step).where(measurements.c.slot_id == on[0].id)
         steps = set(conn.execute(mine).scalars())
     assert {LAST, on[0].steps_to_target, 128, 91} <= steps
-    assert load_frontier(storage, CLOUDS).points[0].steps == before[0][0]
+    assert load_frontier(storage, NAME).points[0].steps == before[0][0]
 
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("beyond", [0, 20])
 def test_one_that_is_interrupted_after_the_goal_comes_out_the_same(
     storage: Storage,
-    elsewhere: Storage,
+    second_storage: Storage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kept: bool,
@@ -296,28 +235,27 @@ def test_one_that_is_interrupted_after_the_goal_comes_out_the_same(
 ) -> None:
     """From its checkpoint, or again from the first step."""
     race = {"finishers": 2, "after_goal": "continue", "continuing": 2}
-    planned(elsewhere, **race)
-    work(elsewhere, None)
-    at = to_target(elsewhere)[0][0] + beyond
-    stop, advance = Event(), TrialRun.advance
+    planned(second_storage, **race)
+    work(second_storage, None)
+    at = to_target(second_storage)[0][0] + beyond
+    stop, advance = Event(), ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         done = advance(self, to_step, stopped)
-        if self.passage is not None and to_step > at:
+        if self.goal_crossing is not None and to_step > at:
             stop.set()
         return done
 
     planned(storage, **race)
     folder = tmp_path / "kept" if kept else None
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
-        work(storage, folder, stop)
+        patched.setattr(ModelRun, "advance", stopping)
+        work(storage, folder, stop=stop)
     interrupted = [row for row in rows(storage) if row.state == "free" and row.steps_to_target]
     assert interrupted
     assert all((row.steps > 0) == kept for row in interrupted)
     work(storage, folder)
-    assert ended(storage) == ended(elsewhere)
-    elsewhere.close()
+    assert ended(storage) == ended(second_storage)
     assert [t.value for t in optuna_trials(storage)] == [r.steps_to_target for r in rows(storage)]
     assert not (tmp_path / "kept").exists()
 
@@ -326,14 +264,14 @@ def test_one_that_raises_after_the_goal_is_tried_again_and_then_has_reached_it(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, finishers=1, after_goal="continue")
-    advance = TrialRun.advance
+    advance = ModelRun.advance
 
-    def breaking(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
-        if self.passage is not None and to_step > 100:
+    def breaking(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
+        if self.goal_crossing is not None and to_step > 100:
             raise ArithmeticError("too far")
         return advance(self, to_step, stopped)
 
-    monkeypatch.setattr(TrialRun, "advance", breaking)
+    monkeypatch.setattr(ModelRun, "advance", breaking)
     work(storage, None)
     (row,) = [row for row in rows(storage) if row.steps_to_target]
     assert (row.state, row.outcome, row.steps, row.attempts) == ("done", "reached", 100, ATTEMPTS)

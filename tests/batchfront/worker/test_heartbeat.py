@@ -1,4 +1,4 @@
-"""The lease keeper: leases live on while the main thread trains, and news comes in."""
+"""The lease heartbeat: leases live on while the main thread trains, and news comes in."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,37 +10,23 @@ from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.race_state import RaceState
 from batchfront.outcomes import TrialResult
-from batchfront.plan.options import SearchOptions
-from batchfront.plan.plan import plan
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study
-from batchfront.worker.heartbeat import LeaseKeeper
+from batchfront.worker.heartbeat import Heartbeat
 from sqlalchemy import select, update
 
 from tests import waiting
-from tests.toy import SPEC, clouds
+from tests.searches import claim, planned, worker
+from tests.toy import clouds
 
 pytestmark = pytest.mark.every_storage
-eventually = partial(waiting.eventually, seconds=30, pause=0.01)
-
-
-def worker(storage: Storage, name: str) -> Ledger:
-    ledger = Ledger(storage, name)
-    ledger.register("here", 1, "cpu")
-    return ledger
-
-
-def claimed(ledger: Ledger, limit: int) -> tuple[Study, list[Slot]]:
-    found = ledger.claim(Filter(), lambda _: limit)
-    assert found is not None
-    return found
+eventually = partial(waiting.eventually, pause=0.01)
 
 
 @pytest.fixture
 def one(storage: Storage) -> Ledger:
-    plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
+    planned(storage, batch_sizes=(4,))
     return worker(storage, "one")
 
 
@@ -56,9 +42,9 @@ def progress(storage: Storage) -> int:
 def test_leases_are_renewed_and_progress_published_while_it_is_open(
     storage: Storage, one: Ledger
 ) -> None:
-    study, taken = claimed(one, 2)
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        keeper.hold(held(*taken, steps=7))
+    study, taken = claim(one, 2)
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        heartbeat.hold(held(*taken, steps=7))
         eventually(lambda: progress(storage) == 7)
         with storage.write() as conn:
             conn.execute(update(workers).values(lease_expires=storage.now - 1))
@@ -69,31 +55,31 @@ def test_leases_are_renewed_and_progress_published_while_it_is_open(
                 return not conn.execute(expired).all()
 
         eventually(renewed)
-        assert keeper.news.lost == frozenset()
-    assert "lease-keeper" not in {thread.name for thread in threads()}
+        assert heartbeat.race_state.lost == frozenset()
+    assert "lease-heartbeat" not in {thread.name for thread in threads()}
 
 
 def test_news_of_a_winner_elsewhere_comes_in(storage: Storage, one: Ledger) -> None:
-    study, _ = claimed(one, 2)
+    study, _ = claim(one, 2)
     two = worker(storage, "two")
-    _, theirs = claimed(two, 1)
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        assert keeper.news == RaceState()
+    _, theirs = claim(two, 1)
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        assert heartbeat.race_state == RaceState()
         started = two.start(study, theirs, clouds().space(4), {})
         ending = TrialResult("reached", "", 33, steps_to_target=33, steps_lower=32)
         two.finish(study, [(started[0], ending)])
-        eventually(lambda: keeper.news.cap == 33)
-        assert keeper.news.behind == 0
+        eventually(lambda: heartbeat.race_state.cap == 33)
+        assert heartbeat.race_state.behind == 0
 
 
 def test_a_lost_slot_is_named_for_as_long_as_it_is_held(storage: Storage, one: Ledger) -> None:
-    study, taken = claimed(one, 2)
+    study, taken = claim(one, 2)
     one.release([(taken[0], 0)])
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        keeper.hold(held(*taken))
-        eventually(lambda: keeper.news.lost == {taken[0].id})
-        keeper.hold(held(taken[1]))
-        assert keeper.news.lost == frozenset()
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        heartbeat.hold(held(*taken))
+        eventually(lambda: heartbeat.race_state.lost == {taken[0].id})
+        heartbeat.hold(held(taken[1]))
+        assert heartbeat.race_state.lost == frozenset()
 
 
 def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
@@ -102,7 +88,7 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    study, taken = claimed(one, 1)
+    study, taken = claim(one, 1)
     renew, failed = one.heartbeat, Event()
 
     def fails_first(
@@ -115,13 +101,13 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
 
     monkeypatch.setattr(one, "heartbeat", fails_first)
     caplog.set_level("DEBUG", "batchfront.worker.heartbeat")
-    with LeaseKeeper(one, study.id, every=0.01) as keeper:
-        keeper.hold(held(*taken, steps=5))
+    with Heartbeat(one, study.id, every=0.01) as heartbeat:
+        heartbeat.hold(held(*taken, steps=5))
         eventually(lambda: progress(storage) == 5)
     assert "lease not renewed: database is away" in caplog.text
 
 
 def test_it_ends_when_the_work_raises(one: Ledger) -> None:
-    with pytest.raises(InterruptedError), LeaseKeeper(one, 1, every=60):
+    with pytest.raises(InterruptedError), Heartbeat(one, 1, every=60):
         raise InterruptedError
-    assert "lease-keeper" not in {thread.name for thread in threads()}
+    assert "lease-heartbeat" not in {thread.name for thread in threads()}

@@ -1,7 +1,6 @@
 """Pass sizes that one worker has found are what others begin with."""
 
 from dataclasses import replace
-from threading import Event
 
 import pytest
 import torch
@@ -10,11 +9,11 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.retry import impatient
 from batchfront.store.schema import pass_sizes
-from batchfront.training.memory import Passes, PassSize
-from batchfront.worker.microbatch_sizes import PassSizes
-from batchfront.worker.worker import Settings, Worker
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
+from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
 from sqlalchemy import select
 
+from tests.searches import work
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -22,8 +21,8 @@ pytestmark = pytest.mark.every_storage
 CPU = torch.device("cpu")
 
 
-def sizes(storage: Storage, sharing: int = 1) -> PassSizes:
-    return PassSizes(storage, impatient, CPU, sharing)
+def sizes(storage: Storage, sharing: int = 1) -> KnownMicroBatchSizes:
+    return KnownMicroBatchSizes(storage, impatient, CPU, sharing)
 
 
 def test_what_nobody_has_found_is_to_be_estimated(storage: Storage) -> None:
@@ -35,13 +34,13 @@ def test_what_nobody_has_found_is_to_be_estimated(storage: Storage) -> None:
 
 
 def test_what_one_has_found_others_begin_with_whatever_the_goal(storage: Storage) -> None:
-    sizes(storage).keep(clouds(), Passes(PassSize(64), PassSize(None)))
+    sizes(storage).keep(clouds(), MicroBatchSizes(MicroBatchSize(64), MicroBatchSize(None)))
     found = sizes(storage).recall(clouds().with_goal(0.3))
     assert (found.limits, found.room) == ((64, None), None)
 
 
 def test_another_precision_or_company_or_workload_is_another_matter(storage: Storage) -> None:
-    sizes(storage).keep(clouds(), Passes(PassSize(64), PassSize(128)))
+    sizes(storage).keep(clouds(), MicroBatchSizes(MicroBatchSize(64), MicroBatchSize(128)))
     for of, workload in (
         (sizes(storage, 2), clouds()),
         (sizes(storage), clouds().with_precision("bfloat16")),
@@ -52,18 +51,18 @@ def test_another_precision_or_company_or_workload_is_another_matter(storage: Sto
 
 def test_less_room_counts_whoever_found_it(storage: Storage) -> None:
     one, two = sizes(storage), sizes(storage)
-    passes = Passes(PassSize(64), PassSize(128))
-    one.keep(clouds(), passes)
-    two.keep(clouds(), Passes(PassSize(32), PassSize(256)))
+    micro_batches = MicroBatchSizes(MicroBatchSize(64), MicroBatchSize(128))
+    one.keep(clouds(), micro_batches)
+    two.keep(clouds(), MicroBatchSizes(MicroBatchSize(32), MicroBatchSize(256)))
     assert sizes(storage).recall(clouds()).limits == (32, 128)
-    passes.training.limit = 16
-    one.keep(clouds(), passes)
+    micro_batches.training.limit = 16
+    one.keep(clouds(), micro_batches)
     assert sizes(storage).recall(clouds()).limits == (16, 128)
 
 
 def test_a_worker_writes_what_it_finds(storage: Storage) -> None:
     planned = plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(16,)))
-    Worker(storage, Settings("one", CPU, planned.filter), Event()).run()
+    work(storage, wanted=planned.filter)
     with storage.read() as conn:
         rows = conn.execute(select(pass_sizes)).all()
     assert [(row.workload, row.precision) for row in rows] == [("clouds/mlp/momentum", "float32")]

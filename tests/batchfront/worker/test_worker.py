@@ -1,15 +1,16 @@
 """Workers: whatever happens to one of them, the frontier is that of an undisturbed run."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import optuna
 import pytest
 import torch
 from batchfront.errors import CatalogError, IdentityError
@@ -18,50 +19,29 @@ from batchfront.ledger.claims import ATTEMPTS
 from batchfront.ledger.ledger import Ledger
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
-from batchfront.store.schema import slots, workers
+from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.trial import TrialRun
-from batchfront.worker import checkpoint_policy as keeping
+from batchfront.training.model_run import ModelRun
 from batchfront.worker.options import WorkerOptions
+from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
-from tests.toy import COUNTED, POISONED, SPEC, clouds, counted, poisoned
-from tests.waiting import eventually
+from tests import searches
+from tests.searches import NAME, optuna_trials, rows, work
+from tests.toy import COUNTED, POISONED, clouds, counted, poisoned
+from tests.waiting import LONG, eventually
 
 pytestmark = pytest.mark.every_storage
+planned = partial(searches.planned, trials=8, batch_sizes=(4,))
 
-CLOUDS = "clouds/mlp/momentum"
 PAUSE = "0.02"  # seconds a training step, so that a test can step in between
 Start = Callable[..., subprocess.Popen[str]]
 
 
-def planned(storage: Storage, **asked: Any) -> None:
-    asked = {"trials": 8, "batch_sizes": (4,), "finishers": 1, **asked}
-    plan(storage, SPEC, clouds(), SearchOptions(**asked))
-
-
-def work(storage: Storage, folder: Path | None, name: str = "in-process") -> None:
-    kept = None if folder is None else str(folder)
-    Worker(
-        storage,
-        Settings(
-            name,
-            torch.device("cpu"),
-            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
-        ),
-        Event(),
-    ).run()
-
-
-def rows(storage: Storage) -> list[Any]:
-    with storage.read() as conn:
-        return list(conn.execute(select(slots).order_by(slots.c.study_id, slots.c.number)))
-
-
-def best(storage: Storage, workload: str = CLOUDS) -> list[tuple[Any, ...]]:
+def best(storage: Storage, workload: str = NAME) -> list[tuple[Any, ...]]:
     """What must not depend on how the work was shared out."""
     points = load_frontier(storage, workload).points
     return [(p.batch_size, p.steps, p.steps_lower, p.to_dict()["trial"], p.params) for p in points]
@@ -71,11 +51,8 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
     return [(r.number, r.outcome, r.steps, r.metric, r.evaluated_examples) for r in rows(storage)]
 
 
-def assert_each_ended_once(storage: Storage, name: str = f"{CLOUDS}/b4") -> None:
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
-    trials = optuna.load_study(study_name=name, storage=rdb).trials
-    rdb.engine.dispose()
-    mine = rows(storage)
+def assert_each_ended_once(storage: Storage, name: str = f"{NAME}/b4") -> None:
+    trials, mine = optuna_trials(storage, name), rows(storage)
     assert {row.state for row in mine} == {"done"}
     assert [t.number for t in trials] == [row.number for row in mine]
     assert [t.user_attrs["outcome"] for t in trials] == [row.outcome for row in mine]
@@ -129,7 +106,7 @@ def test_a_worker_runs_every_study_to_its_end(storage: Storage, checkpoints: Pat
     planned(storage, batch_sizes=(4, 16), trials=6)
     work(storage, checkpoints)
     assert {row.state for row in rows(storage)} == {"done"}
-    frontier = load_frontier(storage, CLOUDS)
+    frontier = load_frontier(storage, NAME)
     assert all(point.steps for point in frontier.points)
     assert all(sum(point.outcomes.values()) == 6 for point in frontier.points)
     assert frontier.versions["torch"] == [torch.__version__]
@@ -169,7 +146,7 @@ def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
     stopped = start("stopped")
     eventually(lambda: advanced(storage))
     stopped.send_signal(signal.SIGTERM)
-    _, said = stopped.communicate(timeout=60)
+    _, said = stopped.communicate(timeout=LONG)
     assert (stopped.returncode, said) == (0, "")
     handed_back = rows(storage)
     assert {(row.state, row.worker_id, row.attempts) for row in handed_back} == {("free", None, 0)}
@@ -179,7 +156,7 @@ def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
     continued: dict[int, int] = {}
     restore = Checkpoints.restore
 
-    def watched(self: Checkpoints, slot: Any, run: TrialRun, tag: str) -> bool:
+    def watched(self: Checkpoints, slot: Any, run: ModelRun, tag: str) -> bool:
         found = restore(self, slot, run, tag)
         continued[slot.number] = run.step
         return found
@@ -198,15 +175,15 @@ def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
 ) -> None:
     planned(storage)
     stop = Event()
-    advance = TrialRun.advance
+    advance = ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         if to_step == 6:
             stop.set()
         return advance(self, to_step, stopped)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         Worker(storage, Settings("stopped", torch.device("cpu")), stop).run()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, None)
@@ -222,15 +199,15 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
     for one in (storage, second_storage):
         plan(one, COUNTED, counted(), SearchOptions(trials=4, batch_sizes=(4,), finishers=1))
     work(second_storage, None)
-    stop, advance = Event(), TrialRun.advance
+    stop, advance = Event(), ModelRun.advance
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         if to_step == 6:
             stop.set()
         return advance(self, to_step, stopped)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         told = Settings(
             "stopped",
             torch.device("cpu"),
@@ -250,12 +227,12 @@ def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(
     planned(storage)
     stop = Event()
 
-    def stopping(self: TrialRun, to_step: int, stopped: Event | None = None) -> bool:
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
         stop.set()
         return False
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrialRun, "advance", stopping)
+        patched.setattr(ModelRun, "advance", stopping)
         settings = Settings(
             "stopped",
             torch.device("cpu"),
@@ -280,7 +257,7 @@ def test_an_idle_worker_is_given_part_of_a_running_heat_with_the_same_frontier(
     eventually(lambda: any(row.state == "leased" for row in rows(storage)))
     assert {row.worker_id for row in rows(storage)} == {"holder"}
     work(storage, checkpoints, "idle")
-    assert holder.wait(120) == 0
+    assert holder.wait(LONG) == 0
     # On a busy machine it may be given all: what nobody takes in time falls behind, and is next.
     assert "idle" in {row.worker_id for row in rows(storage)}
     assert_each_ended_once(storage)
@@ -314,7 +291,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
         work(storage, None)
     (point,) = load_frontier(storage, poisoned().name).points
     assert point.outcomes == {"open": 2}
-    assert all("open" not in p.outcomes for p in load_frontier(storage, CLOUDS).points)
+    assert all("open" not in p.outcomes for p in load_frontier(storage, NAME).points)
 
 
 def test_a_trial_that_raises_fails_after_its_attempts_and_the_others_go_on(
@@ -341,14 +318,14 @@ def test_a_trial_whose_model_can_not_be_made_fails_alone(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    made = TrialRun.__init__
+    made = ModelRun.__init__
 
-    def init(self: TrialRun, *arguments: Any) -> None:
+    def init(self: ModelRun, *arguments: Any) -> None:
         made(self, *arguments)
         if self.values["dropout"] == 0.3:
             raise MemoryError("no room \0 \ud800")  # what a database can't hold as it is
 
-    monkeypatch.setattr(TrialRun, "__init__", init)
+    monkeypatch.setattr(ModelRun, "__init__", init)
     work(storage, None)
     outcomes = {row.number: row.outcome for row in rows(storage)}
     assert None not in outcomes.values()
@@ -361,10 +338,6 @@ def test_checkpoints_are_kept_while_a_heat_runs(
     storage: Storage, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    monkeypatch.setattr(keeping, "_FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "_COPYING_SHARE", 1e9)
-    monkeypatch.setattr(keeping, "_WRITING_SHARE", 1e9)
     saved: list[int] = []
     write = Checkpoints.write
 
@@ -373,7 +346,10 @@ def test_checkpoints_are_kept_while_a_heat_runs(
         return write(self, slot, state, *arguments)
 
     monkeypatch.setattr(Checkpoints, "write", watched)
-    work(storage, checkpoints)
+    often = Pace(
+        first_checkpoint=0.0, checkpoints=0.0, copying_share=math.inf, writing_share=math.inf
+    )
+    work(storage, checkpoints, pace=often)
     assert len(set(saved)) > 2
     assert saved == sorted(saved)
     assert not checkpoints.exists()
@@ -399,6 +375,6 @@ def test_one_by_one_stops_trials_at_the_best_so_far(
 def test_a_filter_keeps_a_worker_to_its_studies_and_lets_it_end(storage: Storage) -> None:
     planned(storage, batch_sizes=(4, 16), trials=3)
     wanted = Filter(batch_sizes=(16,))
-    Worker(storage, Settings("picky", torch.device("cpu"), wanted), Event()).run()
+    work(storage, name="picky", wanted=wanted)
     states = {row.study_id: row.state for row in rows(storage)}
     assert sorted(states.values()) == ["done", "free"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
-from batchfront.training.prefetch import Ahead
+from batchfront.training.prefetch import Prefetch
 from batchfront.workload.data import Examples, Part, Split, Splits
 from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, token_count
 from torch import Tensor, nn
@@ -148,7 +148,7 @@ def test_a_batch_that_is_not_one_example_for_each_index_is_refused_wherever_it_i
         held.weights(torch.ones_like)
     with pytest.raises(WorkloadError, match="batch"):
         full_metric(nn.Linear(2, 2), held, ERROR_RATE)
-    ahead = Ahead(held, lambda _: iter([(torch.arange(4), 3)]))
+    ahead = Prefetch(held, lambda _: iter([(torch.arange(4), 3)]))
     with pytest.raises(WorkloadError, match=said):
         ahead.batch(torch.arange(4), 3, 0)
     ahead.close()

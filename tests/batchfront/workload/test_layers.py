@@ -3,18 +3,18 @@
 import pytest
 import torch
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d, draw_outside_of_graphs
-from batchfront.workload.microbatch import BatchPass, current_pass, passing
+from batchfront.workload.microbatch import MicroBatch, computing, current_micro_batch
 from torch import Tensor, nn
 
 SIZES = (1, 3, 32, 50, 100)
 
 
 def masks(p: float, size: int, *, batch: int = 100, seed: int = 5, features: int = 400) -> Tensor:
-    """What two layers in a row multiply ones by, [2, batch, features], in passes of `size`."""
+    """What two layers in a row multiply ones by, [2, batch, features], in parts of `size`."""
     layers, parts = (Dropout(p), Dropout(p)), []
     for start in range(0, batch, size):
         stop = min(start + size, batch)
-        with passing(BatchPass(start, stop, batch, seed)):
+        with computing(MicroBatch(start, stop, batch, seed)):
             parts.append(
                 torch.stack([layer(torch.ones(stop - start, features)) for layer in layers])
             )
@@ -22,7 +22,7 @@ def masks(p: float, size: int, *, batch: int = 100, seed: int = 5, features: int
 
 
 @pytest.mark.parametrize("batch", [1, 31, 100, 2500])
-def test_an_examples_dropout_is_the_same_in_passes_of_any_size(batch: int) -> None:
+def test_an_examples_dropout_is_the_same_in_micro_batches_of_any_size(batch: int) -> None:
     whole = masks(0.4, batch, batch=batch, features=3)
     for size in SIZES:
         assert torch.equal(masks(0.4, size, batch=batch, features=3), whole)
@@ -59,17 +59,17 @@ def test_dropout_of_nothing_and_of_all() -> None:
 
 def test_the_first_axis_may_be_the_batchs_and_others_flattened() -> None:
     x = torch.ones(6, 5, 4)
-    with passing(BatchPass(2, 8, 8, 1)):
+    with computing(MicroBatch(2, 8, 8, 1)):
         apart = Dropout(0.5)(x)
-    with passing(BatchPass(2, 8, 8, 1)):
+    with computing(MicroBatch(2, 8, 8, 1)):
         flat = Dropout(0.5)(x.flatten(0, 1))
     assert torch.equal(apart.flatten(0, 1), flat)
 
 
 def test_a_first_axis_that_is_not_the_batchs_is_refused() -> None:
     with (
-        passing(BatchPass(0, 6, 6, 1)),
-        pytest.raises(ValueError, match=r"shape \(5, 6\) in a pass of 6 examples: the first axis"),
+        computing(MicroBatch(0, 6, 6, 1)),
+        pytest.raises(ValueError, match=r"in a micro-batch of 6 examples: the first axis"),
     ):
         Dropout(0.5)(torch.ones(5, 6))
 
@@ -80,13 +80,13 @@ def test_outside_of_training_dropout_is_torchs() -> None:
     mine = layer(x)
     torch.manual_seed(3)
     assert torch.equal(mine, nn.Dropout(0.5)(x))
-    with passing(BatchPass(0, 50, 50, 1)):
+    with computing(MicroBatch(0, 50, 50, 1)):
         assert torch.equal(layer.eval()(x), x)
 
 
 def test_dropout_passes_gradients_where_it_keeps() -> None:
     x = torch.randn(8, 9, dtype=torch.float64, requires_grad=True)
-    with passing(BatchPass(0, 8, 8, 1)):
+    with computing(MicroBatch(0, 8, 8, 1)):
         out = Dropout(0.5)(x)
     out.sum().backward()
     assert x.grad is not None
@@ -94,23 +94,23 @@ def test_dropout_passes_gradients_where_it_keeps() -> None:
 
 
 def test_a_pass_is_known_while_it_lasts_and_draws_are_counted_in_it() -> None:
-    assert current_pass() is None
-    part = BatchPass(0, 4, 8, 1)
-    with passing(part):
-        assert current_pass() is part
-        with pytest.raises(KeyError), passing(BatchPass(4, 8, 8, 1)):
+    assert current_micro_batch() is None
+    part = MicroBatch(0, 4, 8, 1)
+    with computing(part):
+        assert current_micro_batch() is part
+        with pytest.raises(KeyError), computing(MicroBatch(4, 8, 8, 1)):
             raise KeyError
-        assert current_pass() is part
+        assert current_micro_batch() is part
         assert [part.next_draw() for _ in range(3)] == [0, 1, 2]
-    assert current_pass() is None
-    assert BatchPass(0, 4, 8, 1).next_draw() == 0
+    assert current_micro_batch() is None
+    assert MicroBatch(0, 4, 8, 1).next_draw() == 0
 
 
 def ghost(x: Tensor, size: int, layer: GhostBatchNorm2d) -> Tensor:
     parts = []
     for start in range(0, len(x), size):
         stop = min(start + size, len(x))
-        with passing(BatchPass(start, stop, len(x), 1)):
+        with computing(MicroBatch(start, stop, len(x), 1)):
             parts.append(layer(x[start:stop]))
     return torch.cat(parts)
 
@@ -145,7 +145,7 @@ def test_each_group_is_normalized_as_torch_does_and_running_means_are_over_group
 def test_discarded_passes_leave_no_trace_in_the_running_means() -> None:
     x = torch.randn(8, 2, 3, 5)
     tried, once = GhostBatchNorm2d(2, ghost_size=4), GhostBatchNorm2d(2, ghost_size=4)
-    with passing(BatchPass(0, 4, 8, 1)):
+    with computing(MicroBatch(0, 4, 8, 1)):
         tried(100 * x[:4])
     tried.discard()
     for layer in (tried, once):
@@ -157,7 +157,7 @@ def test_discarded_passes_leave_no_trace_in_the_running_means() -> None:
 
 def test_a_pass_that_cuts_a_group_is_refused() -> None:
     with (
-        passing(BatchPass(2, 4, 8, 1)),
+        computing(MicroBatch(2, 4, 8, 1)),
         pytest.raises(ValueError, match="starts at example 2 of its batch cuts a group of 4"),
     ):
         GhostBatchNorm2d(2, ghost_size=4)(torch.randn(2, 2, 3, 3))
@@ -187,9 +187,9 @@ def test_compiled_they_do_the_same(train: bool) -> None:
     for step in range(3):
         for start in (0, 8):
             stop = min(start + 8, 10)
-            with passing(BatchPass(start, stop, 10, step)):
+            with computing(MicroBatch(start, stop, 10, step)):
                 expected = plain(x[start:stop])
-            with passing(BatchPass(start, stop, 10, step)):
+            with computing(MicroBatch(start, stop, 10, step)):
                 assert torch.equal(compiled(x[start:stop]), expected)
         for model in (plain, other):
             model[1].commit()  # type: ignore[operator]

@@ -34,7 +34,7 @@ def test_a_longer_grid_only_adds_steps_and_none_lies_beyond_the_limit(grid: Eval
 def test_full_looks_are_a_factor_apart_and_the_first_evaluation_is_one() -> None:
     grid = EvaluationGrid()
     steps = grid.steps(10_000)
-    looks = [s for before, s in pairwise((0, *steps)) if grid.is_look(s, before)]
+    looks = [s for before, s in pairwise((0, *steps)) if grid.is_full(s, before)]
     assert looks[:6] == [1, 2, 3, 4, 6, 8]
     ratios = [b / a for a, b in pairwise(looks[8:])]
     assert all(1.35 < ratio < 1.5 for ratio in ratios)

@@ -11,7 +11,7 @@ from batchfront.frontier.analysis.effect import Effect, EffectPoint, ValueEffect
 from batchfront.frontier.analysis.feasibility import Band, Outcomes
 from batchfront.frontier.analysis.lr_rules import Exponent, Followed, Rules, Winner
 from batchfront.frontier.analysis.other_goals import GoalPoint, Goals
-from batchfront.frontier.curve.answers import EXTRA
+from batchfront.frontier.curve import EXTRA
 from batchfront.frontier.curve.text import count, percent
 from batchfront.frontier.frontier import Frontier
 from batchfront.outcomes import in_words
@@ -227,6 +227,7 @@ def outcomes(frontier: Frontier, found: Sequence[Outcomes], *, listed: bool) -> 
 
 def _outcome_tables(frontier: Frontier, one: Outcomes, *, listed: bool) -> Iterator[Table]:
     title = f"{frontier.workload} at batch size {one.batch_size:,}"
+    columns: tuple[Column, ...]
     if listed:
         columns = (
             Column("trial"),
@@ -293,7 +294,7 @@ def _rule_tables(found: Rules, run: str | None) -> Iterator[Table]:
     if found.reason:
         yield Table(notes=[f"{found.workload}: nothing to compare with the rules, {found.reason}."])
         return
-    columns = (
+    columns: tuple[Column, ...] = (
         _BATCH_SIZE,
         Column("learning rate", short),
         Column("linear", short),

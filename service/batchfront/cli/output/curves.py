@@ -8,11 +8,10 @@ import click
 
 from batchfront.cli.output.tables import Output, print_output, warn_of_mixed_code
 from batchfront.frontier.code_versions import mixed
+from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.answers import (
     BATCH_SIZES,
-    EXTRA,
     QUANTITIES,
-    SHARE,
     curve_dict,
     fit_curve,
 )

@@ -15,9 +15,7 @@ from batchfront.ledger.status import Status, StudyStatus
 from batchfront.ledger.time_profile import Profile
 from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
-
-_SECONDS = 1.0  # between two reads of the database
-
+from batchfront.vocabulary import WorkerState
 
 _SILENT_SECONDS = 60.0
 
@@ -36,8 +34,8 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
         print_tables([*_tables(status), *([] if profile is None else [profile_table(profile)])])
 
 
-def watch_status(load: Callable[[], Status]) -> None:
-    """Show the status on a terminal, anew every second, until everything is done."""
+def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
+    """Show the status on a terminal, anew after so many seconds, until everything is done."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         shown: RenderableType = Text()
@@ -51,7 +49,7 @@ def watch_status(load: Callable[[], Status]) -> None:
                     return
                 shown = view(_tables(status))
                 live.update(shown, refresh=True)
-            time.sleep(_SECONDS)
+            time.sleep(every)
 
 
 def _tables(status: Status) -> list[Table]:
@@ -98,7 +96,7 @@ def _left(study: StudyStatus, status: Status) -> float | None:
 def _summary(status: Status) -> str:
     done = sum(study.done for study in status.studies)
     total = sum(study.total for study in status.studies)
-    busy = sum(worker.state == "busy" for worker in status.workers)
+    busy = sum(worker.state == WorkerState.BUSY for worker in status.workers)
     left = status.all_seconds_left
     parts = [f"{done:,} of {total:,} trials done"]
     if not status.finished:

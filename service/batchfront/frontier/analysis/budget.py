@@ -43,9 +43,9 @@ class BestWithin:
     """The best value of the goal metric that a batch size came to within a budget.
 
     steps     -- the budget in steps of this batch size
-    value     -- of all looks of all trials within it; None if there was none
+    value     -- of all evaluations of all trials within it; None if there was none
     trial     -- whose it is; of equals the lowest number
-    step      -- at which look
+    step      -- at which step
     past_goal -- it is strictly past the study's goal
     ran       -- trials that were trained for the whole budget, or given up within it
     complete  -- no trial that might have got better stopped before
@@ -160,10 +160,10 @@ def _best_within(
     )
 
 
-def _best(goal: GoalMetric, steps: int, looks: LearningCurves) -> tuple[float, int, int] | None:
-    """Value, trial and step of the best look within so many steps; of equals the first."""
-    costs = np.where(looks.steps <= steps, goal.cost(looks.values), np.nan)
+def _best(goal: GoalMetric, steps: int, measured: LearningCurves) -> tuple[float, int, int] | None:
+    """Value, trial and step of the best evaluation within so many steps; of equals the first."""
+    costs = np.where(measured.steps <= steps, goal.cost(measured.values), np.nan)
     if np.isnan(costs).all():
         return None
     at = int(np.nanargmin(costs))
-    return float(looks.values[at]), int(looks.numbers[at]), int(looks.steps[at])
+    return float(measured.values[at]), int(measured.numbers[at]), int(measured.steps[at])

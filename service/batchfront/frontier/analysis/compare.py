@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batchfront.errors import UsageError
-from batchfront.frontier.curve.answers import EXTRA, fit_curve
+from batchfront.frontier.curve import EXTRA
+from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import perfect_answer, unreached_answers
 from batchfront.frontier.frontier import Frontier
@@ -39,8 +40,8 @@ class Series:
                       steps there are those of perfect scaling from its smallest batch size
     perfect_until  -- how far its curve scales near-perfectly: as `batchfront curve` answers
     answers        -- the same in a sentence, then where the goal was not reached
-    measured_until -- the largest batch size measured that took at most 20 % more examples than the
-                      smallest, whatever the curve through all of them says
+    measured_until -- the largest batch size measured that takes at most EXTRA more examples than
+                      the smallest, whatever the curve through all of them says
     leaves_at      -- the next larger one measured, which took more; None if none did
     """
 

@@ -1,8 +1,8 @@
 """Steps to other goals, from the same measurements.
 
-A trial is measured in full at some of its looks only, so that the step at which it passed another
-goal lies between two of them. A goal that is harder than the study's needs trials that went on
-past it. Each point says whether the trials that were run settle it.
+A trial is measured in full at some of its evaluations only, so that the step at which it passed
+another goal lies between two of them. A goal that is harder than the study's needs trials that went
+on past it. Each point says whether the trials that were run settle it.
 """
 
 import math
@@ -63,10 +63,10 @@ def significant(value: float, digits: int = 2) -> float:
 class GoalPoint:
     """The frontier at one batch size, for another goal.
 
-    steps       -- the first measured look strictly past the goal, of the trial that got there
+    steps       -- the first measured step strictly past the goal, of the trial that got there
                    first; of equals the lowest number. None if none was seen to
-    steps_lower -- the last look before, where the goal stood open; without `steps`, the fewest
-                   steps by which no trial had passed it, None if all trials were given up
+    steps_lower -- the last evaluation before, where the goal stood open; without `steps`, the
+                   fewest steps by which no trial had passed it, None if all trials were given up
     examples    -- steps * batch_size
     complete    -- no trial that might have been first stopped before
     reason      -- if not, which did
@@ -105,7 +105,7 @@ class Goals:
 
 
 @dataclass(frozen=True)
-class _Passage:
+class _GoalCrossing:
     """A trial passed the goal in (lower, upper]; upper is None if it was not seen to."""
 
     trial: Trial
@@ -142,8 +142,8 @@ def default_goals(frontier: Frontier, curves: Curves) -> tuple[float, ...]:
     for point in frontier.points:
         if point.study.id not in curves:
             continue
-        looks = curves[point.study.id]
-        costs, (_, firsts) = own.cost(looks.values), np.unique(looks.numbers, return_index=True)
+        mine = curves[point.study.id]
+        costs, (_, firsts) = own.cost(mine.values), np.unique(mine.numbers, return_index=True)
         start = median(np.where(np.isnan(costs[firsts]), math.inf, costs[firsts]).tolist())
         if math.isfinite(start):
             starts.append(start)
@@ -209,9 +209,11 @@ def _point(
     goal = GoalMetric(value, own.lower)
     measured = curves[point.study.id].by_trial()
     mine = trials.get(point.study.id, ())
-    passages = [_passage(trial, *measured.get(trial.number, _NONE), own, goal) for trial in mine]
-    passed = [(p.upper, p.trial.number, p.lower) for p in passages if p.upper is not None]
-    others = [p for p in passages if p.upper is None and may_go_on(p.trial)]
+    crossings = [
+        _goal_crossing(trial, *measured.get(trial.number, _NONE), own, goal) for trial in mine
+    ]
+    passed = [(p.upper, p.trial.number, p.lower) for p in crossings if p.upper is not None]
+    others = [p for p in crossings if p.upper is None and may_go_on(p.trial)]
     if passed:
         steps, number, lower = min(passed)
         short = stopped_short((p.trial for p in others), steps)
@@ -230,25 +232,25 @@ _NEVER = 2**63
 _NONE = (np.empty(0, np.int64), np.empty(0))
 
 
-def _passage(
+def _goal_crossing(
     trial: Trial,
-    looks: NDArray[np.int64],
+    measured: NDArray[np.int64],
     values: NDArray[np.float64],
     own: GoalMetric,
     goal: GoalMetric,
-) -> _Passage:
-    """When a trial passed the goal, from its looks in full and from when it passed the study's."""
-    past = looks[goal.cost(values) < goal.cost(goal.value)]
+) -> _GoalCrossing:
+    """When a trial passed the goal, by its full evaluations and by when it passed the study's."""
+    past = measured[goal.cost(values) < goal.cost(goal.value)]
     uppers: list[float] = [int(past[0])] if len(past) else []
     easier = goal.passed(own.value)
     if easier and trial.steps_to_target is not None:
         uppers.append(trial.steps_to_target)
     upper = min(uppers, default=None)
-    missed = looks if upper is None else looks[looks < upper]
+    missed = measured if upper is None else measured[measured < upper]
     lower: float = int(missed[-1]) if len(missed) else 0
     if not easier:  # what has not passed the study's goal has not passed this one
         lower = max(lower, _missed_until(trial))
-    return _Passage(trial, lower, upper)
+    return _GoalCrossing(trial, lower, upper)
 
 
 def _missed_until(trial: Trial) -> float:

@@ -7,19 +7,12 @@ from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from typing import Any
 
+from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.curve import fit_curve as fit
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Fit, Observation
 from batchfront.frontier.frontier import Frontier, Point
-
-EXTRA = 0.2
-"""Examples beyond those of the smallest batch size that still count as near-perfect scaling."""
-
-
-SHARE = 0.1
-"""Of the steps, which doubling a useful batch size saves at least."""
-
 
 QUANTITIES: Mapping[str, str] = {
     "perfect_until": "near-perfect up to batch size",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchfront.errors import UsageError
+from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.deviation import Replicates, replicates, rises_from
 from batchfront.frontier.curve.estimates import (
     REACH,
@@ -243,7 +244,9 @@ class Curve:
         )
 
 
-def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: float = 0.1) -> Curve:
+def fit_curve(
+    observations: Iterable[Observation], extra: float = EXTRA, share: float = SHARE
+) -> Curve:
     """Draw the likely curves of both forms and answer what they are asked.
 
     extra -- examples beyond those of the smallest batch size that still count as near-perfect
@@ -254,7 +257,7 @@ def fit_curve(observations: Iterable[Observation], extra: float = 0.2, share: fl
     Raises UsageError for observations or shares that can't be.
     """
     if not 0 < extra < inf:
-        raise UsageError(f"extra examples of {extra:g}: must be above 0, such as 0.2")
+        raise UsageError(f"extra examples of {extra:g}: must be above 0, such as {EXTRA}")
     if not 0 < share < 0.5:
         raise UsageError(f"a share of steps saved of {share:g}: must be between 0 and 0.5")
     given = in_order(observations)

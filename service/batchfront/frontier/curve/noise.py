@@ -25,7 +25,7 @@ SCALE_TO_DEVIATION = 1.2038
 
 
 FINEST = 0.003
-"""The least scale: the goal was passed somewhere between two looks 1 % apart, 0.01/√12."""
+"""The least scale: the goal was passed somewhere between two evaluations 1 % apart, 0.01/√12."""
 
 
 _ROUNDS = 16

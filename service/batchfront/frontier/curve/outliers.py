@@ -1,4 +1,4 @@
-"""What does not look like a curve: points that stand out, and steps that rise with the batch."""
+"""What is unlike a curve: points that stand out, and steps that rise with the batch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,13 +1,18 @@
 """What a frontier and the curve through it say, in plain sentences, for a terminal and for the page
 alike."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from math import isclose
+from typing import TYPE_CHECKING
 
-from batchfront.frontier.curve.curve import Curve
-from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.outcomes import in_words
+
+if TYPE_CHECKING:  # which bring scipy, and much of what is printed needs no curve
+    from batchfront.frontier.curve.curve import Curve
+    from batchfront.frontier.curve.estimates import Estimate
 
 SPACE = "\u00a0"  # between a number and its unit, so that no line breaks there
 

@@ -6,10 +6,11 @@ from html import escape
 from batchfront.frontier.analysis.budget import BestWithin, Budget, BudgetResult, budgets
 from batchfront.frontier.next_commands import going_on
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, advised, caption, place, scrolled, table
+from batchfront.report.html import Part, advised, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis, plain_axis
 from batchfront.report.series import Mark, Series, batch_axis, lines_figure, lines_key
 from batchfront.report.text import count, in_figure, significant
+from batchfront.table import NOTHING, Column, Table, by_batch_size
 
 
 def budget_part(subject: Subject) -> Part:
@@ -81,14 +82,15 @@ def _figure(subject: Subject, lines: Sequence[Series], unit: str) -> Figure:
     )
 
 
-def _table(told: Sequence[BudgetResult]) -> str:
-    sizes = sorted({point.batch_size for result in told for point in result.points})
-    by_size = [{point.batch_size: point for point in result.points} for result in told]
-    rows = [[count(size), *(_cell(points.get(size)) for points in by_size)] for size in sizes]
-    return table(["batch size", *(_named(result.budget) for result in told)], rows)
+def _table(told: Sequence[BudgetResult]) -> Table:
+    series = [
+        (Column(_named(one.budget), _cell), {point.batch_size: point for point in one.points})
+        for one in told
+    ]
+    return Table(*by_batch_size(Column("batch size", count), series))
 
 
-def _cell(point: BestWithin | None) -> str:
-    if point is None or point.value is None:
-        return "–"
+def _cell(point: BestWithin) -> str:
+    if point.value is None:
+        return NOTHING
     return f"{significant(point.value)}{'' if point.complete else ' *'}"

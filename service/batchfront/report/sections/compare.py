@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from batchfront.frontier.analysis.compare import ComparedPoint, Comparison, compare
+from batchfront.frontier.curve.answers import BATCH_SIZES
+from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.text import estimate_text, number, size
 from batchfront.frontier.frontier import Frontier
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, caption, place, scrolled, table
+from batchfront.report.html import Part, caption, place, scrolled
 from batchfront.report.plotly import Figure, log2_axis, log_axis
 from batchfront.report.series import Mark, Series, lines_figure, lines_key
 from batchfront.report.text import count, significant
+from batchfront.table import Column, Table
 
 NAME = "compared"
 
@@ -90,29 +95,26 @@ def _figure(lines: Sequence[Series]) -> Figure:
     )
 
 
-_SYMBOLS = ("B<sub>c</sub>", "S<sub>min</sub>", "E<sub>min</sub>")
+_TITLES = {
+    "perfect_until": "near-perfect until",
+    "useful_until": "useful up to",
+    "half_efficiency": Markup("B<sub>c</sub>"),
+    "s_min": Markup("S<sub>min</sub>"),
+    "e_min": Markup("E<sub>min</sub>"),
+}
 
 
-def _table(subjects: Sequence[Subject]) -> str:
-    heads = ("workload", "near-perfect until", "useful up to", *_SYMBOLS)
-    return table(heads, map(_row, subjects), text=tuple(range(6)))
+def _table(subjects: Sequence[Subject]) -> Table:
+    links = Column("workload", Markup('<a href="#{0.key}">{0.frontier.workload}</a>').format, True)
+    columns = (links, *(Column(title, words=True) for title in _TITLES.values()))
+    return Table(columns, [(subject, *_estimates(subject.fitted.curve)) for subject in subjects])
 
 
-def _row(subject: Subject) -> list[str]:
-    link = f'<a href="#{subject.key}">{escape(subject.frontier.workload)}</a>'
-    curve = subject.fitted.curve
+def _estimates(curve: Curve | None) -> list[str | None]:
     if curve is None:
-        return [link, *["–"] * 5]
-    estimates = [
-        curve.perfect_until,
-        curve.useful_until,
-        curve.half_efficiency,
-        curve.s_min,
-        curve.e_min,
-    ]
-    shown = [size] * 3 + [number] * 2
-    texts = [
-        estimate_text(*one).replace("90\u00a0% interval ", "")
-        for one in zip(estimates, shown, strict=True)
-    ]
-    return [link, *map(escape, texts)]
+        return [None] * len(_TITLES)
+    shown = (size if name in BATCH_SIZES else number for name in _TITLES)
+    texts = (
+        estimate_text(getattr(curve, name), how) for name, how in zip(_TITLES, shown, strict=True)
+    )
+    return [text.replace("90\u00a0% interval ", "") for text in texts]

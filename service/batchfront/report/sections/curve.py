@@ -10,7 +10,7 @@ from batchfront.frontier.curve.text import number
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.reruns import Confirmation, Confirmations
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, caption, key, place, scrolled, table
+from batchfront.report.html import Part, caption, key, place, scrolled
 from batchfront.report.plotly import Figure, figure, log2_axis
 from batchfront.report.sections.curve_traces import (
     boundary_traces,
@@ -27,6 +27,7 @@ from batchfront.report.text import (
     reading,
     short_count,
 )
+from batchfront.table import Column, Table
 
 
 def confirmed_trace(frontier: Frontier, found: Confirmations) -> list[dict[str, Any]]:
@@ -326,15 +327,17 @@ def _key(subject: Subject, figure: Figure) -> str:
 def _facts(subject: Subject) -> str:
     if subject.fitted.curve is None:
         return ""
-    rows = [
-        [fact.name, *map(escape, (fact.value, fact.interval, fact.evidence))]
-        for fact in subject.fitted.facts
-    ]
-    label = f"{subject.key}-curve"
-    heads = ("", "value", "90 % interval", "decided by batch sizes")
-    return f'<h4 id="{label}" class="apart">The curve in numbers</h4>' + scrolled(
-        label, table(heads, rows, text=(0, 3))
+    columns = (
+        Column("", words=True),
+        Column("value"),
+        Column("90\u00a0% interval"),
+        Column("decided by batch sizes", words=True),
     )
+    facts = subject.fitted.facts
+    rows = [(fact.name, fact.value, fact.interval, fact.evidence) for fact in facts]
+    label = f"{subject.key}-curve"
+    table = scrolled(label, Table(columns, rows))
+    return f'<h4 id="{label}" class="apart">The curve in numbers</h4>{table}'
 
 
 def _interval_text(frontier: Frontier) -> str:

@@ -5,10 +5,11 @@ from html import escape
 
 from batchfront.frontier.analysis.effect import Effect, ValueEffect, effect, searched
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, caption, joined, place, scrolled, table
+from batchfront.report.html import Part, caption, joined, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
 from batchfront.report.text import count, in_figure, significant, words
+from batchfront.table import Column, Table
 
 
 def effects_part(subject: Subject) -> Part:
@@ -38,20 +39,18 @@ def _effect(subject: Subject, number: int, one: Effect) -> Part:
 
 def _lines(one: Effect) -> list[Series]:
     """One line a choice, where the winner of some batch size is known."""
-    choices = list(dict.fromkeys(str(v.value) for point in one.points for v in point.values))
-    marks: dict[str, list[Mark]] = {choice: [] for choice in choices}
+    marks: dict[str, list[Mark]] = {choice: [] for choice in _choices(one)}
     for point in one.points:
         for value in point.values:
             if value.ratio is not None and value.needed is not None:
                 said = f"batch size {count(point.batch_size)}<br>{in_figure(_steps(value))} steps"
                 mark = Mark(point.batch_size, value.ratio, said, value.needed.exact)
                 marks[str(value.value)].append(mark)
-    return [Series(significant_text(name), found) for name, found in marks.items() if found]
+    return [Series(words(name), found) for name, found in marks.items() if found]
 
 
-def significant_text(choice: str) -> str:
-    """A choice as the page writes it."""
-    return choice.replace("_", " ")
+def _choices(one: Effect) -> list[str]:
+    return list(dict.fromkeys(str(v.value) for point in one.points for v in point.values))
 
 
 def _steps(value: ValueEffect) -> str:
@@ -71,16 +70,15 @@ def _figure(subject: Subject, one: Effect, lines: Sequence[Series]) -> Figure:
     )
 
 
-def _table(one: Effect) -> str:
-    choices = list(dict.fromkeys(str(v.value) for point in one.points for v in point.values))
+def _table(one: Effect) -> Table:
+    choices = _choices(one)
     rows = []
     for point in one.points:
         by_choice = {str(value.value): value for value in point.values}
-        cells = [_cell(by_choice.get(choice)) for choice in choices]
-        best = "–" if point.best is None else escape(significant(point.best))
-        rows.append([count(point.batch_size), best, *cells])
-    return table(["batch size", "winner’s", *map(escape, choices)], rows)
+        rows.append((point.batch_size, point.best, *map(by_choice.get, choices)))
+    columns = Column("batch size", count), Column("winner’s", significant)
+    return Table((*columns, *(Column(choice, _cell) for choice in choices)), rows)
 
 
-def _cell(value: ValueEffect | None) -> str:
-    return "–" if value is None else f"{_steps(value)} ({value.reached} of {value.trials})"
+def _cell(value: ValueEffect) -> str:
+    return f"{_steps(value)} ({value.reached} of {value.trials})"

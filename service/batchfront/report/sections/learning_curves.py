@@ -9,7 +9,7 @@ from batchfront.frontier.queries import Trial
 from batchfront.report.data import evenly
 from batchfront.report.plotly import Figure, figure, log_axis, nothing, plain_axis
 from batchfront.report.sections.study_figures import STAR, legend_entry, of_study
-from batchfront.report.text import OUTCOMES, WINNER, in_figure, outcome_of, rounded, words
+from batchfront.report.text import OUTCOME_STYLES, WINNER, in_figure, outcome_of, rounded, words
 
 Line = Sequence[tuple[int, float | None]]
 """Step and value of each evaluation of a trial, by step."""
@@ -39,10 +39,12 @@ def curves_figure(
     curve = partial(_curve, point.study.id)
     traces = [
         curve(
-            legend_entry(look, len(by_outcome[look.name]), point), by_outcome[look.name], look.color
+            legend_entry(style, len(by_outcome[style.name]), point),
+            by_outcome[style.name],
+            style.color,
         )
-        for look in OUTCOMES
-        if look.name in by_outcome
+        for style in OUTCOME_STYLES
+        if style.name in by_outcome
     ]
     if point.best is not None and point.best.number in lines:
         best = lines[point.best.number]

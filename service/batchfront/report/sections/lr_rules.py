@@ -6,10 +6,11 @@ from html import escape
 from batchfront.frontier.analysis.lr_rules import Followed, Rules, rules
 from batchfront.frontier.next_commands import rule_run
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, advised, caption, place, scrolled, table
+from batchfront.report.html import Part, advised, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
 from batchfront.report.text import count, listed, significant, words
+from batchfront.table import NOTHING, Column, Table
 from batchfront.workload.lr_scaling import RULES
 
 
@@ -74,22 +75,34 @@ def _figure(subject: Subject, lines: Sequence[Series]) -> Figure:
     )
 
 
-def _table(found: Rules) -> str:
+def _table(found: Rules) -> Table:
     steps = {winner.batch_size: winner.steps for winner in found.winners}
     rows = [
-        [
-            count(one.batch_size),
-            escape(one.rule),
-            significant(one.params.get("learning_rate")),
-            count(steps[one.batch_size]),
-            _needed(one),
-            "–" if one.loss is None else f"{_least(one)}{one.loss:.2f}",
-            escape(_source(one)),
-        ]
+        (
+            one.batch_size,
+            one.rule,
+            one.params.get("learning_rate"),
+            steps[one.batch_size],
+            one,
+            one,
+            one,
+        )
         for one in found.followed
     ]
-    heads = ("batch size", "rule", "learning rate", "best steps", "rule’s steps", "×", "from")
-    return table(heads, rows, text=(1, 6))
+    columns = (
+        Column("batch size", count),
+        Column("rule", words=True),
+        Column("learning rate", significant),
+        Column("best steps", count),
+        Column("rule’s steps", _needed),
+        Column("×", _loss),
+        Column("from", _source, words=True),
+    )
+    return Table(columns, rows)
+
+
+def _loss(one: Followed) -> str:
+    return NOTHING if one.loss is None else f"{_least(one)}{one.loss:.2f}"
 
 
 def _needed(one: Followed) -> str:

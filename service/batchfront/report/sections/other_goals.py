@@ -5,10 +5,11 @@ from html import escape
 
 from batchfront.frontier.analysis.other_goals import GoalFrontier, GoalPoint, goals
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, caption, place, scrolled, table
+from batchfront.report.html import Part, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, lines_figure, lines_key
 from batchfront.report.text import count
+from batchfront.table import NOTHING, Column, Table, by_batch_size
 
 
 def goals_part(subject: Subject) -> Part:
@@ -61,16 +62,12 @@ def _figure(subject: Subject, lines: list[Series]) -> Figure:
     )
 
 
-def _table(told: list[GoalFrontier]) -> str:
-    sizes = sorted({point.batch_size for one in told for point in one.points})
-    by_size = [{point.batch_size: point for point in one.points} for one in told]
-    rows = [
-        [count(size), *(escape(_cell(points.get(size))) for points in by_size)] for size in sizes
-    ]
-    return table(["batch size", *(escape(one.text) for one in told)], rows)
+def _table(told: list[GoalFrontier]) -> Table:
+    series = [(Column(one.text, _cell), {p.batch_size: p for p in one.points}) for one in told]
+    return Table(*by_batch_size(Column("batch size", count), series))
 
 
-def _cell(point: GoalPoint | None) -> str:
-    if point is None or point.steps is None:
-        return "–"
+def _cell(point: GoalPoint) -> str:
+    if point.steps is None:
+        return NOTHING
     return f"{'' if point.complete else '≤ '}{count(point.steps)}"

@@ -10,9 +10,9 @@ from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Trial
 from batchfront.report.plotly import Figure, figure, log_axis, nothing, scale_of, whole_axis
 from batchfront.report.text import (
-    OUTCOMES,
+    OUTCOME_STYLES,
     WINNER,
-    Look,
+    OutcomeStyle,
     count,
     in_figure,
     outcome_of,
@@ -77,12 +77,14 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
     marks = partial(_marks, study=study, names=names, x=x, y=y)
     winner = None if point.measured_elsewhere else point.best
     traces = []
-    for look in OUTCOMES:
-        mine = [t for t in drawn if outcome_of(t) == look.name and t != winner]
+    for style in OUTCOME_STYLES:
+        mine = [t for t in drawn if outcome_of(t) == style.name and t != winner]
         if mine:
             mine.sort(key=lambda trial: (trial.steps_to_target or 0, trial.number))
             traces.append(
-                marks(legend_entry(look, len(mine), point), look.name, mine, marker=_marker(look))
+                marks(
+                    legend_entry(style, len(mine), point), style.name, mine, marker=_marker(style)
+                )
             )
     if winner is not None:
         traces.append(marks("winner", Outcome.REACHED, [winner], marker=STAR))
@@ -106,12 +108,12 @@ def coordinate_title(name: str, space: Mapping[str, Dimension]) -> str:
     return _coordinate(name, space)[0]
 
 
-def legend_entry(look: Look, drawn: int, point: Point) -> str:
+def legend_entry(style: OutcomeStyle, drawn: int, point: Point) -> str:
     """A legend entry, with the number of trials if all are drawn; the winner has its own."""
-    also = look.name == Outcome.REACHED and not point.measured_elsewhere
-    there = point.outcomes.get(look.name, 0) - also
+    also = style.name == Outcome.REACHED and not point.measured_elsewhere
+    there = point.outcomes.get(style.name, 0) - also
     number = count(drawn) if drawn >= there else f"{count(drawn)} of {count(there)}"
-    return f"{'also ' * also}{look.name} ({number})"
+    return f"{'also ' * also}{style.name} ({number})"
 
 
 def of_study(frontier: Frontier, point: Point) -> str:
@@ -139,9 +141,9 @@ STAR: dict[str, Any] = {
 """The winner\'s mark."""
 
 
-def _marker(look: Look) -> dict[str, Any]:
-    line = {"color": look.color if look.symbol.endswith("open") else "var(--paper)", "width": 1}
-    return {"symbol": look.symbol, "color": look.color, "size": 10, "opacity": 0.9, "line": line}
+def _marker(style: OutcomeStyle) -> dict[str, Any]:
+    line = {"color": style.color if style.symbol.endswith("open") else "var(--paper)", "width": 1}
+    return {"symbol": style.symbol, "color": style.color, "size": 10, "opacity": 0.9, "line": line}
 
 
 def _marks(

@@ -11,15 +11,17 @@ from batchfront.frontier.uncertainty.expected_best import LITTLE
 from batchfront.frontier.uncertainty.points import (
     PointUncertainty,
     point_uncertainties,
+    points_table,
     why_unknown,
 )
 from batchfront.frontier.warnings import point_warnings
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, advised, caption, joined, place, scrolled, table
+from batchfront.report.html import Part, advised, caption, joined, place, scrolled
 from batchfront.report.plotly import Figure, log2_axis, log_axis
 from batchfront.report.sections.curve import span
 from batchfront.report.series import Mark, Series, level, lines_figure, lines_key
 from batchfront.report.text import count
+from batchfront.table import NOTHING, Column, Table
 
 
 def confirm_part(subject: Subject) -> Part:
@@ -28,10 +30,18 @@ def confirm_part(subject: Subject) -> Part:
     if not found:
         return Part()
     label = f"{subject.key}-confirmations"
-    heads = ("batch size", "trial", "in the search", "reached", "median", "range", "median ÷ best")
-    links = {point.batch_size: point.study.id for point in subject.frontier.points}
+    columns = (
+        Column("batch size", count),
+        Column("trial"),
+        Column("in the search", count),
+        Column("reached", _reached),
+        Column("median", _median),
+        Column("range", span),
+        Column("median ÷ best", lambda ratio: f"{ratio:.2f}"),
+    )
+    ids = {point.batch_size: point.study.id for point in subject.frontier.points}
     rows = [
-        _row_of_confirm_part(subject.dashboard.link(links[size], one.trial), size, one)
+        (size, subject.dashboard.link(ids[size], one.trial), one.best, one, one, one, one.ratio)
         for size, mine in sorted(found.items())
         for one in mine
     ]
@@ -43,20 +53,18 @@ def confirm_part(subject: Subject) -> Part:
     )
     return Part(
         f'<h4 id="{label}" class="apart">The winners, run again</h4>'
-        f"{scrolled(label, table(heads, rows))}{said}"
+        f"{scrolled(label, Table(columns, rows))}{said}"
     )
 
 
-def _row_of_confirm_part(trial: str, size: int, one: Confirmation) -> list[str]:
-    return [
-        count(size),
-        trial,
-        count(one.best),
-        f"{len(one.steps)} of {one.seeds}" + (f", {one.open} open" if one.open else ""),
-        "never" if one.never else "–" if one.median is None else number(one.median),
-        span(one),
-        "–" if one.ratio is None else f"{one.ratio:.2f}",
-    ]
+def _reached(one: Confirmation) -> str:
+    return f"{len(one.steps)} of {one.seeds}" + (f", {one.open} open" if one.open else "")
+
+
+def _median(one: Confirmation) -> str:
+    if one.never:
+        return "never"
+    return NOTHING if one.median is None else number(one.median)
 
 
 def uncertainty_part(subject: Subject) -> Part:
@@ -156,45 +164,13 @@ def _line(point: PointUncertainty) -> Series:
 
 def _numbers(subject: Subject, known: Sequence[PointUncertainty]) -> Part:
     label = f"{subject.key}-certainty"
-    heads = (
-        "batch size",
-        "steps",
-        "trials",
-        "passed the goal",
-        "best of half",
-        "best of twice",
-        "another search’s best",
-    )
     said = caption(
-        "Best of half and of twice as many trials: how many more, and how many fewer, steps these "
-        "would take on average. Another search of as many trials would have its best in the "
-        "interval with 90\u00a0%. Both need at least three trials that passed the goal.",
+        "Half the trials, and twice as many: how many more, and how many fewer, steps these would "
+        "take on average. Another search of as many trials would have its best in the interval "
+        "with 90\u00a0%. Both need at least three trials that passed the goal.",
         advised(more_finishers(subject.frontier), "", " lets races go on until there are three."),
     )
-    rows = list(map(_row, known))
     return Part(
         f'<h4 id="{label}" class="apart">Would more trials have changed it?</h4>'
-        f"{scrolled(label, table(heads, rows))}{said}"
+        f"{scrolled(label, points_table(known))}{said}"
     )
-
-
-def _row(point: PointUncertainty) -> list[str]:
-    one, more, noise = point.sample, point.more, point.noise
-    half = "–"
-    if len(one.lowest) > 1:
-        least = "" if more.half.unknown < LITTLE else "at least "
-        half = f"{least}+{_percent(more.halving_cost)}"
-    twice = "–" if more.next_doubling is None else f"−{_percent(more.next_doubling)} or less"
-    return [
-        count(point.batch_size),
-        count(one.lowest[0]),
-        count(one.trials),
-        count(len(one.lowest)),
-        half,
-        twice,
-        "–" if noise is None else f"{number(noise.low)} to {number(noise.high)}",
-    ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}\u00a0%"

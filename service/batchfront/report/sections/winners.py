@@ -1,6 +1,6 @@
 """The winners' metaparameters: one panel each, beside the scaling rules."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, key, place
 from batchfront.report.plotly import Figure, Scale, figure, log2_axis, log_axis, scale_of
 from batchfront.report.text import WINNER, count, in_figure, rounded, significant, words
-from batchfront.workload.search_space import Choice, Dimension, Value, dimensions
+from batchfront.workload.lr_scaling import RULES, effective_rate
+from batchfront.workload.search_space import Choice, Dimension, dimensions
 
 EFFECTIVE = "effective learning rate"
 
@@ -34,7 +35,7 @@ def winner_panels(frontier: Frontier) -> list[Panel]:
     first = [name for name in ("learning_rate", "momentum") if name in searched]
     names = first + [name for name in searched if name not in first]
     panels = [_panel(frontier, name, searched[name]) for name in names]
-    if first and all(_effective(point.params) is not None for point in reached):
+    if first and all(effective_rate(point.params) is not None for point in reached):
         panels.insert(
             len(first), Panel(EFFECTIVE.replace(" ", "_"), EFFECTIVE, _effective_figure(frontier))
         )
@@ -58,19 +59,11 @@ def _panel(frontier: Frontier, name: str, dimension: Dimension) -> Panel:
 
 def _effective_figure(frontier: Frontier) -> Figure:
     drawn = list(frontier.reached)
-    shown = [value for point in drawn if (value := _effective(point.params)) is not None]
+    shown = [value for point in drawn if (value := effective_rate(point.params)) is not None]
     edges = [_first_edge(point) for point in drawn]
     winners = _winners(drawn, shown, edges, EFFECTIVE, [significant(value) for value in shown])
     axis = log_axis("", [min(shown) / 2, *shown, max(shown) * 2])
     return _drawn(frontier, EFFECTIVE, [*_heuristics(frontier, drawn, shown), winners], axis)
-
-
-def _effective(params: Mapping[str, Value]) -> float | None:
-    """lr / (1 - m), if a trial has both."""
-    if "learning_rate" not in params or "momentum" not in params:
-        return None
-    remaining = 1 - float(params["momentum"])
-    return float(params["learning_rate"]) / remaining if remaining > 0 else None
 
 
 def _first_edge(point: Point) -> str | None:
@@ -139,13 +132,12 @@ def _heuristics(
         return []
     start, anchor = drawn[0].batch_size, float(shown[0])
     batches = [start, frontier.points[-1].batch_size]
-    rules: tuple[tuple[str, str, Callable[[float], float]], ...] = (
-        ("linear scaling", "dash", lambda ratio: ratio),
-        ("square-root scaling", "dot", lambda ratio: ratio**0.5),
-    )
     return [
-        {**_line(batches, [anchor * rule(batch / start) for batch in batches], dash), "name": name}
-        for name, dash, rule in rules
+        {
+            **_line(batches, [anchor * scale(batch / start) for batch in batches], dash),
+            "name": f"{rule} scaling",
+        }
+        for (rule, scale), dash in zip(RULES.items(), ("dash", "dot"), strict=True)
     ]
 
 

@@ -22,23 +22,23 @@ from batchfront.store.database import Storage, connect_args
 from batchfront.store.optuna_dashboard import figure_attributes, without_figure
 from batchfront.store.schema import studies
 
-_FRESH = 2.0  # seconds for which a figure is shown again without a look at the database
-
 
 class Studies(RDBStorage):
     """The studies of a database, each with the figure of its workload as it is now.
 
     Unless `changes`, the connections refuse to write, whatever is asked of them: a role that can
     only read is enough, and one that can write changes nothing.
+
+    fresh -- seconds for which a figure is shown again without a look at the database
     """
 
-    def __init__(self, storage: Storage, changes: bool) -> None:
+    def __init__(self, storage: Storage, changes: bool, fresh: float = 2.0) -> None:
         url = storage.url.render_as_string(hide_password=False)
         super().__init__(url, _engine_options(storage, changes), skip_table_creation=True)
         if storage.engine.dialect.name == "sqlite" and not changes:
             self.engine.dispose()  # what was opened before the listener
             event.listen(self.engine, "connect", _query_only)
-        self._figures = _Figures(storage)
+        self._figures = _Figures(storage, fresh)
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """As Optuna has them, and each with its figure."""
@@ -63,8 +63,8 @@ def _query_only(connection: Any, _: object) -> None:
 class _Figures:
     """The workloads' figures, each drawn again when its frontier may have changed."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, fresh: float) -> None:
+        self._storage, self._fresh = storage, fresh
         self._lock = Lock()
         self._drawn: dict[str, tuple[float, object, dict[str, str]]] = {}
 
@@ -76,7 +76,7 @@ class _Figures:
             if workload is None:
                 return {}
             read_at, state, drawn = self._drawn.get(workload, (0.0, None, {}))
-            if drawn and monotonic() - read_at < _FRESH:
+            if drawn and monotonic() - read_at < self._fresh:
                 return drawn
             now = last_change(moment, (workload,))
             if now != state:
@@ -116,14 +116,14 @@ class _WithFigure(dict[str, Any]):
 log = logging.getLogger(__name__)
 
 
-def dashboard(storage: Storage, *, changes: bool = False) -> WSGIApplication:
+def dashboard(storage: Storage, *, changes: bool = False, fresh: float = 2.0) -> WSGIApplication:
     """The Optuna dashboard on a database, with the frontier's figure on each study's page.
 
     Unless `changes`, only GET and HEAD are answered: the dashboard's own page needs nothing else
     to show what there is, all its other requests are changes. None of what it answers to a GET
-    writes, and the database would refuse it.
+    writes, and the database would refuse it. A figure is shown again for `fresh` seconds.
     """
-    app = _while_the_database_answers(wsgi(Studies(storage, changes)), storage)
+    app = _while_the_database_answers(wsgi(Studies(storage, changes, fresh)), storage)
     if changes:
         return app
     editable = command(storage, "dashboard", "--allow-changes")

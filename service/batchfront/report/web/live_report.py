@@ -21,16 +21,13 @@ log = logging.getLogger(__name__)
 
 
 EVERY = 3.0
-"""Seconds between two looks at the database, at least."""
+"""Seconds between two reads of the database, at least."""
 
-
-_PATIENCE = 2.0  # seconds that a reader waits for a newer page, and then gets the one there is
+PATIENCE = 2.0
+"""Seconds that a reader waits for a newer page, and then gets the one there is."""
 
 
 _AWAY = "The database does not answer."
-
-
-_OVERDUE = 10.0  # seconds after which a look that has not come back is said on the page
 
 
 Renew = Callable[[object], tuple[object, str] | None]
@@ -42,17 +39,22 @@ class KeptPage:
     Nobody asks, nothing is done: the database is read when the page is, at most once in `every`
     seconds.
 
-    renew -- gives a state and the page of that state, or None where the state is still the one
-             that it is given, of the page before
+    renew    -- gives a state and the page of that state, or None where the state is still the one
+                that it is given, of the page before
+    patience -- seconds that a reader waits for a newer page
+    overdue  -- seconds after which a read that has not come back is said on the page
     """
 
-    def __init__(self, renew: Renew, every: float = EVERY) -> None:
+    def __init__(
+        self, renew: Renew, every: float = EVERY, patience: float = PATIENCE, overdue: float = 10.0
+    ) -> None:
         self._renew, self._every = renew, every
+        self._patience, self._overdue = patience, overdue
         self._news = Condition()
         self._state, self._text = renew(None) or (None, "")
         self._good = datetime.now()  # when the database last answered
-        self._looked = monotonic()
-        self._asked: float | None = None  # when the look began that has not come back yet
+        self._read_at = monotonic()
+        self._asked: float | None = None  # when the read began that has not come back yet
         self._trouble = ""
         self._closed = False
         self._thread = Thread(target=self._keep, name="page", daemon=True)
@@ -62,11 +64,11 @@ class KeptPage:
         """The page as it is now, or, where that takes long, as it last was; never a half one."""
         with self._news:
             due = monotonic() - self._every
-            if self._looked < due:
+            if self._read_at < due:
                 self._asked = self._asked or monotonic()
                 self._news.notify_all()
-                self._news.wait_for(lambda: self._looked >= due or self._closed, _PATIENCE)
-            overdue = self._asked is not None and monotonic() - self._asked > _OVERDUE
+                self._news.wait_for(lambda: self._read_at >= due or self._closed, self._patience)
+            overdue = self._asked is not None and monotonic() - self._asked > self._overdue
             trouble = self._trouble or (_AWAY if overdue else "")
             return self._text.replace(NOTICE, _notice(trouble, self._good), 1)
 
@@ -83,9 +85,9 @@ class KeptPage:
                 self._news.wait_for(lambda: self._asked is not None or self._closed)
                 if self._closed:
                     return
-            self._look()
+            self._read_anew()
 
-    def _look(self) -> None:
+    def _read_anew(self) -> None:
         try:
             state, text = self._renew(self._state) or (self._state, self._text)
             trouble = ""
@@ -98,7 +100,7 @@ class KeptPage:
         with self._news:
             if not trouble:
                 self._state, self._text, self._good = state, text, datetime.now()
-            self._trouble, self._looked, self._asked = trouble, monotonic(), None
+            self._trouble, self._read_at, self._asked = trouble, monotonic(), None
             self._news.notify_all()
 
 
@@ -115,6 +117,7 @@ def live_report(
     workloads: Sequence[str],
     every: float = EVERY,
     dashboard: str = DASHBOARD,
+    patience: float = PATIENCE,
 ) -> tuple[WSGIApplication, KeptPage]:
     """An application that serves the page of these workloads, or of all, and the page itself.
 
@@ -132,7 +135,7 @@ def live_report(
             subjects = load_subjects(moment, workloads, linked)
         return state, page(subjects, scripts, linked)
 
-    kept = KeptPage(renew, every)
+    kept = KeptPage(renew, every, patience)
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

@@ -28,8 +28,8 @@ from batchfront.training.distributed.messages import (
     unpacked,
 )
 from batchfront.training.distributed.process_group import ProcessGroup, rendezvous
-from batchfront.training.memory import Passes
-from batchfront.training.trial import TrialRun
+from batchfront.training.memory import MicroBatchSizes
+from batchfront.training.model_run import ModelRun
 from batchfront.workload import catalog
 from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import digest
@@ -50,13 +50,13 @@ class Follower:
                 "worker anew"
             )
         self.splits = splits.to(device)
-        self.passes = task.passes
+        self.micro_batches = task.micro_batches
         self.group = ProcessGroup(task.rank, task.world, device)
-        self.runs: dict[int, tuple[TrialRun, SharedGradient]] = {}
+        self.runs: dict[int, tuple[ModelRun, SharedGradient]] = {}
         self.loading = ExitStack()
 
     def obey(self, command: Command) -> None:
-        """Do as the leader says; what all ranks do together, it does at the same time."""
+        """Do as the leader says. What all ranks do together, it does at the same time."""
         match command:
             case Meet(port):
                 self.group.join(rendezvous(self.group.world, port))
@@ -65,7 +65,7 @@ class Follower:
             case Advance(key, to_step, last):
                 run = self.runs[key][0]
                 # It goes on over the pauses between what is told, until the trial is settled.
-                self.loading.enter_context(run.gradient.ahead(run.order, run.step, last))
+                self.loading.enter_context(run.gradient.prefetch(run.order, run.step, last))
                 run.advance(to_step)
             case Settle(key):
                 self.loading.close()
@@ -74,14 +74,14 @@ class Follower:
                 self.runs.pop(key, None)
 
     def _make(self, told: Make) -> None:
-        run = TrialRun(
+        run = ModelRun(
             self.workload,
             self.splits,
             told.batch_size,
             told.values,
             told.seed,
             self.group.device,
-            self.passes,
+            self.micro_batches,
         )
         if told.state is not None:
             run.restore(unpacked(told.state))
@@ -102,10 +102,10 @@ def main(descriptor: int) -> None:
     """Follow the leader, at the other end of the socket, until it hangs up."""
     torch.set_num_threads(1)
     connection = Connection(descriptor)
-    passes = Passes()
+    micro_batches = MicroBatchSizes()
     try:
         task: Task = connection.recv()
-        passes = task.passes
+        micro_batches = task.micro_batches
         told: SimpleQueue[Command] = SimpleQueue()
         Thread(target=_listen, args=(connection, told), daemon=True).start()
         follower = Follower(task)
@@ -115,7 +115,7 @@ def main(descriptor: int) -> None:
     except BaseException as error:
         lines = str(error).strip().splitlines() or ["no message"]
         try:
-            connection.send(Failed(f"{type(error).__name__}: {lines[0]}", passes))
+            connection.send(Failed(f"{type(error).__name__}: {lines[0]}", micro_batches))
         finally:
             os._exit(1)  # the others wait for this rank: its connections must close at once
 

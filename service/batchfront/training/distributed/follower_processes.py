@@ -24,19 +24,19 @@ from batchfront.training.distributed.messages import (
     Task,
 )
 from batchfront.training.distributed.process_group import LONGEST_SECONDS, ProcessGroup, rendezvous
-from batchfront.training.memory import Passes, is_lost_device, is_out_of_memory
+from batchfront.training.memory import MicroBatchSizes, is_lost_device, is_out_of_memory
 
 _ENDING_SECONDS = 3.0  # a process that was hung up on ends at once, unless it is frozen
 
 
-_LOOK_SECONDS = 0.2  # between two looks at whether all are alive
+_WATCH_SECONDS = 0.2  # between two times that all are asked whether they are alive
 
 
 _LAST_WORDS_SECONDS = 1.0  # a connection closes a moment before it is known why
 
 
 class FollowerProcess:
-    """Started with a task; it lives no longer than this process, or than until `end`."""
+    """One follower, started with a task, which lives no longer than this process or until `end`."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -81,7 +81,7 @@ class FollowerProcess:
 
     @property
     def trouble(self) -> str | None:
-        """Why it is of no more use, in one line; None if it is."""
+        """Why it is of no more use, in one line, or None if it is."""
         name = f"rank {self.task.rank} of {self.task.world}"
         if self.failed is not None:
             return f"{name}: {self.failed.reason}"
@@ -159,13 +159,13 @@ class Followers:
             process.end()
         self.group.leave()
 
-    def learn(self, passes: Passes) -> None:
+    def learn(self, micro_batches: MicroBatchSizes) -> None:
         """Take over what followers that ran out of memory have found."""
         for process in self._processes:
             if process.failed is not None:
                 for mine, theirs in (
-                    (passes.training, process.failed.passes.training),
-                    (passes.evaluation, process.failed.passes.evaluation),
+                    (micro_batches.training, process.failed.micro_batches.training),
+                    (micro_batches.evaluation, process.failed.micro_batches.evaluation),
                 ):
                     found = [size.limit for size in (mine, theirs) if size.limit is not None]
                     mine.limit = min(found, default=None)
@@ -179,7 +179,7 @@ class Followers:
         until = monotonic() + _LAST_WORDS_SECONDS
         while monotonic() < until and not self._hung:
             for process in self._processes:
-                process.listen(_LOOK_SECONDS / 4)
+                process.listen(_WATCH_SECONDS / 4)
             # One that failed made others fail: its own words say more than theirs.
             told = [m for m in self._processes if m.failed is not None]
             dead = [m for m in self._processes if m.trouble is not None]
@@ -188,7 +188,7 @@ class Followers:
         return "a follower hung, and all were ended" if self._hung else None
 
     def _keep_watch(self) -> None:
-        while not self._closed.wait(_LOOK_SECONDS):
+        while not self._closed.wait(_WATCH_SECONDS):
             deadline = self._deadline
             late = deadline is not None and monotonic() > deadline
             if late:
@@ -214,12 +214,12 @@ class FollowerPool:
         goal: float | None,
         precision: str | None,
         devices: Sequence[torch.device],
-        passes: Passes,
+        micro_batches: MicroBatchSizes,
         source: str | None = None,
     ) -> None:
         self._source = source
         self._workload = (spec, goal, precision)
-        self.devices, self._passes = devices, passes
+        self.devices, self._micro_batches = devices, micro_batches
         self._followers: Followers | None = None
         self._dropped: deque[int] = deque()
 
@@ -229,9 +229,10 @@ class FollowerPool:
         return None if self._followers is None or self._followers.closed else self._followers
 
     def start(self, stop: Event | None) -> Followers | None:
-        """The followers that work now, or new ones; None if `stop` was set before they were there.
+        """Give the followers that work now, or start new ones.
 
-        Raises FollowerFailed if one can't be started.
+        Returns None if `stop` was set before they were there. Raises FollowerFailed if one can't be
+        started.
         """
         if self.followers is not None:
             return self.followers
@@ -266,11 +267,11 @@ class FollowerPool:
             with followers.leading(seconds):
                 yield
         except FollowerFailed:
-            followers.learn(self._passes)
+            followers.learn(self._micro_batches)
             raise
 
     def close(self) -> None:
-        """End the followers; `start` makes new ones."""
+        """End the followers: `start` makes new ones."""
         if self._followers is not None:
             self._followers.close()
             self._followers = None
@@ -278,7 +279,7 @@ class FollowerPool:
     def _tasks(self) -> list[Task]:
         world = len(self.devices)
         return [
-            Task(*self._workload, str(device), rank, world, self._passes, self._source)
+            Task(*self._workload, str(device), rank, world, self._micro_batches, self._source)
             for rank, device in enumerate(self.devices)
             if rank
         ]
@@ -289,7 +290,7 @@ class FollowerPool:
             while not process.ready:
                 if stop is not None and stop.is_set():
                     return False
-                process.listen(_LOOK_SECONDS)
+                process.listen(_WATCH_SECONDS)
                 if process.trouble is not None:
                     raise FollowerFailed(process.trouble)
         return True

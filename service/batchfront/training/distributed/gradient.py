@@ -13,7 +13,7 @@ from batchfront.errors import FollowerFailed
 from batchfront.training.data_order import DataOrder
 from batchfront.training.distributed.process_group import ProcessGroup
 from batchfront.training.gradient import BatchGradient, divide
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 
 
 def share_of(batch_size: int, rank: int, world: int, quantum: int) -> range:
@@ -29,13 +29,13 @@ def share_of(batch_size: int, rank: int, world: int, quantum: int) -> range:
 class SharedGradient:
     """What `BatchGradient` computes alone, up to rounding, computed by all ranks of a group.
 
-    Each rank takes a share of the batch's positions, in passes that fit its memory; torch's
-    DistributedDataParallel adds up the gradients while the last pass goes back through the model.
+    Each rank takes a share of the batch's positions, in micro-batches that fit its memory; torch's
+    DistributedDataParallel adds up the gradients while the last goes back through the model.
     Every rank makes one at the same time, and calls `of` with the same batches.
 
     The first batch finds out what fits: a rank that runs out of memory there tries again with
-    smaller passes before the others hear of it. Later that fails the attempt, and the size that
-    was found to be too large is not tried again.
+    smaller micro-batches before the others hear of it. Later that fails the attempt, and the size
+    that was found to be too large is not tried again.
     """
 
     def __init__(self, alone: BatchGradient, group: ProcessGroup) -> None:
@@ -49,15 +49,17 @@ class SharedGradient:
         self._part = 0.0  # of the batch: what this rank's running means count
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
-        """The mean loss of the batch of `indices`, whose update is the one after `step`; None if
-        nothing in it counts."""
+        """Compute the mean loss of the batch of `indices`, whose update is the one after `step`.
+
+        Returns None if nothing in it counts.
+        """
         alone, group = self.alone, self.group
         share, here = self._share(len(indices))
         self._part = len(share) / len(indices)
         overlapped = self._tried and not self._some_unused
-        work = partial(self._in_passes, step, indices, here, overlapped)
+        work = partial(self._in_micro_batches, step, indices, here, overlapped)
         undo = self._give_up if self._tried else alone.undo
-        sums = alone.passes.fit(len(here), work, undo, alone.quantum)
+        sums = alone.micro_batch_size.fit(len(here), work, undo, alone.quantum)
         for layer in alone.ghosts:
             if not share:
                 layer.discard()
@@ -74,9 +76,9 @@ class SharedGradient:
         divide([p.grad for p in self._parameters if p.grad is not None], sums[1])
         return sums[0] / sums[1]
 
-    def ahead(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
-        """As `BatchGradient.ahead`, of what is computed here."""
-        return self.alone.ahead(order, first, stop, self._here)
+    def prefetch(self, order: DataOrder, first: int, stop: int) -> AbstractContextManager[None]:
+        """As `BatchGradient.prefetch`, of what is computed here."""
+        return self.alone.prefetch(order, first, stop, self._here)
 
     def _share(self, batch_size: int) -> tuple[range, range]:
         """The positions of a batch that count here, and those that are computed here: who has no
@@ -89,7 +91,7 @@ class SharedGradient:
         here = self._share(len(indices))[1]
         return indices[here.start : here.stop]
 
-    def _in_passes(
+    def _in_micro_batches(
         self, step: int, indices: Tensor, here: range, overlapped: bool, size: int
     ) -> Tensor:
         """The sums of this rank's losses, each times its weight, and of the weights."""
@@ -105,7 +107,7 @@ class SharedGradient:
             inputs, targets = alone.load(part, seed, step)
             alone_yet = not overlapped or stop < here.stop
             with self._together.no_sync() if alone_yet else nullcontext():
-                through = BatchPass(start, stop, batch_size, seed)
+                through = MicroBatch(start, stop, batch_size, seed)
                 weight = alone.weight(targets, batch_size)
                 loss = alone.loss(inputs, targets, through, self._together, counts=bool(weight))
                 (loss * (weight * scale)).backward()  # type: ignore[no-untyped-call]
@@ -114,7 +116,7 @@ class SharedGradient:
         return sums
 
     def _add_up_gradients(self) -> bool:
-        """Over the ranks, with nothing going on beside it; whether some parameter had none."""
+        """Over all ranks, with nothing going on beside it. Returns whether a parameter had none."""
         unused = [p for p in self._parameters if p.grad is None]
         for p in unused:
             p.grad = torch.zeros_like(p)
@@ -137,7 +139,7 @@ class SharedGradient:
 
     def _give_up(self) -> NoReturn:
         self.alone.undo()
-        size = self.alone.passes.limit
+        size = self.alone.micro_batch_size.limit
         raise FollowerFailed(
             f"out of memory on {self.alone.device}; from now on with {size} at once"
         )

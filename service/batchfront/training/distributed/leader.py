@@ -12,13 +12,7 @@ from batchfront.training.distributed.follower_processes import FollowerPool, Fol
 from batchfront.training.distributed.gradient import SharedGradient
 from batchfront.training.distributed.messages import Advance, Make, Settle, packed
 from batchfront.training.distributed.process_group import LONGEST_SECONDS
-from batchfront.training.trial import TrialRun
-
-_BURST_SECONDS = 0.3  # of steps that followers are told at once: a stop waits for them
-
-
-_PATIENCE = 60.0  # ranks that take longer than this, and than many times as long as before, hang
-
+from batchfront.training.model_run import ModelRun
 
 _SLOWER = 20.0
 
@@ -26,12 +20,19 @@ _SLOWER = 20.0
 _keys = count()
 
 
-class LeaderRun(TrialRun):
+class LeaderRun(ModelRun):
     """The leader's part of a trial, which tells the others theirs.
 
     All that the others have of it they get from here when it advances first: so it goes on with
     new ones when they have failed, and its state is the same on any number of devices.
+
+    burst_seconds -- of steps that followers are told at once: a stop waits for them
+    patience      -- followers that take longer than so many seconds, and than many times as long
+                     as before, hang
     """
+
+    burst_seconds = 0.3
+    patience = 60.0
 
     def __init__(self, pool: FollowerPool, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -69,20 +70,20 @@ class LeaderRun(TrialRun):
     def _advance_together(self, followers: Followers, to_step: int, stop: Event | None) -> None:
         """In bursts: between two of them `stop` may be set."""
         pool, known, first = self._pool, self._seconds, self.step
-        with self.gradient.ahead(self.order, self.step, to_step):
+        with self.gradient.prefetch(self.order, self.step, to_step):
             while self.step < to_step and not (stop is not None and stop.is_set()):
-                steps = 1 if known is None else max(int(_BURST_SECONDS / max(known, 1e-6)), 1)
+                steps = 1 if known is None else max(int(self.burst_seconds / max(known, 1e-6)), 1)
                 until = min(to_step, self.step + steps)
                 expected = None if known is None else (until - self.step) * known
                 began, before = perf_counter(), self.step
-                with pool.leading(followers, _limit(expected)):
+                with pool.leading(followers, self._limit(expected)):
                     pool.tell(followers, Advance(self._key, until, to_step))
                     super().advance(until)
                     self._wait_for_device()
                 known = self._seconds = (perf_counter() - began) / (until - before)
         if self.step == first:  # ranks that have computed nothing have no means to bring together
             return
-        with pool.leading(followers, _limit(None)):
+        with pool.leading(followers, self._limit(None)):
             pool.tell(followers, Settle(self._key))
             if self._shared is not None:
                 self._shared.settle()
@@ -93,6 +94,5 @@ class LeaderRun(TrialRun):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-
-def _limit(expected: float | None) -> float:
-    return LONGEST_SECONDS if expected is None else max(_PATIENCE, _SLOWER * expected)
+    def _limit(self, expected: float | None) -> float:
+        return LONGEST_SECONDS if expected is None else max(self.patience, _SLOWER * expected)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from batchfront.training.memory import Passes
+from batchfront.training.memory import MicroBatchSizes
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Task:
 
     goal      -- another value to pass than the workload's, or None
     precision -- another precision than the workload's, or None
-    passes    -- the sizes that are known to fit
+    micro_batches -- the sizes that are known to fit
     source    -- the digest of the code that the leader computes its part with; None: any
     """
 
@@ -26,7 +26,7 @@ class Task:
     device: str
     rank: int
     world: int
-    passes: Passes
+    micro_batches: MicroBatchSizes
     source: str | None = None
 
 
@@ -87,11 +87,11 @@ class Failed:
     """A follower has met an error, and ends.
 
     reason -- the error in one line
-    passes -- what it has learnt of sizes that fit
+    micro_batches -- what it has learnt of sizes that fit
     """
 
     reason: str
-    passes: Passes
+    micro_batches: MicroBatchSizes
 
 
 Report = Ready | Failed

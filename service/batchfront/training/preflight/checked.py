@@ -12,7 +12,7 @@ class Checked:
     """A workload that has passed its checks.
 
     identity_parts -- what its data and its model gave for its studies' identity
-    whole          -- why a batch must go through in one pass on one device, in a clause; None: it
+    whole          -- why a batch must go through as a whole on one device, in a clause; None: it
                       need not
     lost           -- what training changes and no checkpoint holds, by name; None: nothing
     """

@@ -13,7 +13,7 @@ from batchfront.errors import UsageError, WorkloadError
 from batchfront.phase_timer import timed_as
 from batchfront.training.evaluation import full_metric, split_weights
 from batchfront.training.generators import seed_generators
-from batchfront.training.memory import PassSize
+from batchfront.training.memory import MicroBatchSize
 from batchfront.training.preflight.checked import Checked
 from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
@@ -281,9 +281,9 @@ def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Exampl
     few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
     given = f"validation inputs of shape {shape(validation.batch(few[:_EXAMPLES])[0])}"
     with naming(workload, f"the untrained model can't be evaluated on {given}"):
-        value = full_metric(model, Part(validation, few), goal.metric, PassSize(_EXAMPLES))
+        value = full_metric(model, Part(validation, few), goal.metric, MicroBatchSize(_EXAMPLES))
         if goal.passed(value) and len(few) < len(validation):
-            value = full_metric(model, validation, goal.metric, PassSize(_EXAMPLES))
+            value = full_metric(model, validation, goal.metric, MicroBatchSize(_EXAMPLES))
     if workload.goal.passed(value):
         raise UsageError(
             f"{workload.name}: the goal, {workload.goal}, is already passed before training "

@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 from batchfront.workload.seeds import mix
 
 
 class DrawnByExample(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is on, whatever torch draws from its global generator for the examples of a pass is
+    """While it is on, what torch draws from its global generator for a micro-batch's examples is
     drawn example by example, by the example's place in its batch alone.
 
     So a model with torch's own dropout does the same in any parts of a batch, unless it mixes
-    examples. What is drawn for no example, such as noise on a weight, differs from pass to pass.
+    examples. What is drawn for no example, such as noise on a weight, differs from one to the next.
 
-    axes -- which axis of what is drawn is the examples', by number of the draw: found in a pass of
+    axes -- which axis of what is drawn is the examples', by number of the draw: found in one of
             the whole batch, which goes first, and remembered for its parts
     """
 
-    def __init__(self, here: BatchPass, axes: dict[int, int | None]) -> None:
+    def __init__(self, here: MicroBatch, axes: dict[int, int | None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._start, self._count = here.start, here.stop - here.start
         self._whole = self._count == here.batch_size
@@ -82,7 +82,7 @@ class DrawnByExample(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _sizes(arg: Any) -> list[int] | None:
-    """Of a tensor, or of the shape of one; None of anything else."""
+    """Of a tensor, or of the shape of one. Returns None of anything else."""
     if isinstance(arg, Tensor):
         return list(arg.shape)
     if isinstance(arg, list | tuple) and all(isinstance(size, int) for size in arg):

@@ -19,7 +19,7 @@ from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import naming, spread, unlike
 from batchfront.workload.data import Examples
 from batchfront.workload.metrics import Metric, numbers_of
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 from batchfront.workload.workload import Workload
 
 _CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def _compare(
         return  # of what they draw, nobody knows which example it is for
     drawing = bool(drawn)  # then in order, as it is by place that it is drawn
     if drawing:
-        here = BatchPass(0, len(indices), len(indices), 0)
+        here = MicroBatch(0, len(indices), len(indices), 0)
         whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
     elif not _alike(whole, _outputs(model, examples, indices)[0]):
         raise WorkloadError(
@@ -79,7 +79,7 @@ def _compare(
     order = indices if drawing else indices.flip(0)
     parts, start = [], 0
     for part in order.split(size):  # type: ignore[no-untyped-call]
-        here = BatchPass(start, start + len(part), len(indices), 0)
+        here = MicroBatch(start, start + len(part), len(indices), 0)
         by_example = DrawnByExample(here, axes) if drawing else nullcontext()
         parts.append(_outputs(model, examples, part, by_example))
         start += len(part)

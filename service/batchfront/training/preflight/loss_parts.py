@@ -11,7 +11,7 @@ from batchfront.errors import WorkloadError
 from batchfront.training.preflight.rounding import close
 from batchfront.training.preflight.wording import in_one_line, spread, unlike
 from batchfront.workload.metrics import token_count
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 from batchfront.workload.workload import Workload
 
 _ROWS = 32  # of outputs: those of a few examples, and what lies between them
@@ -36,7 +36,7 @@ _WEIGHED = _NO_MEAN.format(
 )
 
 
-Drawing = Callable[[BatchPass], AbstractContextManager[Any]]
+Drawing = Callable[[MicroBatch], AbstractContextManager[Any]]
 
 
 Weigh = Callable[[Tensor], Tensor]
@@ -128,7 +128,7 @@ class _Cut:
 
     def _gradient(self, part: Tensor) -> Tensor:
         start = int(part[0])
-        here = BatchPass(start, start + len(part), _ROWS, 0)
+        here = MicroBatch(start, start + len(part), _ROWS, 0)
         outputs = self._rows[part].requires_grad_()
         with torch.enable_grad(), self._drawing(here):
             loss = self._workload.loss(outputs, self._targets[part], **self._values)

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
-from batchfront.training.trial import TrialRun
+from batchfront.training.vectorized.forward import HOOKS
+from batchfront.training.vectorized.holdings import enclosed
 from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
@@ -34,7 +36,7 @@ _STEPS = 2  # before the state is taken, and after it has been restored
 _DEEP = 5  # objects within objects that are looked into
 
 
-_LONG = 1000  # entries of a list or a dict, of which no more than their number is looked at
+_LONG = 1000  # entries of a list or a dict, of which no more than their number is compared
 
 
 _NAMED = 3  # of what is lost, in a message
@@ -49,9 +51,6 @@ _OF_MODULES = frozenset(vars(nn.Module()))
 _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
 
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
 
@@ -64,22 +63,22 @@ _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 def lost_state(
     workload: Workload, splits: Splits, values: Metaparameters, batch_size: int, *, large: bool
 ) -> str | None:
-    """What training or evaluation changes and no checkpoint holds, by name; None if nothing of the
-    kind was found.
+    """Find what training or evaluation changes and no checkpoint holds.
 
     A run of a few steps is compared with one that is restored from its state: in the attributes of
     model and optimizer, and in what further steps make of the weights.
 
     large -- what a try takes is to be little
 
-    Raises WorkloadError if all trials of a process share something that training changes.
+    Returns it by name, or None if nothing of the kind was found. Raises WorkloadError if all trials
+    of a process share something that training changes.
     """
     workload = replace(workload, execution=Execution())
     few = Splits(*(_few(split) for split in (splits.train, splits.validation)))
     size = min(batch_size, _FEW if large else _EXAMPLES)
 
-    def run() -> TrialRun:
-        return TrialRun(workload, few, size, values, 0, _CPU)
+    def run() -> ModelRun:
+        return ModelRun(workload, few, size, values, 0, _CPU)
 
     first = run()
     first.advance(_STEPS)
@@ -102,7 +101,7 @@ def _few(split: Any) -> Part:
     return Part(found.whole, found.indices[:_EXAMPLES])
 
 
-def _own(run: TrialRun) -> dict[str, Any]:
+def _own(run: ModelRun) -> dict[str, Any]:
     """What a trial's model and optimizer hold beside weights, by name."""
     found: dict[str, Any] = {}
     for name, module in run.model.named_modules():
@@ -110,7 +109,7 @@ def _own(run: TrialRun) -> dict[str, Any]:
             continue
         path = f"{type(module).__name__}{f' ({name})' if name else ''}"
         own = {k: v for k, v in vars(module).items() if k not in _OF_MODULES}
-        own |= {k: list(vars(module).get(k, {}).values()) for k in _HOOKS}
+        own |= {k: list(vars(module).get(k, {}).values()) for k in HOOKS}
         own |= dict(module.named_buffers(recurse=False))
         found |= dict(_leaves(own, path))
     if isinstance(run.workload.algorithm, TorchOptimizer):
@@ -152,7 +151,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _alike(first: TrialRun, second: TrialRun) -> bool:
+def _alike(first: ModelRun, second: ModelRun) -> bool:
     pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     return all(_equal(a, b) for a, b in pairs if isinstance(a, Tensor))
 
@@ -233,21 +232,14 @@ def _is_of_a_library(held: Any) -> bool:
     return str(held.__module__).split(".")[0] in _LIBRARIES
 
 
-def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """What it remembers: in what it encloses, in its defaults, and in what is global to it."""
-    code: CodeType = function.__code__
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        if name == "__class__":  # which super() encloses
-            continue
-        try:
-            yield f".{name}", cell.cell_contents
-        except ValueError:  # not yet filled
-            continue
+    yield from ((f".{name}", value) for name, value in enclosed(function))
     yield "", vars(function)
     yield "", list(function.__defaults__ or ())
     known = function.__globals__
     numbers = (bool, int, float, list, dict, deque, Tensor, np.ndarray)
     plain = (*numbers, count, random.Random, torch.Generator, type, FunctionType)
-    for name in code.co_names:
+    for name in function.__code__.co_names:
         if isinstance(known.get(name), plain):
             yield f".{name}", known[name]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from batchfront.errors import BatchfrontError
 from batchfront.training.gradient import batch_normalization
-from batchfront.training.memory import PassSize
+from batchfront.training.memory import MicroBatchSize
 from batchfront.training.prefetch import Batch
 from batchfront.training.preflight.draws import DrawnByExample
 from batchfront.training.preflight.loss_parts import why_whole_loss
@@ -28,7 +28,7 @@ from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
-from batchfront.workload.microbatch import BatchPass, passing
+from batchfront.workload.microbatch import MicroBatch, computing
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 
@@ -66,7 +66,7 @@ _CPU = torch.device("cpu")
 def why_whole(
     workload: Workload, model: nn.Module, examples: Examples, values: Metaparameters
 ) -> str | None:
-    """Why a batch of this workload must go through in one pass, in a clause that ends with what to
+    """Why a batch of this workload must go through as a whole, in a clause that ends with what to
     write instead; None if its parts, of whatever size, have the gradient of the whole.
 
     The model is of no use afterwards. Raises WorkloadError where outputs and targets of unlike
@@ -185,7 +185,7 @@ class _Try:
             )
         whole, found, start = self._outputs(indices, round_.scale), [], 0
         for part in parts:
-            here = BatchPass(start, start + len(part), len(indices), 0)
+            here = MicroBatch(start, start + len(part), len(indices), 0)
             found.append(self._outputs(part, round_.scale, here))
             start += len(part)
         if close({"": whole}, {"": torch.cat(found)}):
@@ -203,12 +203,12 @@ class _Try:
         return of_kind(self.model, self.examples.batch(indices, seed=0))
 
     @torch.no_grad()
-    def _outputs(self, indices: Tensor, scale: float, here: BatchPass | None = None) -> Tensor:
+    def _outputs(self, indices: Tensor, scale: float, here: MicroBatch | None = None) -> Tensor:
         self._put_back(scale)
         self.model.train()
         if here is None:
-            here = BatchPass(0, len(indices), len(indices), 0)
-        with passing(here), self._drawing(here):
+            here = MicroBatch(0, len(indices), len(indices), 0)
+        with computing(here), self._drawing(here):
             outputs: Tensor = self.model(self._load(indices)[0])
         return outputs
 
@@ -219,18 +219,18 @@ class _Try:
         if targets.shape[1:] != self._load(few)[1].shape[1:]:  # padded to other lengths
             targets = self._load(few)[1]
         values = chosen(self.workload.loss, self.values)
-        axes: dict[int, int | None] = {}  # a loss by itself draws what in a pass comes later
+        axes: dict[int, int | None] = {}  # a loss by itself draws what in a micro-batch comes later
         drawing = partial(self._drawing, axes=axes)
         return why_whole_loss(self.workload, outputs, targets, values, drawing)
 
-    def _drawing(self, here: BatchPass, axes: dict[int, int | None] | None = None) -> Any:
+    def _drawing(self, here: MicroBatch, axes: dict[int, int | None] | None = None) -> Any:
         axes = self._axes if axes is None else axes
         return DrawnByExample(here, axes) if self._by_example else nullcontext()
 
     def _gradient(self, indices: Tensor, part: int | None, scale: float) -> _Found:
         self._put_back(scale)
         model, drawing = self.model, self._drawing
-        told = (self.workload, model, self.values, self.examples, PassSize(part), 0, _CPU)
+        told = (self.workload, model, self.values, self.examples, MicroBatchSize(part), 0, _CPU)
         watched = Watched(*told, drawing=drawing)
         model.train()
         watched.of(0, indices)
@@ -261,6 +261,6 @@ def _why_drawn(drawn: set[str]) -> str | None:
     if not others:
         return None
     return (
-        f"what {others} draws for each pass anew can't be split; draw by torch, a number for each "
-        "example"
+        f"what {others} draws for each micro-batch anew can't be split; draw by torch, a number "
+        "for each example"
     )

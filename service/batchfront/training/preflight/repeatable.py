@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from batchfront.errors import WorkloadError
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples, Part, Splits
 from batchfront.workload.metrics import Metric
 from batchfront.workload.search_space import Metaparameters
@@ -33,7 +33,7 @@ def refuse_unrepeatable(
     if len(few.train) < size or not len(few.validation):
         return
     cpu = torch.device("cpu")
-    pair = [TrialRun(workload, few, size, values, 1, cpu) for _ in range(2)]
+    pair = [ModelRun(workload, few, size, values, 1, cpu) for _ in range(2)]
     for (what, one), (_, other) in zip(*map(_stages, pair), strict=True):
         if not _close(one, other):
             raise WorkloadError(
@@ -51,7 +51,7 @@ def _few(whole: Examples, count: int, weigh: Callable[[Tensor], Tensor] | None) 
     return Part(whole, pool[:count])
 
 
-def _stages(run: TrialRun) -> Iterator[tuple[str, Tensor]]:
+def _stages(run: ModelRun) -> Iterator[tuple[str, Tensor]]:
     yield "their untrained weights", _weights(run)
     yield "their untrained loss", torch.tensor(run.untrained_loss)
     run.advance(_STEPS)
@@ -59,7 +59,7 @@ def _stages(run: TrialRun) -> Iterator[tuple[str, Tensor]]:
     yield "what their evaluation finds", torch.tensor(run.evaluate(full=True).value)
 
 
-def _weights(run: TrialRun) -> Tensor:
+def _weights(run: ModelRun) -> Tensor:
     parts = (*run.model.parameters(), *run.model.buffers())
     return torch.cat([part.detach().flatten().double() for part in parts])
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.gradient import BatchGradient
 from batchfront.training.prefetch import Batch
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 
 
 class Watched(BatchGradient):
     """The gradient of a try, which notes whose random numbers are taken."""
 
-    def __init__(self, *told: Any, drawing: Callable[[BatchPass], Any]) -> None:
+    def __init__(self, *told: Any, drawing: Callable[[MicroBatch], Any]) -> None:
         super().__init__(*told)
         self.drawn: set[str] = set()
         self._drawing = drawing
@@ -28,7 +28,7 @@ class Watched(BatchGradient):
         self,
         inputs: Tensor,
         targets: Tensor,
-        here: BatchPass,
+        here: MicroBatch,
         forward: Callable[[Tensor], Tensor] | None = None,
         *,
         counts: bool,

@@ -14,7 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import optimizer as optimizer_hooks
 
 from batchfront.training.memory import is_lost_device, is_out_of_memory
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.forward import HOOKS
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.proof import difference
@@ -50,7 +50,7 @@ def why_not(
     excluded = why_never(workload, splits, devices)
     if excluded is not None:
         return excluded
-    return why_not_alike([TrialRun(workload, splits, batch_size, values, 0, devices[0])])
+    return why_not_alike([ModelRun(workload, splits, batch_size, values, 0, devices[0])])
 
 
 def why_never(
@@ -66,7 +66,7 @@ def why_never(
     return None
 
 
-def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
+def why_not_alike(runs: Sequence[ModelRun]) -> str | None:
     """Why runs of one kind can't be computed as one. They are left as they are: others, like the
     first and the last of them, are trained for a few steps."""
     first, last = runs[0], runs[-1]
@@ -86,7 +86,7 @@ def why_not_alike(runs: Sequence[TrialRun]) -> str | None:
         return unstackable(error)
 
 
-def why_unlike(one: TrialRun, other: TrialRun) -> str:
+def why_unlike(one: ModelRun, other: ModelRun) -> str:
     """Why two runs are not of one kind, in a clause."""
     held = [Holdings({"model": run.model}) for run in (one, other)]
     path = held[0].difference(held[1]) or "their metaparameters, or the shapes of their weights"
@@ -104,7 +104,7 @@ def _of_layers(model: nn.Module) -> str | None:
     return None
 
 
-def _of_hooks(run: TrialRun) -> str | None:
+def _of_hooks(run: ModelRun) -> str | None:
     if any(getattr(global_hooks, name) for name in _GLOBAL_HOOKS):
         return "a hook hangs on all modules"
     for name, module in run.model.named_modules():

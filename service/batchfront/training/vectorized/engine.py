@@ -1,14 +1,17 @@
 """The engine that computes the runs of a heat as one."""
 
 import logging
+import math
 from collections.abc import Sequence
 from threading import Event
 from weakref import WeakKeyDictionary, WeakSet
 
+import torch
+
 from batchfront.training.engines import Failed, Sequential, Steps, of_each
-from batchfront.training.evaluation import GoalCheck
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.eligibility import NO_ROOM, why_not_alike, why_unlike
 from batchfront.training.vectorized.forward import is_layered, kind_of
 from batchfront.training.vectorized.stack import Stack
@@ -48,9 +51,9 @@ class Vectorized:
     def __init__(self, reasons: dict[str, str | None] | None = None) -> None:
         self._alone = Sequential()
         self._stacks: list[Stack] = []
-        self._kinds: WeakKeyDictionary[TrialRun, str] = WeakKeyDictionary()
+        self._kinds: WeakKeyDictionary[ModelRun, str] = WeakKeyDictionary()
         self._reasons = {} if reasons is None else reasons
-        self._unfit: WeakSet[TrialRun] = WeakSet()
+        self._unfit: WeakSet[ModelRun] = WeakSet()
         self._rows = ROWS
 
     @property
@@ -58,10 +61,10 @@ class Vectorized:
         """Whether some of the runs that were advanced last were stacked."""
         return bool(self._stacks)
 
-    def advance(self, runs: Sequence[TrialRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
+    def advance(self, runs: Sequence[ModelRun], to_step: Steps, stop: Event) -> list[bool | Failed]:
         self._arrange(runs)
         to = dict(zip(runs, of_each(runs, to_step), strict=True))
-        done: dict[TrialRun, bool | Failed] = {}
+        done: dict[ModelRun, bool | Failed] = {}
         ahead = list(self._stacks)
         while ahead:
             stack = ahead.pop()
@@ -90,14 +93,19 @@ class Vectorized:
         done |= dict(zip(left, others, strict=True))
         return [done[run] for run in runs]
 
-    def look(self, runs: Sequence[TrialRun], *, full: bool) -> list[GoalCheck | Failed]:
-        found: dict[TrialRun, GoalCheck | Failed] = {}
+    def finite(self, runs: Sequence[ModelRun]) -> list[bool]:
+        # Their device is waited for once, not for each.
+        sums = torch.stack([run.loss_sum for run in runs]).tolist() if runs else []
+        return list(map(math.isfinite, sums))
+
+    def evaluate(self, runs: Sequence[ModelRun], *, full: bool) -> list[GoalCheck | Failed]:
+        found: dict[ModelRun, GoalCheck | Failed] = {}
         wanted = set(runs)
         for stack in list(self._stacks):
             rows = [row for row, run in enumerate(stack.runs) if run in wanted]
             for part in self._parts(stack, rows):
                 try:
-                    seen = stack.look(part, full=full)
+                    seen = stack.evaluate(part, full=full)
                     found |= {stack.runs[r]: one for r, one in zip(part, seen, strict=True)}
                 except Exception as error:
                     reason = self._apart(stack, error)
@@ -105,21 +113,21 @@ class Vectorized:
                     continue
                 release()
                 mine = [stack.runs[row] for row in rows if stack.runs[row] not in found]
-                own = self._alone.look(mine, full=full)
+                own = self._alone.evaluate(mine, full=full)
                 found |= dict(zip(mine, own, strict=True))
                 if not any(isinstance(one, Failed) for one in own):
                     self._give_up(stack, reason)
                 break
         left = [run for run in runs if run not in found]
-        found |= dict(zip(left, self._alone.look(left, full=full), strict=True))
+        found |= dict(zip(left, self._alone.evaluate(left, full=full), strict=True))
         return [found[run] for run in runs]
 
     def _parts(self, stack: Stack, rows: list[int]) -> list[list[int]]:
-        """Rows that are looked at together, where memory and the metric allow it."""
+        """Rows that are evaluated together, where memory and the metric allow it."""
         evaluator = stack.runs[0].evaluator
         if isinstance(evaluator.goal.metric, SplitMetric):
             return []
-        limit = evaluator.passes.size(max(len(rows), 1) * evaluator.chunk)
+        limit = evaluator.micro_batch_size.size(max(len(rows), 1) * evaluator.chunk)
         size = limit // evaluator.chunk
         return [rows[i : i + size] for i in range(0, len(rows), size)] if size else []
 
@@ -142,18 +150,18 @@ class Vectorized:
             name, trials = stack.runs[0].workload.name, len(stack.runs)
             log.warning("%s: %d trials go on one by one: %s", name, trials, reason)
 
-    def _arrange(self, runs: Sequence[TrialRun]) -> None:
+    def _arrange(self, runs: Sequence[ModelRun]) -> None:
         """Stacks of just these runs: those that there are, without the runs that are not to
         advance, and with those that come in."""
         wanted = {run for run in runs if run not in self._unfit}
-        kept: dict[str, list[tuple[Stack, list[TrialRun]]]] = {}
+        kept: dict[str, list[tuple[Stack, list[ModelRun]]]] = {}
         for stack in self._stacks:
             if group := [run for run in stack.runs if run in wanted]:
                 kept.setdefault(self._kinds[group[0]], []).append((stack, group))
         stacked = {run for pairs in kept.values() for _, group in pairs for run in group}
         fresh = [run for run in runs if run in wanted and run not in stacked]
         self._judge(fresh)
-        new: dict[str, list[TrialRun]] = {}
+        new: dict[str, list[ModelRun]] = {}
         for run in fresh:
             if self._reasons.get(self._kinds[run], "") is None:
                 new.setdefault(self._kinds[run], []).append(run)
@@ -164,7 +172,7 @@ class Vectorized:
         ]
 
     def _stacked(
-        self, kept: Sequence[tuple[Stack, list[TrialRun]]], new: Sequence[TrialRun]
+        self, kept: Sequence[tuple[Stack, list[ModelRun]]], new: Sequence[ModelRun]
     ) -> list[Stack]:
         """Stacks of runs of one kind: as few as may be, of which those that nothing changes in
         stay as they are."""
@@ -178,17 +186,17 @@ class Vectorized:
         share = -(-len(everyone) // count)
         return [Stack(everyone[i : i + share]) for i in range(0, len(everyone), share)]
 
-    def _size(self, run: TrialRun) -> int:
-        """How many of such runs a pass, and a CPU's cache, have room for."""
-        limit, rows = run.passes.training.limit, self._rows
+    def _size(self, run: ModelRun) -> int:
+        """How many of such runs a micro-batch, and a CPU's cache, have room for."""
+        limit, rows = run.micro_batches.training.limit, self._rows
         if run.device.type == "cpu":
             weights = sum(p.nbytes for p in run.model.parameters())
             rows = min(rows, max(_CACHED // max(weights, 1), 1))
         return rows if limit is None else min(rows, limit // run.batch_size)
 
-    def _judge(self, runs: Sequence[TrialRun]) -> None:
+    def _judge(self, runs: Sequence[ModelRun]) -> None:
         """Find out of each kind whether its runs can be stacked, where that isn't known yet."""
-        kinds: dict[str, list[TrialRun]] = {}
+        kinds: dict[str, list[ModelRun]] = {}
         for run in runs:
             if run not in self._kinds:
                 self._kinds[run] = _kind(run)
@@ -201,7 +209,7 @@ class Vectorized:
         if len(runs) > 1 and not any(kind in self._reasons for kind in kinds):
             self._note(_LONE, why_unlike(runs[0], runs[1]), runs)
 
-    def _note(self, kind: str, why: str | None, runs: Sequence[TrialRun]) -> None:
+    def _note(self, kind: str, why: str | None, runs: Sequence[ModelRun]) -> None:
         if why is not None and why not in self._reasons.values():
             log.info("%s: trials are computed one by one, as %s", runs[0].workload.name, why)
         if why == NO_ROOM:  # those that come later, when others have ended, may have some
@@ -211,6 +219,6 @@ class Vectorized:
         self._reasons[kind] = why
 
 
-def _kind(run: TrialRun) -> str:
+def _kind(run: ModelRun) -> str:
     values: Metaparameters = chosen(run.workload.model, run.values)
     return f"{run.batch_size} {run.device} {kind_of(run.model, values)}"

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from batchfront.training.vectorized.holdings import Holdings
 from batchfront.workload.data import Examples, is_in_memory
 from batchfront.workload.layers import Dropout, dropout_factors
-from batchfront.workload.microbatch import BatchPass, passing_together
+from batchfront.workload.microbatch import MicroBatch, computing_together
 
 Weights = Mapping[str, Tensor]
 """By name in the model: the weights, or buffers, of K trials, [K, ...]."""
@@ -143,14 +143,16 @@ class Layered:
             [layer.p for layer in row] if isinstance(row[0], Dropout) else [] for row in rows
         ]
 
-    def __call__(self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]) -> Tensor:
-        """`passes`: in training, each trial's; in evaluation none."""
-        for step in self.steps(weights, inputs, passes):
+    def __call__(
+        self, weights: Weights, inputs: Tensor, micro_batches: Sequence[MicroBatch]
+    ) -> Tensor:
+        """`micro_batches`: in training, each trial's; in evaluation none."""
+        for step in self.steps(weights, inputs, micro_batches):
             outputs = step.outputs
         return outputs
 
     def steps(
-        self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]
+        self, weights: Weights, inputs: Tensor, micro_batches: Sequence[MicroBatch]
     ) -> Iterator[Step]:
         """The same, layer by layer."""
         x = inputs
@@ -159,8 +161,8 @@ class Layered:
             if not isinstance(layer, Dropout):
                 mine = {key: weights[name] for key, name in own.items()}
                 y = LAYERS[type(layer)](layer, mine, x)
-            elif passes and any(dropped):
-                each = zip(x.detach().unbind(), passes, dropped, strict=True)
+            elif micro_batches and any(dropped):
+                each = zip(x.detach().unbind(), micro_batches, dropped, strict=True)
                 factors = torch.stack([dropout_factors(*one) for one in each])
                 y = x * factors
             else:
@@ -175,11 +177,13 @@ class Mapped:
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self._model = models[0]
 
-    def __call__(self, weights: Weights, inputs: Tensor, passes: Sequence[BatchPass]) -> Tensor:
-        """`passes`: in training, each trial's; in evaluation none."""
-        self._model.train(bool(passes))
+    def __call__(
+        self, weights: Weights, inputs: Tensor, micro_batches: Sequence[MicroBatch]
+    ) -> Tensor:
+        """`micro_batches`: in training, each trial's; in evaluation none."""
+        self._model.train(bool(micro_batches))
         # Of attention, vmap knows how to batch what the fused kernels are made of, not them.
-        with passing_together(passes), sdpa_kernel(SDPBackend.MATH):
+        with computing_together(micro_batches), sdpa_kernel(SDPBackend.MATH):
             outputs: Tensor = torch.vmap(self.one)(dict(weights), inputs)
         return outputs
 

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from batchfront.training.vectorized.forward import Forward, Layered, Weights
 from batchfront.training.vectorized.losses import Losses
 from batchfront.workload.layers import Dropout
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 
 
 class Gradients(Protocol):
-    """Inputs and targets, both [K, n, ...], and each trial's pass -> losses [K], and the gradients
-    of the weights, [K, ...] each, in the order of those that are trained; None of a weight that
-    the losses don't depend on."""
+    """Inputs and targets, both [K, n, ...], and each trial's micro-batch -> losses [K], and the
+    gradients of the weights, [K, ...] each, in the order of those that are trained; None of a
+    weight that the losses don't depend on."""
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
+        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor | None]]: ...
 
 
@@ -36,9 +36,9 @@ class ByAutograd:
         self._losses = losses
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
+        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        losses = self._losses(self._forward(self._weights, inputs, passes), targets)
+        losses = self._losses(self._forward(self._weights, inputs, micro_batches), targets)
         # No loss depends on another trial's weights: the sum's gradient is each one's own.
         gradients = torch.autograd.grad(losses.sum(), self._trained, allow_unused=True)
         return losses.detach(), gradients
@@ -91,15 +91,15 @@ class Written:
         self._first = next(i for i, own in enumerate(layered.own) if own)
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
+        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         with self._mode():
-            return self._computed(inputs, targets, passes)
+            return self._computed(inputs, targets, micro_batches)
 
     def _computed(
-        self, inputs: Tensor, targets: Tensor, passes: Sequence[BatchPass]
+        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        steps = list(self._layered.steps(self._weights, inputs, passes))
+        steps = list(self._layered.steps(self._weights, inputs, micro_batches))
         losses, above = self._losses.with_gradient(steps[-1].outputs, targets)
         found: dict[str, Tensor] = {}
         layers = list(zip(self._layered.layers, self._layered.own, steps, strict=True))

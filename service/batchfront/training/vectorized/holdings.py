@@ -95,7 +95,7 @@ class Holdings:
         return next((p for p, e in self.entries.items() if e.startswith(UNREADABLE)), None)
 
     def difference(self, other: "Holdings") -> str | None:
-        """A path at which two holdings differ; None if they are the same."""
+        """A path at which two holdings differ, or None if they are the same."""
         mine, others = self.entries, other.entries
         return next((p for p in {**mine, **others} if mine.get(p) != others.get(p)), None)
 
@@ -182,15 +182,7 @@ class Holdings:
         yield "code", _code(function.__code__)
         yield "defaults", (function.__defaults__, function.__kwdefaults__)
         yield "attributes", vars(function)
-        for name, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        ):
-            if name == "__class__":  # which `super` needs
-                continue
-            try:
-                yield name, cell.cell_contents
-            except ValueError:  # nothing is in it yet
-                yield name, None
+        yield from enclosed(function)
         if self._shared and _is_users(function.__module__):
             names = sorted(_names(function.__code__))
             for name in names:
@@ -245,9 +237,22 @@ class Holdings:
         return f"{said} {_checksum(np.ascontiguousarray(value).tobytes())}"
 
 
+def enclosed(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function encloses, by name: None of what nothing is in yet."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if name == "__class__":  # which `super` needs
+            continue
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            yield name, None
+
+
 def sharing(tensors: Mapping[str, Tensor], apart: Collection[str]) -> tuple[str, str] | None:
-    """The names of two tensors that lie in the same memory, at least one of which is to lie apart;
-    None if there are none."""
+    """Find two tensors that lie in the same memory, at least one of which is to lie apart.
+
+    Returns their names, or None if there are none.
+    """
     spans = sorted((*_span(t), name) for name, t in tensors.items() if t.numel())
     reach, by = 0, ""
     for start, end, name in spans:

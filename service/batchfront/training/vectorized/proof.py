@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchfront.training.evaluation import Evaluator, GoalCheck, Walking
+from batchfront.training.evaluation import Evaluator, OpenEvaluation
 from batchfront.training.generators import drawn_since, states
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.forward import kind_of
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.stack import Stack
@@ -56,7 +57,7 @@ _UNSTEADY = 1e-2  # of a gradient: what an optimizer may divide by itself is the
 _NEVER = Event()
 
 
-def difference(first: TrialRun, last: TrialRun) -> str | None:
+def difference(first: ModelRun, last: ModelRun) -> str | None:
     """What trials like these two would differ in if they were computed as one, in a clause for a
     person; None if that is nothing but rounding. The runs themselves are left as they are."""
     with _full_precision():
@@ -71,15 +72,17 @@ def difference(first: TrialRun, last: TrialRun) -> str | None:
         )
 
 
-def _pairs(first: TrialRun, last: TrialRun) -> Iterator[tuple[TrialRun, int]]:
+def _pairs(first: ModelRun, last: ModelRun) -> Iterator[tuple[ModelRun, int]]:
     yield from zip((first, last), _SEEDS, strict=True)
 
 
-def _like(run: TrialRun, seed: int) -> TrialRun:
-    """A fresh trial with a run's draw, at a constant and moderate learning rate."""
+def _like(run: ModelRun, seed: int) -> ModelRun:
+    """A fresh run of the same trial, at a constant and moderate learning rate."""
     workload = replace(run.workload, schedule=Constant())
     values = {**run.values, "learning_rate": min(float(run.values["learning_rate"]), _RATE)}
-    made = TrialRun(workload, run.splits, run.batch_size, values, seed, run.device, run.passes)
+    made = ModelRun(
+        workload, run.splits, run.batch_size, values, seed, run.device, run.micro_batches
+    )
     made.evaluator = _Recorded(made)
     return made
 
@@ -96,7 +99,7 @@ def _full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _of_making(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | None:
+def _of_making(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> str | None:
     """Two models of one seed are the same, and of two seeds but for parameters and buffers."""
     one, again = alone[0].model, together[0].model
     held = [Holdings({"model": run.model}) for run in (*alone, together[0])]
@@ -115,11 +118,11 @@ def _of_making(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str |
     return None
 
 
-def _kind(run: TrialRun) -> str:
+def _kind(run: ModelRun) -> str:
     return kind_of(run.model, {})
 
 
-def _of_schedule(run: TrialRun) -> str | None:
+def _of_schedule(run: ModelRun) -> str | None:
     """A rate depends on the step and the trial alone: a stack looks them up ahead."""
     schedule = run.workload.schedule
     before = Holdings({"schedule": schedule}, shared=True)
@@ -141,7 +144,7 @@ def _of_batches(examples: Examples) -> str | None:
     return None
 
 
-def _of_steps(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | None:
+def _of_steps(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> str | None:
     watches = [Watched(run) for run in alone]
     starts = [_weights(run) for run in alone]
     unsteady = [
@@ -206,8 +209,8 @@ def _of_gradients(
 
 
 def _of_state(
-    alone: TrialRun,
-    together: TrialRun,
+    alone: ModelRun,
+    together: ModelRun,
     start: Mapping[str, Tensor],
     unsteady: Mapping[str, Tensor],
     watch: "Watched",
@@ -236,7 +239,7 @@ def _of_state(
     return None
 
 
-def _of_memory(run: TrialRun, optimizer: Optimizer) -> str | None:
+def _of_memory(run: ModelRun, optimizer: Optimizer) -> str | None:
     """A stack gives parameters other memory."""
     own = dict(run.model.named_parameters())
     held = Holdings({"optimizer": optimizer}, shared=True).tensors
@@ -248,13 +251,13 @@ def _of_memory(run: TrialRun, optimizer: Optimizer) -> str | None:
     return None if shared is None else f"{' and '.join(shared)} share memory"
 
 
-def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> str | None:
+def _of_evaluation(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> str | None:
     metric = alone[0].workload.goal.metric
     if isinstance(metric, SplitMetric):
-        return None  # which is never looked at together
+        return None  # which is never evaluated together
     for one, other in zip(alone, together, strict=True):
         _copy(one, other)
-    for last in (alone[-1], together[-1]):  # each trial looks at examples in an order of its own
+    for last in (alone[-1], together[-1]):  # each trial takes examples in an order of its own
         last.evaluator.order = last.evaluator.order.flip(0)
     before = [Kept(run) for run in alone]
     split = alone[0].evaluator.split
@@ -271,7 +274,7 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
     stack = Stack(together)
     stacked = Stacked(stack)
     with stacked:
-        found = stack.look(range(len(together)), full=True)
+        found = stack.evaluate(range(len(together)), full=True)
     if stacked.failed is not None:
         return stacked.failed
     if [one.examples for one in found] != [one.examples for one in seen]:
@@ -287,23 +290,23 @@ def _of_evaluation(alone: Sequence[TrialRun], together: Sequence[TrialRun]) -> s
 class _Recorded(Evaluator):
     """Evaluates a few examples, and keeps their costs."""
 
-    def __init__(self, run: TrialRun) -> None:
+    def __init__(self, run: ModelRun) -> None:
         split = run.splits.validation
         few = torch.arange(min(_EXAMPLES, len(split)), device=split.indexed_on)
-        super().__init__(Part(split, few), run.workload.goal, run.passes.evaluation)
+        super().__init__(Part(split, few), run.workload.goal, run.micro_batches.evaluation)
         self.costs = torch.empty(0)
 
-    def end(self, look: Walking) -> GoalCheck:
-        self.costs = torch.cat(look.costs).double()
-        return super().end(look)
+    def end(self, evaluation: OpenEvaluation) -> GoalCheck:
+        self.costs = torch.cat(evaluation.costs).double()
+        return super().end(evaluation)
 
 
-def _weights(run: TrialRun) -> dict[str, Tensor]:
+def _weights(run: ModelRun) -> dict[str, Tensor]:
     return {n: p.detach().clone() for n, p in run.model.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
-def _copy(source: TrialRun, target: TrialRun) -> None:
+def _copy(source: ModelRun, target: ModelRun) -> None:
     """Give a model another's weights, so that rounding in training is no matter."""
     given = dict(source.model.named_parameters())
     for name, parameter in target.model.named_parameters():

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
-from batchfront.training.evaluation import GoalCheck, Walking
+from batchfront.training.evaluation import OpenEvaluation
 from batchfront.training.generators import Silence
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
 from batchfront.training.vectorized.forward import Layered, forward_of, gathered
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
@@ -30,14 +31,14 @@ from batchfront.workload.metrics import (
     Metric,
     numbers_of,
 )
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.seeds import mix
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
 
 
-_NO_DRAWS = BatchPass(0, 0, 0, 0)  # in training, where nothing is drawn
+_NO_DRAWS = MicroBatch(0, 0, 0, 0)  # in training, where nothing is drawn
 
 
 _BY_EXAMPLE = [
@@ -51,13 +52,13 @@ class Stack:
 
     Weights, velocities and loss sums lie in tensors [K, ...]; each run's own are rows of them, so
     that whatever is done with a run by itself is done here, and the other way round. Between two
-    steps a run is what it would be alone: it may be saved, looked at, or advanced by itself.
+    steps a run is what it would be alone: it may be saved, evaluated, or advanced by itself.
 
-    A step is the same function of tensors of the same shapes every time, with no look at their
+    A step is the same function of tensors of the same shapes every time, that never reads their
     values: indices [K, batch size], learning rates [K].
     """
 
-    def __init__(self, runs: Sequence[TrialRun]) -> None:
+    def __init__(self, runs: Sequence[ModelRun]) -> None:
         self.runs = list(runs)
         first = self._first = runs[0]
         models = [run.model for run in runs]
@@ -97,7 +98,9 @@ class Stack:
         self._graphed: Graphed | None = None
 
     def advance(self, to_steps: Sequence[int], stop: Event) -> list[bool | Failed]:
-        """Train each until its own `to_steps` updates are done; False if `stop` was set before.
+        """Train each until its own `to_steps` updates are done.
+
+        Returns False of those that `stop`, once set, has kept from it.
 
         Those with more to do than another come up by themselves, and the rest is done together.
         What it raises, it raises before the step's update: the runs are whole, and may go on by
@@ -157,7 +160,7 @@ class Stack:
                 trained = done - (row in failed)
                 run.step += trained
                 run.loss_steps += trained
-                run.spent.training_seconds += seconds
+                run.cost.training_seconds += seconds
                 if trained:
                     run.engines.add("vectorized")
         return done, failed
@@ -178,7 +181,7 @@ class Stack:
             self._graphed()
         else:
             inputs, targets = self._load(place)
-            losses, gradients = self._backward(inputs, targets, self._passes(place))
+            losses, gradients = self._backward(inputs, targets, self._micro_batches(place))
             self._silence.check()
             failed = self._update(gradients, place)
             for row, own in enumerate(losses.unbind()) if failed else ():
@@ -228,11 +231,11 @@ class Stack:
             self._counting = (batches > 0).any(-1).all(-1).tolist()
         self._from, self._place = steps, 0
 
-    def _passes(self, place: int) -> list[BatchPass]:
+    def _micro_batches(self, place: int) -> list[MicroBatch]:
         if not self._dropout:
             return [_NO_DRAWS]
         size = self._first.batch_size
-        return [BatchPass(0, size, size, seed) for seed in self._seeds(place)]
+        return [MicroBatch(0, size, size, seed) for seed in self._seeds(place)]
 
     def _seeds(self, place: int) -> list[int]:
         own = zip(self.runs, self._from, strict=True)
@@ -245,24 +248,26 @@ class Stack:
         return gathered(train, indices, seeds)
 
     @torch.inference_mode()
-    def look(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
-        """Look at the validation split with these of the runs, each as its own evaluator would."""
+    def evaluate(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
+        """Evaluate these of the runs on the validation split, each as its own evaluator would."""
         began = perf_counter()
         runs = [self.runs[row] for row in rows]
-        walks = [run.evaluator.begin(full=full) for run in runs]
+        evaluations = [run.evaluator.begin(full=full) for run in runs]
         going, before = list(range(len(runs))), -1
         self._silence.begin()
         weights: dict[str, Tensor] = {}
         while going:
             if len(going) != before:
                 weights, before = self._of([rows[i] for i in going]), len(going)
-            self._walk([walks[i] for i in going], weights)
-            going = [i for i in going if walks[i].going]
+            self._evaluate_chunk([evaluations[i] for i in going], weights)
+            going = [i for i in going if evaluations[i].going]
         self._silence.check()
-        found = [run.evaluator.end(walk) for run, walk in zip(runs, walks, strict=True)]
+        found = [
+            run.evaluator.end(evaluation) for run, evaluation in zip(runs, evaluations, strict=True)
+        ]
         seconds = (perf_counter() - began) / len(runs)
         for run, one in zip(runs, found, strict=True):
-            run.saw(one, seconds, full=full)
+            run.record(one, seconds, full=full)
         return found
 
     def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:
@@ -271,11 +276,13 @@ class Stack:
         chosen_rows = torch.tensor(rows, device=self._sums.device)
         return {name: w.index_select(0, chosen_rows) for name, w in self.weights.items()}
 
-    def _walk(self, walks: Sequence[Walking], weights: dict[str, Tensor]) -> None:
-        """Take walks that have come equally far on by a chunk."""
+    def _evaluate_chunk(
+        self, evaluations: Sequence[OpenEvaluation], weights: dict[str, Tensor]
+    ) -> None:
+        """Take evaluations that have come equally far on by a chunk."""
         evaluator = self._first.evaluator
-        indices = torch.stack([walk.next() for walk in walks])
-        inputs, targets = gathered(evaluator.split, indices, [None] * len(walks))
+        indices = torch.stack([evaluation.next() for evaluation in evaluations])
+        inputs, targets = gathered(evaluator.split, indices, [None] * len(evaluations))
         outputs = self.forward(weights, inputs, ())
         metric = cast(Metric, evaluator.goal.metric)
         if metric.per_example in _BY_EXAMPLE:
@@ -285,8 +292,8 @@ class Stack:
             costs = torch.stack([numbers_of(metric, *one) for one in each])
         costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
-        for walk, own, total in zip(walks, costs.unbind(), totals, strict=True):
-            walk.add(own, total)
+        for evaluation, own, total in zip(evaluations, costs.unbind(), totals, strict=True):
+            evaluation.add(own, total)
 
 
 class _Static:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from batchfront.training.engines import Failed, attempt
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.workload.optimizers import SGDOptimizer
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class SGDUpdate:
     """v <- m v + g, w <- w - lr v (or with Nesterov w <- w - lr (g + m v)), of all trials at once,
     each with its own rate, momentum and weight decay."""
 
-    def __init__(self, weights: list[Tensor], runs: Sequence[TrialRun]) -> None:
+    def __init__(self, weights: list[Tensor], runs: Sequence[ModelRun]) -> None:
         optimizers = [cast(SGDOptimizer, run.optimizer) for run in runs]
         self._weights, self._nesterov = weights, optimizers[0].nesterov
         momenta = [o.momentum for o in optimizers]
@@ -116,7 +116,7 @@ class SGDUpdate:
 class OneByOne:
     """Any optimizer: each trial's own, on its rows."""
 
-    def __init__(self, runs: Sequence[TrialRun]) -> None:
+    def __init__(self, runs: Sequence[ModelRun]) -> None:
         self._runs = runs
         self._parameters = [[p for p in run.model.parameters() if p.requires_grad] for run in runs]
         self._rows = [[p.data for p in parameters] for parameters in self._parameters]
@@ -153,7 +153,7 @@ class OneByOne:
                 parameter.data = there
 
 
-def _frozen(run: TrialRun) -> list[bool]:
+def _frozen(run: ModelRun) -> list[bool]:
     return [not p.requires_grad for p in run.model.parameters()]
 
 

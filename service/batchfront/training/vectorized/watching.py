@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from batchfront.training.generators import drawn_since, states
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.forward import Mapped
 from batchfront.training.vectorized.holdings import Holdings
 from batchfront.training.vectorized.stack import Stack
@@ -33,7 +33,7 @@ class Watched(Optimizer):
     calls     -- of torch's functions in its forward pass, in order
     """
 
-    def __init__(self, run: TrialRun) -> None:
+    def __init__(self, run: ModelRun) -> None:
         self.optimizer, self._run = run.optimizer, run
         self.gradients: dict[str, Tensor | None] = {}
         self.calls: list[str] = []
@@ -86,7 +86,7 @@ class Watched(Optimizer):
 class Kept:
     """What a trial's training and evaluation should leave alone, as it is now."""
 
-    def __init__(self, run: TrialRun) -> None:
+    def __init__(self, run: ModelRun) -> None:
         self._run, self._optimizer = run, run.optimizer
         self._before = self._now()
 

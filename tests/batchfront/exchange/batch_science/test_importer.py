@@ -33,6 +33,7 @@ from tests.batchfront.exchange.generated_archive import (
     write_study,
 )
 from tests.reading import load_curves
+from tests.searches import optuna_trials
 from tests.toy import SPEC, clouds
 
 RESNET = "imagenet/resnet_50/nesterov_momentum"
@@ -65,10 +66,7 @@ def contents(storage: Storage) -> dict[str, int]:
 
 def optunas(storage: Storage, name: str) -> list[optuna.trial.FrozenTrial]:
     """A study's trials through Optuna's own API."""
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
-    found = optuna.load_study(study_name=name, storage=rdb).trials
-    rdb.engine.dispose()
-    return found
+    return optuna_trials(storage, name)
 
 
 FIVE = [

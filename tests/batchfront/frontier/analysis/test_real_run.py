@@ -2,10 +2,8 @@
 
 import shutil
 from pathlib import Path
-from threading import Event
 
 import pytest
-import torch
 from batchfront.frontier.analysis.budget import Budget, budgets
 from batchfront.frontier.analysis.compare import compare
 from batchfront.frontier.analysis.effect import effect
@@ -16,10 +14,10 @@ from batchfront.frontier.queries import load_reruns, load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
-from batchfront.worker.worker import Settings, Worker
 
 from tests.batchfront.frontier.analysis.studies import ERROR, Loaded, loaded
 from tests.reading import load_curves
+from tests.searches import work
 from tests.toy import SPEC, clouds
 
 NAME = "clouds/mlp/momentum"
@@ -31,7 +29,7 @@ def raced(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Stor
     folder = tmp_path_factory.mktemp("raced")
     opened = open_storage(f"sqlite:///{shutil.copy(made_database, folder)}")
     planned = plan(opened, SPEC, clouds(), SearchOptions(trials=8))
-    Worker(opened, Settings("w1", torch.device("cpu"), planned.filter), Event()).run()
+    work(opened, name="w1", wanted=planned.filter)
     return opened
 
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from threading import Event
 from typing import Any
 
 import pytest
-import torch
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -15,9 +13,9 @@ from batchfront.report.web.guards import guarded, only_reading
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import create_trials, finish_trials
 from batchfront.vocabulary import Outcome
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.search_space import Choice, Linear
 
+from tests.searches import work
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually
 from tests.web import ask, served
@@ -45,7 +43,7 @@ def address(raced: Storage) -> Iterator[str]:
 
 def wait_for(tab: Any, condition: str) -> None:
     """Playwright's own waiting may evaluate strings, which a page may forbid."""
-    eventually(lambda: tab.evaluate(condition), 30, condition)
+    eventually(lambda: tab.evaluate(condition), condition)
 
 
 def drawn(selector: str) -> str:
@@ -92,7 +90,7 @@ def hostile(storage: Storage) -> Storage:
     planned = plan(storage, SPEC, workload, SearchOptions(trials=3))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("batchfront.workload.catalog.load", lambda *_: workload)
-        Worker(storage, Settings("w", torch.device("cpu"), planned.filter), Event()).run()
+        work(storage, name="w", wanted=planned.filter)
     attack = "<img src=x onerror=window.pwned=5>"
     space = {attack: Linear(0.0, 1.0), "{{7*7}}": Choice(attack, "b")}
     draws = {90: {attack: 0.5, "{{7*7}}": attack}, 91: {attack: 0.7, "{{7*7}}": "b"}}
@@ -121,7 +119,7 @@ def test_nothing_that_a_name_or_a_reason_says_is_run(opened: Any, hostile: Stora
         # The network is idle before what came over it is drawn.
         said = "[go](javascript:window.pwned=3) ![i](x) `{{7*7}}` ${7*7}"
         note = opened.locator("main, #dashboard").last
-        eventually(lambda: said in note.inner_text(), 30, "the note")
+        eventually(lambda: said in note.inner_text(), "the note")
         pwned.append(opened.evaluate("window.pwned"))
         assert opened.locator("a[href^=javascript]").count() == 0
         assert pwned == [None] * 8

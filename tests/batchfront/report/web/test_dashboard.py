@@ -25,7 +25,7 @@ WORKLOAD = "clouds/mlp/momentum"
 
 @pytest.fixture
 def address(raced: Storage) -> Iterator[str]:
-    with served(dashboard(raced)) as found:
+    with served(dashboard(raced, fresh=0.0)) as found:
         yield found
 
 
@@ -136,10 +136,7 @@ def figures(answer: Answer) -> list[dict[str, Any]]:
 
 
 @pytest.mark.every_storage
-def test_every_study_shows_the_frontier_as_it_is_now(
-    raced: Storage, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("batchfront.report.web.dashboard._FRESH", 0.0)
+def test_every_study_shows_the_frontier_as_it_is_now(raced: Storage, address: str) -> None:
     frontier = load_frontier(raced, WORKLOAD)
     for study in (1, 2):
         (figure,) = figures(ask(address, f"/api/studies/{study}"))

@@ -14,6 +14,7 @@ import pytest
 from batchfront.errors import UsageError
 from batchfront.report.web.server import Server, serve
 
+from tests.waiting import LONG
 from tests.web import ask, served
 
 
@@ -26,7 +27,7 @@ def test_several_viewers_are_served_at_once() -> None:
     together = Barrier(6)
 
     def waiting(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        together.wait(30)
+        together.wait(LONG)
         return done(environ, start)
 
     with served(waiting) as address, ThreadPoolExecutor(6) as viewers:

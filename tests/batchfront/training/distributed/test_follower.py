@@ -24,13 +24,13 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from sqlalchemy import select
 
+from tests.searches import work
 from tests.striped import SPEC, striped
-from tests.waiting import eventually
+from tests.waiting import LONG, eventually
 
 CPU = torch.device("cpu")
 TRIALS = 3
 TOLD = ["--device", "cpu", "--devices-per-trial", "2", "--quiet"]
-WAIT = 150.0  # seconds, where the machine is busy: three processes load torch
 
 
 @pytest.fixture
@@ -107,13 +107,13 @@ def told(database: str, folder: Path) -> Told:
     with ThreadPoolExecutor() as pool:
         working = pool.submit(Worker(storage, settings, stop).run)
         try:
-            first = eventually(lambda: at_work(os.getpid()), WAIT)
+            first = eventually(lambda: at_work(os.getpid()))
             first.kill()
-            failed = eventually(lambda: [row for row in rows(storage) if row.failed_by], WAIT)
-            second = eventually(lambda: rank_of(os.getpid()), WAIT)
+            failed = eventually(lambda: [row for row in rows(storage) if row.failed_by])
+            second = eventually(lambda: rank_of(os.getpid()))
         finally:
             stop.set()
-        working.result(WAIT)
+        working.result(LONG)
     left = second.is_running() and second.status() != psutil.STATUS_ZOMBIE
     stopped = rows(storage)
     # What is left is for one device.
@@ -139,7 +139,7 @@ def test_a_killed_rank_fails_the_attempt_and_the_worker_goes_on_until_it_is_stop
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     found = told(database, tmp_path / "kept")
-    assert [row.attempts for row in found.failed] == [1]
+    assert len(found.failed) == 1  # which may have been taken up again by the time it is read
     assert "rank 1 of 2 ended with signal 9" in caplog.text
     assert {row.state for row in found.stopped} <= {"free", "done"}
     assert not found.rank_left
@@ -166,9 +166,9 @@ def test_a_whole_race_on_two_devices_takes_as_many_steps_as_on_one(
 def test_a_killed_worker_leaves_no_rank_behind(database: str, tmp_path: Path, paused: None) -> None:
     storage = planned(database)
     with working(database, tmp_path / "kept") as process:
-        rank = eventually(lambda: at_work(process.pid), WAIT)
+        rank = eventually(lambda: at_work(process.pid))
         process.kill()
-        eventually(lambda: not rank.is_running() or rank.status() == psutil.STATUS_ZOMBIE, WAIT)
+        eventually(lambda: not rank.is_running() or rank.status() == psutil.STATUS_ZOMBIE)
     storage.close()
 
 
@@ -177,7 +177,7 @@ def on_one_device(made_database: Path, folder: Path) -> list[int]:
     path = folder / "one.db"
     path.write_bytes(made_database.read_bytes())
     storage = planned(f"sqlite:///{path}")
-    Worker(storage, Settings("one", CPU), Event()).run()
+    work(storage)
     found = [row.steps_to_target for row in rows(storage)]
     storage.close()
     return found

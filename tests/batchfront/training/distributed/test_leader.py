@@ -16,13 +16,12 @@ import pytest
 import torch
 from batchfront.errors import FollowerFailed, WorkloadError
 from batchfront.training import gradient
-from batchfront.training.distributed import leader as lead
 from batchfront.training.distributed.follower_processes import FollowerPool, Followers
 from batchfront.training.distributed.leader import LeaderRun
 from batchfront.training.distributed.messages import packed, unpacked
-from batchfront.training.memory import Passes, PassSize
-from batchfront.training.prefetch import Ahead
-from batchfront.training.trial import TrialRun
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
+from batchfront.training.model_run import ModelRun
+from batchfront.training.prefetch import Prefetch
 from torch import nn
 
 from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
@@ -39,7 +38,7 @@ def pool() -> Iterator[FollowerPool]:
 
     In a process whose new sockets have a time-out, as some library may set it.
     """
-    passes = Passes(PassSize(GHOST_SIZE), PassSize())
+    passes = MicroBatchSizes(MicroBatchSize(GHOST_SIZE), MicroBatchSize())
     pool = FollowerPool(SPEC, None, None, [CPU, CPU], passes)
     socket.setdefaulttimeout(20)
     yield pool
@@ -47,15 +46,15 @@ def pool() -> Iterator[FollowerPool]:
     pool.close()
 
 
-def alone(batch_size: int) -> TrialRun:
-    return TrialRun(striped(), DATA, batch_size, VALUES, 5, CPU)
+def alone(batch_size: int) -> ModelRun:
+    return ModelRun(striped(), DATA, batch_size, VALUES, 5, CPU)
 
 
 def shared(pool: FollowerPool, batch_size: int) -> LeaderRun:
     return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._passes)
 
 
-def assert_close(one: TrialRun, other: TrialRun) -> None:
+def assert_close(one: ModelRun, other: ModelRun) -> None:
     """In all that training or evaluation depends on: buffers and momentum too."""
     before, after = one.state(), other.state()
     for name, tensor in before["model"].items():
@@ -78,7 +77,7 @@ def test_gradients_and_running_means_are_one_devices(pool: FollowerPool, batch_s
         assert two.evaluate(full=True).value == pytest.approx(
             one.evaluate(full=True).value, abs=1e-10
         )
-    losses = [(one.looks[k].loss, two.looks[k].loss) for k in range(5)]
+    losses = [(one.evaluations[k].loss, two.evaluations[k].loss) for k in range(5)]
     # They are added up in float32.
     assert all(found == pytest.approx(wanted, rel=1e-6) for wanted, found in losses)
 
@@ -86,16 +85,16 @@ def test_gradients_and_running_means_are_one_devices(pool: FollowerPool, batch_s
 def test_what_is_loaded_ahead_is_loaded_over_the_pauses_between_what_ranks_are_told(
     pool: FollowerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Ahead] = []
+    begun: list[Prefetch] = []
 
-    class Noted(Ahead):
+    class Noted(Prefetch):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             begun.append(self)
 
-    monkeypatch.setattr(gradient, "Ahead", Noted)
-    monkeypatch.setattr(lead, "_BURST_SECONDS", 0.0)
+    monkeypatch.setattr(gradient, "Prefetch", Noted)
     one, two = alone(10), shared(pool, 10)
+    two.burst_seconds = 0.0
     two.advance(STEPS)
     assert len(begun) == 1
     one.advance(STEPS)
@@ -170,16 +169,16 @@ def test_batches_that_are_normalized_as_a_whole_start_no_ranks() -> None:
     def normalizing() -> nn.Module:
         return nn.Sequential(nn.BatchNorm2d(1), Rows()).double()
 
-    pool = FollowerPool(SPEC, None, None, [CPU, CPU], Passes())
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], MicroBatchSizes())
     workload = replace(striped(), model=normalizing)
     with pytest.raises(WorkloadError, match="2 devices share every batch"):
-        LeaderRun(pool, workload, DATA, 10, VALUES, 5, CPU, Passes())
+        LeaderRun(pool, workload, DATA, 10, VALUES, 5, CPU, MicroBatchSizes())
     assert pool.followers is None
 
 
 def test_a_follower_that_would_compute_with_other_code_is_not_started() -> None:
     """As after an edit of the file, of which the leader has loaded what it was."""
-    pool = FollowerPool(SPEC, None, None, [CPU, CPU], Passes(), source="0123456789abcdef")
+    pool = FollowerPool(SPEC, None, None, [CPU, CPU], MicroBatchSizes(), source="0123456789abcdef")
     with pytest.raises(FollowerFailed, match="its code has changed since this worker loaded it"):
         pool.start(None)
     pool.close()
@@ -207,7 +206,7 @@ def test_a_hung_follower_is_ended_and_fails_its_trial(
     run = shared(pool, 10)
     run.advance(3)
     hung = pid(pool)
-    monkeypatch.setattr(lead, "_PATIENCE", 0.5)
+    run.patience = 0.5
     os.kill(hung, signal.SIGSTOP)
     with pytest.raises(FollowerFailed, match="hung"):
         run.advance(STEPS)
@@ -224,7 +223,7 @@ def pid(pool: FollowerPool) -> int:
 def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
     """For the last tests: a process is of one group at a time."""
     pool.close()
-    pool = FollowerPool(GAPPY, None, None, [CPU, CPU], Passes())
+    pool = FollowerPool(GAPPY, None, None, [CPU, CPU], MicroBatchSizes())
     yield pool
     pool.close()
 
@@ -232,7 +231,7 @@ def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
 # 1: a rank computes what counts nothing; 2 and 3: one share, or both, have no target now and then.
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size: int) -> None:
-    one = TrialRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
+    one = ModelRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
     arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._passes)
     two = LeaderRun(gappy_pool, *arguments)
     for step in (1, 2, 3, 7, STEPS, 30):
@@ -240,11 +239,11 @@ def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size
         assert two.advance(step)
         assert_close(one, two)
         assert two.loss_steps == one.loss_steps
-        assert two.finite()
+        assert two.is_finite()
     assert one.loss_steps < 30
     one.evaluate(full=True)
     two.evaluate(full=True)
-    assert two.looks[0].loss == pytest.approx(one.looks[0].loss, rel=1e-6)
+    assert two.evaluations[0].loss == pytest.approx(one.evaluations[0].loss, rel=1e-6)
 
 
 def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(

@@ -13,12 +13,12 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.training.data_order import DataOrder
-from batchfront.training.memory import Passes, PassSize
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
+from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
 from batchfront.training.preflight.parts import why_whole
 from batchfront.training.preflight.rounding import close
 from batchfront.training.preflight.varied import varied
-from batchfront.training.trial import TrialRun
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Part, Split, Splits
 from batchfront.workload.execution import Execution
@@ -54,9 +54,9 @@ def whole(workload: Workload) -> str | None:
 
 def trained(workload: Workload, part: int | None) -> dict[str, Tensor]:
     """Weights and buffers after five steps whose batches are computed in parts."""
-    passes = Passes(PassSize(part), PassSize())
+    micro_batches = MicroBatchSizes(MicroBatchSize(part), MicroBatchSize())
     np.random.seed(0)
-    run = TrialRun(workload, workload.data(), 8, middle(workload), 3, CPU, passes)
+    run = ModelRun(workload, workload.data(), 8, middle(workload), 3, CPU, micro_batches)
     run.advance(5)
     return dict(run.model.state_dict())
 
@@ -289,29 +289,33 @@ class Small(nn.Module):
 def test_a_whole_batch_that_finds_no_room_is_refused_and_never_cut() -> None:
     workload = plain("big", loss=weighted, model=lambda: nn.Sequential(Small(7), mlp()))
     reason = whole(plain("c", loss=weighted))
-    passes = Passes(whole=reason)
+    micro_batches = MicroBatchSizes(whole=reason)
     splits = workload.data()
     few = Splits(Part(splits.train, torch.arange(40)), splits.validation)
     values = {"learning_rate": 0.1}
-    run = TrialRun(workload, few, 8, values, 0, CPU, Passes(evaluation=PassSize(4)))
+    run = ModelRun(workload, few, 8, values, 0, CPU, MicroBatchSizes(evaluation=MicroBatchSize(4)))
     run.advance(1)  # in micro-batches, as nobody says that it must not be
-    assert run.passes.micro_batch(8) == 4
-    big = TrialRun(workload, few, 7, values, 0, CPU, passes)
+    assert run.micro_batches.micro_batch(8) == 4
+    big = ModelRun(workload, few, 7, values, 0, CPU, micro_batches)
     big.order = DataOrder(40, 8, 0, CPU)  # after an untrained loss that found room
     with pytest.raises(WorkloadError, match=r"memory is too small for a batch of 8, and a loss"):
         big.advance(1)
-    assert passes.limits == (None, None)
-    known = Passes(PassSize(4), whole=reason)  # as one has found that knew nothing of it
-    whole_run = TrialRun(plain("big", loss=weighted), few, 8, values, 0, CPU, known)
+    assert micro_batches.limits == (None, None)
+    known = MicroBatchSizes(
+        MicroBatchSize(4), whole=reason
+    )  # as one has found that knew nothing of it
+    whole_run = ModelRun(plain("big", loss=weighted), few, 8, values, 0, CPU, known)
     whole_run.advance(1)
-    assert whole_run.passes.micro_batch(8) is None
-    assert whole_run.alone.passes.limit is None
+    assert whole_run.micro_batches.micro_batch(8) is None
+    assert whole_run.alone.micro_batch_size.limit is None
 
 
 def test_the_untrained_loss_of_whole_batches_is_that_of_batches_as_they_are_trained_on() -> None:
     workload = plain("s", loss=nn.CrossEntropyLoss(reduction="sum"))
     splits, values = workload.data(), {"learning_rate": 0.1}
-    run = TrialRun(workload, splits, 8, values, 0, CPU, Passes(whole="a sum can't be split"))
+    run = ModelRun(
+        workload, splits, 8, values, 0, CPU, MicroBatchSizes(whole="a sum can't be split")
+    )
     with torch.no_grad():
         inputs, targets = splits.train.batch(torch.arange(180))
         run.model.eval()

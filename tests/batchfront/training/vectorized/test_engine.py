@@ -15,9 +15,9 @@ import torch
 from batchfront.outcomes import TrialResult
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.engines import Engine, Failed, Sequential
-from batchfront.training.heat import Heat
-from batchfront.training.memory import Passes, PassSize
-from batchfront.training.trial import TrialRun
+from batchfront.training.heat import Heat, RaceRules
+from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized import eligibility as fitness
 from batchfront.training.vectorized.eligibility import why_not
 from batchfront.training.vectorized.engine import Vectorized
@@ -50,13 +50,13 @@ class Slot:
     study_id: int = 1
 
 
-def alone(of: Workload, data: Splits, count: int, to_step: int) -> list[TrialRun]:
+def alone(of: Workload, data: Splits, count: int, to_step: int) -> list[ModelRun]:
     found = runs(of, data, draws(count))
     Sequential().advance(found, to_step, NEVER)
     return found
 
 
-def assert_same(found: list[TrialRun], expected: list[TrialRun]) -> None:
+def assert_same(found: list[ModelRun], expected: list[ModelRun]) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one.step == other.step
         torch.testing.assert_close(weights(one), weights(other), rtol=1e-9, atol=1e-9)
@@ -65,7 +65,7 @@ def assert_same(found: list[TrialRun], expected: list[TrialRun]) -> None:
 
 def test_runs_that_end_leave_the_others_what_they_were(data: Splits) -> None:
     live, engine = runs(workload(), data, draws(6)), Vectorized()
-    ended: list[TrialRun] = []
+    ended: list[ModelRun] = []
     for step in (5, 10, 15, 20, 25, 30):
         assert engine.advance(live, step, NEVER) == [True] * len(live)
         ended.append(live.pop(len(live) // 2))
@@ -141,8 +141,8 @@ def test_a_run_that_diverges_does_not_disturb_the_others(data: Splits, model: st
     values[2] = {**values[2], "learning_rate": 1e200}
     found, engine = runs(of, points, values), Vectorized()
     engine.advance(found, 40, NEVER)
-    looks = engine.look(found, full=False)
-    assert [run.finite() for run in found] == [True, True, False, True, True]
+    looks = engine.evaluate(found, full=False)
+    assert [run.is_finite() for run in found] == [True, True, False, True, True]
     assert not isinstance(looks[2], Failed)
     assert not looks[2].passed
     others = found[:2] + found[3:]
@@ -250,13 +250,13 @@ def test_a_model_that_begins_to_draw_later_is_computed_one_by_one_from_then_on(
         for step in (10, 30):
             assert engine.advance(found, step, NEVER) == [True] * 3
             Sequential().advance(expected, step, NEVER)
-            engine.look(found, full=True)
-            Sequential().look(expected, full=True)
+            engine.evaluate(found, full=True)
+            Sequential().evaluate(expected, full=True)
             patch.setenv("SHAKEN", "1")
     assert_same(found, expected)
     assert "go on one by one: it draws random numbers, which trials computed" in caplog.text
     for one, other in zip(found, expected, strict=True):
-        assert one.looks[-1].metric == other.looks[-1].metric
+        assert one.evaluations[-1].metric == other.evaluations[-1].metric
 
 
 def test_a_loss_that_one_trial_has_none_of_is_that_trials_failure(data: Splits) -> None:
@@ -299,17 +299,17 @@ def test_models_of_which_no_two_are_alike_are_computed_one_by_one(
 
 def test_no_more_trials_are_computed_as_one_than_a_pass_has_room_for(data: Splits) -> None:
     for limit, stacks in ((8 * 3, 2), (8, 0), (4, 0)):
-        room = Passes(training=PassSize(limit), evaluation=PassSize(limit))
+        room = MicroBatchSizes(training=MicroBatchSize(limit), evaluation=MicroBatchSize(limit))
         found = runs(workload(), data, draws(5))
         for run in found:
-            run.passes, run.evaluator.passes, run.alone.passes = (
+            run.micro_batches, run.evaluator.micro_batch_size, run.alone.micro_batch_size = (
                 room,
                 room.evaluation,
                 room.training,
             )
         engine = Vectorized()
         engine.advance(found, 10, NEVER)
-        engine.look(found, full=True)
+        engine.evaluate(found, full=True)
         first = [next(run.model.parameters()) for run in found]
         storages = {p.untyped_storage().data_ptr() for p in first}
         assert len(storages) == (stacks or 5)
@@ -330,9 +330,9 @@ def test_runs_of_different_shapes_are_stacked_with_their_likes(data: Splits) -> 
     assert all(map(is_stacked, found))
 
 
-def raced(engine: Engine, of: Workload, live: list[TrialRun]) -> dict[int, TrialResult]:
+def raced(engine: Engine, of: Workload, live: list[ModelRun]) -> dict[int, TrialResult]:
     numbered = [(Slot(number), run) for number, run in enumerate(live)]
-    heat = Heat(of, live[0].batch_size, numbered, engine=engine)
+    heat = Heat(RaceRules(of.goal, of.stopping), numbered, engine=engine)
     endings: dict[int, TrialResult] = {}
     while heat.live:
         endings |= {slot.number: ending for slot, ending in heat.round(NEVER)}
@@ -364,7 +364,7 @@ def test_a_race_ends_in_the_same_way_with_both_engines(data: Splits) -> None:
 
 @pytest.mark.parametrize("batch_size", [64])
 def test_a_study_of_digits_has_the_same_winner_with_both_engines(batch_size: int) -> None:
-    """In float64, so that rounding is too small to decide which of two looks passes the goal."""
+    """In float64, so that rounding is too small to decide which of two passes the goal."""
     usual = momentum().with_goal(0.08)
     study = replace(usual, model=lambda: digits_mlp().double())
     data = Splits(*(replace(s, inputs=s.inputs.double()) for _, s in usual.data().named()))

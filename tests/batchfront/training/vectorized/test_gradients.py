@@ -11,7 +11,7 @@ from batchfront.training.vectorized.losses import Losses
 from batchfront.workload.layers import Dropout
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET
-from batchfront.workload.microbatch import BatchPass
+from batchfront.workload.microbatch import MicroBatch
 from torch import Tensor, nn
 
 from tests.batchfront.training.vectorized.trials import CPU, cnn, mlp
@@ -52,9 +52,9 @@ def assert_same(
     forward, weights = stacked(model)
     assert is_written(forward, weights)
     expected = ByAutograd(forward, weights, list(weights.values()), losses)
-    passes = [[BatchPass(0, 5, 5, seed) for seed in range(TRIALS)] for _ in range(2)]
-    one, gradients = Written(forward, weights, losses)(inputs, targets, passes[0])
-    other, wanted = expected(inputs, targets, passes[1])
+    micro_batches = [[MicroBatch(0, 5, 5, seed) for seed in range(TRIALS)] for _ in range(2)]
+    one, gradients = Written(forward, weights, losses)(inputs, targets, micro_batches[0])
+    other, wanted = expected(inputs, targets, micro_batches[1])
     torch.testing.assert_close(one, other.detach(), rtol=1e-12, atol=1e-12)
     for found, true in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(found, true, rtol=1e-10, atol=1e-12)

@@ -141,7 +141,7 @@ def test_with_batches_that_have_nothing_to_predict(written: bool) -> None:
         assert way.advance(trials, 30, NEVER) == [True] * 3
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(weights(other), weights(one), rtol=1e-9, atol=1e-9)
-        assert one.finite()
+        assert one.is_finite()
         assert (other.loss_steps, other.step) == (one.loss_steps, 30)
         assert other.loss_sum.item() == pytest.approx(one.loss_sum.item())
         assert one.loss_steps < 30

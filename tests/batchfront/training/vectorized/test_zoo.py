@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 from batchfront.training.engines import Sequential
-from batchfront.training.evaluation import GoalCheck
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.eligibility import why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.data import Splits
@@ -32,9 +32,9 @@ def values_of(case: Case) -> list[Metaparameters]:
     return [{**own, "learning_rate": min(float(own["learning_rate"]), 0.05)} for own in found]
 
 
-def trained(case: Case, data: Splits, values: Sequence[Metaparameters]) -> list[TrialRun]:
+def trained(case: Case, data: Splits, values: Sequence[Metaparameters]) -> list[ModelRun]:
     pairs = zip(values, _SEEDS, strict=True)
-    return [TrialRun(case.workload, data, _BATCH_SIZE, own, seed, CPU) for own, seed in pairs]
+    return [ModelRun(case.workload, data, _BATCH_SIZE, own, seed, CPU) for own, seed in pairs]
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
@@ -46,7 +46,10 @@ def test_trials_are_the_same_as_one_or_they_are_not_computed_so(case: Case) -> N
     for to_step in (7, 20):
         for way, runs in ((Sequential(), alone), (engine, together)):
             assert way.advance(runs, to_step, NEVER) == [True] * len(runs)
-        found, expected = engine.look(together, full=True), Sequential().look(alone, full=True)
+        found, expected = (
+            engine.evaluate(together, full=True),
+            Sequential().evaluate(alone, full=True),
+        )
     engines = {name for run in together for name in run.engines}
     if case.stacks == "must":
         assert engines == {"vectorized"}

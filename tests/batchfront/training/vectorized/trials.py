@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from batchfront.training.engines import Engine, Sequential
-from batchfront.training.evaluation import GoalCheck
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum
 from batchfront.workload.data import Split, Splits
@@ -107,12 +107,12 @@ def draws(count: int, **values: Sequence[Any]) -> list[Metaparameters]:
 
 def runs(
     of: Workload, data: Splits, values: Sequence[Metaparameters], batch_size: int = 8
-) -> list[TrialRun]:
+) -> list[ModelRun]:
     """Fresh trials, the k-th of seed 100 + k."""
-    return [TrialRun(of, data, batch_size, own, 100 + k, CPU) for k, own in enumerate(values)]
+    return [ModelRun(of, data, batch_size, own, 100 + k, CPU) for k, own in enumerate(values)]
 
 
-def weights(run: TrialRun) -> Tensor:
+def weights(run: ModelRun) -> Tensor:
     """All of them in a row."""
     return torch.cat([p.detach().flatten() for p in run.model.parameters()])
 
@@ -123,17 +123,17 @@ def follow(
     values: Sequence[Metaparameters],
     steps: int = 200,
     tolerance: float = 1e-9,
-) -> list[TrialRun]:
+) -> list[ModelRun]:
     """Trials of a vectorized heat, which have been found to follow the same trials one by one for
     so many steps, with a few looks."""
     alone, together = runs(of, data, values), runs(of, data, values)
-    engine: Engine = Vectorized()
+    engine: Engine[ModelRun] = Vectorized()
     for to_step in (1, 2, steps // 2, steps):
         for full in (False, True):
             Sequential().advance(alone, to_step, NEVER)
             assert engine.advance(together, to_step, NEVER) == [True] * len(together)
-            expected = Sequential().look(alone, full=full)
-            seen = engine.look(together, full=full)
+            expected = Sequential().evaluate(alone, full=full)
+            seen = engine.evaluate(together, full=full)
             for one, other in zip(expected, seen, strict=True):
                 assert isinstance(one, GoalCheck)
                 assert isinstance(other, GoalCheck)
@@ -149,7 +149,7 @@ def follow(
     return together
 
 
-def is_stacked(run: TrialRun) -> bool:
+def is_stacked(run: ModelRun) -> bool:
     """Whether a run's weights are rows of a stack of several."""
     first = next(run.model.parameters())
     return first.untyped_storage().nbytes() > first.nbytes

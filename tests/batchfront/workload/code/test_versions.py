@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -20,10 +19,11 @@ from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
 from batchfront.worker.setup import set_up
-from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from batchfront.workload.code.versions import changes, digest, listed
 from sqlalchemy import select, update
+
+from tests.searches import work
 
 pytestmark = pytest.mark.every_storage
 
@@ -87,7 +87,7 @@ def make(storage: Storage, spec: str, **asked: Any) -> Planned:
 
 
 def run(storage: Storage, *workloads: str) -> None:
-    Worker(storage, Settings("one", CPU, Filter(workloads)), Event()).run()
+    work(storage, wanted=Filter(workloads))
 
 
 def forget_code(storage: Storage) -> None:
@@ -206,12 +206,12 @@ def test_a_worker_needs_the_version_that_the_study_goes_on_with(
         set_up(old, CPU, None)
     assert refused.value.planned == (spec, "--accept-changes")
     new = make(storage, spec, accept_changes=True).studies[0]
-    bench = set_up(new, CPU, None)
-    assert bench.versions["source"] == digest(new.identity["code"][-1])
+    loaded = set_up(new, CPU, None)
+    assert loaded.versions["source"] == digest(new.identity["code"][-1])
     edit("0.25")
     newer = make(storage, spec, accept_changes=True).studies[0]
     with pytest.raises(IdentityError):  # of one that was loaded before
-        set_up(newer, CPU, bench)
+        set_up(newer, CPU, loaded)
 
 
 def test_a_worker_with_other_code_leaves_the_trials_to_others(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batchfront.training.evaluation import GoalCheck
-from batchfront.training.trial import TrialRun
+from batchfront.training.model_run import ModelRun
+from batchfront.training.run import GoalCheck
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.data import Splits
 from batchfront.workload.goal import Goal
@@ -64,16 +64,16 @@ def workload(algorithm: Algorithm, schedule: Schedule) -> Workload:
     return replace(clouds(), algorithm=algorithm, schedule=schedule)
 
 
-def fresh(made_of: Workload, data: Splits, seed: int = 3, batch_size: int = 7) -> TrialRun:
-    return TrialRun(made_of, data, batch_size, VALUES, seed, CPU)
+def fresh(made_of: Workload, data: Splits, seed: int = 3, batch_size: int = 7) -> ModelRun:
+    return ModelRun(made_of, data, batch_size, VALUES, seed, CPU)
 
 
-def look(run: TrialRun) -> GoalCheck:
+def look(run: ModelRun) -> GoalCheck:
     """Every third look is a full one, as in a heat some are."""
     return run.evaluate(full=run.step % 3 == 0)
 
 
-def undisturbed(run: TrialRun) -> list[GoalCheck]:
+def undisturbed(run: ModelRun) -> list[GoalCheck]:
     found = []
     for step in range(run.step + 1, STEPS + 1):
         run.advance(step)
@@ -81,15 +81,15 @@ def undisturbed(run: TrialRun) -> list[GoalCheck]:
     return found
 
 
-def assert_same(one: TrialRun, other: TrialRun) -> None:
+def assert_same(one: ModelRun, other: ModelRun) -> None:
     """Equal in every bit that the rest of the training, or the report, could depend on."""
     before, after = one.model.state_dict(), other.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert one.looks == other.looks
+    assert one.evaluations == other.evaluations
     assert one.step == other.step
     assert torch.equal(one.evaluator.order, other.evaluator.order)
-    assert one.spent.evaluated_examples == other.spent.evaluated_examples
+    assert one.cost.evaluated_examples == other.cost.evaluated_examples
 
 
 @every_schedule
@@ -163,7 +163,7 @@ def test_another_process_trains_it_to_the_same_bits(data: Splits, tmp_path: Path
     undisturbed(run)
     code = (
         "import torch; torch.set_num_threads(1); torch.rand(9)\n"
-        "from tests.batchfront.training.test_trial import *\n"
+        "from tests.batchfront.training.test_model_run import *\n"
         f"run = fresh(clouds(), splits()); undisturbed(run)\n"
         f"torch.save(run.state(), {str(tmp_path / 'there.pt')!r})"
     )
@@ -196,7 +196,7 @@ def test_another_seed_gives_other_weights_another_order_and_other_dropout(data: 
         run.model.load_state_dict(one.model.state_dict())
         run.order = one.order
         run.advance(1)
-        dropped.append(run.finite() and run.model.state_dict()["4.weight"].clone())
+        dropped.append(run.is_finite() and run.model.state_dict()["4.weight"].clone())
     assert not torch.equal(*dropped)
 
 
@@ -274,7 +274,7 @@ def test_a_model_that_draws_is_the_same_trial_beside_others_and_after_whatever_w
         assert one.untrained_loss == other.untrained_loss
         assert one.test_metric() == other.test_metric()
     assert len({run.untrained_loss for run in alone}) == 3
-    assert len({run.looks[-1].loss for run in alone}) == 3
+    assert len({run.evaluations[-1].loss for run in alone}) == 3
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_full_look_keeps_the_mean_training_loss_since_the_one_before(data: Spl
         run.advance(until)
         run.evaluate(full=False)
         run.evaluate(full=True)
-    first, second = run.looks
+    first, second = run.evaluations
     assert (first.step, second.step) == (3, 10)
     assert first.loss == pytest.approx(sum(losses[:3]) / 3)
     assert second.loss == pytest.approx(sum(losses[3:]) / 7)
@@ -377,10 +377,10 @@ def test_a_full_look_keeps_the_mean_training_loss_since_the_one_before(data: Spl
 def test_a_training_loss_that_is_not_a_number_is_noticed(data: Splits) -> None:
     run = fresh(clouds(), data)
     run.advance(3)
-    assert run.finite()
+    assert run.is_finite()
     next(run.model.parameters()).data.fill_(float("nan"))
     run.advance(4)
-    assert not run.finite()
+    assert not run.is_finite()
 
 
 def test_the_test_metric_is_that_of_the_test_split_or_none_without_one(data: Splits) -> None:

@@ -1,12 +1,12 @@
-"""One training run, resumable at any step."""
+"""A run that batchfront trains itself, resumable at any step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from threading import Event
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,14 +15,16 @@ from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
 from batchfront.training.data_order import DataOrder
-from batchfront.training.evaluation import Evaluator, GoalCheck, full_metric
+from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
-from batchfront.training.memory import Passes
+from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
+from batchfront.training.run import GoalCheck, State
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
+from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
@@ -38,13 +40,8 @@ T = TypeVar("T")
 _UNTRAINED = 512  # examples that the untrained loss is of
 
 
-class TrialRun:
-    """A model in training with one draw of metaparameters: `advance` it, then `evaluate`.
-
-    Its result depends on the workload, the batch size, the draw and the seed alone: not on what
-    ran beside it, in which process, or how often it was interrupted and restored. `passage` is
-    where it passed the goal, as a heat has found.
-    """
+class ModelRun:
+    """A PyTorch model in training with a trial's metaparameters: a `Run`."""
 
     def __init__(
         self,
@@ -54,7 +51,7 @@ class TrialRun:
         values: Metaparameters,
         seed: int,
         device: torch.device,
-        passes: Passes | None = None,
+        micro_batches: MicroBatchSizes | None = None,
     ) -> None:
         self.workload, self.splits, self.batch_size = workload, splits, batch_size
         self.values, self.seed, self.device = values, seed, device
@@ -66,29 +63,30 @@ class TrialRun:
         self.optimizer = workload.algorithm.start(self.model, values)
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
-        self.passes = Passes() if passes is None else passes
+        self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
         self.dropout_seed = mix(seed, _DROPOUT)
         self.alone = BatchGradient(
             workload,
             self.model,
             values,
             train,
-            self.passes.training,
+            self.micro_batches.training,
             self.dropout_seed,
             device,
             self._computed,
-            self.passes.whole,
+            self.micro_batches.whole,
         )
         self.alone.streams.more = not isinstance(self.optimizer, SGDOptimizer)
         self.gradient: Gradient = self.alone
-        estimate(self.passes, self.alone)
-        self.evaluator = Evaluator(splits.validation, workload.goal, self.passes.evaluation)
+        estimate(self.micro_batches, self.alone)
+        self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
-        self.looks: list[Evaluation] = []
-        self.passage: GoalCrossing | None = None
-        self.spent = TrialCost()
+        self.evaluation_steps = GridSteps(workload.grid, workload.steps_allowed(batch_size))
+        self.evaluations: list[Evaluation] = []
+        self.goal_crossing: GoalCrossing | None = None
+        self.cost = TrialCost()
         self.engines: set[str] = set()  # that have trained it for a step or more
         self.loss_values = chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
@@ -96,50 +94,50 @@ class TrialRun:
         self.untrained_loss = self._untrained_loss()
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
-        """Train until `to_step` updates are done; False if `stop` was set before that."""
+        """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
-        factor, draw = self.workload.schedule.factor, self.values
+        factor, values = self.workload.schedule.factor, self.values
         rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
         began = perf_counter()
         self.model.train()
         streams.begin()
         if self.step < to_step:
             self.engines.add("sequential")
-        with gradient.ahead(order, self.step, to_step):
+        with gradient.prefetch(order, self.step, to_step):
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():
                     break
                 loss = gradient.of(step, indices)
-                optimizer.step(rate * factor(step, draw))
+                optimizer.step(rate * factor(step, values))
                 streams.settle()
                 if loss is not None:
                     loss_sum.add_(loss)
                     self.loss_steps += 1
                 self.step = step + 1
-        self.spent.training_seconds += perf_counter() - began
+        self.cost.training_seconds += perf_counter() - began
         return self.step >= to_step
 
-    def finite(self) -> bool:
-        """Whether every training loss since the last full look was a finite number."""
-        return are_finite([self])[0]
+    def is_finite(self) -> bool:
+        """Whether every training loss since the last full evaluation was a finite number."""
+        return math.isfinite(self.loss_sum.item())
 
     def evaluate(self, *, full: bool) -> GoalCheck:
-        """Evaluate the goal on the validation split; a full evaluation is kept in `evaluations`."""
+        """Evaluate the goal on the validation split. A full evaluation is kept in `evaluations`."""
         began = perf_counter()
-        look = partial(self.evaluator.look, self._computed, full=full)
-        found = self._evaluated(_EVALUATION, look)
-        self.saw(found, perf_counter() - began, full=full)
+        evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
+        found = self._seeded(_EVALUATION, evaluate)
+        self.record(found, perf_counter() - began, full=full)
         return found
 
-    def saw(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
-        """Take note of a look, and of the time it took."""
-        self.spent.evaluation_seconds += seconds
-        self.spent.evaluated_examples += found.examples
+    def record(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
+        """Take note of an evaluation, and of the time it took."""
+        self.cost.evaluation_seconds += seconds
+        self.cost.evaluated_examples += found.examples
         if full and found.value is not None:
-            loss = self.looks[-1].loss if self.looks else self.untrained_loss
+            loss = self.evaluations[-1].loss if self.evaluations else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
-            self.looks.append(Evaluation(self.step, loss, found.value))
+            self.evaluations.append(Evaluation(self.step, loss, found.value))
             self.loss_sum.zero_()
             self.loss_steps = 0
 
@@ -148,11 +146,11 @@ class TrialRun:
         """The goal metric on the test split, if there is one."""
         if self.splits.test is None:
             return None
-        metric, passes = self.workload.goal.metric, self.passes.evaluation
-        test = partial(full_metric, self._computed, self.splits.test, metric, passes)
-        return self._evaluated(_TEST, test)
+        metric, micro_batches = self.workload.goal.metric, self.micro_batches.evaluation
+        test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
+        return self._seeded(_TEST, test)
 
-    def _evaluated(self, stream: int, evaluate: Callable[[], T]) -> T:
+    def _seeded(self, stream: int, evaluate: Callable[[], T]) -> T:
         """What `evaluate` finds, with random numbers that depend on the trial and its step."""
         seed = mix(self.seed, stream, self.step)
         self._streams.begin()
@@ -164,8 +162,18 @@ class TrialRun:
         self._streams.settle()
         return found
 
-    def state(self) -> dict[str, Any]:
-        """Everything from which `restore` on a fresh run of the same draw continues exactly."""
+    @property
+    def micro_batch(self) -> int | None:
+        """The examples of a micro-batch, where memory is too small for the whole batch."""
+        return self.micro_batches.micro_batch(self.batch_size)
+
+    @property
+    def engine(self) -> str | None:
+        """What has computed its steps: both are named if both have."""
+        return " and ".join(sorted(self.engines)) or None
+
+    def state(self) -> State:
+        """Everything from which `restore` on a fresh run of the same trial continues exactly."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -173,13 +181,13 @@ class TrialRun:
             "evaluation_order": self.evaluator.order,
             "loss_sum": self.loss_sum,
             "loss_steps": self.loss_steps,
-            "looks": [tuple(look) for look in self.looks],
-            "passage": None if self.passage is None else tuple(self.passage),
-            "spent": asdict(self.spent),
+            "looks": [tuple(one) for one in self.evaluations],
+            "passage": None if self.goal_crossing is None else tuple(self.goal_crossing),
+            "spent": asdict(self.cost),
             "engines": sorted(self.engines),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Continue from a `state`. Raises CheckpointError, and changes nothing, if it is of an
         optimizer that was made otherwise."""
         self.optimizer.restore(state["optimizer"])
@@ -188,9 +196,9 @@ class TrialRun:
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
-        self.looks = [Evaluation(*look) for look in state["looks"]]
-        self.passage = None if state["passage"] is None else GoalCrossing(*state["passage"])
-        self.spent = TrialCost(**state["spent"])
+        self.evaluations = [Evaluation(*one) for one in state["looks"]]
+        self.goal_crossing = None if state["passage"] is None else GoalCrossing(*state["passage"])
+        self.cost = TrialCost(**state["spent"])
         self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
 
     def _untrained_loss(self) -> float:
@@ -199,10 +207,10 @@ class TrialRun:
         everything = torch.arange(len(self.splits.train), device=self.splits.train.indexed_on)
         for indices in everything.split(_UNTRAINED):  # type: ignore[no-untyped-call]
             loss = partial(self._loss_of, indices)
-            fit = partial(self.passes.evaluation.fit, len(indices), loss)
-            if self.passes.whole is not None:  # of other batches it says nothing
+            fit = partial(self.micro_batches.evaluation.fit, len(indices), loss)
+            if self.micro_batches.whole is not None:  # of other batches it says nothing
                 fit = partial(loss, min(self.batch_size, len(indices)))
-            found = self._evaluated(_EVALUATION, fit)
+            found = self._seeded(_EVALUATION, fit)
             if found is not None:
                 return found
         raise WorkloadError(
@@ -226,9 +234,3 @@ class TrialRun:
         if weigh is None:
             return total
         return total / whole if whole else None
-
-
-def are_finite(runs: Sequence[TrialRun]) -> list[bool]:
-    """Of each run whether it is `finite`: their device is waited for once, not for each."""
-    sums = torch.stack([run.loss_sum for run in runs]).tolist() if runs else []
-    return list(map(math.isfinite, sums))
