@@ -62,7 +62,7 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
 class _OneOf(click.Choice[str]):
     """One of these words; click would ask for the names of an enumeration's members."""
 
-    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:  # noqa: ARG002
+    def normalize_choice(self, choice: str, ctx: click.Context | None) -> str:
         """Returns the word itself."""
         return str(choice)
 
