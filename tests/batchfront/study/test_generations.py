@@ -165,7 +165,7 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
     winner = min((row.steps_to_target, row.number) for row in first if row.steps_to_target)[1]
     slow, _, taken = claim(second_storage, "slow", 4)
     slow.release([(slot, 0) for slot in taken if slot.number != winner])
-    fast = Thread(target=work, args=(second_storage, "fast"))
+    fast = Thread(target=partial(work, second_storage, name="fast"))
     fast.start()
     eventually(lambda: states(second_storage).count("d") == 3)
     late = [row.steps for row in rows(second_storage)[:4]]
@@ -229,7 +229,7 @@ def test_one_worker_and_three_find_the_same(
 ) -> None:
     for database in (storage, second_storage):
         planned(database, sampler=sampler)
-    threads = [Thread(target=work, args=(storage, f"worker {n}")) for n in range(3)]
+    threads = [Thread(target=partial(work, storage, name=f"worker {n}")) for n in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
