@@ -251,14 +251,14 @@ def test_a_later_generation_stops_at_the_best_of_those_before(storage: Storage) 
 
 
 def test_the_size_of_a_generation_belongs_to_the_study(storage: Storage) -> None:
-    assert planned(storage).generation == 4
-    assert planned(storage, together=None).generation == 4
+    assert planned(storage)[0].generation == 4
+    assert planned(storage, together=None)[0].generation == 4
     with pytest.raises(IdentityError, match=r"search\.together was 4, is 3"):
         planned(storage, together=3)
 
 
 def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
-    assert planned(storage, together=None, sampler="gp").generation == 8
+    assert planned(storage, together=None, sampler="gp")[0].generation == 8
 
 
 def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(
