@@ -6,6 +6,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.errors import UsageError
+from batchfront.vocabulary import Purpose
 from batchfront.worker.options import ENDLESS, WorkerOptions
 
 
@@ -21,7 +22,7 @@ Examples:
 @options.storage
 @options.option(
     "--rule",
-    type=click.Choice(["linear", "square-root"]),
+    type=click.Choice([Purpose.LINEAR, Purpose.SQUARE_ROOT]),
     help="Instead of the best trials, run what this rule makes of the winner of the smallest batch "
     "size: its learning rate scaled with the batch size or its square root.",
 )

@@ -265,7 +265,7 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
     found = extended(storage)
     assert found.added == 6
     assert points(storage, study)[12:] == [{}] * 6
-    seen = sampling._told(found.study, sampling._read(storage, found.study).values())
+    seen = sampling._trials(found.study, sampling._read(storage, found.study).values())
     assert len(seen) == 12
     assert seen[0].params["learning_rate"] == pytest.approx(math.log(99.9) / math.log(1000))
     for steps in range(72, 78):

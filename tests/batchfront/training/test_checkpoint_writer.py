@@ -13,7 +13,7 @@ from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
 
 from tests.batchfront.training.test_checkpoints import TAG, Slot, advanced, fresh
-from tests.batchfront.training.test_trial import assert_same
+from tests.batchfront.training.test_model_run import assert_same
 from tests.waiting import LONG, eventually
 
 
