@@ -7,7 +7,7 @@ import click
 from batchfront.cli import options
 from batchfront.errors import UsageError
 from batchfront.vocabulary import Purpose
-from batchfront.worker.options import ENDLESS, WorkerOptions
+from batchfront.worker.options import WHEN_TO_END, WorkerOptions
 
 
 @click.command(
@@ -37,7 +37,7 @@ Examples:
     "--plan-only", is_flag=True, help="Leave it to `batchfront work`, on whatever machines."
 )
 @options.workers
-@options.told(WorkerOptions, "worker", without=ENDLESS)
+@options.told(WorkerOptions, "worker", without=WHEN_TO_END)
 @options.data_dir
 @options.format_
 def command(
