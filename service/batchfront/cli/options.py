@@ -76,7 +76,7 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     elif said.kind is bool:
         about["is_flag"] = True
     else:
-        about["type"] = click.Choice(said.choices) if said.choices else said.kind
+        about["type"] = click.Choice([*map(str, said.choices)]) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
 
 
