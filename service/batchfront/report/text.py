@@ -308,10 +308,7 @@ def batch_sizes_text(frontier: Frontier) -> str:
 
 def trials_text(frontier: Frontier) -> str:
     """How many trials, and how they ended: "320: 10 reached, 258 capped, 52 stalled"."""
-    total: dict[str, int] = {}
-    for point in frontier.points:
-        for outcome, trials in point.outcomes.items():
-            total[outcome] = total.get(outcome, 0) + trials
+    total = frontier.outcomes
     everyone = sum(total.values())
     return f"{count(everyone)}: {in_words(total)}" if everyone else "none"
 
