@@ -13,15 +13,25 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RETIRED = {
-    r"loaded": "loaded workload",
-    r"hand_back": "release",
-    r"heartbeat": "heartbeat",
-    r"keeping": "checkpoint policy",
+    r"batch_pass": "micro_batch",
+    r"bench": "loaded",
+    r"bury|gone|sweep": "stale, reap",
+    r"certaint(y|ies)": "uncertainty",
+    r"doubts": "warnings",
+    r"hand(s|ed|ing)?_(back|out)s?|give_back": "release",
+    r"heed|overhear": "poll",
+    r"keeping": "checkpoint_policy",
+    r"lease_keeper|keeper": "heartbeat",
+    r"looks": "evaluation",
     r"oddit(y|ies)": "outliers",
-    r"backfill": "backfill",
-    r"team": "process group",
-    r"trial_run": "run, or model_run",
-    r"widening": "space_edges",
+    r"passages?": "goal_crossing",
+    r"plan(ned)?_repeats": "rerun",
+    r"refills?": "backfill",
+    r"team": "process_group",
+    r"trial_ending": "result",
+    r"trial_run": "run",
+    r"widening": "space_edge",
+    r"worn": "exhausted",
 }
 """Words of identifiers, as regular expressions, and what stands for each now (docs/glossary.md)."""
 

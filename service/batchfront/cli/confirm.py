@@ -6,7 +6,8 @@ import click
 
 from batchfront.cli import options
 from batchfront.errors import UsageError
-from batchfront.worker.options import ENDLESS, WorkerOptions
+from batchfront.vocabulary import Purpose
+from batchfront.worker.options import WHEN_TO_END, WorkerOptions
 
 
 @click.command(
@@ -21,7 +22,7 @@ Examples:
 @options.storage
 @options.option(
     "--rule",
-    type=click.Choice(["linear", "square-root"]),
+    type=click.Choice([Purpose.LINEAR, Purpose.SQUARE_ROOT]),
     help="Instead of the best trials, run what this rule makes of the winner of the smallest batch "
     "size: its learning rate scaled with the batch size or its square root.",
 )
@@ -36,7 +37,7 @@ Examples:
     "--plan-only", is_flag=True, help="Leave it to `batchfront work`, on whatever machines."
 )
 @options.workers
-@options.told(WorkerOptions, "worker", without=ENDLESS)
+@options.told(WorkerOptions, "worker", without=WHEN_TO_END)
 @options.data_dir
 @options.format_
 def command(

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
 
@@ -33,7 +34,7 @@ def run_here(opened: Any, wanted: Any, worker: WorkerOptions, devices: Sequence[
 
 def refuse_engine(planned: Any, worker: WorkerOptions) -> None:
     """Raise UsageError where the vectorized engine is asked for and can't compute the studies."""
-    if worker.engine == "vectorized" and planned.studies:
+    if worker.engine == EngineName.VECTORIZED and planned.studies:
         from batchfront.training.devices import following, resolve
         from batchfront.worker.engine_choice import refuse_unfit
 

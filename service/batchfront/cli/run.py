@@ -11,7 +11,7 @@ from batchfront.cli.plan import plan_workload
 from batchfront.errors import UsageError
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Outcome
-from batchfront.worker.options import ENDLESS, WorkerOptions
+from batchfront.worker.options import WHEN_TO_END, WorkerOptions
 
 
 @click.command(
@@ -26,7 +26,7 @@ Examples:
 @options.storage
 @options.told(SearchOptions, "search")
 @options.workers
-@options.told(WorkerOptions, "worker", without=ENDLESS)
+@options.told(WorkerOptions, "worker", without=WHEN_TO_END)
 @options.data_dir
 @options.option(
     "--report",

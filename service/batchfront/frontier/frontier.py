@@ -24,7 +24,7 @@ from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter, Study, find_studies, goal_text
-from batchfront.vocabulary import SEARCHES, Outcome
+from batchfront.vocabulary import SEARCHES, Outcome, Purpose
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges
 
@@ -81,7 +81,7 @@ class Point:
     @property
     def measured_elsewhere(self) -> bool:
         """Whether its trials are seeds, measured elsewhere, and no search."""
-        return self.study.purpose == "points"
+        return self.study.purpose == Purpose.POINTS
 
     @property
     def seeds(self) -> tuple[float, ...]:
@@ -186,12 +186,12 @@ class Frontier:
         """The points whose trials are all done, and have not reached the goal, but for those where
         all trials failed with an error, which says nothing of the goal."""
         done = (point for point in self.points if not point.outcomes.get("open"))
-        return tuple(p for p in done if p.steps is None and {*p.outcomes} - {"failed"})
+        return tuple(p for p in done if p.steps is None and {*p.outcomes} - {Outcome.FAILED})
 
     @property
     def failed(self) -> tuple[Point, ...]:
         """The points where all trials failed with an error."""
-        return tuple(point for point in self.points if {*point.outcomes} == {"failed"})
+        return tuple(point for point in self.points if {*point.outcomes} == {Outcome.FAILED})
 
     @property
     def unreached_beyond(self) -> tuple[Point, ...]:
@@ -327,6 +327,6 @@ def require_batch_sizes(frontier: Frontier, batch_sizes: Sequence[int]) -> None:
 
 def searched_points(frontier: Frontier, batch_sizes: Sequence[int] | None) -> list[Point]:
     """The searched points at these batch sizes, or at all. Raises UsageError if one is missing."""
-    points = [point for point in frontier.points if point.study.purpose == "search"]
+    points = [point for point in frontier.points if point.study.purpose == Purpose.SEARCH]
     require_batch_sizes(replace(frontier, points=tuple(points)), batch_sizes or ())
     return [point for point in points if batch_sizes is None or point.batch_size in batch_sizes]

@@ -18,7 +18,7 @@ from batchfront.errors import UsageError
 from batchfront.store.schema import measurements, reached, slots, studies
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter
-from batchfront.vocabulary import SEARCHES, Outcome
+from batchfront.vocabulary import SEARCHES, Outcome, Purpose
 from batchfront.workload.search_space import Value
 
 
@@ -228,7 +228,7 @@ def select_winners(wanted: Filter, first: int | None) -> Select[Any]:
     place = func.row_number().over(partition_by=slots.c.study_id, order_by=order)
     others = slots.alias()
     all_ = select(func.count()).where(others.c.study_id == studies.c.id).scalar_subquery()
-    wins: ColumnElement[int] = case((studies.c.purpose == "points", (all_ + 1) // 2), else_=1)
+    wins: ColumnElement[int] = case((studies.c.purpose == Purpose.POINTS, (all_ + 1) // 2), else_=1)
     columns = (slots.c.id, place.label("place"), wins.label("wins"))
     ranks = _counted(wanted, first, *columns).where(reached).subquery()
     return select(slots).join(ranks, ranks.c.id == slots.c.id).where(ranks.c.place == ranks.c.wins)
@@ -267,4 +267,4 @@ def _counted(wanted: Filter, first: int | None, *columns: Any) -> Select[Any]:
     placed = select(slots.c.id, place.label("place")).select_from(slots.join(studies))
     placed_all = placed.where(wanted.clause(), complete).subquery()
     counted = select(placed_all.c.id).where(placed_all.c.place <= first)
-    return meant.where(or_(studies.c.purpose == "points", slots.c.id.in_(counted)))
+    return meant.where(or_(studies.c.purpose == Purpose.POINTS, slots.c.id.in_(counted)))

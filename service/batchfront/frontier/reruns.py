@@ -13,9 +13,10 @@ from batchfront.frontier.frontier import Frontier, Point, load_frontier
 from batchfront.frontier.queries import Reruns, Trial, load_reruns
 from batchfront.median import median
 from batchfront.store.snapshot import Source, snapshot
+from batchfront.vocabulary import Outcome, Purpose
 from batchfront.workload.search_space import Metaparameters
 
-PURPOSE = "confirm"
+PURPOSE = Purpose.CONFIRM
 """Of the studies that run the best trials of a search again."""
 
 
@@ -51,7 +52,7 @@ class Rerun:
         """How these trials, at least one, all of the same metaparameters, ended."""
         steps = [t.steps_to_target for t in trials if t.steps_to_target is not None]
         others = [trial.outcome for trial in trials if trial.steps_to_target is None]
-        failed, unfinished = others.count("failed"), others.count(None)
+        failed, unfinished = others.count(Outcome.FAILED), others.count(None)
         assert trials[0].rerun_of is not None
         return cls(
             trial=trials[0].rerun_of,
@@ -135,7 +136,7 @@ class RuleRun(Rerun):
 
 def anchor(frontier: Frontier) -> Point | None:
     """The point that a rule starts from: the smallest searched batch size with a winner."""
-    searched = (point for point in frontier.reached if point.study.purpose == "search")
+    searched = (point for point in frontier.reached if point.study.purpose == Purpose.SEARCH)
     return next(searched, None)
 
 

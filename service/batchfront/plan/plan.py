@@ -29,7 +29,7 @@ from batchfront.study.slots import count_slots, fill
 from batchfront.study.study import Definition, Filter, Study, find_studies, refuse_imported
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
-from batchfront.vocabulary import SEARCHES
+from batchfront.vocabulary import SEARCHES, AfterGoal
 from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.workload import Workload
 
@@ -159,7 +159,7 @@ def _refuse_lowering(storage: Storage, options: SearchOptions, study: Study) -> 
                 f"{option} {asked}: study {study.name} has {has}, which can be raised, not "
                 f"lowered; {anew}"
             )
-    if options.after_goal == "stop" and study.continuing:
+    if options.after_goal == AfterGoal.STOP and study.continuing:
         raise UsageError(
             f"--after-goal stop: trials of study {study.name} go on past the goal; {anew}"
         )

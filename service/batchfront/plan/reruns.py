@@ -31,7 +31,7 @@ from batchfront.workload.space_edges import holding
 
 
 @dataclass(frozen=True)
-class PlannedRepeats:
+class PlannedReruns:
     """What planning did: the studies, and how many trials each gained."""
 
     studies: tuple[Study, ...]
@@ -44,12 +44,12 @@ class PlannedRepeats:
         return Filter((first.workload,), sizes, purposes=(first.purpose,))
 
 
-def plan_repeats(
+def plan_reruns(
     storage: Storage,
     purpose: str,
     wanted: Sequence[tuple[Study, Sequence[Candidate]]],
     seeds: int,
-) -> PlannedRepeats:
+) -> PlannedReruns:
     """Have each candidate, beside the search that it is told with, run with so many seeds; those
     that have been run, or planned, count."""
     if seeds < 1:
@@ -58,7 +58,7 @@ def plan_repeats(
     with storage.write() as conn:
         wait_for_planners(conn)
         made = [_plan(storage, conn, purpose, *one, seeds) for one in wanted]
-    return PlannedRepeats(tuple(s for s, _ in made), tuple(added for _, added in made))
+    return PlannedReruns(tuple(s for s, _ in made), tuple(added for _, added in made))
 
 
 def _plan(
@@ -144,7 +144,7 @@ def plan_confirmations(
     seeds: int = DEFAULT_SEEDS,
     candidates: int = DEFAULT_CANDIDATES,
     batch_sizes: Sequence[int] | None = None,
-) -> PlannedRepeats:
+) -> PlannedReruns:
     """Have the best trials at each batch size that has a winner run with so many seeds.
 
     candidates -- how many of the trials that reached the goal, the winner first
@@ -165,7 +165,7 @@ def plan_confirmations(
         for p in points
         if p.best
     ]
-    return plan_repeats(storage, PURPOSE, wanted, seeds)
+    return plan_reruns(storage, PURPOSE, wanted, seeds)
 
 
 def _params(
@@ -185,7 +185,7 @@ def plan_rule(
     *,
     seeds: int = DEFAULT_SEEDS,
     batch_sizes: Sequence[int] | None = None,
-) -> PlannedRepeats:
+) -> PlannedReruns:
     """Have a rule followed with so many seeds from the smallest batch size with a winner, there
     and at every larger one.
 
@@ -208,4 +208,4 @@ def plan_rule(
         (p.study, [Candidate(number, followed(rule, params, p.batch_size / first.batch_size))])
         for p in larger
     ]
-    return plan_repeats(storage, rule, wanted, seeds)
+    return plan_reruns(storage, rule, wanted, seeds)

@@ -41,9 +41,9 @@ def figures(
     drawn = {"steps": steps_figure(frontier, fitted(frontier).curve, confirmed)}
     for panel in winner_panels(frontier):
         drawn[panel.name] = _titled(panel.figure, panel.heading)
-    certainty = uncertainty_figure(frontier)
-    if certainty is not None:
-        drawn["certainty"] = certainty
+    uncertainty = uncertainty_figure(frontier)
+    if uncertainty is not None:
+        drawn["certainty"] = uncertainty  # the name that files of figures have
     return {name: plotly_figure(figure) for name, figure in drawn.items()}
 
 

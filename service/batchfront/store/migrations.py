@@ -13,6 +13,7 @@ from batchfront.errors import StorageError
 from batchfront.store import schema
 from batchfront.store.commands import EXAMPLE, command
 from batchfront.store.database import Storage
+from batchfront.vocabulary import WorkerState
 
 OPTUNA_SCHEMA = "v3.2.0.a"
 """The version of Optuna's tables that service/batchfront/store/optuna_tables.py writes (alembic's
@@ -184,7 +185,7 @@ def _refuse_at_work(storage: Storage) -> None:
     query = (
         select(func.count())
         .select_from(schema.workers)
-        .where(schema.workers.c.state != "stopped")
+        .where(schema.workers.c.state != WorkerState.STOPPED)
         .where(schema.workers.c.seen_at > storage.now - _QUIET_SECONDS)
     )
     with storage.read() as conn:

@@ -3,7 +3,8 @@
 A row of `bf_studies` extends the row of Optuna's `studies` with the same id; a slot is one unit
 of a study's trial budget and owns at most one Optuna trial; measurements belong to slots. A worker
 holds slots for as long as it renews its one lease; what it has got done with them in between is
-written once for all, as the trials of a heat advance together.
+written once for all, as the trials of a heat advance together. What stands in columns such as
+`state`, `outcome`, `purpose` or `sampler` are the words of `batchfront.vocabulary`.
 """
 
 from typing import Any
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 
 from batchfront.median import exact
+from batchfront.vocabulary import Purpose, SlotState
 
 VERSION = 6
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
@@ -63,17 +65,15 @@ studies = Table(
     Column("workload", String(512), nullable=False, index=True),
     Column("spec", Text, nullable=False),  # how a worker finds the workload's code
     Column("batch_size", Integer, nullable=False),
-    Column("identity", Text, nullable=False),  # JSON; see service/batchfront/study/identity.py
+    Column("identity", Text, nullable=False),  # JSON; see study/identity.py
     Column("goal_value", Float(53)),  # the user's own goal, when it replaces the workload's
     Column("precision", String(16)),  # the user's own, when it replaces the workload's
     Column("seed", BigInteger, nullable=False),  # as given by the user
-    Column("schedule", String(16), nullable=False),  # race | one-by-one
-    Column("sampler", String(16), nullable=False),  # sobol | tpe | gp
-    Column("count", String(16), nullable=False),  # all | feasible
+    Column("schedule", String(16), nullable=False),
+    Column("sampler", String(16), nullable=False),
+    Column("count", String(16), nullable=False),
     Column("trials", Integer, nullable=False),  # the budget
-    Column(
-        "purpose", String(16), nullable=False, default="search"
-    ),  # see service/batchfront/study/study.py
+    Column("purpose", String(16), nullable=False, default=Purpose.SEARCH),
     Column("finishers", Integer, nullable=False, default=1),  # a race ends when so many passed
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
     Column("extensions", Text),  # JSON: wider search spaces, and the slots sampled from them
@@ -89,7 +89,7 @@ slots = Table(
     Column("study_id", Integer, ForeignKey("bf_studies.id"), nullable=False),
     Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
     Column("seed", BigInteger),  # of a run elsewhere; empty: its number, or the study's own
-    Column("state", String(8), nullable=False),  # free | later | leased (to worker_id) | done
+    Column("state", String(8), nullable=False),  # leased: to worker_id
     Column("params", Text),  # JSON; empty until they are sampled
     Column("trial_id", Integer),  # Optuna's, from the first claim on
     Column("worker_id", String(64)),
@@ -116,10 +116,10 @@ slots = Table(
 )
 
 
-free = slots.c.state == literal_column("'free'")
+free = slots.c.state == literal_column(f"'{SlotState.FREE}'")
 
 
-leased = slots.c.state == literal_column("'leased'")
+leased = slots.c.state == literal_column(f"'{SlotState.LEASED}'")
 
 
 reached = slots.c.steps_to_target.is_not(None)
@@ -159,7 +159,7 @@ workers = Table(
     Column("host", String(256), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("device", String(64), nullable=False),
-    Column("state", String(8), nullable=False),  # busy | idle | stopped | lost (its lease ran out)
+    Column("state", String(8), nullable=False),
     Column("study_id", Integer),  # busy with; or, idle, would take a part of
     Column("started_at", Float(53), nullable=False),
     Column("seen_at", Float(53), nullable=False),
@@ -167,9 +167,7 @@ workers = Table(
     Column("trials", Integer, nullable=False),  # that it holds
     Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
-    Column(
-        "seconds", Text
-    ),  # JSON: of its life so far, by part; see service/batchfront/phase_timer.py
+    Column("seconds", Text),  # JSON: of its life so far, by phase_timer.Part
     # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
     Index("bf_workers_at", "state", "study_id"),
     postgresql_with={"fillfactor": 50},
@@ -195,7 +193,7 @@ engines = Table(
     Column("workload", String(512), primary_key=True),
     Column("device", String(128), primary_key=True),  # kind, memory, and workers that share it
     Column("batch_size", Integer, primary_key=True, autoincrement=False),
-    Column("engine", String(16), nullable=False),  # sequential | vectorized
+    Column("engine", String(16), nullable=False),
     Column("ratio", Float(53), nullable=False),  # how many times as fast vectorized was
     Column("trials", Integer, nullable=False),  # of the heat on which it was found
 )

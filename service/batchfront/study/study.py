@@ -20,7 +20,7 @@ from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
 from batchfront.study.variants import base_of
-from batchfront.vocabulary import ADAPTIVE, Purpose
+from batchfront.vocabulary import ADAPTIVE, Purpose, Schedule
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
 
@@ -127,7 +127,7 @@ class Definition:
     @property
     def together(self) -> int | str:
         """How many of its trials race together: `ALL`, as many as a generation has, or 1."""
-        return 1 if self.schedule == "one-by-one" else self.generation or ALL
+        return 1 if self.schedule == Schedule.ONE_BY_ONE else self.generation or ALL
 
     def _asked_for(self, option: str) -> bool:
         return bool(self.identity.get("search", {}).get(option, False))

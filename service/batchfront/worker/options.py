@@ -56,5 +56,5 @@ class WorkerOptions:
         check(self)
 
 
-ENDLESS = ("max_time", "until_done", "max_outage")
-"""Options that a command leaves out which runs what it has planned, and waits for it."""
+WHEN_TO_END = ("max_time", "until_done")
+"""Options that a command hasn't which runs what it has planned, and waits for that."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from batchfront.vocabulary import Purpose
 from batchfront.workload.search_space import Metaparameters, Value
 
 
@@ -16,7 +17,7 @@ def effective_rate(params: Mapping[str, Value]) -> float | None:
 
 
 RULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
-    {"linear": lambda ratio: ratio, "square-root": math.sqrt}
+    {Purpose.LINEAR: lambda ratio: ratio, Purpose.SQUARE_ROOT: math.sqrt}
 )
 """Rules, by the purpose of the studies that follow them: what the learning rate is multiplied by,
 given the ratio of the batch sizes."""

@@ -7,6 +7,8 @@ where it stopped, and what ran beside it can't disturb it.
 
 from zlib import crc32
 
+from batchfront.vocabulary import Purpose
+
 _MASK = (1 << 64) - 1
 
 
@@ -21,11 +23,11 @@ def mix(*parts: int) -> int:
     return state >> 1
 
 
-def study_seed(seed: int, workload: str, batch_size: int, purpose: str = "search") -> int:
+def study_seed(seed: int, workload: str, batch_size: int, purpose: str = Purpose.SEARCH) -> int:
     """The seed of one study: other points, and other trials, at every batch size and for every
     purpose."""
     parts = (seed, crc32(workload.encode()), batch_size)
-    return mix(*parts) if purpose == "search" else mix(*parts, crc32(purpose.encode()))
+    return mix(*parts) if purpose == Purpose.SEARCH else mix(*parts, crc32(purpose.encode()))
 
 
 def trial_seed(study: int, number: int) -> int:

@@ -1,5 +1,6 @@
 """What the README and the guides say can be run, and the names that they use exist."""
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from tests.batchfront.cli.conftest import Result
 from tests.docs.pages import PAGES, blocks
 
 README = PAGES["README.md"]
+ANSWER = "docs/guides/answer.md"
+NAME = "digits/mlp/momentum"
 
 
 def example(page: str, word: str) -> str:
@@ -50,13 +53,18 @@ def test_the_example_of_examples_that_are_read_when_asked_for_works_as_written(
     assert recordings.describe()["examples"] == 6
 
 
-def test_the_example_notebook_runs_as_written(
+def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_the_guide_says(
     batchfront: Callable[..., Result], folder: Path
 ) -> None:
     page, few = "docs/guides/python.md", ("--trials", "4", "--workers", "1")
     sizes = ("--batch-sizes", "64,128,256,512")
-    result = batchfront("run", "digits/mlp/momentum", *sizes, *few)
+    result = batchfront("run", NAME, *sizes, *few)
     assert result.code == 0, result.err
+    said = [set(re.findall(r"`(\w+)`", table)) for table in re.split(r"\| field \|", PAGES[ANSWER])]
+    frontier = json.loads(batchfront("frontier", NAME, "--format", "json").out)
+    assert {*frontier["points"][0]} <= said[1]
+    (curve,) = json.loads(batchfront("curve", "--format", "json").out)
+    assert {*curve, *next(iter(curve["estimates"].values()))} <= said[2]
     exec(compile(example(page, "load_frontier"), "python.md", "exec"), found := {})
     assert list(found["fastest"]) == [64, 128, 256, 512]
     assert set(found["reached"]["outcome"]) == {"reached"}

@@ -151,7 +151,7 @@ class Container:
 
 
 @pytest.mark.slow
-def test_a_pod_that_is_told_to_go_hands_back_and_does_not_pass_for_done(
+def test_a_pod_that_is_told_to_go_releases_its_trials_and_does_not_pass_for_done(
     storage: Storage, tmp_path: Path
 ) -> None:
     container = Container(storage, tmp_path)

@@ -156,7 +156,7 @@ class Tasks:
 
 
 @pytest.mark.slow
-def test_a_task_whose_time_is_up_hands_back_is_requeued_and_goes_on(
+def test_a_task_whose_time_is_up_releases_its_trials_is_requeued_and_goes_on(
     slurm_says: Callable[[str, str], None],
     storage: Storage,
     tmp_path: Path,
@@ -186,7 +186,7 @@ def test_a_task_whose_time_is_up_hands_back_is_requeued_and_goes_on(
     ],
     ids=["pre-empted", "signalled", "cancelled", "no answer"],
 )
-def test_a_task_that_is_to_end_hands_back_and_is_requeued_only_if_pre_empted(
+def test_a_task_that_is_to_end_releases_its_trials_and_is_requeued_only_if_pre_empted(
     slurm_says: Callable[[str, str], None],
     storage: Storage,
     tmp_path: Path,

@@ -208,7 +208,7 @@ def test_an_expired_lease_is_taken_over_and_the_late_result_refused(storage: Sto
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
 
 
-def test_a_worker_that_lost_its_lease_can_neither_start_hand_back_nor_renew(
+def test_a_worker_that_lost_its_lease_can_neither_start_release_nor_renew(
     storage: Storage,
 ) -> None:
     planned(storage, trials=2)
@@ -260,7 +260,7 @@ def test_a_finished_slot_can_not_be_renewed_back_to_life(storage: Storage) -> No
     assert (rows(storage)[0].state, rows(storage)[0].steps) == ("done", 40)
 
 
-def test_news_between_renewals_leave_the_lease_as_it_is(storage: Storage) -> None:
+def test_polling_between_heartbeats_leaves_the_lease_as_it_is(storage: Storage) -> None:
     planned(storage, trials=4)
     one, two = worker(storage, "one"), worker(storage, "two")
     study, mine = started(one, limit=2)
@@ -275,7 +275,7 @@ def test_news_between_renewals_leave_the_lease_as_it_is(storage: Storage) -> Non
     assert one.poll(study.id, in_hand(mine)).lost == {mine[0].id}
 
 
-def test_news_tells_of_winners_elsewhere_and_of_trials_that_are_behind(
+def test_the_race_state_knows_of_winners_elsewhere_and_of_trials_that_are_behind(
     storage: Storage,
 ) -> None:
     planned(storage, trials=5)
@@ -326,7 +326,7 @@ def test_who_waits_for_other_studies_is_given_nothing(storage: Storage) -> None:
     assert not holders[0].heartbeat(four.id, in_hand(first)).share
 
 
-def test_a_slot_handed_back_keeps_its_trial_its_progress_and_its_attempts(
+def test_a_released_slot_keeps_its_trial_its_progress_and_its_attempts(
     storage: Storage,
 ) -> None:
     planned(storage, trials=2)
@@ -374,7 +374,7 @@ def test_a_slot_whose_workers_die_is_failed_after_so_many(storage: Storage) -> N
     assert not worker(storage, "another").is_open(ALL)
 
 
-def test_a_slot_that_failed_keeps_count_and_one_handed_back_in_order_does_not(
+def test_a_slot_that_failed_keeps_count_and_one_released_in_order_does_not(
     storage: Storage,
 ) -> None:
     planned(storage, trials=1)
@@ -415,7 +415,7 @@ def test_a_slot_that_never_started_fails_without_an_optuna_trial(storage: Storag
     assert optuna_trials(storage) == []
 
 
-def test_a_slot_that_gets_on_between_outages_never_wears_out(storage: Storage) -> None:
+def test_a_slot_that_gets_on_between_outages_never_exhausts_its_retries(storage: Storage) -> None:
     planned(storage, trials=2)
     for outage in range(3 * DEATHS):
         one = worker(storage, f"worker-{outage}")
@@ -503,7 +503,7 @@ def _leave_or_sweep(url: str, n: int, barrier: Any) -> None:
     storage.close()
 
 
-def test_workers_that_leave_and_workers_that_sweep_do_not_wait_for_each_other(
+def test_workers_that_leave_and_workers_that_reap_do_not_wait_for_each_other(
     database: str, storage: Storage, eight_processes: Callable[..., list[Any]]
 ) -> None:
     planned(storage, trials=40)
@@ -514,7 +514,7 @@ def test_workers_that_leave_and_workers_that_sweep_do_not_wait_for_each_other(
 # Endings
 
 
-def test_an_ending_is_written_to_the_slot_optuna_and_the_measurements(storage: Storage) -> None:
+def test_a_result_is_written_to_the_slot_optuna_and_the_measurements(storage: Storage) -> None:
     planned(storage, trials=3)
     one = worker(storage)
     study, taken = started(one)
@@ -557,7 +557,7 @@ def test_numbers_that_are_not_finite_are_kept_as_missing(storage: Storage) -> No
 
 
 @pytest.mark.parametrize("broken", ["end_trials", "write_measurements", "replace_diverged"])
-def test_an_ending_is_written_as_a_whole_or_not_at_all(
+def test_a_result_is_written_as_a_whole_or_not_at_all(
     storage: Storage, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage, trials=2, count="feasible")

@@ -136,7 +136,7 @@ def test_workers_are_shown_with_their_study_until_they_stop(storage: Storage) ->
     assert 0 <= found["busy"].silent < 60
 
 
-def test_a_worker_that_has_not_been_heard_of_is_silent_that_long(storage: Storage) -> None:
+def test_a_worker_is_silent_since_its_last_heartbeat(storage: Storage) -> None:
     worker(storage)
     with storage.write() as conn:
         conn.execute(update(workers).values(seen_at=storage.now - 100))

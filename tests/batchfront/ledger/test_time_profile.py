@@ -47,7 +47,7 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 
 
 @pytest.mark.every_storage
-def test_a_worker_at_work_has_told_how_far_it_is(storage: Storage) -> None:
+def test_of_a_worker_at_work_it_is_known_how_far_it_is(storage: Storage) -> None:
     planned(storage, trials=2, batch_sizes=(4,))
     with Clock() as clock:
         busy = worker(storage, "busy", clock=clock)
@@ -145,7 +145,7 @@ def test_there_are_three_sentences_at_most_the_largest_part_first() -> None:
     assert [sentence.split()[0] for sentence in said] == ["Evaluation", "Set-up", "2"]
 
 
-def test_one_worker_is_not_told_to_be_fewer() -> None:
+def test_one_worker_is_not_advised_to_be_fewer() -> None:
     said = " ".join(advice(1, set_up=30, waiting=30, storage=40))
     assert "fewer" not in said
     assert "workers elsewhere held" in said

@@ -142,9 +142,9 @@ def test_more_trials_are_drawn_from_the_whole_of_the_wider_space(storage: Storag
     win(storage, **HIGH)
     extended(storage)
     before = points(storage, study)
-    assert planned(storage, trials=None).trials == 30
+    assert planned(storage, trials=None)[0].trials == 30
     assert points(storage, study) == before
-    assert planned(storage, trials=46).trials == 46
+    assert planned(storage, trials=46)[0].trials == 46
     new = points(storage, study)[30:]
     assert [point["learning_rate"] > 0.1 for point in new].count(True) in (5, 6)  # of 16, a third
     with storage.read() as conn:
@@ -265,7 +265,7 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
     found = extended(storage)
     assert found.added == 6
     assert points(storage, study)[12:] == [{}] * 6
-    seen = sampling._told(found.study, sampling._read(storage, found.study).values())
+    seen = sampling._trials(found.study, sampling._read(storage, found.study).values())
     assert len(seen) == 12
     assert seen[0].params["learning_rate"] == pytest.approx(math.log(99.9) / math.log(1000))
     for steps in range(72, 78):

@@ -124,7 +124,7 @@ def test_eight_processes_end_each_slot_once_and_leave_none_free(
     assert [t.value for t in trials(storage)] == [40] * 60
 
 
-def test_an_ending_that_can_not_be_written_whole_is_not_written(
+def test_a_result_that_can_not_be_written_whole_is_not_written(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the slot nor Optuna's trial says that it ended, and it can be written again."""

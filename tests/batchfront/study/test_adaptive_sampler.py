@@ -85,7 +85,7 @@ def ending(n: int) -> TrialResult:
 
 
 @samplers
-def test_every_draw_lies_in_the_space_and_keeps_its_kind(storage: Storage, sampler: str) -> None:
+def test_every_point_lies_in_the_space_and_keeps_its_kind(storage: Storage, sampler: str) -> None:
     study = planned(storage, sampler)
     ended(storage, study, 14)
     with storage.read() as conn:
@@ -106,7 +106,7 @@ def test_every_draw_lies_in_the_space_and_keeps_its_kind(storage: Storage, sampl
 
 
 @samplers
-def test_the_same_results_give_the_same_draw_and_another_slot_another(
+def test_the_same_results_give_the_same_point_and_another_slot_another(
     storage: Storage, sampler: str
 ) -> None:
     study = planned(storage, sampler)
@@ -117,12 +117,12 @@ def test_the_same_results_give_the_same_draw_and_another_slot_another(
     assert sampling.sample(storage, replace(study, seed=1), [12]) != drawn
 
 
-def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_too(
+def test_the_sampler_sees_every_sampled_trial_with_what_it_showed_the_running_one_too(
     storage: Storage,
 ) -> None:
     study = planned(storage, "tpe")
     ended(storage, study, 6)
-    seen = sampling._told(study, sampling._read(storage, study).values())
+    seen = sampling._trials(study, sampling._read(storage, study).values())
     assert [t.state for t in seen] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -140,7 +140,7 @@ def test_the_sampler_sees_every_drawn_trial_with_what_it_showed_the_running_one_
 
 def capped(storage: Storage, study: Study) -> list[float]:
     """What the sampler is told of the first two trials that were capped."""
-    seen = sampling._told(study, sampling._read(storage, study).values())
+    seen = sampling._trials(study, sampling._read(storage, study).values())
     return [float(seen[n].value or 0.0) for n in (1, 6)]
 
 
@@ -157,7 +157,7 @@ def test_what_missed_the_goal_by_more_seems_further_from_it_also_of_a_score(
     assert less < more
 
 
-def test_an_adaptive_sampler_learns_where_the_good_draws_are(storage: Storage) -> None:
+def test_an_adaptive_sampler_learns_where_the_good_points_are(storage: Storage) -> None:
     study = planned(storage, "tpe", trials=40)
     ledger = worker(storage, "one")
     rates = []
@@ -197,7 +197,7 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
     assert point.study.schedule == "one-by-one"
 
 
-def test_a_slot_that_is_handed_back_keeps_its_draw(storage: Storage) -> None:
+def test_a_released_slot_keeps_its_point(storage: Storage) -> None:
     study = planned(storage, "tpe", trials=1)
     ledger = worker(storage, "one")
 

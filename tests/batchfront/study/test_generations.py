@@ -137,7 +137,9 @@ def test_a_diverged_trial_is_replaced_in_a_later_generation(storage: Storage) ->
 
 
 @samplers
-def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sampler: str) -> None:
+def test_what_is_sampled_depends_on_the_generations_before_alone(
+    storage: Storage, sampler: str
+) -> None:
     (study,) = planned(storage, sampler=sampler, trials=12)
     draw = partial(sampling.sample, storage, study)
     assert draw(range(4)) == quasi_random(study, 0, 4)
@@ -154,7 +156,7 @@ def test_a_draw_depends_on_the_generations_before_alone(storage: Storage, sample
 
 
 @samplers
-def test_who_hears_late_of_a_winner_changes_no_draw(
+def test_who_learns_late_of_a_winner_changes_nothing_that_is_sampled(
     storage: Storage, second_storage: Storage, sampler: str
 ) -> None:
     """The winner's worker is slow: all others of its generation have gone on past it by then."""
@@ -165,7 +167,7 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
     winner = min((row.steps_to_target, row.number) for row in first if row.steps_to_target)[1]
     slow, _, taken = claim(second_storage, "slow", 4)
     slow.release([(slot, 0) for slot in taken if slot.number != winner])
-    fast = Thread(target=work, args=(second_storage, "fast"))
+    fast = Thread(target=partial(work, second_storage, name="fast"))
     fast.start()
     eventually(lambda: states(second_storage).count("d") == 3)
     late = [row.steps for row in rows(second_storage)[:4]]
@@ -175,7 +177,7 @@ def test_who_hears_late_of_a_winner_changes_no_draw(
     assert [r.params for r in rows(second_storage)] == [r.params for r in rows(storage)]
 
 
-def test_a_draw_knows_of_points_beside_it_that_are_not_the_samplers_own(storage: Storage) -> None:
+def test_a_sampler_knows_of_points_beside_that_are_not_its_own(storage: Storage) -> None:
     """As with warm start, where some of a generation are a neighbour's winner's."""
     (study,) = planned(storage, sampler="gp", trials=8)
     finish(
@@ -199,7 +201,7 @@ def test_what_comes_with_a_wider_space_begins_a_generation(storage: Storage) -> 
     assert bounds == [(4, 8), (8, 10), (10, 14), (10, 14), (14, 18)]
 
 
-def test_an_extension_is_drawn_knowing_of_the_winner_that_asked_for_it(storage: Storage) -> None:
+def test_an_extension_is_sampled_knowing_of_the_winner_that_asked_for_it(storage: Storage) -> None:
     (study,) = planned(storage, trials=6)
     finish(storage)
     ledger, study, taken = claim(storage, "one", 2, learning_rate=0.0999)
@@ -229,7 +231,7 @@ def test_one_worker_and_three_find_the_same(
 ) -> None:
     for database in (storage, second_storage):
         planned(database, sampler=sampler)
-    threads = [Thread(target=work, args=(storage, f"worker {n}")) for n in range(3)]
+    threads = [Thread(target=partial(work, storage, name=f"worker {n}")) for n in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -251,14 +253,14 @@ def test_a_later_generation_stops_at_the_best_of_those_before(storage: Storage) 
 
 
 def test_the_size_of_a_generation_belongs_to_the_study(storage: Storage) -> None:
-    assert planned(storage).generation == 4
-    assert planned(storage, together=None).generation == 4
+    assert planned(storage)[0].generation == 4
+    assert planned(storage, together=None)[0].generation == 4
     with pytest.raises(IdentityError, match=r"search\.together was 4, is 3"):
         planned(storage, together=3)
 
 
 def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
-    assert planned(storage, together=None, sampler="gp").generation == 8
+    assert planned(storage, together=None, sampler="gp")[0].generation == 8
 
 
 def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(

@@ -60,7 +60,7 @@ def test_points_spread_evenly_over_what_was_gained() -> None:
         assert abs(sum(point[name] > middle for point in gained) - 15) <= 3
 
 
-def test_whoever_draws_them_and_in_whatever_parts_they_are_the_same() -> None:
+def test_whoever_samples_them_and_in_whatever_parts_they_are_the_same() -> None:
     both = study(ONCE, TWICE)
     whole = drawn(both, 0, 250)
     parts = [(0, 1), (1, 30), (31, 60), (91, 1), (92, 158)]
@@ -68,5 +68,5 @@ def test_whoever_draws_them_and_in_whatever_parts_they_are_the_same() -> None:
     assert len({str(point) for point in whole}) == 250
 
 
-def test_an_adaptive_sampler_draws_later() -> None:
+def test_an_adaptive_sampler_samples_later() -> None:
     assert sample_points(study(ONCE, sampler="tpe"), 15, 20) == [None] * 20

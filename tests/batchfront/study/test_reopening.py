@@ -120,7 +120,7 @@ def test_some_at_a_time_the_finishers_are_those_of_a_search_with_the_larger_numb
 
 
 @pytest.mark.every_storage
-def test_a_worker_that_heard_late_of_it_ends_no_trial_too_early(storage: Storage) -> None:
+def test_a_worker_that_learns_late_of_it_ends_no_trial_too_early(storage: Storage) -> None:
     make(storage, trials=3)
     ledger = worker(storage, "one")
     study, taken = claim(ledger, 3)

@@ -43,7 +43,7 @@ def test_a_variant_stands_beside_the_first_under_a_name_of_its_own(storage: Stor
     assert make(storage, variant="wider", trials=5).added == (2, 2)
 
 
-def test_a_variants_trials_have_the_draws_and_the_seeds_of_the_firsts(storage: Storage) -> None:
+def test_a_variants_trials_have_the_points_and_the_seeds_of_the_firsts(storage: Storage) -> None:
     first, second = make(storage, trials=3), make(storage, trials=3, variant="v-2_b")
     for one, other in zip(first.studies, second.studies, strict=True):
         assert one.points_seed == study_seed(0, NAME, one.batch_size) == other.points_seed

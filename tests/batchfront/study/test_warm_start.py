@@ -69,7 +69,7 @@ def rates(storage: Storage, study: Study) -> list[float]:
     return [float(d.params["learning_rate"]) for d in sample_late(storage, study, range(6))]
 
 
-def test_only_the_first_slots_wait_to_be_drawn(storage: Storage) -> None:
+def test_only_the_first_slots_wait_to_be_sampled(storage: Storage) -> None:
     study = planned(storage, 4)[4]
     query = select(slots.c.params).order_by(slots.c.number)
     with storage.read() as conn:
@@ -96,7 +96,7 @@ def test_the_nearest_winners_are_taken_with_their_learning_rates_scaled(storage:
     assert draw.origin == f"trial 1 of {studies[4].name}, learning rate times 2"
 
 
-def test_what_the_space_does_not_hold_is_brought_inside_and_never_drawn_twice(
+def test_what_the_space_does_not_hold_is_brought_inside_and_never_sampled_twice(
     storage: Storage,
 ) -> None:
     studies = planned(storage, 4, 64)

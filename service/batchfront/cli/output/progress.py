@@ -19,6 +19,7 @@ from batchfront.errors import StorageError
 from batchfront.ledger.status import Status, StudyStatus, load_status
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
+from batchfront.vocabulary import WorkerState
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def render(status: Status, elapsed: float) -> Group:
         cells = _cells(study, status)
         style = "" if study.running else ("dim" if study.open else "green")
         table.add_row(f"{study.batch_size:,}", bar, *cells, style=style)
-    busy = sum(worker.state == "busy" for worker in status.workers)
+    busy = sum(worker.state == WorkerState.BUSY for worker in status.workers)
     names = sorted({study.workload for study in status.studies})
     at_work = (
         f"{busy} of {len(status.workers)} workers busy" if status.workers else "no workers yet"

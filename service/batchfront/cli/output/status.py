@@ -15,6 +15,7 @@ from batchfront.ledger.status import Status, StudyStatus
 from batchfront.ledger.time_profile import Profile
 from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
+from batchfront.vocabulary import WorkerState
 
 _SILENT_SECONDS = 60.0
 
@@ -95,7 +96,7 @@ def _left(study: StudyStatus, status: Status) -> float | None:
 def _summary(status: Status) -> str:
     done = sum(study.done for study in status.studies)
     total = sum(study.total for study in status.studies)
-    busy = sum(worker.state == "busy" for worker in status.workers)
+    busy = sum(worker.state == WorkerState.BUSY for worker in status.workers)
     left = status.all_seconds_left
     parts = [f"{done:,} of {total:,} trials done"]
     if not status.finished:

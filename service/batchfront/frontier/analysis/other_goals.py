@@ -220,10 +220,10 @@ def _point(
         reason = f"stopped before: {in_words(short)}" if short else ""
         examples = round(steps * point.batch_size)
         return GoalPoint(point.batch_size, steps, lower, examples, number, not short, reason)
-    looked = min((p.lower for p in others), default=None)
+    evaluated = min((p.lower for p in others), default=None)
     short = stopped_short((p.trial for p in others if p.trial.outcome != Outcome.EXHAUSTED), _NEVER)
     reason = f"none passed it, but stopped early: {in_words(short)}" if short else "none passed it"
-    return GoalPoint(point.batch_size, None, looked, None, None, not short, reason)
+    return GoalPoint(point.batch_size, None, evaluated, None, None, not short, reason)
 
 
 _NEVER = 2**63

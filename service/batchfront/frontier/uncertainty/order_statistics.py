@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from batchfront.vocabulary import SEARCHES, Outcome
+from batchfront.vocabulary import SEARCHES, Count, Outcome
 
 if TYPE_CHECKING:
     from batchfront.frontier.frontier import Point
@@ -38,7 +38,7 @@ def sample(point: "Point") -> Sample | None:
         return None
     if not point.finishers or outcomes.get("open"):
         return None
-    left_out = {"failed"} | ({"diverged"} if study.count == "feasible" else set())
+    left_out = {Outcome.FAILED} | ({Outcome.DIVERGED} if study.count == Count.FEASIBLE else set())
     trials = sum(number for outcome, number in outcomes.items() if outcome not in left_out)
     ended = outcomes.get(Outcome.CAPPED) or outcomes.get(Outcome.DROPPED)
     known = study.finishers if study.finishers and ended else trials

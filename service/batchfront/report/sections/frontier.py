@@ -12,6 +12,7 @@ from batchfront.report.data import Subject
 from batchfront.report.html import Dashboard, Part, scrolled
 from batchfront.report.text import interval, ratio_to_perfect, significant, words
 from batchfront.table import Column, Table
+from batchfront.vocabulary import Outcome
 
 _ARROWS = {"low": "↓", "high": "↑"}
 
@@ -43,7 +44,7 @@ def _row(
 ) -> tuple[Any, ...]:
     others = dict(point.outcomes)
     if point.best is not None and not point.measured_elsewhere:
-        others["reached"] -= 1
+        others[Outcome.REACHED] -= 1
     linked = None if point.trial is None else dashboard.link(point.study.id, point.trial)
     return (
         point.batch_size,
