@@ -59,6 +59,7 @@ def command(
     from batchfront.ledger.time_profile import time_of
     from batchfront.report.page import write_report
     from batchfront.report.web.dashboard_figure import store_figure
+    from batchfront.store.snapshot import snapshot
     from batchfront.study.variants import base_of, family
     from batchfront.training.devices import local_devices
 
@@ -71,13 +72,14 @@ def command(
     refuse_engine(planned, worker)
     began = time_of(opened)
     finished = run_here(opened, planned.filter, worker, devices)
-    frontier = load_frontier(opened, planned.workload.name)
-    print_frontier(frontier, format_)
-    if format_ == "table" and frontier.reached:
-        print_answers(frontier)
     # With what it is a variant of, or what are variants of it: to compare them.
-    base = base_of(planned.workload.name, search.variant)
-    write_report(opened, family(opened, base), report)
+    together = family(opened, base_of(planned.workload.name, search.variant))
+    with snapshot(opened) as moment:  # the page shows what is printed
+        frontier = load_frontier(moment, planned.workload.name)
+        print_frontier(frontier, format_)
+        if format_ == "table" and frontier.reached:
+            print_answers(frontier)
+        write_report(moment, together, report)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)
     if profile:
@@ -98,12 +100,9 @@ def _print_profile(storage: Any, since: float) -> None:
 def _explain(storage: Any, frontier: Any) -> int:
     """Say why no batch size has a winner; the exit code."""
     from batchfront.frontier.queries import load_trials
+    from batchfront.outcomes import in_words
 
-    outcomes: dict[str, int] = {}
-    for point in frontier.points:
-        for outcome, number in point.outcomes.items():
-            outcomes[outcome] = outcomes.get(outcome, 0) + number
-    ended = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    ended = in_words(frontier.outcomes)
     click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
     for point in frontier.points:
         for trial in load_trials(storage, point.study.id):

@@ -1,4 +1,4 @@
-"""batchfront.frontier.code_versions"""
+"""Which version of the workload's code made which trials, and where a frontier mixes them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchfront.frontier.frontier import Frontier
-from batchfront.workload.code.versions import Code, changes, digest, listed
+from batchfront.phrases import few
+from batchfront.workload.code.versions import Code, changes, digest
 
 
 def _sizes(batch_sizes: Sequence[int]) -> str:
@@ -86,10 +87,10 @@ def _mixed_trials(found: Sequence[Mapping[str, Any]]) -> str | None:
     if len(found) < 2 or not made or not any(one["version"] for one in [*made, *found[2:]]):
         return None  # of what was planned before code was kept, nothing is known
     changed = list(dict.fromkeys(name for one in found for name in one["changed"]))
-    differ = f" (what differs: {listed(changed)})" if changed else ""
+    differ = f" (what differs: {few(changed)})" if changed else ""
     known = [one for one in found if one["version"]]
-    counted = listed([f"{one['trials']:,} of {_version(one)}" for one in known if one["trials"]])
-    none = listed([f"none of {_version(one)}" for one in known if not one["trials"]])
+    counted = few([f"{one['trials']:,} of {_version(one)}" for one in known if one["trials"]])
+    none = few([f"none of {_version(one)}" for one in known if not one["trials"]])
     if not found[0]["version"]:
         said = (
             f"Of {found[0]['trials']:,} trials it is not known which version of the workload's "

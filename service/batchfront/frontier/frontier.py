@@ -200,6 +200,11 @@ class Frontier:
         return tuple(point for point in self.unreached if point.batch_size > largest)
 
     @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Outcome to number of trials at all batch sizes; those not done yet are `open`."""
+        return sum((Counter(point.outcomes) for point in self.points), Counter())
+
+    @property
     def versions(self) -> dict[str, list[str]]:
         """What the trials ran on: kind of version to the different ones found."""
         found: dict[str, set[str]] = {}

@@ -130,7 +130,7 @@
   const tabulate = (place) => {
     const shown = figures[chosen(place)], { data, columns } = shown;
     drawn.set(place, JSON.stringify(shown));
-    if (!columns) { place.replaceChildren("No trial has been drawn yet."); return; }
+    if (!columns) { place.replaceChildren("No trial has been sampled yet."); return; }
     const head = document.createElement("tr");
     head.append(...["trial", "steps", ...columns, "ended"].map((name) => cell("th", name)));
     head.lastChild.className = "text";

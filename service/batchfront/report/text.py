@@ -17,12 +17,12 @@ from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import count as count
 from batchfront.frontier.curve.text import estimate_text, number, percent, size
-from batchfront.frontier.curve.text import listed as listed
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.next_commands import wider_space
 from batchfront.frontier.queries import Trial
 from batchfront.frontier.warnings import outlier_warnings
 from batchfront.outcomes import in_words
+from batchfront.phrases import listed
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Value
 
@@ -308,10 +308,7 @@ def batch_sizes_text(frontier: Frontier) -> str:
 
 def trials_text(frontier: Frontier) -> str:
     """How many trials, and how they ended: "320: 10 reached, 258 capped, 52 stalled"."""
-    total: dict[str, int] = {}
-    for point in frontier.points:
-        for outcome, trials in point.outcomes.items():
-            total[outcome] = total.get(outcome, 0) + trials
+    total = frontier.outcomes
     everyone = sum(total.values())
     return f"{count(everyone)}: {in_words(total)}" if everyone else "none"
 

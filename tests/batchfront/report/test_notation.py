@@ -2,7 +2,8 @@
 
 import pytest
 from batchfront.frontier.frontier import load_frontier
-from batchfront.report.text import interval, listed, short_count, significant
+from batchfront.phrases import listed
+from batchfront.report.text import interval, short_count, significant
 from batchfront.store.url import Storage
 
 from tests.batchfront.report.rows import add_study

@@ -79,7 +79,7 @@ def test_an_adaptive_samplers_trials_tell_nothing_and_the_page_says_why(storage:
     add_study(storage, "a/b/c", 8, [{"outcome": "reached", "steps": 40}] * 3, sampler="tpe")
     part = uncertainty_part(subjects(storage)["a/b/c"])
     assert part.figures == {}
-    assert "drawn from what earlier ones had shown" in words(part)
+    assert "sampled from what earlier ones had shown" in words(part)
 
 
 def test_winners_run_again_have_their_median_and_range(whole: Subject) -> None:

@@ -52,7 +52,7 @@ def nearest_trials(
 def _distance(
     space: SearchSpace, one: Mapping[str, Value], other: Mapping[str, Value]
 ) -> float | None:
-    """How far apart two draws lie in the unit cube; None if one lacks a searched metaparameter."""
+    """How far apart two points lie in the unit cube; None if one lacks a searched metaparameter."""
     total = 0.0
     for name, dimension in dimensions(space).items():
         if name not in one or name not in other:

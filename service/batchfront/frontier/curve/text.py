@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.outcomes import in_words
+from batchfront.phrases import listed
 
 if TYPE_CHECKING:  # which bring scipy, and much of what is printed needs no curve
     from batchfront.frontier.curve.curve import Curve
@@ -68,11 +69,6 @@ def _ended(point: Point) -> str:
         return f" ({in_words(point.outcomes)})"
     there, of = len(point.finishers), point.trials
     return f" ({there or 'none'} of {of} seeds did)" if of > 1 else ""
-
-
-def listed(items: Sequence[str]) -> str:
-    """Items as a phrase: a, b and c."""
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 def perfect_answer(curve: Curve, extra: float) -> str:

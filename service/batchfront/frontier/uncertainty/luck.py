@@ -1,4 +1,4 @@
-"""How the best of a search would vary with another draw of it, from its lowest order statistics."""
+"""How the best of another search would differ, from the lowest order statistics of this one."""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ ALONE, POOLED = 5, 3
 
 @dataclass(frozen=True)
 class Noise:
-    """How the best trial would vary with another draw of the same search.
+    """How the best trial would vary with another search of as many trials.
 
-    low, high -- hold the steps of another draw's best trial with probability `coverage`
+    low, high -- hold the steps of another search's best trial with probability `coverage`
     deviation -- standard deviation of the logarithm of the best trial's steps
     spacings  -- the number of distances between neighbouring finishers it is estimated from
     """
@@ -46,7 +46,7 @@ def noise_of_best(
     Resampling the trials would not tell: the bootstrap of a minimum is inconsistent. Of trials
     whose fastest follow a power law, P(steps < s) = c s^g, the scaled spacings of the logarithms,
     i log(s_(i+1) / s_(i)), are independent and exponential with mean 1/g (Renyi), whatever c and
-    whatever s_(m). So the place of another draw's best relative to s_(m), in units of the mean
+    whatever s_(m). So the place of another search's best relative to s_(m), in units of the mean
     spacing, has a distribution that depends on numbers of finishers alone, and the interval is
     exact for that law. Where steps have a floor it is wider than it need be, the more so the more
     finishers are used: only the lowest five are, or three where there are others.
@@ -74,7 +74,7 @@ def exponent(tails: Sequence[Sequence[float]]) -> float:
 
 @cache
 def _place(m: int, spacings: int, probability: float) -> float:
-    """The quantile of (log s - log s_(m)) / (mean of so many spacings), s the best of another draw.
+    """The quantile of (log s - log s_(m)) / (mean of so many spacings); s: best of another search.
 
     s and s_(m) lie where the law's own scale has E/n and G/n, with E exponential and G gamma(m),
     and the mean spacing is gamma(spacings) / spacings of the true one. Of x = log(E/G),

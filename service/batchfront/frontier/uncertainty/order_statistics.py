@@ -25,10 +25,10 @@ class Sample:
 
 def sample(point: "Point") -> Sample | None:
     """A point's trials as order statistics; None while some are not done, or none has passed, or
-    they are not independent draws of a search: where the later were drawn from what the earlier had
-    shown, the best of them says nothing of how often such a one is drawn.
+    they are not independent samples of a search: where the later were sampled from what the earlier
+    had shown, the best of them says nothing of how often such a one is found.
 
-    Failed trials count as never drawn, and so do diverged ones where the budget counts feasible
+    Failed trials count as never sampled, and so do diverged ones where the budget counts feasible
     trials. Dropped ones count as slower than the winner, as the option that dropped them supposes.
     Of more finishers than a race waits for, as when two workers' heats overlap, only so many are
     known to be the best.

@@ -14,7 +14,7 @@ from batchfront.table import Column, Table
 
 @dataclass(frozen=True)
 class PointUncertainty:
-    """What a point's trials tell about it: would more have changed it, and another draw of them?
+    """What a point's trials tell about it: would more have changed it, and another search?
 
     noise -- estimated from the finishers of all points together; None where there are too few
     """
@@ -74,7 +74,7 @@ def why_unknown(frontier: Frontier) -> str | None:
     if not any(point.study.adaptive for point in frontier.reached):
         return None
     return (
-        "The trials were drawn from what earlier ones had shown, so how they spread doesn't tell "
+        "The trials were sampled from what earlier ones had shown, so how they spread doesn't tell "
         "what another search would have found"
     )
 

@@ -5,11 +5,12 @@ from html import escape
 
 from batchfront.frontier.analysis.lr_rules import Followed, Rules, rules
 from batchfront.frontier.next_commands import rule_run
+from batchfront.phrases import listed
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, advised, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
-from batchfront.report.text import count, listed, significant, words
+from batchfront.report.text import count, significant, words
 from batchfront.table import NOTHING, Column, Table
 from batchfront.workload.lr_scaling import RULES
 

@@ -72,7 +72,7 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
     x, y = _coordinate(across, space), _coordinate(up, space)
     drawn = [trial for trial in trials if {across, up} & set(space) <= set(trial.params)]
     if not drawn:
-        return nothing(label, "No trial has been drawn yet.")
+        return nothing(label, "No trial has been sampled yet.")
     names = list(dict.fromkeys(name for trial in drawn for name in trial.params))
     marks = partial(_marks, study=study, names=names, x=x, y=y)
     winner = None if point.measured_elsewhere else point.best

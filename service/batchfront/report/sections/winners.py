@@ -198,7 +198,7 @@ def winners_part(subject: Subject) -> Part:
     )
     scaling = _scaling(frontier, headings)
     said = caption(
-        "A winner is one draw of a search: read the trend, not a single point.",
+        "A winner is one sample of a search: read the trend, not a single point.",
         "Both scaling rules start from the winner of the smallest batch size." * scaling,
         "The effective learning rate is learning rate / (1\u00a0−\u00a0momentum)."
         * (EFFECTIVE in headings),

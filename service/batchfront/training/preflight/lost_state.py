@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
+from batchfront.phrases import few
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
 from batchfront.training.vectorized.forward import HOOKS
@@ -93,7 +94,7 @@ def lost_state(
     _refuse_shared(workload, shared, _shared(workload))
     if not lost and not _alike(first, second):
         lost = ["something outside of the model and the optimizer"]
-    return _listed(lost) if lost else None
+    return few(lost, _NAMED) if lost else None
 
 
 def _few(split: Any) -> Part:
@@ -140,15 +141,10 @@ def _refuse_shared(workload: Workload, before: Mapping[str, Any], after: Mapping
     changed = _unlike(before, after)
     if changed:
         raise WorkloadError(
-            f"{workload.name}: training changes {_listed(changed)}, which all trials share: what "
-            "one finds would depend on the others; keep it in a buffer of the model, which "
+            f"{workload.name}: training changes {few(changed, _NAMED)}, which all trials share: "
+            "what one finds would depend on the others; keep it in a buffer of the model, which "
             "counts if self.training"
         )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _alike(first: ModelRun, second: ModelRun) -> bool:

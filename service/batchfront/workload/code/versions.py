@@ -22,9 +22,6 @@ WHICH = "which "
 """Begins an entry that says which of several definitions of one name is used where."""
 
 
-_SHOWN = 6
-
-
 def checksum(parts: Sequence[Any]) -> str:
     """A short checksum of plain data."""
     return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
@@ -52,12 +49,6 @@ def changes(before: Code, now: Code) -> list[str]:
     found = list(dict.fromkeys(found))
     named = [label for label in found if not _follows(label)]
     return named or found or ["how often a definition is used"]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in one line, a few of many."""
-    more = len(names) - _SHOWN
-    return ", ".join(names) if more <= 1 else f"{', '.join(names[:_SHOWN])} and {more} more"
 
 
 def _nameless(code: Code) -> Counter[tuple[str, str]]:

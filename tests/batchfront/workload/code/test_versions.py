@@ -11,6 +11,7 @@ import torch
 from batchfront.errors import IdentityError
 from batchfront.frontier.code_versions import by_version, mixed
 from batchfront.frontier.frontier import load_frontier
+from batchfront.phrases import few
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.plan.reruns import plan_confirmations
@@ -20,7 +21,7 @@ from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
 from batchfront.worker.setup import set_up
 from batchfront.workload import catalog
-from batchfront.workload.code.versions import changes, digest, listed
+from batchfront.workload.code.versions import changes, digest
 from sqlalchemy import select, update
 
 from tests.searches import work
@@ -274,6 +275,6 @@ def test_a_winner_that_another_version_ran_again_is_named(
 
 
 def test_many_names_are_a_few_and_a_number() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert listed(list("abcdefg")) == "a, b, c, d, e, f, g"
-    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert few(["a", "b"]) == "a, b"
+    assert few(list("abcdefg")) == "a, b, c, d, e, f, g"
+    assert few(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"

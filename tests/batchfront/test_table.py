@@ -1,0 +1,76 @@
+"""A tabular result, and its printers."""
+
+from collections.abc import Callable
+
+import pytest
+from batchfront.cli.output.tables import Output, print_output, view
+from batchfront.report.html import scrolled
+from batchfront.table import Column, Table, by_batch_size, of_records
+from markupsafe import Markup
+from rich.console import Console
+
+WORDS = Table(
+    (Column("steps", "{:,}".format), Column("name", words=True)),
+    [(1200, "<b>one</b>"), (None, "two, with more words than a narrow terminal holds")],
+    "a title",
+    ["a note"],
+)
+OUTPUT = Output([WORDS], of_records([{"steps": 1200, "name": None}]), {"steps": 1200})
+
+
+@pytest.mark.parametrize(
+    ("format_", "printed"),
+    [("json", '{\n  "steps": 1200\n}\n'), ("csv", "steps,name\n1200,\n")],
+)
+def test_a_machine_gets_plain_values(
+    format_: str, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_output(OUTPUT, format_)
+    assert capsys.readouterr().out == printed
+
+
+def test_a_person_gets_title_values_as_shown_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    print_output(OUTPUT, "table")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["a", "title"]
+    assert lines[3] == ["steps", "name"]
+    assert lines[5] == ["1,200", "<b>one</b>"]
+    assert lines[6][:2] == ["–", "two,"]
+    assert lines[-1] == ["a", "note"]
+
+
+def shown(table: Table, width: int) -> str:
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(view([table]))
+    return captured.get()
+
+
+def test_on_a_narrow_terminal_words_are_folded_and_no_number_is_cut() -> None:
+    number = 1234567890123
+    table = Table((Column("a long title"), Column("name", words=True)), [(number, "w" * 40)])
+    text = shown(table, 30)
+    assert str(number) in text
+    assert text.count("w") == 40
+    assert max(map(len, text.splitlines())) <= 30
+
+
+def test_without_records_a_machine_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_output(Output([], of_records([]), []), "csv")
+    assert capsys.readouterr().out == ""
+
+
+def test_on_a_page_text_is_escaped_and_html_is_not() -> None:
+    linked: Callable[[str], str] = Markup("<a>{}</a>").format
+    table = Table((Column("<i>", words=True), Column("link", linked)), [("<b>", "<c>")])
+    html = scrolled("label", table)
+    assert '<th scope="col" class="text">&lt;i&gt;</th>' in html
+    assert '<th scope="row" class="text">&lt;b&gt;</th>' in html
+    assert "<td><a>&lt;c&gt;</a></td>" in html
+
+
+def test_series_stand_side_by_side_where_some_lack_a_batch_size() -> None:
+    series = [(Column("a"), {8: 1, 4: 2}), (Column("b"), {16: 3})]
+    columns, rows = by_batch_size(Column("batch size"), series)
+    assert [column.title for column in columns] == ["batch size", "a", "b"]
+    assert rows == [(4, 2, None), (8, 1, None), (16, None, 3)]
