@@ -83,7 +83,7 @@ class LocalWorkers:
             if not code:
                 continue
             _hang_up(place)
-            self._bury(place)
+            self._reap(place)
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == 2 or place.restarts >= _RESTARTS:
                 raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
@@ -128,7 +128,7 @@ class LocalWorkers:
                 place.process.wait()
             _hang_up(place)
             if place.process.returncode:
-                self._bury(place)
+                self._reap(place)
 
     def kill(self) -> None:
         """End all workers at once; their trials restart from their last checkpoints."""
@@ -136,7 +136,7 @@ class LocalWorkers:
             if place.process.poll() is None:
                 place.process.send_signal(SIGKILL)
 
-    def _bury(self, place: _Place) -> None:
+    def _reap(self, place: _Place) -> None:
         """Free at once what a dead worker held; in an outage, its lease does that in a while."""
         try:
             Ledger(self.storage, place.worker_id).reap()
