@@ -63,7 +63,9 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the benchmarks, which take minutes, unless `-m` names them."""
+    """Leave out the benchmarks, which take minutes, unless `-m` names them; and begin with what
+    takes a minute in one test, or one process would be at it when all others are done."""
+    items.sort(key=lambda item: item.path.name != "test_checks.py")
     if "benchmarks" in config.getoption("markexpr"):
         return
     benchmarks = [item for item in items if item.get_closest_marker("benchmarks")]

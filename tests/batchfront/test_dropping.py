@@ -13,7 +13,7 @@ from batchfront.report.text import notes
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.training.early_dropping import Halving, Rule
+from batchfront.training.early_dropping import DroppingRule, Halving
 from batchfront.worker import race
 from batchfront.worker import worker as worker_module
 from batchfront.workload.goal import Goal
@@ -41,7 +41,7 @@ def look(step: int, metric: float) -> Evaluation:
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Halving from step 4 on, as these trials reach their goal in a few dozen steps."""
 
-    def rules(goal: Goal, finishers: int, **options: bool) -> list[Rule]:
+    def rules(goal: Goal, finishers: int, **options: bool) -> list[DroppingRule]:
         return [Halving(goal, finishers, first=4, kept=2)] if options["halving"] else []
 
     monkeypatch.setattr(race, "rules", rules)

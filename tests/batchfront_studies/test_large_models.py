@@ -6,7 +6,7 @@ import pytest
 import torch
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import cross_entropy
-from batchfront.workload.microbatch import MicroBatch, passing
+from batchfront.workload.microbatch import MicroBatch, computing
 from batchfront_studies.models import vgg_11 as vgg_11_module
 from batchfront_studies.models.resnet_50 import PreActivation, resnet_50
 from batchfront_studies.models.vgg_11 import vgg_11
@@ -69,7 +69,7 @@ def gradient(model: nn.Module, inputs: Tensor, targets: Tensor, size: int) -> li
     model.zero_grad()
     for start in range(0, len(inputs), size):
         part = slice(start, min(start + size, len(inputs)))
-        with passing(MicroBatch(part.start, part.stop, len(inputs), seed=5)):
+        with computing(MicroBatch(part.start, part.stop, len(inputs), seed=5)):
             loss = cross_entropy(model(inputs[part]), targets[part], label_smoothing=0.1)
             (loss * (part.stop - part.start) / len(inputs)).backward()  # type: ignore[no-untyped-call]
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from batchfront.outcomes import LearningCurve
-from batchfront.training.early_dropping import Rule, curve_of, rules
+from batchfront.training.early_dropping import DroppingRule, curve_of, rules
 from batchfront.workload import catalog
 
 from tests.benchmarks.recorded_races import Course, Recorded
@@ -59,7 +59,7 @@ def _best(live: Iterable[Course]) -> float:
     return min((c.steps for c in live if c.outcome == "reached"), default=inf)
 
 
-def _dropped(live: Sequence[Course], step: int, chosen: Sequence[Rule]) -> set[int]:
+def _dropped(live: Sequence[Course], step: int, chosen: Sequence[DroppingRule]) -> set[int]:
     shown = {c.number: [look for look in c.looks if look.step <= step] for c in live}
     curves: dict[int, LearningCurve] = {
         number: curve_of(looks)

@@ -59,6 +59,14 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
     return decorate
 
 
+class _OneOf(click.Choice[Any]):
+    """One of these words; click would ask for the names of an enumeration's members."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        """Returns the word itself."""
+        return str(choice)
+
+
 def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     """The flag of one option, its default in the help."""
     known = said.otherwise
@@ -66,7 +74,7 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
         known = said.text(said.fallback)
     about: dict[str, Any] = {
         "help": f"{said.help}  [default: {known}]" if known else said.help,
-        "default": said.text(default) if isinstance(said.kind, Kind) and default else default,
+        "default": said.text(default) if _written(said) and default else default,
         "show_default": not known and default is not None and said.kind is not bool,
         "hidden": bool(said.superseded),
         "metavar": said.metavar or (said.kind.name if isinstance(said.kind, Kind) else None),
@@ -76,8 +84,13 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     elif said.kind is bool:
         about["is_flag"] = True
     else:
-        about["type"] = click.Choice(said.choices) if said.choices else said.kind
+        about["type"] = _OneOf(said.choices) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
+
+
+def _written(said: Option) -> bool:
+    """Whether a command line writes the option's value in another way than Python does."""
+    return bool(said.choices) or isinstance(said.kind, Kind)
 
 
 def _set_data_dir(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:

@@ -64,7 +64,7 @@ class SearchOptions:
     )
     sampler: str | None = option(
         str,
-        "What draws the metaparameters: quasi-random points, or a sampler of Optuna's, which "
+        "What samples the metaparameters: quasi-random points, or a sampler of Optuna's, which "
         "learns from trials that have ended.",
         choices=SAMPLERS,
         fallback=Sampler.SOBOL,
@@ -73,7 +73,7 @@ class SearchOptions:
     together: int | str | None = option(
         Kind("N|all", _together),
         "How many trials of a batch size race together: all that fit, or N at a time, each N up "
-        "to the best so far and, with tpe or gp, drawn from what those before have shown. With 1 "
+        "to the best so far and, with tpe or gp, sampled from what those before have shown. With 1 "
         "each worker runs one after another.",
         must=_TOGETHER,
         otherwise=f"all; with tpe or gp {LEARNING_TOGETHER}",
@@ -168,7 +168,7 @@ _ALWAYS = ("seed", "sampler", "schedule", "count", "finishers", "continuing")
 
 
 def search_identity(search: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a study's identity that says how its trials are drawn and raced.
+    """The part of a study's identity that says how its trials are sampled and raced.
 
     An option that is younger than the first of them is there where it is not as if there were none:
     studies from before it was an option stay what they are.
@@ -243,7 +243,7 @@ def _racing(asked: SearchOptions, before: Study | None, sampler: str) -> dict[st
     if together == ALL and learns:
         raise UsageError(
             f"--together {ALL}: a sampler learns from trials that have ended, and {sampler} would "
-            f"draw all without any; say how many, such as --together {LEARNING_TOGETHER}"
+            f"sample all without any; say how many, such as --together {LEARNING_TOGETHER}"
         )
     if together is None:
         schedule = asked.schedule or stored["schedule"]

@@ -142,9 +142,9 @@ def test_more_trials_are_drawn_from_the_whole_of_the_wider_space(storage: Storag
     win(storage, **HIGH)
     extended(storage)
     before = points(storage, study)
-    assert planned(storage, trials=None).trials == 30
+    assert planned(storage, trials=None)[0].trials == 30
     assert points(storage, study) == before
-    assert planned(storage, trials=46).trials == 46
+    assert planned(storage, trials=46)[0].trials == 46
     new = points(storage, study)[30:]
     assert [point["learning_rate"] > 0.1 for point in new].count(True) in (5, 6)  # of 16, a third
     with storage.read() as conn:

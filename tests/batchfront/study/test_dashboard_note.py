@@ -54,7 +54,9 @@ def test_it_says_how_the_trials_are_scheduled(schedule: str, says: str) -> None:
 
 def test_it_says_that_the_trials_of_an_adaptive_sampler_race_in_generations() -> None:
     plain = study()
-    adaptive = replace(plain, identity={**plain.identity, "search": {"generation": 6}})
+    adaptive = replace(
+        plain, sampler="tpe", identity={**plain.identity, "search": {"generation": 6}}
+    )
     assert "6 at a time, sampled from what those before them have shown" in study_note(adaptive)
     assert "at a time" not in study_note(plain)
 

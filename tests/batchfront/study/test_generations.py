@@ -167,7 +167,7 @@ def test_who_learns_late_of_a_winner_changes_nothing_that_is_sampled(
     winner = min((row.steps_to_target, row.number) for row in first if row.steps_to_target)[1]
     slow, _, taken = claim(second_storage, "slow", 4)
     slow.release([(slot, 0) for slot in taken if slot.number != winner])
-    fast = Thread(target=work, args=(second_storage, "fast"))
+    fast = Thread(target=partial(work, second_storage, name="fast"))
     fast.start()
     eventually(lambda: states(second_storage).count("d") == 3)
     late = [row.steps for row in rows(second_storage)[:4]]
@@ -231,7 +231,7 @@ def test_one_worker_and_three_find_the_same(
 ) -> None:
     for database in (storage, second_storage):
         planned(database, sampler=sampler)
-    threads = [Thread(target=work, args=(storage, f"worker {n}")) for n in range(3)]
+    threads = [Thread(target=partial(work, storage, name=f"worker {n}")) for n in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -253,14 +253,14 @@ def test_a_later_generation_stops_at_the_best_of_those_before(storage: Storage) 
 
 
 def test_the_size_of_a_generation_belongs_to_the_study(storage: Storage) -> None:
-    assert planned(storage).generation == 4
-    assert planned(storage, together=None).generation == 4
+    assert planned(storage)[0].generation == 4
+    assert planned(storage, together=None)[0].generation == 4
     with pytest.raises(IdentityError, match=r"search\.together was 4, is 3"):
         planned(storage, together=3)
 
 
 def test_a_generation_is_eight_unless_told_otherwise(storage: Storage) -> None:
-    assert planned(storage, together=None, sampler="gp").generation == 8
+    assert planned(storage, together=None, sampler="gp")[0].generation == 8
 
 
 def test_without_an_adaptive_sampler_all_race_together_unless_told_otherwise(

@@ -13,7 +13,7 @@ from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
 
 from tests.batchfront.training.test_checkpoints import TAG, Slot, advanced, fresh
-from tests.batchfront.training.test_trial import assert_same
+from tests.batchfront.training.test_model_run import assert_same
 from tests.waiting import LONG, eventually
 
 
@@ -147,7 +147,7 @@ def test_a_host_without_room_for_a_copy_trains_on_without_it(
 
 def test_a_copy_holds_no_tensor_of_the_trials_own() -> None:
     state = advanced(3).state()
-    pairs = list(tensors(state, background.copied(state, torch.device("cpu"))))
+    pairs = list(tensors(state, background.copied(state)))
     assert len(pairs) > 4
     for own, copy in pairs:
         assert torch.equal(own, copy)

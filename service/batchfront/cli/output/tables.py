@@ -9,13 +9,16 @@ from typing import Any
 
 import click
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.frontier import Frontier
 from batchfront.table import Table
+
+_WORDS = 10  # characters that a column of words keeps on a narrow terminal
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,17 @@ def view(tables: Sequence[Table]) -> Group:
 
 
 def drawn(table: Table) -> RichTable:
-    """A table's columns and rows as they stand on a terminal."""
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in table.columns:
-        side = "left" if column.words else "right"
-        made.add_column(column.title, justify=side, no_wrap=not column.words)  # type: ignore[arg-type]
-    for row in table.cells():
+    """A table's columns and rows as they stand on a terminal. Where that is narrow, titles and
+    words are folded; a number, or a name, is never cut."""
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    rows = list(table.cells())
+    for number, column in enumerate(table.columns):
+        widest = max((cell_len(row[number]) for row in rows), default=0)
+        least = min(widest, _WORDS) if column.words else widest
+        least = max(least, *map(cell_len, column.title.split()), 0)
+        side: JustifyMethod = "left" if column.words else "right"
+        made.add_column(column.title, justify=side, min_width=least, overflow="fold")
+    for row in rows:
         made.add_row(*row)
     return made
 

@@ -65,7 +65,7 @@ def _half(more: MoreTrials) -> str:
 
 
 def _another(noise: Noise) -> str:
-    return f"{number(noise.low)} to {number(noise.high)} (90 %)"
+    return f"{number(noise.low)} to {number(noise.high)} (90\u00a0%)"
 
 
 def why_unknown(frontier: Frontier) -> str | None:

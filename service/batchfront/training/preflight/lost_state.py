@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from batchfront.errors import WorkloadError
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
+from batchfront.training.vectorized.forward import HOOKS
+from batchfront.training.vectorized.holdings import enclosed
 from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
@@ -47,9 +49,6 @@ _OF_MODULES = frozenset(vars(nn.Module()))
 
 
 _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
-
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
@@ -110,7 +109,7 @@ def _own(run: ModelRun) -> dict[str, Any]:
             continue
         path = f"{type(module).__name__}{f' ({name})' if name else ''}"
         own = {k: v for k, v in vars(module).items() if k not in _OF_MODULES}
-        own |= {k: list(vars(module).get(k, {}).values()) for k in _HOOKS}
+        own |= {k: list(vars(module).get(k, {}).values()) for k in HOOKS}
         own |= dict(module.named_buffers(recurse=False))
         found |= dict(_leaves(own, path))
     if isinstance(run.workload.algorithm, TorchOptimizer):
@@ -233,21 +232,14 @@ def _is_of_a_library(held: Any) -> bool:
     return str(held.__module__).split(".")[0] in _LIBRARIES
 
 
-def _of_function(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """What it remembers: in what it encloses, in its defaults, and in what is global to it."""
-    code: CodeType = function.__code__
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        if name == "__class__":  # which super() encloses
-            continue
-        try:
-            yield f".{name}", cell.cell_contents
-        except ValueError:  # not yet filled
-            continue
+    yield from ((f".{name}", value) for name, value in enclosed(function))
     yield "", vars(function)
     yield "", list(function.__defaults__ or ())
     known = function.__globals__
     numbers = (bool, int, float, list, dict, deque, Tensor, np.ndarray)
     plain = (*numbers, count, random.Random, torch.Generator, type, FunctionType)
-    for name in code.co_names:
+    for name in function.__code__.co_names:
         if isinstance(known.get(name), plain):
             yield f".{name}", known[name]

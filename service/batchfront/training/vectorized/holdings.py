@@ -182,15 +182,7 @@ class Holdings:
         yield "code", _code(function.__code__)
         yield "defaults", (function.__defaults__, function.__kwdefaults__)
         yield "attributes", vars(function)
-        for name, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        ):
-            if name == "__class__":  # which `super` needs
-                continue
-            try:
-                yield name, cell.cell_contents
-            except ValueError:  # nothing is in it yet
-                yield name, None
+        yield from enclosed(function)
         if self._shared and _is_users(function.__module__):
             names = sorted(_names(function.__code__))
             for name in names:
@@ -243,6 +235,17 @@ class Holdings:
         if self._shared and value.nbytes > _LARGE:
             return f"{said} {id(value)}"
         return f"{said} {_checksum(np.ascontiguousarray(value).tobytes())}"
+
+
+def enclosed(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function encloses, by name: None of what nothing is in yet."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if name == "__class__":  # which `super` needs
+            continue
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            yield name, None
 
 
 def sharing(tensors: Mapping[str, Tensor], apart: Collection[str]) -> tuple[str, str] | None:

@@ -92,7 +92,8 @@ def test_watching_goes_on_through_an_outage_and_ends_when_all_is_done(
 def test_on_a_terminal_the_table_is_drawn_and_left_behind_at_the_end(
     batchfront: Callable[..., Any], workload_file: Callable[..., str]
 ) -> None:
-    batchfront("run", workload_file(), "--trials", "2", "--workers", "1")
+    planned = batchfront("run", workload_file(), "--trials", "2", "--workers", "1")
+    assert planned.code == 0, planned.err
     main, side = pty.openpty()
     command = [sys.executable, "-P", "-m", "batchfront.cli.main", "status", "--watch"]
     with subprocess.Popen(command, stdout=side, stderr=side) as process:

@@ -51,7 +51,7 @@ def alone(batch_size: int) -> ModelRun:
 
 
 def shared(pool: FollowerPool, batch_size: int) -> LeaderRun:
-    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._passes)
+    return LeaderRun(pool, striped(), DATA, batch_size, VALUES, 5, CPU, pool._micro_batches)
 
 
 def assert_close(one: ModelRun, other: ModelRun) -> None:
@@ -232,7 +232,7 @@ def gappy_pool(pool: FollowerPool) -> Iterator[FollowerPool]:
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_shares_without_targets_add_nothing(gappy_pool: FollowerPool, batch_size: int) -> None:
     one = ModelRun(gappy(), GAPS, batch_size, VALUES, 5, CPU)
-    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._passes)
+    arguments = (gappy(), GAPS, batch_size, VALUES, 5, CPU, gappy_pool._micro_batches)
     two = LeaderRun(gappy_pool, *arguments)
     for step in (1, 2, 3, 7, STEPS, 30):
         one.advance(step)
@@ -252,7 +252,7 @@ def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
     found = []
     for interrupted in (False, True):
         values = {**VALUES, "noise": 0.1}
-        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._passes)
+        arguments = (gappy(), GAPS, 10, values, 5, CPU, gappy_pool._micro_batches)
         run = LeaderRun(gappy_pool, *arguments)
         for step in range(1, STEPS + 1):
             if interrupted:
