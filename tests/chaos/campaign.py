@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.ledger.ledger import LEASE_SECONDS
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
