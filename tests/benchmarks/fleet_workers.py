@@ -9,8 +9,7 @@ from threading import Event, Thread
 from time import monotonic, perf_counter, thread_time
 from typing import Any
 
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import RaceState
+from batchfront.ledger.ledger import Ledger, RaceState
 from batchfront.outcomes import TrialResult
 from batchfront.store.database import Storage, parse_url
 from batchfront.study.slots import Slot

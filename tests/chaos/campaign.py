@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.ledger.ledger import LEASE_SECONDS
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
@@ -16,9 +16,9 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.verdict import compare, rows
 from tests.postgres import TEMPLATE, Postgres
 from tests.toy import POISONED, SPEC, clouds, poisoned
+from tests.waiting import LONG
 
 _OUT_OF_TIME = 600.0
-_LEAVING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def run(
     try:
         fleet.start(scale.workers)
         chaos.rage()
-        fleet.wait(_LEAVING_SECONDS)
+        fleet.wait(LONG)
     finally:
         fleet.end()
         server.make_sure()

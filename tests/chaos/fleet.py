@@ -17,9 +17,7 @@ from uuid import uuid4
 from batchfront.training import checkpoints as checkpoint
 
 from tests.processes import Child, forkserver
-
-TERM_SECONDS = 10.0
-"""How long a worker may take to end in good order after SIGTERM."""
+from tests.waiting import LONG
 
 forkserver("batchfront.cli.work", "batchfront.worker.worker", "tests.toy")
 
@@ -112,10 +110,10 @@ class Fleet:
                 worker.send(signal.SIGCONT)
                 worker.thaws = None
             if worker.process.is_alive():
-                if worker.told is not None and now - worker.told > TERM_SECONDS:
+                if worker.told is not None and now - worker.told > LONG:
                     worker.send(signal.SIGUSR1)  # where?
                     time.sleep(0.5)
-                    self._blame(worker, f"still there {TERM_SECONDS:g} s after SIGTERM")
+                    self._blame(worker, f"still there {LONG:g} s after SIGTERM")
                     self.kill(worker)
                     worker.told = None
                 continue

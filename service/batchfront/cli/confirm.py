@@ -22,7 +22,7 @@ Examples:
 @options.storage
 @options.option(
     "--rule",
-    type=click.Choice([Purpose.LINEAR.value, Purpose.SQUARE_ROOT.value]),
+    type=options.OneOf([Purpose.LINEAR, Purpose.SQUARE_ROOT]),
     help="Instead of the best trials, run what this rule makes of the winner of the smallest batch "
     "size: its learning rate scaled with the batch size or its square root.",
 )

@@ -59,7 +59,7 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
     return decorate
 
 
-class _OneOf(click.Choice[Any]):
+class OneOf(click.Choice[Any]):
     """One of these words; click would ask for the names of an enumeration's members."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
@@ -84,7 +84,7 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
     elif said.kind is bool:
         about["is_flag"] = True
     else:
-        about["type"] = _OneOf(said.choices) if said.choices else said.kind
+        about["type"] = OneOf(said.choices) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
 
 

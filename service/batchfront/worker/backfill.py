@@ -4,9 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from batchfront.errors import LeaseLost, Unreachable
-from batchfront.ledger.claims import is_alone
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import Held, RaceState
+from batchfront.ledger.ledger import Held, Ledger, RaceState, is_alone
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.vocabulary import Schedule

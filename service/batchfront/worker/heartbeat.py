@@ -6,9 +6,7 @@ from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import RaceState
-from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.ledger.ledger import LEASE_SECONDS, Ledger, RaceState
 from batchfront.phase_timer import timed_as
 
 log = logging.getLogger(__name__)

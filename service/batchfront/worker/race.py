@@ -7,9 +7,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from batchfront.errors import Unreachable
-from batchfront.ledger.claims import ATTEMPTS
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import Held, RaceState
+from batchfront.ledger.ledger import ATTEMPTS, Held, Ledger, RaceState
 from batchfront.outcomes import LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.study.slots import Slot

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from batchfront.errors import LeaseLost
 from batchfront.ledger import ledger as ledger_module
-from batchfront.ledger.claims import ATTEMPTS, COMPANY_DEATHS, DEATHS
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import RaceState
-from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.ledger.claims import COMPANY_DEATHS, DEATHS
+from batchfront.ledger.ledger import ATTEMPTS, LEASE_SECONDS, Ledger, RaceState
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan

@@ -13,7 +13,7 @@ import pytest
 from batchfront.frontier import frontier as frontier_module
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
-from batchfront.ledger.workers import LEASE_SECONDS
+from batchfront.ledger.ledger import LEASE_SECONDS
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan

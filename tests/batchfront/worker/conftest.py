@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import RaceState
+from batchfront.ledger.ledger import Ledger, RaceState
 from batchfront.worker import worker
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race

@@ -181,7 +181,7 @@ def test_a_sampler_draws_each_trial_when_it_knows_of_those_under_way(
         seen.extend((number, len(under_way)) for number in numbers)
         return draw(storage, study, numbers)
 
-    monkeypatch.setattr(sampling, "draw", watched)
+    monkeypatch.setattr(sampling, "sample", watched)
     planned(storage, sampler=sampler, together=1, trials=6)
     work(storage)
     assert seen[:3] == [(0, 0), (1, 1), (2, 2)]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger.claims import ATTEMPTS, DEATHS
+from batchfront.ledger.claims import DEATHS
+from batchfront.ledger.ledger import ATTEMPTS
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
 from batchfront.store.schema import measurements, studies
 from batchfront.store.url import Storage

@@ -7,8 +7,7 @@ from threading import enumerate as threads
 
 import pytest
 from batchfront.errors import StorageError
-from batchfront.ledger.ledger import Ledger
-from batchfront.ledger.race_state import RaceState
+from batchfront.ledger.ledger import Ledger, RaceState
 from batchfront.outcomes import TrialResult
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage

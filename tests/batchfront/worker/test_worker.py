@@ -15,8 +15,7 @@ import pytest
 import torch
 from batchfront.errors import CatalogError, IdentityError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger.claims import ATTEMPTS
-from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.ledger import ATTEMPTS, Ledger
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import workers

@@ -75,11 +75,11 @@ def lost_state(
     of a process share something that training changes.
     """
     workload = replace(workload, execution=Execution())
-    few = Splits(*(_few(split) for split in (splits.train, splits.validation)))
+    examples = Splits(*(_few(split) for split in (splits.train, splits.validation)))
     size = min(batch_size, _FEW if large else _EXAMPLES)
 
     def run() -> ModelRun:
-        return ModelRun(workload, few, size, values, 0, _CPU)
+        return ModelRun(workload, examples, size, values, 0, _CPU)
 
     first = run()
     first.advance(_STEPS)

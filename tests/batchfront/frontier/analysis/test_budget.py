@@ -40,7 +40,7 @@ def test_the_best_value_is_of_all_looks_within_the_budget(raced: Storage) -> Non
 
 
 def test_beyond_where_trials_stopped_the_value_is_not_complete(raced: Storage) -> None:
-    why = "stopped before: 1 capped, 1 reached"
+    why = "stopped before: 1 reached, 1 capped"
     assert within(raced, 9) == (BestWithin(50, 9, 0.02, 1, 8, True, 1, False, why),)
 
 

@@ -49,7 +49,7 @@ def test_past_means_strictly_past_and_equals_go_to_the_lowest_number(raced: Stor
 def test_a_harder_goal_needs_trials_that_went_on(raced: Storage) -> None:
     # The winner's own look was past 0.025 too; nobody had passed it before.
     assert points(raced, 0.025) == (GoalPoint(50, 10, 9, 500, 1, True),)
-    why = "none passed it, but stopped early: 1 capped, 1 reached"
+    why = "none passed it, but stopped early: 1 reached, 1 capped"
     assert points(raced, 0.01) == (GoalPoint(50, None, 10, None, None, False, why),)
 
 
