@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
-from batchfront.phrases import few
+from batchfront.phrases import first_few
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
 from batchfront.training.vectorized.forward import HOOKS
@@ -94,7 +94,7 @@ def lost_state(
     _refuse_shared(workload, shared, _shared(workload))
     if not lost and not _alike(first, second):
         lost = ["something outside of the model and the optimizer"]
-    return few(lost, _NAMED) if lost else None
+    return first_few(lost, _NAMED) if lost else None
 
 
 def _few(split: Any) -> Part:
@@ -141,9 +141,9 @@ def _refuse_shared(workload: Workload, before: Mapping[str, Any], after: Mapping
     changed = _unlike(before, after)
     if changed:
         raise WorkloadError(
-            f"{workload.name}: training changes {few(changed, _NAMED)}, which all trials share: "
-            "what one finds would depend on the others; keep it in a buffer of the model, which "
-            "counts if self.training"
+            f"{workload.name}: training changes {first_few(changed, _NAMED)}, which all "
+            "trials share: what one finds would depend on the others; keep it in a buffer of the "
+            "model, which counts if self.training"
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from batchfront.errors import IdentityError
 from batchfront.frontier.code_versions import by_version, mixed
 from batchfront.frontier.frontier import load_frontier
-from batchfront.phrases import few
+from batchfront.phrases import first_few
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.plan.reruns import plan_confirmations
@@ -275,6 +275,6 @@ def test_a_winner_that_another_version_ran_again_is_named(
 
 
 def test_many_names_are_a_few_and_a_number() -> None:
-    assert few(["a", "b"]) == "a, b"
-    assert few(list("abcdefg")) == "a, b, c, d, e, f, g"
-    assert few(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few(list("abcdefg")) == "a, b, c, d, e, f, g"
+    assert first_few(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
