@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 RETIRED = {
-    r"loaded": "loaded workload",
+    r"bench": "loaded workload",
     r"hand_back": "release",
-    r"heartbeat": "heartbeat",
+    r"keeper": "heartbeat",
     r"keeping": "checkpoint policy",
     r"oddit(y|ies)": "outliers",
-    r"backfill": "backfill",
+    r"refill": "backfill",
     r"team": "process group",
     r"trial_run": "run, or model_run",
     r"widening": "space_edges",
