@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchfront.frontier.frontier import Frontier
-from batchfront.phrases import few
+from batchfront.phrases import first_few
 from batchfront.workload.code.versions import Code, changes, digest
 
 
@@ -87,10 +87,10 @@ def _mixed_trials(found: Sequence[Mapping[str, Any]]) -> str | None:
     if len(found) < 2 or not made or not any(one["version"] for one in [*made, *found[2:]]):
         return None  # of what was planned before code was kept, nothing is known
     changed = list(dict.fromkeys(name for one in found for name in one["changed"]))
-    differ = f" (what differs: {few(changed)})" if changed else ""
+    differ = f" (what differs: {first_few(changed)})" if changed else ""
     known = [one for one in found if one["version"]]
-    counted = few([f"{one['trials']:,} of {_version(one)}" for one in known if one["trials"]])
-    none = few([f"none of {_version(one)}" for one in known if not one["trials"]])
+    counted = first_few([f"{one['trials']:,} of {_version(one)}" for one in known if one["trials"]])
+    none = first_few([f"none of {_version(one)}" for one in known if not one["trials"]])
     if not found[0]["version"]:
         said = (
             f"Of {found[0]['trials']:,} trials it is not known which version of the workload's "

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from batchfront.errors import IdentityError
-from batchfront.phrases import few
+from batchfront.phrases import first_few
 from batchfront.study.study import Definition, Study
 from batchfront.workload.code.versions import Code, changes, digest
 from batchfront.workload.search_space import describe_space
@@ -13,10 +13,8 @@ from batchfront.workload.workload import Workload
 
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
 
-
 RAISED = ("finishers", "continuing")
 """Entries of the search that are as the study began: they may have been raised since."""
-
 
 _RACING = ("schedule", "generation")
 """Entries of the search that say together how many of its trials race together."""
@@ -114,7 +112,7 @@ def refuse_difference(stored: Study, now: Definition) -> None:
     changed = differences(before, after)
     recoded = code_differences(before, after)
     if changed:
-        recoding = [f"code: {few(recoded)}"] if recoded else []
+        recoding = [f"code: {first_few(recoded)}"] if recoded else []
         raise IdentityError(
             f"study {stored.name} exists under another definition: "
             f"{'; '.join([*changed, *recoding])}"
@@ -123,7 +121,7 @@ def refuse_difference(stored: Study, now: Definition) -> None:
         variant = () if stored.variant is None else ("--variant", stored.variant)
         raise IdentityError(
             f"the code of {stored.workload} is not what it was planned with; it differs in "
-            f"{few(recoded)}",
+            f"{first_few(recoded)}",
             (now.spec, *variant, "--accept-changes"),
         )
 

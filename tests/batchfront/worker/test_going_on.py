@@ -6,6 +6,9 @@ from threading import Event
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import ATTEMPTS
@@ -13,9 +16,6 @@ from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
 from batchfront.store.schema import measurements, studies
 from batchfront.store.url import Storage
 from batchfront.training.model_run import ModelRun
-from optuna.trial import TrialState
-from sqlalchemy import select, update
-
 from tests import searches
 from tests.reading import load_curves
 from tests.searches import (
@@ -30,7 +30,6 @@ from tests.searches import (
 )
 from tests.toy import clouds
 
-pytestmark = pytest.mark.every_storage
 planned = partial(searches.planned, trials=12, batch_sizes=(4,))
 
 LAST = clouds().grid.steps(150)[-1]
@@ -61,6 +60,7 @@ def ended(storage: Storage) -> list[tuple[Any, ...]]:
 # The ledger
 
 
+@pytest.mark.every_storage
 def test_the_cap_is_the_steps_of_the_last_finisher_whoever_they_are(storage: Storage) -> None:
     planned(storage, finishers=3)
     one, two = worker(storage, "one"), worker(storage, "two")
@@ -79,6 +79,7 @@ def test_the_cap_is_the_steps_of_the_last_finisher_whoever_they_are(storage: Sto
     assert one.poll(study.id, {}).passed == 6
 
 
+@pytest.mark.every_storage
 def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
     (study,) = planned(storage)
     one = worker(storage)
@@ -90,6 +91,7 @@ def test_a_study_without_finishers_has_no_cap(storage: Storage) -> None:
     assert (news.cap, news.passed) == (None, 12)
 
 
+@pytest.mark.every_storage
 def test_one_that_goes_on_caps_the_others_from_the_moment_that_it_passed(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
     one, two = worker(storage, "one"), worker(storage, "two")
@@ -105,6 +107,7 @@ def test_one_that_goes_on_caps_the_others_from_the_moment_that_it_passed(storage
     assert (point.steps, point.outcomes) == (40, {"open": 12})
 
 
+@pytest.mark.every_storage
 def test_what_it_passed_and_what_came_after_is_kept_at_its_end(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
     one = worker(storage)
@@ -128,6 +131,7 @@ def test_what_it_passed_and_what_came_after_is_kept_at_its_end(storage: Storage)
     ]
 
 
+@pytest.mark.every_storage
 def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue", trials=2)
     one, two = worker(storage, "one"), worker(storage, "two")
@@ -152,6 +156,7 @@ def test_whoever_takes_it_over_knows_that_it_goes_on(storage: Storage) -> None:
     assert optuna_trials(storage)[0].value == 40
 
 
+@pytest.mark.every_storage
 def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue")
     one = worker(storage)
@@ -165,6 +170,7 @@ def test_an_error_after_the_goal_does_not_undo_it(storage: Storage) -> None:
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
 
 
+@pytest.mark.every_storage
 def test_dead_workers_after_the_goal_do_not_undo_it(storage: Storage) -> None:
     planned(storage, finishers=1, after_goal="continue", trials=1)
     for death in range(DEATHS):

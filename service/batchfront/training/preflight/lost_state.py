@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
-from batchfront.phrases import few
+from batchfront.phrases import first_few
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
 from batchfront.training.vectorized.forward import HOOKS
@@ -30,33 +30,23 @@ from batchfront.workload.workload import Workload
 
 _EXAMPLES, _FEW = 8, 2  # that a batch of a try has, and one of a large model
 
-
 _STEPS = 2  # before the state is taken, and after it has been restored
-
 
 _DEEP = 5  # objects within objects that are looked into
 
-
 _LONG = 1000  # entries of a list or a dict, of which no more than their number is compared
-
 
 _NAMED = 3  # of what is lost, in a message
 
-
 _CPU = torch.device("cpu")
-
 
 _OF_MODULES = frozenset(vars(nn.Module()))
 
-
 _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
-
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
-
 _METHODS = ("__init__", "__call__")
-
 
 _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
@@ -94,7 +84,7 @@ def lost_state(
     _refuse_shared(workload, shared, _shared(workload))
     if not lost and not _alike(first, second):
         lost = ["something outside of the model and the optimizer"]
-    return few(lost, _NAMED) if lost else None
+    return first_few(lost, _NAMED) if lost else None
 
 
 def _few(split: Any) -> Part:
@@ -141,9 +131,9 @@ def _refuse_shared(workload: Workload, before: Mapping[str, Any], after: Mapping
     changed = _unlike(before, after)
     if changed:
         raise WorkloadError(
-            f"{workload.name}: training changes {few(changed, _NAMED)}, which all trials share: "
-            "what one finds would depend on the others; keep it in a buffer of the model, which "
-            "counts if self.training"
+            f"{workload.name}: training changes {first_few(changed, _NAMED)}, which all "
+            "trials share: what one finds would depend on the others; keep it in a buffer of the "
+            "model, which counts if self.training"
         )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select, update
+
 from batchfront.errors import IdentityError
 from batchfront.frontier.code_versions import by_version, mixed
 from batchfront.frontier.frontier import load_frontier
-from batchfront.phrases import few
+from batchfront.phrases import first_few
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.plan.reruns import plan_confirmations
@@ -22,8 +24,6 @@ from batchfront.study.study import Filter, find_studies
 from batchfront.worker.setup import set_up
 from batchfront.workload import catalog
 from batchfront.workload.code.versions import changes, digest
-from sqlalchemy import select, update
-
 from tests.searches import work
 
 pytestmark = pytest.mark.every_storage
@@ -275,6 +275,6 @@ def test_a_winner_that_another_version_ran_again_is_named(
 
 
 def test_many_names_are_a_few_and_a_number() -> None:
-    assert few(["a", "b"]) == "a, b"
-    assert few(list("abcdefg")) == "a, b, c, d, e, f, g"
-    assert few(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few(list("abcdefg")) == "a, b, c, d, e, f, g"
+    assert first_few(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
