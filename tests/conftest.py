@@ -12,8 +12,8 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from batchfront.store.url import Storage, open_storage
 
+from batchfront.store.url import Storage, open_storage
 from tests.postgres import TEMPLATE, NoPostgres, Postgres
 from tests.processes import Child, forkserver
 from tests.waiting import LONG

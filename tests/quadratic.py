@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batchfront import SGD, Goal, Log, Metric, Split, Splits, Workload, powers_of_two
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from batchfront import SGD, Goal, Log, Metric, Split, Splits, Workload, powers_of_two
 
 SPEC = f"{Path(__file__).resolve()}:quadratic"
 

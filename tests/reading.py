@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from batchfront.store.schema import measurements, slots
 from batchfront.store.snapshot import Source, snapshot
-from sqlalchemy import select
 
 
 class Measurement(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from batchfront import ERROR_RATE, Goal, Log, Metric, Split, Splits, TorchOptimizer, Workload
 from torch import Tensor, nn
 
+from batchfront import ERROR_RATE, Goal, Log, Metric, Split, Splits, TorchOptimizer, Workload
 from tests.zoo.cases import apart, plain, points
 from tests.zoo.data import Gathered
 from tests.zoo.losses import Three

@@ -8,6 +8,8 @@ from typing import Any
 
 import optuna
 import torch
+from sqlalchemy import select, update
+
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
@@ -21,8 +23,6 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.workload import Workload
-from sqlalchemy import select, update
-
 from tests import toy
 
 NAME = "clouds/mlp/momentum"

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from batchfront import Goal, Log, Momentum, Split, Splits, Workload
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
-from torch import Tensor, nn
 
 SPEC = f"{Path(__file__).resolve()}:striped"
 GAPPY = f"{Path(__file__).resolve()}:gappy"

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
 from batchfront import (
     ERROR_RATE,
     Choice,
@@ -24,7 +26,6 @@ from batchfront import (
     Workload,
     cross_entropy,
 )
-from torch import Tensor, nn
 
 SPEC = f"{Path(__file__).resolve()}:clouds"
 PLAIN = f"{Path(__file__).resolve()}:plain"

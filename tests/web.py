@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
 from batchfront.report.web.server import Server
-
 from tests.waiting import LONG
 
 

@@ -145,5 +145,4 @@ def _duration(seconds: float) -> str:
 
 BATCH_SIZES = Kind("SIZES", _batch_sizes, lambda sizes: ",".join(map(str, sizes)))
 
-
 DURATION = Kind("DURATION", _seconds, _duration)

@@ -11,7 +11,6 @@ Part = Literal["training", "evaluation", "data", "storage", "set-up", "waiting",
 database and checkpoints; `set-up` is imports, checks, models made and draws; `waiting` is for
 trials that others hold; `other` is what is left."""
 
-
 _thread = local()  # `clock`: the one that counts the thread's time
 
 

@@ -90,7 +90,6 @@ class Sampler(StrEnum):
 SAMPLERS = (Sampler.SOBOL, Sampler.TPE, Sampler.GP)
 """Those that a plan may ask for: quasi-random points computed up front, or sampled from results."""
 
-
 ADAPTIVE = (Sampler.TPE, Sampler.GP)
 """Optuna's samplers, which need results to sample from."""
 

@@ -7,6 +7,8 @@ layout will do, perhaps with a goal of its own (`--goal`).
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import EvaluationGrid
@@ -15,26 +17,20 @@ from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.metrics import TOKEN_CROSS_ENTROPY, token_count
 from batchfront.workload.search_space import Log, ReverseLog, SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-from torch import Tensor, nn
-
 from batchfront_studies.datasets.lm1b import ANY, lm1b
 from batchfront_studies.models.transformer import Size, Transformer
 
 TOKENS, LONGEST = 1_000, 32
 
-
 SIZE = Size(layers=2, width=64, heads=4, filter=256)
-
 
 GOAL = 4.5
 """Nats a token. On those books, of 16 sentences a step with a momentum of 0.9, it takes some 390
 steps with a learning rate of 0.5, 460 with 0.2, 600 with 0.1, and more than 800 with 0.05. The
 untrained model costs 7.5; after 800 steps the best of these was at 4.24, and still falling."""
 
-
 LOOKED_AT = 250
 """Validation sentences, some 6,000 tokens."""
-
 
 GRID = EvaluationGrid(first=20, spacing=0.04)
 """A look costs as much as some seven steps of 16 sentences."""

@@ -19,18 +19,14 @@ from batchfront.workload.lr_schedule import LinearDecay
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.search_space import Integer, Log, ReverseLog, SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-
 from batchfront_studies.datasets.cifar_10 import cifar_10
 from batchfront_studies.models.resnet_8 import resnet_8
 
 ALGORITHMS: tuple[Algorithm, ...] = (NesterovMomentum(), SGD())
 
-
 BATCH_SIZES = powers_of_two(2, 8192)
 
-
 GOAL = 0.3
-
 
 TRAINING_SET = 45_000
 

@@ -10,7 +10,6 @@ from functools import partial
 
 from batchfront.workload.algorithm import NesterovMomentum
 from batchfront.workload.workload import Workload
-
 from batchfront_studies.datasets.common_crawl import common_crawl
 from batchfront_studies.datasets.lm1b import LONGEST, TOKENS
 from batchfront_studies.lm1b import language_model

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.goal import Goal
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.search_space import Log, ReverseLog, SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-from torch import Tensor, nn
-
 from batchfront_studies.datasets.digits import digits
 from batchfront_studies.models.fully_connected import fully_connected
 

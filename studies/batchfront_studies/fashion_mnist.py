@@ -8,12 +8,10 @@ the number and range of the inputs are the same. They have not been tried on thi
 from collections.abc import Callable
 
 from batchfront.workload.workload import Workload
-
 from batchfront_studies.datasets.fashion_mnist import fashion_mnist
 from batchfront_studies.mnist import NESTEROV_BATCH_SIZES, cnn_base_on
 
 GOAL = 0.1
-
 
 BATCH_SIZES = tuple(size for size in NESTEROV_BATCH_SIZES if size > 1)
 """2, 8, 32, ... 32768, 55000."""

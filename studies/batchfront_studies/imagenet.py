@@ -9,6 +9,8 @@ three can be compared.
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from torch import nn
+
 from batchfront.workload.algorithm import NesterovMomentum
 from batchfront.workload.data import Splits
 from batchfront.workload.goal import Goal
@@ -17,8 +19,6 @@ from batchfront.workload.lr_schedule import LinearDecay
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.search_space import SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-from torch import nn
-
 from batchfront_studies.datasets.imagenet import (
     imagenet,
     imagenet_half_classes,
@@ -30,15 +30,12 @@ from batchfront_studies.models.vgg_11 import vgg_11
 
 RESNET_GOAL, VGG_GOAL = 0.25, 0.35
 
-
 RESNET_SPACE = search_space(1e-4, 10.0)
-
 
 VGG_SPACE = search_space(1e-5, 1.0)
 """A decade below ResNet-50's: without normalization VGG's gradients grow with its weights, and it
 was trained with a learning rate of 0.01 at batch size 256 and momentum 0.9, a tenth of what
 ResNets are trained with."""
-
 
 SUBSETS: dict[str, tuple[Callable[[], Splits], int, str]] = {
     "imagenet_half_classes": (imagenet_half_classes, 500, "half of the classes"),

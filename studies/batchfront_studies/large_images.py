@@ -16,20 +16,16 @@ from batchfront.workload.search_space import Choice, Integer, Log, ReverseLog, S
 STATED_AT = 256
 """The batch size for which budget and ranges are stated."""
 
-
 STATED_STEPS = 600_000
 """Steps at that batch size: 125 epochs of ImageNet."""
 
-
 NO_FASTER_FROM = 8_192
 """From this batch size on a trial is given as many steps as here, 18,750."""
-
 
 GRID = EvaluationGrid(first=100, spacing=0.02)
 """An evaluation of 50,000 images costs as much as training on a third of as many. Every 2 % from
 step 100 that is at most 6 % of the examples of a budget (at the smallest batch sizes), half of
 what every 1 % would be; a first passage is seen up to 2 % late, at every batch size alike."""
-
 
 EXECUTION = Execution(channels_last=True)
 

@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from torch import nn
+
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum
 from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import EvaluationGrid
@@ -22,33 +24,25 @@ from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.metrics import TOKEN_CROSS_ENTROPY, token_count
 from batchfront.workload.search_space import Log, ReverseLog, SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-from torch import nn
-
 from batchfront_studies.datasets.lm1b import LONGEST, TOKENS, lm1b
 from batchfront_studies.models.lstm import lstm
 from batchfront_studies.models.transformer import SIZES, transformer
 
 GOAL = Goal(TOKEN_CROSS_ENTROPY, 3.9)
 
-
 GRID = EvaluationGrid(first=100, spacing=0.02)
 """To look at some 6,000 sentences takes about as long as to train on a third of them, 125 steps of
 16: so two percent more steps from one look to the next, where others have one, and none before the
 hundredth, as the goal takes many times more."""
 
-
 BATCH_SIZES = powers_of_two(16, 32_768)
-
 
 LSTM_BATCH_SIZES = (16, 64, 256, 1024, 4096, 16_384, 32_768)
 
-
 SGD_BATCH_SIZES = (32, 128, 512, 2048, 8192)
-
 
 MOMENTUM_BATCH_SIZES = (*SGD_BATCH_SIZES, 32_768)
 """The paper's: of the shallow Transformer with sgd and with momentum."""
-
 
 NESTEROV = NesterovMomentum()
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from torch import nn
+
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum
 from batchfront.workload.data import Splits
 from batchfront.workload.execution import Execution
@@ -21,31 +23,23 @@ from batchfront.workload.losses import cross_entropy
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.search_space import Log, ReverseLog, SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-from torch import nn
-
 from batchfront_studies.datasets.mnist import mnist
 from batchfront_studies.models.fully_connected import fully_connected
 from batchfront_studies.models.simple_cnn import WIDTHS, simple_cnn
 
 ALGORITHMS: tuple[Algorithm, ...] = (SGD(), Momentum(), NesterovMomentum())
 
-
 WHOLE_TRAINING_SET = 55_000
-
 
 UP_TO_32768 = powers_of_two(1, 32_768)
 
-
 BATCH_SIZES = (*UP_TO_32768, WHOLE_TRAINING_SET)
-
 
 NESTEROV_BATCH_SIZES = (1, 2, *(2**k for k in range(3, 16, 2)), WHOLE_TRAINING_SET)
 """1, 2, 8, 32, 128, ... 32768, 55000: the paper's for Simple CNN with Nesterov momentum."""
 
-
 CNN_GOAL = 0.01
 """The paper's for the Simple CNN."""
-
 
 FC_HIDDEN: tuple[tuple[int, ...], ...] = (
     (1024,),
@@ -55,25 +49,20 @@ FC_HIDDEN: tuple[tuple[int, ...], ...] = (
 )
 """Hidden units of the paper's fully connected networks."""
 
-
 FC_GOAL = 0.04
 """One goal for all of them, so that their widths and depths can be compared, and one that the
 narrowest still reaches with ease: fc_64_64_64 levels off at 0.038 with sgd, batch size 64 and a
 learning rate of 0.05 to 0.2 (18 epochs), and at 0.029 to 0.034 with batch size 1,024 (110 epochs).
 Ours: we don't know the paper's for certain."""
 
-
 FC_256_GOAL = 0.025
 """Without dropout it levels off at about 0.0205 (batch size 1,024, 75-150 epochs)."""
 
-
 SGD_SPACE: SearchSpace = {"learning_rate": Log(1e-3, 10.0)}
-
 
 MOMENTUM_SPACE: SearchSpace = {"learning_rate": Log(3e-4, 3.0), "momentum": ReverseLog(0.0, 0.99)}
 """One space for all batch sizes: the best effective learning rate, lr / (1 - momentum), of fc_256
 was 0.12 at batch size 8, 1.7 at 256 and 34 (lr 0.63) at 8,192."""
-
 
 EXECUTION = Execution(channels_last=True)
 """Of the Simple CNNs: on a CPU a step then takes 0.7-0.8 of the time, and a look 0.5-0.8."""

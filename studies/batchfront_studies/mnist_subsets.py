@@ -10,13 +10,11 @@ from collections.abc import Callable
 from functools import partial
 
 from batchfront.workload.workload import Workload, powers_of_two
-
 from batchfront_studies.datasets.mnist import mnist_part
 from batchfront_studies.mnist import WHOLE_TRAINING_SET, cnn_base_on
 
 PARTS = (8, 4, 2, 1)
 """One in so many of the training images."""
-
 
 GOAL = 0.02
 """One goal for all sizes, so that they can be compared, and thus one that the smallest reaches, if

@@ -20,13 +20,11 @@ from batchfront.workload.losses import sigmoid_cross_entropy
 from batchfront.workload.lr_schedule import LinearDecay
 from batchfront.workload.metrics import AVERAGE_PRECISION
 from batchfront.workload.workload import Workload, powers_of_two
-
 from batchfront_studies.datasets.open_images import Sizes, open_images
 from batchfront_studies.large_images import EXECUTION, GRID, search_space, step_budget
 from batchfront_studies.models.resnet_50 import resnet_50
 
 GOAL = 0.31
-
 
 SPACE = search_space(1e-4, 10.0)
 

@@ -15,7 +15,6 @@ from functools import partial
 
 from batchfront.workload.data import Splits
 from batchfront.workload.workload import Workload
-
 from batchfront_studies import fashion_mnist as clothes
 from batchfront_studies.datasets.fashion_mnist import fashion_mnist
 from batchfront_studies.datasets.mnist import mnist

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -15,7 +16,6 @@ from batchfront.training.preflight import checks
 from batchfront.training.preflight.checks import Checked, check
 from batchfront.worker.setup import LoadedWorkload, set_up
 from batchfront.workload.workload import Workload
-
 from tests.searches import claim, planned, worker
 from tests.toy import plain
 

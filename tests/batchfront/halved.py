@@ -2,9 +2,10 @@
 
 import json
 
+from sqlalchemy import select, update
+
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
-from sqlalchemy import select, update
 
 
 def halve(storage: Storage) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from batchfront.cli.output.frontier import print_frontier
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
@@ -17,7 +18,6 @@ from batchfront.training.early_dropping import DroppingRule, Halving
 from batchfront.worker import race
 from batchfront.worker import worker as worker_module
 from batchfront.workload.goal import Goal
-
 from tests import searches
 from tests.batchfront.halved import halve
 from tests.reading import load_curves

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from batchfront.errors import WorkloadError
 from batchfront.extras import installing, missing_for_training
 

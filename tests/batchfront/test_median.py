@@ -3,6 +3,7 @@
 from math import inf
 
 import pytest
+
 from batchfront.median import exact, median
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.options import BATCH_SIZES, DURATION, arguments, at_least, check, option, options_of
 

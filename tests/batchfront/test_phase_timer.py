@@ -3,8 +3,8 @@
 from threading import Thread
 
 import pytest
-from batchfront.phase_timer import Clock, timed_as
 
+from batchfront.phase_timer import Clock, timed_as
 from tests.waiting import Seconds
 
 

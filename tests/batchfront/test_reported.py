@@ -1,6 +1,8 @@
 """What came out wrong once: the right steps to target, by whichever engine computes them."""
 
 import pytest
+from sqlalchemy import select
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -8,8 +10,6 @@ from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.vocabulary import EngineName
 from batchfront.workload.catalog import load
-from sqlalchemy import select
-
 from tests.reported import SPEC
 from tests.searches import work
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from markupsafe import Markup
+from rich.console import Console
+
 from batchfront.cli.output.tables import Output, print_output, view
 from batchfront.report.html import scrolled
 from batchfront.table import Column, Table, by_batch_size, of_records
-from markupsafe import Markup
-from rich.console import Console
 
 WORDS = Table(
     (Column("steps", "{:,}".format), Column("name", words=True)),

@@ -14,6 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import nn
+
 from batchfront.training.evaluation import full_metric
 from batchfront.workload import catalog
 from batchfront.workload.data import Splits
@@ -23,8 +25,6 @@ from batchfront.workload.workload import Workload
 from batchfront_studies.datasets.lm1b import Sizes
 from batchfront_studies.models.resnet_50 import resnet_50
 from batchfront_studies.models.vgg_11 import vgg_11
-from torch import nn
-
 from tests.batchfront_studies.small_data import (
     cifar_10,
     common_crawl,

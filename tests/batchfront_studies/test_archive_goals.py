@@ -1,6 +1,7 @@
 """Goals of the archive's workloads: the paper's, and ours."""
 
 import pytest
+
 from batchfront.exchange.batch_science.goals import goal_of
 
 

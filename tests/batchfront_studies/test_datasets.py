@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision import datasets
+
 from batchfront.errors import DataError
 from batchfront.workload.data import Split, Splits
 from batchfront_studies.datasets.digits import digits
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.mnist import FILES, RAW, mnist, mnist_part
-from torchvision import datasets
-
 from tests.batchfront_studies.small_data.mirror import serving
 from tests.batchfront_studies.small_data.mnist import SMALL, idx, write_mnist
 

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
 from batchfront.cli.workloads import command
 from batchfront.frontier.frontier import load_frontier
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.workload import catalog
-from click.testing import CliRunner
-
 from tests.batchfront_studies.papers_workloads import BATCH_SIZES
 from tests.batchfront_studies.small_workloads import goal_within_reach, small, spec, write
 from tests.reading import load_curves

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from batchfront_studies.datasets import image_index as module
 from batchfront_studies.datasets.derived import BESIDE, places
 from batchfront_studies.datasets.image_index import ImageIndex, image_index

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from batchfront.errors import DataError
 from batchfront.training.preflight.checks import check
 from batchfront.workload.catalog import load
@@ -25,8 +27,6 @@ from batchfront_studies.datasets.imagenet import (
 )
 from batchfront_studies.datasets.images import Images
 from batchfront_studies.models.resnet_50 import resnet_50
-from torch import Tensor
-
 from tests.batchfront_studies.small_data.imagenet import CLASSES, SMALL, write_imagenet
 
 LOADERS = [imagenet, imagenet_half_classes, imagenet_half_images]

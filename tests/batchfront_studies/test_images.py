@@ -8,6 +8,9 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import transforms
+
 from batchfront.errors import DataError
 from batchfront_studies.datasets import images as module
 from batchfront_studies.datasets.image_index import image_index
@@ -21,9 +24,6 @@ from batchfront_studies.datasets.images import (
     standardized,
     training_box,
 )
-from PIL import Image
-from torchvision import transforms
-
 from tests.batchfront_studies.small_data.jpegs import jpeg
 
 CPU = torch.device("cpu")

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.workload.catalog import load
 from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
 from batchfront_studies.models.lstm import LSTM
 from batchfront_studies.models.transformer import SIZES, Size, Transformer, sinusoids
-from torch import Tensor, nn
 
 TOKENS, LONGEST = 50, 16
 

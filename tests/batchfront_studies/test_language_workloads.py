@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from batchfront.exchange.batch_science.goals import goal_of
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
@@ -23,8 +25,6 @@ from batchfront_studies.datasets.lm1b import ANY
 from batchfront_studies.datasets.lm1b import lm1b as news
 from batchfront_studies.models.lstm import LSTM
 from batchfront_studies.models.transformer import Size, Transformer
-from torch import nn
-
 from tests.batchfront_studies.small_data.common_crawl import SMALL as SMALL_CRAWL
 from tests.batchfront_studies.small_data.common_crawl import write_common_crawl
 from tests.batchfront_studies.small_data.lm1b import SMALL, write_lm1b

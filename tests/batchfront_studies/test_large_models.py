@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torchvision.models import resnet50, vgg11
+
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.microbatch import MicroBatch, computing
 from batchfront_studies.models import vgg_11 as vgg_11_module
 from batchfront_studies.models.resnet_50 import PreActivation, resnet_50
 from batchfront_studies.models.vgg_11 import vgg_11
-from torch import Tensor, nn
-from torchvision.models import resnet50, vgg11
 
 
 def made(model: Callable[[], nn.Module]) -> nn.Module:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import max_pool2d
+
 from batchfront.workload.catalog import load
 from batchfront_studies.datasets.cifar_10 import Sizes, cifar_10
 from batchfront_studies.models.fully_connected import fully_connected
 from batchfront_studies.models.resnet_8 import Block, resnet_8
 from batchfront_studies.models.simple_cnn import WIDTHS, simple_cnn
-from torch import nn
-from torch.nn.functional import max_pool2d
-
 from tests.batchfront_studies.inputs import batch_for
 from tests.batchfront_studies.small_data.cifar_10 import write_cifar_10
 

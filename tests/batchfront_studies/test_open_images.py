@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from batchfront.errors import DataError
 from batchfront.training.preflight.checks import check
 from batchfront.workload.data import Part
@@ -16,7 +17,6 @@ from batchfront_studies.datasets import image_labels
 from batchfront_studies.datasets.images import Images
 from batchfront_studies.datasets.open_images import CLASSES_FILE, LABELS, Sizes, open_images
 from batchfront_studies.models.resnet_50 import resnet_50
-
 from tests.batchfront_studies.small_data.open_images import (
     CLASSES,
     SMALL,

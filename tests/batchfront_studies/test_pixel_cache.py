@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from batchfront_studies.datasets.derived import BESIDE
 from batchfront_studies.datasets.pixel_cache import PixelCache, Pixels, pixel_cache
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from batchfront.exchange.batch_science.goals import goal_of
 from batchfront.training.preflight.checks import check
 from batchfront.workload.catalog import load, names
@@ -14,7 +15,6 @@ from batchfront.workload.lr_schedule import LinearDecay
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.search_space import Integer, Linear, Log, quasi_random_points
 from batchfront_studies import workloads
-
 from tests.batchfront_studies.inputs import BATCHES, batch_for
 from tests.batchfront_studies.small_data.cifar_10 import SMALL as SMALL_CIFAR
 from tests.batchfront_studies.small_data.cifar_10 import write_cifar_10

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from batchfront.workload import catalog
 from batchfront.workload.lr_schedule import Constant, LinearDecay
 from batchfront.workload.workload import Workload
-
 from tests.batchfront_studies.papers_workloads import BATCH_SIZES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text()

@@ -20,12 +20,12 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import optuna
+
 from batchfront.frontier.frontier import Frontier, load_frontiers
 from batchfront.frontier.queries import last_change, load_loss_curves
 from batchfront.store.database import Storage
 from batchfront.store.url import open_storage
 from batchfront.workload.search_space import dimensions
-
 from tests.benchmarks.finished_database import finish_studies
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.production_server import Server, server

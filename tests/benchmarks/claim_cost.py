@@ -17,11 +17,11 @@ from time import perf_counter
 from typing import Any
 
 import optuna
+from sqlalchemy import text, update
+
 from batchfront.ledger.ledger import Ledger
 from batchfront.store.schema import workers
 from batchfront.study.study import Filter
-from sqlalchemy import text, update
-
 from tests.benchmarks.filled_database import fill, put_back
 from tests.benchmarks.markdown import table
 from tests.benchmarks.noop_trials import ALL, DISTRIBUTIONS, SPACE, VERSIONS, reached

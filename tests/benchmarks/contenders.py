@@ -11,10 +11,10 @@ from time import perf_counter, sleep
 from typing import Any
 
 import optuna
-from batchfront.ledger.ledger import Ledger
-from batchfront.store.url import open_storage
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, run_grpc_proxy_server
 
+from batchfront.ledger.ledger import Ledger
+from batchfront.store.url import open_storage
 from tests.benchmarks.noop_trials import DISTRIBUTIONS, VERSIONS, planned, race, reached
 from tests.benchmarks.production_server import Server
 from tests.processes import Child, forkserver

@@ -20,6 +20,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
@@ -27,7 +28,6 @@ from batchfront.study.study import Filter
 from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
-
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.whole_ours import spent_in
 from tests.benchmarks.whole_tasks import Task

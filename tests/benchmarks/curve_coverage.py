@@ -19,11 +19,11 @@ from math import exp, inf, isfinite, log, sqrt
 from statistics import mean, median
 
 import numpy as np
+
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.forms import Form
-
 from tests.benchmarks.generated_curves import (
     ALPHAS,
     SIZES,

@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import mean, median
 
 import numpy as np
+
 from batchfront.frontier.curve.curve import fit_curve
 from batchfront.frontier.curve.fit import Observation
-
 from tests.benchmarks.markdown import table
 
 MEASURED = Path(__file__).with_name("measured_curves.json")

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from math import inf, log
 
 import numpy as np
+
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.forms import Array
-
 from tests.benchmarks.curve_holdout import Foretold, Measured, foretell, rms
 from tests.benchmarks.markdown import table
 

@@ -15,11 +15,11 @@ from statistics import median, quantiles
 from time import process_time
 
 import torch
+
 from batchfront.training.model_run import ModelRun
 from batchfront.workload import catalog
 from batchfront.workload.data import Split, Splits
 from batchfront.workload.workload import Workload
-
 from tests.benchmarks.lean_loops import LOOPS, MOMENTUM, RATE, WRITTEN_OUT, Loop
 from tests.benchmarks.markdown import table
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from batchfront.store.database import Storage
-from batchfront.study.slots import Slot
 from optuna.distributions import distribution_to_json
 from sqlalchemy import Connection, bindparam, text
 
+from batchfront.store.database import Storage
+from batchfront.study.slots import Slot
 from tests.benchmarks.noop_trials import DISTRIBUTIONS, planned
 
 DONE, HELD = 0.4, 0.2

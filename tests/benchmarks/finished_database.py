@@ -12,7 +12,6 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter, Study
 from batchfront.vocabulary import Outcome
-
 from tests.benchmarks.noop_trials import VERSIONS
 from tests.toy import SPEC, clouds
 

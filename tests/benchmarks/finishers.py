@@ -20,10 +20,10 @@ from statistics import mean, median, variance
 from threading import Event
 
 import torch
+
 from batchfront.training.heat import Heat
 from batchfront.workload import catalog
 from batchfront.workload.workload import powers_of_two
-
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.protocols import Setting, heat
 from tests.processes import end_with_parent

@@ -17,9 +17,9 @@ from statistics import median, quantiles
 from time import monotonic, sleep
 
 import psutil
-from batchfront.store.database import Storage
 from sqlalchemy import text
 
+from batchfront.store.database import Storage
 from tests.benchmarks.fleet_workers import BESIDE, BLOCKING, HEAT, Call, Seen, work
 from tests.benchmarks.markdown import table
 from tests.benchmarks.noop_trials import planned

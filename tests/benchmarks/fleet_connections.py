@@ -14,12 +14,12 @@ from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
 
-from batchfront.ledger.ledger import Ledger
-from batchfront.store.database import Storage, connect_args
-from batchfront.store.url import open_storage
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from batchfront.ledger.ledger import Ledger
+from batchfront.store.database import Storage, connect_args
+from batchfront.store.url import open_storage
 from tests.benchmarks.markdown import table
 from tests.benchmarks.noop_trials import planned, race, reached
 from tests.benchmarks.production_server import Server, server

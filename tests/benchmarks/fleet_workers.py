@@ -15,7 +15,6 @@ from batchfront.store.database import Storage, parse_url
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.worker.heartbeat import Heartbeat
-
 from tests.benchmarks.noop_trials import ALL, SPACE, VERSIONS, capped, reached, stalled
 
 HEAT = 32

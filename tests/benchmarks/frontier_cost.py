@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from statistics import median
 
 from batchfront.workload.workload import powers_of_two
-
 from tests.benchmarks.frontier_runs import (
     BUDGET,
     FIXED,

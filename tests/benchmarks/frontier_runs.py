@@ -8,8 +8,8 @@ from multiprocessing import get_context
 from time import process_time
 
 import torch
-from batchfront.workload import catalog
 
+from batchfront.workload import catalog
 from tests.benchmarks.plain_optuna import search
 from tests.benchmarks.protocols import Curve, Found, Setting, fixed_budget, follow, one_by_one, race
 from tests.processes import end_with_parent

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import exp, inf, log
 
 import numpy as np
+
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.forms import Array, Form, Shapes
 from batchfront.workload.evaluation_grid import EvaluationGrid

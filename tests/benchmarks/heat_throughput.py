@@ -20,15 +20,15 @@ from threading import Event
 from time import perf_counter, process_time
 
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
 from batchfront.training.engines import Engine, Failed, Sequential
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload import catalog
 from batchfront.workload.data import Splits
 from batchfront.workload.workload import Workload
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
 from tests.benchmarks.engine_throughput import CASES, Case
 from tests.benchmarks.lean_loops import LOOPS, MOMENTUM, RATE
 from tests.benchmarks.markdown import spread, table

@@ -17,10 +17,10 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
+
 from batchfront.exchange.batch_science.archive import find_folders
 from batchfront.exchange.batch_science.importer import import_archive
 from batchfront.store.url import open_storage
-
 from tests.batchfront.exchange.generated_archive import COLUMNS, trial, write_study
 from tests.benchmarks.markdown import table
 from tests.postgres import Postgres

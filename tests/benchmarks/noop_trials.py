@@ -4,6 +4,8 @@ import math
 import random
 from collections.abc import Sequence
 
+from sqlalchemy import text, update
+
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
@@ -14,8 +16,6 @@ from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.workload.search_space import dimensions
-from sqlalchemy import text, update
-
 from tests.toy import SPEC, clouds
 
 ALL = Filter()

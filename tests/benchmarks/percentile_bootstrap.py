@@ -1,6 +1,7 @@
 """What one would do first: refit noisy copies of the best fit and take percentiles."""
 
 import numpy as np
+
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.fit import EVERYWHERE, grid, logs
 from batchfront.frontier.curve.forms import ALPHAS, Array, Form, Places, Shapes

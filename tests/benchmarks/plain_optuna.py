@@ -8,10 +8,10 @@ the leanest training loop, evaluation at steps one percent apart.
 from collections.abc import Callable
 
 import optuna
-from batchfront.workload.search_space import Log
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.trial import TrialState
 
+from batchfront.workload.search_space import Log
 from tests.benchmarks.lean_trial import SPACING, Spent, looks
 from tests.benchmarks.protocols import Cost, Found, Setting, Winner
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import psutil
+
 from batchfront.store.database import Storage
 from batchfront.store.url import open_storage
-
 from tests.postgres import ROLE, TEMPLATE, Postgres
 
 SETTINGS = {

@@ -6,6 +6,7 @@ from threading import Event
 from typing import Any
 
 import torch
+
 from batchfront.outcomes import TrialResult
 from batchfront.training.evaluation import full_metric
 from batchfront.training.heat import Heat, RaceRules

@@ -17,7 +17,6 @@ from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.training.heat import Heat
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload import catalog
-
 from tests.benchmarks.protocols import Setting
 
 

@@ -8,7 +8,6 @@ from math import inf
 from batchfront.outcomes import LearningCurve
 from batchfront.training.early_dropping import DroppingRule, curve_of, rules
 from batchfront.workload import catalog
-
 from tests.benchmarks.recorded_races import Course, Recorded
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_trials
 from batchfront.plan.options import SearchOptions
@@ -32,7 +33,6 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import Race
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
-
 from tests.benchmarks import slow_digits
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.production_server import Server, server

@@ -20,10 +20,10 @@ from threading import Event
 
 import optuna
 import torch
+
 from batchfront.training.early_dropping import rules
 from batchfront.training.heat import Heat
 from batchfront.training.vectorized.engine import Vectorized
-
 from tests.benchmarks.markdown import table
 from tests.benchmarks.recorded_races import Case, Recorded, record_into
 from tests.benchmarks.replayed import Replayed, replay

@@ -9,10 +9,11 @@ import os
 import time
 from dataclasses import replace
 
+from torch import Tensor, nn
+
 from batchfront import Goal, Workload
 from batchfront.workload.workload import powers_of_two
 from batchfront_studies import digits
-from torch import Tensor, nn
 
 PAUSE = "BATCHFRONT_BENCHMARK_PAUSE"
 """Seconds that a training step waits, in the environment."""

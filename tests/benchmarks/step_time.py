@@ -17,6 +17,8 @@ from statistics import median
 from time import perf_counter, process_time
 
 import torch
+from torch import Tensor, nn
+
 from batchfront import ERROR_RATE, Goal, NesterovMomentum, Split, Splits, cross_entropy
 from batchfront.training.devices import describe, resolve
 from batchfront.training.model_run import ModelRun
@@ -26,8 +28,6 @@ from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.lr_schedule import Constant
 from batchfront.workload.metrics import TOKEN_CROSS_ENTROPY, token_count
 from batchfront.workload.workload import Workload
-from torch import Tensor, nn
-
 from tests.benchmarks.markdown import spread, table
 
 PROMISE = 0.95

@@ -104,9 +104,10 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
     clock = Clock(perf_counter if wall else thread_time)
     with TemporaryDirectory() as folder, clock.part("everything else"):
         with clock.part("imports"):
+            import torch
+
             import batchfront.plan.plan
             import batchfront.worker.worker
-            import torch
             from batchfront.store.url import open_storage
             from batchfront.study.study import Filter
             from batchfront.workload import catalog

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import optuna
 import torch
+from sqlalchemy import func, select
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
@@ -19,8 +21,6 @@ from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
-from sqlalchemy import func, select
-
 from tests.benchmarks.protocols import UNTRAINED
 from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task
 

@@ -8,11 +8,11 @@ from time import perf_counter
 from typing import Any
 
 import ray
-from batchfront.workload.search_space import Log
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.stopper import Stopper
 
+from batchfront.workload.search_space import Log
 from tests.benchmarks import lean_trial
 from tests.benchmarks.protocols import Setting
 from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task

@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from batchfront.plan.options import SearchOptions
 
+from batchfront.plan.options import SearchOptions
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.whole_ours import race_on
 from tests.benchmarks.whole_peers import fixed_budget, optuna

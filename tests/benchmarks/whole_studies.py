@@ -10,13 +10,13 @@ from threading import Event
 from typing import Any, Literal
 
 import torch
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
-
 from tests.benchmarks.whole_ours import totals_in
 
 ASKED: dict[str, dict[str, Any]] = {

@@ -8,7 +8,6 @@ from functools import cache
 from batchfront.workload import catalog
 from batchfront.workload.data import Splits
 from batchfront.workload.workload import Workload
-
 from tests.benchmarks.protocols import Setting
 
 

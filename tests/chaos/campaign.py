@@ -11,7 +11,6 @@ from batchfront.ledger.ledger import LEASE_SECONDS
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
-
 from tests.chaos.fleet import Fleet
 from tests.chaos.verdict import compare, rows
 from tests.postgres import TEMPLATE, Postgres

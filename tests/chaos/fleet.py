@@ -15,7 +15,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from batchfront.training import checkpoints as checkpoint
-
 from tests.processes import Child, forkserver
 from tests.waiting import LONG
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, text, update
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
-from sqlalchemy import delete, text, update
-
 from tests.chaos.verdict import compare
 from tests.postgres import Postgres
 from tests.searches import work

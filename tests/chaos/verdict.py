@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from sqlalchemy import select
+
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import open_storage
-from sqlalchemy import select
 
 EXACT = ("outcome", "steps_to_target", "steps_lower", "metric", "evaluated_examples")
 

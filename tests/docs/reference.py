@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+
 from batchfront.cli.main import cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference.md"

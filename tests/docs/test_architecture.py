@@ -4,7 +4,6 @@ import re
 import tomllib
 
 from batchfront.store.schema import metadata
-
 from tests.docs.pages import PAGES, ROOT
 
 PAGE = PAGES["docs/architecture.md"]

@@ -3,7 +3,6 @@
 import re
 
 from batchfront.vocabulary import Outcome
-
 from tests.docs.pages import PAGES
 from tests.test_words import RETIRED
 

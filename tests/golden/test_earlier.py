@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront import __version__
 
+from batchfront import __version__
 from tests.golden.recorded import another_kind, differences
 from tests.golden.runs import batchfront, trials_in
 

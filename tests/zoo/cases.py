@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from batchfront import ERROR_RATE, SGD, Goal, Log, Split, Splits, Workload, cross_entropy
 from torch import Tensor, nn
+
+from batchfront import ERROR_RATE, SGD, Goal, Log, Split, Splits, Workload, cross_entropy
 
 Stacks = Literal["must", "may", "never"]
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from batchfront import Examples, Part, Splits
-from batchfront.workload.seeds import mix
 from torch import Tensor, nn
 
+from batchfront import Examples, Part, Splits
+from batchfront.workload.seeds import mix
 from tests.zoo.cases import Case, Stacks, apart, plain, points
 
 

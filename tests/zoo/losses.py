@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from batchfront import (
     AVERAGE_PRECISION,
     MEAN_SQUARED_ERROR,
@@ -19,8 +21,6 @@ from batchfront import (
     token_count,
     token_cross_entropy,
 )
-from torch import Tensor, nn
-
 from tests.zoo.cases import Case, Stacks, apart, plain, points
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchfront import Choice, Dropout, GhostBatchNorm2d, Log, Splits
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from batchfront import Choice, Dropout, GhostBatchNorm2d, Log, Splits
 from tests.zoo.cases import Case, Stacks, apart, mlp, plain, points
 
 

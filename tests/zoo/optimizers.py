@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor, optim
+
 from batchfront import (
     SGD,
     LinearDecay,
@@ -14,8 +16,6 @@ from batchfront import (
     TorchOptimizer,
     WarmupCosine,
 )
-from torch import Tensor, optim
-
 from tests.zoo.cases import Case, Stacks, plain
 
 Made = optim.Optimizer

@@ -33,11 +33,9 @@ def command() -> None:
 
 _workers = options.option("--workers", type=int, default=1, show_default=True, help="How many.")
 
-
 _cpus = options.option(
     "--cpus-per-worker", type=int, default=1, show_default=True, help="CPU cores of each."
 )
-
 
 _gpus = options.option(
     "--gpus-per-worker",

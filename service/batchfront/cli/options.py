@@ -108,7 +108,6 @@ storage = option(
     help="The database: sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME.",
 )
 
-
 data_dir = option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -118,16 +117,13 @@ data_dir = option(
     help="Where data sets are, or are downloaded to.",
 )
 
-
 batch_sizes = option(
     "--batch-sizes",
     type=Written(BATCH_SIZES),
     help="Such as 2,8,32 or 2..1024 (the powers of two).  [default: all]",
 )
 
-
 checkpoint_dir = _flag("checkpoint_dir", options_of(WorkerOptions)["checkpoint_dir"], None)
-
 
 workers = option(
     "--workers",
@@ -135,13 +131,11 @@ workers = option(
     help="Local worker processes.  [default: one per GPU, or else one per CPU core]",
 )
 
-
 profile = option(
     "--profile",
     is_flag=True,
     help="Say where the workers' time went, and what would make them faster.",
 )
-
 
 format_ = option(
     "--format",
@@ -151,7 +145,6 @@ format_ = option(
     show_default=True,
     help="How to print.",
 )
-
 
 table_or_json = click.option(  # not from the environment, where --format may say csv
     "--format",

@@ -9,7 +9,6 @@ from batchfront.cli.options import option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 host = option(
     "--host",
     default="127.0.0.1",

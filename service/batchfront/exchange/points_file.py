@@ -22,19 +22,15 @@ from batchfront.workload.search_space import Value
 
 _AMOUNTS = ("steps", "epochs", "samples", "examples")  # the last two are the same
 
-
 _OTHERS = (
     *("workload", "batch_size", "seed", "steps_lower"),
     *("goal", "metric", "train_examples", "learning_rate"),
 )
 
-
 LARGEST = 2**31 - 1
 """The largest number that most columns of the tables hold, Optuna's too."""
 
-
 _LARGE = 2**63 - 1  # the largest that any holds
-
 
 _DIGITS = 30  # of a number as text, and its exponent's size: beyond, none can be meant
 

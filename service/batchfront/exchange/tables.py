@@ -15,19 +15,14 @@ from batchfront.store import schema
 
 FORMATS = ("parquet", "csv")
 
-
 MANIFEST = "export.json"
 """Written last: a folder without it holds no whole export."""
 
-
 _VERSION = 1  # of the tables below
-
 
 _ROWS = 100_000  # in a piece, and in a row group
 
-
 _BLOCK = 1 << 25  # bytes of CSV read at once, which no row may exceed
-
 
 _HERE = {  # what belongs to one database, and to workers at work with it
     "bf_studies": {"id"},
@@ -37,7 +32,6 @@ _HERE = {  # what belongs to one database, and to workers at work with it
     },
     "bf_measurements": {"slot_id"},
 }
-
 
 _SINCE = {"precision", "seed"}  # columns that an export of an earlier batchfront lacks: empty then
 
@@ -75,7 +69,6 @@ SCHEMAS: Mapping[str, Any] = {
     ),
 }
 """Table to its columns. `optuna` is JSON: what Optuna keeps of a study, or of a trial."""
-
 
 Columns = Mapping[str, Sequence[Any]]
 

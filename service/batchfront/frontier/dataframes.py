@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _STUDY = (studies.c.batch_size, studies.c.purpose, slots.c.number.label("trial"))
 
-
 _TRIAL = (
     slots.c.outcome,
     slots.c.reason,
@@ -30,7 +29,6 @@ _TRIAL = (
     slots.c.evaluated_examples,
     slots.c.repeats,
 )
-
 
 _WHOLE = ("steps", "steps_to_target", "steps_lower", "examples", "evaluated_examples", "trial")
 

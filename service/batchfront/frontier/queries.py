@@ -67,7 +67,6 @@ class Trial:
 Trials = Mapping[int, Sequence[Trial]]
 """Id of a study to its trials, by number."""
 
-
 Reruns = Mapping[tuple[str, int], Sequence[Trial]]
 """Purpose and batch size to the trials that ran trials of a search again: `confirm` its best ones,
 the name of a rule what that makes of the winner of the smallest batch size."""

@@ -12,23 +12,17 @@ from batchfront.launch.worker_options import Order
 
 _GRACE_SECONDS = 30  # a worker releases its trials within ten; the rest is reserve
 
-
 _USER = 1000  # any that isn't root
-
 
 _RESTARTS = 6  # for each worker; those of nodes that went away don't count
 
-
 _WRONG_USAGE = 2  # the exit code with which a worker would end however often it is started
-
 
 # A worker that is told to stop ends with 0, which a Job takes for the work being done and starts
 # no other in its place; so 143 is what a pod ends with that was told to.
 _COMMAND = 'trap \'kill -TERM "$!"; wait "$!"; exit 143\' TERM; batchfront work "$@" & wait "$!"'
 
-
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
 
 _QUANTITY = re.compile(r"\d+(\.\d+)?([EPTGMk]i?|m)?")
 

@@ -20,9 +20,7 @@ from batchfront.store.database import Storage
 
 log = logging.getLogger(__name__)
 
-
 _RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
-
 
 _POLL_SECONDS = 0.2  # after which it is asked again whether all are alive
 

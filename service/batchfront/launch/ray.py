@@ -16,9 +16,7 @@ _RESTARTS = (
     100  # of a task whose process or node died; pre-empted nodes are many, a crash loop ends
 )
 
-
 _KNOCK_SECONDS = 10.0  # for a cluster to answer at all
-
 
 _POLL_SECONDS = 0.5  # after which tasks are asked again whether they have ended
 

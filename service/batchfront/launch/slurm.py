@@ -17,9 +17,7 @@ from batchfront.launch.worker_options import Order, in_environment
 
 _TIME_OUTS = 10_000  # how often a worker whose time is up is queued again: till its work is done
 
-
 _WARNING_SECONDS = 60  # from Slurm's word that a worker's time is up until it is killed
-
 
 _LEAST_SECONDS = 300.0  # so that most of it is work
 

@@ -32,15 +32,12 @@ from batchfront.vocabulary import Outcome, SlotState
 ATTEMPTS = 3
 """Claims of one slot that may end in an error before it counts as failed."""
 
-
 COMPANY_DEATHS, DEATHS = 3, 10
 """Dead workers after which a slot is held alone, and after which it counts as failed. A trial that
 kills its worker is then told from those that happened to be with it; one that has got on since,
 by a checkpoint, starts to count anew."""
 
-
 _CANDIDATES = 8  # studies to try when others take the slots of the first at the same moment
-
 
 alone = or_(slots.c.attempts >= ATTEMPTS - 1, slots.c.deaths >= COMPANY_DEATHS)
 """The condition on a slot that it is held alone: no other is to suffer, or to be in its way."""

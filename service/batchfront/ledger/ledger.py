@@ -53,9 +53,7 @@ __all__ = ["ATTEMPTS", "LEASE_SECONDS", "Held", "Ledger", "RaceState", "is_alone
 
 _IDLE = {"trials": 0, "rate": 0.0}
 
-
 P = ParamSpec("P")
-
 
 T = TypeVar("T")
 

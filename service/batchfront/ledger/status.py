@@ -19,7 +19,6 @@ from batchfront.vocabulary import Outcome, Purpose, SlotState
 
 RECENT_FAILURES = 5
 
-
 _FURTHER = 1.25  # than it has come, a race may go that nobody has won
 
 

@@ -14,7 +14,6 @@ from batchfront.store.snapshot import Source, snapshot
 
 _SENTENCES = 3  # at most: what helps most comes first
 
-
 # From these shares of the time on, there is something to say.
 _EVALUATION, _WAITING, _SET_UP, _DATA, _STORAGE, _TRAINING = 0.3, 0.2, 0.25, 0.15, 0.1, 0.7
 

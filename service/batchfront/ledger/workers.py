@@ -18,9 +18,7 @@ LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
 """How long a worker may stay silent before its slots pass to others. The environment sets it for
 tests, which have no half minutes to wait."""
 
-
 Clock = ColumnElement[float]
-
 
 present = workers.c.state.in_((WorkerState.BUSY, WorkerState.IDLE))
 """The condition on a worker that it has neither stopped nor been found to be lost."""

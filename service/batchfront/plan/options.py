@@ -13,12 +13,9 @@ LEARNING_TOGETHER = 8
 """Trials that race together where a sampler learns: few enough that it learns early, and enough
 that what computes them as one gains by it."""
 
-
 _ONE = at_least(1)
 
-
 _SEED: Must = (lambda seed: -(2**63) <= seed < 2**63, "must lie between -2^63 and 2^63 - 1")
-
 
 _TOGETHER: Must = (lambda n: n == ALL or (isinstance(n, int) and n >= 1), "must be at least 1")
 

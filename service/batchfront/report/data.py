@@ -24,24 +24,18 @@ from batchfront.report.text import Fitted, fitted
 
 Drawn = TypeVar("Drawn")
 
-
 TRIALS = 300
 """So many trials of a study are drawn, unless the page has many studies."""
-
 
 CURVES = 100
 """So many learning curves of a study are drawn, unless the page has many studies."""
 
-
 POINTS = 64
 """So many points of a curve are drawn."""
 
-
 _TRIALS_ON_PAGE = 30_000
 
-
 _CURVES_ON_PAGE = 4_000
-
 
 _FEWEST = 8
 

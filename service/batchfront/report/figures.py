@@ -78,15 +78,11 @@ def _titled(figure: Figure, heading: str) -> Figure:
 
 FORMATS = ("svg", "png", "pdf")
 
-
 _COLUMN = 336  # CSS pixels: a paper's column of 3.5 inches
-
 
 _HEIGHT = 250  # without the legend
 
-
 _ENTRY = 17  # what an entry of the legend adds, at one to two a line
-
 
 _DENSITY = 4  # pixels of a PNG to a CSS pixel: 384 to an inch
 

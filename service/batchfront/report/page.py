@@ -60,7 +60,6 @@ NOTICE = Markup("<!-- notice -->")
 """Where a served page says what is wrong with it. No name can bring a second one: they are
 escaped."""
 
-
 _TITLE = "steps to target by batch size"
 
 

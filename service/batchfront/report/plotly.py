@@ -14,7 +14,6 @@ from batchfront.workload.search_space import Choice, Dimension, Integer, Log, Re
 Figure = dict[str, Any]
 """`data` and `layout` as Plotly takes them, and `label`, the figure's name for a screen reader."""
 
-
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 

@@ -11,7 +11,6 @@ from batchfront.report.text import in_figure, rounded
 COLORS = 8
 """So many lines are told apart by colour, more by dashes: --c0 to --c7 of the page."""
 
-
 _DASHES = {"solid": "", "dash": "dash", "dot": "dot"}
 
 

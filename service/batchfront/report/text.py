@@ -205,13 +205,11 @@ _SYMBOLS = {
     Outcome.FAILED: "x",
 }
 
-
 OUTCOME_STYLES = (
     *(OutcomeStyle(o, f"var(--{o})", _SYMBOLS[o], o.meaning) for o in Outcome),
     OutcomeStyle("open", "var(--open)", "circle-open", "not done yet"),
 )
 """In the order in which outcomes stand everywhere."""
-
 
 WINNER = "var(--accent)"
 """The winners' colour, in every figure."""

@@ -32,9 +32,7 @@ from batchfront.phase_timer import timed_as
 DEFAULT_URL = "sqlite:///batchfront.db"
 """Of the database that commands work on unless they are told another."""
 
-
 _BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
-
 
 _POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in the URL
     "application_name": "batchfront",
@@ -49,12 +47,10 @@ _POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in t
     "-c idle_in_transaction_session_timeout=60000",
 }
 
-
 _PASSING = ("08", "53", "57", "40", "55P03", "25006")
 """SQLSTATEs (or classes of them) of what passes by itself: connections and servers that break
 off or start up, resources that run short, deadlocks, locks and statements timed out, a server
 that only reads until another has handed over to it."""
-
 
 _LASTING = (
     "authentication failed",

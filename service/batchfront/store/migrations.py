@@ -19,9 +19,7 @@ OPTUNA_SCHEMA = "v3.2.0.a"
 """The version of Optuna's tables that service/batchfront/store/optuna_tables.py writes (alembic's
 name for it)."""
 
-
 _LOCK = 0x62667363  # any fixed number: PostgreSQL's advisory lock while tables are made or changed
-
 
 _QUIET_SECONDS = 60.0  # since a worker was last heard of, before tables may change under it
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 NOTE = "dashboard:note_"
 """What the keys of a note's attributes begin with."""
 
-
 _PIECE = 2045  # characters, of what older databases take in one value
 
 

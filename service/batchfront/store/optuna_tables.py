@@ -64,12 +64,9 @@ _PARTS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
 """The tables whose rows belong to a trial, and their columns but for ids. Exports hold these
 names."""
 
-
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
-
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
-
 
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""

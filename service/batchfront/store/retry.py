@@ -12,7 +12,6 @@ from batchfront.phase_timer import timed_as
 
 log = logging.getLogger(__name__)
 
-
 T = TypeVar("T")
 
 _jitter = random.Random()  # its own: a trial seeds the process's, the same for every worker

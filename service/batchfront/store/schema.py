@@ -48,14 +48,12 @@ class Steps(TypeDecorator[float]):
 
 metadata = MetaData()
 
-
 meta = Table(
     "bf_meta",
     metadata,
     Column("key", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-
 
 studies = Table(
     "bf_studies",
@@ -80,7 +78,6 @@ studies = Table(
     Column("train_examples", BigInteger, nullable=False),
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
-
 
 slots = Table(
     "bf_slots",
@@ -115,12 +112,9 @@ slots = Table(
     UniqueConstraint("study_id", "number"),
 )
 
-
 free = slots.c.state == literal_column(f"'{SlotState.FREE}'")
 
-
 leased = slots.c.state == literal_column(f"'{SlotState.LEASED}'")
-
 
 reached = slots.c.steps_to_target.is_not(None)
 """Conditions on a slot, said with literals: a planner has to see that they are an index's own."""
@@ -151,7 +145,6 @@ measurements = Table(
     Column("value", Float(53)),  # NULL: not finite
 )
 
-
 workers = Table(
     "bf_workers",
     metadata,
@@ -173,7 +166,6 @@ workers = Table(
     postgresql_with={"fillfactor": 50},
 )
 
-
 pass_sizes = Table(
     "bf_pass_sizes",
     metadata,
@@ -184,7 +176,6 @@ pass_sizes = Table(
     Column("training", Integer),  # empty: as many as there are
     Column("evaluation", Integer),
 )
-
 
 engines = Table(
     "bf_engines",

@@ -12,7 +12,6 @@ _SCHEDULES = {
     Schedule.IMPORTED: "The trials ran elsewhere, and were imported.",
 }
 
-
 _AGAIN = {
     Purpose.CONFIRM: "The best trials of the search run again, each with several other seeds: what "
     "its steps to target were owed to luck.",

@@ -13,10 +13,8 @@ from batchfront.workload.workload import Workload
 
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
 
-
 RAISED = ("finishers", "continuing")
 """Entries of the search that are as the study began: they may have been raised since."""
-
 
 _RACING = ("schedule", "generation")
 """Entries of the search that say together how many of its trials race together."""

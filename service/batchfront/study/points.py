@@ -14,7 +14,6 @@ from batchfront.workload.space_edges import holds
 FEASIBLE_LIMIT = 3
 """With `--count feasible`, a study has at most this many times its budget of slots in all."""
 
-
 _CHUNK = 64  # points of a sequence sampled at once, where not all of them are wanted
 
 

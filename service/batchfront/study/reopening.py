@@ -39,7 +39,6 @@ _AFRESH = {
 """What an ended slot goes back to. Where the goal was passed stays: the trial counts as a finisher
 while it goes on."""
 
-
 REOPENED = (Outcome.REACHED, Outcome.CAPPED, Outcome.DROPPED)
 """Outcomes that more finishers might have put off; all others a trial comes to by itself."""
 

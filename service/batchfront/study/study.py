@@ -36,7 +36,6 @@ def goal_text(goal: Mapping[str, Any]) -> str:
 ALL = "all"
 """How many trials of a study race together, where that is as many as fit."""
 
-
 SCALINGS = (0.0, 0.5, 1.0)
 """With warm start, the powers of the ratio of batch sizes by which a neighbour's learning rate is
 multiplied: a slot for each, of each of two neighbours."""

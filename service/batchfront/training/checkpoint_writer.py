@@ -20,9 +20,7 @@ from batchfront.training.run import Run, State
 
 log = logging.getLogger(__name__)
 
-
 _COPIES = 2  # in memory at a time: one that is being written, and the next
-
 
 S = TypeVar("S", bound=Named)
 

@@ -19,7 +19,6 @@ from batchfront.training.run import Run, State
 
 log = logging.getLogger(__name__)
 
-
 _WRITER = uuid4().hex[:8]  # this process, among all that may write the same file
 
 

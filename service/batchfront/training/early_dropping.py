@@ -18,7 +18,6 @@ KEPT = 8
 """Trials that go on at least: the order of the last few is mostly noise, and a leader that comes to
 nothing must leave others."""
 
-
 FEWEST = 4
 """Of a curve, at least, to extrapolate it: with fewer its noise is not known."""
 

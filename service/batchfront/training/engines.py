@@ -13,7 +13,6 @@ from batchfront.training.run import GoalCheck, Run
 T = TypeVar("T")
 R_contra = TypeVar("R_contra", bound=Run, contravariant=True)
 
-
 Steps = int | Sequence[int]
 """One for all runs, or each one's own."""
 

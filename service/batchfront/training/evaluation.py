@@ -28,9 +28,7 @@ from batchfront.workload.metrics import (
 
 _SMALLEST_CHUNK = 32
 
-
 _LARGEST_CHUNK = 1024
-
 
 Model = nn.Module | Computed
 

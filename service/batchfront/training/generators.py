@@ -22,7 +22,6 @@ from batchfront.errors import WorkloadError
 
 _numpys = np.random.get_bit_generator  # type: ignore[attr-defined]
 
-
 _WORDS = 624  # of the state of a Mersenne Twister, which both are
 
 

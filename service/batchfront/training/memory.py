@@ -9,9 +9,7 @@ from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
-
 T = TypeVar("T")
-
 
 _FULL = (
     "can't allocate memory",

@@ -19,15 +19,11 @@ from batchfront.workload.microbatch import MicroBatch
 
 log = logging.getLogger(__name__)
 
-
 _FEW, _MORE = 2, 4  # examples of the two micro_batches, whose difference is what examples take
-
 
 _SAMPLE, _LARGE_SAMPLE = 64, 1024
 
-
 _LARGEST = 1 << 30
-
 
 _BACKWARD, _FORWARD = 3, 4  # copies of the largest activation, beside what is saved
 

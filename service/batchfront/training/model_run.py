@@ -33,9 +33,7 @@ from batchfront.workload.workload import Workload
 
 _INIT, _ORDER, _DROPOUT, _EVALUATION, _TEST = range(5)  # the trial's random streams
 
-
 T = TypeVar("T")
-
 
 _UNTRAINED = 512  # examples that the untrained loss is of
 

@@ -13,7 +13,6 @@ from batchfront.workload.data import Examples
 Request = tuple[Tensor, int | None]
 """Indices and seed: what `Examples.batch` takes."""
 
-
 Batch = tuple[Tensor, Tensor]
 """Inputs and targets: what it gives."""
 

@@ -12,11 +12,9 @@ from batchfront.worker.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
-
 ONE_BY_ONE = 8
 """Trials of a study with `one-by-one` schedule that a worker takes on together where one
 computation does so: enough to fill it, and few beside those whose results a sampler knows."""
-
 
 _SHARE = 4  # of the room: so much is free before a race, whose trials then wait, is filled up
 

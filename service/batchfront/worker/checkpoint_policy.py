@@ -16,7 +16,6 @@ from batchfront.worker.pace import Pace
 
 log = logging.getLogger(__name__)
 
-
 _SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
 
 

@@ -35,10 +35,8 @@ from batchfront.workload.workload import Workload
 
 log = logging.getLogger(__name__)
 
-
 FEWEST = 4
 """Trials of a heat from which on it may pay to compute them as one."""
-
 
 _WORTH = 1.1  # times as fast, at least: less is within what one measurement may be off
 

@@ -15,24 +15,17 @@ from batchfront.worker.setup import LoadedWorkload
 
 _SAMPLE = 4  # runs that are taken one after another: more of them take just as long each
 
-
 _TURN = 0.03  # seconds that steps are timed for, and again evaluations, of each engine in turn
-
 
 _SECONDS = 0.6  # for all turns, but that the one under way is finished
 
-
 _CLEAR = 1.5  # times as fast, or as slow, after two turns: more turns would say the same
-
 
 _LONGEST = 0.5  # seconds for a step of the heat, from which on what launching costs is no matter
 
-
 _FIRST_STEPS = 3  # of which the shortest counts
 
-
 _STEPS = 5  # between two readings of the clock
-
 
 _HORIZON = 1000  # steps of a race whose evaluations are counted in
 

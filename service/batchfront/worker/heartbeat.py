@@ -11,9 +11,7 @@ from batchfront.phase_timer import timed_as
 
 log = logging.getLogger(__name__)
 
-
 FIRST_PAUSE = min(0.5, LEASE_SECONDS / 10)
-
 
 LONGEST_PAUSE = LEASE_SECONDS / 6
 """Seconds between two polls of the race state: also how long a winner elsewhere goes unnoticed.
@@ -21,9 +19,7 @@ They grow with the heat's age, so that what is trained in vain stays a few perce
 a thousand workers with long heats don't ask a database two thousand times a second. The lease
 itself is renewed, which is a write, by the first of them and then once in the longest pause."""
 
-
 _GROWTH = 0.05
-
 
 _LEAVING_SECONDS = 2.0  # a renewal under way is not waited for longer than this
 

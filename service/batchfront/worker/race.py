@@ -26,9 +26,7 @@ from batchfront.worker.pace import Pace
 
 log = logging.getLogger(__name__)
 
-
 R = TypeVar("R", bound=Run)
-
 
 STRETCH = 1.5
 """A heat is released when it is this many times as far as trials that nobody could take yet. What

@@ -13,7 +13,6 @@ import click
 
 log = logging.getLogger(__name__)
 
-
 GRACE_SECONDS = 8.0
 """From SIGTERM until a worker ends, whatever it is in the middle of. Saving and handing back is
 meant to take less; what is left then passes to others with the lease."""

@@ -35,12 +35,9 @@ from batchfront.worker.setup import LoadedWorkload, set_up
 
 log = logging.getLogger(__name__)
 
-
 _IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
 
-
 _COPIES = 4  # weights, gradients, optimizer state, and room for more
-
 
 LARGEST_HEAT = 1000
 """Trials that a worker holds at most, however small they are."""

@@ -25,7 +25,6 @@ GROUP = "batchfront.workloads"
 _BEFORE = {"studies": "batchfront_studies"}
 """The names that packages of ours had before, which stored studies still say."""
 
-
 Maker = Callable[[], Workload]
 """What stands for a workload until it is wanted."""
 

@@ -87,7 +87,6 @@ class Examples(ABC):
 
 Batch = Callable[..., tuple[Tensor, Tensor]]
 
-
 Weights = Callable[..., Tensor]
 
 

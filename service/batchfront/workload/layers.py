@@ -15,9 +15,7 @@ from batchfront.workload.seeds import mix
 
 _BLOCK = 32  # examples whose masks are drawn together, at least
 
-
 _BLOCKS = 32  # draws for a batch, at most: on a GPU each is a kernel launch
-
 
 _LEVELS = 1 << 16  # between which a probability is told apart
 

@@ -286,18 +286,14 @@ def _token_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 ERROR_RATE = Metric("error rate", _wrong, "lower", low=0.0, high=1.0)
 """The share of examples whose largest output, of shape [n, classes], is not their class."""
 
-
 ACCURACY = Metric("accuracy", _right, "higher", low=0.0, high=1.0)
 """1 - error rate."""
-
 
 CROSS_ENTROPY = Metric("cross-entropy", _cross_entropy, "lower", low=0.0)
 """Mean negative log-likelihood in nats, without label smoothing."""
 
-
 MEAN_SQUARED_ERROR = Metric("mean squared error", _squared_error, "lower", low=0.0)
 """Mean squared difference between outputs and targets of the same shape."""
-
 
 TOKEN_CROSS_ENTROPY = Metric(
     "cross-entropy", _token_cross_entropy, "lower", low=0.0, weight=token_count
@@ -306,11 +302,9 @@ TOKEN_CROSS_ENTROPY = Metric(
 [n, length], over all that are not NO_TARGET. Called as CROSS_ENTROPY, whose examples are tokens
 here, so that it compares with what was measured elsewhere."""
 
-
 AVERAGE_PRECISION = SplitMetric("average precision", average_precision, "higher", low=0.0, high=1.0)
 """Of outputs [n, classes], one score for each label an example may have, and targets of the same
 shape: over all labels of all examples together."""
-
 
 _WITHIN = frozenset(
     map(

@@ -11,7 +11,6 @@ from batchfront.errors import SearchSpaceError
 Value = float | int | str | bool
 """What a metaparameter can be."""
 
-
 Metaparameters = Mapping[str, Value]
 """One draw from a search space: metaparameter name to value."""
 

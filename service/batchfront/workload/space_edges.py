@@ -41,7 +41,6 @@ SHARE = 0.5
 """A range gains this share of its width on one side, as its own scale measures it: on a log scale
 a range from 0.01 to 1 gains a factor of 10."""
 
-
 _LEAST = 0.05  # of its width: by less than that, a range is at its limit
 
 

@@ -14,16 +14,13 @@ from time import time
 from typing import Any
 
 from batchfront.errors import DataError
-
 from batchfront_studies.datasets.directory import data_directory, to_disk, user_directory
 
 log = logging.getLogger(__name__)
 
-
 _ABANDONED = 3600.0
 """Seconds without a byte written after which nobody is making it any more. A lock doesn't tell:
 on some file systems that machines share, each machine has locks of its own."""
-
 
 CACHE = "cache"
 """The folder of everything kept, in the data directory or the user's cache folder."""

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchfront.workload.data import Examples, Split, Splits
 from torch import Tensor
 
+from batchfront.workload.data import Examples, Split, Splits
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.published import Published
 
 TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
 
-
 TEST = ("test_batch",)
-
 
 CIFAR_10 = Published(
     title="CIFAR-10",
@@ -28,9 +26,7 @@ CIFAR_10 = Published(
     archive="cifar-10-python.tar.gz",
 )
 
-
 SPLIT_SEED = 0
-
 
 _NUMBERS = 3 * 32 * 32  # of one image
 

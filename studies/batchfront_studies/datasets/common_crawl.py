@@ -18,7 +18,6 @@ from typing import Any
 
 from batchfront.errors import DataError
 from batchfront.workload.data import Splits
-
 from batchfront_studies.datasets.cache import fingerprint
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.lm1b import LONGEST, TOKENS, lines
@@ -27,16 +26,12 @@ from batchfront_studies.datasets.vocabulary import learnt
 
 FOLDER = "common_crawl"
 
-
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".parquet")
-
 
 SAMPLE = 100_000
 """Documents at the start of the first shard that the vocabulary is learnt from: ours."""
 
-
 _ROWS = 256  # of a Parquet file read at once
-
 
 _BETWEEN_SENTENCES = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]”’]))\s+")
 

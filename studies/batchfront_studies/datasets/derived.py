@@ -15,7 +15,6 @@ from batchfront_studies.datasets.directory import to_disk, user_directory
 
 log = logging.getLogger(__name__)
 
-
 BESIDE = ".batchfront"
 """The folder that is made beside the data."""
 

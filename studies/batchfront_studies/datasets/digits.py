@@ -1,11 +1,11 @@
 """Handwritten digits of 8x8 pixels (Alpaydin and Kaynak 1998), as scikit-learn bundles them."""
 
 import torch
+
 from batchfront.workload.data import Split, Splits
 
 TRAIN, VALIDATION = 1_297, 300
 """How the 1,797 images are split, the rest being for test: ours, as there is no customary way."""
-
 
 SPLIT_SEED = 0
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from batchfront.workload.data import Splits
-
 from batchfront_studies.datasets.mnist import ALL, FILES, Sizes, read_splits
 from batchfront_studies.datasets.published import Published
 

@@ -20,9 +20,7 @@ from batchfront_studies.datasets.derived import keep_table, kept_tables
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
-
 _THREADS = 16  # that ask for file sizes: a network's file system answers many at a time
-
 
 _TOGETHER = 4096  # files of which one of them asks the size
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchfront.errors import DataError
 
+from batchfront.errors import DataError
 from batchfront_studies.datasets.derived import keep_table, kept_tables
 from batchfront_studies.datasets.image_index import ImageIndex
 from batchfront_studies.datasets.image_targets import LabelSets

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batchfront.errors import DataError
-from batchfront.workload.data import Part, Splits
 from torch import Tensor
 
+from batchfront.errors import DataError
+from batchfront.workload.data import Part, Splits
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.image_index import ImageIndex, image_index
 from batchfront_studies.datasets.image_targets import Classes
@@ -24,7 +24,6 @@ from batchfront_studies.datasets.images import Images
 from batchfront_studies.datasets.pixel_cache import pixel_cache
 
 SPLIT_SEED, SUBSET_SEED = 0, 0
-
 
 _NEEDS = (
     "needed are the images of ILSVRC 2012, from https://image-net.org after registration, in "

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchfront.errors import DataError
-from batchfront.workload.data import Examples
 from torch import Tensor
 
+from batchfront.errors import DataError
+from batchfront.workload.data import Examples
 from batchfront_studies.datasets.image_index import ImageIndex
 from batchfront_studies.datasets.image_targets import Targets
 from batchfront_studies.datasets.pixel_cache import PixelCache, Pixels
@@ -31,21 +31,15 @@ from batchfront_studies.datasets.pixel_cache import PixelCache, Pixels
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue over ImageNet's training images, on a scale of 0 to 1."""
 
-
 CENTRE = 224 / 256
-
 
 AREA = (0.08, 1.0)
 
-
 RATIO = (3 / 4, 4 / 3)
-
 
 CPU = torch.device("cpu")
 
-
 _TRIES = 10  # at a crop that lies within the image
-
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the image."""

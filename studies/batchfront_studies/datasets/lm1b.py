@@ -13,7 +13,6 @@ from pathlib import Path
 
 from batchfront.errors import DataError
 from batchfront.workload.data import Splits
-
 from batchfront_studies.datasets.cache import fingerprint
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.sentences import Sentences, encoded
@@ -21,27 +20,21 @@ from batchfront_studies.datasets.vocabulary import learnt
 
 FOLDER = "1-billion-word-language-modeling-benchmark-r13output"
 
-
 TRAINING = "training-monolingual.tokenized.shuffled"
 
-
 HELD_OUT = "heldout-monolingual.tokenized.shuffled"
-
 
 TEST, VALIDATION = "news.en.heldout-00000-of-*", "news.en.heldout-00001-of-*"
 """The first held-out file is the customary test set; the second, of about 6,000 sentences, is
 our validation set: all fifty would cost more to look at than training does in between."""
 
-
 TOKENS = 32_000
 """Subwords in the vocabulary, at most, and so outputs of a model: as many as Vaswani et al. 2017
 had (section 5.1)."""
 
-
 LONGEST = 64
 """Tokens of a sentence after which it is cut, its end included. Ours: as few sentences as are
 longer, a batch would mostly be padding to the length of its longest."""
-
 
 SAMPLE = 10_000
 """Sentences at the start of each training file that the vocabulary is learnt from: ours."""

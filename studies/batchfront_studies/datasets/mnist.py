@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from batchfront.workload.data import Split, Splits
 from torch import Tensor
 
+from batchfront.workload.data import Split, Splits
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.published import Published
 
@@ -18,9 +18,7 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
-
 RAW = Path("MNIST", "raw")
-
 
 MNIST = Published(
     title="MNIST",
@@ -29,7 +27,6 @@ MNIST = Published(
     files=FILES,
     torchvision="MNIST",
 )
-
 
 SPLIT_SEED = 0
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from batchfront.errors import DataError
 from batchfront.workload.data import Part, Splits
-
 from batchfront_studies.datasets.directory import data_directory
 from batchfront_studies.datasets.image_index import ImageIndex, image_index
 from batchfront_studies.datasets.image_labels import labels_of
@@ -26,12 +25,9 @@ from batchfront_studies.datasets.pixel_cache import pixel_cache
 
 log = logging.getLogger(__name__)
 
-
 CLASSES_FILE = "classes-trainable.txt"
 
-
 LABELS = "annotations-human-imagelabels"
-
 
 _NEEDS = (
     "needed are the images and human-verified image labels of Open Images V4, from "

@@ -21,12 +21,9 @@ from batchfront_studies.datasets.derived import places
 
 log = logging.getLogger(__name__)
 
-
 Pixels = NDArray[np.uint8]
 
-
 _CHECK = 8  # bytes after each image: 0 where there is none, else its CRC-32 and a bit
-
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 

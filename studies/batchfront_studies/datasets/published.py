@@ -21,7 +21,6 @@ from batchfront.errors import DataError
 NETWORK_TIMEOUT = 20.0
 """Seconds without a byte after which a download is given up."""
 
-
 _ELSEWHERE = "with --data-dir or BATCHFRONT_DATA_DIR"
 
 

@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchfront.errors import DataError
-from batchfront.workload.data import Examples
-from batchfront.workload.metrics import NO_TARGET, token_count
 from numpy.typing import NDArray
 from torch import Tensor
 
+from batchfront.errors import DataError
+from batchfront.workload.data import Examples
+from batchfront.workload.metrics import NO_TARGET, token_count
 from batchfront_studies.datasets.cache import kept
 from batchfront_studies.datasets.vocabulary import BOUNDARY, Vocabulary
 
 _AT_ONCE = 4096  # sentences encoded at once: some megabytes
 
-
 _MULTIPLE = 8  # of which a batch's length is one: fewer shapes, and those that devices like
-
 
 _TOKENS, _OFFSETS, _ABOUT = "tokens.uint16", "offsets.int64", "about.json"
 

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 BOUNDARY = 0
 """The token before the first and after the last of a sentence. No text contains it."""
 
-
 _FILE = "vocabulary.json"
-
 
 _BOUNDARY_NAME = "<s>"
 

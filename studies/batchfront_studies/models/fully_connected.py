@@ -6,8 +6,9 @@ initialization of `nn.Linear`, and the models without dropout.
 
 from collections.abc import Sequence
 
-from batchfront.workload.layers import Dropout
 from torch import nn
+
+from batchfront.workload.layers import Dropout
 
 
 def fully_connected(

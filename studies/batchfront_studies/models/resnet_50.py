@@ -11,8 +11,9 @@ begins with them.
 from collections.abc import Callable
 from functools import partial
 
-from batchfront.workload.layers import GhostBatchNorm2d
 from torch import Tensor, nn
+
+from batchfront.workload.layers import GhostBatchNorm2d
 
 GHOST_SIZE = 32
 

@@ -6,8 +6,9 @@ Ours, until checked against the paper's text: `narrow` and `wide` halve and doub
 widths. Ours too: torch's own initialization.
 """
 
-from batchfront.workload.layers import Dropout
 from torch import nn
+
+from batchfront.workload.layers import Dropout
 
 WIDTHS = {
     "narrow": (16, 32, 512),

@@ -5,12 +5,12 @@ initialization (He et al. 2015 for convolutions; the published one started from 
 where it didn't train), and the pooling to 7x7, which changes nothing for images of 224x224.
 """
 
-from batchfront.workload.layers import Dropout
 from torch import nn
+
+from batchfront.workload.layers import Dropout
 
 FILTERS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 """Of the 3x3 convolutions between poolings."""
-
 
 HIDDEN = 4096
 """Units of each hidden dense layer."""

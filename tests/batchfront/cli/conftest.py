@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from batchfront.cli.main import main
 
 WORKLOAD = """

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 import pytest
+
 from batchfront.cli.main import command
 from batchfront.store.commands import EXAMPLE
-
 from tests.batchfront.cli.conftest import Result
 from tests.docs.pages import PAGES, blocks
 from tests.docs.reference import commands

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batchfront.store.url import open_storage
 
+from batchfront.store.url import open_storage
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.frontier.analysis.studies import curve, ended, reached
 from tests.batchfront.report.rows import SPACE, add_study

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batchfront.cli.main import main
 
+from batchfront.cli.main import main
 from tests.batchfront.cli.conftest import Result
 
 Run = Callable[..., Result]

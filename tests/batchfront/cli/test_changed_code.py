@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from batchfront.cli.commands import same_command
 from batchfront.cli.main import cli
-
 from tests.batchfront.cli.conftest import Result
 
 NAME = "blobs/linear/momentum"

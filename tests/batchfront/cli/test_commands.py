@@ -14,9 +14,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from batchfront.cli import main as main_module
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
+from batchfront.cli import main as main_module
 from tests.batchfront.cli.conftest import WORKLOAD, Result
 from tests.waiting import LONG, eventually
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batchfront.store.schema import slots
-from batchfront.store.url import open_storage
 from sqlalchemy import update
 
+from batchfront.store.schema import slots
+from batchfront.store.url import open_storage
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.cli.test_bad_input import refused
 from tests.batchfront.plan.test_confirmation import CAPPED

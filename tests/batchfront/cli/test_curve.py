@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from batchfront.store.url import Storage
 
+from batchfront.store.url import Storage
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.frontier.test_frontier import CAPPED, DIVERGED, NAME, end, planned, reached
 from tests.toy import SPEC

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import batchfront
 import numpy as np
 import torch
 
+import batchfront
 from tests.batchfront.cli.conftest import Result
 from tests.docs.pages import PAGES, blocks
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from batchfront.cli import orders
-from batchfront.worker.options import WorkerOptions
 from sqlalchemy import make_url
 
+from batchfront.cli import orders
+from batchfront.worker.options import WorkerOptions
 from tests.batchfront.cli.conftest import Result
 from tests.waiting import eventually
 

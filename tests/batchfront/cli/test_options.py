@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import click
 import pytest
+from click.testing import CliRunner
+
 from batchfront.cli import options
 from batchfront.cli import plan as planning
 from batchfront.cli import work as working
@@ -12,7 +14,6 @@ from batchfront.options import DURATION, at_least, check, option, options_of
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Count
 from batchfront.worker.options import WorkerOptions
-from click.testing import CliRunner
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batchfront.store.url import Storage
 
+from batchfront.store.url import Storage
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.report.rows import add_study
 

@@ -10,6 +10,9 @@ from typing import Any
 import optuna
 import pyarrow as pa
 import pytest
+from pyarrow import csv, parquet
+from sqlalchemy import select, update
+
 from batchfront.errors import DataError, IdentityError, UsageError
 from batchfront.exchange.export import export
 from batchfront.exchange.points import import_points
@@ -24,9 +27,6 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import Filter
-from pyarrow import csv, parquet
-from sqlalchemy import select, update
-
 from tests.reading import load_curves
 from tests.searches import claim, worker
 from tests.toy import POISONED, SPEC, clouds, poisoned

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.exchange.points import Taken, import_points
 from batchfront.exchange.points_file import read_points
@@ -13,7 +14,6 @@ from batchfront.frontier.queries import load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
-
 from tests.toy import SPEC, clouds
 
 

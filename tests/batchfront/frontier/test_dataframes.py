@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import event, update
+
 from batchfront.errors import UsageError
 from batchfront.frontier.dataframes import load_measurements_frame, load_trials_frame
 from batchfront.frontier.frontier import load_frontier
@@ -13,8 +15,6 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
-from sqlalchemy import event, update
-
 from tests.batchfront.frontier.test_frontier import CAPPED, DIVERGED, NAME, end, planned, reached
 from tests.reading import load_curves
 from tests.toy import POISONED, poisoned

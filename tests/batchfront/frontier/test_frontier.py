@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+
 from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.frontier.queries import load_trials, workload_names
@@ -13,7 +14,6 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter
-
 from tests import searches
 from tests.benchmarks.aggregation import (
     best_through_optuna,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.frontier import Frontier, load_frontier
 from batchfront.frontier.queries import load_trials
@@ -14,7 +15,6 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
 from batchfront.training.model_run import ModelRun
-
 from tests.quadratic import (
     BATCH_SIZES,
     SPEC,

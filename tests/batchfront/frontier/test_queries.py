@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from sqlalchemy import event
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import (
     load_goal_curves,
@@ -13,8 +15,6 @@ from batchfront.frontier.queries import (
     load_workload_trials,
 )
 from batchfront.store.url import Storage
-from sqlalchemy import event
-
 from tests.batchfront.frontier.analysis.studies import ERROR, curve, ended, reached
 from tests.batchfront.report.rows import add_study
 

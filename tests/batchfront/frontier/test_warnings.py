@@ -3,7 +3,6 @@
 from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.warnings import PointWarning, point_warnings
-
 from tests.batchfront.frontier.uncertainty.searches import point
 
 STEPS = {2: 3300, 4: 1700, 8: 900, 16: 500, 32: 300, 64: 200, 128: 150, 256: 125}

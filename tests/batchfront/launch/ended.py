@@ -1,8 +1,8 @@
 """What must hold of a database once its plan is done, however often workers came and went."""
 
 import optuna
-from batchfront.store.database import Storage
 
+from batchfront.store.database import Storage
 from tests.batchfront.launch.test_local import states
 
 

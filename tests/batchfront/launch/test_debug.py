@@ -5,13 +5,13 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+
 from batchfront.cli.main import work_here
 from batchfront.errors import IdentityError
 from batchfront.launch.debug import Debug
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.worker.options import WorkerOptions
-
 from tests.batchfront.launch.test_local import pids, planned, states
 
 

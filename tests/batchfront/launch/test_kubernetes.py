@@ -12,14 +12,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from sqlalchemy import make_url
+
 from batchfront.errors import UsageError
 from batchfront.launch.kubernetes import Kubernetes, Volume
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
-from sqlalchemy import make_url
-
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import pids, planned, states
 from tests.waiting import LONG, eventually

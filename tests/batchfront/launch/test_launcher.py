@@ -1,6 +1,7 @@
 """Everything that is wrong with a launcher's settings is said at once."""
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.launch.launcher import place_problems, refuse
 

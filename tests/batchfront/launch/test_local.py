@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+
 from batchfront.errors import WorkersFailed
 from batchfront.launch.local import LocalWorkers
 from batchfront.launch.worker_options import Order
@@ -16,8 +18,6 @@ from batchfront.plan.plan import Planned, plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, workers
 from batchfront.worker.options import WorkerOptions
-from sqlalchemy import select
-
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from sqlalchemy import make_url
+
 from batchfront.cli.main import work_here
 from batchfront.errors import BatchfrontError, UsageError, WorkersFailed
 from batchfront.launch.ray import Ray
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.worker.options import WorkerOptions
-from sqlalchemy import make_url
-
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
 from tests.waiting import eventually

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
+
 from batchfront.cli.main import work_as_command
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.launch.slurm import Slurm
@@ -16,8 +18,6 @@ from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
-from sqlalchemy import make_url
-
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import pids, planned, states
 from tests.waiting import eventually

@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
+
 from batchfront.cli.main import work_as_command
 from batchfront.launch.launcher import Launched
 from batchfront.launch.slurm import Slurm
 from batchfront.launch.worker_options import Order
 from batchfront.store.database import Storage
 from batchfront.worker.options import WorkerOptions
-from sqlalchemy import make_url
-
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
 from tests.waiting import LONG, eventually

@@ -4,11 +4,12 @@ import os
 import pickle
 
 import pytest
+from sqlalchemy import make_url
+
 from batchfront.cli.work import command as work
 from batchfront.launch.worker_options import Order, in_environment
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
-from sqlalchemy import make_url
 
 URL = make_url("postgresql+psycopg2://me:open-sesame@host/studies")
 

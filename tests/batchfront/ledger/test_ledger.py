@@ -7,6 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+
 from batchfront.errors import LeaseLost
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.claims import COMPANY_DEATHS, DEATHS
@@ -21,9 +24,6 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Filter
 from batchfront.workload.search_space import quasi_random_points
 from batchfront.workload.seeds import study_seed
-from optuna.trial import TrialState
-from sqlalchemy import select, update
-
 from tests import searches
 from tests.searches import ALL, VERSIONS, claim, expire, optuna_trials, rows, started, worker
 from tests.toy import POISONED, clouds, poisoned

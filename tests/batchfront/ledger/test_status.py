@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+
 from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status
 from batchfront.outcomes import GoalCrossing, TrialCost, TrialResult
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.study import Filter, find_studies
-from sqlalchemy import update
-
 from tests import searches
 from tests.searches import ALL, planned, worker
 from tests.toy import STEP_BUDGET

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from batchfront.ledger.time_profile import Profile, load_profile, time_of
 from batchfront.phase_timer import Clock, Part, timed_as
 from batchfront.store.database import Storage
@@ -17,8 +19,6 @@ from batchfront.training.preflight.checks import check
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
-from torch import Tensor
-
 from tests.searches import claim, planned, worker
 from tests.toy import clouds, plain
 from tests.waiting import Seconds, eventually

@@ -7,6 +7,8 @@ from threading import Event
 import optuna
 import pytest
 import torch
+from sqlalchemy import event, update
+
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
@@ -24,8 +26,6 @@ from batchfront.training.model_run import ModelRun
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import event, update
-
 from tests.searches import NAME, end, planned, reached, slots_of, stored
 from tests.toy import SPEC, STEP_BUDGET, clouds
 

@@ -8,6 +8,8 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from sqlalchemy import func, inspect, select, table, update
+
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.ledger.ledger import Ledger
 from batchfront.plan.delete import delete_doomed, find_doomed
@@ -23,8 +25,6 @@ from batchfront.training.model_run import ModelRun
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race
 from batchfront.worker.setup import set_up
-from sqlalchemy import func, inspect, select, table, update
-
 from tests.searches import claim, end, reached, work, worker
 from tests.toy import PLAIN, SPEC, clouds, plain
 

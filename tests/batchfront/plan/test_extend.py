@@ -9,6 +9,8 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import select, update
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.outcomes import TrialResult
@@ -24,8 +26,6 @@ from batchfront.study.study import Filter, Study, find_studies
 from batchfront.workload import catalog
 from batchfront.workload.search_space import Log, dimensions
 from batchfront.workload.space_edges import holds
-from sqlalchemy import select, update
-
 from tests import searches
 from tests.searches import NAME, claim, work, worker
 from tests.toy import SPEC, clouds

@@ -4,12 +4,12 @@ and studies of earlier versions stay what they are."""
 from typing import Any
 
 import pytest
+
 from batchfront.errors import IdentityError, UsageError
 from batchfront.plan.options import SearchOptions, search_identity, settle, superseded
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.study import Study
-
 from tests.batchfront.halved import halve
 from tests.toy import PLAIN, plain
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select
+from torch import nn
+
 from batchfront.errors import IdentityError, UsageError
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
@@ -27,9 +30,6 @@ from batchfront.workload.search_space import (
 )
 from batchfront.workload.seeds import study_seed
 from batchfront.workload.workload import Workload
-from sqlalchemy import select
-from torch import nn
-
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage

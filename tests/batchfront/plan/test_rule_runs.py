@@ -5,6 +5,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_reruns, load_trials
@@ -16,7 +17,6 @@ from batchfront.store.url import Storage
 from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
 from batchfront.workload.lr_scaling import RULES, followed
-
 from tests.searches import NAME, end, planned, reached, slots_of, stored
 
 pytestmark = pytest.mark.every_storage

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.report.page import write_report
 from batchfront.store.url import Storage, open_storage
 from batchfront.workload import catalog
-
 from tests.batchfront.report.rows import add_study
 from tests.searches import work
 

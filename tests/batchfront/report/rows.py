@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import func, insert, select, text
+
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage
-from sqlalchemy import func, insert, select, text
 
 SPACE = {
     "learning_rate": {"kind": "Log", "low": 1e-3, "high": 3.0},

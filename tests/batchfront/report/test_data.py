@@ -4,7 +4,6 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.report.data import Limits, chosen, evenly
 from batchfront.store.url import Storage
-
 from tests.batchfront.report.rows import add_study
 
 

@@ -6,15 +6,15 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import batchfront
 import psutil
 import pytest
+
+import batchfront
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.reruns import load_confirmations
 from batchfront.report.figures import for_a_column, write_figures
 from batchfront.store.url import Storage
-
 from tests.batchfront.report.conftest import WHOLE
 
 needs_chromium = pytest.mark.skipif(

@@ -1,13 +1,13 @@
 """The curve in the page's words, whatever the points are."""
 
 import pytest
+
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.frontier import Frontier, load_frontier
 from batchfront.report.sections.curve import steps_figure
 from batchfront.report.sections.curve_traces import DIMINISHING, NEAR_PERFECT, NO_MORE, regimes
 from batchfront.report.text import Fitted, fitted
 from batchfront.store.url import Storage
-
 from tests.batchfront.report.rows import add_study
 
 

@@ -1,6 +1,7 @@
 """Links to the Optuna dashboard."""
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.report.html import Dashboard
 

@@ -5,11 +5,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+
 from batchfront.report.web.guards import guarded
 from batchfront.report.web.live_report import live_report
 from batchfront.report.web.server import Server
 from batchfront.store.database import Storage
-
 from tests.batchfront.report.conftest import EVIL
 from tests.batchfront.report.rows import add_study
 from tests.waiting import LONG, eventually

@@ -1,11 +1,11 @@
 """How numbers are written."""
 
 import pytest
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.phrases import listed
 from batchfront.report.text import interval, short_count, significant
 from batchfront.store.url import Storage
-
 from tests.batchfront.report.rows import add_study
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
 from batchfront.cli.main import main
 from batchfront.frontier.dataframes import load_trials_frame
 from batchfront.frontier.frontier import load_frontier
@@ -16,9 +19,6 @@ from batchfront.report.web.live_report import live_report
 from batchfront.store.snapshot import snapshot
 from batchfront.store.url import Storage, open_storage
 from batchfront.study import study
-from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
-
 from tests.batchfront.report.rows import add_study
 
 NAME = "a/b/c"

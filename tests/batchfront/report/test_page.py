@@ -10,13 +10,13 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.report.page import write_report
 from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.url import Storage
 from batchfront.vocabulary import Outcome
-
 from tests.batchfront.report.conftest import EVIL, WORKLOAD
 
 

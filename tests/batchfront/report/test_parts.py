@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.sections.budget import budget_part
@@ -16,7 +17,6 @@ from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study_figures import trials_figure
 from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.store.url import Storage, open_storage
-
 from tests.batchfront.report.conftest import WHOLE
 from tests.batchfront.report.rows import add_study
 

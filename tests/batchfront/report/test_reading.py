@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+
 from batchfront.frontier.frontier import Frontier, load_frontier
 from batchfront.report.text import notes, reading
 from batchfront.store.url import Storage
-
 from tests.batchfront.report.rows import add_study
 
 

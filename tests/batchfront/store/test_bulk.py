@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
+
 from batchfront.errors import StorageError
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.bulk import insert_rows, load_columns, update_rows
 from batchfront.store.database import Storage
 from batchfront.store.schema import measurements, slots
-from sqlalchemy import select
-
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage

@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+
 from batchfront.store.commands import command
 from batchfront.store.database import parse_url
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from sqlalchemy import inspect, make_url, select, text, update
+
 from batchfront.errors import StorageError
 from batchfront.exchange.points import Taken, import_points
 from batchfront.exchange.points_file import read_points
@@ -18,8 +20,6 @@ from batchfront.store.database import Storage, shown
 from batchfront.store.migrations import OPTUNA_SCHEMA
 from batchfront.store.url import init_storage, open_storage
 from batchfront.study.study import Filter
-from sqlalchemy import inspect, make_url, select, text, update
-
 from tests.searches import worker
 from tests.toy import SPEC, clouds
 

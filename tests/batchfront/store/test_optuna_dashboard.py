@@ -2,6 +2,9 @@
 
 import optuna
 import pytest
+from optuna_dashboard import get_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
 from batchfront.store.database import Storage
 from batchfront.store.optuna_dashboard import (
     figure_attributes,
@@ -10,8 +13,6 @@ from batchfront.store.optuna_dashboard import (
     without_figure,
 )
 from batchfront.store.optuna_tables import create_study, replace_settings
-from optuna_dashboard import get_note
-from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 TEXTS = ["short", "é" * 2045, "x" * 2046, "0123456789" * 2000]
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
 from batchfront.outcomes import TrialResult
 from batchfront.store.optuna_tables import (
     create_study,
@@ -28,7 +30,6 @@ from batchfront.workload.search_space import (
     point_at,
     quasi_random_points,
 )
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 pytestmark = pytest.mark.every_storage
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
+
 from batchfront.errors import UsageError
 from batchfront.store.url import open_storage, with_password
-from sqlalchemy import make_url
 
 SERVER = make_url("postgresql+psycopg2://batchfront@postgres/batchfront?sslmode=require")
 

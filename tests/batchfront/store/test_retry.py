@@ -5,6 +5,7 @@ from collections.abc import Callable
 from threading import Event, Timer
 
 import pytest
+
 from batchfront.errors import StorageError, Unreachable
 from batchfront.store.retry import Patience
 

@@ -12,11 +12,12 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
+from sqlalchemy import insert, select, update
+
 from batchfront.errors import BatchfrontError, StorageError, UsageError
 from batchfront.store import schema
 from batchfront.store.database import DEFAULT_URL, Storage, parse_url, shown
 from batchfront.store.url import open_storage
-from sqlalchemy import insert, select, update
 
 SECRET = "open-sesame"
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import func, select, update
+
 from batchfront.frontier import frontier as frontier_module
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger import ledger as ledger_module
@@ -23,8 +25,6 @@ from batchfront.store.url import open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.preflight import checks
-from sqlalchemy import func, select, update
-
 from tests import searches
 from tests.searches import ALL, NAME, started, worker
 from tests.toy import SPEC, clouds

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
@@ -26,9 +29,6 @@ from batchfront.workload.search_space import (
     dimensions,
 )
 from batchfront.workload.workload import Workload
-from optuna.trial import TrialState
-from sqlalchemy import select, update
-
 from tests.searches import work, worker
 from tests.toy import SPEC, clouds
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from optuna_dashboard import get_note
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.study.dashboard_note import study_note
 from batchfront.study.study import Study
 from batchfront.vocabulary import Outcome
-from optuna_dashboard import get_note
-
 from tests.toy import SPEC, clouds
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
+from sqlalchemy import update
+
 from batchfront.errors import IdentityError
 from batchfront.exchange.export import export
 from batchfront.exchange.restore import restore
@@ -23,8 +25,6 @@ from batchfront.study.points import quasi_random
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.vocabulary import EngineName
-from sqlalchemy import update
-
 from tests import searches
 from tests.searches import rows, work, worker
 from tests.toy import plain

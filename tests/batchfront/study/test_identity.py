@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
+
 from batchfront.study.identity import differences, study_identity
 from batchfront.workload.data import Split, Splits, describe_data, describe_model
 from batchfront.workload.workload import Workload
-from torch import nn
-
 from tests.toy import clouds, model, splits
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import select
+
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.outcomes import TrialResult
@@ -14,8 +16,6 @@ from batchfront.store.schema import measurements
 from batchfront.store.url import Storage
 from batchfront.study.dashboard_note import study_note
 from batchfront.study.study import Study
-from sqlalchemy import select
-
 from tests.batchfront.halved import halve
 from tests.searches import claim, end, optuna_trials, reached, slots_of, stored, work, worker
 from tests.toy import PLAIN, plain

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study.slots import add_slots, count_slots
 from batchfront.study.study import Filter, find_studies
-from sqlalchemy import select
-
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 pytestmark = pytest.mark.every_storage

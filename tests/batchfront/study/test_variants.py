@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from batchfront.errors import UsageError
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
@@ -14,7 +15,6 @@ from batchfront.study.study import Filter, find_studies
 from batchfront.study.variants import as_variant, base_of, family, unused_variant
 from batchfront.worker.setup import set_up
 from batchfront.workload.seeds import study_seed
-
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage

@@ -7,6 +7,9 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
+from sqlalchemy import select
+
 from batchfront.errors import IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.outcomes import TrialResult
@@ -19,9 +22,6 @@ from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
 from batchfront.workload.search_space import Choice, Integer, Linear, Log, SearchSpace, dimensions
 from batchfront.workload.workload import Workload
-from optuna.trial import FrozenTrial
-from sqlalchemy import select
-
 from tests.searches import work, worker
 from tests.toy import SPEC, clouds
 

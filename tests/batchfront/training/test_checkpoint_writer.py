@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from batchfront.training import checkpoint_writer as background
 from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
-
 from tests.batchfront.training.test_checkpoints import TAG, Slot, advanced, fresh
 from tests.batchfront.training.test_model_run import assert_same
 from tests.waiting import LONG, eventually

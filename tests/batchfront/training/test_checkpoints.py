@@ -12,12 +12,12 @@ from typing import Any
 import fsspec
 import pytest
 import torch
+
 from batchfront.errors import UsageError
 from batchfront.training import checkpoints as checkpoint
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.algorithm import TorchOptimizer
-
 from tests.batchfront.training.test_model_run import ALGORITHMS, assert_same, every_algorithm
 from tests.batchfront.training.test_model_run import fresh as fresh_run
 from tests.batchfront.training.test_model_run import workload as made_of

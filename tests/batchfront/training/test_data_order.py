@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 import torch
+
 from batchfront.training.data_order import DataOrder
 
 CPU = torch.device("cpu")

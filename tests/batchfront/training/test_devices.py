@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from batchfront.errors import UsageError
 from batchfront.training import devices as device
 from batchfront.training.devices import describe_all, following, local_devices

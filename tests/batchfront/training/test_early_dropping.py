@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.outcomes import CurvePoint, LearningCurve
 from batchfront.training.early_dropping import Extrapolation, Halving, rules

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.workload.data import Split
@@ -19,7 +21,6 @@ from batchfront.workload.metrics import (
     Metric,
     SplitMetric,
 )
-from torch import Tensor, nn
 
 CLASSES = 4
 

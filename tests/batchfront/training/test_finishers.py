@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import pytest
+
 from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import quasi_random_points
-
 from tests.batchfront.training.test_heat import CPU, NEVER, Slot, heat, raced, separately
 from tests.toy import clouds, splits
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+
 from batchfront.errors import WorkloadError
 from batchfront.training import generators
 from batchfront.training.generators import Streams, seed_generators

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
+
 from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Splits
 from batchfront.workload.stopping_rules import StoppingRules
-from torch import Tensor
-
 from tests.batchfront.training.test_heat import (
     NEVER,
     NUMBERED,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from batchfront import ERROR_RATE, Goal, Log, NesterovMomentum, Split, Splits
 from batchfront.errors import WorkloadError
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
@@ -18,7 +20,6 @@ from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
 from batchfront.workload.microbatch import MicroBatch, computing, current_micro_batch
 from batchfront.workload.workload import Workload
-from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 BATCH, GHOST, CLASSES, TOKENS = 22, 4, 3, 7

@@ -5,6 +5,8 @@ from threading import Event
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.outcomes import CurvePoint, LearningCurve, TrialResult
 from batchfront.training.early_dropping import Halving
 from batchfront.training.heat import Heat, RaceRules
@@ -17,8 +19,6 @@ from batchfront.workload.search_space import quasi_random_points
 from batchfront.workload.stopping_rules import StoppingRules
 from batchfront.workload.workload import Workload
 from batchfront_studies.digits import momentum
-from torch import Tensor, nn
-
 from tests.toy import clouds, splits
 
 CPU = torch.device("cpu")

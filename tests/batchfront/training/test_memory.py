@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
 from batchfront.training.memory import (
@@ -15,8 +17,6 @@ from batchfront.training.memory import (
 )
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Split, Splits
-from torch import nn
-
 from tests.toy import clouds, model, splits
 
 CPU = torch.device("cpu")

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import Need, need_of
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.data import Examples, Split, Splits
 from batchfront.workload.layers import GhostBatchNorm2d
-from torch import Tensor, nn
-
 from tests.batchfront.training.test_gradient import BATCH, KINDS, VALUES, AtOnce
 from tests.toy import clouds, splits
 

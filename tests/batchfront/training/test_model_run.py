@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
@@ -23,8 +25,6 @@ from batchfront.workload.lr_schedule import Constant, LinearDecay, Schedule, War
 from batchfront.workload.metrics import CROSS_ENTROPY
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
-from torch import Tensor, nn
-
 from tests.toy import clouds, splits
 
 CPU = torch.device("cpu")

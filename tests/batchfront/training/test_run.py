@@ -6,6 +6,7 @@ from dataclasses import replace
 from threading import Event
 
 import torch
+
 from batchfront.outcomes import TrialResult
 from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.model_run import ModelRun
@@ -14,7 +15,6 @@ from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.stopping_rules import StoppingRules
-
 from tests.batchfront.training.test_heat import Slot
 from tests.counting import BUDGET, Counter, Every, Program
 from tests.toy import clouds, splits

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from batchfront.outcomes import Evaluation
 from batchfront.training.stopping import judge
 from batchfront.vocabulary import Outcome

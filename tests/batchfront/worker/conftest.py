@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+
 from batchfront.ledger.ledger import Ledger, RaceState
 from batchfront.worker import worker
 from batchfront.worker.heartbeat import Heartbeat

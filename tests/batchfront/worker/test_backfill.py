@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import update
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import COMPANY_DEATHS
 from batchfront.store.schema import slots
@@ -22,8 +24,6 @@ from batchfront.worker import backfill as backfill
 from batchfront.worker import race, worker
 from batchfront.worker.race import Race
 from batchfront.worker.setup import LoadedWorkload
-from sqlalchemy import update
-
 from tests import searches
 from tests.searches import SHORT_STRETCHES, rows
 from tests.toy import plain

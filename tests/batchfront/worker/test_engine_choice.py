@@ -9,6 +9,8 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from sqlalchemy import select
+
 from batchfront.errors import UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.plan.options import SearchOptions
@@ -25,8 +27,6 @@ from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import LoadedWorkload
 from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select
-
 from tests.searches import work
 from tests.toy import PLAIN, SPEC, clouds, plain
 

@@ -5,6 +5,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Failed, Sequential
@@ -13,7 +14,6 @@ from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker.engine_timing import speedup
 from batchfront.worker.setup import LoadedWorkload
-
 from tests.waiting import Seconds
 
 Claimed = tuple[Study, LoadedWorkload, list[Slot]]

@@ -6,6 +6,9 @@ from threading import Event
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import ATTEMPTS
@@ -13,9 +16,6 @@ from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
 from batchfront.store.schema import measurements, studies
 from batchfront.store.url import Storage
 from batchfront.training.model_run import ModelRun
-from optuna.trial import TrialState
-from sqlalchemy import select, update
-
 from tests import searches
 from tests.reading import load_curves
 from tests.searches import (

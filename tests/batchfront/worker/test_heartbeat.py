@@ -6,6 +6,8 @@ from threading import Event
 from threading import enumerate as threads
 
 import pytest
+from sqlalchemy import select, update
+
 from batchfront.errors import StorageError
 from batchfront.ledger.ledger import Ledger, RaceState
 from batchfront.outcomes import TrialResult
@@ -13,8 +15,6 @@ from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.worker.heartbeat import Heartbeat
-from sqlalchemy import select, update
-
 from tests import waiting
 from tests.searches import claim, planned, worker
 from tests.toy import clouds

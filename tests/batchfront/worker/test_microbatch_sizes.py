@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sqlalchemy import select
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
@@ -11,8 +13,6 @@ from batchfront.store.retry import impatient
 from batchfront.store.schema import pass_sizes
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
-from sqlalchemy import select
-
 from tests.searches import work
 from tests.toy import SPEC, clouds
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import Ledger
 from batchfront.store.url import Storage
@@ -14,7 +15,6 @@ from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.model_run import ModelRun
 from batchfront.worker.race import STRETCH, Race
 from batchfront.workload.seeds import study_seed, trial_seed
-
 from tests import searches
 from tests.searches import KEPT_AT_ONCE, NAME, SHORT_STRETCHES, rows, work
 

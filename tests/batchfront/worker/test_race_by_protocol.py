@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+
 from batchfront.store.url import Storage
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.run import Run
@@ -12,7 +13,6 @@ from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE
-
 from tests.counting import BUDGET, Counter, Counters, Every, Program
 from tests.searches import planned, rows, started, worker
 

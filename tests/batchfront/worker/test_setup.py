@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from batchfront.errors import CatalogError, IdentityError
 from batchfront.plan.delete import delete_doomed, find_doomed
 from batchfront.plan.options import SearchOptions
@@ -13,7 +14,6 @@ from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.study.study import Study
 from batchfront.worker.setup import set_up
-
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage

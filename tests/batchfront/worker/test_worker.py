@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select
+
 from batchfront.errors import CatalogError, IdentityError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import ATTEMPTS, Ledger
@@ -26,8 +28,6 @@ from batchfront.training.model_run import ModelRun
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select
-
 from tests import searches
 from tests.searches import NAME, optuna_trials, rows, work
 from tests.toy import COUNTED, POISONED, clouds, counted, poisoned

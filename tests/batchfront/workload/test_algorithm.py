@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.errors import CheckpointError, WorkloadError
 from batchfront.workload.algorithm import (
     REQUIRED,
@@ -19,7 +21,6 @@ from batchfront.workload.algorithm import (
 )
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.optimizers import Optimizer
-from torch import Tensor, nn
 
 LEARNING_RATES = [0.05 * 0.9**step for step in range(20)]
 

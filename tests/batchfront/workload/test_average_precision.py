@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
+
 from batchfront.workload import metrics as module
 from batchfront.workload.metrics import AVERAGE_PRECISION, average_precision
-from sklearn.metrics import average_precision_score
 
 
 def by_scikit_learn(scores: torch.Tensor, targets: torch.Tensor) -> float:

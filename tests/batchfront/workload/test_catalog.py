@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
 from batchfront.errors import CatalogError, SearchSpaceError, WorkloadError
 from batchfront.workload import catalog
 from batchfront.workload.catalog import load, names, spec_for_workers

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
 from batchfront.training.prefetch import Prefetch
 from batchfront.workload.data import Examples, Part, Split, Splits
 from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, token_count
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 
 def data() -> Splits:

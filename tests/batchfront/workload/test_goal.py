@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ACCURACY, CROSS_ENTROPY, ERROR_RATE, Metric

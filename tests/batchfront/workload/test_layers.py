@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d, draw_outside_of_graphs
 from batchfront.workload.microbatch import MicroBatch, computing, current_micro_batch
-from torch import Tensor, nn
 
 SIZES = (1, 3, 32, 50, 100)
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+
 from batchfront.workload.losses import cross_entropy, sigmoid_cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET
 

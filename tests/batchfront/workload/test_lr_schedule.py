@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+
 from batchfront.workload.algorithm import REQUIRED
 from batchfront.workload.lr_schedule import Constant, LinearDecay, Schedule, WarmupCosine
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import (
@@ -23,7 +25,6 @@ from batchfront.workload.metrics import (
     value_of,
     weights_of,
 )
-from torch import Tensor
 
 
 def test_metrics_give_one_number_per_example() -> None:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from batchfront.errors import SearchSpaceError
 from batchfront.workload.search_space import (
     Choice,

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+
 from batchfront.workload.search_space import Choice, Dimension, Integer, Linear, Log, ReverseLog
 from batchfront.workload.space_edges import edges, growth, holding, holds, widened
 

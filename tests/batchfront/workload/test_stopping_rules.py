@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+
 from batchfront.errors import WorkloadError
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.stopping_rules import StoppingRules

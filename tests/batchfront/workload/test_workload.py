@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.errors import SearchSpaceError, UsageError, WorkloadError
 from batchfront.workload.algorithm import SGD, Momentum
 from batchfront.workload.data import Split, Splits
@@ -13,7 +15,6 @@ from batchfront.workload.lr_schedule import LinearDecay
 from batchfront.workload.metrics import ERROR_RATE
 from batchfront.workload.search_space import Linear, Log, ReverseLog, SearchSpace
 from batchfront.workload.workload import Workload, powers_of_two
-from torch import Tensor, nn
 
 
 def data() -> Splits:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+
 from batchfront.errors import DataError
 from batchfront_studies.datasets.cache import CACHE, fingerprint, kept
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torchvision import datasets
+
 from batchfront.errors import DataError
 from batchfront.workload.data import Examples, Part, Split, Splits
 from batchfront_studies.datasets.cifar_10 import (
@@ -19,9 +22,6 @@ from batchfront_studies.datasets.cifar_10 import (
     StandardizedImages,
     cifar_10,
 )
-from torch import Tensor
-from torchvision import datasets
-
 from tests.batchfront_studies.small_data.cifar_10 import (
     SMALL,
     pack,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from batchfront.errors import DataError
 from batchfront.workload.data import Splits
 from batchfront_studies.datasets.common_crawl import (
@@ -15,7 +16,6 @@ from batchfront_studies.datasets.common_crawl import (
     documents,
     sentences_of,
 )
-
 from tests.batchfront_studies.small_data.common_crawl import SMALL, write_common_crawl, write_shard
 
 ENDINGS = [".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision import datasets
+
 from batchfront.errors import DataError
 from batchfront.workload.data import Split, Splits
 from batchfront_studies.datasets.fashion_mnist import FASHION_MNIST, fashion_mnist
 from batchfront_studies.datasets.mnist import FILES
-from torchvision import datasets
-
 from tests.batchfront_studies.small_data.fashion_mnist import write_fashion_mnist
 from tests.batchfront_studies.small_data.mirror import serving
 from tests.batchfront_studies.small_data.mnist import SMALL, write_mnist

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from batchfront.errors import DataError
 from batchfront.workload.data import Splits
 from batchfront_studies.books import books
 from batchfront_studies.datasets.lm1b import ANY, FOLDER, HELD_OUT, TRAINING, Sizes, lm1b
 from batchfront_studies.datasets.sentences import Sentences
 from batchfront_studies.datasets.vocabulary import learnt
-
 from tests.batchfront_studies.small_data.lm1b import SMALL, write_lm1b
 
 REAL = os.environ.get("BATCHFRONT_DATA_DIR")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from batchfront.errors import DataError
 from batchfront.workload.metrics import NO_TARGET, token_count
 from batchfront_studies.datasets.sentences import Sentences, encoded

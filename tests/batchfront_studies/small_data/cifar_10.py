@@ -5,8 +5,9 @@ import tarfile
 from pathlib import Path
 
 import torch
-from batchfront_studies.datasets.cifar_10 import CIFAR_10, TEST, TRAINING, Sizes
 from torch import Tensor
+
+from batchfront_studies.datasets.cifar_10 import CIFAR_10, TEST, TRAINING, Sizes
 
 SMALL = Sizes(train=64, validation=16, test=8)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from batchfront_studies.datasets.common_crawl import FOLDER, Sizes
 
+from batchfront_studies.datasets.common_crawl import FOLDER, Sizes
 from tests.batchfront_studies.small_data.lm1b import sentence
 
 SMALL = Sizes(shards=2, held_out=30)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from batchfront_studies.datasets.fashion_mnist import FASHION_MNIST
 from batchfront_studies.datasets.mnist import Sizes
-
 from tests.batchfront_studies.small_data.mnist import SMALL, write_mnist
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from batchfront_studies.datasets.imagenet import Sizes
-
 from tests.batchfront_studies.small_data.jpegs import jpeg
 
 SMALL = Sizes(train=40, validation=12, test=8, classes=4, side=32)

@@ -5,8 +5,9 @@ import struct
 from pathlib import Path
 
 import torch
-from batchfront_studies.datasets.mnist import RAW, Sizes
 from torch import Tensor
+
+from batchfront_studies.datasets.mnist import RAW, Sizes
 
 SMALL = Sizes(train=64, validation=16, test=8)
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from batchfront_studies.datasets.open_images import CLASSES_FILE, LABELS, Sizes
 
+from batchfront_studies.datasets.open_images import CLASSES_FILE, LABELS, Sizes
 from tests.batchfront_studies.small_data.jpegs import jpeg
 
 SMALL = Sizes(validation=24, test=6, classes=10, side=32)

@@ -23,12 +23,9 @@ from batchfront.vocabulary import WorkerState
 
 log = logging.getLogger(__name__)
 
-
 _SECONDS = 0.5  # between two reads of the database, at least
 
-
 _PLAIN_SECONDS = 10.0
-
 
 _LEAVING_SECONDS = 2.0  # a database that doesn't answer is not waited for longer than this
 

@@ -30,9 +30,7 @@ from batchfront.workload.search_space import SearchSpace, Value
 
 _NAMES = ("dataset", "model", "optimizer")
 
-
 _SIZES = ("batch_size", "train_steps")
-
 
 STATUSES = ("COMPLETE", "INCOMPLETE", "INFEASIBLE")
 

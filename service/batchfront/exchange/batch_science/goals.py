@@ -17,14 +17,12 @@ GROUP = "batchfront.archive_goals"
 """The entry points that offer goals: each refers to a sequence of GoalOf, the first of which that
 matches counts."""
 
-
 METRICS = {
     "classification_error": "error rate",
     "cross_entropy_error": "cross-entropy",
     "average_precision": "average precision",
 }
 """Metrics of the archive to what batchfront calls them."""
-
 
 _SIGNS = {"<": "lower", ">": "higher"}
 

@@ -36,7 +36,6 @@ from batchfront.workload.search_space import describe_space
 
 _BATCH = 100_000  # measurements to hold at once, or those of one trial
 
-
 Advance = Callable[[int], None]
 
 

@@ -20,7 +20,6 @@ from batchfront.workload.search_space import (
 
 _Scale = type[Linear] | type[Log] | type[ReverseLog]
 
-
 _SCALES: Mapping[str, _Scale] = {
     "": Linear,
     "LINEAR_SCALE": Linear,

@@ -228,7 +228,6 @@ def _point(
 
 _NEVER = 2**63
 
-
 _NONE = (np.empty(0, np.int64), np.empty(0))
 
 

@@ -9,6 +9,5 @@ It knows numbers alone: no database, no workload.
 EXTRA = 0.2
 """Examples beyond those of the smallest batch size that still count as near-perfect scaling."""
 
-
 SHARE = 0.1
 """Of the steps, which doubling a useful batch size saves at least."""

@@ -23,7 +23,6 @@ QUANTITIES: Mapping[str, str] = {
 }
 """What a curve is asked for: the field of `Curve` to its name for a person."""
 
-
 BATCH_SIZES = ("perfect_until", "useful_until", "half_efficiency")
 """Of these, the ones that are batch sizes."""
 

@@ -40,7 +40,6 @@ from batchfront.frontier.curve.reading import Reading, read
 Answers = tuple[Estimate, Estimate, Estimate, Estimate, Estimate]
 """Of s_min, e_min, half_efficiency, perfect_until and useful_until."""
 
-
 _ASKED = {
     "perfect_until": "scaling is near-perfect",
     "useful_until": "a larger batch is useful",
@@ -149,11 +148,9 @@ def unknown(why: str) -> Answers:
 FEWEST = 4
 """Batch sizes that a curve needs: two or three parameters, and one to see the noise by."""
 
-
 _LIKELIER = 2.0
 """Evidence that neighbouring points leave the curve together, from which predictions follow them.
 Less than it takes to say so, as predictions lose less by it on noise than they gain elsewhere."""
-
 
 DOES_NOT_FALL = "steps do not fall as the batch size grows"
 

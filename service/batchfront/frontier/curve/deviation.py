@@ -23,9 +23,7 @@ from batchfront.median import median
 
 _SHARES = (0.5, 0.9, 0.98)  # of the variance, that neighbours share
 
-
 _RANGES = (4.0, 12.0)  # over which it is shared, in median distances of neighbours
-
 
 _NONE = 0.1  # how likely it is beforehand that nothing is: no form is quite right
 
@@ -166,9 +164,7 @@ def _variance_of_median(count: int) -> float:
 
 _SIGNIFICANT = 16.0  # how much better rising steps fit, in units of the noise's variance
 
-
 _LEAST_RISE = log(1.1)  # what less would hardly matter
-
 
 _MATTERS = _LEAST_RISE / 2  # of a batch size that is to count as worse than the best
 

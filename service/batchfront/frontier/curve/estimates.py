@@ -66,16 +66,12 @@ def perfect_bracket(log_batch: Array, log_steps: Array, extra: float, margin: fl
 REACH = 2.0
 """An answer that lies more than this factor outside the measured batch sizes is no number."""
 
-
 FEWEST_AGREE = 0.05
 """Where a smaller share of the curves agrees with the points, the points answer alone."""
 
-
 _LEVELS = (0.05, 0.10, 0.50, 0.90, 0.95)  # an interval's ends, within them those of a bound alone
 
-
 _EVIDENCE = 0.75
-
 
 _MARGIN = log(100)  # how far outside its range an answer may still move the evidence
 

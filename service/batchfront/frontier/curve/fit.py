@@ -13,12 +13,9 @@ from batchfront.frontier.curve.noise import FINEST, lift, pulls
 
 _COUNTS = (48, 13)  # nodes of the grid over the place of B_c and α
 
-
 Side = tuple[float, float]
 
-
 Box = tuple[Side, Side]
-
 
 EVERYWHERE: Side = (-1.0, 1.0)
 """All places of B_c."""

@@ -18,11 +18,9 @@ from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-
 ALPHAS = (0.1, 2.0)
 """The exponents that are considered: perfect scaling is α = 1, and with α = 0.1 a doubling saves at
 most 7 %."""
-
 
 BEYOND = 64.0
 """How far the bend may lie outside the measured batch sizes: (B_c/B)^α is up to this there."""
@@ -115,7 +113,6 @@ class Shapes:
 TWO_PARAMETER_SHARE = 1 / 12
 """The weight of the two-parameter form; the rest is even over log α, so that the slow falls, whose
 α differ by little, are not left out."""
-
 
 SCALE_POWER = -0.75
 """The density of the noise's scale σ is σ to this power, between the two usual ones: with 1/σ the

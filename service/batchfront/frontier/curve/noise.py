@@ -15,18 +15,14 @@ from batchfront.frontier.curve.forms import Array
 STANDS_OUT = 3.0
 """In standard deviations of log steps."""
 
-
 FREEDOM = 4.0
 """Degrees of freedom of the noise."""
-
 
 SCALE_TO_DEVIATION = 1.2038
 """The standard deviation of normal noise in units of the scale that this noise gives it."""
 
-
 FINEST = 0.003
 """The least scale: the goal was passed somewhere between two evaluations 1 % apart, 0.01/√12."""
-
 
 _ROUNDS = 16
 

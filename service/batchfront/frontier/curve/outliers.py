@@ -70,19 +70,14 @@ def fall(log_batch: Array, log_steps: Array) -> float:
 MATTERS = 0.1
 """Of log steps: a smaller distance from the curve hardly changes an answer."""
 
-
 WILD = 0.5
 """A standard deviation of log steps that the luck of a search, of 0.13 to 0.3, does not explain."""
 
-
 _STRONG = 20.0  # evidence, as of Kass and Raftery (1995)
-
 
 _CHANCE = 0.001
 
-
 _NEVER = log(1e15)  # no batch size is as large
-
 
 _DROP = log(1.5)  # beyond perfect scaling
 

@@ -33,19 +33,14 @@ from batchfront.frontier.curve.noise import FINEST, FREEDOM, lift, log_likelihoo
 
 _COUNTS = (40, 12)  # nodes of a form's grid over the place of B_c and α
 
-
 # The least noise at each zoom but the last: a peak finer than a cell would be missed.
 _FLOORS = (0.2, 0.06, 0.02, 0.006, 0.0)
 
-
 _FAR = 9.0  # nodes this much less likely than the best are left out, in log likelihood
-
 
 _FLATTER = 0.75  # than the target, and with heavier tails, so that no draw gets a great weight
 
-
 _TAILS = 5.0  # degrees of freedom
-
 
 _WIDER = 1.3
 
@@ -194,9 +189,7 @@ def _tilt(place: Array, alpha: Array, log_mass: Array) -> float:
 DRAWS = 4096
 """How many curves a sample has."""
 
-
 _ENOUGH = 100.0  # even draws that a sample is to be worth
-
 
 _HARDER = ((DRAWS, 1.0), (8 * DRAWS, 1.0), (8 * DRAWS, 4.0), (8 * DRAWS, 16.0), (8 * DRAWS, 64.0))
 

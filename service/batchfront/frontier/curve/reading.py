@@ -14,7 +14,6 @@ from batchfront.frontier.curve.posterior import Sample, draw
 
 _DROP = log(3)  # of a point, more than luck or a bad search explains
 
-
 BAND = (0.5, 0.05, 0.95)
 """The median and the ends of a 90 % interval."""
 

@@ -10,7 +10,6 @@ from batchfront.frontier.uncertainty.order_statistics import check
 NEGLIGIBLE = 1e-9
 """A probability that changes no number that anyone reads."""
 
-
 LITTLE = 0.05
 """A probability of trials without a known place that leaves a bound near enough to the mean."""
 

@@ -10,7 +10,6 @@ from batchfront.frontier.uncertainty.order_statistics import check
 FEWEST = 3
 """Finishers without which nothing is said about the spread of the best."""
 
-
 ALONE, POOLED = 5, 3
 """Of a sample's finishers, so many are fitted a power law: alone, and with others."""
 

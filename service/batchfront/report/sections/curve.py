@@ -296,16 +296,13 @@ def _sentences(subject: Subject) -> Iterable[str]:
 
 _POINT = '<circle cx="12" cy="6" r="4" class="winner"/>'
 
-
 _LINES = {
     "fitted curve and its 90 % interval": '<rect width="24" height="12" class="interval"/>'
     '<path d="M0 6H24" class="curve"/>',
     "perfect scaling": '<path d="M0 6H24" class="line dash"/>',
 }
 
-
 _OFF = {"off the curve": '<circle cx="12" cy="6" r="3.5" class="off"/>'}
-
 
 _AGAIN = {"winner run again: median and range": '<path d="M12 0V12M6 6H18" class="again"/>'}
 

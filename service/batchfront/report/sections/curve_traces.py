@@ -26,15 +26,11 @@ class Regime:
 
 NEAR_PERFECT = Regime("near-perfect scaling", "near")
 
-
 DIMINISHING = Regime("diminishing returns", "some")
-
 
 NO_MORE = Regime("no more gain", "none")
 
-
 Trace = dict[str, Any]
-
 
 _POINTS = 60
 
@@ -122,7 +118,6 @@ def boundary_traces(curve: Curve, axis_range: Sequence[float], bottom: float) ->
 
 _ROW = 1.3
 """How much higher than the first bar the second one stands, as a factor of steps."""
-
 
 _SYMBOLS = {"number": "diamond-tall", "at least": "triangle-right", "at most": "triangle-left"}
 

@@ -14,7 +14,6 @@ from batchfront.report.text import OUTCOME_STYLES, WINNER, in_figure, outcome_of
 Line = Sequence[tuple[int, float | None]]
 """Step and value of each evaluation of a trial, by step."""
 
-
 Lines = Mapping[int, Line]
 """Number of a trial to its learning curve."""
 

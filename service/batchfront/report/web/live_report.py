@@ -19,16 +19,13 @@ from batchfront.store.database import Storage
 
 log = logging.getLogger(__name__)
 
-
 EVERY = 3.0
 """Seconds between two reads of the database, at least."""
 
 PATIENCE = 2.0
 """Seconds that a reader waits for a newer page, and then gets the one there is."""
 
-
 _AWAY = "The database does not answer."
-
 
 Renew = Callable[[object], tuple[object, str] | None]
 

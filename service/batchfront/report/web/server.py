@@ -15,12 +15,9 @@ from batchfront.errors import UsageError
 
 _THREADS = 8
 
-
 _SILENT_SECONDS = 60  # after which a client that says nothing is dropped
 
-
 _LARGEST_REQUEST = 1 << 20  # bytes
-
 
 _LARGEST_ANSWER = 1 << 30  # bytes; it is in memory already, so it need not pass through a file
 

@@ -28,9 +28,7 @@ from batchfront.training.memory import MicroBatchSizes, is_lost_device, is_out_o
 
 _ENDING_SECONDS = 3.0  # a process that was hung up on ends at once, unless it is frozen
 
-
 _WATCH_SECONDS = 0.2  # between two times that all are asked whether they are alive
-
 
 _LAST_WORDS_SECONDS = 1.0  # a connection closes a moment before it is known why
 

@@ -16,7 +16,6 @@ from batchfront.training.model_run import ModelRun
 
 _SLOWER = 20.0
 
-
 _keys = count()
 
 

@@ -15,9 +15,7 @@ from torch import Tensor
 LONGEST_SECONDS = 600.0
 """What ranks wait for each other at most: the first step may load, decode and compile."""
 
-
 _HOST = "127.0.0.1"  # all ranks are on this machine, and nobody else is to reach them
-
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 

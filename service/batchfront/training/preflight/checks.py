@@ -38,7 +38,6 @@ from batchfront.workload.workload import Workload
 _EXAMPLES = 32
 """That a workload is tried on: its largest batches may need more memory than one machine has."""
 
-
 _SAMPLE = 1024
 """Validation examples that say whether it is worth asking all of them."""
 

@@ -24,9 +24,7 @@ from batchfront.workload.workload import Workload
 
 _CPU = torch.device("cpu")
 
-
 _EXAMPLES, _FEW = 24, 6  # of a small model, and of a large one
-
 
 _ROUNDS = ((5, 1.0), (1, 3.0))
 """Examples of a part, and what the weights are multiplied by: the outputs of an untrained model are

@@ -26,28 +26,21 @@ from batchfront.workload.workload import Workload
 
 _CPU = torch.device("cpu")
 
-
 _BATCHES, _SIZE = 24, 8
-
 
 _SECONDS = 0.3
 """After which no more batches are asked for: of examples that take long, fewer are compared."""
 
-
 _THREADS = 2
-
 
 _PAUSE = 1e-6  # seconds
 
-
 _ROUNDED = 1e-5  # of the largest number: what the company changes by rounding
-
 
 _BY_SEED = (
     "draw for each example by torch.Generator().manual_seed(hash((seed, index))), with index a "
     "number of indices.tolist()"
 )
-
 
 Batch = tuple[Tensor, Tensor]
 

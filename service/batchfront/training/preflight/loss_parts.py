@@ -16,28 +16,21 @@ from batchfront.workload.workload import Workload
 
 _ROWS = 32  # of outputs: those of a few examples, and what lies between them
 
-
 _CUTS = ((1,) * _ROWS, (19, 13), (5,) * 6 + (2,))
 """Examples of the parts that they are cut into."""
 
-
 _NO_MEAN = "a loss that is no mean over the examples of its batch can't be split; {}"
-
 
 _SUM = _NO_MEAN.format("divide the sum by len(outputs)")
 
-
 _TOKENS = _NO_MEAN.format("give the workload weight=token_count")
-
 
 _WEIGHED = _NO_MEAN.format(
     "if it is a weighed mean, give the workload weight=..., what each example counts in it (for "
     "class weights: lambda targets: class_weights[targets])"
 )
 
-
 Drawing = Callable[[MicroBatch], AbstractContextManager[Any]]
-
 
 Weigh = Callable[[Tensor], Tensor]
 

@@ -30,33 +30,23 @@ from batchfront.workload.workload import Workload
 
 _EXAMPLES, _FEW = 8, 2  # that a batch of a try has, and one of a large model
 
-
 _STEPS = 2  # before the state is taken, and after it has been restored
-
 
 _DEEP = 5  # objects within objects that are looked into
 
-
 _LONG = 1000  # entries of a list or a dict, of which no more than their number is compared
-
 
 _NAMED = 3  # of what is lost, in a message
 
-
 _CPU = torch.device("cpu")
-
 
 _OF_MODULES = frozenset(vars(nn.Module()))
 
-
 _OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
-
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
-
 _METHODS = ("__init__", "__call__")
-
 
 _OPTIMIZER_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 

@@ -52,13 +52,10 @@ _ROUNDS = (
     _Round(23, 11, 3.0),
 )
 
-
 _AFFORDED = 1e9
 """Multiplications of the rounds after the first: a part of a second."""
 
-
 _GHOST = 2  # examples of a group in a try, of however many a group is in training
-
 
 _CPU = torch.device("cpu")
 

@@ -14,9 +14,7 @@ from batchfront.workload.workload import Workload
 
 _BATCH, _STEPS = 8, 2  # examples at most: the model may be large
 
-
 _POOL = 512  # examples that those are taken from, where some count nothing
-
 
 _CLOSE = 1e-4  # of the largest number: what isn't rounding is more
 

@@ -8,7 +8,6 @@ from torch import Tensor
 _DOUBLE, _SINGLE = 1e-5, 1e-3
 """Of a tensor's norm: what rounding doesn't come to, in double precision and in others."""
 
-
 _FLOOR = 1e-3  # of all norms together: a tensor of less may be rounding alone
 
 

@@ -7,9 +7,7 @@ from batchfront.workload.data import Examples, Part, is_in_memory
 
 _POOL, _SMALL_POOL = 512, 64  # of which they are taken: of a split in memory, and of another
 
-
 _LARGE = 3_000_000
-
 
 _NUMBERS = 64  # of a target, by which it is told from others
 

@@ -10,16 +10,12 @@ from batchfront.workload.data import Examples, is_in_memory
 
 log = logging.getLogger(__name__)
 
-
 AFTER = 50
 """Steps that a stack takes before one is captured: that takes as long as some tens of steps."""
 
-
 _WARM_UP = 3
 
-
 _CLOSE = 1e-4  # of the largest number: what the order of sums can come to
-
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 """A step -> what does the same again, each time that it is called."""

@@ -28,7 +28,6 @@ from batchfront.workload.workload import Workload
 NO_ROOM = "there is no memory left for a proof"
 """The reason that holds of what is computed now alone."""
 
-
 _GLOBAL_HOOKS = [
     *(f"_global_{kind}" for kind in ("forward_hooks", "forward_pre_hooks")),
     *(f"_global_{kind}" for kind in ("backward_hooks", "backward_pre_hooks")),

@@ -21,13 +21,10 @@ from batchfront.workload.search_space import Metaparameters
 
 log = logging.getLogger(__name__)
 
-
 ROWS = 64
 """Runs of a stack, at most."""
 
-
 _LONE = "lone"  # stands for the kinds that there is but one run of
-
 
 _CACHED = 32 << 20
 """Bytes of weights of a stack on a CPU, at most. Of runs with 200,000 parameters, at batch size 32,

@@ -21,7 +21,6 @@ from batchfront.workload.microbatch import MicroBatch, computing_together
 Weights = Mapping[str, Tensor]
 """By name in the model: the weights, or buffers, of K trials, [K, ...]."""
 
-
 Layer = Callable[[Any, Weights, Tensor], Tensor]
 """A layer of the first trial, all trials' weights of it by their names in it, inputs -> outputs."""
 

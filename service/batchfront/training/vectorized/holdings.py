@@ -36,18 +36,14 @@ from torch import Tensor, nn
 UNREADABLE = "unreadable"
 """What an entry begins with of which nobody can tell whether it is the same as another."""
 
-
 _LARGE = 1 << 20  # bytes of a tensor or array, from which on its values are not read
 
-
 _LONG = 100  # numbers in a list, from which on they are told apart together
-
 
 _LEAVES = (
     bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type(NotImplemented), slice,
     range, Enum, torch.dtype, torch.device, torch.layout, torch.memory_format,
 )  # fmt: skip
-
 
 _STATELESS = (
     ModuleType, ReferenceType, GetSetDescriptorType, MemberDescriptorType, MethodWrapperType,
@@ -55,15 +51,12 @@ _STATELESS = (
     torch._ops.OpOverloadPacket,
 )  # fmt: skip
 
-
 _CONTENTS = (
     Tensor, np.ndarray, np.generic, torch.Generator, np.random.Generator, np.random.RandomState,
     random.Random, list, tuple, dict, set, deque, nn.Module,
 )  # fmt: skip
 
-
 _BARE = {*vars(nn.Module()), "_compiled_call_impl"}  # `training` and hooks among them
-
 
 _COPIES = (nn.RNNBase, {"_flat_weights", "_flat_weight_refs"})  # its parameters, kept up to date
 

@@ -32,27 +32,19 @@ from batchfront.workload.optimizers import Optimizer
 
 _SEEDS = (1, 2)
 
-
 _STEPS = 3
-
 
 _TRIES = 40  # steps for these, where there are batches in which nothing counts
 
-
 _EXAMPLES = 48  # that are evaluated: a chunk, and a part of one
-
 
 _RATE = 1e-2  # at most: what rounding does in the first step, the next ones shall not magnify
 
-
 _CLOSE = 1e-3  # of the largest number of a tensor
-
 
 _NOISE = 1e-6  # of the largest of all gradients: rounding, where the true one is 0
 
-
 _UNSTEADY = 1e-2  # of a gradient: what an optimizer may divide by itself is then no measure
-
 
 _NEVER = Event()
 

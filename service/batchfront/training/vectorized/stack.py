@@ -37,9 +37,7 @@ from batchfront.workload.seeds import mix
 
 _BLOCK = 64  # steps whose examples and learning rates are looked up at once
 
-
 _NO_DRAWS = MicroBatch(0, 0, 0, 0)  # in training, where nothing is drawn
-
 
 _BY_EXAMPLE = [
     m.per_example

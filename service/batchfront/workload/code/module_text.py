@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
-
 _NO_PART = {"ctx", "kind", "type_comment", "type_ignores", "type_params", "returns", "annotation"}
-
 
 _GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 

@@ -17,10 +17,8 @@ from batchfront.workload.user_file import is_installed
 OURS = __name__.partition(".")[0]
 """The package of batchfront itself."""
 
-
 VERSIONED_ELSEWHERE = {OURS, "torch", "numpy", *sys.stdlib_module_names}
 """Packages whose versions are no part of a workload's code."""
-
 
 _texts: "WeakKeyDictionary[ModuleType, ModuleText | None]" = WeakKeyDictionary()
 """As they were when a module was first looked at: a file may change after it has been imported."""

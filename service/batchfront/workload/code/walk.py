@@ -41,24 +41,18 @@ from batchfront.workload.user_file import error_in
 
 log = logging.getLogger(__name__)
 
-
 _BY_NAME = {"globals", "eval", "exec", "__import__", "import_module", "modules"}
 """What reaches definitions by names that are not in the code; `modules` is that of `sys`."""
-
 
 _READS = re.compile(r"_*(load|read|parse)|from_?(file|csv|npy|txt)|genfromtxt")
 """The names of functions that read a file."""
 
-
 _ARRAYS = (Tensor, np.ndarray)
-
 
 _PLAIN = (bool, int, float, str, list, tuple, dict, set)
 
-
 _OF_EVERY_MODULE = {"__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__"}
 """Where a file lies, which doesn't count."""
-
 
 _OF_EVERY_CLASS = {
     *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__"),

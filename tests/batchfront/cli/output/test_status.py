@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from batchfront.cli.output import status as status_view
 from batchfront.cli.output.status import print_status, watch_status
 from batchfront.errors import Unreachable
 from batchfront.ledger.status import Failure, Status, StudyStatus, WorkerStatus
-from rich.console import Console
 
 STUDY = StudyStatus(
     name="w/b8",

@@ -1,6 +1,7 @@
 """Goals that a user gives the archive's workloads, and how they are written."""
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.exchange.batch_science.goals import goal_of, parse_comparison, parse_goal
 

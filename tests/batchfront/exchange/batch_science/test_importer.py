@@ -11,6 +11,9 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
+from sqlalchemy import func, select
+
 from batchfront.errors import DataError, IdentityError, UsageError
 from batchfront.exchange.batch_science import archive
 from batchfront.exchange.batch_science.goals import parse_goal
@@ -21,9 +24,6 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage
-from optuna.trial import TrialState
-from sqlalchemy import func, select
-
 from tests.batchfront.exchange.generated_archive import (
     COLUMNS,
     CONFIGS,

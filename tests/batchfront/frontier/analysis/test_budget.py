@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.analysis.budget import BestWithin, Budget, budgets, default_budgets
 from batchfront.store.url import Storage
-
 from tests.batchfront.frontier.analysis.studies import curve, ended, loaded, reached
 from tests.batchfront.report.rows import add_study
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from batchfront.frontier.analysis.censoring import Needed, fewest, median_needed, stopped_short
 from batchfront.frontier.queries import Trial
 

@@ -1,13 +1,13 @@
 """Workloads side by side, against figures computed by hand."""
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.analysis.compare import Comparison, compare
 from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.curve.text import perfect_answer
 from batchfront.frontier.frontier import load_frontier, load_frontiers
 from batchfront.store.url import Storage
-
 from tests.batchfront.frontier.analysis.studies import ended, reached
 from tests.batchfront.report.rows import add_study
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.analysis.censoring import Needed
 from batchfront.frontier.analysis.effect import Effect, ValueEffect, effect, searched
 from batchfront.store.url import Storage
-
 from tests.batchfront.frontier.analysis.studies import ended, loaded, reached
 from tests.batchfront.report.rows import add_study
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from batchfront.frontier.analysis.feasibility import Band, Outcomes, outcomes
 from batchfront.store.url import Storage
-
 from tests.batchfront.frontier.analysis.studies import ended, loaded, reached
 from tests.batchfront.report.rows import add_study
 

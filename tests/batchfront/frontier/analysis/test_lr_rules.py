@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import linregress
+
 from batchfront.frontier.analysis.censoring import Needed
 from batchfront.frontier.analysis.lr_rules import Followed, Rules, rules
 from batchfront.frontier.queries import load_reruns
 from batchfront.frontier.reruns import rule_runs
 from batchfront.store.url import Storage
-from scipy.stats import linregress
-
 from tests.batchfront.frontier.analysis.studies import ended, loaded, reached
 from tests.batchfront.report.rows import SPACE, add_study
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.analysis.other_goals import GoalPoint, default_goals, goals
 from batchfront.store.url import Storage
-
 from tests.batchfront.frontier.analysis.studies import curve, ended, loaded, reached
 from tests.batchfront.report.rows import GOAL, add_study
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from batchfront.frontier.analysis.budget import Budget, budgets
 from batchfront.frontier.analysis.compare import compare
 from batchfront.frontier.analysis.effect import effect
@@ -14,7 +15,6 @@ from batchfront.frontier.queries import load_reruns, load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage, open_storage
-
 from tests.batchfront.frontier.analysis.studies import ERROR, Loaded, loaded
 from tests.reading import load_curves
 from tests.searches import work

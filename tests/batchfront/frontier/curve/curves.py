@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+
 from batchfront.frontier.curve.fit import Observation
 
 POWERS = tuple(2**k for k in range(1, 11))

@@ -3,12 +3,12 @@
 import json
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.curve.answers import QUANTITIES, curve_dict, fit_curve
 from batchfront.frontier.curve.curve import fit_curve as fit_points
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.frontier import Frontier
-
 from tests.batchfront.frontier.uncertainty.searches import point
 
 STEPS = {2: 1841, 4: 1149, 8: 520, 16: 260, 32: 140, 64: 90, 128: 63, 256: 52}

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.forms import Form
-
 from tests.batchfront.frontier.curve.curves import POWERS, noisy, on_curve
 
 ANSWERS = ("s_min", "e_min", "half_efficiency", "perfect_until", "useful_until")

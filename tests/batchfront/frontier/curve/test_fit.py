@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from batchfront.frontier.curve.fit import aicc, fit, fit_both
-from batchfront.frontier.curve.forms import Form, Shapes
-from batchfront.frontier.curve.noise import SCALE_TO_DEVIATION, lift, log_likelihood, pulls
 from scipy import stats
 from scipy.optimize import minimize
 
+from batchfront.frontier.curve.fit import aicc, fit, fit_both
+from batchfront.frontier.curve.forms import Form, Shapes
+from batchfront.frontier.curve.noise import SCALE_TO_DEVIATION, lift, log_likelihood, pulls
 from tests.batchfront.frontier.curve.curves import POWERS
 
 LOG_BATCH = np.log(POWERS)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.deviation import replicates
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Observation
-
 from tests.batchfront.frontier.curve.curves import POWERS, noisy, on_curve
 
 ANSWERS = ("s_min", "e_min", "half_efficiency", "perfect_until", "useful_until")

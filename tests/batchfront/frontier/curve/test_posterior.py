@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from batchfront.frontier.curve.forms import ALPHAS, SCALE_POWER, TWO_PARAMETER_SHARE
-from batchfront.frontier.curve.posterior import DRAWS, Sample, draw
 from scipy import stats
 
+from batchfront.frontier.curve.forms import ALPHAS, SCALE_POWER, TWO_PARAMETER_SHARE
+from batchfront.frontier.curve.posterior import DRAWS, Sample, draw
 from tests.batchfront.frontier.curve.curves import noisy, on_curve
 
 SIZES = (2, 8, 32, 128, 512, 2048)

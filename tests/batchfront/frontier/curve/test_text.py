@@ -5,13 +5,13 @@ from dataclasses import replace
 from math import exp, log
 
 import pytest
+
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.text import answers, estimate_text, size, unreached_answers
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.warnings import outlier_warnings
-
 from tests.batchfront.frontier.uncertainty.searches import point
 
 SIZES = tuple(2**power for power in range(1, 11))

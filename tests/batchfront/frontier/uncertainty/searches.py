@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+
 from batchfront.frontier.frontier import Finisher, Point
 from batchfront.frontier.queries import Trial
 from batchfront.study.study import Study

@@ -7,8 +7,8 @@ from statistics import mean
 
 import numpy as np
 import pytest
-from batchfront.frontier.uncertainty.expected_best import expected_best, more_trials
 
+from batchfront.frontier.uncertainty.expected_best import expected_best, more_trials
 from tests.batchfront.frontier.uncertainty.searches import law
 
 STEPS = (3, 5, 5, 8, 13, 21, 30)

@@ -6,8 +6,8 @@ from statistics import mean
 
 import numpy as np
 import pytest
-from batchfront.frontier.uncertainty.luck import noise_of_best
 
+from batchfront.frontier.uncertainty.luck import noise_of_best
 from tests.batchfront.frontier.uncertainty.searches import law
 
 

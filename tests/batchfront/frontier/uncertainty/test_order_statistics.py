@@ -1,7 +1,6 @@
 """A point's trials as order statistics: which finishers are known to be the best."""
 
 from batchfront.frontier.uncertainty.order_statistics import Sample, sample
-
 from tests.batchfront.frontier.uncertainty.searches import point
 
 

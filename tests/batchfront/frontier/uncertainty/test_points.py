@@ -6,7 +6,6 @@ from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.uncertainty.expected_best import more_trials
 from batchfront.frontier.uncertainty.luck import noise_of_best
 from batchfront.frontier.uncertainty.points import point_uncertainties
-
 from tests.batchfront.frontier.uncertainty.searches import point
 
 ENDED = {"reached": 3, "capped": 29}

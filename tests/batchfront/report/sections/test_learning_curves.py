@@ -4,7 +4,6 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
 from batchfront.report.sections.learning_curves import curves_figure
 from batchfront.store.url import Storage
-
 from tests.batchfront.report.rows import add_study
 
 

@@ -1,10 +1,10 @@
 """Two studies of a tiny workload, raced to their ends."""
 
 import pytest
+
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
-
 from tests.searches import work
 from tests.toy import SPEC, clouds
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -14,7 +15,6 @@ from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import create_trials, finish_trials
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Choice, Linear
-
 from tests.searches import work
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually

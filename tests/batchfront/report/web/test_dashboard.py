@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from optuna_dashboard._app import create_app
+from sqlalchemy import MetaData, insert, make_url, select, update
+
 from batchfront.frontier.frontier import load_frontier
 from batchfront.report.web.dashboard import Studies, dashboard
 from batchfront.report.web.dashboard_figure import NAME, store_figure
@@ -13,9 +16,6 @@ from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
-from optuna_dashboard._app import create_app
-from sqlalchemy import MetaData, insert, make_url, select, update
-
 from tests.docs.pages import blocks
 from tests.postgres import Postgres
 from tests.web import Answer, ask, served

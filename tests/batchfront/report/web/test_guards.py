@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
-from batchfront.report.web.guards import guarded, is_loopback, only_reading
 
+from batchfront.report.web.guards import guarded, is_loopback, only_reading
 from tests.web import ask, served
 
 

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from sqlalchemy import update
+
 from batchfront.errors import StorageError, UsageError
 from batchfront.frontier.queries import last_change
 from batchfront.report.page import NOTICE
@@ -12,8 +14,6 @@ from batchfront.report.web.guards import guarded, only_reading
 from batchfront.report.web.live_report import KeptPage, live_report
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
-from sqlalchemy import update
-
 from tests.batchfront.report.rows import add_study
 from tests.postgres import Postgres
 from tests.waiting import LONG, eventually

@@ -11,9 +11,9 @@ from unittest.mock import Mock
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+
 from batchfront.errors import UsageError
 from batchfront.report.web.server import Server, serve
-
 from tests.waiting import LONG
 from tests.web import ask, served
 

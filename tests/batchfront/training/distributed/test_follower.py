@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from sqlalchemy import select
+
 from batchfront.cli.main import work_here
 from batchfront.launch.worker_options import in_environment
 from batchfront.plan.options import SearchOptions
@@ -22,8 +24,6 @@ from batchfront.store.schema import slots
 from batchfront.store.url import Storage, open_storage
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
-from sqlalchemy import select
-
 from tests.searches import work
 from tests.striped import SPEC, striped
 from tests.waiting import LONG, eventually

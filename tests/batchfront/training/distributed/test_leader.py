@@ -14,6 +14,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from torch import nn
+
 from batchfront.errors import FollowerFailed, WorkloadError
 from batchfront.training import gradient
 from batchfront.training.distributed.follower_processes import FollowerPool, Followers
@@ -22,8 +24,6 @@ from batchfront.training.distributed.messages import packed, unpacked
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.prefetch import Prefetch
-from torch import nn
-
 from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
 
 CPU = torch.device("cpu")

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sqlalchemy import func, select
+from torch import Tensor, nn
+
 from batchfront.errors import BatchfrontError, DataError, UsageError
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -21,9 +24,6 @@ from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, Metric
 from batchfront.workload.search_space import Integer, Log
 from batchfront.workload.workload import Workload
-from sqlalchemy import func, select
-from torch import Tensor, nn
-
 from tests.toy import clouds, splits
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from batchfront.errors import WorkloadError
 from batchfront.training.preflight.checks import check
 from batchfront.workload.data import Split, Splits
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import Metric
-from torch import Tensor, nn
-
 from tests.zoo import ZOO
 from tests.zoo.cases import mlp, plain, points
 from tests.zoo.models import Through

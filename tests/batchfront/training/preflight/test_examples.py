@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from batchfront.errors import WorkloadError
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.preflight.checks import check
@@ -18,8 +20,6 @@ from batchfront.workload.goal import Goal
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.metrics import Metric
 from batchfront.workload.seeds import mix
-from torch import Tensor
-
 from tests.zoo import ZOO
 from tests.zoo.cases import plain, points, splits
 from tests.zoo.data import Gathered

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn, optim
+
 from batchfront.errors import WorkloadError
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -19,8 +21,6 @@ from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.goal import Goal
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric
-from torch import Tensor, nn, optim
-
 from tests.zoo.cases import mlp, plain
 from tests.zoo.models import Averaged, Counting, Through, Toggling
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -27,8 +29,6 @@ from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.metrics import MEAN_SQUARED_ERROR, Metric
 from batchfront.workload.search_space import Choice, Log, point_at
 from batchfront.workload.workload import Workload
-from torch import Tensor, nn
-
 from tests.zoo import ZOO, Case
 from tests.zoo.cases import mlp, plain, points
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.errors import WorkloadError
 from batchfront.training.preflight.repeatable import refuse_unrepeatable
 from batchfront.workload.algorithm import SGD, TorchOptimizer
@@ -16,8 +18,6 @@ from batchfront.workload.goal import Goal
 from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.metrics import ACCURACY, NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
 from batchfront.workload.workload import Workload
-from torch import Tensor, nn
-
 from tests import striped
 from tests.toy import clouds, splits
 

@@ -1,8 +1,8 @@
 """Points that the trials of these tests are on."""
 
 import pytest
-from batchfront.workload.data import Splits
 
+from batchfront.workload.data import Splits
 from tests.batchfront.training.vectorized.trials import splits
 
 

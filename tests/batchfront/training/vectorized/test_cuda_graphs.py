@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from batchfront.training.vectorized import cuda_graphs as graphs
 from batchfront.training.vectorized import stack
 from batchfront.training.vectorized.cuda_graphs import Graphed, may_be_graphed
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.data import Part, Split, Splits
 from batchfront.workload.lr_schedule import LinearDecay
-from torch import Tensor
-
 from tests.batchfront.training.vectorized.test_same_results import adamw
 from tests.batchfront.training.vectorized.trials import (
     CPU,

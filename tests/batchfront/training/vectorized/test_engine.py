@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.outcomes import TrialResult
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.engines import Engine, Failed, Sequential
@@ -29,8 +31,6 @@ from batchfront.workload.search_space import quasi_random_points
 from batchfront.workload.workload import Workload
 from batchfront_studies.digits import model as digits_mlp
 from batchfront_studies.digits import momentum
-from torch import Tensor, nn
-
 from tests.batchfront.training.vectorized.trials import (
     CPU,
     NEVER,

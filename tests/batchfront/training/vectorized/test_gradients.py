@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.training.vectorized.forward import Layered
 from batchfront.training.vectorized.gradients import ByAutograd, Written, is_written
 from batchfront.training.vectorized.losses import Losses
@@ -12,8 +14,6 @@ from batchfront.workload.layers import Dropout
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET
 from batchfront.workload.microbatch import MicroBatch
-from torch import Tensor, nn
-
 from tests.batchfront.training.vectorized.trials import CPU, cnn, mlp
 
 TRIALS = 3

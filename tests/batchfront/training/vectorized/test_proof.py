@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+from torch.nn.utils import prune
+
 from batchfront.training.vectorized.eligibility import why_not
 from batchfront.workload.algorithm import SGD, TorchOptimizer
 from batchfront.workload.data import Examples, Splits
@@ -16,10 +20,6 @@ from batchfront.workload.lr_schedule import Schedule
 from batchfront.workload.metrics import Metric
 from batchfront.workload.optimizers import Optimizer, SGDOptimizer
 from batchfront.workload.workload import Workload
-from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
-from torch.nn.utils import prune
-
 from tests.batchfront.training.vectorized.trials import CPU, draws, follow, mlp, splits, workload
 
 

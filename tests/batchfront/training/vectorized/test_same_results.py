@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.training.engines import Sequential
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
@@ -17,8 +19,6 @@ from batchfront.workload.losses import sigmoid_cross_entropy
 from batchfront.workload.lr_schedule import LinearDecay, WarmupCosine
 from batchfront.workload.metrics import ACCURACY, CROSS_ENTROPY, NO_TARGET
 from batchfront_studies.models.simple_cnn import simple_cnn
-from torch import Tensor, nn
-
 from tests.batchfront.training.vectorized.trials import (
     NEVER,
     cnn,

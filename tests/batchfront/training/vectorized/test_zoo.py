@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+
 from batchfront.training.engines import Sequential
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
@@ -12,7 +13,6 @@ from batchfront.training.vectorized.eligibility import why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import Metaparameters, quasi_random_points
-
 from tests.batchfront.training.vectorized.trials import CPU, NEVER
 from tests.zoo import ZOO, Case
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from batchfront.training.engines import Engine, Sequential
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
@@ -20,7 +22,6 @@ from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 from batchfront_studies.models.fully_connected import fully_connected
 from batchfront_studies.models.transformer import Size, Transformer
-from torch import Tensor, nn
 
 NEVER = Event()
 CPU = torch.device("cpu")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from batchfront.workload import catalog
 from batchfront.workload.code import walk as code_walk
 from batchfront.workload.code.fingerprint import Fingerprint
@@ -18,8 +20,6 @@ from batchfront.workload.data import Split, Splits
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import Metric
 from batchfront.workload.user_file import function_in
-from torch import nn
-
 from tests.toy import clouds, splits
 
 FILE = '''

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select, update
+
 from batchfront.errors import IdentityError
 from batchfront.frontier.code_versions import by_version, mixed
 from batchfront.frontier.frontier import load_frontier
@@ -22,8 +24,6 @@ from batchfront.study.study import Filter, find_studies
 from batchfront.worker.setup import set_up
 from batchfront.workload import catalog
 from batchfront.workload.code.versions import changes, digest
-from sqlalchemy import select, update
-
 from tests.searches import work
 
 pytestmark = pytest.mark.every_storage
