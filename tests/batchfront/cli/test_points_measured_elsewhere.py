@@ -131,6 +131,6 @@ def test_of_searches_too_a_batch_size_that_nothing_reached_is_named(
     add_study(storage, "a/b/c", 64, failed)
     add_study(storage, "a/b/c", 128, [{"outcome": None}, {"outcome": "stalled"}])
     said = batchfront("curve", "--storage", database).out.replace("\u00a0", " ")
-    assert "The goal was not reached at batch size 64 (1 diverged, 2 stalled)." in said
+    assert "The goal was not reached at batch size 64 (2 stalled, 1 diverged)." in said
     assert "useful up to batch size 32 at least; batch size 64 has not reached the goal" in said
     assert "128" not in said.split("not reached at")[1].split("\n")[0]  # it isn't done

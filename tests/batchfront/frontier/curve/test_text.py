@@ -140,7 +140,7 @@ def test_of_a_search_what_is_not_done_or_failed_has_not_missed_the_goal() -> Non
         point(32),
     )
     assert list(unreached_answers(Frontier("a/b/c", points), None)) == [
-        "The goal was not reached at batch size 16 (1 failed, 2 stalled).",
+        "The goal was not reached at batch size 16 (2 stalled, 1 failed).",
         "Nothing is known of batch size 8, where every trial ended in an error.",
     ]
 
