@@ -5,7 +5,7 @@ and knows none of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 NOTHING = "–"
@@ -47,6 +47,12 @@ class Table:
         """Its rows for a person."""
         for row in self.rows:
             yield [column.cell(value) for column, value in zip(self.columns, row, strict=True)]
+
+    def filled(self) -> "Table":
+        """Leave out the columns in which no row has a value."""
+        kept = [n for n in range(len(self.columns)) if any(row[n] is not None for row in self.rows)]
+        rows = [tuple(row[n] for n in kept) for row in self.rows]
+        return replace(self, columns=[self.columns[n] for n in kept], rows=rows)
 
 
 def of_records(records: Sequence[Mapping[str, Any]]) -> Table:

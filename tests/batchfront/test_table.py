@@ -75,3 +75,11 @@ def test_series_stand_side_by_side_where_some_lack_a_batch_size() -> None:
     columns, rows = by_batch_size(Column("batch size"), series)
     assert [column.title for column in columns] == ["batch size", "a", "b"]
     assert rows == [(4, 2, None), (8, 1, None), (16, None, 3)]
+
+
+def test_a_column_without_a_value_in_any_row_can_be_left_out() -> None:
+    columns = (Column("study"), Column("left"), Column("best"))
+    found = Table(columns, [("a", None, 3), ("b", None, None)], "a title").filled()
+    assert [column.title for column in found.columns] == ["study", "best"]
+    assert found.rows == [("a", 3), ("b", None)]
+    assert found.title == "a title"

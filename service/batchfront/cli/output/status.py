@@ -85,7 +85,7 @@ def _studies(status: Status) -> Table:
         )
         for study in status.studies
     ]
-    return Table(columns, rows, notes=[_summary(status)])
+    return Table(columns, rows, notes=[_summary(status)]).filled()
 
 
 def _left(study: StudyStatus, status: Status) -> float | None:
