@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from tests import waiting
 from tests.postgres import Postgres
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.postgresql
-eventually = partial(waiting.eventually, seconds=30)
 
 
 def rows(url: str) -> list[tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """Every workload of the paper is in the catalog, is shown, and runs: here on small data."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,23 @@ from tests.reading import load_curves
 from tests.searches import work
 
 NAMES = sorted(BATCH_SIZES)
+
+LARGE = {
+    "imagenet_subsets/imagenet_half_images/resnet_50/nesterov_momentum",
+    "lm1b/transformer_base/nesterov_momentum",
+    "lm1b/transformer_shallow/momentum",
+    "lm1b/transformer_shallow/sgd",
+    "lm1b/transformer_wide/nesterov_momentum",
+}
+"""Workloads that take long, and differ from others in a size, an algorithm or which examples are
+left out alone: they run with BATCHFRONT_TEST_LARGE=1."""
+
+
+def when_asked(name: str) -> object:
+    skip = name in LARGE and os.environ.get("BATCHFRONT_TEST_LARGE") != "1"
+    return pytest.param(
+        name, marks=pytest.mark.skipif(skip, reason="BATCHFRONT_TEST_LARGE=1 asks for it")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +77,7 @@ def test_a_workload_is_shown_with_its_goal_space_and_budgets(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("data")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*map(when_asked, NAMES)])
 def test_a_workload_goes_through_plan_two_heats_and_frontier(
     name: str, storage: Storage, record_property: Callable[[str, object], None]
 ) -> None:
