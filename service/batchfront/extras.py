@@ -39,13 +39,15 @@ def missing_for_training(error: BaseException) -> str | None:
 def installing(extra: str) -> str:
     """The command, in backticks, that adds an extra to the environment that runs this, from where
     batchfront was installed from; in words where pip, which would do it, isn't there."""
-    if find_spec("pip") is None:
+    requirement = _requirement(extra)
+    if requirement is None or find_spec("pip") is None:
         return f"install batchfront[{extra}] for {sys.executable}"
-    return f"`{shlex.join([sys.executable, '-m', 'pip', 'install', *_requirement(extra)])}`"
+    return f"`{shlex.join([sys.executable, '-m', 'pip', 'install', *requirement])}`"
 
 
-def _requirement(extra: str) -> list[str]:
-    """What pip is told to install, by the origin that it has written down (PEP 610)."""
+def _requirement(extra: str) -> list[str] | None:
+    """What pip is told to install, by the origin that it has written down (PEP 610); None if that
+    is gone."""
     try:
         text = distribution("batchfront").read_text("direct_url.json")
     except PackageNotFoundError:
@@ -53,11 +55,12 @@ def _requirement(extra: str) -> list[str]:
     origin = json.loads(text or "{}")
     url, vcs = origin.get("url", ""), origin.get("vcs_info")
     if vcs:
-        return [f"batchfront[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}"]
+        folder = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+        return [f"batchfront[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}{folder}"]
     if url.startswith("file:"):
         path = Path(url2pathname(urlsplit(url).path))
-        if path.exists():
-            editable = origin.get("dir_info", {}).get("editable", False)
-            return [*(["-e"] if editable else []), f"{path}[{extra}]"]
-        url = ""
+        if not path.exists():
+            return None
+        editable = origin.get("dir_info", {}).get("editable", False)
+        return [*(["-e"] if editable else []), f"{path}[{extra}]"]
     return [f"batchfront[{extra}] @ {url}" if url else f"batchfront[{extra}]"]

@@ -55,9 +55,10 @@ def command(
     """
     from batchfront.cli.output.curves import print_answers
     from batchfront.cli.output.frontier import print_frontier
-    from batchfront.frontier.frontier import load_frontier
     from batchfront.ledger.time_profile import time_of
-    from batchfront.report.page import write_report
+    from batchfront.report.data import load_subjects
+    from batchfront.report.html import Dashboard
+    from batchfront.report.page import write_page
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.store.snapshot import snapshot
     from batchfront.study.variants import base_of, family
@@ -74,12 +75,15 @@ def command(
     finished = run_here(opened, planned.filter, worker, devices)
     # With what it is a variant of, or what are variants of it: to compare them.
     together = family(opened, base_of(planned.workload.name, search.variant))
-    with snapshot(opened) as moment:  # the page shows what is printed
-        frontier = load_frontier(moment, planned.workload.name)
-        print_frontier(frontier, format_)
-        if format_ == "table" and frontier.reached:
-            print_answers(frontier)
-        write_report(moment, together, report)
+    linked = Dashboard()
+    with snapshot(opened) as moment:
+        subjects = load_subjects(moment, together, linked)
+    found = {subject.frontier.workload: subject.frontier for subject in subjects}
+    frontier = found[planned.workload.name]  # the page shows what is printed
+    print_frontier(frontier, format_)
+    if format_ == "table" and frontier.reached:
+        print_answers(frontier)
+    write_page(subjects, report, linked)
     store_figure(opened, frontier)
     click.echo(f"Report: {report}", err=True)
     if profile:

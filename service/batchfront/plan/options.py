@@ -1,5 +1,6 @@
 """What a study searches, and how: the options of a search, and what they come to for one study."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ _TOGETHER: Must = (lambda n: n == ALL or (isinstance(n, int) and n >= 1), "must 
 
 
 def _together(text: str) -> int | str:
-    if text != ALL and not text.lstrip("-").isdigit():
+    if text != ALL and not re.fullmatch(r"-?[0-9]+", text):
         raise ValueError(f"{text!r} is no number of trials; write 8, or {ALL}")
     return text if text == ALL else int(text)
 
@@ -153,7 +154,10 @@ class SearchOptions:
         said = [f"--schedule {self.schedule}"] if self.schedule else []
         said += [f"--generation {self.generation}"] if self.generation else []
         if self.together is not None and said:
-            raise UsageError(f"--together {self.together}: says it all; leave {said[0]} out")
+            variable = f"BATCHFRONT_{said[0][2:].partition(' ')[0].upper()}"
+            raise UsageError(
+                f"--together {self.together}: says it all; leave {said[0]} out, or unset {variable}"
+            )
         if self.schedule == Schedule.ONE_BY_ONE and self.generation:
             raise UsageError(
                 f"{said[1]}: contradicts {said[0]}; say --together 1, or "
@@ -188,8 +192,10 @@ def settle(asked: SearchOptions, there: Sequence[Study]) -> dict[str, Any]:
     stored = {} if before is None else _asked_for(before)
     search: dict[str, Any] = {}
     for name, said in options_of(SearchOptions).items():
-        values = (getattr(asked, name), stored.get(name), said.fallback)
-        search[name] = next((value for value in values if value is not None), None)
+        values = (getattr(asked, name), stored.get(name))
+        # A flag that an environment variable says no to leaves a study that has it as it is.
+        told = (v for v in values if v is not None and not (said.kind is bool and v is False))
+        search[name] = next(told, said.fallback)
     search["trials"] = asked.trials or min((s.trials for s in there), default=search["trials"])
     search["continuing"] = _continuing(asked, search)
     search |= _racing(asked, before, search["sampler"])
@@ -265,7 +271,12 @@ def superseded(asked: SearchOptions) -> list[str]:
         default = "what a search does unless told otherwise; leave it out"
         now = default if asked.schedule == Schedule.RACE else "--together 1 now"
         notes.append(f"batchfront: --schedule {asked.schedule} is {now}")
-    if asked.generation is not None:
+    if asked.generation == 1:
+        notes.append(
+            "batchfront: --generation 1 runs one trial at a time, on all workers together; the "
+            "--together 1 of now lets each worker run one after another"
+        )
+    elif asked.generation is not None:
         notes.append(
             f"batchfront: --generation {asked.generation} is --together {asked.generation} now"
         )

@@ -70,21 +70,30 @@ def write_report(
 
     dashboard -- the URL of the Optuna dashboard that the page's trials are linked to
 
-    An existing file is replaced in one step, so that a reader never sees half a page. Raises
-    UsageError for a path in no folder, an unknown workload or a dashboard at no http URL,
-    BatchfrontError where the file can't be written.
+    Returns the path. Raises UsageError for an unknown workload or a dashboard at no http URL, and
+    as `write_page` does.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"report {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise UsageError(f"report {path}: is a folder; name a file")
     linked = Dashboard(dashboard)
     with snapshot(source) as moment:
         require(moment, workloads)
         if not workload_names(moment):
             raise UsageError("this database holds no studies to report")
         subjects = load_subjects(moment, workloads, linked)
-    text = page(subjects, inline_scripts(), linked)
+    return write_page(subjects, path, linked)
+
+
+def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) -> Path:
+    """Write the page of workloads that have been read.
+
+    An existing file is replaced in one step, so that a reader never sees half a page. Returns the
+    path. Raises UsageError for a path in no folder, BatchfrontError where the file can't be
+    written.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"report {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UsageError(f"report {path}: is a folder; name a file")
+    text = page(subjects, inline_scripts(), dashboard)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")

@@ -160,7 +160,7 @@ def refuse_unfit(study: Study, devices: Sequence[torch.device]) -> None:
 def _why_not(
     workload: Workload, batch_size: int, splits: Splits, devices: Sequence[torch.device]
 ) -> str | None:
-    """EngineName of the middle of the search space, so that it is the same of every heat."""
+    """Asked of the middle of the search space, so that it is the same of every heat."""
     middle = [0.5] * len(workload.searched(batch_size))
     values = point_at(workload.space(batch_size), middle)
     return why_not(workload, batch_size, splits, values, devices)

@@ -180,9 +180,16 @@ def _module(name: str) -> ModuleType:
         ours = f"{_BEFORE.get(top)}{dot}{rest}"
         # And not for want of something that it imports.
         is_missing = f"{name}.".startswith(f"{error.name}.")
-        if top not in _BEFORE or not is_missing or find_spec(ours) is None:
+        if top not in _BEFORE or not is_missing or not _exists(ours):
             raise
         return importlib.import_module(ours)
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a module in what is no package
+        return False
 
 
 def _made(make: object, spec: str) -> Workload:

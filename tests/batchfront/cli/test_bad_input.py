@@ -188,6 +188,7 @@ def test_a_changed_definition_is_refused_with_the_difference_and_nothing_is_lost
         (["--sampler", "best"], "--sampler"),
         (["--together", "0"], "--together 0: must be at least 1"),
         (["--together", "some"], "'some' is no number of trials; write 8, or all"),
+        (["--together", "--5"], "'--5' is no number of trials; write 8, or all"),
         (["--halving"], "--halving: is no option of new studies"),
         (["--workers", "0"], "--workers 0"),
         (["--device", "cuda:99"], "--device cuda:99"),

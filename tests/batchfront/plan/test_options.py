@@ -112,6 +112,8 @@ def test_what_earlier_versions_called_otherwise_is_said_in_a_line_each() -> None
     assert superseded(SearchOptions(generation=4)) == [
         "batchfront: --generation 4 is --together 4 now"
     ]
+    (line,) = superseded(SearchOptions(generation=1))
+    assert "is --together 1" not in line  # which is another definition
     for schedule, now in (("one-by-one", "is --together 1"), ("race", "unless told otherwise")):
         (line,) = superseded(SearchOptions(schedule=schedule))
         assert f"--schedule {schedule}" in line
@@ -130,5 +132,11 @@ def test_halving_is_for_studies_alone_that_have_it(storage: Storage) -> None:
     assert identity == {**study.identity["search"], "halving": True}
     assert planned(storage, batch_sizes=(16,)).halving  # or they could not stand side by side
     assert planned(storage, finishers=2).halving
-    with pytest.raises(IdentityError, match=r"search\.halving was True, is gone"):
-        planned(storage, halving=False)
+
+
+def test_a_flag_that_says_no_leaves_a_study_that_has_it_as_it_is(storage: Storage) -> None:
+    """As an environment variable may, for other searches."""
+    planned(storage, batch_sizes=(4, 8), warm_start=True, extrapolate=True)
+    again = planned(storage, batch_sizes=(4, 8), warm_start=False, extrapolate=False)
+    assert again.identity["search"]["warm_start"] is True
+    assert again.extrapolate

@@ -142,6 +142,7 @@ def test_a_module_and_attribute_load_what_that_function_returns() -> None:
         ("no_such_module:sgd", "No module named 'no_such_module'"),
         ("no_such_module:sgd", "path/to/file.py:function"),
         ("batchfront_studies.nothing:sgd", "No module named 'batchfront_studies.nothing'"),
+        ("studies.digits.nope:sgd", "No module named 'studies"),
         ("batchfront_studies.digits:sdg", "did you mean sgd"),
         ("batchfront_studies.digits:", "has no ''"),
         (":sgd", "failed"),

@@ -71,16 +71,17 @@ class _Figures:
     def of_study(self, study_id: int) -> dict[str, str]:
         """The attributes of a study's figure; none for a study that is not batchfront's."""
         query = select(studies.c.workload).where(studies.c.id == study_id)
-        with self._lock, self._storage.read() as moment:
-            workload = moment.execute(query).scalar_one_or_none()
-            if workload is None:
-                return {}
-            read_at, state, drawn = self._drawn.get(workload, (0.0, None, {}))
-            if drawn and monotonic() - read_at < self._fresh:
-                return drawn
-            now = last_change(moment, (workload,))
-            if now != state:
-                (frontier,) = load_frontiers(moment, (workload,))
+        with self._lock:
+            with self._storage.read() as moment:
+                workload = moment.execute(query).scalar_one_or_none()
+                if workload is None:
+                    return {}
+                read_at, state, drawn = self._drawn.get(workload, (0.0, None, {}))
+                if drawn and monotonic() - read_at < self._fresh:
+                    return drawn
+                now = last_change(moment, (workload,))
+                changed = [] if now == state else load_frontiers(moment, (workload,))
+            for frontier in changed:
                 drawn = figure_attributes(NAME, frontier_figure(frontier))
             self._drawn[workload] = (monotonic(), now, drawn)
             return drawn
