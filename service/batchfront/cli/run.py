@@ -8,7 +8,6 @@ import click
 from batchfront.cli import options
 from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
-from batchfront.errors import UsageError
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Outcome
 from batchfront.worker.options import WHEN_TO_END, WorkerOptions
@@ -58,14 +57,13 @@ def command(
     from batchfront.ledger.time_profile import time_of
     from batchfront.report.data import load_subjects
     from batchfront.report.html import Dashboard
-    from batchfront.report.page import write_page
+    from batchfront.report.page import require_place, write_page
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.store.snapshot import snapshot
     from batchfront.study.variants import base_of, family
     from batchfront.training.devices import local_devices
 
-    if not report.absolute().parent.is_dir():
-        raise UsageError(f"--report {report}: the folder {report.parent} does not exist")
+    require_place(report, "--report")
     devices = local_devices(worker.device, workers, worker.devices_per_trial)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)

@@ -71,8 +71,9 @@ def write_report(
     dashboard -- the URL of the Optuna dashboard that the page's trials are linked to
 
     Returns the path. Raises UsageError for an unknown workload or a dashboard at no http URL, and
-    as `write_page` does.
+    as `require_place` and `write_page` do.
     """
+    require_place(path)
     linked = Dashboard(dashboard)
     with snapshot(source) as moment:
         require(moment, workloads)
@@ -82,17 +83,23 @@ def write_report(
     return write_page(subjects, path, linked)
 
 
+def require_place(path: Path, told: str = "report") -> None:
+    """Raise UsageError if a page can't be written there, before what it shows is read or run.
+
+    told -- what the path is called
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{told} {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UsageError(f"{told} {path}: is a folder; name a file")
+
+
 def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) -> Path:
     """Write the page of workloads that have been read.
 
     An existing file is replaced in one step, so that a reader never sees half a page. Returns the
-    path. Raises UsageError for a path in no folder, BatchfrontError where the file can't be
-    written.
+    path. Raises BatchfrontError where the file can't be written.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"report {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise UsageError(f"report {path}: is a folder; name a file")
     text = page(subjects, inline_scripts(), dashboard)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -25,7 +25,6 @@ from batchfront.store.url import Storage
 from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.model_run import ModelRun
-from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from tests import searches
@@ -207,12 +206,7 @@ def test_trials_that_no_checkpoint_holds_all_of_start_again_with_the_same_result
 
     with monkeypatch.context() as patched:
         patched.setattr(ModelRun, "advance", stopping)
-        told = Settings(
-            "stopped",
-            torch.device("cpu"),
-            options=WorkerOptions(engine="sequential", checkpoint_dir=str(checkpoints)),
-        )
-        Worker(storage, told, stop).run()
+        work(storage, checkpoints, "stopped", stop)
     assert stop.is_set()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     assert not checkpoints.exists()
@@ -232,12 +226,7 @@ def test_a_worker_stopped_before_its_first_step_leaves_nothing_behind(
 
     with monkeypatch.context() as patched:
         patched.setattr(ModelRun, "advance", stopping)
-        settings = Settings(
-            "stopped",
-            torch.device("cpu"),
-            options=WorkerOptions(engine="sequential", checkpoint_dir=str(checkpoints)),
-        )
-        Worker(storage, settings, stop).run()
+        work(storage, checkpoints, "stopped", stop)
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, checkpoints)
     assert not checkpoints.exists()
