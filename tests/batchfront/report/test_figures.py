@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from batchfront.frontier.reruns import load_confirmations
 from batchfront.report.figures import for_a_column, write_figures
 from batchfront.store.url import Storage
 from tests.batchfront.report.conftest import WHOLE
+from tests.waiting import eventually
 
 needs_chromium = pytest.mark.skipif(
     not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -58,6 +60,15 @@ def test_a_column_is_three_and_a_half_inches_without_words_among_the_data(odd: S
 @pytest.mark.slow
 def test_each_is_written_as_a_file_and_no_browser_is_left(raced: Storage, tmp_path: Path) -> None:
     before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def left() -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # which has gone while it was asked for its name
+                if process.pid not in before and "chrom" in process.name():
+                    found.append(process)
+        return found
+
     files = write_figures(raced, (), tmp_path / "figures", "svg")
     assert [file.name for file in files] == [
         "digits-mlp-momentum-steps.svg",
@@ -70,8 +81,7 @@ def test_each_is_written_as_a_file_and_no_browser_is_left(raced: Storage, tmp_pa
         assert text.startswith("<svg")
         assert 'width="336"' in text
         assert "batch size" in text
-    after = psutil.Process().children(recursive=True)
-    assert [p for p in after if p.pid not in before and "chrom" in p.name()] == []
+    eventually(lambda: not left(), "a browser is left")
 
 
 def test_without_a_chromium_that_is_said_in_one_line(
