@@ -22,6 +22,9 @@ def judge(
             Outcome.DIVERGED,
             f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}",
         )
+    bound = rules.diverged_beyond
+    if bound is not None and goal.metric_worse(metric, bound):
+        return Outcome.DIVERGED, f"{goal.metric.name} {metric:g} at step {step}, beyond {bound:g}"
     if step < rules.patience:
         return None
     # Of a loss that starts at or below 0, no multiple says anything.
