@@ -20,6 +20,9 @@ def judge(
     if not math.isfinite(metric) or (loss is not None and not math.isfinite(loss)):
         told = "" if loss is None else f"training loss {loss:g}, "
         return Outcome.DIVERGED, f"{told}{goal.metric.name} {metric:g} at step {step}"
+    bound = rules.diverged_beyond
+    if bound is not None and goal.metric_worse(metric, bound):
+        return Outcome.DIVERGED, f"{goal.metric.name} {metric:g} at step {step}, beyond {bound:g}"
     if step < rules.patience:
         return None
     # Of a loss that starts at or below 0, no multiple says anything.

@@ -195,8 +195,8 @@ def test_a_workload_function_that_the_file_imported_is_not_taken_for_its_own(
 def test_several_functions_have_to_be_chosen_from(tmp_path: Path) -> None:
     code = "def one() -> Workload: ...\ndef two() -> Workload: ...\ndef other(): ..."
     spec = write(tmp_path / "mine.py", code)
-    assert refusal(spec).endswith("those that return a Workload: one, two")
-    assert "has no function 'three'; those that return a Workload: one, two" in refusal(
+    assert refusal(spec).endswith("its workloads: one, two")
+    assert "has no function 'three'; its workloads: one, two" in refusal(
         f"{spec}:three"
     )
 
