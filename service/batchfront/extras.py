@@ -11,7 +11,6 @@ from urllib.request import url2pathname
 
 _TRAIN = {
     "PIL": "pillow",
-    "psutil": "psutil",
     "sklearn": "scikit-learn",
     "tokenizers": "tokenizers",
     "torch": "torch",

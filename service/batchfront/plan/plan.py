@@ -29,9 +29,10 @@ from batchfront.study.slots import count_slots, fill
 from batchfront.study.study import Definition, Filter, Study, find_studies, refuse_imported
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
+from batchfront.training.examine import examine
 from batchfront.vocabulary import SEARCHES, AfterGoal
+from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.versions import Code, digest
-from batchfront.workload.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Planned:
     begun again as more of them are to pass the goal, or to go on past it, and what a user should
     know before they run."""
 
-    workload: Workload
+    workload: WorkloadBase
     studies: tuple[Study, ...]
     added: tuple[int, ...]
     reopened: tuple[int, ...]
@@ -58,7 +59,7 @@ class Planned:
 def plan(
     storage: Storage,
     spec: str,
-    workload: Workload,
+    workload: WorkloadBase,
     asked: SearchOptions,
     devices_per_trial: int = 1,
 ) -> Planned:
@@ -69,12 +70,7 @@ def plan(
     Raises UsageError before anything is written if the workload or what is asked for can't work,
     and IdentityError if a study exists under another definition.
     """
-    # Which train the model, and bring torch.
-    from batchfront.training.preflight.checks import check
-    from batchfront.workload.code.fingerprint import Fingerprint
-
     base, workload = workload.name, as_variant(workload, asked.variant)
-    fingerprint = Fingerprint.of(workload)  # before it has run, and changed what it may hold
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
         existing = {s.batch_size: s for s in find_studies(conn, meant)}
@@ -93,29 +89,28 @@ def plan(
     workload = workload.as_asked(first["goal"], first["precision"])
     # Which refuses what can't work.
     rules(workload.goal, first["finishers"], halving=False, extrapolate=first["extrapolate"])
-    checked = check(workload, batch_sizes)
-    checked.refuse_devices(devices_per_trial)
+    examined = examine(workload, batch_sizes)
+    examined.refuse_devices(devices_per_trial)
     stored_code: list[Code] = max(
         (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
     )
     if existing and not stored_code:
         log.warning(_UNKNOWN_CODE, workload.name)
-    now = fingerprint.code(checked.splits)
-    code = _versions(stored_code, now, go_on=bool(asked.accept_changes))
-    described = {**checked.identity_parts, "preflight": checked.tries}
+    code = _versions(stored_code, examined.code, go_on=bool(asked.accept_changes))
+    described = {**examined.identity_parts, "preflight": dict(examined.tries)}
     parts = identity_parts(described, code, asked.variant)
-    train_examples = len(checked.splits.train)
+    count = examined.train_examples
     pairs = zip(batch_sizes, searches, strict=True)
-    wanted = [_definition(workload, spec, b, search, parts, train_examples) for b, search in pairs]
+    wanted = [_definition(workload, spec, b, search, parts, count) for b, search in pairs]
     for study in wanted:
         for stored in existing.values():
             refuse_difference(stored, study)
     with storage.write() as conn:
         wait_for_planners(conn)
-        _keep_code(conn, workload.name, {"code": code, "preflight": checked.tries})
+        _keep_code(conn, workload.name, {"code": code, "preflight": dict(examined.tries)})
         made = [_make(storage, conn, s) for s in wanted]
     there, added, reopened = zip(*made, strict=True)
-    return Planned(workload, there, added, reopened, tuple(checked.notes))
+    return Planned(workload, there, added, reopened, tuple(examined.notes))
 
 
 _UNKNOWN_CODE = (
@@ -178,7 +173,7 @@ def _batch_sizes(chosen: Sequence[int]) -> list[int]:
 
 
 def _definition(
-    workload: Workload,
+    workload: WorkloadBase,
     spec: str,
     batch_size: int,
     search: Mapping[str, Any],

@@ -7,9 +7,9 @@ from typing import Any
 from batchfront.errors import IdentityError
 from batchfront.phrases import first_few
 from batchfront.study.study import Definition, Study
+from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.versions import Code, changes, digest
 from batchfront.workload.search_space import describe_space
-from batchfront.workload.workload import Workload
 
 _OF_ONE_BATCH_SIZE = ("batch_size", "search_space", "step_budget")
 
@@ -31,7 +31,7 @@ def identity_parts(
 
 
 def study_identity(
-    workload: Workload, batch_size: int, parts: Mapping[str, Any], search: Mapping[str, Any]
+    workload: WorkloadBase, batch_size: int, parts: Mapping[str, Any], search: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The identity of one study, as JSON would give it back.
 

@@ -3,16 +3,19 @@
 
 import re
 from dataclasses import replace
+from typing import TypeVar
 
 from sqlalchemy import or_, select
 
 from batchfront.errors import UsageError
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
-from batchfront.workload.workload import VARIANT_SIGN, Workload
+from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
+
+W = TypeVar("W", bound=WorkloadBase)
 
 
-def as_variant(workload: Workload, variant: str | None) -> Workload:
+def as_variant(workload: W, variant: str | None) -> W:
     """The workload under its variant's name; None leaves its own.
 
     Raises UsageError for a name with other characters than letters, digits, - and _.

@@ -144,7 +144,7 @@ class ModelRun:
         """The goal metric on the test split, if there is one."""
         if self.splits.test is None:
             return None
-        metric, micro_batches = self.workload.goal.metric, self.micro_batches.evaluation
+        metric, micro_batches = self.workload.goal.computed, self.micro_batches.evaluation
         test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
         return self._seeded(_TEST, test)
 

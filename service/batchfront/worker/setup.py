@@ -111,7 +111,7 @@ def set_up(
 def _load(
     study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
 ) -> LoadedWorkload:
-    found = as_variant(catalog.load(study.spec), study.variant)
+    found = as_variant(catalog.load_trained(study.spec), study.variant)
     fingerprint = Fingerprint.of(found)  # before it has run, and changed what it may hold
     workload = found.as_asked(study.goal_value, study.precision)
     tries = study.identity.get("preflight")

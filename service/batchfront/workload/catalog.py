@@ -1,4 +1,4 @@
-"""Finds workloads: by name in the catalog, as `module:function`, or as `file.py:function`.
+"""Finds workloads: in the catalog, in a module, in a file of Python, or as a sweep file.
 
 The catalog is what the entry points of the group `batchfront.workloads` offer, ours and those of
 any other installed package. Each refers to a mapping of names to functions that return a
@@ -17,15 +17,17 @@ from pathlib import Path
 from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
+from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
+from batchfront.workload.sweep_file import read_sweep_file
 from batchfront.workload.user_file import error_in, function_in, importable, lies_in
-from batchfront.workload.workload import VARIANT_SIGN, Workload
+from batchfront.workload.workload import Workload
 
 GROUP = "batchfront.workloads"
 
 _BEFORE = {"studies": "batchfront_studies"}
 """The names that packages of ours had before, which stored studies still say."""
 
-Maker = Callable[[], Workload]
+Maker = Callable[[], WorkloadBase]
 """What stands for a workload until it is wanted."""
 
 
@@ -52,19 +54,21 @@ def entries() -> dict[str, Maker]:
     return found
 
 
-def load(spec: str, here: Path | None = None) -> Workload:
+def load(spec: str, here: Path | None = None) -> WorkloadBase:
     """The workload that `spec` names.
 
     spec -- a name in the catalog (`digits/mlp/momentum`); `package.module:function`, with the
             folder that holds the package before it where need be (`/home/me:pack.module:function`);
             or `path/to/file.py:function`, where the function may be left out if the file has
-            exactly one that is annotated to return a Workload
+            exactly one that is annotated to return a Workload or a Loop; or `path/to/sweep.toml`
     here -- the folder in which a module is looked for first, as `python -m` does in the current
             one; None: only where Python finds it by itself
 
     Raises CatalogError if there is no such workload or its code does not run, and passes on the
     WorkloadError of a workload whose parts do not fit together.
     """
+    if is_sweep_file(spec):
+        return read_sweep_file(Path(spec)).program
     path, function = _split_file(spec)
     if path:
         return _made(function_in(Path(path), function), spec)
@@ -76,9 +80,27 @@ def load(spec: str, here: Path | None = None) -> Workload:
     return _made(catalog[spec], spec)
 
 
+def load_trained(spec: str) -> Workload:
+    """The workload that `spec` names, if it is one that batchfront trains.
+
+    Raises CatalogError if its training loop is its own.
+    """
+    found = load(spec)
+    if not isinstance(found, Workload):
+        raise CatalogError(f"{spec} is a {type(found).__name__}, not a Workload")
+    return found
+
+
+def is_sweep_file(spec: str) -> bool:
+    """Whether a spec names a sweep file, and so a program."""
+    return spec.endswith(".toml")
+
+
 def spec_for_workers(spec: str, here: Path | None = None) -> str:
     """The same spec, right from any working directory: with the path of a file made absolute, and
     the folder of a module that was loaded from `here`, unless it is installed."""
+    if is_sweep_file(spec):
+        return str(Path(spec).resolve())
     path, function = _split_file(spec)
     if path:
         return f"{Path(path).resolve()}{':' if function else ''}{function}"
@@ -192,11 +214,13 @@ def _exists(module: str) -> bool:
         return False
 
 
-def _made(make: object, spec: str) -> Workload:
+def _made(make: object, spec: str) -> WorkloadBase:
     """The workload that `make` returns, or an error that says what it is or does instead."""
+    if isinstance(make, WorkloadBase):
+        return make
     if not callable(make):
         raise CatalogError(
-            f"{spec} is a {type(make).__name__}, not a function that returns a Workload"
+            f"{spec} is a {type(make).__name__}, not a function that returns a Workload or a Loop"
         )
     try:
         workload = make()
@@ -204,8 +228,8 @@ def _made(make: object, spec: str) -> Workload:
         raise
     except Exception as e:
         raise CatalogError(f"{spec} failed: {error_in(e)}") from e
-    if not isinstance(workload, Workload):
-        raise CatalogError(f"{spec} returned a {type(workload).__name__}, not a Workload")
+    if not isinstance(workload, WorkloadBase):
+        raise CatalogError(f"{spec} returned a {type(workload).__name__}, not a Workload or a Loop")
     return workload
 
 

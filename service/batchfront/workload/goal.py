@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
+
+
+@dataclass(frozen=True)
+class ReportedMetric:
+    """A metric that a training loop of the user's computes, and tells by its name.
+
+    better    -- which values are better
+    low, high -- the values that it can have
+    """
+
+    name: str
+    better: Literal["lower", "higher"]
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.better not in ("lower", "higher"):
+            raise UsageError(f"metric {self.name}: better is {self.better!r}; use lower or higher")
 
 
 @dataclass(frozen=True)
@@ -19,7 +37,7 @@ class Goal:
     Strictly, as in the analysis code that Shallue et al. 2018 published with their data.
     """
 
-    metric: Metric | SplitMetric
+    metric: Metric | SplitMetric | ReportedMetric
     value: float
 
     def __post_init__(self) -> None:
@@ -30,6 +48,19 @@ class Goal:
             raise UsageError(f"goal {self.value:g}: no {name} can be strictly better than that")
 
     @property
+    def computed(self) -> Metric | SplitMetric:
+        """The metric, as batchfront computes it.
+
+        Raises UsageError for one of which only the name is known.
+        """
+        if isinstance(self.metric, ReportedMetric):
+            raise UsageError(
+                f"goal {self}: {self.metric.name} is computed by whoever trains; a Workload's "
+                "metric is a Metric, such as ERROR_RATE"
+            )
+        return self.metric
+
+    @property
     def best(self) -> float:
         """The best number that the metric can have."""
         return self.metric.low if self.metric.better == "lower" else self.metric.high
@@ -37,6 +68,10 @@ class Goal:
     def passed(self, value: float) -> bool:
         """Whether a full value of the metric is past the goal: one that isn't finite never is."""
         return self._better(value) and math.isfinite(value)
+
+    def metric_worse(self, value: float, bound: float) -> bool:
+        """Whether a value of the metric is worse than a bound."""
+        return value > bound if self.metric.better == "lower" else value < bound
 
     def out_of_reach(self, total: float, seen: float, size: float) -> bool:
         """Whether no outcome of the unseen examples could pass the goal any more.
@@ -50,6 +85,17 @@ class Goal:
     def _better(self, value: float) -> bool:
         return value < self.value if self.metric.better == "lower" else value > self.value
 
+    def describe(self) -> dict[str, Any]:
+        """The goal as plain data, for a study's identity."""
+        described = {
+            "metric": self.metric.name,
+            "better": self.metric.better,
+            "value": self.value,
+        }
+        reported = isinstance(self.metric, ReportedMetric)
+        return {**described, "text": str(self)} if reported else described
+
     def __str__(self) -> str:
         sign = "<" if self.metric.better == "lower" else ">"
-        return f"validation {self.metric.name} {sign} {self.value:g}"
+        held_out = "" if isinstance(self.metric, ReportedMetric) else "validation "
+        return f"{held_out}{self.metric.name} {sign} {self.value:g}"

@@ -13,23 +13,25 @@ from types import ModuleType
 from typing import Any
 
 from batchfront.errors import BatchfrontError, CatalogError
-from batchfront.workload.workload import Workload
+from batchfront.workload.base import WorkloadBase
 
 
 def function_in(path: Path, name: str) -> object:
-    """What the file calls `name`; without a name, its only function that returns a Workload.
+    """What the file calls `name`; without a name, the only workload that it has: a function that
+    returns a Workload or a Loop, or a Loop itself.
 
     Raises CatalogError if there is no such file or function, or the file does not run.
     """
     module = _run(path)
     functions = {n: f for n, f in vars(module).items() if _is_public_function(f, module)}
     makers = [n for n, function in functions.items() if _returns_workload(function)]
+    makers += [n for n, value in vars(module).items() if isinstance(value, WorkloadBase)]
     if not name and len(makers) == 1:
-        return functions[makers[0]]
+        return vars(module)[makers[0]]
     if name in vars(module):
         return vars(module)[name]
     if makers:
-        found = f"those that return a Workload: {', '.join(makers)}"
+        found = f"its workloads: {', '.join(makers)}"
     else:
         found = f"its functions: {', '.join(functions)}" if functions else "it has no functions"
     if name:
@@ -69,12 +71,15 @@ def _is_public_function(value: object, module: ModuleType) -> bool:
     )
 
 
+_KINDS = ("Workload", "Loop")
+
+
 def _returns_workload(function: Callable[..., Any]) -> bool:
     """Whether `function` is annotated to; with postponed annotations that is but a string."""
     annotated = getattr(function, "__annotations__", {}).get("return")
     if isinstance(annotated, str):
-        return annotated.strip("\"'").rpartition(".")[2] == "Workload"
-    return annotated is Workload
+        return annotated.strip("\"'").rpartition(".")[2] in _KINDS
+    return isinstance(annotated, type) and issubclass(annotated, WorkloadBase)
 
 
 def _run(path: Path) -> ModuleType:

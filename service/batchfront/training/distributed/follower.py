@@ -39,7 +39,7 @@ class Follower:
     """A follower's trials, by the keys that the leader gave them."""
 
     def __init__(self, task: Task) -> None:
-        loaded = catalog.load(task.spec)
+        loaded = catalog.load_trained(task.spec)
         fingerprint = Fingerprint.of(loaded)
         self.workload = workload = loaded.as_asked(task.goal, task.precision)
         device = torch.device(task.device)

@@ -235,7 +235,7 @@ def _refuse_lone_examples(
 def _loss_once(
     workload: Workload, model: nn.Module, train: Examples, values: Metaparameters, batch_size: int
 ) -> Tensor:
-    name, metric = workload.name, workload.goal.metric
+    name, metric = workload.name, workload.goal.computed
     examples = torch.arange(batch_size, device=train.indexed_on)
     inputs, targets = train.batch(examples, seed=0)
     given = f"inputs of shape {shape(inputs)} ({inputs.dtype})"
@@ -267,7 +267,7 @@ def _loss_once(
 
 
 def _refuse_weightless(workload: Workload, splits: Splits) -> None:
-    metric = workload.goal.metric
+    metric = workload.goal.computed
     if not isinstance(metric, Metric) or metric.weight is None:
         return
     for name, split in splits.named():
@@ -280,9 +280,9 @@ def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Exampl
     few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
     given = f"validation inputs of shape {shape(validation.batch(few[:_EXAMPLES])[0])}"
     with naming(workload, f"the untrained model can't be evaluated on {given}"):
-        value = full_metric(model, Part(validation, few), goal.metric, MicroBatchSize(_EXAMPLES))
+        value = full_metric(model, Part(validation, few), goal.computed, MicroBatchSize(_EXAMPLES))
         if goal.passed(value) and len(few) < len(validation):
-            value = full_metric(model, validation, goal.metric, MicroBatchSize(_EXAMPLES))
+            value = full_metric(model, validation, goal.computed, MicroBatchSize(_EXAMPLES))
     if workload.goal.passed(value):
         raise UsageError(
             f"{workload.name}: the goal, {workload.goal}, is already passed before training "

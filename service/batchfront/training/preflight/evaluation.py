@@ -81,7 +81,7 @@ def _compare(
         by_example = DrawnByExample(here, axes) if drawing else nullcontext()
         parts.append(_outputs(model, examples, part, by_example))
         start += len(part)
-    metric = workload.goal.metric
+    metric = workload.goal.computed
     costs = partial(numbers_of, metric) if isinstance(metric, Metric) else None
     if all(outputs.shape[1:] == whole.shape[1:] for outputs, _ in parts):
         found, wanted = torch.cat([outputs for outputs, _ in parts]), whole[order.to(whole.device)]

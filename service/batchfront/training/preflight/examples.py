@@ -167,7 +167,7 @@ def _is_threaded(split: Examples) -> bool:
 
 
 def _check_weights(workload: Workload, splits: Splits) -> None:
-    metric = workload.goal.metric
+    metric = workload.goal.computed
     if not isinstance(metric, Metric) or metric.weight is None:
         return
     split, weigh = splits.validation, metric.weight

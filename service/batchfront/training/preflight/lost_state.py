@@ -115,7 +115,7 @@ def _own(run: ModelRun) -> dict[str, Any]:
 
 def _shared(workload: Workload) -> dict[str, Any]:
     """What all trials of a process have in common, by name."""
-    metric = workload.goal.metric
+    metric = workload.goal.computed
     parts = {
         "loss": workload.loss,
         "model": workload.model,

@@ -24,7 +24,7 @@ def refuse_unrepeatable(
 ) -> None:
     """Raise WorkloadError if two trials of one seed come to different numbers: something draws
     from what no seed sets, or from what trials share."""
-    metric, size = workload.goal.metric, min(batch_size, _BATCH)
+    metric, size = workload.goal.computed, min(batch_size, _BATCH)
     train = _few(splits.train, size * _STEPS, workload.weight)
     looked_at = metric.weight if isinstance(metric, Metric) else None
     few = Splits(train, _few(splits.validation, size * _STEPS, looked_at))

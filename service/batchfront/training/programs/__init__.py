@@ -1,0 +1,1 @@
+"""Trials that are programs: started, read, paused and ended."""

@@ -244,7 +244,7 @@ def _of_memory(run: ModelRun, optimizer: Optimizer) -> str | None:
 
 
 def _of_evaluation(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> str | None:
-    metric = alone[0].workload.goal.metric
+    metric = alone[0].workload.goal.computed
     if isinstance(metric, SplitMetric):
         return None  # which is never evaluated together
     for one, other in zip(alone, together, strict=True):

@@ -98,7 +98,7 @@ class Kept:
         run, workload = self._run, self._run.workload
         frozen = {n: p for n, p in run.model.named_parameters() if not p.requires_grad}
         data = [s for s in (run.splits.train, run.splits.validation) if not is_in_memory(s)]
-        metric = workload.goal.metric
+        metric = workload.goal.computed
         kinds = [type(o) for o in (self._optimizer, *vars(self._optimizer).values())]
         optimizers = [k for k in kinds if issubclass(k, torch.optim.Optimizer | Optimizer)]
         roots = {
