@@ -68,6 +68,17 @@ class Output:
     drop_last: bool = False
     tokens_per_example: int | None = None
 
+    @property
+    def expected(self) -> str:
+        """What a program is waited for to tell, in words."""
+        if self.kind == "report":
+            return "a call of batchfront.report"
+        what = f"a line that matches output = {self.pattern!r}"
+        if self.kind == "json":
+            keys = f"{self.count or self.unit or 'step'} and {self.value or 'value'}"
+            what = f"an evaluation with {keys}"
+        return what if self.file is None else f"{what} in {self.file}"
+
 
 @dataclass(frozen=True)
 class Resources:
