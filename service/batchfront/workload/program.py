@@ -68,6 +68,19 @@ class Output:
     drop_last: bool = False
     tokens_per_example: int | None = None
 
+    @property
+    def expected(self) -> str:
+        """What an evaluation looks like, for one that never came: "a line that matches '...'"."""
+        if self.kind == "report":
+            return "a call of batchfront.report"
+        where = "" if self.file is None else f" in {self.file}"
+        if self.kind == "pattern":
+            return f"a line{where} that matches {self.pattern!r}"
+        value = "value" if self.value is None else self.value
+        count = self.count or self.unit or "step"
+        what = "an object of JSON in a line" if self.file is None else f"an entry{where}"
+        return f'{what} that has "{count}" and "{value}"'
+
 
 @dataclass(frozen=True)
 class Resources:

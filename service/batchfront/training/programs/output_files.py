@@ -77,22 +77,22 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self._path, self.begun = path, 0
-        self._begin()
+        self._read, self._rest, self._start, self._inode = 0, b"", b"", 0
 
     def poll(self, *, ended: bool = False) -> list[str]:
         """The lines that have come, without their ends."""
-        *lines, self._rest = (self._rest + self._new_bytes()).split(b"\n")
+        new = self._new_bytes()  # which may empty the rest
+        *lines, self._rest = (self._rest + new).split(b"\n")
         if ended and self._rest:
             lines.append(self._rest)
             self._rest = b""
         return [line.decode(errors="replace").lstrip("\ufeff").rstrip("\r") for line in lines]
 
     def _begin(self) -> None:
-        self._read, self._rest, self._start, self._inode = 0, b"", b"", 0
+        self._read, self._rest = 0, b""
         self.begun += 1
 
     def _new_bytes(self) -> bytes:
-        # What is kept is set first: `_begin` empties the rest that `poll` adds to this.
         try:
             with self._path.open("rb") as file:
                 inode, size = os.fstat(file.fileno()).st_ino, file.seek(0, os.SEEK_END)
