@@ -46,6 +46,10 @@ class OutputReader:
         self._losses: list[float] = []
         self.notes: list[str] = []
 
+    def take(self, told: str | Mapping[str, Any]) -> list[Evaluation]:
+        """The evaluations in a line, or in a row."""
+        return self.line(told) if isinstance(told, str) else self.row(told)
+
     def line(self, text: str) -> list[Evaluation]:
         """The evaluations in a line.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
+from batchfront.errors import BatchfrontError
 from batchfront.training.programs.event_file import EventFile
 from batchfront.workload.program import Output
 
@@ -40,29 +41,31 @@ def output_file(output: Output, path: Path) -> OutputFile:
 class Follower:
     """A thread that looks at a program's file as long as the program runs.
 
-    on_told -- is given what has come, in order, one by one, from that thread
+    on_told -- is given what has come, in order, one by one, by that thread
+    broken  -- is told, in a line, what of the file can't be, after which it isn't looked at again
     """
 
-    def __init__(self, file: OutputFile, on_told: Callable[[Told], None]) -> None:
-        self._file, self._on_told, self._stop = file, on_told, Event()
-        self._error: Exception | None = None
-        self._thread = Thread(target=self._follow, name="output file", daemon=True)
+    def __init__(
+        self, file: OutputFile, on_told: Callable[[Told], None], broken: Callable[[str], None]
+    ) -> None:
+        self._file, self._on_told, self._broken, self._stop = file, on_told, broken, Event()
+        self._thread = Thread(target=self._follow, name="output-file", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
-        """Read the rest, once the program has ended. Raises what reading, or `on_told`, raised."""
+        """Read the rest, as the program has ended."""
         self._stop.set()
         self._thread.join()
-        if self._error is not None:
-            raise self._error
 
     def _follow(self) -> None:
         try:
             while not self._stop.wait(EVERY):
                 self._tell(ended=False)
             self._tell(ended=True)
-        except Exception as error:
-            self._error = error
+        except BatchfrontError as error:
+            self._broken(str(error))
+        except OSError as error:
+            self._broken(f"{error.filename} can't be read: {error.strerror}")
 
     def _tell(self, *, ended: bool) -> None:
         for told in self._file.poll(ended=ended):

@@ -11,8 +11,9 @@ from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.training.engines import Failed
 from batchfront.training.programs.command_line import TrialStart
 from batchfront.training.programs.folder import TrialFolder, TrialFolders
-from batchfront.training.programs.listening import Listener, Printed, Reported
+from batchfront.training.programs.listening import Listener, Printed, Reported, Written
 from batchfront.training.programs.output import OutputReader
+from batchfront.training.programs.output_files import output_file
 from batchfront.training.programs.process import ProgramProcess
 from batchfront.training.run import GoalCheck, State
 from batchfront.workload.program import Program
@@ -161,7 +162,11 @@ class ProgramRun:
         if program.output.kind == "report":
             after = before[-1].step if before else 0
             return Reported(program, batch_size, self._tell, self._break, after)
-        return Printed(OutputReader(program, batch_size, before), self._tell)
+        reader = OutputReader(program, batch_size, before)
+        if (path := self.trial.start.output_file) is not None:
+            file = output_file(program.output, path)
+            return Written(reader, file, self._tell, self._break)
+        return Printed(reader, self._tell)
 
     def _hear(self, line: str) -> None:
         self._have(lambda listener: listener.hear(line))
@@ -332,6 +337,7 @@ class ProgramRun:
                 if self._listener is not None and self._listener.blocks:
                     self._process.wait(grace)  # it has been told, and may end by itself
                 self._process.end(grace)
+            self._have(lambda listener: listener.finish())  # also where it couldn't be started
         finally:
             assert self._folder is not None
             self._folder.close()
