@@ -105,6 +105,7 @@ class ProgramRun:
         self._told: deque[Evaluation] = deque()
         self._spent = TrialCost()  # by earlier starts
         self._resuming = False
+        self._all_told = False
         self._broken: str | None = None  # what of its output can't be, in a line
         self._lock = RLock()
         self._holding = False  # whether it stands still where it evaluates itself next
@@ -174,6 +175,7 @@ class ProgramRun:
     def _exited(self) -> None:
         self._have(lambda listener: listener.finish())
         with self._news:
+            self._all_told = True  # by its file too, which is read after its last line
             self._news.notify_all()
 
     def _have(self, work: Callable[[Listener], None]) -> None:
@@ -235,8 +237,8 @@ class ProgramRun:
         Returns True if there was one, False if no more will come, what has gone wrong, or None
         while there is nothing yet.
         """
-        # The exit code first: when there is one, all that the program told has been queued.
-        code = None if self._process is None else self._process.exit_code
+        # The exit code first: when all has been told, all of it has been queued.
+        code = self._process.exit_code if self._process is not None and self._all_told else None
         with self._lock:
             told = self._told.popleft() if self._told else None
         if told is not None:
