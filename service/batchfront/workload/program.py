@@ -70,14 +70,16 @@ class Output:
 
     @property
     def expected(self) -> str:
-        """What a program is waited for to tell, in words."""
+        """What an evaluation looks like, for one that never came: "a line that matches '...'"."""
         if self.kind == "report":
             return "a call of batchfront.report"
-        what = f"a line that matches output = {self.pattern!r}"
-        if self.kind == "json":
-            keys = f"{self.count or self.unit or 'step'} and {self.value or 'value'}"
-            what = f"an evaluation with {keys}"
-        return what if self.file is None else f"{what} in {self.file}"
+        where = "" if self.file is None else f" in {self.file}"
+        if self.kind == "pattern":
+            return f"a line{where} that matches {self.pattern!r}"
+        value = "value" if self.value is None else self.value
+        count = self.count or self.unit or "step"
+        what = "an object of JSON in a line" if self.file is None else f"an entry{where}"
+        return f'{what} that has "{count}" and "{value}"'
 
 
 @dataclass(frozen=True)
