@@ -10,6 +10,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── CheckpointError            a checkpoint that a trial can't go on from
+├── ProgramError               a program that can't be started, or not ended
 ├── FollowerFailed             another device's part of a trial has failed
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
@@ -65,6 +66,10 @@ class DataError(BatchfrontError):
 
 class CheckpointError(BatchfrontError):
     """A checkpoint that a trial can't go on from, as its code has changed since."""
+
+
+class ProgramError(BatchfrontError):
+    """A trial's program that can't be started, paused or ended."""
 
 
 class FollowerFailed(BatchfrontError):
