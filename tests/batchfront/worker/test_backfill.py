@@ -238,11 +238,11 @@ def test_no_more_come_in_than_memory_holds(
     planned(storage, together=1)
     make = LoadedWorkload.run
 
-    def run(self: LoadedWorkload, *arguments: Any) -> ModelRun:
+    def run(self: LoadedWorkload, *arguments: Any, **named: Any) -> ModelRun:
         if len(heats[-1]) == 0 and len(made_here) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         made_here.append(1)
-        return make(self, *arguments)
+        return make(self, *arguments, **named)
 
     made_here: list[int] = []
     monkeypatch.setattr(LoadedWorkload, "run", run)
