@@ -266,7 +266,7 @@ def _whole(what: str, value: Any) -> int:
 def _number(what: str, value: Any) -> float:
     if not isinstance(value, (bool, str, bytes)):
         try:
-            return float(value)
+            return float(value.detach() if hasattr(value, "detach") else value)
         except Exception:  # whatever an object that is no number raises
             pass
     raise WorkloadError(f"{what} is {_shown(value)}, not a number")
