@@ -30,7 +30,7 @@ Unit = Literal["step", "examples", "epoch", "tokens"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
-TAKEN = ("trial", "trial_dir", "socket", "storage", "data_dir", "debug")
+TAKEN = ("trial", "trial_dir", "socket", "evaluation_grid", "storage", "data_dir", "debug")
 """Names that a metaparameter can't have, as BATCHFRONT_<NAME> in its environment is another's."""
 
 
