@@ -11,13 +11,17 @@ from urllib.request import url2pathname
 
 _TRAIN = {
     "PIL": "pillow",
-    "psutil": "psutil",
     "sklearn": "scikit-learn",
     "tokenizers": "tokenizers",
     "torch": "torch",
     "torchvision": "torchvision",
 }
 """What `batchfront[train]` adds: module to package."""
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return find_spec("torch") is not None
 
 
 def missing_for_training(error: BaseException) -> str | None:

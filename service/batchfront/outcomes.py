@@ -10,12 +10,13 @@ from batchfront.vocabulary import Outcome
 class Evaluation(NamedTuple):
     """What a full evaluation of a trial showed.
 
-    loss   -- mean training loss of the steps since the evaluation before
+    loss   -- mean training loss of the steps since the evaluation before; None where it isn't told,
+              as by a program that prints its goal metric alone
     metric -- the goal metric over the whole validation split
     """
 
     step: int
-    loss: float
+    loss: float | None
     metric: float
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
-from batchfront.cli.local_run import refuse_engine, run_here
+from batchfront.cli.local_run import devices_for, refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Outcome
@@ -61,10 +61,9 @@ def command(
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.store.snapshot import snapshot
     from batchfront.study.variants import base_of, family
-    from batchfront.training.devices import local_devices
 
     require_place(report, "--report")
-    devices = local_devices(worker.device, workers, worker.devices_per_trial)
+    devices = devices_for(workload, worker, workers)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
     worker = options.with_checkpoints(worker, storage)

@@ -97,7 +97,8 @@ _Measured = dict[tuple[int, str, str], float | None]  # by step, split and metri
 def _shown(metric: str, evaluations: Sequence[Evaluation]) -> _Measured:
     found: _Measured = {}
     for one in evaluations:
-        found[one.step, "train", "loss"] = one.loss
+        if one.loss is not None:  # a row without a value says that it wasn't finite
+            found[one.step, "train", "loss"] = one.loss
         found[one.step, "validation", metric] = one.metric
     return found
 

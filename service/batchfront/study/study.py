@@ -98,6 +98,12 @@ class Definition:
         return named
 
     @property
+    def kind(self) -> str | None:
+        """Whose its training loop is: of a `program`, of a `loop`, or, None, batchfront's."""
+        kind: str | None = self.identity.get("kind")
+        return kind
+
+    @property
     def warm_start(self) -> bool:
         """Whether its first slots start at what its neighbours have found."""
         return self._asked_for("warm_start")

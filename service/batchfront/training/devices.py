@@ -1,13 +1,12 @@
-"""Which devices there are, and how many trials fit on one."""
+"""Which devices torch computes on, and how many trials fit on one."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import torch
 
-from batchfront.errors import UsageError
+from batchfront.training import device_names
 
 
 def resolve(name: str) -> torch.device:
@@ -15,33 +14,14 @@ def resolve(name: str) -> torch.device:
 
     Raises UsageError if there is none.
     """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name!r}: use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {name!r}: use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
-    return device
+    return torch.device(device_names.resolve(name, _gpus()))
 
 
 def following(device: torch.device, count: int) -> list[torch.device]:
     """The devices that compute a trial together: a GPU and the next ones, or the CPU so many
     times. Raises UsageError if there are not as many."""
-    if count < 1:
-        raise UsageError(f"--devices-per-trial {count}: must be at least 1")
-    if count == 1 or device.type == "cpu":
-        return [device] * count
-    first, there = device.index or 0, torch.cuda.device_count()
-    if first + count > there:
-        raise UsageError(
-            f"--devices-per-trial {count}: from cuda:{first} on, this machine has "
-            f"{there - first} of its {there} GPUs"
-        )
-    return [torch.device("cuda", index) for index in range(first, first + count)]
+    first = "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
+    return [*map(torch.device, device_names.following(first, count, _gpus()))]
 
 
 def use_one_thread() -> None:
@@ -54,19 +34,7 @@ def local_devices(name: str, workers: int | None, per_trial: int = 1) -> list[st
     """One device name per local worker: every GPU in turn, or the CPU once per core. Where
     several devices compute a trial, the name of a worker's first: see `use_one_thread`.
     """
-    if name == "auto" and torch.cuda.is_available():
-        there = torch.cuda.device_count()
-        following(torch.device("cuda", 0), per_trial)
-        found = [f"cuda:{i}" for i in range(0, there - per_trial + 1, per_trial)]
-    else:
-        found = [str(device := resolve(name))]
-        following(device, per_trial)
-    if workers is None:
-        gpu = found[0].startswith("cuda")
-        workers = len(found) if gpu else max(_cores() // per_trial, 1)
-    if workers < 1:
-        raise UsageError(f"--workers {workers}: must be at least 1")
-    return [found[index % len(found)] for index in range(workers)]
+    return device_names.local_devices(name, workers, per_trial, _gpus())
 
 
 def room_for(bytes_per_trial: int, device: torch.device, sharing: int) -> int:
@@ -109,10 +77,9 @@ def kind(device: torch.device, sharing: int) -> str:
     return f"{describe(device)[:80]}, {round(memory_of(device) / (1 << 30))} GiB{shared}"
 
 
-def _cores() -> int:
-    """The cores that this process may run on; on macOS, that there are."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+def _gpus() -> int:
+    """How many torch can compute on."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def describe_all(devices: Sequence[torch.device]) -> str:

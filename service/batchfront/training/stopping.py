@@ -17,18 +17,16 @@ def judge(
 ) -> tuple[Outcome, str] | None:
     """The outcome and its reason, if the rules say that a trial with these evaluations is over."""
     step, loss, metric = evaluations[-1]
-    if not math.isfinite(loss) or not math.isfinite(metric):
-        return (
-            Outcome.DIVERGED,
-            f"training loss {loss:g}, {goal.metric.name} {metric:g} at step {step}",
-        )
+    if not math.isfinite(metric) or (loss is not None and not math.isfinite(loss)):
+        told = "" if loss is None else f"training loss {loss:g}, "
+        return Outcome.DIVERGED, f"{told}{goal.metric.name} {metric:g} at step {step}"
     bound = rules.diverged_beyond
     if bound is not None and goal.metric_worse(metric, bound):
         return Outcome.DIVERGED, f"{goal.metric.name} {metric:g} at step {step}, beyond {bound:g}"
     if step < rules.patience:
         return None
     # Of a loss that starts at or below 0, no multiple says anything.
-    if untrained_loss is not None and untrained_loss > 0:
+    if loss is not None and untrained_loss is not None and untrained_loss > 0:
         untrained = f"untrained {untrained_loss:.4g}"
         if loss > rules.diverged_at * untrained_loss:
             return Outcome.DIVERGED, f"training loss {loss:.4g} at step {step}, {untrained}"
@@ -39,21 +37,23 @@ def judge(
                 Outcome.STALLED,
                 f"training loss {later:.4g} at steps {step // 2}-{step}, {untrained}",
             )
-    lowest_loss = min(evaluations, key=lambda one: (one.loss, one.step))
-    best = max(_best_step(evaluations, goal), lowest_loss.step)
+    lowest = min(
+        ((one.loss, one.step) for one in evaluations if one.loss is not None), default=None
+    )
+    best, better = _best_step(evaluations, goal), f"better {goal.metric.name}"
+    if lowest is not None:
+        best, better = max(best, lowest[1]), f"lower training loss or {better}"
     if best * rules.stale_after < step:
-        return (
-            Outcome.STALLED,
-            f"no lower training loss or better {goal.metric.name} since step {best}",
-        )
+        return Outcome.STALLED, f"no {better} since step {best}"
     return None
 
 
 def _mean_loss(evaluations: Sequence[Evaluation], after: int, until: int) -> float:
-    """The mean training loss of the stretches between evaluations that end in (after, until]."""
+    """The mean training loss of the stretches between evaluations that end in (after, until], of
+    those of which it is told; NaN if there are none."""
     total, steps, previous = 0.0, 0, 0
     for step, loss, _ in evaluations:
-        if after < step <= until:
+        if after < step <= until and loss is not None:
             total, steps = total + loss * (step - previous), steps + step - previous
         previous = step
     return total / steps if steps else math.nan

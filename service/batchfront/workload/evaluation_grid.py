@@ -79,3 +79,7 @@ class GridSteps:
     def is_full(self, step: int) -> bool:
         """Whether an evaluated step is one of the full evaluations."""
         return self.grid.is_full(step, self.before(step))
+
+    def spent(self, step: int) -> str:
+        """Say that the step budget ends at `step`."""
+        return f"step budget of {step} spent"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchfront.errors import SearchSpaceError
+from batchfront.workload.sobol import scrambled_sobol
 
 Value = float | int | str | bool
 """What a metaparameter can be."""
@@ -177,7 +178,7 @@ def point_at(space: SearchSpace, position: Sequence[float]) -> dict[str, Value]:
 def quasi_random_points(
     space: SearchSpace, count: int, seed: int, first: int = 0
 ) -> list[dict[str, Value]]:
-    """Points `first .. first + count - 1` of the scrambled Sobol sequence of `seed` (Owen 1998).
+    """Points `first .. first + count - 1` of the scrambled Sobol sequence of `seed`.
 
     The sequence is a property of the seed alone, so that whoever draws its later points, and
     whenever, draws the same ones.
@@ -185,13 +186,8 @@ def quasi_random_points(
     searched = dimensions(space)
     if not searched:
         return [point_at(space, ()) for _ in range(count)]
-    import torch  # not at the top: dimensions are also read by commands that never train
-
-    sobol: Any = torch.quasirandom.SobolEngine  # which torch leaves untyped
-    engine = sobol(len(searched), scramble=True, seed=seed)
-    if first:
-        engine.fast_forward(first)
-    return [point_at(space, row) for row in engine.draw(count, dtype=torch.float64).tolist()]
+    positions = scrambled_sobol(len(searched), count, seed, first)
+    return [point_at(space, position) for position in positions.tolist()]
 
 
 def describe_space(space: SearchSpace) -> dict[str, Any]:

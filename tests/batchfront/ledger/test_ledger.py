@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -552,6 +553,17 @@ def test_numbers_that_are_not_finite_are_kept_as_missing(storage: Storage) -> No
     assert rows(storage)[0].metric is None
     with storage.read() as conn:
         assert conn.execute(select(measurements.c.value)).scalars().all() == [None, None]
+
+
+def test_a_training_loss_that_is_not_told_leaves_no_measurement(storage: Storage) -> None:
+    planned(storage, trials=1)
+    one = worker(storage)
+    study, taken = started(one)
+    looks = (Evaluation(1, None, 0.6), Evaluation(32, 0.7, 0.2))
+    one.finish(study, [(taken[0], replace(REACHED, evaluations=looks))])
+    with storage.read() as conn:
+        told = select(measurements.c.step).where(measurements.c.metric == "loss")
+        assert conn.execute(told).scalars().all() == [32]
 
 
 @pytest.mark.parametrize("broken", ["end_trials", "write_measurements", "replace_diverged"])

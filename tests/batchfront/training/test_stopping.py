@@ -108,3 +108,24 @@ def test_a_loss_that_starts_at_or_below_zero_is_not_held_against_a_trial(untrain
     assert all(judge(looks[:n], untrained, RULES, ERROR) is None for n in range(1, len(looks) + 1))
     stale = [look._replace(metric=0.5) for look in looks]
     assert judge(stale, untrained, RULES, ERROR) is not None
+
+
+def test_without_a_training_loss_the_metric_alone_decides() -> None:
+    looks = [Evaluation(s, None, max(0.2, 0.9 - s * 0.02)) for s in STEPS]
+    best = next(look.step for look in looks if look.metric == 0.2)
+    over = next(n for n, s in enumerate(STEPS, 1) if s > best * RULES.stale_after)
+    assert all(verdict(looks[:n]) is None for n in range(1, over))
+    assert verdict(looks[:over]) == ("stalled", f"no better error rate since step {best}")
+    broken = [*looks[:3], Evaluation(STEPS[3], None, math.nan)]
+    assert verdict(broken) == ("diverged", f"error rate nan at step {STEPS[3]}")
+
+
+def test_a_training_loss_that_is_told_only_now_and_then_is_judged_where_it_is() -> None:
+    looks = [Evaluation(s, UNTRAINED * 1.1, 0.9 - s * 1e-5) for s in STEPS]
+    seldom = [look._replace(loss=None) if n % 3 else look for n, look in enumerate(looks)]
+    found = first_verdict(seldom)
+    assert found is not None
+    assert found[1] == "stalled"
+    assert first_verdict([look._replace(metric=0.9 * look.step**-0.1) for look in seldom]) == found
+    falling = [one._replace(loss=one.loss and UNTRAINED / one.step, metric=0.9) for one in seldom]
+    assert first_verdict(falling) is None  # no better metric, but a lower loss where one is told

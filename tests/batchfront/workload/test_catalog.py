@@ -196,9 +196,7 @@ def test_several_functions_have_to_be_chosen_from(tmp_path: Path) -> None:
     code = "def one() -> Workload: ...\ndef two() -> Workload: ...\ndef other(): ..."
     spec = write(tmp_path / "mine.py", code)
     assert refusal(spec).endswith("its workloads: one, two")
-    assert "has no function 'three'; its workloads: one, two" in refusal(
-        f"{spec}:three"
-    )
+    assert "has no function 'three'; its workloads: one, two" in refusal(f"{spec}:three")
 
 
 def test_a_file_without_such_a_function_lists_those_it_has(tmp_path: Path) -> None:
@@ -257,7 +255,6 @@ def test_an_error_in_a_module_beside_the_file_is_placed_there(tmp_path: Path) ->
     ("code", "says"),
     [
         ("mine = 3", "is a int, not a function"),
-        ("mine = _make()", "is a Workload, not a function"),
         ("def mine() -> Workload: return 3", "returned a int, not a Workload"),
         ("def mine(batch_size): ...", "TypeError: mine() missing 1 required positional"),
         (
@@ -270,6 +267,10 @@ def test_what_is_not_a_function_that_returns_a_workload_is_refused(
     tmp_path: Path, code: str, says: str
 ) -> None:
     assert says in refusal(write(tmp_path / "mine.py", code) + ":mine")
+
+
+def test_a_workload_itself_is_taken_too(tmp_path: Path) -> None:
+    assert load(write(tmp_path / "mine.py", "mine = _make()") + ":mine").name == "toy/linear/sgd"
 
 
 def test_the_error_of_a_workload_that_does_not_fit_together_is_passed_on(tmp_path: Path) -> None:
