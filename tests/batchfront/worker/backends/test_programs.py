@@ -110,7 +110,7 @@ def test_what_it_shows_is_stored_and_its_output_kept(storage: Storage, tmp_path:
         ),
         ((), "weight = 9.0\n    if step == 35: 1 / 0", "failed", "ended with exit code 1"),
         ((), "if step == 35: os.kill(os.getpid(), 9)\n    weight = 9.", "failed", "signal 9"),
-        ((), "weight = 9.0\n    if step == 35: step = 5\n    every = 5", "failed", "step 5"),
+        ((), "weight = 9.0 + step\n    if step == 35: step = 5\n    every = 5", "failed", "step 5"),
         ((), "if step == 12: print('step 12: a b val_loss high')", "failed", "high"),
     ],
 )
