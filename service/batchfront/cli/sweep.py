@@ -53,11 +53,11 @@ def _checked(file: str, search: Mapping[str, Any], ctx: click.Context) -> dict[s
 
     Raises SweepFileError for what is none of `run`, or can't be its value.
     """
-    from batchfront.cli.run import command  # late: it imports this module
+    from batchfront.cli.main import command  # late: it knows of all commands
 
     known = {
         str(param.name): param
-        for param in command.params
+        for param in command("run").params
         if isinstance(param, click.Option) and not param.hidden and param.name not in _ELSEWHERE
     }
     known["format"] = known.pop("format_")
