@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
-from batchfront.frontier.uncertainty.expected_best import percent
+from batchfront.phrases import percent
 
 WIDE = 1.05
 """From this ratio of its ends on, an interval is to be drawn, and to be told of."""
