@@ -3,20 +3,22 @@
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
 from typing import Any
 
 from batchfront.errors import UsageError, WorkloadError
+from batchfront.training.checkpoint_format import dump, load
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.run import LoopRun, Shown, differing
 from batchfront.training.loops.watch import Watch
+from batchfront.training.programs.folder import TrialFolder
+from batchfront.training.run import State
 from batchfront.workload.code.loop import loop_code
 from batchfront.workload.code.versions import Code
 from batchfront.workload.evaluation_grid import EvaluationGrid
@@ -134,16 +136,14 @@ class _Tries:
         return point_at(space, [position] * len(dimensions(space)))
 
     @contextmanager
-    def run(
-        self, batch_size: int, values: Metaparameters, seed: int = _SEED
-    ) -> Iterator[LoopRun]:
+    def run(self, batch_size: int, values: Metaparameters, seed: int = _SEED) -> Iterator[LoopRun]:
         run = LoopRun(
             self.loop,
             batch_size,
             values,
             seed,
             device=self.device,
-            directory=lambda: Path(mkdtemp(dir=self.folder)),
+            folder=lambda resume: TrialFolder(self.folder / str(seed), resume=resume),
             resumption=Resumption.KEPT,
             watch=self.watch,
         )
@@ -169,7 +169,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
         _take_another(tries)
         if steps > 1:
             tries.advance(run, steps - 1)
-        keeps, state = run.keeps, run.state()
+        keeps, state = run.keeps, _read_back(run.state())
         if steps > 1:
             tries.advance(run, steps)
         beside = list(run.shown)
@@ -186,9 +186,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     return (Resumption.KEPT, None) if why is None else (Resumption.REPLAYED, why)
 
 
-def _alone(
-    tries: _Tries, batch_size: int, values: Metaparameters, steps: int
-) -> Sequence[Shown]:
+def _alone(tries: _Tries, batch_size: int, values: Metaparameters, steps: int) -> Sequence[Shown]:
     """What the loop shows at its first steps, by itself."""
     had_torch = "torch" in sys.modules
     with tries.run(batch_size, values) as run:
@@ -280,10 +278,17 @@ def _why_not_kept(tries: _Tries, run: LoopRun, expected: Shown) -> str | None:
     )
 
 
-def _device() -> str:
-    """The first GPU, or the CPU where there is none, or nothing to find one with."""
-    if find_spec("torch") is None or "torch" not in sys.modules:
-        return "cpu"
-    import torch
+def _read_back(state: State | None) -> State | None:
+    """A state as a checkpoint gives it back."""
+    if state is None:
+        return None
+    file = BytesIO()
+    dump(state, file)
+    file.seek(0)
+    return load(file)
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+def _device() -> str:
+    """The first GPU, for a loop that has imported torch and where there is one; else the CPU."""
+    torch = sys.modules.get("torch")
+    return "cuda:0" if torch is not None and torch.cuda.is_available() else "cpu"
