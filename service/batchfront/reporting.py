@@ -1,10 +1,11 @@
-"""What a program says to the worker that runs it, and is told: `report`, and the trial it is.
+"""What a program knows of the trial that it trains, and says to the worker that runs it.
 
-A report waits until the trial may go on, which it may once the trials it races against have come
-as far. Nothing here needs more than Python's own library, and `import batchfront` loads none of it
-before it is used. The other end, and the lines that go between, are those of
-`batchfront.training.programs.report_channel`.
+A report waits until the trial may go on, which it may once those that it races against have come as
+far. To report needs nothing but Python's own library. The worker's end, and the lines that go
+between, are those of `batchfront.training.programs.report_channel`.
 """
+
+from __future__ import annotations
 
 import json
 import operator
@@ -12,16 +13,32 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from batchfront.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchfront.workload.loop import Trial
+    from batchfront.workload.search_space import Value
 
 SOCKET = "BATCHFRONT_SOCKET"
 """The environment variable that holds the path of the socket to report to."""
 
-_IN_PROGRAM = "BATCHFRONT_TRIAL"
+TRIAL_DIR = "BATCHFRONT_TRIAL_DIR"
+"""That of the trial's folder."""
+
+GRID = "BATCHFRONT_EVALUATION_GRID"
+"""That of the grid of the trial's evaluations, where it isn't the program that chooses them."""
+
+METAPARAMETERS_FILE = "metaparameters.json"
+"""In a trial's folder: its metaparameters, batch size, seed and step budget."""
+
+_DEVICE = "BATCHFRONT_DEVICE"
 _POLL_SECONDS = 0.05
 
 Word = dict[str, Any]
@@ -43,6 +60,79 @@ class TrialEnded(SystemExit):
 
     def __str__(self) -> str:
         return self.reason
+
+
+def this_trial(default: Mapping[str, Value] | None = None) -> Trial:
+    """The trial that this program trains: `trial["learning_rate"]`, `trial.batch_size`.
+
+    default -- what stands for one where the program is started by hand and none runs:
+               metaparameters, `batch_size`, `step_budget` and, where they count, `seed` and
+               `device`. Its reports are printed, and never wait
+
+    Raises UsageError outside of a trial, unless there is a default.
+    """
+    if folder := os.environ.get(TRIAL_DIR):
+        return _trial_in(Path(folder))
+    if default is None:
+        raise UsageError(
+            f"this_trial(): {_OUTSIDE}, and this_trial(default={{...}}) stands for one"
+        )
+    if missing := {"batch_size", "step_budget"} - set(default):
+        raise UsageError(
+            f"this_trial(default=...): {' and '.join(sorted(missing))} has to be there"
+        )
+    return _trial({"seed": 0, "device": "cpu", **default}, Path.cwd(), None, _print)
+
+
+def evaluates(step: int) -> bool:
+    """Whether the trial that this program trains is evaluated after `step` updates: at the steps of
+    its grid, or at every one where it has none and the program chooses.
+
+    Raises UsageError outside of a trial.
+    """
+    folder = os.environ.get(TRIAL_DIR)
+    if not folder:
+        raise UsageError(f"evaluates({step}): {_OUTSIDE}")
+    return _known_trial(Path(folder)).evaluates(step)
+
+
+def _trial_in(folder: Path) -> Trial:
+    try:
+        told = json.loads((folder / METAPARAMETERS_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"this trial's {folder / METAPARAMETERS_FILE}: {error}") from None
+    device = os.environ.get(_DEVICE, "cpu")
+    told["device"] = "cuda:0" if device == "cuda" else device
+    return _trial(told, folder, json.loads(os.environ.get(GRID, "null")), report)
+
+
+_known_trial = lru_cache(maxsize=1)(_trial_in)
+
+
+def _trial(told: Mapping[str, Any], folder: Path, grid: Any, report: Any) -> Trial:
+    # Late: of all that is here, they alone bring NumPy.
+    from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
+    from batchfront.workload.loop import Trial
+
+    of_itself = ("batch_size", "seed", "step_budget", "device")
+    batch_size, seed, budget, device = (told[name] for name in of_itself)
+    values = {name: value for name, value in told.items() if name not in of_itself}
+    steps = EveryStep(budget) if grid is None else GridSteps(EvaluationGrid(**grid), budget)
+    return Trial(
+        values, batch_size, seed, steps, device=device, directory=lambda: folder, report=report
+    )
+
+
+def _print(step: Any, value: Any, loss: Any, examples: Any) -> None:
+    """What a report does where no trial runs."""
+    told = f"step {_whole('step', step)}: {_number('value', value):.6g}"
+    print(told if loss is None else f"{told}, training loss {_number('loss', loss):.6g}")
+
+
+_OUTSIDE = (
+    "no trial runs here; `batchfront run SWEEP.toml` runs this program's trials, where the sweep "
+    'file says output = "report"'
+)
 
 
 def report(
@@ -120,15 +210,12 @@ def _refused(name: str, given: Any, wanted: str) -> UsageError:
 def _socket_path(step: int) -> str:
     if path := os.environ.get(SOCKET):
         return path
-    if os.environ.get(_IN_PROGRAM):
+    if os.environ.get(TRIAL_DIR):
         raise UsageError(
             f"report(step={step}): this trial's evaluations are read from what it prints; with "
             'output = "report" in its sweep file they are what it reports'
         )
-    raise UsageError(
-        f"report(step={step}): no trial runs here; `batchfront run SWEEP.toml` runs this program's "
-        'trials, where the sweep file says output = "report"'
-    )
+    raise UsageError(f"report(step={step}): {_OUTSIDE}")
 
 
 def _heed(word: Word) -> None:

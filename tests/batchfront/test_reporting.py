@@ -1,9 +1,13 @@
 """What a program can say to its worker, by itself and as one of several ranks."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -13,20 +17,30 @@ import torch
 
 import batchfront
 from batchfront import UsageError
-from batchfront.reporting import SOCKET, _line
+from batchfront.reporting import (
+    GRID,
+    METAPARAMETERS_FILE,
+    SOCKET,
+    TRIAL_DIR,
+    _known_trial,
+    _line,
+)
 from batchfront.training.programs.report_channel import Report, ReportChannel
+from batchfront.workload.evaluation_grid import EvaluationGrid
 from tests.waiting import LONG
 
 
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name in (SOCKET, "BATCHFRONT_TRIAL")]:
-        monkeypatch.delenv(name)
+    for name in (SOCKET, TRIAL_DIR, GRID):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("outside")
 def test_a_report_outside_of_a_trial_says_how_to_run_one() -> None:
-    with pytest.raises(UsageError, match=r"^report\(step=10\): no trial runs here; `batchfront run"):
+    with pytest.raises(
+        UsageError, match=r"^report\(step=10\): no trial runs here; `batchfront run"
+    ):
         batchfront.report(10, 0.5)
 
 
@@ -34,7 +48,7 @@ def test_a_report_outside_of_a_trial_says_how_to_run_one() -> None:
 def test_a_trial_that_is_read_from_its_output_says_how_to_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("BATCHFRONT_TRIAL", "x")
+    monkeypatch.setenv(TRIAL_DIR, "x")
     with pytest.raises(UsageError, match='with output = "report" in its sweep file'):
         batchfront.report(10, 0.5)
 
@@ -45,6 +59,69 @@ def test_a_socket_out_of_sight_is_an_error_and_not_the_end_of_a_trial(
     monkeypatch.setenv(SOCKET, "/nowhere/report")
     with pytest.raises(UsageError, match="No such file or directory; a program that runs in a con"):
         batchfront.report(10, 0.5)
+
+
+@pytest.fixture
+def trial_directory(outside: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Of a trial, as a worker makes it."""
+    told = {"batch_size": 32, "seed": 7, "step_budget": 300, "learning_rate": 0.1, "nesterov": True}
+    (tmp_path / METAPARAMETERS_FILE).write_text(json.dumps(told))
+    monkeypatch.setenv(TRIAL_DIR, str(tmp_path))
+    return tmp_path
+
+
+def test_a_program_knows_its_trial(trial_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHFRONT_DEVICE", "cuda")
+    trial = batchfront.this_trial()
+    assert trial.metaparameters == {"learning_rate": 0.1, "nesterov": True}
+    assert (trial.batch_size, trial.seed, trial.step_budget) == (32, 7, 300)
+    assert (trial.device, trial.directory) == ("cuda:0", trial_directory)
+
+
+@pytest.mark.usefixtures("trial_directory")
+def test_a_program_chooses_when_it_evaluates_unless_its_study_has_a_grid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _known_trial.cache_clear()
+    assert [step for step in range(400) if batchfront.evaluates(step)] == list(range(1, 301))
+    monkeypatch.setenv(GRID, json.dumps(asdict(EvaluationGrid(first=5, spacing=1.0))))
+    _known_trial.cache_clear()
+    assert [step for step in range(400) if batchfront.evaluates(step)] == [5, 10, 20, 40, 80, 160]
+    assert batchfront.this_trial().evaluates(5)
+    _known_trial.cache_clear()
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize(
+    "ask",
+    [batchfront.this_trial, partial(batchfront.evaluates, 3)],
+    ids=["this_trial", "evaluates"],
+)
+def test_what_is_asked_of_no_trial_says_how_to_run_one(ask: Callable[[], Any]) -> None:
+    with pytest.raises(UsageError, match="no trial runs here; `batchfront run SWEEP"):
+        ask()
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_program_started_by_hand_may_name_what_stands_for_its_trial(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trial = batchfront.this_trial(default={"batch_size": 8, "step_budget": 20, "momentum": 0.9})
+    assert trial.metaparameters == {"momentum": 0.9}
+    assert (trial.batch_size, trial.seed, trial.device) == (8, 0, "cpu")
+    trial.report(1, np.float32(0.25))
+    trial.report(2, 0.125, loss=torch.tensor(2.0))
+    assert capsys.readouterr().out == "step 1: 0.25\nstep 2: 0.125, training loss 2\n"
+    with pytest.raises(UsageError, match="no trial runs here"):
+        batchfront.report(3, 0.1)
+    with pytest.raises(UsageError, match=r"default=\.\.\.\): batch_size has to be there"):
+        batchfront.this_trial(default={"step_budget": 20})
+
+
+@pytest.mark.usefixtures("trial_directory")
+def test_in_a_trial_no_default_counts() -> None:
+    trial = batchfront.this_trial(default={"batch_size": 8, "step_budget": 20, "momentum": 0.9})
+    assert trial.batch_size == 32
 
 
 @pytest.fixture
@@ -153,7 +230,14 @@ class Ranks:
 
     def __init__(self, report: str, environment: Mapping[str, str]) -> None:
         code = TRAINING.replace("report(step)", report)
-        command = "-m torch.distributed.run --standalone --nproc-per-node 2 --no-python".split()
+        command = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "--no-python",
+        ]
         self.process = subprocess.Popen(
             [sys.executable, *command, sys.executable, "-c", code],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
@@ -199,7 +283,7 @@ def test_ranks_pause_together_and_end_together(train_together: Callable[..., Any
 
 
 def test_ranks_are_refused_together(train_together: Callable[..., Any]) -> None:
-    ranks, channel, queue = train_together("batchfront.report(step, 'low' if rank == 0 else 0.5)")
+    ranks, _, queue = train_together("batchfront.report(step, 'low' if rank == 0 else 0.5)")
     code, lines, err = ranks.finish()
     assert code == 0, err
     assert lines.count("report: value is 'low', and has to be a number") == 2

@@ -66,23 +66,3 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """End what it has started, such as processes."""
-
-
-def backend_of(kind: str | None, place: Place) -> Backend:
-    """The backend for workloads of a kind, as a study's identity says it; None: those that
-    batchfront trains."""
-    # Late: of what these import, a worker needs only one.
-    match kind:
-        case None:
-            from batchfront.worker.backends.models import ModelBackend
-
-            return ModelBackend(place)
-        case "program":
-            from batchfront.worker.backends.programs import ProgramBackend
-
-            return ProgramBackend(place)
-        case "loop":
-            from batchfront.worker.backends.loops import LoopBackend
-
-            return LoopBackend(place)
-    raise AssertionError(kind)

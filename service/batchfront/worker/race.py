@@ -178,9 +178,7 @@ class Race(Generic[R]):
     def _hold(self) -> None:
         self.heartbeat.hold(self._held())
 
-    def _record(
-        self, ended: Sequence[tuple[Slot, TrialResult]]
-    ) -> list[tuple[Slot, TrialResult]]:
+    def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> list[tuple[Slot, TrialResult]]:
         """Write results. A failed trial is released instead while it has attempts left. Returns
         those that have been written."""
         if not ended:

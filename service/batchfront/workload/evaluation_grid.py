@@ -83,3 +83,13 @@ class GridSteps:
     def spent(self, step: int) -> str:
         """Say that the step budget ends at `step`."""
         return f"step budget of {step} spent"
+
+
+@dataclass(frozen=True)
+class EveryStep:
+    """All steps up to a step budget, for a trial whose program alone says when it is evaluated."""
+
+    budget: int
+
+    def __contains__(self, step: int) -> bool:
+        return 0 < step <= self.budget

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.base import WorkloadBase
-from batchfront.workload.evaluation_grid import EvaluationGrid, GridSteps
+from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
 from batchfront.workload.search_space import Metaparameters, SearchSpace, Value
 from batchfront.workload.seeds import mix
 
@@ -140,17 +140,18 @@ class Trial:
         values: Metaparameters,
         batch_size: int,
         seed: int,
-        steps: GridSteps,
+        steps: GridSteps | EveryStep,
         *,
         device: str = "cpu",
         directory: Callable[[], Path] = Path.cwd,
         step: int = 0,
         keep: Callable[[tuple[Stateful, ...]], None] = lambda _: None,
+        report: Callable[..., None] | None = None,
     ) -> None:
         self._values, self._batch_size, self._steps = dict(values), batch_size, steps
         self.long_seed, self.seed = seed, seed % 2**31
         self.device, self.step_budget, self.step = device, steps.budget, step
-        self._directory, self._keep = directory, keep
+        self._directory, self._keep, self._report = directory, keep, report
         self.unread = {"batch_size", *values}
         """What the loop has not asked for yet."""
 
@@ -225,10 +226,12 @@ class Trial:
     ) -> None:
         """The same as a yield of `measured`, in a loop that is no generator: returns when the trial
         may go on, and raises TrialEnded when it is over."""
-        raise WorkloadError(
-            "trial.report is for functions without a yield; a generator yields "
-            "trial.measured(step, value)"
-        )
+        if self._report is None:
+            raise WorkloadError(
+                "trial.report is for functions without a yield; a generator yields "
+                "trial.measured(step, value)"
+            )
+        self._report(step, value, loss, examples)
 
     def _order(self, examples: int, epoch: int) -> NDArray[np.int64]:
         generator = np.random.Generator(np.random.PCG64(mix(self.long_seed, _ORDER, epoch)))

@@ -30,7 +30,7 @@ Unit = Literal["step", "examples", "epoch", "tokens"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
-TAKEN = ("trial", "trial_dir", "socket", "storage", "data_dir", "debug")
+TAKEN = ("trial", "trial_dir", "socket", "evaluation_grid", "storage", "data_dir", "debug")
 """Names that a metaparameter can't have, as BATCHFRONT_<NAME> in its environment is another's."""
 
 
@@ -67,6 +67,19 @@ class Output:
     counts_from: int | None = None
     drop_last: bool = False
     tokens_per_example: int | None = None
+
+    @property
+    def expected(self) -> str:
+        """What an evaluation looks like, for one that never came: "a line that matches '...'"."""
+        if self.kind == "report":
+            return "a call of batchfront.report"
+        where = "" if self.file is None else f" in {self.file}"
+        if self.kind == "pattern":
+            return f"a line{where} that matches {self.pattern!r}"
+        value = "value" if self.value is None else self.value
+        count = self.count or self.unit or "step"
+        what = "an object of JSON in a line" if self.file is None else f"an entry{where}"
+        return f'{what} that has "{count}" and "{value}"'
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _program(
     resume = table.take("resume", None)
     checkpoint = table.text("checkpoint", Program.checkpoint, such_as=f'"{Program.checkpoint}"')
     beyond = table.number("diverged_beyond", None, such_as="10")
-    said = {
+    said: dict[str, Any] = {
         "resume": () if resume is None else _words(table, "resume", resume),
         "code": _texts(table, "code", such_as='["train.py"]'),
         "description": table.text("description", "", such_as='"one line"'),
@@ -108,7 +108,7 @@ def _program(
             train_examples=train_examples,
             checkpoint=checkpoint,
             resources=resources,
-            **said,  # type: ignore[arg-type]
+            **said,
         )
         for batch_size in batch_sizes:
             program.space(batch_size)
@@ -322,7 +322,11 @@ def _by_pattern(table: Table, pattern: str, common: Mapping[str, Any]) -> Output
 
 
 _KINDS = ("log", "linear", "reverse_log", "integer", "choice")
-_RANGES = {"log": Log, "linear": Linear, "reverse_log": ReverseLog}
+_RANGES: dict[str, Callable[[float, float], Dimension]] = {
+    "log": Log,
+    "linear": Linear,
+    "reverse_log": ReverseLog,
+}
 
 
 def _search_space(table: Table) -> SearchSpace | SpaceByBatchSize:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
-from time import monotonic
 from typing import Any
 
 from batchfront.errors import UsageError, WorkloadError
@@ -96,11 +95,9 @@ def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
                 f"{loop.name}: batch size {batch_size} is larger than the training set of "
                 f"{loop.train_examples:,} examples"
             )
-    began = monotonic()
-    with _Tries.of(loop, batch_sizes) as tries:
-        log.info("%s: its first steps are tried …", loop.name)
+    log.info("%s: trying its first %d steps, twice", loop.name, STEPS)
+    with _Tries.of(loop, batch_sizes) as tries, _one_thread():
         resumption, why = _examined(tries)
-        log.info("%s: tried in %.1f s", loop.name, monotonic() - began)
     return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules)
 
 
@@ -276,6 +273,20 @@ def _why_not_kept(tries: _Tries, run: LoopRun, expected: Shown) -> str | None:
         "something that training changes, or batches are not those after trial.step "
         "(trial.batches gives them)"
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread, as workers do."""
+    torch = sys.modules.get("torch")
+    threads = 1 if torch is None else torch.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(threads)
 
 
 def _read_back(state: State | None) -> State | None:

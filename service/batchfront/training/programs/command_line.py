@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchfront.errors import ProgramError
+from batchfront.reporting import METAPARAMETERS_FILE
 from batchfront.workload.placeholders import (
     ACCUMULATION,
     BATCH_SIZE,
@@ -29,9 +30,6 @@ from batchfront.workload.placeholders import (
 )
 from batchfront.workload.program import Program, variable
 from batchfront.workload.search_space import Metaparameters, Value
-
-METAPARAMETERS_FILE = "metaparameters.json"
-"""In a trial's folder: its metaparameters, batch size, seed and step budget."""
 
 _SIMPLE = (BATCH_SIZE, SEED, STEP_BUDGET, DEVICE, TRIAL_DIR)
 """Placeholders that are variables of every trial's environment."""

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,8 +16,6 @@ _LONGEST = 8192
 """Characters of a line, its last ones, in which a pattern is looked for: in longer ones a regular
 expression may take minutes, and what prints those has no evaluations there."""
 
-_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-
 _MISSING: Any = object()
 
 
@@ -29,9 +27,9 @@ class OutputReader:
     evaluation's loss is the mean of those told since the evaluation before, its own included; None
     if there were none.
 
-    untrained -- the evaluation before the first update, if there was one: of no race
-    told      -- evaluations so far, the untrained one and those skipped included
-    notes     -- what a user should know of what it has read, a line each
+    An evaluation at step 0 is the one before training.
+
+    notes -- what a user should know of what it has read, a line each
     """
 
     def __init__(
@@ -46,9 +44,11 @@ class OutputReader:
         self._seen: dict[int, float] = {}
         self._count: tuple[Unit, object] | None = None
         self._losses: list[float] = []
-        self.untrained: Evaluation | None = None
-        self.told = 0
         self.notes: list[str] = []
+
+    def take(self, told: str | Mapping[str, Any]) -> list[Evaluation]:
+        """The evaluations in a line, or in a row."""
+        return self.line(told) if isinstance(told, str) else self.row(told)
 
     def line(self, text: str) -> list[Evaluation]:
         """The evaluations in a line.
@@ -61,7 +61,7 @@ class OutputReader:
         unit = self._output.unit
         assert unit is not None
         found: list[Evaluation] = []
-        for match in _matches(self._pattern, unit, _COLOUR.sub("", text)[-_LONGEST:]):
+        for match in _matches(self._pattern, unit, text[-_LONGEST:]):
             said = match.groupdict()
             if said[unit] is not None:
                 self._count = (unit, said[unit])
@@ -95,25 +95,24 @@ class OutputReader:
                 return value
         return _MISSING
 
-    def _evaluation(self, loss: object, value: object, told: str) -> Iterable[Evaluation]:
+    def _evaluation(self, loss: object, value: object, told: str) -> list[Evaluation]:
         """The evaluation of a line or row with this loss and value; none if it has no value, or
         was heard before."""
         try:
             if loss not in (None, ""):
                 self._losses.append(value_of(loss))
             if value is None:
-                return ()
+                return []
             metric = value_of(value)
             step = self._step()
         except (ValueError, WorkloadError) as error:
             raise ProgramError(f"{error}, in what the program tells: {_short(told)}") from None
-        self.told += 1
         return self._new(step, metric, told)
 
-    def _new(self, step: int, metric: float, told: str) -> Iterable[Evaluation]:
+    def _new(self, step: int, metric: float, told: str) -> list[Evaluation]:
         if step in self._seen:
             if _same(self._seen[step], metric):  # as in a file that is written anew each time
-                return ()
+                return []
             raise ProgramError(
                 f"step {step:,} has the value {metric:g} now, and had {self._seen[step]:g}, "
                 f"in what the program tells: {_short(told)}"
@@ -126,14 +125,10 @@ class OutputReader:
         self._seen[step] = metric
         losses, self._losses = self._losses, []
         loss = sum(losses) / len(losses) if losses else None
-        evaluation = Evaluation(step, loss, metric)
-        if step == 0:
-            self.untrained = evaluation
-            return ()
-        if step <= self._resumed_from:
+        if 0 < step <= self._resumed_from:
             self._compare(step, metric)
-            return ()
-        return (evaluation,)
+            return []
+        return [Evaluation(step, loss, metric)]
 
     def _compare(self, step: int, metric: float) -> None:
         """Note an evaluation that isn't what it was before the program was started again."""

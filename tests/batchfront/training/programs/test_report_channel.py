@@ -274,7 +274,9 @@ def test_garbage_disturbs_no_report(heard: Hearing, start: Start) -> None:
         assert finish(program) == (0, "past\n", "")
 
 
-@pytest.mark.parametrize(("value", "told"), [(b"NaN", "nan"), (b"-Infinity", "-inf"), (b"7", "7.0")])
+@pytest.mark.parametrize(
+    ("value", "told"), [(b"NaN", "nan"), (b"-Infinity", "-inf"), (b"7", "7.0")]
+)
 def test_a_value_may_be_whole_or_not_finite(heard: Hearing, value: bytes, told: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(heard.channel.environment[SOCKET])
