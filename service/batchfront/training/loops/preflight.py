@@ -3,10 +3,10 @@
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,13 +14,17 @@ from time import monotonic
 from typing import Any
 
 from batchfront.errors import UsageError, WorkloadError
+from batchfront.training.loops.child import as_program
+from batchfront.training.loops.child_run import ChildRun
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.run import LoopRun, Shown, differing
 from batchfront.training.loops.watch import Watch
+from batchfront.training.programs.command_line import TrialStart
 from batchfront.workload.code.loop import loop_code
-from batchfront.workload.code.versions import Code
+from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.loop import Loop
+from batchfront.workload.program import Program
 from batchfront.workload.search_space import Choice, Metaparameters, dimensions, point_at
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,7 @@ log = logging.getLogger(__name__)
 STEPS = 3
 """That a loop is tried for."""
 
+_EACH_STEP = EvaluationGrid(spacing=1e-9)
 _SEED, _OTHER_SEED = 1, 2
 
 _CLOSE = 1e-4  # of the larger number: what isn't rounding is more
@@ -78,9 +83,11 @@ class ExaminedLoop:
             )
 
 
-def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
+def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
     """Try a loop at the middle of its search space: three steps, twice, the second time with
     another trial in between.
+
+    spec -- where it was found, from any folder: one that calls back is loaded again from there
 
     Raises UsageError (WorkloadError, SearchSpaceError) in one line for whatever would make every
     trial fail, or a trial's result depend on other trials, or on nothing of what is searched.
@@ -95,7 +102,12 @@ def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
                 f"{loop.train_examples:,} examples"
             )
     began = monotonic()
-    with _Tries.of(loop, batch_sizes) as tries:
+    program = None
+    if loop.calls_back:
+        program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))
+        for batch_size in batch_sizes:
+            program.space(batch_size)
+    with _Tries.of(loop, batch_sizes, program) as tries:
         log.info("%s: its first steps are tried …", loop.name)
         resumption, why = _examined(tries)
         log.info("%s: tried in %.1f s", loop.name, monotonic() - began)
@@ -106,10 +118,12 @@ def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
 class _Tries:
     """Makes runs that are thrown away.
 
-    loop -- evaluated at each of its first steps
+    loop    -- evaluated at each of its first steps
+    program -- what trains a trial of it, if it calls back
     """
 
     loop: Loop
+    program: Program | None
     batch_sizes: Sequence[int]
     device: str
     folder: Path
@@ -118,10 +132,12 @@ class _Tries:
 
     @classmethod
     @contextmanager
-    def of(cls, loop: Loop, batch_sizes: Sequence[int]) -> Iterator["_Tries"]:
+    def of(
+        cls, loop: Loop, batch_sizes: Sequence[int], program: Program | None
+    ) -> Iterator["_Tries"]:
         folder = Path(mkdtemp(prefix="batchfront-"))
-        each = replace(loop, grid=EvaluationGrid(spacing=1e-9))
-        tries = cls(each, sorted(batch_sizes), _device(), folder)
+        each = replace(loop, grid=_EACH_STEP)
+        tries = cls(each, program, sorted(batch_sizes), _device(), folder)
         tries.unread = {"batch_size", *loop.space(tries.batch_sizes[0])}
         try:
             yield tries
@@ -136,23 +152,31 @@ class _Tries:
     @contextmanager
     def run(
         self, batch_size: int, values: Metaparameters, seed: int = _SEED
-    ) -> Iterator[LoopRun]:
-        run = LoopRun(
-            self.loop,
-            batch_size,
-            values,
-            seed,
-            device=self.device,
-            directory=lambda: Path(mkdtemp(dir=self.folder)),
-            resumption=Resumption.KEPT,
-            watch=self.watch,
-        )
+    ) -> Iterator[LoopRun | ChildRun]:
+        run = self._run(batch_size, values, seed)
         try:
             yield run
         finally:
             run.close()
 
-    def advance(self, run: LoopRun, step: int) -> None:
+    def _run(self, batch_size: int, values: Metaparameters, seed: int) -> LoopRun | ChildRun:
+        directory = partial(Path, mkdtemp(dir=self.folder))
+        if self.program is not None:
+            return ChildRun(
+                TrialStart(self.program, batch_size, values, seed, directory(), self.device)
+            )
+        return LoopRun(
+            self.loop,
+            batch_size,
+            values,
+            seed,
+            device=self.device,
+            directory=directory,
+            resumption=Resumption.KEPT,
+            watch=self.watch,
+        )
+
+    def advance(self, run: LoopRun | ChildRun, step: int) -> None:
         run.advance(step)
         self.unread &= run.unread
 
@@ -178,17 +202,18 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     exact = _compare(loop, alone, beside)
     if exact is not None:
         return Resumption.ANEW, f"its numbers differ from run to run in their last digits ({exact})"
+    if loop.calls_back:
+        return Resumption.ANEW, None
     if not keeps or state is None:
         return Resumption.REPLAYED, None
     with tries.run(batch_size, middle) as run:
+        assert isinstance(run, LoopRun)
         run.restore(state)
         why = _why_not_kept(tries, run, alone[-1]) if steps > 1 else None
     return (Resumption.KEPT, None) if why is None else (Resumption.REPLAYED, why)
 
 
-def _alone(
-    tries: _Tries, batch_size: int, values: Metaparameters, steps: int
-) -> Sequence[Shown]:
+def _alone(tries: _Tries, batch_size: int, values: Metaparameters, steps: int) -> Sequence[Shown]:
     """What the loop shows at its first steps, by itself."""
     had_torch = "torch" in sys.modules
     with tries.run(batch_size, values) as run:
