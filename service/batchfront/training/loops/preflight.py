@@ -6,20 +6,22 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
 from typing import Any
 
 from batchfront.errors import UsageError, WorkloadError
+from batchfront.training.checkpoint_format import dump, load
 from batchfront.training.loops.child import as_program
 from batchfront.training.loops.child_run import ChildRun
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.run import LoopRun, Shown, differing
 from batchfront.training.loops.watch import Watch
 from batchfront.training.programs.command_line import TrialStart
+from batchfront.training.programs.folder import TrialFolder
+from batchfront.training.run import State
 from batchfront.workload.code.loop import loop_code
 from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.evaluation_grid import EvaluationGrid
@@ -160,18 +162,17 @@ class _Tries:
             run.close()
 
     def _run(self, batch_size: int, values: Metaparameters, seed: int) -> LoopRun | ChildRun:
-        directory = partial(Path, mkdtemp(dir=self.folder))
         if self.program is not None:
-            return ChildRun(
-                TrialStart(self.program, batch_size, values, seed, directory(), self.device)
-            )
+            folder = Path(mkdtemp(dir=self.folder))
+            start = TrialStart(self.program, batch_size, values, seed, folder, self.device)
+            return ChildRun(start)
         return LoopRun(
             self.loop,
             batch_size,
             values,
             seed,
             device=self.device,
-            directory=directory,
+            folder=lambda resume: TrialFolder(self.folder / str(seed), resume=resume),
             resumption=Resumption.KEPT,
             watch=self.watch,
         )
@@ -193,7 +194,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
         _take_another(tries)
         if steps > 1:
             tries.advance(run, steps - 1)
-        keeps, state = run.keeps, run.state()
+        keeps, state = run.keeps, _read_back(run.state())
         if steps > 1:
             tries.advance(run, steps)
         beside = list(run.shown)
@@ -305,10 +306,17 @@ def _why_not_kept(tries: _Tries, run: LoopRun, expected: Shown) -> str | None:
     )
 
 
-def _device() -> str:
-    """The first GPU, or the CPU where there is none, or nothing to find one with."""
-    if find_spec("torch") is None or "torch" not in sys.modules:
-        return "cpu"
-    import torch
+def _read_back(state: State | None) -> State | None:
+    """A state as a checkpoint gives it back."""
+    if state is None:
+        return None
+    file = BytesIO()
+    dump(state, file)
+    file.seek(0)
+    return load(file)
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+def _device() -> str:
+    """The first GPU, for a loop that has imported torch and where there is one; else the CPU."""
+    torch = sys.modules.get("torch")
+    return "cuda:0" if torch is not None and torch.cuda.is_available() else "cpu"

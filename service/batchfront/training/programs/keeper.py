@@ -12,8 +12,6 @@ Elsewhere what belongs to the program is its process group and whatever descends
 left the group and lost its parent isn't found.
 """
 
-# ruff: noqa: PTH, SIM105 - pathlib and contextlib would double the time that it takes to start
-
 import ctypes
 import fcntl
 import marshal
@@ -23,6 +21,7 @@ import signal
 import sys
 import termios
 import time
+from contextlib import suppress
 
 LEFT_TO_THEMSELVES = 0.5
 """Seconds that what a program leaves behind has to end by itself, as helpers of libraries do."""
@@ -98,10 +97,8 @@ def send(number: int, processes: list[Process]) -> None:
     To a group, it comes to all of it at once, whatever is being forked in it.
     """
     for group in dict.fromkeys(each.group for each in processes):
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # has ended; is another user's by now
             os.killpg(group, number)
-        except (ProcessLookupError, PermissionError):  # has ended; is another user's by now
-            pass
 
 
 class Keeper:
@@ -129,11 +126,9 @@ class Keeper:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)  # they are the worker's to hear
         if hasattr(os, "pidfd_open"):
-            try:
+            with suppress(OSError):  # gone, which its parent tells, or a kernel before 5.3
                 self.worker_fd = os.pidfd_open(worker)
                 self.poll.register(self.worker_fd, select.POLLIN)
-            except OSError:  # gone, which its parent tells, or a kernel before 5.3
-                pass
         self.poll.register(self.children_woke, select.POLLIN)
         self.poll.register(self.orders, select.POLLIN)
 
@@ -238,10 +233,8 @@ class Keeper:
     def _lose_worker(self) -> None:
         """End the program at once: whoever takes over its trial may start it anew any time now."""
         for end in (self.orders, self.worker_fd):
-            try:
+            with suppress(KeyError, OSError):
                 self.poll.unregister(end)
-            except (KeyError, OSError):
-                pass
         self.worker = os.getppid()
         self.kill_at = 0.0
 
@@ -299,10 +292,8 @@ def prctl(option: int, value: int | bytes) -> None:
 
 
 def _tell(end: int, what: bytes) -> None:
-    try:
+    with suppress(OSError):  # the worker is gone, which it is told elsewhere
         os.write(end, what)
-    except OSError:  # the worker is gone, which it is told elsewhere
-        pass
 
 
 def _read(end: int, size: int) -> bytes:
