@@ -105,7 +105,7 @@ class ProgramBackend:
     def prepare(self, study: Study) -> LoadedProgram:
         self.close()
         program = find_program(study, self._place.options.code)
-        examined = examine(program, [study.batch_size])
+        examined = examine(program, [study.batch_size], study.spec)
         parts = identity_parts(examined.identity_parts, [examined.code], study.variant)
         parts["preflight"] = dict(examined.tries)
         identity = study_identity(program, study.batch_size, parts, study.identity["search"])
