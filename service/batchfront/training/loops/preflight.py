@@ -59,7 +59,8 @@ class ExaminedLoop:
 
     @property
     def tries(self) -> dict[str, Any]:
-        return {"resumption": self.resumption.value, "torch": self.torch}
+        at_once = self.loop.at_once or (1 if self.loop.calls_back else None)
+        return {"resumption": self.resumption.value, "torch": self.torch, "at_once": at_once}
 
     @property
     def notes(self) -> list[str]:

@@ -1,10 +1,12 @@
-"""Trials that are Python functions of the user's, which run in the worker's process."""
+"""Trials that are Python functions of the user's: generators in the worker's process, and functions
+that call back, each of their trials in a process of its own."""
 
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event
 
 from batchfront import __version__
@@ -18,6 +20,7 @@ from batchfront.study.variants import as_variant
 from batchfront.training.checkpoint_files import Named
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.engines import Sequential
+from batchfront.training.loops.child import as_program
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.room import LARGEST_HEAT, measured_room
 from batchfront.training.loops.run import LoopRun
@@ -26,6 +29,7 @@ from batchfront.training.memory import is_lost_device
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.training.run import Run
 from batchfront.worker.backend import HeatSetup, Place
+from batchfront.worker.backends.programs import LoadedProgram, engine_of
 from batchfront.workload import catalog
 from batchfront.workload.code.loop import loop_code
 from batchfront.workload.code.versions import Code, digest
@@ -66,7 +70,9 @@ class LoadedLoop:
         """When a trial is given up."""
         return self.loop.stopping
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0) -> LoopRun:
+    def run(
+        self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0
+    ) -> LoopRun:
         """A fresh run, of which nothing runs before it is advanced.
 
         Raises MemoryError where memory holds no more of them.
@@ -87,6 +93,11 @@ class LoadedLoop:
         self.runs.append(run)
         return run
 
+    def close(self) -> None:
+        """End what is left of its runs."""
+        for run in self.runs:
+            run.close()
+
 
 class LoopBackend:
     """The backend of loops."""
@@ -102,13 +113,17 @@ class LoopBackend:
         self._watch = Watch()
         self._found: dict[tuple[str, str | None, float | None], tuple[Loop, Code]] = {}
         self._rooms: dict[int, int] = {}  # by study
-        self._loaded: LoadedLoop | None = None
+        self._loaded: LoadedLoop | LoadedProgram | None = None
 
     def limit(self, study: Study) -> int:
-        return self._rooms.get(study.id, LARGEST_HEAT)
+        found = self._rooms.get(study.id, LARGEST_HEAT)
+        at_once = study.identity["preflight"]["at_once"]
+        if at_once is None:
+            return found
+        return min(found, max(at_once // max(self._place.sharing, 1), 1))
 
     @timed_as("set-up")
-    def prepare(self, study: Study) -> LoadedLoop:
+    def prepare(self, study: Study) -> LoadedLoop | LoadedProgram:
         self.close()
         tries = study.identity["preflight"]
         device = _torch_device(self._place) if tries["torch"] else self._place.device
@@ -119,23 +134,31 @@ class LoopBackend:
         versions = {"batchfront": __version__, "device": device, "source": digest(code)}
         if tries["torch"]:
             versions["torch"] = sys.modules["torch"].__version__
+        given = self._folders, device, versions
+        if loop.calls_back:
+            program = as_program(loop, study.spec, digest(code))
+            self._loaded = LoadedProgram(study, program, *given)
+            return self._loaded
         resumption = Resumption(tries["resumption"])
-        given = study, loop, resumption, self._folders, device, versions
-        self._loaded = LoadedLoop(*given, watch=self._watch)
-        if study.id not in self._rooms:
-            self._rooms[study.id] = self._room(self._loaded)
-        self._loaded.room = self._rooms[study.id]
-        return self._loaded
+        self._loaded = loaded = LoadedLoop(study, loop, resumption, *given, watch=self._watch)
+        if tries["at_once"] is None and study.id not in self._rooms:
+            self._rooms[study.id] = self._room(loaded)
+        loaded.room = self.limit(study)
+        return loaded
 
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:
-        assert self._loaded is not None
-        kept = self._kept[self._loaded.resumption]
-        return HeatSetup(Sequential(), kept, after_round=self._note_room)
+        loaded = self._loaded
+        assert loaded is not None
+        if isinstance(loaded, LoadedProgram):
+            return HeatSetup(engine_of(loaded, self._place))
+        kept = self._kept[loaded.resumption]
+        return HeatSetup(Sequential(), kept, after_round=partial(self._note_room, loaded))
 
     def close(self) -> None:
-        if self._loaded is not None:
-            for run in self._loaded.runs:
-                run.close()
+        if isinstance(self._loaded, LoadedProgram):
+            self._loaded.join()
+        elif self._loaded is not None:
+            self._loaded.close()
         self._loaded = None
 
     def _find(self, study: Study) -> tuple[Loop, Code]:
@@ -150,10 +173,8 @@ class LoopBackend:
         return self._found[key]
 
     def _room(self, loaded: LoadedLoop) -> int:
-        """Runs at once: as the loop says, or as many as two that are thrown away say will fit."""
+        """How many runs memory holds, by two that are thrown away."""
         loop, study, place = loaded.loop, loaded.study, self._place
-        if loop.at_once is not None:
-            return max(loop.at_once // max(place.sharing, 1), 1)
 
         @contextmanager
         def begin() -> Iterator[None]:
@@ -176,14 +197,11 @@ class LoopBackend:
         log.debug("%s: room for %d trials at once", study.name, found)
         return found
 
-    def _note_room(self) -> None:
+    def _note_room(self, loaded: LoadedLoop) -> None:
         """Have fewer runs at once from now on, if memory has run out for some."""
-        loaded = self._loaded
-        assert loaded is not None
         if any(run.ran_out for run in loaded.runs):
-            loaded.room = max(sum(not run.ran_out for run in loaded.runs), 1)
-            self._rooms[loaded.study.id] = loaded.room
-            loaded.runs = [run for run in loaded.runs if not run.ran_out]
+            loaded.runs = [run for run in loaded.runs if not run.closed]
+            self._rooms[loaded.study.id] = loaded.room = max(len(loaded.runs), 1)
             log.warning("%s: room for %d trials at once", loaded.study.name, loaded.room)
 
 
