@@ -112,7 +112,7 @@ class ProgramBackend:
     def prepare(self, study: Study) -> LoadedProgram:
         self.close()
         program = find_program(study, self._place.options.code)
-        examined = examine(program, [study.batch_size])
+        examined = examine(program, [study.batch_size], study.spec)
         parts = identity_parts(examined.identity_parts, [examined.code], study.variant)
         parts["preflight"] = dict(examined.tries)
         identity = study_identity(program, study.batch_size, parts, study.identity["search"])
@@ -127,20 +127,25 @@ class ProgramBackend:
 
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:
         assert self._loaded is not None
-        heard = self._place.tries(lambda: self._any_heard(study))
         kept = ProgramStates(self._folders, study.name) if self._loaded.program.resume else None
-        return HeatSetup(Together(self._loaded.news, any_heard=heard), kept, kept_whole=STRETCH)
+        return HeatSetup(engine_of(self._loaded, self._place), kept, kept_whole=STRETCH)
 
     def close(self) -> None:
         if self._loaded is not None:
             self._loaded.join()
 
-    def _any_heard(self, study: Study) -> bool:
-        """Whether any trial of a study has ever told an evaluation."""
-        told = measurements.join(slots, measurements.c.slot_id == slots.c.id)
-        query = select(slots.c.id).select_from(told).where(slots.c.study_id == study.id).limit(1)
-        with self._place.storage.read() as conn:
+
+def engine_of(loaded: LoadedProgram, place: Place) -> Together:
+    """A fresh engine for programs of one study, which knows whether any has ever told an
+    evaluation."""
+    told = measurements.join(slots, measurements.c.slot_id == slots.c.id)
+    query = select(slots.c.id).select_from(told).where(slots.c.study_id == loaded.study.id).limit(1)
+
+    def any_heard() -> bool:
+        with place.storage.read() as conn:
             return conn.execute(query).first() is not None
+
+    return Together(loaded.news, any_heard=place.tries(any_heard))
 
 
 def find_program(study: Study, code: str | None) -> Program:
