@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchfront.errors import BatchfrontError as BatchfrontError
     from batchfront.errors import DataError as DataError
+    from batchfront.errors import NothingLeft as NothingLeft
     from batchfront.errors import UsageError as UsageError
     from batchfront.frontier.curve.answers import fit_curve as fit_curve
     from batchfront.frontier.dataframes import load_measurements_frame as load_measurements_frame
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from batchfront.frontier.frontier import Frontier as Frontier
     from batchfront.frontier.frontier import load_frontier as load_frontier
     from batchfront.report.figures import figures as figures
+    from batchfront.worker.asking import open as open  # noqa: A004
     from batchfront.workload.algorithm import SGD as SGD
     from batchfront.workload.algorithm import Algorithm as Algorithm
     from batchfront.workload.algorithm import Momentum as Momentum
@@ -63,7 +65,7 @@ _HOMES = {
     "batchfront.workload.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
     "batchfront.frontier.curve.answers": "fit_curve",
     "batchfront.workload.data": "Examples Part Split Splits",
-    "batchfront.errors": "BatchfrontError DataError UsageError",
+    "batchfront.errors": "BatchfrontError DataError NothingLeft UsageError",
     "batchfront.workload.execution": "Execution",
     "batchfront.frontier.dataframes": "load_measurements_frame load_trials_frame",
     "batchfront.frontier.frontier": "Frontier load_frontier",
@@ -80,10 +82,11 @@ _HOMES = {
     "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule WarmupCosine",
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
     "batchfront.workload.workload": "Workload powers_of_two",
+    "batchfront.worker.asking": "open",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_HOME.keys() - {"open"})  # for `import *`, which must not hide Python's own
 
 try:
     __version__ = version("batchfront")
