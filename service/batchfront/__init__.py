@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from batchfront.frontier.frontier import Frontier as Frontier
     from batchfront.frontier.frontier import load_frontier as load_frontier
     from batchfront.report.figures import figures as figures
+    from batchfront.reporting import TrialEnded as TrialEnded
+    from batchfront.reporting import evaluates as evaluates
+    from batchfront.reporting import report as report
+    from batchfront.reporting import this_trial as this_trial
     from batchfront.worker.asking import open as open  # noqa: A004
     from batchfront.workload.algorithm import SGD as SGD
     from batchfront.workload.algorithm import Algorithm as Algorithm
@@ -77,6 +81,7 @@ _HOMES = {
         "TOKEN_CROSS_ENTROPY Metric SplitMetric NO_TARGET token_count"
     ),
     "batchfront.report.figures": "figures",
+    "batchfront.reporting": "TrialEnded evaluates report this_trial",
     "batchfront.workload.evaluation_grid": "EvaluationGrid",
     "batchfront.workload.stopping_rules": "StoppingRules",
     "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule WarmupCosine",

@@ -1,15 +1,12 @@
 """Trials kept in a folder or an object store, so that an interrupted one can go on."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from threading import get_ident
 from time import sleep
 from typing import Any
 from uuid import uuid4
-
-import torch
-from torch import Tensor
 
 from batchfront.errors import CheckpointError
 from batchfront.phase_timer import timed_as
@@ -32,6 +29,9 @@ class Checkpoints(CheckpointFiles):
     """
 
     pauses = (0.5, 2.0)
+
+    def begin(self, runs: Sequence[Run]) -> None:
+        """Nothing is to be done before the first of several is saved."""
 
     @timed_as("storage")
     def save(self, slot: Named, run: Run, tag: str) -> bool:
@@ -73,6 +73,8 @@ class Checkpoints(CheckpointFiles):
     def _write(self, state: State, path: str) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         with self._files.open(path, "wb") as file:
+            import torch  # late, as below: nothing of a program is kept here
+
             torch.save(state, file)
 
     @timed_as("storage")
@@ -109,6 +111,8 @@ class Checkpoints(CheckpointFiles):
         return self._load(path)
 
     def _load(self, path: str) -> State:
+        import torch
+
         with self._files.open(path, "rb") as file:
             state: State = torch.load(file, map_location="cpu", weights_only=True)
         return state
@@ -117,8 +121,10 @@ class Checkpoints(CheckpointFiles):
 def _unshared(part: Any) -> Any:
     """A state whose tensors lie by themselves: of one that is a part of another's storage, as a
     trial's weights are in a vectorized heat, torch would write the whole."""
+    import torch
+
     match part:
-        case Tensor():
+        case torch.Tensor():
             alone = part.nbytes == part.untyped_storage().nbytes()
             return part if alone else part.detach().clone()
         case dict():

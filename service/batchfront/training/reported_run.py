@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from threading import Event
 from time import monotonic
 
@@ -36,6 +37,7 @@ class ReportedRun:
         self._next: Evaluation | None = None  # reported, and not advanced to yet
         self._error: Exception | None = None
         self._over = False
+        self._losses: list[float] = []  # reported since the last full evaluation
         self._now, self._before = Evaluation(0, None, math.nan), 0
         self._since = monotonic()
         self.evaluations: list[Evaluation] = []
@@ -71,14 +73,18 @@ class ReportedRun:
         if reported is None or self._over:
             return False
         self._before, self._now = self._now.step, reported
+        if reported.loss is not None:
+            self._losses.append(reported.loss)
         return True
 
     def is_finite(self) -> bool:
-        return self._now.loss is None or math.isfinite(self._now.loss)
+        return all(map(math.isfinite, self._losses))
 
     def evaluate(self, *, full: bool) -> GoalCheck:
         if full:
-            self.evaluations.append(self._now)
+            loss = fmean(self._losses) if self._losses else None
+            self.evaluations.append(self._now._replace(loss=loss))
+            self._losses = []
         return GoalCheck(self._goal.passed(self._now.metric), self._now.metric, 0)
 
     def test_metric(self) -> float | None:
@@ -105,6 +111,9 @@ class ReportedRun:
         if self._grid is None or not math.isfinite(self._now.metric):
             return True
         return self._grid.is_full(step, self._before)
+
+    def spent(self, step: int) -> str:
+        return f"step budget of {self._budget if self._over else step} spent"
 
 
 @dataclass

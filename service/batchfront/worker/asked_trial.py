@@ -30,7 +30,7 @@ from batchfront.vocabulary import Outcome
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.race import Race
-from batchfront.workload.evaluation_grid import EvaluationGrid, GridSteps
+from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
 from batchfront.workload.goal import Goal
 from batchfront.workload.loop import Measured, Trial, examples_taken
 from batchfront.workload.stopping_rules import StoppingRules
@@ -113,7 +113,7 @@ class AskedTrial(Trial):
             slot.params or {},
             study.batch_size,
             study.trial_seed(slot.number),
-            GridSteps(EvaluationGrid(**(grid or {})), budget),
+            GridSteps(EvaluationGrid(**grid), budget) if grid else EveryStep(budget),
             device=device,
             directory=_no_directory,
         )

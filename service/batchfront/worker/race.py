@@ -13,7 +13,6 @@ from batchfront.phase_timer import timed_as
 from batchfront.phrases import first_few
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.early_dropping import rules
 from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat, RaceRules
@@ -21,7 +20,7 @@ from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.run import Run, RunFactory
 from batchfront.vocabulary import Outcome, Schedule
 from batchfront.worker.backfill import Backfill
-from batchfront.worker.checkpoint_policy import HeatCheckpoints
+from batchfront.worker.checkpoint_policy import HeatCheckpoints, Kept
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.pace import Pace
 
@@ -39,7 +38,7 @@ class Race(Generic[R]):
 
     factory     -- what the trials' runs come from
     engine      -- what computes them: one after another, unless it is told otherwise
-    checkpoints -- where they are kept; None: interrupted, they start again
+    kept        -- where interrupted ones are kept; None: they start again
     backfill    -- claims further trials in the places of those that have ended, if it may
     pace        -- how often training stops for something else
     after_round -- called after each round of the heat
@@ -54,7 +53,7 @@ class Race(Generic[R]):
         heartbeat: Heartbeat,
         stop: Event,
         engine: Engine[R] | None = None,
-        checkpoints: Checkpoints | None = None,
+        kept: Kept | None = None,
         backfill: Backfill | None = None,
         pace: Pace | None = None,
         after_round: Callable[[], None] | None = None,
@@ -64,7 +63,7 @@ class Race(Generic[R]):
         self._pace = Pace() if pace is None else pace
         self._backfill, self._after_round = backfill, after_round
         self.heat: Heat[Slot, R] = Heat(race_rules(study, factory), engine=engine)
-        self.checkpoints = HeatCheckpoints(study, checkpoints, factory.versions, stop, self._pace)
+        self.checkpoints = HeatCheckpoints(study, kept, factory.versions, stop, self._pace)
         self._recorded: set[int] = set()  # ids of slots whose goal crossing the ledger has
 
     def run(self, slots: Sequence[Slot]) -> None:
@@ -79,6 +78,8 @@ class Race(Generic[R]):
             self.checkpoints.save(self.heat.live)
             raise
         finally:
+            for _, run in self.heat.live:
+                run.close()
             self.checkpoints.close()
         self._record_checkpoints()
 
@@ -145,7 +146,8 @@ class Race(Generic[R]):
             full = None
             try:
                 seed = self.study.trial_seed(slot.number)
-                run = self.factory.run(self.study.batch_size, slot.params or {}, seed)
+                values = slot.params or {}
+                run = self.factory.run(self.study.batch_size, values, seed, number=slot.number)
                 self.checkpoints.restore(slot, run)
                 if slot.steps_to_target is not None or run.goal_crossing is not None:
                     self.heat.let_go_on(slot)
@@ -237,7 +239,7 @@ class Race(Generic[R]):
             lost = [slot for slot, _ in self.heat.live if slot.id in state.lost]
             self._say_lost(lost)
             self.checkpoints.give_up(lost)
-            self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in state.lost]
+            self._close(lost)
         return state
 
     def _say_lost(self, slots: Sequence[Slot]) -> None:
@@ -263,14 +265,22 @@ class Race(Generic[R]):
         if self._backfill is not None:
             self._backfill.end()
         saved = self.checkpoints.save(runs)
-        self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in saved]
+        self._close(saved)
         self._release(saved)
+
+    def _close(self, slots: Sequence[Slot]) -> None:
+        """Trials that go on elsewhere, if at all."""
+        for slot, run in self.heat.live:
+            if slot in slots:
+                run.close()
+        self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in slots]
 
     def release_all(self) -> None:
         """Save what can be saved, and release it all: this worker has been told to stop."""
-        released, self.heat.live = self.heat.live, []
-        self.checkpoints.save(released)
-        self._release([slot for slot, _ in released])
+        self.checkpoints.save(self.heat.live)
+        released = [slot for slot, _ in self.heat.live]
+        self._close(released)
+        self._release(released)
 
     def _release(self, slots: Sequence[Slot]) -> None:
         self._hold()

@@ -19,7 +19,7 @@ def goals_part(subject: Subject) -> Part:
     if len(told) < 2:
         return Part()
     ids = {point.batch_size: point.study.id for point in subject.frontier.points}
-    common = f"validation {subject.frontier.goal['metric']} "
+    common = f"{subject.frontier.metric_text} "
     told = [replace(one, text=one.text.removeprefix(common)) for one in told]
     lines = [_line(one, ids) for one in told]
     name, label = f"{subject.key}/goals", f"{subject.key}-goals"

@@ -1,0 +1,77 @@
+"""Programs that tests start, of which none may be left when a test is over."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from batchfront.training.programs.leftovers import MARK
+from batchfront.training.programs.process import ProgramProcess
+from tests.waiting import LONG, eventually
+
+PYTHON = [sys.executable, "-I", "-S", "-u", "-c"]
+"""What runs a Python text as a program, at once."""
+
+
+class Started(ProgramProcess):
+    """A program, and the lines that it has printed."""
+
+    def __init__(self, argv: list[str], **options: Any) -> None:
+        self.lines: list[str] = []
+        super().__init__(argv, **{"on_line": self.lines.append, **options})
+
+    def says(self, line: str) -> "Started":
+        """Wait until it has printed a line."""
+        eventually(lambda: line in self.lines, f"{line} in {self.lines[-5:]}", 0.005)
+        return self
+
+    def ended(self) -> int | None:
+        """Wait until it has ended; its exit code."""
+        assert self.wait(LONG)
+        return self.exit_code
+
+    def number(self, name: str) -> int:
+        """The number that it prints in a line such as `name 7`."""
+        told = lambda: [line for line in self.lines if line.startswith(f"{name} ")]  # noqa: E731
+        return int(eventually(told, f"no {name}", 0.005)[0].split()[1])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """Start a Python text, or a command, as a program in a folder of the test's own."""
+    started: list[Started] = []
+
+    def begin(command: str | list[str], **options: Any) -> Started:
+        argv = [*PYTHON, command] if isinstance(command, str) else command
+        given = {"env": dict(os.environ), "cwd": tmp_path, "folder": tmp_path, **options}
+        started.append(Started(argv, **given))
+        return started[-1]
+
+    yield begin
+    for program in started:
+        program.end(0.0)
+    assert not marked()
+
+
+def marked() -> list[psutil.Process]:
+    """All processes of this machine that run and carry a mark."""
+    found = []
+    for each in psutil.process_iter():
+        try:
+            if MARK in each.environ() and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+        except psutil.Error:
+            pass
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and it hasn't ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
