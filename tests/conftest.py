@@ -130,7 +130,7 @@ def eight_processes() -> Callable[..., list[Any]]:
 
     Its arguments: what is given, then the process's number, then a barrier for all eight.
     """
-    context = forkserver("tests.conftest", "batchfront.worker.worker")  # torch, but once
+    context = forkserver("tests.conftest", "batchfront.worker.backends.models")  # torch, but once
 
     def run(function: Callable[..., Any], *arguments: Any) -> list[Any]:
         barrier, found = context.Barrier(8), context.Queue()

@@ -33,6 +33,7 @@ class Counter:
     untrained_loss: float | None = 1.0
     micro_batch: int | None = None
     engine: str | None = "counting"
+    closed: bool = False
 
     @property
     def metric(self) -> float:
@@ -64,6 +65,9 @@ class Counter:
         self.evaluations = [Evaluation(*one) for one in state["evaluations"]]
         self.cost = TrialCost(**state["cost"])
 
+    def close(self) -> None:
+        self.closed = True
+
 
 class Every:
     """Evaluated when it likes, every so many steps: what comes next, it alone knows."""
@@ -82,6 +86,9 @@ class Every:
 
     def is_full(self, step: int) -> bool:
         return True
+
+    def spent(self, step: int) -> str:
+        return f"step budget of {self.budget} spent"
 
 
 class Program(Counter):
@@ -109,5 +116,5 @@ class Counters:
     versions: Mapping[str, str] = field(default_factory=lambda: {"batchfront": "1"})
     room: int | None = None
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int) -> Run:
+    def run(self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0) -> Run:
         return self.made[seed]()

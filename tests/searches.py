@@ -7,7 +7,6 @@ from threading import Event
 from typing import Any
 
 import optuna
-import torch
 from sqlalchemy import select, update
 
 from batchfront.ledger.ledger import Ledger
@@ -53,7 +52,7 @@ def work(
     """Be a worker until nothing is left to do, with checkpoints in a folder if one is given."""
     kept = None if folder is None else str(folder)
     options = WorkerOptions(engine=engine, checkpoint_dir=kept)
-    told = Settings(name, torch.device("cpu"), options=options, **settings)
+    told = Settings(name, "cpu", options=options, **settings)
     Worker(storage, told, stop or Event(), pace=pace).run()
 
 

@@ -4,14 +4,16 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── UsageError                 what the user typed or wrote is wrong; exit code 2
 │   ├── CatalogError           no such workload, or a file without one
 │   ├── WorkloadError          a workload whose parts do not fit together
-│   │   └── SearchSpaceError   a dimension without values
+│   │   ├── SearchSpaceError   a dimension without values
+│   │   └── SweepFileError     a sweep file that says what can't be
 │   └── IdentityError          a study exists under another definition
 ├── StorageError               the database can't be opened, read or written
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── CheckpointError            a checkpoint that a trial can't go on from
-├── ProgramError               a program that can't be started, or not ended
+├── ProgramError               a program that can't be started or ended, or says what can't be
 ├── FollowerFailed             another device's part of a trial has failed
+├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
 """
@@ -39,6 +41,10 @@ class WorkloadError(UsageError):
 
 class SearchSpaceError(WorkloadError):
     """A metaparameter dimension that holds no values, or that nothing uses."""
+
+
+class SweepFileError(WorkloadError):
+    """A sweep file that can't be read, or says what can't be."""
 
 
 class IdentityError(UsageError):
@@ -78,6 +84,17 @@ class FollowerFailed(BatchfrontError):
 
 class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
+
+
+class NothingLeft(BatchfrontError):
+    """No trial of a search is free to be asked for.
+
+    finished -- whether every one of them has ended; otherwise others hold some, or wait for those
+    """
+
+    def __init__(self, message: str, *, finished: bool) -> None:
+        super().__init__(message)
+        self.finished = finished
 
 
 class WorkersFailed(BatchfrontError):

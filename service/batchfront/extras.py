@@ -19,6 +19,11 @@ _TRAIN = {
 """What `batchfront[train]` adds: module to package."""
 
 
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return find_spec("torch") is not None
+
+
 def missing_for_training(error: BaseException) -> str | None:
     """Say what training needs and is not installed, and how to get it.
 

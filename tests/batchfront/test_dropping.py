@@ -16,7 +16,7 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.early_dropping import DroppingRule, Halving
 from batchfront.worker import race
-from batchfront.worker import worker as worker_module
+from batchfront.worker.backends import models
 from batchfront.workload.goal import Goal
 from tests import searches
 from tests.batchfront.halved import halve
@@ -114,7 +114,7 @@ def test_a_heat_that_holds_a_part_drops_what_is_behind_trials_of_heats_before_it
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halved(storage)
-    monkeypatch.setattr(worker_module, "room_for", lambda *_: 3)
+    monkeypatch.setattr(models, "room_for", lambda *_: 3)
     work(storage)  # keeps nothing, so each heat runs to its end before the next
     first, later = rows(storage)[:3], rows(storage)[3:]
     assert sum(row.outcome == "dropped" for row in first) <= 1  # two go on at least

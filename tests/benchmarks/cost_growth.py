@@ -135,7 +135,11 @@ def growths(quick: bool) -> list[Growth]:
 
 def cost_of(run: Run, seed: int) -> Cost:
     """Plan, and let the workers race, on a database and with checkpoints of their own."""
-    context = forkserver("batchfront.worker.worker", "tests.benchmarks.whole_ours")
+    context = forkserver(
+        "batchfront.worker.worker",
+        "batchfront.worker.backends.models",
+        "tests.benchmarks.whole_ours",
+    )
     ready, answers = context.Barrier(run.workers + 1), context.Queue()
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder, 'batchfront.db')}"

@@ -72,7 +72,11 @@ def finish(
     storage = on.fresh()
     plan(storage, SPEC, catalog.load(SPEC), request)
     url = storage.url.render_as_string(hide_password=False)
-    context = forkserver("batchfront.worker.worker", "tests.benchmarks.slow_digits")
+    context = forkserver(
+        "batchfront.worker.worker",
+        "batchfront.worker.backends.models",
+        "tests.benchmarks.slow_digits",
+    )
     ready = context.Barrier(workers + 1)
     with TemporaryDirectory() as folder:
         parts = [(url, f"worker-{n}", folder, sharing, pause, ready) for n in range(workers)]
@@ -98,7 +102,7 @@ def _work(url: str, worker_id: str, folder: str, sharing: bool, pause: float, re
     catalog.load(SPEC).data()  # what a process does once is no part of it
     settings = Settings(
         worker_id,
-        torch.device("cpu"),
+        "cpu",
         Filter(),
         options=WorkerOptions(engine="sequential", checkpoint_dir=folder),
     )

@@ -107,6 +107,7 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
             import torch
 
             import batchfront.plan.plan
+            import batchfront.worker.backends.models
             import batchfront.worker.worker
             from batchfront.store.url import open_storage
             from batchfront.study.study import Filter
@@ -119,9 +120,7 @@ def measure(job: Job, wall: bool) -> dict[str, float]:
                 job.batch_sizes, job.trials, goal=job.goal
             )
             batchfront.plan.plan.plan(storage, job.spec, workload, request)
-        settings = batchfront.worker.worker.Settings(
-            "here", torch.device("cpu"), Filter((job.spec,))
-        )
+        settings = batchfront.worker.worker.Settings("here", "cpu", Filter((job.spec,)))
         with _watching(clock):
             batchfront.worker.worker.Worker(storage, settings, Event()).run()
         storage.close()

@@ -9,7 +9,6 @@ from time import perf_counter, process_time
 from typing import NamedTuple
 
 import optuna
-import torch
 from sqlalchemy import func, select
 
 from batchfront.plan.options import SearchOptions
@@ -50,9 +49,7 @@ def race_on(
         for trials in allowed if reference is not None else allowed[-1:]:
             asked = replace(request, batch_sizes=left, trials=trials, seed=seed, goal=task.goal)
             planned = plan(storage, task.spec, workload, asked)
-            settings = Settings(
-                "here", torch.device("cpu"), planned.filter, options=WorkerOptions(engine=engine)
-            )
+            settings = Settings("here", "cpu", planned.filter, options=WorkerOptions(engine=engine))
             Worker(storage, settings, Event()).run()
             spent = spent_in(storage)
             left = tuple(

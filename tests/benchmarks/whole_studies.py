@@ -9,8 +9,6 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, Literal
 
-import torch
-
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
@@ -67,7 +65,7 @@ def searched(search: Search) -> list[Found]:
         plan(storage, search.workload, catalog.load(search.workload), request)
         Worker(
             storage,
-            Settings("one", torch.device("cpu"), options=WorkerOptions(engine=engine)),
+            Settings("one", "cpu", options=WorkerOptions(engine=engine)),
             Event(),
         ).run()
         studies = totals_in(storage)

@@ -18,7 +18,12 @@ from batchfront.training import checkpoints as checkpoint
 from tests.processes import Child, forkserver
 from tests.waiting import LONG
 
-forkserver("batchfront.cli.work", "batchfront.worker.worker", "tests.toy")
+forkserver(
+    "batchfront.cli.work",
+    "batchfront.worker.worker",
+    "batchfront.worker.backends.models",
+    "tests.toy",
+)
 
 
 @dataclass

@@ -17,10 +17,16 @@ from batchfront.worker.options import WorkerOptions
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_EVERYWHERE = ("BATCHFRONT_STORAGE", "BATCHFRONT_DATA_DIR")
+"""Variables that say an option inside a trial too, where all others, such as BATCHFRONT_SEED, say
+what the trial is."""
+
+
 def option(name: str, *others: str, **attributes: Any) -> Callable[[F], F]:
     """An option that the environment variable BATCHFRONT_<NAME> sets too."""
     variable = "BATCHFRONT_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
-    return click.option(name, *others, envvar=variable, **attributes)
+    says = variable in _EVERYWHERE or "BATCHFRONT_TRIAL" not in os.environ
+    return click.option(name, *others, envvar=variable if says else None, **attributes)
 
 
 class Written(click.ParamType[Any]):
@@ -157,22 +163,33 @@ table_or_json = click.option(  # not from the environment, where --format may sa
 
 
 def with_checkpoints(worker: WorkerOptions, url: str) -> WorkerOptions:
-    """The options, with the place for checkpoints found where none was named."""
-    return replace(worker, checkpoint_dir=checkpoints_for(url, worker.checkpoint_dir))
+    """The options, with the places for checkpoints and for programs found where none was named."""
+    checkpoint_dir = checkpoints_for(url, worker.checkpoint_dir)
+    trial_dir = str(trials_for(url, worker.trial_dir))
+    return replace(worker, checkpoint_dir=checkpoint_dir, trial_dir=trial_dir)
+
+
+def trials_for(url: str, given: str | None) -> Path:
+    """The place for programs' folders: as given, or beside an SQLite database, or here."""
+    if given is not None:
+        return _folder(given, "--trial-dir")
+    parsed = parse_url(url)
+    beside = parsed.database if parsed.get_backend_name() == "sqlite" else None
+    return Path(f"{beside}.trials" if beside else "batchfront-trials").absolute()
 
 
 def checkpoints_for(url: str, given: str | None) -> str | None:
     """The place for checkpoints: as given, or beside an SQLite database, or none."""
     if given is not None:
-        return given if "://" in given else str(_folder(given))
+        return given if "://" in given else str(_folder(given, "--checkpoint-dir"))
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
     return str(Path(f"{parsed.database}.checkpoints").absolute())
 
 
-def _folder(given: str) -> Path:
+def _folder(given: str, option_: str) -> Path:
     path = Path(given).absolute()
     if path.exists() and not path.is_dir():
-        raise UsageError(f"--checkpoint-dir {given}: is a file; name a folder")
+        raise UsageError(f"{option_} {given}: is a file; name a folder")
     return path

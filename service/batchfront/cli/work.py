@@ -58,7 +58,7 @@ def command(
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage
         from batchfront.study.study import require_code
-        from batchfront.training.devices import resolve, use_one_thread
+        from batchfront.training.device_names import resolve, visible_gpus
         from batchfront.worker.worker import Settings, Worker
 
         longest = min(worker.max_outage, worker.max_time or worker.max_outage)
@@ -67,11 +67,11 @@ def command(
         if worker.until_done:
             patience(lambda: require(opened, workloads))
         patience(lambda: require_code(opened, workloads))
-        use_one_thread()
         meant = tuple(filter(None, purposes.split(",")))
         wanted = Filter(workloads, batch_sizes or (), purposes=meant)
         worker = options.with_checkpoints(worker, storage)
-        settings = Settings(worker_id, resolve(worker.device), wanted, worker, sharing)
+        device = resolve(worker.device, 0 if worker.device == "cpu" else len(visible_gpus()))
+        settings = Settings(worker_id, device, wanted, worker, sharing)
     with (
         stop_on_signals(within=GRACE_SECONDS) as stop,
         _time_limit(worker.max_time, stop),

@@ -17,6 +17,7 @@ from batchfront.launch.worker_options import Order
 from batchfront.ledger.ledger import Ledger
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
+from batchfront.training.device_names import local_devices, visible_gpus
 
 log = logging.getLogger(__name__)
 
@@ -171,9 +172,8 @@ class Local:
 
     def launch(self, order: Order, workers: int | None = None) -> Launched:
         """Start them; by default one per GPU, or else one per CPU core."""
-        from batchfront.training.devices import local_devices  # which brings torch
-
-        devices = local_devices(order.worker.device, workers, order.worker.devices_per_trial)
+        name, together = order.worker.device, order.worker.devices_per_trial
+        devices = local_devices(name, workers, together, len(visible_gpus()))
         started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
 
         def hold(stop: Event) -> None:

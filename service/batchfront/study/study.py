@@ -98,6 +98,12 @@ class Definition:
         return named
 
     @property
+    def kind(self) -> str | None:
+        """Whose its training loop is: of a `program`, of a `loop`, or, None, batchfront's."""
+        kind: str | None = self.identity.get("kind")
+        return kind
+
+    @property
     def warm_start(self) -> bool:
         """Whether its first slots start at what its neighbours have found."""
         return self._asked_for("warm_start")
@@ -142,6 +148,12 @@ class Definition:
     def metric(self) -> str:
         """The name of the goal metric."""
         return str(self.identity["goal"]["metric"])
+
+    @property
+    def metric_text(self) -> str:
+        """The goal metric in words: "validation error rate"; what a training loop of the user's
+        tells goes by its own name alone."""
+        return self.metric if self.kind else f"validation {self.metric}"
 
 
 @dataclass(frozen=True)

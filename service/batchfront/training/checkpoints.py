@@ -1,19 +1,17 @@
 """Trials kept in a folder or an object store, so that an interrupted one can go on."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from threading import get_ident
 from time import sleep
 from typing import Any
 from uuid import uuid4
 
-import torch
-from torch import Tensor
-
 from batchfront.errors import CheckpointError
 from batchfront.phase_timer import timed_as
 from batchfront.training.checkpoint_files import CheckpointFiles, Named
+from batchfront.training.checkpoint_format import dump, is_tensor, load
 from batchfront.training.memory import is_out_of_memory
 from batchfront.training.run import Run, State
 
@@ -32,6 +30,9 @@ class Checkpoints(CheckpointFiles):
     """
 
     pauses = (0.5, 2.0)
+
+    def begin(self, runs: Sequence[Run]) -> None:
+        """Nothing is to be done before the first of several is saved."""
 
     @timed_as("storage")
     def save(self, slot: Named, run: Run, tag: str) -> bool:
@@ -73,7 +74,7 @@ class Checkpoints(CheckpointFiles):
     def _write(self, state: State, path: str) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         with self._files.open(path, "wb") as file:
-            torch.save(state, file)
+            dump(state, file)
 
     @timed_as("storage")
     def restore(self, slot: Named, run: Run, tag: str) -> bool:
@@ -110,17 +111,16 @@ class Checkpoints(CheckpointFiles):
 
     def _load(self, path: str) -> State:
         with self._files.open(path, "rb") as file:
-            state: State = torch.load(file, map_location="cpu", weights_only=True)
-        return state
+            return load(file)
 
 
 def _unshared(part: Any) -> Any:
     """A state whose tensors lie by themselves: of one that is a part of another's storage, as a
     trial's weights are in a vectorized heat, torch would write the whole."""
+    if is_tensor(part):
+        alone = part.nbytes == part.untyped_storage().nbytes()
+        return part if alone else part.detach().clone()
     match part:
-        case Tensor():
-            alone = part.nbytes == part.untyped_storage().nbytes()
-            return part if alone else part.detach().clone()
         case dict():
             return {key: _unshared(value) for key, value in part.items()}
         case list() | tuple():

@@ -131,7 +131,11 @@ class Heat(Generic[S, R]):
 
     def _end(self, results: Mapping[int, TrialResult]) -> list[tuple[S, TrialResult]]:
         """Take the trials with a result, by number of the slot, out of the live ones."""
-        ended = [(slot, results[slot.number]) for slot, _ in self.live if slot.number in results]
+        ended = []
+        for slot, run in self.live:
+            if slot.number in results:
+                run.close()
+                ended.append((slot, results[slot.number]))
         self.live = [(slot, run) for slot, run in self.live if slot.number not in results]
         return ended
 
@@ -240,7 +244,7 @@ class Heat(Generic[S, R]):
         return crossing
 
     def _exhausted(self, run: R) -> TrialResult:
-        return self._over(run, Outcome.EXHAUSTED, f"step budget of {run.step} spent")
+        return self._over(run, Outcome.EXHAUSTED, run.evaluation_steps.spent(run.step))
 
     def _over(self, run: R, outcome: Outcome, reason: str) -> TrialResult:
         """The result by a rule: of a trial that has passed the goal it is still `reached`."""

@@ -199,6 +199,9 @@ class ModelRun:
         self.cost = TrialCost(**state["spent"])
         self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
 
+    def close(self) -> None:
+        """Nothing is held that its last reference doesn't give back."""
+
     def _untrained_loss(self) -> float:
         """Of the first examples of which some count."""
         self.model.eval()

@@ -51,6 +51,9 @@ class EvaluationSteps(Protocol):
     def is_full(self, step: int) -> bool:
         """Whether the metric is computed in full there, for the learning curve."""
 
+    def spent(self, step: int) -> str:
+        """Say why no step comes after this one: "step budget of 500 spent"."""
+
 
 class Run(Protocol):
     """One trial with its metaparameters: `advance` it, then `evaluate`.
@@ -120,6 +123,10 @@ class Run(Protocol):
         Raises CheckpointError, and changes nothing, if it doesn't fit.
         """
 
+    def close(self) -> None:
+        """Give back what it holds, such as a process: it has ended here, or been released. Nothing
+        happens where that has been done."""
+
 
 R_co = TypeVar("R_co", bound=Run, covariant=True)
 
@@ -144,5 +151,8 @@ class RunFactory(Protocol[R_co]):
     def versions(self) -> Mapping[str, str]:
         """What computes the runs, as is written with each of them."""
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int) -> R_co:
-        """A fresh run."""
+    def run(self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0) -> R_co:
+        """A fresh run.
+
+        number -- of its trial, by which whatever it leaves is filed
+        """

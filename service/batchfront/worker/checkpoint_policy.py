@@ -1,11 +1,14 @@
 """Which trials of a heat are kept, when they are, and where they have got by then."""
 
+from __future__ import annotations
+
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from threading import Event
 from time import monotonic, perf_counter
+from typing import Any, Protocol
 
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -17,6 +20,22 @@ from batchfront.worker.pace import Pace
 log = logging.getLogger(__name__)
 
 _SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its last checkpoint
+
+
+class Kept(Protocol):
+    """Where interrupted trials are kept: as `Checkpoints` keeps them, or in a way of their own."""
+
+    def begin(self, runs: Sequence[Any]) -> None:
+        """Take note that these are about to be saved, one after another."""
+
+    def save(self, slot: Slot, run: Any, tag: str) -> bool:
+        """Keep a run, which ends with that. Returns whether it could be kept."""
+
+    def restore(self, slot: Slot, run: Any, tag: str) -> bool:
+        """Bring a fresh run to where it was kept. Returns whether there was anything that fits."""
+
+    def drop(self, slot: Slot) -> None:
+        """Forget a trial that is over."""
 
 
 class CheckpointPolicy:
@@ -63,7 +82,7 @@ class HeatCheckpoints:
     def __init__(
         self,
         study: Study,
-        checkpoints: Checkpoints | None,
+        checkpoints: Kept | None,
         versions: Mapping[str, str],
         stop: Event,
         pace: Pace,
@@ -71,7 +90,7 @@ class HeatCheckpoints:
         self._study, self._checkpoints, self._stop, self._pace = study, checkpoints, stop, pace
         self._code = [versions.get(key) for key in ("batchfront", "torch", "source")]
         self._writer: CheckpointWriter[Slot] | None = None
-        if checkpoints is not None:
+        if isinstance(checkpoints, Checkpoints):
             self._writer = CheckpointWriter(checkpoints)
         self._policy: CheckpointPolicy | None = None
         self._steps: dict[int, int] = {}  # slot id to the step of its checkpoint
@@ -120,6 +139,7 @@ class HeatCheckpoints:
         began, saved = monotonic(), []
         self.give_up([slot for slot, _ in runs])
         self._find_written()
+        self._checkpoints.begin([run for _, run in runs])
         for slot, run in runs:
             if self._stop.is_set() and monotonic() - began > _SAVING_SECONDS:
                 log.warning("%s: no time left to save every trial", self._study.name)

@@ -1,12 +1,12 @@
 """A worker's heartbeat: the thread that keeps its lease alive while its main thread trains."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Event, Lock, Thread
-from time import monotonic
+from time import monotonic, time
 
-from batchfront.ledger.ledger import LEASE_SECONDS, Ledger, RaceState
+from batchfront.ledger.ledger import LEASE_SECONDS, Held, Ledger, RaceState
 from batchfront.phase_timer import timed_as
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Heartbeat:
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
         self._state = RaceState()
+        self._asked_at = time()  # which goes on while the machine sleeps
         self._closed = Event()
         self._speed = _Speed()
         self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -60,27 +61,41 @@ class Heartbeat:
         with self._lock:
             return replace(self._state, lost=self._state.lost & self._held.keys())
 
+    def catch_up(self) -> None:
+        """Learn at once what there is to know, if nobody has asked for as long as a lease lasts:
+        the machine has slept, say, and others may have the slots."""
+        if time() - self._asked_at > LEASE_SECONDS:
+            self._ask(self._ledger.poll)
+
     def _beat(self) -> None:
         began = monotonic()
         pause, due = self._every or FIRST_PAUSE, began
         while not self._closed.wait(pause):
             now = monotonic()
             pause = self._every or self._pause(now - began)
-            with self._lock:
-                held = dict(self._held)
-            try:
-                if now < due:
-                    state = self._ledger.poll(self._study_id, held)
-                else:
-                    rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
-                    state = self._ledger.heartbeat(self._study_id, held, rate)
-                    due = now + (self._every or LONGEST_PAUSE - pause / 2)
-            except Exception as error:
-                # The lease outlives a short outage, and after a longer one everyone's is renewed.
-                log.debug("lease not renewed: %s", error)
-                continue
-            with self._lock:
-                self._state = replace(state, at=self._state.at + 1)
+            if now < due:
+                self._ask(self._ledger.poll)
+            elif self._ask(self._renew):
+                due = now + (self._every or LONGEST_PAUSE - pause / 2)
+
+    def _renew(self, study_id: int, held: Held) -> RaceState:
+        rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
+        return self._ledger.heartbeat(study_id, held, rate)
+
+    def _ask(self, ask: Callable[[int, Held], RaceState]) -> bool:
+        """Learn what the ledger knows, by one of its methods. Returns whether it answered."""
+        self._asked_at = time()
+        with self._lock:
+            held = dict(self._held)
+        try:
+            state = ask(self._study_id, held)
+        except Exception as error:
+            # The lease outlives a short outage, and after a longer one everyone's is renewed.
+            log.debug("lease not renewed: %s", error)
+            return False
+        with self._lock:
+            self._state = replace(state, at=self._state.at + 1)
+        return True
 
     @staticmethod
     def _pause(age: float) -> float:

@@ -36,6 +36,18 @@ class WorkerOptions:
         metavar="DIR",
         otherwise="beside an SQLite database",
     )
+    trial_dir: str | None = option(
+        str,
+        "Where programs run: a folder for each trial, with its log. Those that resume need one "
+        "that every worker reaches.",
+        metavar="DIR",
+        otherwise="beside an SQLite database, or else ./batchfront-trials",
+    )
+    code: str | None = option(
+        str,
+        "Where sweep files are looked for that aren't where they were planned from.",
+        metavar="DIR",
+    )
     max_time: float | None = option(
         DURATION,
         "How long a worker works before it saves the trials in hand, gives them back and ends.",

@@ -10,9 +10,9 @@ from batchfront.errors import Unreachable
 from batchfront.ledger.ledger import ATTEMPTS, Held, Ledger, RaceState
 from batchfront.outcomes import LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
+from batchfront.phrases import first_few
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.early_dropping import rules
 from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat, RaceRules
@@ -20,7 +20,7 @@ from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.run import Run, RunFactory
 from batchfront.vocabulary import Outcome, Schedule
 from batchfront.worker.backfill import Backfill
-from batchfront.worker.checkpoint_policy import HeatCheckpoints
+from batchfront.worker.checkpoint_policy import HeatCheckpoints, Kept
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.pace import Pace
 
@@ -38,7 +38,7 @@ class Race(Generic[R]):
 
     factory     -- what the trials' runs come from
     engine      -- what computes them: one after another, unless it is told otherwise
-    checkpoints -- where they are kept; None: interrupted, they start again
+    kept        -- where interrupted ones are kept; None: they start again
     backfill    -- claims further trials in the places of those that have ended, if it may
     pace        -- how often training stops for something else
     after_round -- called after each round of the heat
@@ -53,7 +53,7 @@ class Race(Generic[R]):
         heartbeat: Heartbeat,
         stop: Event,
         engine: Engine[R] | None = None,
-        checkpoints: Checkpoints | None = None,
+        kept: Kept | None = None,
         backfill: Backfill | None = None,
         pace: Pace | None = None,
         after_round: Callable[[], None] | None = None,
@@ -63,7 +63,7 @@ class Race(Generic[R]):
         self._pace = Pace() if pace is None else pace
         self._backfill, self._after_round = backfill, after_round
         self.heat: Heat[Slot, R] = Heat(race_rules(study, factory), engine=engine)
-        self.checkpoints = HeatCheckpoints(study, checkpoints, factory.versions, stop, self._pace)
+        self.checkpoints = HeatCheckpoints(study, kept, factory.versions, stop, self._pace)
         self._recorded: set[int] = set()  # ids of slots whose goal crossing the ledger has
 
     def run(self, slots: Sequence[Slot]) -> None:
@@ -78,35 +78,26 @@ class Race(Generic[R]):
             self.checkpoints.save(self.heat.live)
             raise
         finally:
+            for _, run in self.heat.live:
+                run.close()
             self.checkpoints.close()
         self._record_checkpoints()
 
     def _run(self, slots: Sequence[Slot]) -> None:
         began = monotonic()
-        self._enter(slots)
+        self.enter(slots)
         entered = shared = monotonic()
         self.checkpoints.begin()
         stretch = max(self._pace.kept_whole, (entered - began) / self._pace.set_up_share)
         answered = 0
-        self._poll()
+        self.poll()
         self._fill()
         while self.heat.live:
-            self._hold()
-            with timed_as("training"):  # in which evaluations and data are parts of their own
-                ended = self.heat.round(self.stop)
-            self._record(ended)
-            # Before anything is released: at each evaluation a trial is compared once.
-            self._record(self.heat.compare(self._known))
-            if self._after_round is not None:
-                self._after_round()
-            if self._record_crossings() or any(
-                result.outcome == Outcome.REACHED for _, result in ended
-            ):
-                self._poll()
+            self.turn()
             if self.stop.is_set():
-                self._release_all()
+                self.release_all()
                 return
-            state, now = self._latest(), monotonic()
+            state, now = self.latest(), monotonic()
             if now - entered > stretch and self._ahead(state):
                 self._hand_over(self.heat.live)
                 entered = monotonic()  # what couldn't be saved goes on
@@ -118,17 +109,34 @@ class Race(Generic[R]):
             self._record_checkpoints()
             self.checkpoints.write_due(self.heat.live)
 
+    def turn(self) -> list[tuple[Slot, TrialResult]]:
+        """Do a round of the heat, and write what ended in it. Returns the results that stand: those
+        of slots that were still this worker's, and that nobody tries again."""
+        self._hold()
+        with timed_as("training"):  # in which evaluations and data are parts of their own
+            ended = self.heat.round(self.stop)
+        written = self._record(ended)
+        # Before anything is released: at each evaluation a trial is compared once.
+        written += self._record(self.heat.compare(self._known))
+        if self._after_round is not None:
+            self._after_round()
+        if self._record_crossings() or any(
+            result.outcome == Outcome.REACHED for _, result in ended
+        ):
+            self.poll()
+        return written
+
     def _fill(self) -> bool:
         """Take on further trials of the study where there is room. Returns whether any came."""
         if self._backfill is None or not self.heat.live or self.stop.is_set():
             return False
         self._backfill.follow(self.heartbeat.race_state)
         found = self._backfill.claim(self._held(), self.factory.room)
-        self._enter(found)
+        self.enter(found)
         return bool(found)
 
     @timed_as("set-up")
-    def _enter(self, slots: Sequence[Slot]) -> None:
+    def enter(self, slots: Sequence[Slot]) -> None:
         """Make the slots' runs, from their checkpoints where there are any."""
         broken: list[tuple[Slot, TrialResult]] = []
         for index, slot in enumerate(slots):
@@ -138,7 +146,8 @@ class Race(Generic[R]):
             full = None
             try:
                 seed = self.study.trial_seed(slot.number)
-                run = self.factory.run(self.study.batch_size, slot.params or {}, seed)
+                values = slot.params or {}
+                run = self.factory.run(self.study.batch_size, values, seed, number=slot.number)
                 self.checkpoints.restore(slot, run)
                 if slot.steps_to_target is not None or run.goal_crossing is not None:
                     self.heat.let_go_on(slot)
@@ -169,10 +178,11 @@ class Race(Generic[R]):
     def _hold(self) -> None:
         self.heartbeat.hold(self._held())
 
-    def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> None:
-        """Write results. A failed trial is released instead while it has attempts left."""
+    def _record(self, ended: Sequence[tuple[Slot, TrialResult]]) -> list[tuple[Slot, TrialResult]]:
+        """Write results. A failed trial is released instead while it has attempts left. Returns
+        those that have been written."""
         if not ended:
-            return
+            return []
         self._hold()  # without the ended ones, which are about to be no longer ours
         self.checkpoints.give_up([slot for slot, _ in ended])
         again = [s for s, r in ended if r.outcome == Outcome.FAILED and s.attempts < ATTEMPTS]
@@ -188,10 +198,12 @@ class Race(Generic[R]):
                     result.reason.splitlines()[0],
                 )
         lost = self.ledger.finish(self.study, final) if final else []
+        self._say_lost(lost)
         # First: once a slot is free, its next worker may have written a file of its own.
         mine = [slot for slot, _ in ended if slot not in lost]
         self.checkpoints.drop([slot for slot in mine if self.checkpoints.may_exist(slot)])
         self.ledger.release([(slot, 0) for slot in again], failed=True)
+        return [(slot, result) for slot, result in final if slot not in lost]
 
     def _known(self, step: int, evaluated: Sequence[tuple[Slot, R]]) -> Mapping[int, LearningCurve]:
         shown = [(slot, run.evaluations) for slot, run in evaluated]
@@ -208,7 +220,7 @@ class Race(Generic[R]):
         self._recorded |= {slot.id for slot, _ in crossings}
         return bool(crossings)
 
-    def _poll(self) -> None:
+    def poll(self) -> None:
         """Learn at once how the race stands, which the next heartbeat may tell seconds later."""
         state = self.ledger.tries(lambda: self.ledger.poll(self.study.id, {}))
         self._apply(state)
@@ -219,19 +231,22 @@ class Race(Generic[R]):
         self.heat.lower_cap(state.cap)
         self.heat.count_passed(state.passed)
 
-    def _latest(self) -> RaceState:
+    def latest(self) -> RaceState:
         """What the heartbeat has learned last."""
         state = self.heartbeat.race_state
         self._apply(state)
         if state.lost:
-            log.warning(
-                "%s: %d trials ended here, as another worker has them or they were deleted",
-                self.study.name,
-                len(state.lost),
-            )
-            self.checkpoints.give_up([s for s, _ in self.heat.live if s.id in state.lost])
-            self.heat.live = [(s, run) for s, run in self.heat.live if s.id not in state.lost]
+            lost = [slot for slot, _ in self.heat.live if slot.id in state.lost]
+            self._say_lost(lost)
+            self.checkpoints.give_up(lost)
+            self._close(lost)
         return state
+
+    def _say_lost(self, slots: Sequence[Slot]) -> None:
+        if slots:
+            trials = first_few([f"trial {slot.number}" for slot in slots])
+            lost = "given up here, as another worker has it or it was deleted"
+            log.warning("%s: %s: %s", self.study.name, lost, trials)
 
     def _ahead(self, state: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""
@@ -250,14 +265,22 @@ class Race(Generic[R]):
         if self._backfill is not None:
             self._backfill.end()
         saved = self.checkpoints.save(runs)
-        self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in saved]
+        self._close(saved)
         self._release(saved)
 
-    def _release_all(self) -> None:
+    def _close(self, slots: Sequence[Slot]) -> None:
+        """Trials that go on elsewhere, if at all."""
+        for slot, run in self.heat.live:
+            if slot in slots:
+                run.close()
+        self.heat.live = [(slot, run) for slot, run in self.heat.live if slot not in slots]
+
+    def release_all(self) -> None:
         """Save what can be saved, and release it all: this worker has been told to stop."""
-        released, self.heat.live = self.heat.live, []
-        self.checkpoints.save(released)
-        self._release([slot for slot, _ in released])
+        self.checkpoints.save(self.heat.live)
+        released = [slot for slot, _ in self.heat.live]
+        self._close(released)
+        self._release(released)
 
     def _release(self, slots: Sequence[Slot]) -> None:
         self._hold()

@@ -58,7 +58,9 @@ class LoadedWorkload:
         """When a trial is given up."""
         return self.workload.stopping
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int) -> ModelRun:
+    def run(
+        self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0
+    ) -> ModelRun:
         """A fresh trial."""
         trial = (self.workload, self.splits, batch_size, values, seed)
         if self.followers is None:

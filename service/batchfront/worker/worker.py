@@ -1,7 +1,6 @@
 """A worker: claim a heat, race it, record how it ended, until nothing is left to do."""
 
 import logging
-import math
 import os
 import socket
 from collections.abc import Sequence
@@ -10,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 
-import torch
-
-from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable
+from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable, WorkloadError
 from batchfront.ledger.ledger import Ledger
 from batchfront.phase_timer import Clock, timed_as
 from batchfront.store.database import Storage
@@ -21,45 +18,46 @@ from batchfront.store.retry import Patience
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
-from batchfront.training.checkpoints import Checkpoints
-from batchfront.training.devices import describe_all, following, room_for
-from batchfront.vocabulary import EngineName, Schedule
-from batchfront.worker.backfill import ONE_BY_ONE, Backfill
-from batchfront.worker.engine_choice import EngineChoice
+from batchfront.training.checkpoint_files import CheckpointFiles
+from batchfront.training.device_names import describe_all, following, visible_gpus
+from batchfront.vocabulary import EngineName
+from batchfront.worker.backend import Backend, Place
+from batchfront.worker.backfill import Backfill
 from batchfront.worker.heartbeat import Heartbeat
-from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
-from batchfront.worker.setup import LoadedWorkload, set_up
 
 log = logging.getLogger(__name__)
 
 _IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
-
-_COPIES = 4  # weights, gradients, optimizer state, and room for more
-
-LARGEST_HEAT = 1000
-"""Trials that a worker holds at most, however small they are."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a worker works on, and with.
 
-    device  -- the worker's, as found here; the first, where several compute each trial
+    device  -- the worker's, by name: "cpu" or "cuda:1"; the first, where several compute each trial
     options -- what it has been told; without a folder for checkpoints, interrupted trials start
                again
     sharing -- how many workers share the device's memory
     """
 
     worker_id: str
-    device: torch.device
+    device: str
     wanted: Filter = field(default_factory=Filter)
     options: WorkerOptions = field(
         default_factory=lambda: WorkerOptions(engine=EngineName.SEQUENTIAL)
     )
     sharing: int = 1
+
+
+class _BackendWanted(Exception):
+    """A study is of a kind that this worker hasn't met yet."""
+
+    def __init__(self, kind: str | None) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class Worker:
@@ -83,18 +81,14 @@ class Worker:
         patience = Patience(options.max_outage, stop)
         self._clock = Clock() if clock is None else clock
         self.ledger = Ledger(storage, settings.worker_id, patience, self._clock)
-        self.checkpoints: Checkpoints | None = None
+        self._files: CheckpointFiles | None = None
         if options.checkpoint_dir is not None:
             name = self.ledger.tries(lambda: database_name(storage))
-            self.checkpoints = Checkpoints(options.checkpoint_dir, name)
-        self._devices = following(settings.device, options.devices_per_trial)
-        # Memory of the host's has to hold every rank's part; of a GPU's, each has its own.
-        self._sharing = settings.sharing * self._devices.count(self._devices[0])
-        self._sizes = KnownMicroBatchSizes(storage, patience, settings.device, self._sharing)
-        self._engines = EngineChoice(
-            storage, patience, options.engine, self._devices, self._sharing, stop
+            self._files = CheckpointFiles(options.checkpoint_dir, name)
+        self._place = Place(
+            storage, settings.device, settings.sharing, options, self.ledger.tries, stop
         )
-        self._loaded: LoadedWorkload | None = None
+        self._backends: dict[str | None, Backend] = {}
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
     def run(self) -> None:
@@ -109,9 +103,11 @@ class Worker:
             self._tell_unfit()
 
     def _live(self) -> None:
-        device = describe_all(self._devices)
         in_order = False
         try:
+            gpus = visible_gpus() if self.settings.device != "cpu" else []
+            together = self.settings.options.devices_per_trial
+            device = describe_all(following(self.settings.device, together, len(gpus)), gpus)
             self.ledger.register(socket.gethostname(), os.getpid(), device)
             self._work()
             in_order = True
@@ -120,8 +116,8 @@ class Worker:
                 raise
             log.warning("%s; what this worker holds is free when its lease runs out", error)
         finally:
-            if self._loaded is not None:
-                self._loaded.close()
+            for backend in self._backends.values():
+                backend.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
 
@@ -129,9 +125,9 @@ class Worker:
         pause = _IDLE_SECONDS
         while not self.stop.is_set():
             wanted = replace(self.settings.wanted, without=tuple(self._unfit))
-            claimed = self.ledger.claim(wanted, self._limit)
-            while self.checkpoints is not None and self.ledger.retries_exhausted:
-                self.checkpoints.drop(self.ledger.retries_exhausted.pop())
+            claimed = self._claim(wanted)
+            while self._files is not None and self.ledger.retries_exhausted:
+                self._files.drop(self.ledger.retries_exhausted.pop())
             if claimed is not None:
                 self._take(*claimed)
                 pause = _IDLE_SECONDS
@@ -150,29 +146,38 @@ class Worker:
         if errors:
             raise errors[0]
 
+    def _claim(self, wanted: Filter) -> tuple[Study, list[Slot]] | None:
+        while True:
+            try:
+                return self.ledger.claim(wanted, self._limit)
+            except _BackendWanted as wish:
+                # Not in the claim's transaction, which others wait for: it imports for seconds.
+                self._backend(wish.kind)
+
+    @timed_as("set-up")
+    def _backend(self, kind: str | None) -> Backend:
+        if kind not in self._backends:
+            self._backends[kind] = _backend_of(kind, self._place)
+        return self._backends[kind]
+
     def _limit(self, study: Study) -> int:
-        shapes = study.identity["model"]["parameters"].values()
-        size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
-        room = room_for(size, self.settings.device, self._sharing)
-        known = (
-            self._loaded.room if self._loaded is not None and self._loaded.serves(study) else None
-        )
-        return min(room, known or LARGEST_HEAT, LARGEST_HEAT)
+        if study.kind not in self._backends:
+            raise _BackendWanted(study.kind)
+        return self._backends[study.kind].limit(study)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
         with Heartbeat(self.ledger, study.id) as heartbeat:
             # From now on: loading the data may take longer than a lease lasts.
             heartbeat.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
-                devices, recall = self._devices, self._sizes.recall
-                with timed_as("set-up"):
-                    loaded = self._loaded = set_up(study, devices, self._loaded, recall)
+                backend = self._backend(study.kind)
+                factory = backend.prepare(study)
                 if self.stop.is_set():
                     self.ledger.release([(slot, slot.steps) for slot in taken])
                     return
                 sampled = self._sampled(study, taken)
-                engine = self._engines.of(study, loaded, sampled)
-                started = self.ledger.start(study, sampled, study.space, loaded.versions)
+                heat = backend.heat(study, sampled)
+                started = self.ledger.start(study, sampled, study.space, factory.versions)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return
@@ -182,34 +187,37 @@ class Worker:
                 self.ledger.release([(slot, slot.steps) for slot in taken])
                 if not isinstance(error, BatchfrontError) or isinstance(error, StorageError):
                     raise
-                self._unfit[study.workload] = error
-                if not self.settings.options.until_done:  # there is no end at which to tell
-                    log.warning("left to other workers: %s", error)
+                self._leave(study, error)
                 return
             backfill = None
-            if engine == EngineName.VECTORIZED:
-                room = self._room(study)
+            if heat.room is not None:
                 backfill = Backfill(
-                    self.ledger, study, heartbeat, room, self._sampled, loaded.versions
+                    self.ledger, study, heartbeat, heat.room, self._sampled, factory.versions
                 )
+            whole = self._pace.kept_whole if heat.kept_whole is None else heat.kept_whole
+            pace = replace(self._pace, kept_whole=whole)
             race = Race(
                 self.ledger,
                 study,
-                loaded,
+                factory,
                 heartbeat=heartbeat,
                 stop=self.stop,
-                engine=self._engines.make(engine, loaded),
-                checkpoints=self.checkpoints if loaded.resumes else None,
+                engine=heat.engine,
+                kept=heat.kept,
                 backfill=backfill,
-                pace=self._pace,
-                after_round=partial(self._sizes.keep, loaded.workload, loaded.micro_batches),
+                pace=pace,
+                after_round=heat.after_round,
             )
-            race.run(started)
+            try:
+                race.run(started)
+            except WorkloadError as error:  # no trial of it can do better
+                self._leave(study, error)
 
-    def _room(self, study: Study) -> int:
-        """Trials that are computed as one, at most."""
-        room = self._limit(study)
-        return min(room, ONE_BY_ONE) if study.schedule == Schedule.ONE_BY_ONE else room
+    def _leave(self, study: Study, error: BatchfrontError) -> None:
+        """Leave a workload that can't be run here to other workers."""
+        self._unfit[study.workload] = error
+        if not self.settings.options.until_done:  # there is no end at which to tell
+            log.warning("left to other workers: %s", error)
 
     @timed_as("set-up")
     def _sampled(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
@@ -222,3 +230,23 @@ class Worker:
             for slot, one in zip(bare, found, strict=True)
         }
         return [sampled.get(slot.number, slot) for slot in taken]
+
+
+def _backend_of(kind: str | None, place: Place) -> Backend:
+    """The backend for workloads of a kind, as a study's identity says it; None: those that
+    batchfront trains."""
+    # Late: of what these import, a worker needs only one.
+    match kind:
+        case None:
+            from batchfront.worker.backends.models import ModelBackend
+
+            return ModelBackend(place)
+        case "program":
+            from batchfront.worker.backends.programs import ProgramBackend
+
+            return ProgramBackend(place)
+        case "loop":
+            from batchfront.worker.backends.loops import LoopBackend
+
+            return LoopBackend(place)
+    raise AssertionError(kind)

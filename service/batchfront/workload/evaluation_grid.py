@@ -79,3 +79,17 @@ class GridSteps:
     def is_full(self, step: int) -> bool:
         """Whether an evaluated step is one of the full evaluations."""
         return self.grid.is_full(step, self.before(step))
+
+    def spent(self, step: int) -> str:
+        """Say that the step budget ends at `step`."""
+        return f"step budget of {step} spent"
+
+
+@dataclass(frozen=True)
+class EveryStep:
+    """All steps up to a step budget, for a trial whose program alone says when it is evaluated."""
+
+    budget: int
+
+    def __contains__(self, step: int) -> bool:
+        return 0 < step <= self.budget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,8 @@ from batchfront.errors import UsageError
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
+
+Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class ReportedMetric:
     """
 
     name: str
-    better: Literal["lower", "higher"]
+    better: Better
     low: float = -math.inf
     high: float = math.inf
 
@@ -30,22 +33,37 @@ class ReportedMetric:
             raise UsageError(f"metric {self.name}: better is {self.better!r}; use lower or higher")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Goal:
     """A metric of the validation split, and the value that it has to be strictly better than.
 
-    Strictly, as in the analysis code that Shallue et al. 2018 published with their data.
+    Strictly, as in the analysis code that Shallue et al. 2018 published with their data. A metric
+    that the user's own training loop computes may be given by its name, with the values that are
+    `better`: `Goal("val_loss", 1.8, better="lower")`.
     """
 
     metric: Metric | SplitMetric | ReportedMetric
     value: float
 
-    def __post_init__(self) -> None:
-        low, high, name = self.metric.low, self.metric.high, self.metric.name
-        if not low <= self.value <= high:
-            raise UsageError(f"goal {self.value:g}: {name} lies between {low:g} and {high:g}")
+    def __init__(
+        self,
+        metric: Metric | SplitMetric | ReportedMetric | str,
+        value: float,
+        better: Better | None = None,
+    ) -> None:
+        if isinstance(metric, str):
+            if better is None:
+                raise UsageError(f'goal {metric} {value:g}: say better="lower" or better="higher"')
+            metric = ReportedMetric(metric, better)
+        elif better is not None:
+            raise UsageError(f"goal {value:g}: which {metric.name} is better, the metric says")
+        object.__setattr__(self, "metric", metric)
+        object.__setattr__(self, "value", value)
+        low, high, name = metric.low, metric.high, metric.name
+        if not low <= value <= high:
+            raise UsageError(f"goal {value:g}: {name} lies between {low:g} and {high:g}")
         if not self._better(self.best):
-            raise UsageError(f"goal {self.value:g}: no {name} can be strictly better than that")
+            raise UsageError(f"goal {value:g}: no {name} can be strictly better than that")
 
     @property
     def computed(self) -> Metric | SplitMetric:
@@ -99,3 +117,8 @@ class Goal:
         sign = "<" if self.metric.better == "lower" else ">"
         held_out = "" if isinstance(self.metric, ReportedMetric) else "validation "
         return f"{held_out}{self.metric.name} {sign} {self.value:g}"
+
+
+def restore_goal(described: Mapping[str, Any]) -> Goal:
+    """A goal as `Goal.describe` gave it; of its metric only the name is known then."""
+    return Goal(described["metric"], described["value"], described["better"])

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import inspect
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.base import WorkloadBase
-from batchfront.workload.evaluation_grid import EvaluationGrid
-from batchfront.workload.search_space import SearchSpace
+from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
+from batchfront.workload.search_space import Metaparameters, SearchSpace, Value
+from batchfront.workload.seeds import mix
+
+_ORDER = 1  # the random stream that `Trial.batches` draws from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,19 +30,253 @@ class Loop(WorkloadBase):
                       or a function that calls `trial.report` there, for frameworks that call back
     grid           -- the steps at which `trial.evaluates` asks for an evaluation
     train_examples -- in an epoch; 0: not known
+    at_once        -- trials that are in memory together on a worker's device; None: as many as fit,
+                      by what the first one takes up
     """
 
     train: Callable[..., Any]
     grid: EvaluationGrid = field(default_factory=EvaluationGrid)
     train_examples: int = 0
+    at_once: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_no_function(self.name, self.train)
+        if self.at_once is not None and self.at_once < 1:
+            raise WorkloadError(f"{self.name}: at_once is {self.at_once}; it must be at least 1")
+        if self.train_examples < 0:
+            raise WorkloadError(
+                f"{self.name}: train_examples is {self.train_examples}; 0 says that it isn't known"
+            )
 
     @property
     def first_step(self) -> int:
         return self.grid.first
 
+    @property
+    def calls_back(self) -> bool:
+        """Whether `train` is no generator, and so calls `trial.report`."""
+        function = _called(self.train)
+        return not inspect.isgeneratorfunction(function)
+
     def check_space(self, space: SearchSpace) -> None:
-        raise NotImplementedError
+        """Which metaparameters the function takes, trying it shows."""
+        if "batch_size" in space:
+            raise SearchSpaceError(
+                f"{self.name}: batch_size is no metaparameter: each study is of one, which "
+                "trial.batch_size says"
+            )
+
+    def examples(self, steps: int, batch_size: int) -> set[int]:
+        """The numbers of examples that so many steps may have taken."""
+        return examples_taken(steps, batch_size, self.train_examples)
 
     def describe(self) -> dict[str, Any]:
         """Kind, goal, grid and rules."""
-        raise NotImplementedError
+        return {
+            "kind": "loop",
+            "goal": self.goal.describe(),
+            "grid": asdict(self.grid),
+            "stopping": self.stopping.describe(),
+        }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a loop yields at an evaluation: `trial.measured` makes it.
+
+    step     -- the updates done so far
+    value    -- the goal's metric on held-out data
+    loss     -- the training loss, such as the last batch's or the mean since the evaluation before
+    examples -- that have been trained on so far, which shows that the batch size is the trial's
+
+    Raises WorkloadError for what is no number.
+    """
+
+    step: int
+    value: float
+    loss: float | None = None
+    examples: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", _whole("step", self.step))
+        object.__setattr__(self, "value", _number("value", self.value))
+        if self.loss is not None:
+            object.__setattr__(self, "loss", _number("loss", self.loss))
+        if self.examples is not None:
+            object.__setattr__(self, "examples", _whole("examples", self.examples))
+
+
+def examples_taken(steps: int, batch_size: int, train_examples: int) -> set[int]:
+    """The numbers of examples that so many steps may have taken: batches that are whole, or of
+    which the last of each epoch has what is left, where the examples of an epoch are known."""
+    found = {steps * batch_size}
+    if train_examples:
+        epochs, rest = divmod(steps, -(-train_examples // batch_size))
+        found.add(epochs * train_examples + min(rest * batch_size, train_examples))
+    return found
+
+
+class Stateful(Protocol):
+    """What `Trial.keep` takes: modules, optimizers, learning-rate schedulers, and any object with
+    these two."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+class Trial:
+    """What a loop's function is given: `trial["learning_rate"]` is a metaparameter.
+
+    batch_size  -- examples of a step
+    seed        -- the trial's own, below 2**31: of what the loop seeds itself. torch's, NumPy's and
+                   Python's global generators are seeded before it begins
+    long_seed   -- 63 bits, of which `seed` is the last 31
+    device      -- what to compute on: "cpu", or "cuda:0"
+    directory   -- a folder of the trial's own
+    step_budget -- the steps after which it is given up
+    step        -- the updates that have been done before the loop begins: 0, but for one that goes
+                   on from what `keep` has kept
+    """
+
+    def __init__(
+        self,
+        values: Metaparameters,
+        batch_size: int,
+        seed: int,
+        steps: GridSteps | EveryStep,
+        *,
+        device: str = "cpu",
+        directory: Callable[[], Path] = Path.cwd,
+        step: int = 0,
+        keep: Callable[[tuple[Stateful, ...]], None] = lambda _: None,
+        report: Callable[..., None] | None = None,
+    ) -> None:
+        self._values, self._batch_size, self._steps = dict(values), batch_size, steps
+        self.long_seed, self.seed = seed, seed % 2**31
+        self.device, self.step_budget, self.step = device, steps.budget, step
+        self._directory, self._keep, self._report = directory, keep, report
+        self.unread = {"batch_size", *values}
+        """What the loop has not asked for yet."""
+
+    def __getitem__(self, name: str) -> Value:
+        """A metaparameter. Raises WorkloadError, with those there are, if it is none."""
+        if name not in self._values:
+            known = ", ".join(sorted(self._values)) or "empty"
+            raise WorkloadError(f"no metaparameter {name!r}; the search space is {known}")
+        self.unread.discard(name)
+        return self._values[name]
+
+    @property
+    def metaparameters(self) -> dict[str, Value]:
+        """All of them, by name."""
+        return {name: self[name] for name in self._values}
+
+    @property
+    def batch_size(self) -> int:
+        self.unread.discard("batch_size")
+        return self._batch_size
+
+    @property
+    def directory(self) -> Path:
+        return self._directory()
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the loop is to evaluate after `step` updates, and to yield."""
+        return step in self._steps
+
+    def measured(
+        self, step: int, value: float, loss: float | None = None, examples: int | None = None
+    ) -> Measured:
+        """What to yield: see `Measured`."""
+        return Measured(step, value, loss, examples)
+
+    def batches(self, examples: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Which of so many training examples each step takes, from the trial's first step on to its
+        step budget: endless epochs in an order of their own, which follows from the seed alone, so
+        that a loop that goes on finds the batches where it left them.
+
+        Returns pairs of the step, from `trial.step` + 1 on, and indices of shape [batch_size].
+        Raises WorkloadError if there are fewer examples than a batch has.
+        """
+        size = self.batch_size
+        if examples < size:
+            raise WorkloadError(f"trial.batches({examples}): fewer than the batch size, {size}")
+        first = self.step * size
+        epoch, start = divmod(first, examples)
+        order = self._order(examples, epoch)[start:]
+        for step in range(self.step + 1, self.step_budget + 1):
+            if len(order) < size:
+                epoch += 1
+                order = np.concatenate([order, self._order(examples, epoch)])
+            yield step, order[:size]
+            order = order[size:]
+
+    def keep(self, *parts: Stateful) -> None:
+        """Have these kept, so that the trial can go on after an interruption; where it does, load
+        them, and put the random generators where they were.
+
+        To be called once, before the first step, with everything that training changes. The loop
+        then goes on after `trial.step`. One that doesn't call it starts again.
+        """
+        for part in parts:
+            for method in ("state_dict", "load_state_dict"):
+                if not callable(getattr(part, method, None)):
+                    raise WorkloadError(f"trial.keep: a {type(part).__name__} has no {method}()")
+        self._keep(parts)
+
+    def report(
+        self, step: int, value: float, loss: float | None = None, examples: int | None = None
+    ) -> bool:
+        """The same as a yield of `measured`, in a loop that is no generator: returns True when the
+        trial may go on, and raises TrialEnded when it is over."""
+        if self._report is None:
+            raise WorkloadError(
+                "trial.report is for functions without a yield; a generator yields "
+                "trial.measured(step, value)"
+            )
+        self._report(step, value, loss, examples)
+        return True
+
+    def _order(self, examples: int, epoch: int) -> NDArray[np.int64]:
+        generator = np.random.Generator(np.random.PCG64(mix(self.long_seed, _ORDER, epoch)))
+        return generator.permutation(examples)
+
+
+def _called(function: Any) -> Any:
+    """What is run when `function` is called, without what is put around it."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    is_object = not inspect.isroutine(function) and not isinstance(function, type)
+    return type(function).__call__ if is_object else function
+
+
+def _refuse_no_function(name: str, train: Any) -> None:
+    if inspect.isgenerator(train):
+        raise WorkloadError(f"{name}: train is a generator; give the function itself, uncalled")
+    if not callable(train):
+        raise WorkloadError(f"{name}: train is a {type(train).__name__}, not a function of a trial")
+    if inspect.iscoroutinefunction(train) or inspect.isasyncgenfunction(train):
+        raise WorkloadError(f"{name}: train is asynchronous; write a plain generator")
+
+
+def _whole(what: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise WorkloadError(f"{what} is {_shown(value)}, not a whole number") from None
+
+
+def _number(what: str, value: Any) -> float:
+    if not isinstance(value, (bool, str, bytes)):
+        try:
+            return float(value.detach() if hasattr(value, "detach") else value)
+        except Exception:  # whatever an object that is no number raises
+            pass
+    raise WorkloadError(f"{what} is {_shown(value)}, not a number")
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return f"{text[:40]}{'…' * (len(text) > 40)} ({type(value).__name__})"

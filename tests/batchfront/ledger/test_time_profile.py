@@ -31,9 +31,7 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 ) -> None:
     planned(storage, plain, batch_sizes=(4,))
     kept = str(tmp_path / "kept")
-    settings = Settings(
-        "one", torch.device("cpu"), options=WorkerOptions(checkpoint_dir=kept, engine=engine)
-    )
+    settings = Settings("one", "cpu", options=WorkerOptions(checkpoint_dir=kept, engine=engine))
     clock = Clock()
     Worker(storage, settings, Event(), clock).run()
     life, profile = clock.seconds(), load_profile(storage)

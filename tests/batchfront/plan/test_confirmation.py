@@ -213,7 +213,7 @@ def test_every_seed_is_run_to_its_own_goal_by_whatever_worker(
         kept = str(tmp_path / "kept")
         settings = Settings(
             "one",
-            torch.device("cpu"),
+            "cpu",
             Filter(**wanted),
             options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
         )

@@ -204,7 +204,7 @@ def test_a_worker_that_comes_back_to_deleted_trials_ends_them_in_one_line(
 
     monkeypatch.setattr(ModelRun, "advance", deleting)
     with caplog.at_level(logging.WARNING), Heartbeat(ledger, study.id, every=0.01) as heartbeat:
-        race = Race(ledger, study, loaded, heartbeat=heartbeat, stop=Event(), checkpoints=kept)
+        race = Race(ledger, study, loaded, heartbeat=heartbeat, stop=Event(), kept=kept)
         race.run(started)
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warned) <= 1, warned

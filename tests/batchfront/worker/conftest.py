@@ -7,6 +7,7 @@ import pytest
 
 from batchfront.ledger.ledger import Ledger, RaceState
 from batchfront.worker import worker
+from batchfront.worker.backends import models
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.race import Race
 
@@ -39,6 +40,6 @@ def room_for_three(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         run(self, taken)
 
     monkeypatch.setattr(Race, "run", watched)
-    monkeypatch.setattr(worker, "room_for", lambda *_: 3)
+    monkeypatch.setattr(models, "room_for", lambda *_: 3)
     monkeypatch.setattr(worker, "Heartbeat", Prompt)
     return heats

@@ -21,7 +21,8 @@ from batchfront.training.heat import Heat
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.worker import backfill as backfill
-from batchfront.worker import race, worker
+from batchfront.worker import race
+from batchfront.worker.backends import models
 from batchfront.worker.race import Race
 from batchfront.worker.setup import LoadedWorkload
 from tests import searches
@@ -71,7 +72,7 @@ def heats(monkeypatch: pytest.MonkeyPatch) -> list[list[dict[int, int]]]:
 @pytest.fixture
 def room_for_five(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers hold so many trials at once, and hear news at every turn."""
-    monkeypatch.setattr(worker, "room_for", lambda *_: ROOM)
+    monkeypatch.setattr(models, "room_for", lambda *_: ROOM)
     monkeypatch.setattr("batchfront.worker.heartbeat.FIRST_PAUSE", 0.001)
 
 
@@ -155,7 +156,7 @@ def test_a_race_of_a_whole_study_asks_for_no_others(
 def test_of_trials_one_by_one_several_go_on_together_each_begun_when_one_ends(
     storage: Storage, heats: list[list[dict[int, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "ONE_BY_ONE", 4)
+    monkeypatch.setattr(models, "ONE_BY_ONE", 4)
     planned(storage, together=1)
     work(storage)
     assert [len(live) for rounds in heats[:1] for live in rounds[:3]] == [4] * 3
@@ -173,7 +174,7 @@ def test_of_trials_one_by_one_several_go_on_together_each_begun_when_one_ends(
 def test_a_sampler_draws_each_trial_when_it_knows_of_those_under_way(
     storage: Storage, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "ONE_BY_ONE", 3)
+    monkeypatch.setattr(models, "ONE_BY_ONE", 3)
     draw, seen = sampling.sample, []
 
     def watched(storage: Storage, study: Any, numbers: Sequence[int]) -> Any:
@@ -237,11 +238,11 @@ def test_no_more_come_in_than_memory_holds(
     planned(storage, together=1)
     make = LoadedWorkload.run
 
-    def run(self: LoadedWorkload, *arguments: Any) -> ModelRun:
+    def run(self: LoadedWorkload, *arguments: Any, **named: Any) -> ModelRun:
         if len(heats[-1]) == 0 and len(made_here) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         made_here.append(1)
-        return make(self, *arguments)
+        return make(self, *arguments, **named)
 
     made_here: list[int] = []
     monkeypatch.setattr(LoadedWorkload, "run", run)

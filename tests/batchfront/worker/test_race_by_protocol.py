@@ -30,7 +30,7 @@ def race(
     study, taken = started(ledger)
     factory = Counters(GOAL, {study.trial_seed(n): one for n, one in enumerate(made)})
     with Heartbeat(ledger, study.id) as heartbeat:
-        Race(ledger, study, factory, heartbeat=heartbeat, stop=stop, checkpoints=kept).run(taken)
+        Race(ledger, study, factory, heartbeat=heartbeat, stop=stop, kept=kept).run(taken)
 
 
 def test_a_race_of_counters_goes_to_its_end(storage: Storage) -> None:

@@ -182,7 +182,7 @@ def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(ModelRun, "advance", stopping)
-        Worker(storage, Settings("stopped", torch.device("cpu")), stop).run()
+        Worker(storage, Settings("stopped", "cpu"), stop).run()
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, None)
     assert ended(storage) == ended(undisturbed)

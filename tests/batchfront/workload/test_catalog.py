@@ -196,9 +196,7 @@ def test_several_functions_have_to_be_chosen_from(tmp_path: Path) -> None:
     code = "def one() -> Workload: ...\ndef two() -> Workload: ...\ndef other(): ..."
     spec = write(tmp_path / "mine.py", code)
     assert refusal(spec).endswith("its workloads: one, two")
-    assert "has no function 'three'; its workloads: one, two" in refusal(
-        f"{spec}:three"
-    )
+    assert "has no function 'three'; its workloads: one, two" in refusal(f"{spec}:three")
 
 
 def test_a_file_without_such_a_function_lists_those_it_has(tmp_path: Path) -> None:

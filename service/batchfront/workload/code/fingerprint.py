@@ -10,9 +10,8 @@ the workload does beside making it.
 """
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
+from batchfront.workload.code.own_modules import package_of
 from batchfront.workload.code.versions import Code
 from batchfront.workload.code.walk import Walk
 from batchfront.workload.data import Splits, is_in_memory
@@ -33,7 +32,7 @@ class Fingerprint:
     @classmethod
     def of(cls, workload: Workload) -> "Fingerprint":
         """The code of a workload that has just been loaded."""
-        walk = Walk(_package_of(workload.data))
+        walk = Walk(package_of(workload.data))
         for role, part in (
             ("model", workload.model),
             ("loss", workload.loss),
@@ -54,10 +53,3 @@ class Fingerprint:
         as `Split` does it."""
         summed = all(is_in_memory(split) for _, split in splits.named())
         return {**self.parts} if summed else {**self.parts, **self.data}
-
-
-def _package_of(function: Any) -> str:
-    """The package that a part of a workload comes from."""
-    while isinstance(function, partial):
-        function = function.func
-    return (getattr(function, "__module__", None) or "").partition(".")[0]

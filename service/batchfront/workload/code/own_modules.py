@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,6 +90,13 @@ class OwnModules:
         if top not in self._packages and (top == OURS or is_installed(path)):
             return None
         return Home(names, path.name, _text(names, path)) if path.suffix == ".py" else None
+
+
+def package_of(function: Any) -> str:
+    """The package that a part of a workload comes from."""
+    while isinstance(function, partial):
+        function = function.func
+    return (getattr(function, "__module__", None) or "").partition(".")[0]
 
 
 @cache

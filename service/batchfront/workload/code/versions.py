@@ -13,8 +13,8 @@ Code = Mapping[str, str]
 """`file.py:name` of a definition to its checksum; `model`, `loss`, ... to that of a workload's
 part; a package to its version. See `batchfront.workload.code.fingerprint`."""
 
-PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data")
-"""Of a workload."""
+PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data", "train")
+"""Of a workload; of a loop, `train`."""
 
 WHICH = "which "
 """Begins an entry that says which of several definitions of one name is used where."""

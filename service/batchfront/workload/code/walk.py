@@ -11,13 +11,12 @@ from enum import Enum
 from functools import partial
 from hashlib import blake2b
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from batchfront.workload.code.module_text import (
     compiled,
@@ -36,7 +35,6 @@ from batchfront.workload.code.own_modules import (
     package_version,
 )
 from batchfront.workload.code.versions import WHICH, checksum
-from batchfront.workload.data import Examples, Splits
 from batchfront.workload.user_file import error_in
 
 log = logging.getLogger(__name__)
@@ -46,8 +44,6 @@ _BY_NAME = {"globals", "eval", "exec", "__import__", "import_module", "modules"}
 
 _READS = re.compile(r"_*(load|read|parse)|from_?(file|csv|npy|txt)|genfromtxt")
 """The names of functions that read a file."""
-
-_ARRAYS = (Tensor, np.ndarray)
 
 _PLAIN = (bool, int, float, str, list, tuple, dict, set)
 
@@ -129,14 +125,14 @@ class Walk:
                 return repr(sorted(map(self.value, value)))
             case Enum():
                 return f"{self.value(type(value))}.{value.name}"
-            case Tensor():
-                return _of_array(
-                    value.detach().cpu().resolve_conj().resolve_neg().numpy(force=True)
-                )
             case np.ndarray():
                 return _of_array(value)
-            case np.generic() | torch.dtype() | torch.device() | torch.Size() | range() | slice():
+            case np.generic() | range() | slice():
                 return repr(value)
+        if _is_torchs(value, "Tensor"):
+            return _of_array(value.detach().cpu().resolve_conj().resolve_neg().numpy(force=True))
+        if _is_torchs(value, "dtype", "device"):
+            return repr(value)
         return self._instance(value)
 
     def _all(self, values: Iterable[Any]) -> str:
@@ -148,7 +144,7 @@ class Walk:
     def _instance(self, value: Any) -> str:
         kind = type(value)
         said = self.value(kind)
-        if isinstance(value, (Splits, Examples)):
+        if _is_data(value):
             return said  # their content is described by themselves
         if kind.__module__.partition(".")[0] == OURS and is_dataclass(value):
             # A field that a later batchfront adds is at its default, and no change.
@@ -156,7 +152,7 @@ class Walk:
                 f.name: getattr(value, f.name) for f in fields(value) if not _default(f, value)
             }
             return f"{said} {self._pairs(given)}"
-        if self._own.home_of(kind) or isinstance(value, nn.Module):
+        if self._own.home_of(kind) or _is_torchs(value, "nn.Module"):
             slots = [name for base in kind.__mro__ for name in vars(base).get("__slots__", ())]
             held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
             return f"{said} {self._pairs({**held, **getattr(value, '__dict__', {})})}"
@@ -222,7 +218,7 @@ class Walk:
         statements = home.text.bindings[name] if home.text else ()
         said = [part for statement in statements for part in self._statement(home, statement)]
         live = home.names.get(name)
-        if isinstance(live, _ARRAYS) or (_from_outside(statements) and isinstance(live, _PLAIN)):
+        if _is_array(live) or (_from_outside(statements) and isinstance(live, _PLAIN)):
             said.append("" if isinstance(live, str) and "/" in live else self.value(live))
         for function in _functions_of(live, home.names):
             if not home.wrote(function):  # the file has changed since it was imported
@@ -406,6 +402,23 @@ def _functions_of(live: Any, names: dict[str, Any]) -> list[FunctionType]:
     plain = [o.__func__ if isinstance(o, (staticmethod, classmethod)) else o for o in plain]
     mine = [f for f in plain if isinstance(f, FunctionType) and f.__globals__ is names]
     return [f for f in mine if not f.__code__.co_filename.startswith("<")]  # a dataclass's own
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or _is_torchs(value, "Tensor")
+
+
+def _is_torchs(value: Any, *kinds: str) -> bool:
+    """Whether it is an instance of one of these classes of torch's: of none while nobody has
+    imported that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, tuple(attrgetter(kind)(torch) for kind in kinds))
+
+
+def _is_data(value: Any) -> bool:
+    """Whether it is a split or several, which need torch too."""
+    data = sys.modules.get("batchfront.workload.data")
+    return data is not None and isinstance(value, (data.Splits, data.Examples))
 
 
 def _of_array(array: Any) -> str:

@@ -100,7 +100,7 @@ def told(database: str, folder: Path) -> Told:
     storage = planned(database)
     settings = Settings(
         "two",
-        CPU,
+        "cpu",
         options=WorkerOptions(engine="sequential", devices_per_trial=2, checkpoint_dir=str(folder)),
     )
     stop = Event()
@@ -121,7 +121,7 @@ def told(database: str, folder: Path) -> Told:
     Worker(
         storage,
         Settings(
-            "one", CPU, options=WorkerOptions(engine="sequential", checkpoint_dir=str(folder))
+            "one", "cpu", options=WorkerOptions(engine="sequential", checkpoint_dir=str(folder))
         ),
         Event(),
     ).run()

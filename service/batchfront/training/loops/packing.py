@@ -1,0 +1,66 @@
+"""What a loop keeps, as plain values and tensors, which is what a checkpoint can hold."""
+
+import sys
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from batchfront.errors import WorkloadError
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+_ARRAY = "NumPy's"  # the key that tells what stands for an array or a scalar of NumPy's
+
+
+def packed(part: Any, where: str) -> Any:
+    """Make a copy that a checkpoint can hold, which training doesn't change: but of tensors, which
+    whoever writes them copies.
+
+    where -- what it is, for a person
+
+    Raises WorkloadError for something else than tensors, arrays, numbers, strings, and dicts, lists
+    and tuples of these.
+    """
+    kind = type(part)
+    if kind in _PLAIN or _is_torchs(part):
+        return part
+    if kind is np.ndarray or isinstance(part, np.generic):
+        if part.dtype.hasobject:
+            raise WorkloadError(f"{where} is an array of objects, which no checkpoint holds")
+        said = {"type": part.dtype.str, "shape": list(part.shape), "bytes": part.tobytes()}
+        return {_ARRAY: "array" if kind is np.ndarray else "scalar", **said}
+    if kind in (dict, OrderedDict):
+        for key in part:
+            if type(key) not in _PLAIN and type(key) is not tuple:
+                raise WorkloadError(f"{where} has a {type(key).__name__} as a key, not a string")
+        return {key: packed(value, f"{where}[{key!r}]") for key, value in part.items()}
+    if kind in (list, tuple):
+        return kind(packed(value, f"{where}[{n}]") for n, value in enumerate(part))
+    if kind is set:
+        return {packed(value, f"an element of {where}") for value in part}
+    raise WorkloadError(
+        f"{where} is a {kind.__name__}, which no checkpoint holds; let state_dict() return "
+        "tensors, arrays, numbers and strings, in dicts and lists"
+    )
+
+
+def unpacked(part: Any) -> Any:
+    """What was packed."""
+    match part:
+        case dict() if _ARRAY in part:
+            array = np.frombuffer(bytearray(part["bytes"]), part["type"]).reshape(part["shape"])
+            return array if part[_ARRAY] == "array" else array[()]
+        case dict():
+            return {key: unpacked(value) for key, value in part.items()}
+        case list() | tuple():
+            return type(part)(unpacked(value) for value in part)
+    return part
+
+
+def _is_torchs(part: Any) -> bool:
+    """Whether it is something of torch's that a checkpoint holds as it is."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    return isinstance(part, (torch.Tensor, torch.dtype, torch.device))

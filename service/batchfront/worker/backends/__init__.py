@@ -1,0 +1,1 @@
+"""What workers compute trials with, one module for each kind of workload."""

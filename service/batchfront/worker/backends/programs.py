@@ -1,0 +1,169 @@
+"""Trials that are programs, which run beside the worker."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Condition
+
+from sqlalchemy import select
+
+from batchfront import __version__
+from batchfront.errors import BatchfrontError, UsageError
+from batchfront.phase_timer import timed_as
+from batchfront.store.migrations import database_name
+from batchfront.store.schema import measurements, slots
+from batchfront.study.identity import identity_parts, refuse_difference, study_identity
+from batchfront.study.slots import Slot
+from batchfront.study.study import Study
+from batchfront.study.variants import as_variant
+from batchfront.training.device_names import describe_all, visible_gpus
+from batchfront.training.examine import examine
+from batchfront.training.programs.engine import Together
+from batchfront.training.programs.folder import TrialFolders
+from batchfront.training.programs.run import ProgramRun, ProgramTrial
+from batchfront.training.programs.states import ProgramStates
+from batchfront.worker.backend import HeatSetup, Place
+from batchfront.workload.code.versions import digest
+from batchfront.workload.goal import Goal
+from batchfront.workload.program import Program
+from batchfront.workload.search_space import Metaparameters
+from batchfront.workload.stopping_rules import StoppingRules
+from batchfront.workload.sweep_file import read_sweep_file
+
+STRETCH = 300.0
+"""Seconds for which programs that resume run on while others wait for their turn: what starting
+one takes, most of a minute where much is loaded, should be little beside that."""
+
+
+@dataclass
+class LoadedProgram:
+    """A program's study made ready: a `RunFactory`.
+
+    news -- notified when any of its programs has told something, or has ended
+    runs -- all that it has made and that may not be over
+    """
+
+    study: Study
+    program: Program
+    folders: TrialFolders
+    device: str
+    versions: Mapping[str, str]
+    room: int | None = None
+    news: Condition = field(default_factory=Condition)
+    runs: list[ProgramRun] = field(default_factory=list)
+
+    @property
+    def goal(self) -> Goal:
+        """What a trial has to reach."""
+        return self.program.goal
+
+    @property
+    def stopping(self) -> StoppingRules:
+        """When a trial is given up."""
+        return self.program.stopping
+
+    def run(
+        self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0
+    ) -> ProgramRun:
+        """A fresh run, whose program is started when it is advanced."""
+        trial = ProgramTrial(
+            self.program,
+            batch_size,
+            values,
+            seed,
+            self.study.name,
+            number,
+            self.folders,
+            self.device,
+        )
+        run = ProgramRun(trial, self.news)
+        self.runs.append(run)
+        return run
+
+    def join(self) -> None:
+        """Wait until nothing is left of programs that have been closed."""
+        for run in self.runs:
+            run.join()
+        self.runs.clear()
+
+
+class ProgramBackend:
+    """The backend of programs."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        name = place.tries(lambda: database_name(place.storage))
+        self._folders = TrialFolders(place.options.trial_dir or "batchfront-trials", name)
+        gpus = visible_gpus() if place.device != "cpu" else []
+        self._describes = describe_all([place.device], gpus)
+        self._loaded: LoadedProgram | None = None
+        self._at_once: dict[int, int] = {}  # by study
+
+    def limit(self, study: Study) -> int:
+        if study.id not in self._at_once:
+            try:
+                at_once = find_program(study, self._place.options.code).resources.at_once
+            except BatchfrontError:  # which `prepare` tells
+                at_once = 1
+            self._at_once[study.id] = max(at_once // max(self._place.sharing, 1), 1)
+        return self._at_once[study.id]
+
+    @timed_as("set-up")
+    def prepare(self, study: Study) -> LoadedProgram:
+        self.close()
+        program = find_program(study, self._place.options.code)
+        examined = examine(program, [study.batch_size], study.spec)
+        parts = identity_parts(examined.identity_parts, [examined.code], study.variant)
+        parts["preflight"] = dict(examined.tries)
+        identity = study_identity(program, study.batch_size, parts, study.identity["search"])
+        refuse_difference(study, replace(study, identity=identity))
+        versions = {
+            "batchfront": __version__,
+            "device": self._describes,
+            "source": digest(examined.code),
+        }
+        self._loaded = LoadedProgram(study, program, self._folders, self._place.device, versions)
+        return self._loaded
+
+    def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:
+        assert self._loaded is not None
+        kept = ProgramStates(self._folders, study.name) if self._loaded.program.resume else None
+        return HeatSetup(engine_of(self._loaded, self._place), kept, kept_whole=STRETCH)
+
+    def close(self) -> None:
+        if self._loaded is not None:
+            self._loaded.join()
+
+
+def engine_of(loaded: LoadedProgram, place: Place) -> Together:
+    """A fresh engine for programs of one study, which knows whether any has ever told an
+    evaluation."""
+    told = measurements.join(slots, measurements.c.slot_id == slots.c.id)
+    query = select(slots.c.id).select_from(told).where(slots.c.study_id == loaded.study.id).limit(1)
+
+    def any_heard() -> bool:
+        with place.storage.read() as conn:
+            return conn.execute(query).first() is not None
+
+    return Together(loaded.news, any_heard=place.tries(any_heard))
+
+
+def find_program(study: Study, code: str | None) -> Program:
+    """The program of a study, from the sweep file that this machine has: the one that it was
+    planned with, or one of that name in the folder `code`, or below it.
+
+    The command comes from there alone, never from the database. Raises UsageError if there is none.
+    """
+    planned = Path(study.spec)
+    places = [] if code is None else sorted(Path(code).rglob(planned.name))
+    for path in (planned, *places):
+        if path.is_file():
+            program = read_sweep_file(path).program
+            if as_variant(program, study.variant).name == study.workload:
+                asked = program.as_asked(study.goal_value, study.precision)
+                return as_variant(asked, study.variant)
+    where = f"in {code}" if code is not None else f"at {planned}"
+    raise UsageError(
+        f"{study.workload} is a program, and this machine has no sweep file of it {where}: copy "
+        f"{planned.name} here, and name its folder by --code"
+    )
