@@ -26,6 +26,7 @@ from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
 
 from batchfront.errors import ProgramError
+from batchfront.store.schema import LEASE_SECONDS
 from batchfront.training.programs import keeper
 from batchfront.training.programs.leftovers import MARK, end_marked, new_mark
 from batchfront.training.programs.printed import LastLines, Line, Lines, Log
@@ -75,7 +76,7 @@ class ProgramProcess:
         on_exit: Callable[[], None] = lambda: None,
         log_limit: int = LOG_LIMIT,
         lock: int | None = None,
-        lease: float = 30.0,
+        lease: float = LEASE_SECONDS,
     ) -> None:
         self._argv, self._cwd, self._lease = list(argv), cwd, lease
         self._on_line, self._on_exit = on_line, on_exit
