@@ -16,6 +16,7 @@ from batchfront.study.identity import identity_parts, refuse_difference, study_i
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
+from batchfront.training.device_names import describe_all, visible_gpus
 from batchfront.training.examine import examine
 from batchfront.training.programs.engine import Together
 from batchfront.training.programs.folder import TrialFolders
@@ -28,6 +29,10 @@ from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.stopping_rules import StoppingRules
 from batchfront.workload.sweep_file import read_sweep_file
+
+STRETCH = 300.0
+"""Seconds for which programs that resume run on while others wait for their turn: what starting
+one takes, most of a minute where much is loaded, should be little beside that."""
 
 
 @dataclass
@@ -89,6 +94,8 @@ class ProgramBackend:
         self._place = place
         name = place.tries(lambda: database_name(place.storage))
         self._folders = TrialFolders(place.options.trial_dir or "batchfront-trials", name)
+        gpus = visible_gpus() if place.device != "cpu" else []
+        self._describes = describe_all([place.device], gpus)
         self._loaded: LoadedProgram | None = None
         self._at_once: dict[int, int] = {}  # by study
 
@@ -112,7 +119,7 @@ class ProgramBackend:
         refuse_difference(study, replace(study, identity=identity))
         versions = {
             "batchfront": __version__,
-            "device": self._place.device,
+            "device": self._describes,
             "source": digest(examined.code),
         }
         self._loaded = LoadedProgram(study, program, self._folders, self._place.device, versions)
@@ -121,7 +128,7 @@ class ProgramBackend:
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:
         assert self._loaded is not None
         kept = ProgramStates(self._folders, study.name) if self._loaded.program.resume else None
-        return HeatSetup(engine_of(self._loaded, self._place), kept)
+        return HeatSetup(engine_of(self._loaded, self._place), kept, kept_whole=STRETCH)
 
     def close(self) -> None:
         if self._loaded is not None:
