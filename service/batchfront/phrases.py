@@ -23,3 +23,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; there is {listed(words)}" if words else ""
+
+
+def percent(share: float) -> str:
+    """A share as whole percent."""
+    return "less than 1 %" if share < 0.01 else f"{100 * share:.0f} %"

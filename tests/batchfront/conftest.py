@@ -12,7 +12,7 @@ import torch
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
-from batchfront.training.preflight import checks
+from batchfront.training.preflight import examined
 from batchfront.training.preflight.checks import Checked, check
 from batchfront.worker.setup import LoadedWorkload, set_up
 from batchfront.workload.workload import Workload
@@ -33,7 +33,7 @@ def checks_once(monkeypatch: pytest.MonkeyPatch) -> None:
             _checked[known] = workload, check(workload, batch_sizes)
         return _checked[known][1]
 
-    monkeypatch.setattr(checks, "check", checked)
+    monkeypatch.setattr(examined, "check", checked)
 
 
 @pytest.fixture

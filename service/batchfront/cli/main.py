@@ -16,6 +16,7 @@ from batchfront.extras import missing_for_training
 
 _COMMANDS = {  # in the order in which --help shows them
     "run": "Plan, race and report a workload on this machine.",
+    "new": "Write a program, a loop or a workload to start from.",
     "plan": "Create a workload's studies, without running any trial.",
     "init": "Make a database's tables, or upgrade them.",
     "work": "Run trials of planned studies until none is left.",

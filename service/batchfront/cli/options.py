@@ -17,10 +17,16 @@ from batchfront.worker.options import WorkerOptions
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_EVERYWHERE = ("BATCHFRONT_STORAGE", "BATCHFRONT_DATA_DIR")
+"""Variables that say an option inside a trial too, where all others, such as BATCHFRONT_SEED, say
+what the trial is."""
+
+
 def option(name: str, *others: str, **attributes: Any) -> Callable[[F], F]:
     """An option that the environment variable BATCHFRONT_<NAME> sets too."""
     variable = "BATCHFRONT_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
-    return click.option(name, *others, envvar=variable, **attributes)
+    says = variable in _EVERYWHERE or "BATCHFRONT_TRIAL" not in os.environ
+    return click.option(name, *others, envvar=variable if says else None, **attributes)
 
 
 class Written(click.ParamType[Any]):

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from batchfront.cli import options
+from batchfront.cli import options, sweep
 from batchfront.cli.commands import same_command
 from batchfront.errors import IdentityError
 from batchfront.plan.options import SearchOptions, superseded
@@ -19,7 +19,7 @@ Examples:
   batchfront plan digits/mlp/momentum --extend
 """
 )
-@click.argument("workload")
+@sweep.workload
 @options.storage
 @options.told(SearchOptions, "search")
 @options.option(
@@ -32,9 +32,9 @@ Examples:
 def command(workload: str, storage: str, search: SearchOptions, extend: bool) -> None:
     """Create a workload's studies, without running any trial.
 
-    WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
-    file.py:function. Planning again continues: more trials or batch sizes are added, and a
-    definition or code that has changed is refused.
+    WORKLOAD is a name that `batchfront workloads` lists, a module:function, a file.py:function,
+    or a sweep file, whose [search] says options too. Planning again continues: more trials or
+    batch sizes are added, and a definition or code that has changed is refused.
     """
     opened, planned = plan_workload(workload, storage, search)
     for study, added, again in zip(planned.studies, planned.added, planned.reopened, strict=True):
@@ -90,5 +90,6 @@ def plan_workload(
     larger = [s for s in planned.studies if search.trials and s.trials > search.trials]
     if larger:
         kept = ", ".join(f"{study.name} keeps its {study.trials}" for study in larger)
-        click.echo(f"batchfront: --trials {search.trials} takes none away: {kept}", err=True)
+        asked = sweep.said("trials", search.trials)
+        click.echo(f"batchfront: {asked} takes none away: {kept}", err=True)
     return opened, planned

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from batchfront.cli import options
+from batchfront.cli import options, sweep
 from batchfront.cli.local_run import devices_for, refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.plan.options import SearchOptions
@@ -19,9 +19,10 @@ Examples:
   batchfront run digits/mlp/momentum
   batchfront run mnist/fc_256/momentum --goal 0.04 --batch-sizes 16,64,256,1024 --trials 20
   batchfront run ./my_workload.py:my_workload --workers 2 --report my_workload.html
+  batchfront run ./sweep.toml --trials 64
 """
 )
-@click.argument("workload")
+@sweep.workload
 @options.storage
 @options.told(SearchOptions, "search")
 @options.workers
@@ -48,9 +49,10 @@ def command(
 ) -> int:
     """Plan, race and report a workload on this machine.
 
-    WORKLOAD is a name that `batchfront workloads` lists, a module:function, or a
-    file.py:function. The frontier, and how far a larger batch helps, go to standard output,
-    progress to standard error. Ctrl-C keeps everything; the same command again continues.
+    WORKLOAD is a name that `batchfront workloads` lists, a module:function, a file.py:function,
+    or a sweep file, whose [search] says options too. The frontier, and how far a larger batch
+    helps, go to standard output, progress to standard error. Ctrl-C keeps everything; the same
+    command again continues.
     """
     from batchfront.cli.output.curves import print_answers
     from batchfront.cli.output.frontier import print_frontier

@@ -172,6 +172,11 @@ class Frontier:
         return goal_text(self.goal)
 
     @property
+    def metric_text(self) -> str:
+        """The goal metric in words: "validation error rate"."""
+        return self.points[0].study.metric_text
+
+    @property
     def measured_elsewhere(self) -> bool:
         """Whether its points are steps that were measured elsewhere: medians, and no winners."""
         return any(point.measured_elsewhere for point in self.points)

@@ -6,7 +6,7 @@ from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.outliers import Rise
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.next_commands import wider_space
-from batchfront.frontier.uncertainty.expected_best import percent
+from batchfront.phrases import percent
 
 
 @dataclass(frozen=True)

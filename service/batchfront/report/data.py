@@ -102,6 +102,11 @@ class Subject:
     dashboard: Dashboard
     limits: Limits
 
+    @property
+    def tells_loss(self) -> bool:
+        """Whether trials tell their training loss, as all of ours do; or none was measured yet."""
+        return bool(self.loss_curves or not self.goal_curves)
+
     @cached_property
     def fitted(self) -> Fitted:
         """The curve through the frontier."""

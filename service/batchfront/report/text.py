@@ -18,6 +18,7 @@ from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import count as count
 from batchfront.frontier.curve.text import estimate_text, number, percent, size
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.intervals import apart
 from batchfront.frontier.next_commands import wider_space
 from batchfront.frontier.queries import Trial
 from batchfront.frontier.warnings import outlier_warnings
@@ -86,20 +87,6 @@ def params_in_figure(params: dict[str, Value]) -> str:
     """Metaparameters for a hover label, one a line."""
     lines = (f"{words(name)} {significant(value)}" for name, value in params.items())
     return "<br>".join(in_figure(line) for line in lines)
-
-
-def earliest(point: Point) -> float:
-    """The first step at which the goal may have been passed: after the evaluation before."""
-    steps = point.steps or 0
-    return steps if point.steps_lower is None else min(point.steps_lower + 1, steps)
-
-
-def interval(point: Point) -> str:
-    """The steps at one of which the goal was first passed: 1,824–1,841; "–" where nobody knows."""
-    if point.steps is None or (point.measured_elsewhere and point.steps_lower is None):
-        return "–"
-    first = earliest(point)
-    return count(first) if first == point.steps else f"{count(first)}–{count(point.steps)}"
 
 
 @dataclass(frozen=True)
@@ -340,6 +327,9 @@ def notes(frontier: Frontier) -> list[str]:
     goals = {json.dumps(point.study.identity["goal"], sort_keys=True) for point in frontier.points}
     if len(goals) > 1:
         found.append("The studies have different goals: their steps can't be compared.")
+    far = apart(frontier)
+    if far is not None:
+        found.append(far)
     inexact = [count(point.batch_size) for point in frontier.points if point.inexact]
     if inexact:
         found.append(

@@ -149,6 +149,12 @@ class Definition:
         """The name of the goal metric."""
         return str(self.identity["goal"]["metric"])
 
+    @property
+    def metric_text(self) -> str:
+        """The goal metric in words: "validation error rate"; what a training loop of the user's
+        tells goes by its own name alone."""
+        return self.metric if self.kind else f"validation {self.metric}"
+
 
 @dataclass(frozen=True)
 class Study(Definition):

@@ -38,12 +38,15 @@ class HeatSetup:
     """What computes one heat.
 
     kept        -- where its interrupted trials are kept; None: they start again
+    kept_whole  -- seconds for which it isn't handed on, at least, where that takes its time; None:
+                   as any heat
     room        -- trials at most, where others take the places of those that end; None: they don't
     after_round -- called after each round of the heat
     """
 
     engine: Engine[Any]
     kept: Kept | None = None
+    kept_whole: float | None = None
     room: int | None = None
     after_round: Callable[[], None] | None = None
 
@@ -66,23 +69,3 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """End what it has started, such as processes."""
-
-
-def backend_of(kind: str | None, place: Place) -> Backend:
-    """The backend for workloads of a kind, as a study's identity says it; None: those that
-    batchfront trains."""
-    # Late: of what these import, a worker needs only one.
-    match kind:
-        case None:
-            from batchfront.worker.backends.models import ModelBackend
-
-            return ModelBackend(place)
-        case "program":
-            from batchfront.worker.backends.programs import ProgramBackend
-
-            return ProgramBackend(place)
-        case "loop":
-            from batchfront.worker.backends.loops import LoopBackend
-
-            return LoopBackend(place)
-    raise AssertionError(kind)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from threading import Event
 from time import monotonic, perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -25,13 +25,13 @@ _SAVING_SECONDS = 6.0  # when told to stop: what isn't saved by then has its las
 class Kept(Protocol):
     """Where interrupted trials are kept: as `Checkpoints` keeps them, or in a way of their own."""
 
-    def begin(self, runs: Sequence[Run]) -> None:
+    def begin(self, runs: Sequence[Any]) -> None:
         """Take note that these are about to be saved, one after another."""
 
-    def save(self, slot: Slot, run: Run, tag: str) -> bool:
+    def save(self, slot: Slot, run: Any, tag: str) -> bool:
         """Keep a run, which ends with that. Returns whether it could be kept."""
 
-    def restore(self, slot: Slot, run: Run, tag: str) -> bool:
+    def restore(self, slot: Slot, run: Any, tag: str) -> bool:
         """Bring a fresh run to where it was kept. Returns whether there was anything that fits."""
 
     def drop(self, slot: Slot) -> None:

@@ -21,7 +21,7 @@ from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoint_files import CheckpointFiles
 from batchfront.training.device_names import describe_all, following, visible_gpus
 from batchfront.vocabulary import EngineName
-from batchfront.worker.backend import Backend, Place, backend_of
+from batchfront.worker.backend import Backend, Place
 from batchfront.worker.backfill import Backfill
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.options import WorkerOptions
@@ -157,7 +157,7 @@ class Worker:
     @timed_as("set-up")
     def _backend(self, kind: str | None) -> Backend:
         if kind not in self._backends:
-            self._backends[kind] = backend_of(kind, self._place)
+            self._backends[kind] = _backend_of(kind, self._place)
         return self._backends[kind]
 
     def _limit(self, study: Study) -> int:
@@ -194,6 +194,8 @@ class Worker:
                 backfill = Backfill(
                     self.ledger, study, heartbeat, heat.room, self._sampled, factory.versions
                 )
+            whole = self._pace.kept_whole if heat.kept_whole is None else heat.kept_whole
+            pace = replace(self._pace, kept_whole=whole)
             race = Race(
                 self.ledger,
                 study,
@@ -203,7 +205,7 @@ class Worker:
                 engine=heat.engine,
                 kept=heat.kept,
                 backfill=backfill,
-                pace=self._pace,
+                pace=pace,
                 after_round=heat.after_round,
             )
             try:
@@ -228,3 +230,23 @@ class Worker:
             for slot, one in zip(bare, found, strict=True)
         }
         return [sampled.get(slot.number, slot) for slot in taken]
+
+
+def _backend_of(kind: str | None, place: Place) -> Backend:
+    """The backend for workloads of a kind, as a study's identity says it; None: those that
+    batchfront trains."""
+    # Late: of what these import, a worker needs only one.
+    match kind:
+        case None:
+            from batchfront.worker.backends.models import ModelBackend
+
+            return ModelBackend(place)
+        case "program":
+            from batchfront.worker.backends.programs import ProgramBackend
+
+            return ProgramBackend(place)
+        case "loop":
+            from batchfront.worker.backends.loops import LoopBackend
+
+            return LoopBackend(place)
+    raise AssertionError(kind)

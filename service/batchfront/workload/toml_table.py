@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,11 @@ class Table:
 
     def refuse(self, key: str, wrong: str) -> SweepFileError:
         """The error of a key, in one line."""
-        return SweepFileError(f"{self.file}, {f'[{self.name}] {key}'.strip()}: {wrong}")
+        return SweepFileError(f"{self.at(key)}: {wrong}")
+
+    def at(self, key: str) -> str:
+        """Where a key stands: file, table and key."""
+        return f"{self.file}, [{self.name}] {key}" if self.name else f"{self.file}, [{key}]"
 
     def take(self, key: str, default: Any = REQUIRED, wanted: str = "") -> Any:
         """The value of a key, whatever it is."""
@@ -102,12 +106,12 @@ class Table:
             raise self.refuse(key, f"{value} is no duration; seconds are 0 or more")
         return float(value)
 
-    def items(self, key: str, default: Sequence[Any] = (), *, such_as: str) -> Sequence[Any]:
-        """A list."""
-        value = self.take(key, default)
-        if value is not default and not isinstance(value, list):
+    def items(self, key: str, *, such_as: str) -> list[Any]:
+        """A list; empty if there is none."""
+        value = self.take(key, [])
+        if not isinstance(value, list):
             raise self.refuse(key, f"{shown(value)} is no list; write {key} = {such_as}")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def table(self, key: str, *, required: bool = False, such_as: str = "") -> "Table":
         """A table in this one; empty if there is none."""
@@ -199,8 +203,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def keys_elsewhere(tables: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Key to the one table that has it."""
-    return {key: table for table, keys in tables.items() for key in keys}

@@ -17,7 +17,11 @@ from tests.web import served
 
 pytestmark = pytest.mark.browser
 
-CURVE = [(step, "validation", "error rate", 1 / (1 + step)) for step in (1, 10, 60)]
+CURVE = [
+    (step, split, metric, 1 / (1 + step))
+    for step in (1, 10, 60)
+    for split, metric in (("validation", "error rate"), ("train", "loss"))
+]
 LOOK = "document.dispatchEvent(new Event('visibilitychange'))"  # rather than wait for the next
 
 

@@ -2,11 +2,8 @@
 
 import pytest
 
-from batchfront.frontier.frontier import load_frontier
 from batchfront.phrases import listed
-from batchfront.report.text import interval, short_count, significant
-from batchfront.store.url import Storage
-from tests.batchfront.report.rows import add_study
+from batchfront.report.text import short_count, significant
 
 
 @pytest.mark.parametrize(
@@ -50,12 +47,3 @@ def test_a_list_reads_as_a_phrase() -> None:
         "2 and 4",
         "2, 4 and 8",
     ]
-
-
-def test_steps_between_two_looks_are_an_interval(storage: Storage) -> None:
-    """(90, 100] holds 91 to 100; a look at every step leaves nothing to say."""
-    for batch, steps, lower in ((2, 100, 90), (4, 50, 49), (8, 1, 0)):
-        trial = {"params": {}, "outcome": "reached", "steps": steps, "steps_lower": lower}
-        add_study(storage, "a/b/c", batch, [trial], space={})
-    points = load_frontier(storage, "a/b/c").points
-    assert [interval(point) for point in points] == ["91–100", "50", "1"]

@@ -23,6 +23,7 @@ from batchfront.frontier.next_commands import more_finishers, rerun_winners
 from batchfront.frontier.uncertainty.points import (
     point_uncertainties,
     points_table,
+    why_merged,
     why_unknown,
 )
 from batchfront.frontier.warnings import outlier_warnings, point_warnings
@@ -145,6 +146,8 @@ def _points(frontier: Frontier) -> Iterator[Table]:
         yield Table(notes=[f"\n{points[0].more.verdict}{told}"])
     elif points:
         yield points_table(points)
+        why = why_merged(points)
+        yield Table(notes=[] if why is None else [why])
 
 
 def _interval(estimate: Estimate, shown: Callable[[float], str]) -> str:

@@ -5,6 +5,7 @@ from batchfront.cli.output.tables import Output, print_output, warn_of_mixed_cod
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.intervals import apart
 from batchfront.frontier.next_commands import wider_space
 from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
@@ -56,6 +57,8 @@ def _notes(frontier: Frontier) -> list[str]:
             "Trials were dropped by an option of the search, so another than the winner may have "
             f"been faster: {', '.join(dropped)}"
         )
+    far = apart(frontier)
+    notes += [] if far is None else [far]
     edges = [
         f"{point.batch_size} ({', '.join(f'{name} {end}' for name, end in point.edges.items())})"
         for point in frontier.points

@@ -48,8 +48,7 @@ class GoalMetric:
 
 def goal_metric(frontier: Frontier) -> str:
     """What the goal is of, in words: "validation error rate"; "the goal metric" if nobody said."""
-    metric = frontier.goal["metric"]
-    return f"validation {metric}" if metric else "the goal metric"
+    return frontier.metric_text if frontier.goal["metric"] else "the goal metric"
 
 
 def significant(value: float, digits: int = 2) -> float:

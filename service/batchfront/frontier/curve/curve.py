@@ -20,7 +20,7 @@ from batchfront.frontier.curve.estimates import (
     perfect_bracket,
     useful_bracket,
 )
-from batchfront.frontier.curve.fit import Fit, Observation, in_order, logs
+from batchfront.frontier.curve.fit import Fit, Observation, in_order, interval_error, logs
 from batchfront.frontier.curve.forms import Array
 from batchfront.frontier.curve.noise import FINEST, STANDS_OUT
 from batchfront.frontier.curve.outliers import (
@@ -266,7 +266,7 @@ def fit_curve(
         why = f"{there} reached the goal, and {FEWEST} are needed"
         return Curve(seen, why, (), None, (), (), *unknown(why), (), unreached)
     repeated = replicates(seen)
-    error = repeated.error if repeated else 0.0
+    error = max(repeated.error if repeated else 0.0, interval_error(seen))
     reading, kept, worse = read(seen, seen, error), seen, None
     after = rises_from(reading.log_steps, reading.noise)
     if after is not None:

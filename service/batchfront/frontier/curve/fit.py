@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from scipy.optimize import minimize
@@ -133,6 +133,13 @@ class Observation:
         """The mean of the steps at which the goal may first have been passed."""
         return self.steps if self.steps_lower is None else (self.steps_lower + 1 + self.steps) / 2
 
+    @property
+    def log_width(self) -> float:
+        """How far apart the logarithms of these steps lie: 0 where it is known at which."""
+        if self.steps_lower is None:
+            return 0.0
+        return log(max(self.steps / (self.steps_lower + 1), 1.0))
+
 
 def in_order(observations: Iterable[Observation]) -> tuple[Observation, ...]:
     """By batch size. Raises UsageError for one that can't be."""
@@ -154,6 +161,14 @@ def logs(observations: Iterable[Observation]) -> tuple[Array, Array]:
     """log batch size and log steps of each, (n,)."""
     pairs = np.log([(float(seen.batch_size), seen.middle) for seen in observations])
     return pairs[:, 0], pairs[:, 1]
+
+
+def interval_error(observations: Sequence[Observation]) -> float:
+    """The standard deviation of log steps that comes of evaluations lying apart: as if the goal had
+    been passed anywhere between two of them, even in the logarithm. 0 where they lie no further
+    apart than ours do, which is the least noise in any case."""
+    found = sqrt(sum(seen.log_width**2 for seen in observations) / len(observations) / 12)
+    return found if found > FINEST else 0.0
 
 
 def by_batch_size(observations: Sequence[Observation]) -> tuple[Array, Array]:

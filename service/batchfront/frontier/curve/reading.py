@@ -70,7 +70,8 @@ class Reading:
 def read(fitted: Sequence[Observation], seen: Sequence[Observation], error: float) -> Reading:
     """The curves through some of the points, and all points beside them.
 
-    error -- the standard error of a point, as its repeated measurements show; 0 without any
+    error -- the standard error of a point, as its repeated measurements show, or as its evaluations
+             leave it open; 0 where nothing tells
     """
     finest = max(FINEST, error / SCALE_TO_DEVIATION)
     fits, sample = fit_both(*logs(fitted), finest), draw(*logs(fitted), finest)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from batchfront.frontier.uncertainty.luck import ALONE, FEWEST, exponent
 from batchfront.frontier.uncertainty.order_statistics import check
+from batchfront.phrases import percent
 
 NEGLIGIBLE = 1e-9
 """A probability that changes no number that anyone reads."""
@@ -110,8 +111,3 @@ def more_trials(finishers: Sequence[float], trials: int) -> MoreTrials:
     tail = finishers[:ALONE]
     saved = 1 - 2.0 ** -exponent([tail]) if len(tail) >= FEWEST else None
     return MoreTrials(curve, curve[max(trials // 2, 1) - 1], saved)
-
-
-def percent(share: float) -> str:
-    """A share as whole percent."""
-    return "less than 1 %" if share < 0.01 else f"{100 * share:.0f} %"

@@ -30,10 +30,10 @@ def budget_part(subject: Subject) -> Part:
             f"<div><h4>Within {unit}</h4>{lines_key(lines, 'may be better')}"
             f"{place(name, 'half')}</div>"
         )
-    metric = escape(str(subject.frontier.goal["metric"]))
+    metric = escape(subject.frontier.metric_text)
     goes_on = going_on(subject.frontier)
     said = caption(
-        f"The best validation {metric} that any trial came to within so many steps, or so much "
+        f"The best {metric} that any trial came to within so many steps, or so much "
         "data. Trials that race are stopped at the goal, or once another has passed it: a hollow "
         "mark, or a value with *, may be better than shown, as a trial was stopped before its "
         "budget was spent.",
@@ -71,7 +71,7 @@ def _line(subject: Subject, result: BudgetResult) -> Series:
 
 
 def _figure(subject: Subject, lines: Sequence[Series], unit: str) -> Figure:
-    metric = f"validation {subject.frontier.goal['metric']}"
+    metric = subject.frontier.metric_text
     values = [mark.y for line in lines for mark in line.marks]
     log = subject.frontier.goal["better"] == "lower" and min(values) > 0
     return lines_figure(

@@ -8,6 +8,7 @@ from typing import Any
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.text import number
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.intervals import WIDE, earliest, interval, widest
 from batchfront.frontier.reruns import Confirmation, Confirmations
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, key, place, scrolled
@@ -21,8 +22,6 @@ from batchfront.report.sections.curve_traces import (
 from batchfront.report.text import (
     WINNER,
     count,
-    earliest,
-    interval,
     params_in_figure,
     reading,
     short_count,
@@ -94,10 +93,6 @@ def span(one: Confirmation) -> str:
     return f"{count(one.low)}–{'never' if one.high is None else count(one.high)}"
 
 
-VISIBLE = 1.05
-"""An interval is drawn from this ratio of its ends on; a narrower one is hidden by its mark."""
-
-
 def steps_figure(
     frontier: Frontier, curve: Curve | None = None, confirmations: Confirmations | None = None
 ) -> Figure:
@@ -142,11 +137,6 @@ def steps_figure(
         margin={"l": 40, "r": 12 if steps[-1] < 1000 else 28, "t": 32, "b": 44},
         shapes=shapes,
     )
-
-
-def widest_interval(points: Sequence[Point]) -> float:
-    """The largest ratio of a point's steps to the first step at which it may have passed."""
-    return max((point.steps / earliest(point) for point in points if point.steps), default=1.0)
 
 
 def points_name(frontier: Frontier) -> str:
@@ -224,7 +214,7 @@ def _beside(reached: Sequence[Point], curve: Curve) -> list[str]:
 
 
 def _drawn_interval(point: Point) -> float:
-    return (point.steps or 0) - earliest(point) if widest_interval([point]) >= VISIBLE else 0
+    return (point.steps or 0) - earliest(point) if widest([point]) >= WIDE else 0
 
 
 def _hover(point: Point) -> str:
@@ -338,12 +328,12 @@ def _facts(subject: Subject) -> str:
 
 
 def _interval_text(frontier: Frontier) -> str:
-    widest = widest_interval(frontier.reached)
-    if widest >= VISIBLE:
+    ratio = widest(frontier.reached)
+    if ratio >= WIDE:
         return "Bars reach down to the first step at which the goal may have been passed."
-    if widest == 1:
+    if ratio == 1:
         return ""
-    before = math.ceil(1000 * (1 - 1 / widest)) / 10
+    before = math.ceil(1000 * (1 - 1 / ratio)) / 10
     return (
         f"The goal was passed at most {before:g}\u00a0% before the step shown, which is too "
         "narrow to draw."

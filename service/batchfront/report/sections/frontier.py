@@ -7,10 +7,11 @@ from markupsafe import Markup
 
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.intervals import interval
 from batchfront.outcomes import in_words
 from batchfront.report.data import Subject
 from batchfront.report.html import Dashboard, Part, scrolled
-from batchfront.report.text import interval, ratio_to_perfect, significant, words
+from batchfront.report.text import ratio_to_perfect, significant, words
 from batchfront.table import Column, Table
 from batchfront.vocabulary import Outcome
 

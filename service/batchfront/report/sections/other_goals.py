@@ -19,14 +19,15 @@ def goals_part(subject: Subject) -> Part:
     if len(told) < 2:
         return Part()
     ids = {point.batch_size: point.study.id for point in subject.frontier.points}
-    common = f"validation {subject.frontier.goal['metric']} "
+    common = f"{subject.frontier.metric_text} "
     told = [replace(one, text=one.text.removeprefix(common)) for one in told]
     lines = [_line(one, ids) for one in told]
     name, label = f"{subject.key}/goals", f"{subject.key}-goals"
     said = caption(
         f"The same trials, read for goals of {escape(common.strip())} that are easier to reach, "
         "or harder ones where trials went on past their own.",
-        "Those goals were looked for at the kept measurements alone, which lie further apart.",
+        "Those goals were looked for at the kept measurements alone, which lie further apart."
+        * (subject.frontier.points[0].study.kind is None),  # others' are all kept
         "A hollow mark may still be too high: a trial that was stopped before might have been "
         "faster.",
     )

@@ -34,11 +34,12 @@ def study_part(subject: Subject) -> Part:
         * (second_coordinates(space) == ("learning_rate", "momentum")),
         _left_out(subject),
     )
+    curves = "{curves}" if subject.tells_loss else "goal"  # whose choice is in the controls
     html = (
-        f"<h3>One study</h3>{_controls(frontier)}"
+        f"<h3>One study</h3>{_controls(subject)}"
         '<div class="pair">'
         f"<div><h4>Trials: {across} against {up}</h4>{place(f'{key}/trials', 'study')}</div>"
-        f"<div><h4>Learning curves</h4>{place(f'{key}/{{curves}}', 'study')}</div></div>{said}"
+        f"<div><h4>Learning curves</h4>{place(f'{key}/{curves}', 'study')}</div></div>{said}"
         f'<h4 id="{subject.key}-trials" class="apart">Trials, the fewest steps first</h4>'
         f'<div class="scroll rows" role="region" aria-labelledby="{subject.key}-trials" '
         f'tabindex="0" data-table="{escape(f"{key}/trials")}"></div>'
@@ -61,14 +62,14 @@ def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
     trials = subject.trials.get(study.id, ())
     measured = _lines(subject.goal_curves, study.id)
     drawn = chosen(point, [one for one in trials if one.number in measured], limits.curves)
-    key, metric = f"{subject.key}/{point.batch_size}", study.metric
+    key = f"{subject.key}/{point.batch_size}"
     figures = {
         f"{key}/trials": trials_figure(frontier, point, chosen(point, trials, limits.trials))
     }
-    for name, title, curves in (
-        ("goal", f"validation {metric}", measured),
-        ("loss", "training loss", _lines(subject.loss_curves, study.id)),
-    ):
+    shown = [("goal", study.metric_text, measured)]
+    if subject.tells_loss:
+        shown.append(("loss", "training loss", _lines(subject.loss_curves, study.id)))
+    for name, title, curves in shown:
         lines = {one.number: curves[one.number] for one in drawn if one.number in curves}
         goal = float(frontier.goal["value"]) if name == "goal" and lines else None
         figures[f"{key}/{name}"] = curves_figure(frontier, point, trials, lines, title, goal)
@@ -88,15 +89,19 @@ def _lines(curves: Curves, study_id: int) -> Lines:
     }
 
 
-def _controls(frontier: Frontier) -> str:
+def _controls(subject: Subject) -> str:
+    """The choice of a study, and of what its curves are, where trials have told their loss."""
+    frontier = subject.frontier
     options = "".join(_option(point, point is _shown_first(frontier)) for point in frontier.points)
-    metric = escape(str(frontier.goal["metric"]))
+    curves = (
+        '<label>Curves <select name="curves" autocomplete="off">'
+        f'<option value="goal" selected>{escape(frontier.metric_text)}</option>'
+        '<option value="loss">training loss</option></select></label>'
+    )
     return (
         '<div class="controls">'
         f'<label>Study <select name="study" autocomplete="off">{options}</select></label>'
-        '<label>Curves <select name="curves" autocomplete="off">'
-        f'<option value="goal" selected>validation {metric}</option>'
-        '<option value="loss">training loss</option></select></label></div>'
+        f"{curves if subject.tells_loss else ''}</div>"
     )
 
 

@@ -12,6 +12,7 @@ from batchfront.frontier.uncertainty.points import (
     PointUncertainty,
     point_uncertainties,
     points_table,
+    why_merged,
     why_unknown,
 )
 from batchfront.frontier.warnings import point_warnings
@@ -168,6 +169,7 @@ def _numbers(subject: Subject, known: Sequence[PointUncertainty]) -> Part:
         "Half the trials, and twice as many: how many more, and how many fewer, steps these would "
         "take on average. Another search of as many trials would have its best in the interval "
         "with 90\u00a0%. Both need at least three trials that passed the goal.",
+        why_merged(known) or "",
         advised(more_finishers(subject.frontier), "", " lets races go on until there are three."),
     )
     return Part(

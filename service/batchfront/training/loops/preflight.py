@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
-from time import monotonic
 from typing import Any
 
 from batchfront.errors import UsageError, WorkloadError
@@ -60,7 +59,8 @@ class ExaminedLoop:
 
     @property
     def tries(self) -> dict[str, Any]:
-        return {"resumption": self.resumption.value, "torch": self.torch}
+        at_once = self.loop.at_once or (1 if self.loop.calls_back else None)
+        return {"resumption": self.resumption.value, "torch": self.torch, "at_once": at_once}
 
     @property
     def notes(self) -> list[str]:
@@ -103,16 +103,14 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
                 f"{loop.name}: batch size {batch_size} is larger than the training set of "
                 f"{loop.train_examples:,} examples"
             )
-    began = monotonic()
     program = None
     if loop.calls_back:
         program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))
         for batch_size in batch_sizes:
             program.space(batch_size)
-    with _Tries.of(loop, batch_sizes, program) as tries:
-        log.info("%s: its first steps are tried …", loop.name)
+    log.info("%s: trying its first %d steps, twice", loop.name, STEPS)
+    with _Tries.of(loop, batch_sizes, program) as tries, _one_thread():
         resumption, why = _examined(tries)
-        log.info("%s: tried in %.1f s", loop.name, monotonic() - began)
     return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules)
 
 
@@ -304,6 +302,20 @@ def _why_not_kept(tries: _Tries, run: LoopRun, expected: Shown) -> str | None:
         "something that training changes, or batches are not those after trial.step "
         "(trial.batches gives them)"
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread, as workers do."""
+    torch = sys.modules.get("torch")
+    threads = 1 if torch is None else torch.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(threads)
 
 
 def _read_back(state: State | None) -> State | None:

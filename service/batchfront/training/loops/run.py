@@ -72,6 +72,7 @@ class LoopRun:
         self.untrained_loss: float | None = None
         self.micro_batch: int | None = None
         self.shown: list[Shown] = []
+        self.closed = self.ran_out = False
         self._device, self._take_folder, self._resumption = device, folder, resumption
         self._folder: TrialFolder | None = None
         self._watch = Watch() if watch is None else watch
@@ -122,7 +123,8 @@ class LoopRun:
         except BrokenOff:
             self.close()
             return False
-        except BaseException:
+        except BaseException as error:
+            self.ran_out = is_out_of_memory(error)
             self.close()  # or what it has left on would stay on
             raise
         finally:
@@ -189,6 +191,7 @@ class LoopRun:
 
     def close(self) -> None:
         """End the generator, and let go of what it holds."""
+        self.closed = True
         generator, self._generator = self._generator, None
         self._trial, self._parts = None, None
         self._rewind()
@@ -240,6 +243,7 @@ class LoopRun:
 
     def _begin(self) -> None:
         """Make the generator, of which nothing runs yet."""
+        self.closed = False
         self._turns = Turns(self.seed, self._device)
         self._trial = Trial(
             self.values,

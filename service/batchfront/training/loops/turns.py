@@ -1,4 +1,4 @@
-"""What all code in a process shares, put in place for the turns of a loop and taken back after each.
+"""What all code in a process shares, put in place for each turn of a loop and taken back after it.
 
 Random generators: torch's, CUDA's, NumPy's and Python's global ones. Settings: whether gradients
 are recorded, which type and device tensors have by default, how products are computed, how many

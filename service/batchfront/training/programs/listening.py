@@ -5,6 +5,7 @@ from typing import Protocol
 
 from batchfront.outcomes import Evaluation
 from batchfront.training.programs.output import OutputReader
+from batchfront.training.programs.output_files import Follower, OutputFile, Told
 from batchfront.training.programs.report_channel import Report, ReportChannel
 from batchfront.workload.program import Program
 
@@ -58,6 +59,38 @@ class Printed:
 
     def close(self, reason: str) -> None:
         """Nothing is held."""
+
+
+class Written:
+    """Listens to what is written to a file.
+
+    broken -- told, in a line, what of it can't be
+    """
+
+    blocks = False
+
+    def __init__(
+        self, reader: OutputReader, file: OutputFile, tell: Tell, broken: Callable[[str], None]
+    ) -> None:
+        self._reader, self._tell = reader, tell
+        self.environment: dict[str, str] = {}
+        self._follower = Follower(file, self._take, broken)
+
+    def _take(self, told: Told) -> None:
+        for evaluation in self._reader.take(told):
+            self._tell(evaluation)
+
+    def hear(self, line: str) -> None:
+        """What is printed is for people."""
+
+    def go_on(self) -> None:
+        """It doesn't wait."""
+
+    def finish(self) -> None:
+        self._follower.end()
+
+    def close(self, reason: str) -> None:
+        """What a program writes as it ends is heard too."""
 
 
 class Reported:

@@ -1,10 +1,12 @@
 """From what a program tells to its evaluations, exactly or not at all."""
 
 import json
+import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from batchfront.errors import ProgramError, WorkloadError
@@ -12,11 +14,11 @@ from batchfront.outcomes import Evaluation
 from batchfront.training.programs.numbers import count_of, value_of
 from batchfront.workload.program import UNITS, Program, Unit
 
+log = logging.getLogger(__name__)
+
 _LONGEST = 8192
 """Characters of a line, its last ones, in which a pattern is looked for: in longer ones a regular
 expression may take minutes, and what prints those has no evaluations there."""
-
-_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 _MISSING: Any = object()
 
@@ -29,9 +31,7 @@ class OutputReader:
     evaluation's loss is the mean of those told since the evaluation before, its own included; None
     if there were none.
 
-    untrained -- the evaluation before the first update, if there was one: of no race
-    told      -- evaluations so far, the untrained one and those skipped included
-    notes     -- what a user should know of what it has read, a line each
+    An evaluation at step 0 is the one before training.
     """
 
     def __init__(
@@ -46,9 +46,10 @@ class OutputReader:
         self._seen: dict[int, float] = {}
         self._count: tuple[Unit, object] | None = None
         self._losses: list[float] = []
-        self.untrained: Evaluation | None = None
-        self.told = 0
-        self.notes: list[str] = []
+
+    def take(self, told: str | Mapping[str, Any]) -> list[Evaluation]:
+        """The evaluations in a line, or in a row."""
+        return self.line(told) if isinstance(told, str) else self.row(told)
 
     def line(self, text: str) -> list[Evaluation]:
         """The evaluations in a line.
@@ -61,7 +62,7 @@ class OutputReader:
         unit = self._output.unit
         assert unit is not None
         found: list[Evaluation] = []
-        for match in _matches(self._pattern, unit, _COLOUR.sub("", text)[-_LONGEST:]):
+        for match in _matches(self._pattern, unit, text[-_LONGEST:]):
             said = match.groupdict()
             if said[unit] is not None:
                 self._count = (unit, said[unit])
@@ -95,25 +96,24 @@ class OutputReader:
                 return value
         return _MISSING
 
-    def _evaluation(self, loss: object, value: object, told: str) -> Iterable[Evaluation]:
+    def _evaluation(self, loss: object, value: object, told: str) -> list[Evaluation]:
         """The evaluation of a line or row with this loss and value; none if it has no value, or
         was heard before."""
         try:
             if loss not in (None, ""):
                 self._losses.append(value_of(loss))
             if value is None:
-                return ()
+                return []
             metric = value_of(value)
             step = self._step()
         except (ValueError, WorkloadError) as error:
             raise ProgramError(f"{error}, in what the program tells: {_short(told)}") from None
-        self.told += 1
         return self._new(step, metric, told)
 
-    def _new(self, step: int, metric: float, told: str) -> Iterable[Evaluation]:
+    def _new(self, step: int, metric: float, told: str) -> list[Evaluation]:
         if step in self._seen:
             if _same(self._seen[step], metric):  # as in a file that is written anew each time
-                return ()
+                return []
             raise ProgramError(
                 f"step {step:,} has the value {metric:g} now, and had {self._seen[step]:g}, "
                 f"in what the program tells: {_short(told)}"
@@ -126,23 +126,23 @@ class OutputReader:
         self._seen[step] = metric
         losses, self._losses = self._losses, []
         loss = sum(losses) / len(losses) if losses else None
-        evaluation = Evaluation(step, loss, metric)
-        if step == 0:
-            self.untrained = evaluation
-            return ()
-        if step <= self._resumed_from:
+        if 0 < step <= self._resumed_from:
             self._compare(step, metric)
-            return ()
-        return (evaluation,)
+            return []
+        return [Evaluation(step, loss, metric)]
 
     def _compare(self, step: int, metric: float) -> None:
-        """Note an evaluation that isn't what it was before the program was started again."""
-        before = self._before.get(step)
-        if before is not None and not _same(before, metric) and not self.notes:
-            self.notes.append(
-                f"{self._program.name} isn't reproducible: started again, it gives {metric:g} at "
-                f"step {step:,}, and gave {before:g}"
+        """Warn of an evaluation that isn't what it was before the program was started again."""
+        before = self._before.pop(step, None)
+        if before is not None and not _same(before, metric):
+            log.warning(
+                "%s isn't reproducible: started again, it gives %g at step %s, and gave %g",
+                self._program.name,
+                metric,
+                step,
+                before,
             )
+            self._before.clear()  # to say it once
 
     def _step(self) -> int:
         """The updates done, by the count last seen. Raises ValueError if they are no whole
@@ -159,6 +159,8 @@ class OutputReader:
                 f"epoch {said} is the one before training, or the first one; write counts_from = 1 "
                 "in [workload] if it is before, 0 if it calls its first epoch 0"
             )
+        if unit == "step" and count == 0 and self._output.counts_from is None:
+            _warn_of_step_0(self._program.name)
         steps = self._steps(unit, count)
         if steps.denominator != 1:
             raise ValueError(
@@ -183,6 +185,15 @@ class OutputReader:
         # An epoch ends with a smaller batch, which is a step too.
         epochs, rest = divmod(count, examples)
         return epochs * self._program.steps_per_epoch(self._batch_size) + rest / self._batch_size
+
+
+@cache
+def _warn_of_step_0(name: str) -> None:
+    log.warning(
+        "%s: its evaluation at step 0 is taken as the one before the first update; if it comes "
+        "after that, and so each of them one step later, write counts_from = 0 in [workload]",
+        name,
+    )
 
 
 def _matches(pattern: re.Pattern[str], unit: str, line: str) -> Iterator[re.Match[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
+from batchfront.errors import BatchfrontError
 from batchfront.training.programs.event_file import EventFile
 from batchfront.workload.program import Output
 
@@ -40,29 +41,31 @@ def output_file(output: Output, path: Path) -> OutputFile:
 class Follower:
     """A thread that looks at a program's file as long as the program runs.
 
-    on_told -- is given what has come, in order, one by one, from that thread
+    on_told -- is given what has come, in order, one by one, by that thread
+    broken  -- is told, in a line, what of the file can't be, after which it isn't looked at again
     """
 
-    def __init__(self, file: OutputFile, on_told: Callable[[Told], None]) -> None:
-        self._file, self._on_told, self._stop = file, on_told, Event()
-        self._error: Exception | None = None
-        self._thread = Thread(target=self._follow, name="output file", daemon=True)
+    def __init__(
+        self, file: OutputFile, on_told: Callable[[Told], None], broken: Callable[[str], None]
+    ) -> None:
+        self._file, self._on_told, self._broken, self._stop = file, on_told, broken, Event()
+        self._thread = Thread(target=self._follow, name="output-file", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
-        """Read the rest, once the program has ended. Raises what reading, or `on_told`, raised."""
+        """Read the rest, as the program has ended."""
         self._stop.set()
         self._thread.join()
-        if self._error is not None:
-            raise self._error
 
     def _follow(self) -> None:
         try:
             while not self._stop.wait(EVERY):
                 self._tell(ended=False)
             self._tell(ended=True)
-        except Exception as error:
-            self._error = error
+        except BatchfrontError as error:
+            self._broken(str(error))
+        except OSError as error:
+            self._broken(f"{error.filename} can't be read: {error.strerror}")
 
     def _tell(self, *, ended: bool) -> None:
         for told in self._file.poll(ended=ended):
@@ -77,22 +80,22 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self._path, self.begun = path, 0
-        self._begin()
+        self._read, self._rest, self._start, self._inode = 0, b"", b"", 0
 
     def poll(self, *, ended: bool = False) -> list[str]:
         """The lines that have come, without their ends."""
-        *lines, self._rest = (self._rest + self._new_bytes()).split(b"\n")
+        new = self._new_bytes()  # which may empty the rest
+        *lines, self._rest = (self._rest + new).split(b"\n")
         if ended and self._rest:
             lines.append(self._rest)
             self._rest = b""
         return [line.decode(errors="replace").lstrip("\ufeff").rstrip("\r") for line in lines]
 
     def _begin(self) -> None:
-        self._read, self._rest, self._start, self._inode = 0, b"", b"", 0
+        self._read, self._rest = 0, b""
         self.begun += 1
 
     def _new_bytes(self) -> bytes:
-        # What is kept is set first: `_begin` empties the rest that `poll` adds to this.
         try:
             with self._path.open("rb") as file:
                 inode, size = os.fstat(file.fileno()).st_ino, file.seek(0, os.SEEK_END)

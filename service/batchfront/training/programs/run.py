@@ -11,8 +11,9 @@ from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.training.engines import Failed
 from batchfront.training.programs.command_line import TrialStart
 from batchfront.training.programs.folder import TrialFolder, TrialFolders
-from batchfront.training.programs.listening import Listener, Printed, Reported
+from batchfront.training.programs.listening import Listener, Printed, Reported, Written
 from batchfront.training.programs.output import OutputReader
+from batchfront.training.programs.output_files import output_file
 from batchfront.training.programs.process import ProgramProcess
 from batchfront.training.run import GoalCheck, State
 from batchfront.workload.program import Program
@@ -104,6 +105,7 @@ class ProgramRun:
         self._told: deque[Evaluation] = deque()
         self._spent = TrialCost()  # by earlier starts
         self._resuming = False
+        self._all_told = False
         self._broken: str | None = None  # what of its output can't be, in a line
         self._lock = RLock()
         self._holding = False  # whether it stands still where it evaluates itself next
@@ -161,7 +163,11 @@ class ProgramRun:
         if program.output.kind == "report":
             after = before[-1].step if before else 0
             return Reported(program, batch_size, self._tell, self._break, after)
-        return Printed(OutputReader(program, batch_size, before), self._tell)
+        reader = OutputReader(program, batch_size, before)
+        if (path := self.trial.start.output_file) is not None:
+            file = output_file(program.output, path)
+            return Written(reader, file, self._tell, self._break)
+        return Printed(reader, self._tell)
 
     def _hear(self, line: str) -> None:
         self._have(lambda listener: listener.hear(line))
@@ -169,6 +175,7 @@ class ProgramRun:
     def _exited(self) -> None:
         self._have(lambda listener: listener.finish())
         with self._news:
+            self._all_told = True  # by its file too, which is read after its last line
             self._news.notify_all()
 
     def _have(self, work: Callable[[Listener], None]) -> None:
@@ -230,8 +237,8 @@ class ProgramRun:
         Returns True if there was one, False if no more will come, what has gone wrong, or None
         while there is nothing yet.
         """
-        # The exit code first: when there is one, all that the program told has been queued.
-        code = None if self._process is None else self._process.exit_code
+        # The exit code first: when all has been told, all of it has been queued.
+        code = self._process.exit_code if self._process is not None and self._all_told else None
         with self._lock:
             told = self._told.popleft() if self._told else None
         if told is not None:
@@ -332,6 +339,7 @@ class ProgramRun:
                 if self._listener is not None and self._listener.blocks:
                     self._process.wait(grace)  # it has been told, and may end by itself
                 self._process.end(grace)
+            self._have(lambda listener: listener.finish())  # also where it couldn't be started
         finally:
             assert self._folder is not None
             self._folder.close()

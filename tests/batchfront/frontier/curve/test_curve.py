@@ -3,7 +3,7 @@ import pytest
 
 from batchfront.errors import UsageError
 from batchfront.frontier.curve.curve import Curve, fit_curve
-from batchfront.frontier.curve.fit import Observation
+from batchfront.frontier.curve.fit import Observation, interval_error
 from batchfront.frontier.curve.forms import Form
 from tests.batchfront.frontier.curve.curves import POWERS, noisy, on_curve
 
@@ -140,6 +140,30 @@ def test_the_goal_was_passed_between_two_looks() -> None:
     assert Observation(8, 110, 100).middle == 105.5
     assert Observation(8, 50, 49).middle == 50
     assert Observation(8, 50).middle == 50
+
+
+def test_evaluations_that_lie_apart_leave_the_answers_as_uncertain() -> None:
+    """On a curve as they may look, the points are known no closer than within their intervals."""
+    exact = on_curve(POWERS, 200, 60)
+    every = [50 * np.ceil(point.steps / 50) for point in exact]
+    coarse = [
+        Observation(point.batch_size, float(steps), float(steps - 50))
+        for point, steps in zip(exact, every, strict=True)
+    ]
+    sure, unsure = fit_curve(exact), fit_curve(coarse)
+    assert interval_error(coarse) > 0.04
+    for name in ANSWERS:
+        low, _, high = ends(unsure, name)
+        assert low < getattr(sure, name).value < high
+    assert unsure.noise is not None
+    assert unsure.noise >= interval_error(coarse)
+
+
+def test_evaluations_as_close_as_a_grids_change_nothing() -> None:
+    near = [
+        Observation(p.batch_size, p.steps, p.steps * 0.99 - 1) for p in on_curve(POWERS, 30, 60)
+    ]
+    assert interval_error(near) == 0
 
 
 # What the points do not say.

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -41,9 +42,10 @@ class Started(ProgramProcess):
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Started]]:
     """Start a Python text, or a command, as a program in a folder of the test's own."""
     started: list[Started] = []
+    monkeypatch.setenv("BATCHFRONT_TEST", uuid4().hex)
 
     def begin(command: str | list[str], **options: Any) -> Started:
         argv = [*PYTHON, command] if isinstance(command, str) else command
@@ -58,11 +60,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 def marked() -> list[psutil.Process]:
-    """All processes of this machine that run and carry a mark."""
-    found = []
+    """All processes that run and carry a mark, of those that this test has started."""
+    found, test = [], os.environ["BATCHFRONT_TEST"]
     for each in psutil.process_iter():
         try:
-            if MARK in each.environ() and each.status() != psutil.STATUS_ZOMBIE:
+            given = each.environ()
+            if MARK in given and given.get("BATCHFRONT_TEST") == test and runs(each.pid):
                 found.append(each)
         except psutil.Error:
             pass

@@ -1,0 +1,98 @@
+"""`batchfront new`"""
+
+import shlex
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from batchfront.errors import BatchfrontError, UsageError
+
+_PROGRAM = "least_squares.py"
+"""The program that the starting sweep file runs: a name that few projects have already."""
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  batchfront new program
+  batchfront new loop experiments/gan.py
+"""
+)
+def command() -> None:
+    """Write a file to start from, which runs as it is.
+
+    A program is any command, a loop is a function that trains, and of a workload batchfront does
+    the training itself.
+    """
+
+
+def _path(default: str) -> click.Argument:
+    kind = click.Path(path_type=Path)
+    return click.argument("path", type=kind, default=Path(default), metavar="[PATH]")
+
+
+@command.command(epilog="\b\nExample:\n  batchfront new program sweep.toml")
+@_path("sweep.toml")
+def program(path: Path) -> None:
+    """Write a sweep file, and a small program that it runs.
+
+    PATH is sweep.toml unless given. The program, in Python, stands beside it.
+    """
+    _require(path, ".toml")
+    _write({path: _text("sweep.toml"), path.with_name(_PROGRAM): _text(_PROGRAM)})
+
+
+@command.command(epilog="\b\nExample:\n  batchfront new loop loop.py")
+@_path("loop.py")
+def loop(path: Path) -> None:
+    """Write a loop: a function that trains, and yields.
+
+    PATH is loop.py unless given. Where the function yields, it is evaluated, and may be paused.
+    """
+    _require(path, ".py")
+    _write({path: _text("loop.py")})
+
+
+@command.command(epilog="\b\nExample:\n  batchfront new workload workload.py")
+@_path("workload.py")
+def workload(path: Path) -> None:
+    """Write a workload, which batchfront trains.
+
+    PATH is workload.py unless given. It has data, a model, a loss, an algorithm and a goal.
+    """
+    _require(path, ".py")
+    _write({path: _text("workload.py")})
+
+
+def _text(name: str) -> str:
+    return files("batchfront.cli").joinpath("starting_files", name).read_text(encoding="utf-8")
+
+
+def _require(path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise UsageError(
+            f"{path}: must end in {suffix}, as `batchfront run` tells by it what it is"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """Write new files, all or none, and say what to do next with the first.
+
+    Raises UsageError if one of them is there, and BatchfrontError if one can't be written.
+    """
+    for path in texts:
+        if path.exists():
+            raise UsageError(f"{path}: is there already, and stays; name another file or folder")
+    for path, text in texts.items():
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
+    first, *others = texts
+    beside = "".join(f", and {path.name}, which it runs" for path in others)
+    click.echo(f"Wrote {first}{beside}. Next: batchfront run {shlex.quote(str(first))}")
