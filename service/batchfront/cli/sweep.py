@@ -54,7 +54,6 @@ def _checked(file: str, search: Mapping[str, Any], ctx: click.Context) -> dict[s
 
     Raises SweepFileError for what is none of `run`, or can't be its value.
     """
-    from batchfront.cli.main import command  # late: it knows of all commands
 
     known = {
         str(param.name): param

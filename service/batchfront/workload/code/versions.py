@@ -66,5 +66,5 @@ def _name(label: str) -> str:
 
 
 def _shown(label: str) -> str:
-    plain = label.partition("#")[0].replace("<locals>.", "").replace("<lambda>", "lambda")
-    return plain.removesuffix(":")
+    shown = label.partition("#")[0].replace("<locals>.", "").replace("<lambda>", "lambda")
+    return shown.removesuffix(":")  # of a program's file no part is told apart
