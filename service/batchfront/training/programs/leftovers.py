@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -64,6 +65,11 @@ def _end(is_left: Callable[[Process], bool]) -> int:
             _kill(each)
             ended.add((each.pid, each.started))
         time.sleep(0.01)
+    for pid, _ in ended:
+        with suppress(
+            ChildProcessError
+        ):  # in a container whose first process this is, all are ours
+            os.waitpid(pid, os.WNOHANG)
     return len(ended)
 
 
