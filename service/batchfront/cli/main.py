@@ -36,6 +36,13 @@ _COMMANDS = {  # in the order in which --help shows them
 }
 
 
+_TELLING = (  # which engine a heat gets, and that a loop is tried
+    "batchfront.worker.engine_choice",
+    "batchfront.training.vectorized.engine",
+    "batchfront.training.loops.preflight",
+)
+
+
 def command(name: str) -> click.Command:
     """A subcommand, from the module of its name."""
     module = import_module(f"batchfront.cli.{name}{'_' if iskeyword(name) else ''}")
@@ -84,8 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for noisy in ("optuna", "matplotlib", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    if not debug:  # which engine a heat gets is told once, and isn't a warning
-        for name in ("batchfront.worker.engine_choice", "batchfront.training.vectorized.engine"):
+    if not debug:  # what is told once, and isn't a warning
+        for name in _TELLING:
             logging.getLogger(name).setLevel(logging.INFO)
     sys.exit(_run([a for a in arguments if a != "--debug"], debug))
 
