@@ -22,6 +22,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "work": "Run trials of planned studies until none is left.",
     "launch": "Start workers on this machine, Slurm, Ray or Kubernetes.",
     "status": "Show how far the studies are, and who works on them.",
+    "logs": "Print what a trial's program has printed.",
     "frontier": "Print steps to target against batch size.",
     "analyze": "Compare workloads, and look at one more closely.",
     "confirm": "Run each winner again with fresh seeds.",
