@@ -4,7 +4,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -109,7 +109,9 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
         for batch_size in batch_sizes:
             program.space(batch_size)
     log.info("%s: trying its first %d steps, twice", loop.name, STEPS)
-    with _Tries.of(loop, batch_sizes, program) as tries, _one_thread():
+    # What it prints is no part of what this command does.
+    printed = redirect_stdout(sys.stderr)
+    with _Tries.of(loop, batch_sizes, program) as tries, _one_thread(), printed:
         resumption, why = _examined(tries)
     return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules)
 

@@ -171,10 +171,12 @@ class ProgramProcess:
         for end in (self._orders, theirs, self._report, reporting):
             end.setblocking(True)  # whatever time-out some library has set for new sockets
         with theirs, reporting:
-            given = [theirs.fileno(), reporting.fileno(), *(each.inner for each in streams)]
+            inner = [each.inner for each in streams]
+            given = [theirs.fileno(), reporting.fileno(), *inner, *kept]
+            told = map(str, [os.getpid(), *given])
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, *map(str, given), str(os.getpid())],
-                pass_fds=[*given, *kept],
+                [sys.executable, "-I", "-S", keeper.__file__, *told],
+                pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=streams[1].inner,

@@ -22,6 +22,7 @@ from batchfront.training.programs.engine import Together
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.training.programs.run import ProgramRun, ProgramTrial
 from batchfront.training.programs.states import ProgramStates
+from batchfront.vocabulary import Schedule
 from batchfront.worker.backend import HeatSetup, Place
 from batchfront.workload.code.versions import digest
 from batchfront.workload.goal import Goal
@@ -128,7 +129,9 @@ class ProgramBackend:
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:
         assert self._loaded is not None
         kept = ProgramStates(self._folders, study.name) if self._loaded.program.resume else None
-        return HeatSetup(engine_of(self._loaded, self._place), kept, kept_whole=STRETCH)
+        races = study.schedule == Schedule.RACE
+        room = self.limit(study) if races else None
+        return HeatSetup(engine_of(self._loaded, self._place), kept, STRETCH, room)
 
     def close(self) -> None:
         if self._loaded is not None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from batchfront.errors import ProgramError
-from tests.batchfront.training.programs.conftest import PYTHON, Started, marked, runs
+from tests.batchfront.training.programs.conftest import Started, Worker, marked, runs
 from tests.waiting import eventually
 
 Start = Callable[..., Started]
@@ -386,10 +385,19 @@ def test_signals_are_as_a_shell_would_leave_them(start: Start) -> None:
     assert program.lines == ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]
 
 
-def test_it_ends_with_its_worker_however_that_went(start: Start, tmp_path: Path) -> None:
-    worker = start(_worker(FAMILY + WAITS))
-    pids = [worker.number(name) for name in (*NAMES, "keeper", "program")]
-    os.kill(worker.number("worker"), signal.SIGKILL)
+def test_a_program_has_no_open_file_of_ours(start: Start, tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        program = start("import os\nprint(len(os.listdir('/proc/self/fd')))", lock=lock.fileno())
+        program.ended()
+    assert program.lines == ["4"]  # its standard ones, and the one for the list
+
+
+def test_it_ends_with_its_worker_however_that_went(
+    start_worker: Callable[[str], Worker],
+) -> None:
+    worker = start_worker(f"{FAMILY}\n{WAITS}")
+    pids = [*worker.numbers(*NAMES), worker.keeper, worker.program]
+    worker.kill()
     eventually(lambda: not [pid for pid in pids if runs(pid)])
 
 
@@ -413,22 +421,6 @@ def test_a_frozen_keeper_is_not_waited_for_for_ever(
     with pytest.raises(ProgramError, match="its keeper doesn't answer"):
         program.pause()
     assert program.ended() == -signal.SIGKILL
-
-
-def _worker(text: str) -> str:
-    """A program that keeps a program, as a worker does, and prints its lines and process ids."""
-    return (
-        "import os, sys, time, threading\n"
-        f"sys.path[:] = {sys.path!r}\n"
-        "from pathlib import Path\n"
-        "from batchfront.training.programs.process import ProgramProcess\n"
-        "folder = Path('kept'); folder.mkdir()\n"
-        f"program = ProgramProcess({[*PYTHON, text]!r}, env=dict(os.environ),\n"
-        "    cwd=folder, folder=folder, on_line=print)\n"
-        "print('worker', os.getpid()); print('keeper', program.keeper_pid)\n"
-        "print('program', program.pid)\n"
-        "time.sleep(1000)\n"
-    )
 
 
 def settled(measure: Callable[[], Any]) -> Any:

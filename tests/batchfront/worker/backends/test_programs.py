@@ -80,6 +80,24 @@ def test_the_winner_is_that_of_every_program_run_to_its_end(
         assert raced < steps_done(path) - raced
 
 
+def test_others_take_the_places_of_those_that_end(storage: Storage, tmp_path: Path) -> None:
+    half = "weight = float('nan') if told.seed % 2 else 9.0"
+    path = write_sweep(
+        tmp_path,
+        ("at_once = 3", "at_once = 2"),
+        REPORTS[0],
+        every=f"""{half}
+    every = 10**9
+    if step % 10 == 0: batchfront.report(step, weight**2)""",
+    )
+    planned(storage, path, trials=8)
+    work(storage, tmp_path)
+    log = [line.split() for line in (tmp_path / "steps.log").read_text().splitlines()]
+    assert {row.outcome for row in rows(storage)} == {"diverged", "exhausted"}
+    before_an_end = log[: next(at for at, (_, step) in enumerate(log) if step == "90")]
+    assert len({rate for rate, _ in before_an_end}) > 2
+
+
 def test_what_it_shows_is_stored_and_its_output_kept(storage: Storage, tmp_path: Path) -> None:
     path = write_sweep(tmp_path)
     (study,) = planned(storage, path, trials=2)
