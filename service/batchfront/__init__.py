@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from batchfront.workload.goal import Goal as Goal
     from batchfront.workload.layers import Dropout as Dropout
     from batchfront.workload.layers import GhostBatchNorm2d as GhostBatchNorm2d
+    from batchfront.workload.loop import Loop as Loop
+    from batchfront.workload.loop import Measured as Measured
+    from batchfront.workload.loop import Trial as Trial
     from batchfront.workload.losses import cross_entropy as cross_entropy
     from batchfront.workload.losses import sigmoid_cross_entropy as sigmoid_cross_entropy
     from batchfront.workload.losses import token_cross_entropy as token_cross_entropy
@@ -75,6 +78,7 @@ _HOMES = {
     "batchfront.frontier.frontier": "Frontier load_frontier",
     "batchfront.workload.goal": "Goal",
     "batchfront.workload.layers": "Dropout GhostBatchNorm2d",
+    "batchfront.workload.loop": "Loop Measured Trial",
     "batchfront.workload.losses": "cross_entropy sigmoid_cross_entropy token_cross_entropy",
     "batchfront.workload.metrics": (
         "ACCURACY AVERAGE_PRECISION CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR "

@@ -6,6 +6,7 @@ workload, or to a function that returns such a mapping.
 """
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -248,6 +249,11 @@ def _made(make: object, spec: str) -> WorkloadBase:
     if not callable(make):
         raise CatalogError(
             f"{spec} is a {type(make).__name__}, not a function that returns a Workload or a Loop"
+        )
+    if inspect.isgeneratorfunction(make):
+        raise CatalogError(
+            f"{spec} is a training function; name a Loop that has it, such as "
+            f"`loop = Loop(name=..., train={make.__name__}, ...)` beside it"
         )
     try:
         workload = make()

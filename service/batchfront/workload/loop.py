@@ -167,6 +167,10 @@ class Trial:
         self.unread.discard(name)
         return self._values[name]
 
+    def __iter__(self) -> Iterator[str]:
+        """The names of the metaparameters."""
+        return iter(self._values)
+
     @property
     def metaparameters(self) -> dict[str, Value]:
         """All of them, by name."""
@@ -180,6 +184,12 @@ class Trial:
     @property
     def directory(self) -> Path:
         return self._directory()
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether it is evaluated at the steps of its study's grid; otherwise wherever it chooses
+        to be."""
+        return isinstance(self._steps, GridSteps)
 
     def evaluates(self, step: int) -> bool:
         """Whether the loop is to evaluate after `step` updates, and to yield."""
