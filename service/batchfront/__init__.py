@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchfront.errors import BatchfrontError as BatchfrontError
     from batchfront.errors import DataError as DataError
+    from batchfront.errors import NothingLeft as NothingLeft
     from batchfront.errors import UsageError as UsageError
     from batchfront.frontier.curve.answers import fit_curve as fit_curve
     from batchfront.frontier.dataframes import load_measurements_frame as load_measurements_frame
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from batchfront.reporting import evaluates as evaluates
     from batchfront.reporting import report as report
     from batchfront.reporting import this_trial as this_trial
+    from batchfront.worker.asking import open as open  # noqa: A004
     from batchfront.workload.algorithm import SGD as SGD
     from batchfront.workload.algorithm import Algorithm as Algorithm
     from batchfront.workload.algorithm import Momentum as Momentum
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from batchfront.workload.goal import Goal as Goal
     from batchfront.workload.layers import Dropout as Dropout
     from batchfront.workload.layers import GhostBatchNorm2d as GhostBatchNorm2d
+    from batchfront.workload.loop import Loop as Loop
+    from batchfront.workload.loop import Measured as Measured
+    from batchfront.workload.loop import Trial as Trial
     from batchfront.workload.losses import cross_entropy as cross_entropy
     from batchfront.workload.losses import sigmoid_cross_entropy as sigmoid_cross_entropy
     from batchfront.workload.losses import token_cross_entropy as token_cross_entropy
@@ -67,12 +72,13 @@ _HOMES = {
     "batchfront.workload.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
     "batchfront.frontier.curve.answers": "fit_curve",
     "batchfront.workload.data": "Examples Part Split Splits",
-    "batchfront.errors": "BatchfrontError DataError UsageError",
+    "batchfront.errors": "BatchfrontError DataError NothingLeft UsageError",
     "batchfront.workload.execution": "Execution",
     "batchfront.frontier.dataframes": "load_measurements_frame load_trials_frame",
     "batchfront.frontier.frontier": "Frontier load_frontier",
     "batchfront.workload.goal": "Goal",
     "batchfront.workload.layers": "Dropout GhostBatchNorm2d",
+    "batchfront.workload.loop": "Loop Measured Trial",
     "batchfront.workload.losses": "cross_entropy sigmoid_cross_entropy token_cross_entropy",
     "batchfront.workload.metrics": (
         "ACCURACY AVERAGE_PRECISION CROSS_ENTROPY ERROR_RATE MEAN_SQUARED_ERROR "
@@ -85,10 +91,11 @@ _HOMES = {
     "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule WarmupCosine",
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
     "batchfront.workload.workload": "Workload powers_of_two",
+    "batchfront.worker.asking": "open",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_HOME.keys() - {"open"})  # for `import *`, which must not hide Python's own
 
 try:
     __version__ = version("batchfront")

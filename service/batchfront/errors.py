@@ -13,6 +13,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── CheckpointError            a checkpoint that a trial can't go on from
 ├── ProgramError               a program that can't be started or ended, or says what can't be
 ├── FollowerFailed             another device's part of a trial has failed
+├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
 """
@@ -83,6 +84,17 @@ class FollowerFailed(BatchfrontError):
 
 class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
+
+
+class NothingLeft(BatchfrontError):
+    """No trial of a search is free to be asked for.
+
+    finished -- whether every one of them has ended; otherwise others hold some, or wait for those
+    """
+
+    def __init__(self, message: str, *, finished: bool) -> None:
+        super().__init__(message)
+        self.finished = finished
 
 
 class WorkersFailed(BatchfrontError):

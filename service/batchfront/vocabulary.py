@@ -21,7 +21,7 @@ class Outcome(StrEnum):
         "stopped by an option of the search, as it was behind others; it might have won",
     )
     STALLED = "stalled", "made no progress for a long stretch"
-    DIVERGED = "diverged", "its loss grew out of bounds"
+    DIVERGED = "diverged", "its loss, or the goal metric, grew out of bounds"
     EXHAUSTED = "exhausted", "spent its whole step budget"
     FAILED = "failed", "ended in an error, also when tried again"
 

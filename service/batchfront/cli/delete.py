@@ -20,18 +20,21 @@ Examples:
 @options.storage
 @options.batch_sizes
 @options.checkpoint_dir
+@options.trial_dir
 @click.option("--yes", is_flag=True, help="Don't ask.")  # not from the environment
 def command(
     workload: str,
     storage: str,
     batch_sizes: tuple[int, ...] | None,
     checkpoint_dir: str | None,
+    trial_dir: str | None,
     yes: bool,
 ) -> None:
     """Delete a workload's studies, with all that was run, for good.
 
     WORKLOAD is a name as `batchfront status` shows it. What ran the winners again goes with them,
-    and so do Optuna's trials and the checkpoints. Asks first.
+    and so do Optuna's trials, the checkpoints, and the folders of programs with their logs. Asks
+    first.
     """
     from batchfront.plan.delete import delete_doomed, find_doomed
     from batchfront.store.commands import command as whole
@@ -42,12 +45,14 @@ def command(
     if not (yes or sys.stdin.isatty()):
         told = [] if batch_sizes is None else ["--batch-sizes", ",".join(map(str, batch_sizes))]
         told += [] if checkpoint_dir is None else ["--checkpoint-dir", checkpoint_dir]
+        told += [] if trial_dir is None else ["--trial-dir", trial_dir]
         at_once = whole(opened, "delete", workload, *told, "--yes")
         raise UsageError(f"nobody is there to be asked; without asking: {at_once}")
     click.echo(_summary(doomed))
     if not yes:
         click.confirm("Delete all of it, for good?", abort=True)
-    delete_doomed(opened, doomed, options.checkpoints_for(storage, checkpoint_dir))
+    checkpoints = options.checkpoints_for(storage, checkpoint_dir)
+    delete_doomed(opened, doomed, checkpoints, options.trials_for(storage, trial_dir))
     click.echo("Deleted.")
 
 

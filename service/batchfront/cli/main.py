@@ -22,6 +22,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "work": "Run trials of planned studies until none is left.",
     "launch": "Start workers on this machine, Slurm, Ray or Kubernetes.",
     "status": "Show how far the studies are, and who works on them.",
+    "logs": "Print what a trial's program has printed.",
     "frontier": "Print steps to target against batch size.",
     "analyze": "Compare workloads, and look at one more closely.",
     "confirm": "Run each winner again with fresh seeds.",
@@ -33,6 +34,13 @@ _COMMANDS = {  # in the order in which --help shows them
     "workloads": "List the workloads there are, or show one.",
     "dashboard": "Open the Optuna dashboard on the studies.",
 }
+
+
+_TELLING = (  # which engine a heat gets, and that a loop is tried
+    "batchfront.worker.engine_choice",
+    "batchfront.training.vectorized.engine",
+    "batchfront.training.loops.preflight",
+)
 
 
 def command(name: str) -> click.Command:
@@ -83,8 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for noisy in ("optuna", "matplotlib", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    if not debug:  # which engine a heat gets is told once, and isn't a warning
-        for name in ("batchfront.worker.engine_choice", "batchfront.training.vectorized.engine"):
+    if not debug:  # what is told once, and isn't a warning
+        for name in _TELLING:
             logging.getLogger(name).setLevel(logging.INFO)
     sys.exit(_run([a for a in arguments if a != "--debug"], debug))
 

@@ -131,6 +131,8 @@ batch_sizes = option(
 
 checkpoint_dir = _flag("checkpoint_dir", options_of(WorkerOptions)["checkpoint_dir"], None)
 
+trial_dir = _flag("trial_dir", options_of(WorkerOptions)["trial_dir"], None)
+
 workers = option(
     "--workers",
     type=int,

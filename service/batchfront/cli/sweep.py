@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batchfront.cli.main import command
 from batchfront.errors import SweepFileError, UsageError
 from batchfront.options import BATCH_SIZES, options_of
 from batchfront.phrases import nearest
@@ -53,7 +54,6 @@ def _checked(file: str, search: Mapping[str, Any], ctx: click.Context) -> dict[s
 
     Raises SweepFileError for what is none of `run`, or can't be its value.
     """
-    from batchfront.cli.main import command  # late: it knows of all commands
 
     known = {
         str(param.name): param
@@ -86,5 +86,5 @@ def _value(where: str, param: click.Option, value: object, ctx: click.Context) -
     try:
         param.type_cast_value(ctx, text)
     except click.BadParameter as error:
-        raise SweepFileError(f"{where}: {error.message}") from None
+        raise SweepFileError(f"{where}: {error.message.rstrip('.')}") from None
     return text

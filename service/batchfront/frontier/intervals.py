@@ -29,6 +29,16 @@ def widest(points: Sequence[Point]) -> float:
     return max((point.steps / earliest(point) for point in points if point.steps), default=1.0)
 
 
+def how_far_apart(frontier: Frontier) -> str:
+    """How far apart the evaluations lie between which the goal was passed: "up to 12 % of the steps
+    apart where the goal was passed"; empty while none has passed it."""
+    if not frontier.reached:
+        return ""
+    share = 1 - 1 / widest(frontier.reached)
+    most = percent(share) if share < 0.01 else f"up to {percent(share)}"
+    return f"{most} of the steps apart where the goal was passed"
+
+
 def apart(frontier: Frontier) -> str | None:
     """Where evaluations lie so far apart that the steps are not known closely, in a sentence; None
     where they don't."""
@@ -37,6 +47,6 @@ def apart(frontier: Frontier) -> str | None:
         return None
     where = next(p.batch_size for p in frontier.reached if widest([p]) == ratio)
     return (
-        f"Evaluations lie up to {percent(1 - 1 / ratio)} of the steps apart where the goal was "
-        f"passed (at batch size {where:,}): the steps are known no closer."
+        f"Evaluations lie {how_far_apart(frontier)} (at batch size {where:,}): the steps are known "
+        "no closer."
     )

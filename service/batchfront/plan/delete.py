@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
@@ -23,6 +24,7 @@ from batchfront.store.schema import (
 from batchfront.study.create import wait_for_planners
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.training.checkpoint_files import CheckpointFiles
+from batchfront.training.programs.folder import TrialFolders
 from batchfront.vocabulary import SEARCHES
 from batchfront.workload.lr_scaling import RULES
 
@@ -75,10 +77,16 @@ def find_doomed(
     return Doomed(workload, tuple(found), anchored, trials, float(seconds))
 
 
-def delete_doomed(storage: Storage, doomed: Doomed, checkpoints: str | None = None) -> None:
-    """Delete studies, whole or not at all, and the checkpoints of their trials.
+def delete_doomed(
+    storage: Storage,
+    doomed: Doomed,
+    checkpoints: str | None = None,
+    trials: str | Path | None = None,
+) -> None:
+    """Delete studies, whole or not at all, and what is kept of their trials in files.
 
-    checkpoints -- where these are kept
+    checkpoints -- where checkpoints are
+    trials      -- where the folders of programs' trials are, with their logs
 
     Raises BatchfrontError, naming them, while workers are at them. A worker that was given up for
     dead, and comes back, finds that it has lost its trials.
@@ -95,6 +103,10 @@ def delete_doomed(storage: Storage, doomed: Doomed, checkpoints: str | None = No
         kept = CheckpointFiles(checkpoints, database_name(storage))
         for study in found:
             kept.drop_study(study.id)
+    if trials is not None:
+        folders = TrialFolders(trials, database_name(storage))
+        for study in found:
+            folders.drop_study(study.name)
 
 
 def _still_there(conn: Connection, doomed: Doomed) -> list[Study]:

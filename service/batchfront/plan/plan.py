@@ -89,7 +89,7 @@ def plan(
     workload = workload.as_asked(first["goal"], first["precision"])
     # Which refuses what can't work.
     rules(workload.goal, first["finishers"], halving=False, extrapolate=first["extrapolate"])
-    examined = examine(workload, batch_sizes)
+    examined = examine(workload, batch_sizes, spec)
     examined.refuse_devices(devices_per_trial)
     stored_code: list[Code] = max(
         (s.identity.get("code", []) for s in existing.values()), key=len, default=[]

@@ -2,6 +2,7 @@
 
 import re
 
+from batchfront.study.identity import command_text
 from batchfront.study.study import Definition, goal_text
 from batchfront.vocabulary import Outcome, Purpose, Schedule
 
@@ -39,7 +40,7 @@ def study_note(study: Definition) -> str:
 - **Value**: steps to target, the first evaluated step at which the goal is passed; fewer is \
 better. Only trials that reached the goal have one.
 - **Intermediate values**: the goal metric, when it was last computed in full.
-
+{_own_loop(study)}
 {trials} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
 
@@ -50,6 +51,16 @@ nothing but the batch size and what depends on it. Their {best} are the workload
 drawn on the first page of each of them here, and by `batchfront report`. \
 Trials are started, sampled and ended by `batchfront work`; a change made here is unknown to it.
 """
+
+
+def _own_loop(study: Definition) -> str:
+    """A line on what trains, where that isn't batchfront."""
+    if study.kind is None:
+        return ""
+    by = "a function of the user's"
+    if study.kind == "program":
+        by = f"the program {_code(command_text(study.identity))}"
+    return f"- **Training**: by {by}, which is judged at its own evaluations.\n"
 
 
 def _outcomes(study: Definition) -> str:

@@ -1,6 +1,7 @@
 """What a study is: the definition that all of its trials share, and how two of them differ."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,12 @@ def study_identity(
     }
     restored: dict[str, Any] = json.loads(json.dumps(identity))
     return restored
+
+
+def command_text(identity: Mapping[str, Any]) -> str:
+    """A program's command as it is written; braces of its placeholders need no quotes."""
+    words = identity["command"]
+    return " ".join(word if word.split() == [word] else shlex.quote(word) for word in words)
 
 
 def code_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

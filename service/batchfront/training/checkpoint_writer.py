@@ -1,6 +1,7 @@
 """Checkpoints written while the training goes on."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,11 +10,9 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-import torch
-from torch import Tensor
-
 from batchfront.phase_timer import timed_as
 from batchfront.training.checkpoint_files import Named
+from batchfront.training.checkpoint_format import is_tensor
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.memory import is_out_of_memory
 from batchfront.training.run import Run, State
@@ -139,16 +138,16 @@ def copied(state: Any) -> Any:
     """A run's state that training doesn't change any more: its tensors in the host's memory."""
     found = _copied(state)
     for device in {tensor.device for tensor in _tensors(state) if tensor.is_cuda}:
-        torch.cuda.synchronize(device)  # the copies are under way until then
+        sys.modules["torch"].cuda.synchronize(device)  # the copies are under way until then
     return found
 
 
 def _copied(part: Any) -> Any:
+    if is_tensor(part):
+        # From pinned memory alone does a GPU copy without going through another.
+        host = sys.modules["torch"].empty_like(part, device="cpu", pin_memory=part.is_cuda)
+        return host.copy_(part.detach(), non_blocking=True)
     match part:
-        case Tensor():
-            # From pinned memory alone does a GPU copy without going through another.
-            host = torch.empty_like(part, device="cpu", pin_memory=part.is_cuda)
-            return host.copy_(part.detach(), non_blocking=True)
         case dict():
             return {key: _copied(value) for key, value in part.items()}
         case list() | tuple():
@@ -156,10 +155,10 @@ def _copied(part: Any) -> Any:
     return part
 
 
-def _tensors(part: Any) -> Iterator[Tensor]:
+def _tensors(part: Any) -> Iterator[Any]:
+    if is_tensor(part):
+        yield part
     match part:
-        case Tensor():
-            yield part
         case dict():
             yield from _tensors(list(part.values()))
         case list() | tuple():

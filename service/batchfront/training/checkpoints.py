@@ -11,6 +11,7 @@ from uuid import uuid4
 from batchfront.errors import CheckpointError
 from batchfront.phase_timer import timed_as
 from batchfront.training.checkpoint_files import CheckpointFiles, Named
+from batchfront.training.checkpoint_format import dump, is_tensor, load
 from batchfront.training.memory import is_out_of_memory
 from batchfront.training.run import Run, State
 
@@ -73,9 +74,7 @@ class Checkpoints(CheckpointFiles):
     def _write(self, state: State, path: str) -> None:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         with self._files.open(path, "wb") as file:
-            import torch  # late, as below: nothing of a program is kept here
-
-            torch.save(state, file)
+            dump(state, file)
 
     @timed_as("storage")
     def restore(self, slot: Named, run: Run, tag: str) -> bool:
@@ -111,22 +110,17 @@ class Checkpoints(CheckpointFiles):
         return self._load(path)
 
     def _load(self, path: str) -> State:
-        import torch
-
         with self._files.open(path, "rb") as file:
-            state: State = torch.load(file, map_location="cpu", weights_only=True)
-        return state
+            return load(file)
 
 
 def _unshared(part: Any) -> Any:
     """A state whose tensors lie by themselves: of one that is a part of another's storage, as a
     trial's weights are in a vectorized heat, torch would write the whole."""
-    import torch
-
+    if is_tensor(part):
+        alone = part.nbytes == part.untyped_storage().nbytes()
+        return part if alone else part.detach().clone()
     match part:
-        case torch.Tensor():
-            alone = part.nbytes == part.untyped_storage().nbytes()
-            return part if alone else part.detach().clone()
         case dict():
             return {key: _unshared(value) for key, value in part.items()}
         case list() | tuple():

@@ -8,8 +8,10 @@ from batchfront.workload.loop import Loop
 from batchfront.workload.program import Program
 
 
-def examine(workload: WorkloadBase, batch_sizes: Sequence[int]) -> Examined:
+def examine(workload: WorkloadBase, batch_sizes: Sequence[int], spec: str) -> Examined:
     """Find out whether trials of a workload can run, before any is planned.
+
+    spec -- where it was found, from any folder
 
     Raises WorkloadError, or another BatchfrontError, that says what is wrong.
     """
@@ -21,7 +23,7 @@ def examine(workload: WorkloadBase, batch_sizes: Sequence[int]) -> Examined:
     if isinstance(workload, Loop):
         from batchfront.training.loops import preflight as loops
 
-        return loops.examine(workload, batch_sizes)
+        return loops.examine(workload, batch_sizes, spec)
     from batchfront.training.preflight import examined
     from batchfront.workload.workload import Workload
 

@@ -38,12 +38,15 @@ class HeatSetup:
     """What computes one heat.
 
     kept        -- where its interrupted trials are kept; None: they start again
+    kept_whole  -- seconds for which it isn't handed on, at least, where that takes its time; None:
+                   as any heat
     room        -- trials at most, where others take the places of those that end; None: they don't
     after_round -- called after each round of the heat
     """
 
     engine: Engine[Any]
     kept: Kept | None = None
+    kept_whole: float | None = None
     room: int | None = None
     after_round: Callable[[], None] | None = None
 

@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from threading import Event
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
+from batchfront.training.checkpoint_writer import CheckpointWriter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.run import Run
 from batchfront.worker.pace import Pace
-
-if TYPE_CHECKING:  # which brings torch
-    from batchfront.training.checkpoint_writer import CheckpointWriter
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +91,6 @@ class HeatCheckpoints:
         self._code = [versions.get(key) for key in ("batchfront", "torch", "source")]
         self._writer: CheckpointWriter[Slot] | None = None
         if isinstance(checkpoints, Checkpoints):
-            from batchfront.training.checkpoint_writer import CheckpointWriter
-
             self._writer = CheckpointWriter(checkpoints)
         self._policy: CheckpointPolicy | None = None
         self._steps: dict[int, int] = {}  # slot id to the step of its checkpoint

@@ -62,8 +62,8 @@ class Heartbeat:
             return replace(self._state, lost=self._state.lost & self._held.keys())
 
     def catch_up(self) -> None:
-        """Learn at once what there is to know, if nobody has asked for as long as a lease lasts: the
-        machine has slept, say, and the lease may have passed to another worker."""
+        """Learn at once what there is to know, if nobody has asked for as long as a lease lasts:
+        the machine has slept, say, and others may have the slots."""
         if time() - self._asked_at > LEASE_SECONDS:
             self._ask(self._ledger.poll)
 

@@ -198,6 +198,7 @@ class Race(Generic[R]):
                     result.reason.splitlines()[0],
                 )
         lost = self.ledger.finish(self.study, final) if final else []
+        self._say_lost(lost)
         # First: once a slot is free, its next worker may have written a file of its own.
         mine = [slot for slot, _ in ended if slot not in lost]
         self.checkpoints.drop([slot for slot in mine if self.checkpoints.may_exist(slot)])
@@ -236,15 +237,16 @@ class Race(Generic[R]):
         self._apply(state)
         if state.lost:
             lost = [slot for slot, _ in self.heat.live if slot.id in state.lost]
-            named = first_few([f"trial {slot.number}" for slot in lost])
-            log.warning(
-                "%s: given up here, as another worker has it or it was deleted: %s",
-                self.study.name,
-                named,
-            )
+            self._say_lost(lost)
             self.checkpoints.give_up(lost)
             self._close(lost)
         return state
+
+    def _say_lost(self, slots: Sequence[Slot]) -> None:
+        if slots:
+            trials = first_few([f"trial {slot.number}" for slot in slots])
+            lost = "given up here, as another worker has it or it was deleted"
+            log.warning("%s: %s: %s", self.study.name, lost, trials)
 
     def _ahead(self, state: RaceState) -> bool:
         """Whether trials that nobody holds are so far behind that it is their turn."""

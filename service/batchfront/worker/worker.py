@@ -194,6 +194,8 @@ class Worker:
                 backfill = Backfill(
                     self.ledger, study, heartbeat, heat.room, self._sampled, factory.versions
                 )
+            whole = self._pace.kept_whole if heat.kept_whole is None else heat.kept_whole
+            pace = replace(self._pace, kept_whole=whole)
             race = Race(
                 self.ledger,
                 study,
@@ -203,7 +205,7 @@ class Worker:
                 engine=heat.engine,
                 kept=heat.kept,
                 backfill=backfill,
-                pace=self._pace,
+                pace=pace,
                 after_round=heat.after_round,
             )
             try:

@@ -6,6 +6,7 @@ workload, or to a function that returns such a mapping.
 """
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
+from batchfront.workload.program import Program
 from batchfront.workload.sweep_file import read_sweep_file
 from batchfront.workload.user_file import error_in, function_in, importable, lies_in
 from batchfront.workload.workload import Workload
@@ -67,6 +69,11 @@ def load(spec: str, here: Path | None = None) -> WorkloadBase:
     Raises CatalogError if there is no such workload or its code does not run, and passes on the
     WorkloadError of a workload whose parts do not fit together.
     """
+    if spec == NOWHERE:
+        raise CatalogError(
+            "it was planned from Python and stands in no file that workers could load; its trials "
+            "are asked for, by batchfront.open(URL).trial(NAME)"
+        )
     if is_sweep_file(spec):
         return read_sweep_file(Path(spec)).program
     path, function = _split_file(spec)
@@ -112,6 +119,27 @@ def spec_for_workers(spec: str, here: Path | None = None) -> str:
     if module is None or not lies_in(held, module) or (not folder and _is_installed(name, held)):
         return spec
     return f"{held}:{spec.removeprefix(f'{folder}:')}"
+
+
+NOWHERE = "(nowhere)"
+"""The spec of a workload that was planned from Python and stands in no file."""
+
+
+def is_of_a_file(spec: str) -> bool:
+    """Whether a spec names a file or a module, and not a workload of the catalog."""
+    return ":" in spec or spec.endswith(".py") or is_sweep_file(spec)
+
+
+def spec_of(workload: WorkloadBase) -> str:
+    """A spec from which workers would load this workload: its sweep file, or the file of Python
+    that has it as a variable. Returns `NOWHERE` where there is none, as in a notebook."""
+    if isinstance(workload, Program):
+        return str(Path(workload.path).resolve())
+    train = getattr(workload, "train", None)
+    module = sys.modules.get(getattr(train, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    names = [name for name, value in vars(module).items() if value is workload] if module else []
+    return f"{Path(file).resolve()}:{names[0]}" if file and names else NOWHERE
 
 
 def _is_installed(name: str, folder: Path) -> bool:
@@ -221,6 +249,11 @@ def _made(make: object, spec: str) -> WorkloadBase:
     if not callable(make):
         raise CatalogError(
             f"{spec} is a {type(make).__name__}, not a function that returns a Workload or a Loop"
+        )
+    if inspect.isgeneratorfunction(make):
+        raise CatalogError(
+            f"{spec} is a training function; name a Loop that has it, such as "
+            f"`loop = Loop(name=..., train={make.__name__}, ...)` beside it"
         )
     try:
         workload = make()

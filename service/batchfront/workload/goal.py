@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,3 +117,8 @@ class Goal:
         sign = "<" if self.metric.better == "lower" else ">"
         held_out = "" if isinstance(self.metric, ReportedMetric) else "validation "
         return f"{held_out}{self.metric.name} {sign} {self.value:g}"
+
+
+def restore_goal(described: Mapping[str, Any]) -> Goal:
+    """A goal as `Goal.describe` gave it; of its metric only the name is known then."""
+    return Goal(described["metric"], described["value"], described["better"])

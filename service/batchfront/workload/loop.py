@@ -68,14 +68,8 @@ class Loop(WorkloadBase):
             )
 
     def examples(self, steps: int, batch_size: int) -> set[int]:
-        """The numbers of examples that so many steps may have taken: batches that are whole, or of
-        which the last of each epoch has what is left, where the examples of an epoch are known."""
-        found = {steps * batch_size}
-        if self.train_examples:
-            epochs, rest = divmod(steps, -(-self.train_examples // batch_size))
-            begun = min(rest * batch_size, self.train_examples)
-            found.add(epochs * self.train_examples + begun)
-        return found
+        """The numbers of examples that so many steps may have taken."""
+        return examples_taken(steps, batch_size, self.train_examples)
 
     def describe(self) -> dict[str, Any]:
         """Kind, goal, grid and rules."""
@@ -111,6 +105,16 @@ class Measured:
             object.__setattr__(self, "loss", _number("loss", self.loss))
         if self.examples is not None:
             object.__setattr__(self, "examples", _whole("examples", self.examples))
+
+
+def examples_taken(steps: int, batch_size: int, train_examples: int) -> set[int]:
+    """The numbers of examples that so many steps may have taken: batches that are whole, or of
+    which the last of each epoch has what is left, where the examples of an epoch are known."""
+    found = {steps * batch_size}
+    if train_examples:
+        epochs, rest = divmod(steps, -(-train_examples // batch_size))
+        found.add(epochs * train_examples + min(rest * batch_size, train_examples))
+    return found
 
 
 class Stateful(Protocol):
@@ -163,6 +167,10 @@ class Trial:
         self.unread.discard(name)
         return self._values[name]
 
+    def __iter__(self) -> Iterator[str]:
+        """The names of the metaparameters."""
+        return iter(self._values)
+
     @property
     def metaparameters(self) -> dict[str, Value]:
         """All of them, by name."""
@@ -176,6 +184,12 @@ class Trial:
     @property
     def directory(self) -> Path:
         return self._directory()
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether it is evaluated at the steps of its study's grid; otherwise wherever it chooses
+        to be."""
+        return isinstance(self._steps, GridSteps)
 
     def evaluates(self, step: int) -> bool:
         """Whether the loop is to evaluate after `step` updates, and to yield."""
@@ -223,15 +237,16 @@ class Trial:
 
     def report(
         self, step: int, value: float, loss: float | None = None, examples: int | None = None
-    ) -> None:
-        """The same as a yield of `measured`, in a loop that is no generator: returns when the trial
-        may go on, and raises TrialEnded when it is over."""
+    ) -> bool:
+        """The same as a yield of `measured`, in a loop that is no generator: returns True when the
+        trial may go on, and raises TrialEnded when it is over."""
         if self._report is None:
             raise WorkloadError(
                 "trial.report is for functions without a yield; a generator yields "
                 "trial.measured(step, value)"
             )
         self._report(step, value, loss, examples)
+        return True
 
     def _order(self, examples: int, epoch: int) -> NDArray[np.int64]:
         generator = np.random.Generator(np.random.PCG64(mix(self.long_seed, _ORDER, epoch)))

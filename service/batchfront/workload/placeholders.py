@@ -1,7 +1,7 @@
 """Placeholders in a sweep file: `{learning_rate}` in a command, filled in for each trial."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from batchfront.errors import WorkloadError
 from batchfront.phrases import nearest
@@ -30,6 +30,8 @@ PLACEHOLDERS = (
 )
 """What a placeholder can stand for beside a metaparameter: see docs/sweep_file.md."""
 
+_LITERAL = "a brace that is meant as one is written {{ or }}"
+
 _PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -50,29 +52,22 @@ def names_in(texts: Sequence[str]) -> set[str]:
 def filled(text: str, values: Mapping[str, Value]) -> str:
     """A text with its placeholders filled in, and `{{` and `}}` as the braces that they stand for.
 
-    Raises WorkloadError, with the nearest there is, for a placeholder that nothing fills.
+    Raises WorkloadError for a placeholder that nothing fills.
     """
-    parts = []
-    for literal, name in _pieces(text):
-        parts.append(literal)
-        if name is not None:
-            if name not in values:
-                raise unknown(text, name, values)
-            parts.append(written(values[name]))
-    return "".join(parts)
-
-
-def unknown(text: str, name: str, known: Mapping[str, object] | Sequence[str]) -> WorkloadError:
-    """The error of a placeholder that nothing fills, with what was perhaps meant."""
-    if not is_name(name):
-        return WorkloadError(
-            f"{text!r}: {{{name}}} is no placeholder, which is a name alone, without a format; a "
-            "brace that is meant as one is written {{ or }}"
-        )
-    return WorkloadError(
-        f"{text!r}: nothing fills {{{name}}}{nearest(name, known)}; a brace that is meant as one "
-        "is written {{ or }}"
+    check(text, values)
+    pairs = _pieces(text)
+    return "".join(
+        literal + ("" if name is None else written(values[name])) for literal, name in pairs
     )
+
+
+def check(text: str, known: Collection[str]) -> None:
+    """Raise WorkloadError, with what was perhaps meant, for a placeholder that nothing fills."""
+    for name in sorted(names_in([text]) - {*known}):
+        if is_name(name):
+            raise WorkloadError(f"nothing fills {{{name}}}{nearest(name, known)}")
+        what = "a placeholder is a name alone" if ":" in name else "that is no name"
+        raise WorkloadError(f"nothing fills {{{name}}}: {what}; {_LITERAL}")
 
 
 def written(value: Value) -> str:
@@ -95,8 +90,5 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
         elif len(found[0]) == 2:
             literal += found[0][0]
         else:
-            raise WorkloadError(
-                f"{text!r}: a {found[0]} without its other half; a brace that is meant as one is "
-                "written {{ or }}"
-            )
+            raise WorkloadError(f"{text} has a {found[0]} without its other half; {_LITERAL}")
     yield literal + text[end:], None

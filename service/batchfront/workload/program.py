@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from batchfront.errors import SearchSpaceError, WorkloadError
+from batchfront.errors import SweepFileError, WorkloadError
 from batchfront.phrases import listed
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.placeholders import (
@@ -19,9 +19,9 @@ from batchfront.workload.placeholders import (
     METAPARAMETERS,
     PER_DEVICE,
     PLACEHOLDERS,
+    check,
     is_name,
     names_in,
-    unknown,
 )
 from batchfront.workload.search_space import SearchSpace
 
@@ -138,18 +138,18 @@ class Program(WorkloadBase):
     resources: Resources = field(default_factory=Resources)
     code: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _ = self.placeholders  # which refuses a brace that belongs to none
-
     @property
     def folder(self) -> Path:
         """Where it is started."""
         return self.path.absolute().parent / self.resources.cwd
 
+    def wrong(self, table: str, key: str, what: str) -> SweepFileError:
+        """The error of something that the sweep file says, in one line."""
+        return SweepFileError(f"{self.path}, [{table}] {key}: {what}")
+
     @cached_property
     def placeholders(self) -> set[str]:
-        """Those by which it is told something: of its command, its environment, and what is added
+        """Those by which it is told something, in its command, its environment, and what is added
         to resume."""
         return names_in([*self.command, *self.resources.env.values(), *self.resume])
 
@@ -165,51 +165,59 @@ class Program(WorkloadBase):
         return METAPARAMETERS in self.placeholders or self.output.kind == "report"
 
     def check_space(self, space: SearchSpace) -> None:
-        """Raise SearchSpaceError for a metaparameter that doesn't reach the program, and
-        WorkloadError for a placeholder that nothing fills."""
-        for name in space:
-            self._check_name(name)
-        self._refuse_clash(space)
+        """Raise SweepFileError for a metaparameter that doesn't reach the program, and for a
+        placeholder that nothing fills."""
+        self._check_names(space)
         known = {*PLACEHOLDERS, *space} - ({EPOCH_BUDGET} if self.epochs is None else set())
-        texts = [*self.command, *self.resume, *self.resources.env.values(), self.checkpoint]
-        for text in [*texts, *filter(None, [self.output.file])]:
-            for name in sorted(names_in([text]) - known):
-                raise WorkloadError(f"{self.name}: {unknown(text, name, sorted(known))}")
-        told = names_in([*self.command, *self.resources.env.values()])
-        unused = [name for name in space if name not in told]
-        if unused and not self.is_told_all:
-            raise SearchSpaceError(
-                f"{self.name}: no placeholder uses {listed(unused)}: write "
-                f"{{{unused[0]}}} in the command or in env, or give the command {{metaparameters}},"
-                " the path of a JSON file that holds them all"
-            )
-        if not told & {BATCH_SIZE, PER_DEVICE} and not self.is_told_all:
-            raise WorkloadError(
-                f"{self.name}: nothing tells the program its batch size: write {{batch_size}} in "
-                "the command or in env"
-            )
-
-    def _check_name(self, name: str) -> None:
-        if not is_name(name):
-            raise SearchSpaceError(
-                f"{self.name}: {name!r} is no name for a metaparameter; letters, digits and _.- "
-                "make one"
-            )
-        if name in PLACEHOLDERS or name in TAKEN:
-            raise SearchSpaceError(
-                f"{self.name}: {name} is no metaparameter, as it stands for something else in a "
-                f"program's command or environment; call it another name, such as my_{name}"
+        self._check_placeholders(known)
+        if self.is_told_all:
+            return
+        for name in space:
+            if name not in self.placeholders:
+                raise self.wrong(
+                    "search_space",
+                    name,
+                    f"no placeholder uses it; write {{{name}}} in the command or in env, or give "
+                    "the command {metaparameters}, the path of a JSON file that has them all",
+                )
+        if not self.placeholders & {BATCH_SIZE, PER_DEVICE}:
+            raise self.wrong(
+                "workload",
+                "command",
+                "nothing tells the program its batch size; write {batch_size} in it, or in env",
             )
 
-    def _refuse_clash(self, space: SearchSpace) -> None:
+    def _check_names(self, space: SearchSpace) -> None:
+        """Raise SweepFileError for names that metaparameters can't have."""
         variables: dict[str, str] = {}
         for name in space:
-            other = variables.setdefault(variable(name), name)
-            if other != name:
-                raise SearchSpaceError(
-                    f"{self.name}: {other} and {name} are the same environment variable, "
-                    f"{variable(name)}; rename one"
+            if not is_name(name):
+                what = "is no name; letters, digits and _.- make one"
+            elif name in PLACEHOLDERS or name in TAKEN:
+                what = (
+                    "stands for something else in a program's command or environment; call it "
+                    f"another name, such as my_{name}"
                 )
+            elif (other := variables.setdefault(variable(name), name)) != name:
+                what = f"would be the same environment variable as {other}; rename one"
+            else:
+                continue
+            raise self.wrong("search_space", name, what)
+
+    def _check_placeholders(self, known: Collection[str]) -> None:
+        """Raise SweepFileError for a placeholder that nothing fills, or a brace without one."""
+        for table, key, texts in (
+            ("workload", "command", self.command),
+            ("workload", "resume", self.resume),
+            ("workload", "checkpoint", [self.checkpoint]),
+            ("workload", "output_file", [self.output.file or ""]),
+            ("resources", "env", self.resources.env.values()),
+        ):
+            for text in texts:
+                try:
+                    check(text, known)
+                except WorkloadError as error:
+                    raise self.wrong(table, key, str(error)) from None
 
     def describe(self) -> dict[str, Any]:
         """Whatever of the sweep file its trials' results hang on, as it is meant and not as it is
@@ -247,17 +255,20 @@ class Program(WorkloadBase):
         return self.output.unit in ("epoch", "examples", None)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """The updates of an epoch. Raises WorkloadError if its examples aren't known."""
+        """The updates of an epoch. Raises SweepFileError if its examples aren't known."""
         if not self.train_examples:
-            raise WorkloadError(
-                f"{self.name}: epochs are no steps as long as train_examples isn't said; write how "
-                "many examples an epoch has in [workload]"
+            raise self.wrong(
+                "workload",
+                "train_examples",
+                "is missing, the examples of an epoch, by which epochs are turned into steps",
             )
         if self.output.drop_last:
             if self.train_examples < batch_size:
-                raise WorkloadError(
-                    f"{self.name}: an epoch of {self.train_examples:,} examples has no step of "
-                    f"batch size {batch_size} with drop_last = true"
+                raise self.wrong(
+                    "workload",
+                    "drop_last",
+                    f"leaves no step in an epoch of {self.train_examples:,} examples at batch size "
+                    f"{batch_size}",
                 )
             return self.train_examples // batch_size
         return math.ceil(self.train_examples / batch_size)
@@ -265,24 +276,28 @@ class Program(WorkloadBase):
     def shares(self, batch_size: int) -> Shares:
         """How a batch is divided between the program's devices, and into micro-batches there.
 
-        Raises WorkloadError if it can't be divided exactly, or isn't by what the program is told.
+        Raises SweepFileError if it can't be divided exactly, or isn't by what the program is told.
         """
         devices, most = self.devices, self.resources.max_batch_size_per_device
         told = self.placeholders & {PER_DEVICE, ACCUMULATION}
         if batch_size % devices:
             if not told and not self.is_told_all:
                 return Shares(batch_size, 1, devices)
-            raise WorkloadError(
-                f"{self.name}: batch size {batch_size} can't be divided between {devices} devices; "
-                f"leave it out of batch_sizes, or set another gpus in [resources]"
+            raise self.wrong(
+                "resources",
+                "gpus",
+                f"batch size {batch_size} can't be divided between {devices} of them; leave it out "
+                "of batch_sizes, or have another number",
             )
         each = batch_size // devices
         fits = max(n for n in range(1, min(each, most or each) + 1) if each % n == 0)
         if fits < each and (lacking := {PER_DEVICE, ACCUMULATION} - told) and not self.is_told_all:
-            raise WorkloadError(
-                f"{self.name}: batch size {batch_size} is {each // fits} micro-batches of {fits} "
-                f"examples on each device, by max_batch_size_per_device = {most}; tell the program "
-                f"by {listed([f'{{{name}}}' for name in sorted(lacking)])} in the command"
+            raise self.wrong(
+                "resources",
+                "max_batch_size_per_device",
+                f"batch size {batch_size} is {each // fits} micro-batches of {fits} examples on "
+                "each device then, which the program isn't told; write "
+                f"{listed([f'{{{name}}}' for name in sorted(lacking)])} in the command",
             )
         return Shares(fits, each // fits, devices)
 
@@ -321,16 +336,20 @@ class BudgetInEpochs:
 
 @dataclass(frozen=True)
 class ByBatchSize:
-    """Step budgets that are said for each batch size."""
+    """Step budgets that are said for each batch size.
+
+    where -- the file, table and key that say them
+    """
 
     steps: Mapping[int, int]
+    where: str
 
     def __call__(self, batch_size: int) -> int:
-        """The steps at a batch size. Raises WorkloadError where none is said."""
+        """The steps at a batch size. Raises SweepFileError where none is said."""
         if batch_size not in self.steps:
-            raise WorkloadError(
-                f"step_budget has no entry for batch size {batch_size}"
-                f"; it has {listed([str(b) for b in self.steps])}"
+            raise SweepFileError(
+                f"{self.where}: has no entry for batch size {batch_size}; it has "
+                f"{listed([str(b) for b in self.steps])}"
             )
         return self.steps[batch_size]
 

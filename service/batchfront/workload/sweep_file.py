@@ -4,10 +4,11 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from batchfront.errors import SearchSpaceError, SweepFileError, UsageError, WorkloadError
+from batchfront.errors import SearchSpaceError, UsageError, WorkloadError
 from batchfront.options import BATCH_SIZES
 from batchfront.phrases import listed, nearest
 from batchfront.workload.goal import Goal, ReportedMetric
@@ -94,26 +95,26 @@ def _program(
         "stopping": StoppingRules(diverged_beyond=beyond),
     }
     table.close(_ELSEWHERE)
-    try:
-        program = Program(
-            name=name,
-            path=path,
-            command=command,
-            output=output,
-            goal=goal,
-            search_space=space,
-            batch_sizes=batch_sizes,
-            step_budget=steps,
-            epochs=epochs,
-            train_examples=train_examples,
-            checkpoint=checkpoint,
-            resources=resources,
-            **said,
-        )
-        for batch_size in batch_sizes:
-            program.space(batch_size)
-    except (WorkloadError, SearchSpaceError) as error:
-        raise SweepFileError(f"{table.file}: {error}") from error
+    make = partial(
+        Program,
+        name=name,
+        path=path,
+        command=command,
+        output=output,
+        goal=goal,
+        search_space=space,
+        batch_sizes=batch_sizes,
+        step_budget=steps,
+        epochs=epochs,
+        train_examples=train_examples,
+        checkpoint=checkpoint,
+        resources=resources,
+        **said,
+    )
+    program: Program = table.checked("name", make, WorkloadError)
+    for batch_size in batch_sizes:
+        program.space(batch_size)
+        program.steps_allowed(batch_size)
     return program
 
 
@@ -167,7 +168,7 @@ def _step_budget(table: Table, epochs: int | None, examples: int, drop_last: boo
         if not key.isdigit() or int(key) < 1:
             raise table.refuse("step_budget", f"{key!r} is no batch size; write {{8 = 20000}}")
         steps[int(key)] = table.as_whole(f"step_budget.{key}", value, 1)
-    return ByBatchSize(steps)
+    return ByBatchSize(steps, table.at("step_budget"))
 
 
 _SHELL = {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>&1", "2>", "&>"}
@@ -180,11 +181,11 @@ def _words(table: Table, key: str, said: object) -> tuple[str, ...]:
             raise table.refuse(key, f"{shown(said)} is no list of texts")
         return tuple(said)
     if not isinstance(said, str):
-        raise table.refuse(key, f'{shown(said)} is no command; write {key} = "python train.py"')
+        raise table.refuse(key, f"{shown(said)} is no text, nor a list of them")
     text = said.replace("\\\n", " ")
     words: list[str] = table.checked(key, lambda: shlex.split(text), ValueError)
     if not words:
-        raise table.refuse(key, f'is empty; write {key} = "python train.py"')
+        raise table.refuse(key, "is empty")
     for word in words:
         _refuse_shell(table, key, word, first=word is words[0] and key == "command")
     return tuple(words)
@@ -198,11 +199,11 @@ def _refuse_shell(table: Table, key: str, word: str, *, first: bool) -> None:
             f"{word!r} is for a shell, and none runs this; a shell's command is written "
             f'{key} = ["sh", "-c", "..."], and the folder to run in is cwd in [resources]',
         )
-    if found := re.search(r"\$\{?(\w+)\}?", word):
+    if found := re.search(r"\$\{?\w+\}?", word):
         raise table.refuse(
             key,
             f"{found[0]} is for a shell, and none runs this; a placeholder is written "
-            f"{{{found[1]}}}, and a literal $ can stand in a command that is a list",
+            "{learning_rate}, and a literal $ can stand in a command that is a list",
         )
     if first and re.fullmatch(r"[A-Za-z_]\w*=.*", word):
         name, _, value = word.partition("=")
@@ -302,7 +303,10 @@ def _by_pattern(table: Table, pattern: str, common: Mapping[str, Any]) -> Output
     units = [unit for unit in UNITS if unit in groups]
     for group in groups:
         if group not in _OUTPUT_KEYS:
-            raise table.refuse("output", f"has a group {group!r}{nearest(group, _OUTPUT_KEYS)}")
+            raise table.refuse(
+                "output",
+                f"has a group {group!r}, which means nothing{nearest(group, _OUTPUT_KEYS)}",
+            )
     if "value" not in groups:
         raise table.refuse(
             "output",

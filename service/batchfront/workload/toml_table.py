@@ -28,7 +28,11 @@ class Table:
 
     def refuse(self, key: str, wrong: str) -> SweepFileError:
         """The error of a key, in one line."""
-        return SweepFileError(f"{self.file}, {f'[{self.name}] {key}'.strip()}: {wrong}")
+        return SweepFileError(f"{self.at(key)}: {wrong}")
+
+    def at(self, key: str) -> str:
+        """Where a key stands: file, table and key."""
+        return f"{self.file}, [{self.name}] {key}" if self.name else f"{self.file}, [{key}]"
 
     def take(self, key: str, default: Any = REQUIRED, wanted: str = "") -> Any:
         """The value of a key, whatever it is."""

@@ -23,11 +23,13 @@ def add_study(
     trials: Sequence[Mapping[str, Any]],
     space: Mapping[str, Any] = SPACE,
     goal: Mapping[str, Any] = GOAL,
+    identity: Mapping[str, Any] | None = None,
     **columns: Any,
 ) -> None:
     """A study with these trials: slot columns, and `curve` as (step, split, metric, value).
 
-    columns -- others of `bf_studies`, such as `purpose`
+    identity -- what there is of it beside goal and space
+    columns  -- others of `bf_studies`, such as `purpose`
     """
     with storage.write() as conn:
         number = conn.execute(select(func.count()).select_from(studies)).scalar_one() + 1
@@ -44,7 +46,7 @@ def add_study(
             "workload": workload,
             "spec": workload,
             "batch_size": batch_size,
-            "identity": json.dumps({"goal": goal, "search_space": space}),
+            "identity": json.dumps({**(identity or {}), "goal": goal, "search_space": space}),
             "seed": 0,
             "schedule": "race",
             "sampler": "sobol",
@@ -79,3 +81,35 @@ def _add_trial(conn: Any, study: int, number: int, trial: Mapping[str, Any]) -> 
     for step, split, metric, value in trial.get("curve", ()):
         kept = {"slot_id": slot, "step": step, "split": split, "metric": metric, "value": value}
         conn.execute(insert(measurements).values(kept))
+
+
+def add_program(storage: Storage, workload: str, every: int = 50, **identity: Any) -> None:
+    """A program's search at three batch sizes: it is evaluated every so many steps, and tells no
+    training loss. What more of its identity is given takes the place of what stands here."""
+    goal = {"metric": "val_loss", "better": "lower", "value": 1.8, "text": "val_loss < 1.8"}
+    space = {"learning_rate": {"kind": "Log", "low": 1e-4, "high": 1e-1}}
+    pattern = r"step (?P<step>\d+) .*val_loss (?P<value>\S+)"
+    told = {
+        "kind": "program",
+        "command": [
+            "python",
+            "train.py",
+            "--lr",
+            "{learning_rate}",
+            "--batch-size",
+            "{batch_size}",
+        ],
+        "output": {"kind": "pattern", "pattern": pattern},
+        **identity,
+    }
+    for batch, steps in ((8, 900), (32, 300), (128, 150)):
+        curve = [
+            (step, "validation", "val_loss", 1.79 * (steps / step) ** 0.5)
+            for step in range(every, steps + 1, every)
+        ]
+        first, other = (
+            {"params": {"learning_rate": rate}, "steps": steps} for rate in (1e-3, 1e-2)
+        )
+        first |= {"outcome": "reached", "steps_lower": steps - every, "curve": curve}
+        trials = [first, {**other, "outcome": "capped", "curve": curve[:1]}]
+        add_study(storage, workload, batch, trials, space, goal, told, train_examples=0)

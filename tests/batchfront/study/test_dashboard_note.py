@@ -102,3 +102,14 @@ def test_a_name_can_not_leave_its_code_font(name: str, shown: str) -> None:
 def test_a_metrics_name_is_text() -> None:
     note = study_note(study(metric="<b>![x](y)</b> _m_\n- item"))
     assert "\\<b\\>\\!\\[x\\]\\(y\\)\\<\\/b\\> \\_m\\_ \\- item" in note
+
+
+def test_it_says_what_trains_where_that_is_a_program_or_a_function() -> None:
+    command = ["python", "train.py", "--lr", "{learning_rate}", "--name", "a `b"]
+    one = study()
+    program = replace(one, identity={**one.identity, "kind": "program", "command": command})
+    shown = "by the program ``python train.py --lr {learning_rate} --name 'a `b'``, which"
+    assert shown in study_note(program)
+    loop = replace(one, identity={**one.identity, "kind": "loop"})
+    assert "by a function of the user's" in study_note(loop)
+    assert "**Training**" not in study_note(one)

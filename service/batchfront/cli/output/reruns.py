@@ -7,6 +7,7 @@ from batchfront.cli.output.numbers import number
 from batchfront.cli.output.tables import Output, print_output
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.intervals import apart
 from batchfront.frontier.reruns import Confirmation, Confirmations, Rerun, RuleRun, steadiest
 from batchfront.table import NOTHING, Column, Table
 
@@ -74,7 +75,8 @@ def _confirmation_table(frontier: Frontier, confirmed: Confirmations) -> Table:
             rows.append((batch_size, one.trial, one.best, one.seeds, one, one, one.ratio, said))
     title = f"{frontier.workload}: steps to target on fresh seeds, {frontier.goal_text}"
     note = f"A runner-up has a smaller median than the winner at batch size {', '.join(better)}."
-    return Table(columns, rows, title, [note] if better else [])
+    notes = [note if better else None, apart(frontier)]
+    return Table(columns, rows, title, [*filter(None, notes)])
 
 
 def _rule_table(
@@ -101,7 +103,7 @@ def _rule_table(
         for run in [*runs.values()][:1]
     ]
     title = f"{frontier.workload}: the {rule} rule followed, {frontier.goal_text}"
-    return Table(columns, rows, title, notes)
+    return Table(columns, rows, title, [*filter(None, [*notes, apart(frontier)])])
 
 
 def _seeds(median: str) -> tuple[Column, ...]:

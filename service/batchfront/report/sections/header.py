@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from batchfront.frontier.curve.text import unreached_answers
+from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.intervals import how_far_apart
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, with_code
 from batchfront.report.text import batch_sizes_text, count, goal_text, notes, reading, trials_text
+from batchfront.study.identity import command_text
 
 
 def head(subject: Subject) -> Part:
@@ -16,8 +20,12 @@ def head(subject: Subject) -> Part:
         "Goal": goal_text(frontier),
         "Batch sizes": batch_sizes_text(frontier),
         "Seeds" if frontier.measured_elsewhere else "Trials": trials_text(frontier),
+        **own_loop(frontier),
     }
-    rows = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
+    rows = "".join(
+        f"<div><dt>{name}</dt><dd>{with_code(escape(fact))}</dd></div>"
+        for name, fact in facts.items()
+    )
     known = [*notes(frontier), *subject.fitted.warnings]
     found = "".join(f"<li>{with_code(escape(note))}</li>" for note in known)
     return Part(
@@ -26,6 +34,25 @@ def head(subject: Subject) -> Part:
         f'<p class="answer">{escape(answer(subject))}</p>'
         f'<dl class="facts">{rows}</dl>' + (f'<ul class="notes">{found}</ul>' if found else "")
     )
+
+
+def own_loop(frontier: Frontier) -> dict[str, str]:
+    """What trained, and where evaluations came from, where the training loop isn't batchfront's."""
+    identity, kind = frontier.points[0].study.identity, frontier.points[0].study.kind
+    if kind is None:
+        return {}
+    facts, source = {}, "told by its training loop, a function"
+    if kind == "program":
+        facts, source = {"Command": f"`{command_text(identity)}`"}, _told_by(identity["output"])
+    return {**facts, "Evaluations": ", ".join(filter(None, [source, how_far_apart(frontier)]))}
+
+
+def _told_by(output: Mapping[str, Any]) -> str:
+    """Where a program's evaluations come from, by the description of its output."""
+    if output["kind"] == "report":
+        return "told by the program, through batchfront.report"
+    where = f"read from {output['file']}" if "file" in output else "read from what it prints"
+    return f"{where} by `{output['pattern']}`" if output["kind"] == "pattern" else where
 
 
 def question(subject: Subject) -> str:

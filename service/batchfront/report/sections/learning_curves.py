@@ -9,7 +9,7 @@ from batchfront.frontier.queries import Trial
 from batchfront.report.data import evenly
 from batchfront.report.plotly import Figure, figure, log_axis, nothing, plain_axis
 from batchfront.report.sections.study_figures import STAR, legend_entry, of_study
-from batchfront.report.text import OUTCOME_STYLES, WINNER, in_figure, outcome_of, rounded, words
+from batchfront.report.text import OUTCOME_STYLES, WINNER, in_figure, outcome_of, rounded
 
 Line = Sequence[tuple[int, float | None]]
 """Step and value of each evaluation of a trial, by step."""
@@ -111,7 +111,7 @@ def _metric_axis(
     frontier: Frontier,
 ) -> dict[str, Any]:
     values = [value for line in lines for _, value in line if value is not None]
-    title = in_figure(words(title))
+    title = in_figure(title)
     # A diverging trial must not squeeze all others together at the bottom.
     start = max((line[0][1] or 0.0 for line in lines), default=0.0)
     top = min(10 * start, max(values)) if start > 0 and values else None

@@ -26,7 +26,8 @@ def goals_part(subject: Subject) -> Part:
     said = caption(
         f"The same trials, read for goals of {escape(common.strip())} that are easier to reach, "
         "or harder ones where trials went on past their own.",
-        "Those goals were looked for at the kept measurements alone, which lie further apart.",
+        "Those goals were looked for at the kept measurements alone, which lie further apart."
+        * (subject.frontier.points[0].study.kind is None),  # others' are all kept
         "A hollow mark may still be too high: a trial that was stopped before might have been "
         "faster.",
     )

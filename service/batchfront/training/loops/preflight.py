@@ -4,22 +4,28 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
-from time import monotonic
 from typing import Any
 
 from batchfront.errors import UsageError, WorkloadError
+from batchfront.training.checkpoint_format import dump, load
+from batchfront.training.loops.child import as_program
+from batchfront.training.loops.child_run import ChildRun
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.run import LoopRun, Shown, differing
 from batchfront.training.loops.watch import Watch
+from batchfront.training.programs.command_line import TrialStart
+from batchfront.training.programs.folder import TrialFolder
+from batchfront.training.run import State
 from batchfront.workload.code.loop import loop_code
-from batchfront.workload.code.versions import Code
+from batchfront.workload.code.versions import Code, digest
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.loop import Loop
+from batchfront.workload.program import Program
 from batchfront.workload.search_space import Choice, Metaparameters, dimensions, point_at
 
 log = logging.getLogger(__name__)
@@ -27,6 +33,7 @@ log = logging.getLogger(__name__)
 STEPS = 3
 """That a loop is tried for."""
 
+_EACH_STEP = EvaluationGrid(spacing=1e-9)
 _SEED, _OTHER_SEED = 1, 2
 
 _CLOSE = 1e-4  # of the larger number: what isn't rounding is more
@@ -52,7 +59,8 @@ class ExaminedLoop:
 
     @property
     def tries(self) -> dict[str, Any]:
-        return {"resumption": self.resumption.value, "torch": self.torch}
+        at_once = self.loop.at_once or (1 if self.loop.calls_back else None)
+        return {"resumption": self.resumption.value, "torch": self.torch, "at_once": at_once}
 
     @property
     def notes(self) -> list[str]:
@@ -77,9 +85,11 @@ class ExaminedLoop:
             )
 
 
-def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
+def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
     """Try a loop at the middle of its search space: three steps, twice, the second time with
     another trial in between.
+
+    spec -- where it was found, from any folder: one that calls back is loaded again from there
 
     Raises UsageError (WorkloadError, SearchSpaceError) in one line for whatever would make every
     trial fail, or a trial's result depend on other trials, or on nothing of what is searched.
@@ -93,11 +103,16 @@ def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
                 f"{loop.name}: batch size {batch_size} is larger than the training set of "
                 f"{loop.train_examples:,} examples"
             )
-    began = monotonic()
-    with _Tries.of(loop, batch_sizes) as tries:
-        log.info("%s: its first steps are tried …", loop.name)
+    program = None
+    if loop.calls_back:
+        program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))
+        for batch_size in batch_sizes:
+            program.space(batch_size)
+    log.info("%s: trying its first %d steps, twice", loop.name, STEPS)
+    # What it prints is no part of what this command does.
+    printed = redirect_stdout(sys.stderr)
+    with _Tries.of(loop, batch_sizes, program) as tries, _one_thread(), printed:
         resumption, why = _examined(tries)
-        log.info("%s: tried in %.1f s", loop.name, monotonic() - began)
     return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules)
 
 
@@ -105,10 +120,12 @@ def examine(loop: Loop, batch_sizes: Sequence[int]) -> ExaminedLoop:
 class _Tries:
     """Makes runs that are thrown away.
 
-    loop -- evaluated at each of its first steps
+    loop    -- evaluated at each of its first steps
+    program -- what trains a trial of it, if it calls back
     """
 
     loop: Loop
+    program: Program | None
     batch_sizes: Sequence[int]
     device: str
     folder: Path
@@ -117,10 +134,12 @@ class _Tries:
 
     @classmethod
     @contextmanager
-    def of(cls, loop: Loop, batch_sizes: Sequence[int]) -> Iterator["_Tries"]:
+    def of(
+        cls, loop: Loop, batch_sizes: Sequence[int], program: Program | None
+    ) -> Iterator["_Tries"]:
         folder = Path(mkdtemp(prefix="batchfront-"))
-        each = replace(loop, grid=EvaluationGrid(spacing=1e-9))
-        tries = cls(each, sorted(batch_sizes), _device(), folder)
+        each = replace(loop, grid=_EACH_STEP)
+        tries = cls(each, program, sorted(batch_sizes), _device(), folder)
         tries.unread = {"batch_size", *loop.space(tries.batch_sizes[0])}
         try:
             yield tries
@@ -135,23 +154,30 @@ class _Tries:
     @contextmanager
     def run(
         self, batch_size: int, values: Metaparameters, seed: int = _SEED
-    ) -> Iterator[LoopRun]:
-        run = LoopRun(
-            self.loop,
-            batch_size,
-            values,
-            seed,
-            device=self.device,
-            directory=lambda: Path(mkdtemp(dir=self.folder)),
-            resumption=Resumption.KEPT,
-            watch=self.watch,
-        )
+    ) -> Iterator[LoopRun | ChildRun]:
+        run = self._run(batch_size, values, seed)
         try:
             yield run
         finally:
             run.close()
 
-    def advance(self, run: LoopRun, step: int) -> None:
+    def _run(self, batch_size: int, values: Metaparameters, seed: int) -> LoopRun | ChildRun:
+        if self.program is not None:
+            folder = Path(mkdtemp(dir=self.folder))
+            start = TrialStart(self.program, batch_size, values, seed, folder, self.device)
+            return ChildRun(start)
+        return LoopRun(
+            self.loop,
+            batch_size,
+            values,
+            seed,
+            device=self.device,
+            folder=lambda resume: TrialFolder(self.folder / str(seed), resume=resume),
+            resumption=Resumption.KEPT,
+            watch=self.watch,
+        )
+
+    def advance(self, run: LoopRun | ChildRun, step: int) -> None:
         run.advance(step)
         self.unread &= run.unread
 
@@ -168,7 +194,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
         _take_another(tries)
         if steps > 1:
             tries.advance(run, steps - 1)
-        keeps, state = run.keeps, run.state()
+        keeps, state = run.keeps, _read_back(run.state())
         if steps > 1:
             tries.advance(run, steps)
         beside = list(run.shown)
@@ -177,17 +203,18 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     exact = _compare(loop, alone, beside)
     if exact is not None:
         return Resumption.ANEW, f"its numbers differ from run to run in their last digits ({exact})"
+    if loop.calls_back:
+        return Resumption.ANEW, None
     if not keeps or state is None:
         return Resumption.REPLAYED, None
     with tries.run(batch_size, middle) as run:
+        assert isinstance(run, LoopRun)
         run.restore(state)
         why = _why_not_kept(tries, run, alone[-1]) if steps > 1 else None
     return (Resumption.KEPT, None) if why is None else (Resumption.REPLAYED, why)
 
 
-def _alone(
-    tries: _Tries, batch_size: int, values: Metaparameters, steps: int
-) -> Sequence[Shown]:
+def _alone(tries: _Tries, batch_size: int, values: Metaparameters, steps: int) -> Sequence[Shown]:
     """What the loop shows at its first steps, by itself."""
     had_torch = "torch" in sys.modules
     with tries.run(batch_size, values) as run:
@@ -279,10 +306,31 @@ def _why_not_kept(tries: _Tries, run: LoopRun, expected: Shown) -> str | None:
     )
 
 
-def _device() -> str:
-    """The first GPU, or the CPU where there is none, or nothing to find one with."""
-    if find_spec("torch") is None or "torch" not in sys.modules:
-        return "cpu"
-    import torch
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread, as workers do."""
+    torch = sys.modules.get("torch")
+    threads = 1 if torch is None else torch.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(threads)
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+def _read_back(state: State | None) -> State | None:
+    """A state as a checkpoint gives it back."""
+    if state is None:
+        return None
+    file = BytesIO()
+    dump(state, file)
+    file.seek(0)
+    return load(file)
+
+
+def _device() -> str:
+    """The first GPU, for a loop that has imported torch and where there is one; else the CPU."""
+    torch = sys.modules.get("torch")
+    return "cuda:0" if torch is not None and torch.cuda.is_available() else "cpu"

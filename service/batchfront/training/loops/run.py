@@ -17,7 +17,8 @@ from batchfront.training.loops.packing import packed, unpacked
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.turns import Turns
 from batchfront.training.loops.watch import BrokenOff, Watch
-from batchfront.training.memory import is_lost_device, is_out_of_memory
+from batchfront.training.memory import is_lost_device, is_out_of_memory, release
+from batchfront.training.programs.folder import TrialFolder
 from batchfront.training.run import GoalCheck, State
 from batchfront.vocabulary import EngineName
 from batchfront.workload.evaluation_grid import GridSteps
@@ -45,7 +46,8 @@ class LoopRun:
     It yields `trial.measured` at the steps of the loop's grid, all of them and no others. A bare
     `yield` is a place where it may be stopped, and nothing else.
 
-    directory  -- makes the trial's folder, once it asks for it
+    folder     -- takes the trial's folder, once the loop asks for it: as the last one has left it
+                 if told so
     resumption -- how it goes on after an interruption
     watch      -- says where it is, should it not yield
     """
@@ -58,7 +60,7 @@ class LoopRun:
         seed: int,
         *,
         device: str = "cpu",
-        directory: Callable[[], Path] = Path.cwd,
+        folder: Callable[[bool], TrialFolder] | None = None,
         resumption: Resumption = Resumption.REPLAYED,
         watch: Watch | None = None,
     ) -> None:
@@ -70,7 +72,9 @@ class LoopRun:
         self.untrained_loss: float | None = None
         self.micro_batch: int | None = None
         self.shown: list[Shown] = []
-        self._device, self._directory, self._resumption = device, directory, resumption
+        self.closed = self.ran_out = False
+        self._device, self._take_folder, self._resumption = device, folder, resumption
+        self._folder: TrialFolder | None = None
         self._watch = Watch() if watch is None else watch
         self._turns = Turns(seed, device)
         self._trial: Trial | None = None
@@ -119,7 +123,8 @@ class LoopRun:
         except BrokenOff:
             self.close()
             return False
-        except BaseException:
+        except BaseException as error:
+            self.ran_out = is_out_of_memory(error)
             self.close()  # or what it has left on would stay on
             raise
         finally:
@@ -186,15 +191,20 @@ class LoopRun:
 
     def close(self) -> None:
         """End the generator, and let go of what it holds."""
+        self.closed = True
         generator, self._generator = self._generator, None
         self._trial, self._parts = None, None
         self._rewind()
-        if generator is None:
-            return
-        try:
-            self._turns.take(generator.close)  # type: ignore[attr-defined]
-        except (Exception, SystemExit) as error:
-            log.warning("%s: ending the loop raised %s", self.loop.name, error_in(error))
+        if generator is not None:
+            try:
+                self._turns.take(generator.close)  # type: ignore[attr-defined]
+            except (Exception, SystemExit) as error:
+                log.warning("%s: ending the loop raised %s", self.loop.name, error_in(error))
+            del generator
+            release()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
 
     def _rewind(self) -> None:
         """Be where the next generator begins: at the start, or at what has been kept."""
@@ -233,6 +243,7 @@ class LoopRun:
 
     def _begin(self) -> None:
         """Make the generator, of which nothing runs yet."""
+        self.closed = False
         self._turns = Turns(self.seed, self._device)
         self._trial = Trial(
             self.values,
@@ -248,6 +259,14 @@ class LoopRun:
         if not hasattr(found, "__next__") or not hasattr(found, "close"):
             raise self._error(f"train() returned a {type(found).__name__}; write a generator")
         self._generator = found
+
+    def _directory(self) -> Path:
+        """Called by the loop, within its turn."""
+        if self._take_folder is None:
+            raise WorkloadError("there is no trial.directory here")
+        if self._folder is None:
+            self._folder = self._take_folder(self._trial is not None and self._trial.step > 0)
+        return self._folder.path
 
     def _keep(self, parts: tuple[Stateful, ...]) -> None:
         """Called by the loop, within its turn."""
@@ -311,8 +330,10 @@ class LoopRun:
         if found.examples is not None and found.examples not in self.loop.examples(
             step, self.batch_size
         ):
-            known = "" if self.loop.train_examples else (
-                " (where the last batch of an epoch is smaller, say train_examples)"
+            known = (
+                ""
+                if self.loop.train_examples
+                else (" (where the last batch of an epoch is smaller, say train_examples)")
             )
             raise self._error(
                 f"has taken {found.examples:,} examples by step {step}, where {step} batches of "

@@ -1,4 +1,4 @@
-"""What all code in a process shares, put in place for the turns of a loop and taken back after each.
+"""What all code in a process shares, put in place for each turn of a loop and taken back after it.
 
 Random generators: torch's, CUDA's, NumPy's and Python's global ones. Settings: whether gradients
 are recorded, which type and device tensors have by default, how products are computed, how many
@@ -50,12 +50,12 @@ class Turns:
             _use_cuda(self._device)
         generators, settings = generator_states(), _settings()
         try:
-            _put_settings(self._settings)
+            _put_settings(self._settings, settings)
             self.put_generators()
             return self._context.run(turn)
         finally:
             self.generators, self._settings = generator_states(), _settings()
-            _put_settings(settings)
+            _put_settings(settings, self._settings)
             _put_generators(generators, 0)
 
     def refusing_remains(self, turn: Callable[[], T]) -> T:
@@ -162,10 +162,10 @@ def _settings() -> dict[str, Any]:
     return {one.name: one.get() for one in _all_settings()}
 
 
-def _put_settings(settings: dict[str, Any]) -> None:
+def _put_settings(wanted: dict[str, Any], now: dict[str, Any]) -> None:
     for one in _all_settings():
-        if one.name in settings and one.get() != settings[one.name]:
-            one.put(settings[one.name])
+        if one.name in wanted and now.get(one.name) != wanted[one.name]:
+            one.put(wanted[one.name])
 
 
 def _put_environment(variables: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Where a trial's program keeps its files: one folder for each trial, that one worker at a time has.
+"""Where a trial's program keeps its files: a folder for each trial, which one worker at a time has.
 
     ROOT/DATABASE/dataset/model/optimizer/b32/7/
         metaparameters.json            what the trial was given

@@ -2,8 +2,8 @@
 and ends it, too, when the worker is gone, however it went.
 
 It is run as a script by a bare interpreter (`python -I -S keeper.py ...`), so that it is there in
-some 20 ms: it imports nothing but the standard library, and little of that. Its arguments are file
-descriptors and the worker's process id; what to run comes by the first of them.
+some 20 ms: it imports nothing but the standard library, and little of that. Its arguments are the
+worker's process id and open files, of which the first says what to run.
 
 On Linux it is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): whatever loses its parent becomes
 the keeper's own child, also what has made a session of its own, so nothing of the program is left
@@ -306,9 +306,10 @@ def _read(end: int, size: int) -> bytes:
 
 def main() -> None:
     """Keep a program."""
-    orders, report, output, errors, worker = map(int, sys.argv[1:6])
-    for end in map(int, sys.argv[1:5]):
+    worker, *given = map(int, sys.argv[1:])
+    for end in given:  # which are this process's alone, as a lock that it holds is
         os.set_inheritable(end, False)
+    orders, report, output, errors = given[:4]
     prctl(_SUBREAPER, 1)
     prctl(_NAME, b"batchfront-keep")
     keeper = Keeper(orders, report, (output, errors), worker)

@@ -1,16 +1,20 @@
 """From what a program tells to its evaluations, exactly or not at all."""
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from batchfront.errors import ProgramError, WorkloadError
 from batchfront.outcomes import Evaluation
 from batchfront.training.programs.numbers import count_of, value_of
 from batchfront.workload.program import UNITS, Program, Unit
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 8192
 """Characters of a line, its last ones, in which a pattern is looked for: in longer ones a regular
@@ -28,8 +32,6 @@ class OutputReader:
     if there were none.
 
     An evaluation at step 0 is the one before training.
-
-    notes -- what a user should know of what it has read, a line each
     """
 
     def __init__(
@@ -44,7 +46,6 @@ class OutputReader:
         self._seen: dict[int, float] = {}
         self._count: tuple[Unit, object] | None = None
         self._losses: list[float] = []
-        self.notes: list[str] = []
 
     def take(self, told: str | Mapping[str, Any]) -> list[Evaluation]:
         """The evaluations in a line, or in a row."""
@@ -131,13 +132,17 @@ class OutputReader:
         return [Evaluation(step, loss, metric)]
 
     def _compare(self, step: int, metric: float) -> None:
-        """Note an evaluation that isn't what it was before the program was started again."""
-        before = self._before.get(step)
-        if before is not None and not _same(before, metric) and not self.notes:
-            self.notes.append(
-                f"{self._program.name} isn't reproducible: started again, it gives {metric:g} at "
-                f"step {step:,}, and gave {before:g}"
+        """Warn of an evaluation that isn't what it was before the program was started again."""
+        before = self._before.pop(step, None)
+        if before is not None and not _same(before, metric):
+            log.warning(
+                "%s isn't reproducible: started again, it gives %g at step %s, and gave %g",
+                self._program.name,
+                metric,
+                step,
+                before,
             )
+            self._before.clear()  # to say it once
 
     def _step(self) -> int:
         """The updates done, by the count last seen. Raises ValueError if they are no whole
@@ -154,6 +159,8 @@ class OutputReader:
                 f"epoch {said} is the one before training, or the first one; write counts_from = 1 "
                 "in [workload] if it is before, 0 if it calls its first epoch 0"
             )
+        if unit == "step" and count == 0 and self._output.counts_from is None:
+            _warn_of_step_0(self._program.name)
         steps = self._steps(unit, count)
         if steps.denominator != 1:
             raise ValueError(
@@ -178,6 +185,15 @@ class OutputReader:
         # An epoch ends with a smaller batch, which is a step too.
         epochs, rest = divmod(count, examples)
         return epochs * self._program.steps_per_epoch(self._batch_size) + rest / self._batch_size
+
+
+@cache
+def _warn_of_step_0(name: str) -> None:
+    log.warning(
+        "%s: its evaluation at step 0 is taken as the one before the first update; if it comes "
+        "after that, and so each of them one step later, write counts_from = 0 in [workload]",
+        name,
+    )
 
 
 def _matches(pattern: re.Pattern[str], unit: str, line: str) -> Iterator[re.Match[str]]:

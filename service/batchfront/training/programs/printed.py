@@ -22,7 +22,7 @@ _ESCAPES = re.compile(
     r"|[\]PX^_].*?(?:\x07|\x1b\\|$)"  # strings: titles, links
     r"|[ -/]+[0-~]|[0-~])"
 )
-_UNFINISHED = re.compile(rb"[\w.+-]*\Z")
+_OF_NUMBERS = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.+-"
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,15 @@ class Lines:
                 self._skipping = not ended
                 continue
             self._begun += piece
-            if len(self._begun) > LONGEST_LINE:
-                # A number that is cut would be another number.
-                yield Line(_text(_UNFINISHED.sub(b"", self._begun[:LONGEST_LINE])), self._over)
-                self._begun, self._over, self._skipping = b"", False, not ended
-            elif ended:
-                if text := _text(self._begun):
+            if (cut := len(self._begun) > LONGEST_LINE) or ended:
+                line = self._begun
+                if cut:  # not in a number, or it would be another one
+                    line = line[:LONGEST_LINE].rstrip(_OF_NUMBERS)
+                if text := _text(line):
                     yield Line(text, self._over)
                 if text or not piece.endswith(b"\r"):
                     self._over = piece.endswith(b"\r")
-                self._begun = b""
+                self._begun, self._skipping = b"", not ended
 
     @property
     def begun(self) -> str:
@@ -108,7 +107,7 @@ class Log:
         for file in log_files(folder):
             file.unlink()
         self._file = self._opened()
-        self._size = 0
+        self._size, self._gap = 0, False
 
     def write(self, data: bytes) -> None:
         """Keep what was printed. A disk that is full, or gone, is told once, and ends the log."""
@@ -138,7 +137,8 @@ class Log:
         if not first.exists():
             self._path.replace(first)
         else:
-            if not before.exists():
+            if before.exists() and not self._gap:
+                self._gap = True
                 with first.open("ab") as file:
                     file.write(_GAP)
             self._path.replace(before)

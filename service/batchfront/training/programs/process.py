@@ -20,6 +20,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
 
@@ -78,22 +79,19 @@ class ProgramProcess:
         self._last = LastLines(_LAST_LINES)
         self._speaking = Lock()
         self._finished = Event()
-        self._gone = Event()  # nothing of it runs; the end of what it printed may still be read
         self._code: int | None = None
         self._failure: Exception | None = None
         self.keeper_lost = False
         order = (self._argv, {**env, MARK: self._mark}, os.fspath(cwd), tty)
-        streams: list[_Stream] = []
-        try:
-            self._log = Log(folder, log_limit)
-            streams += _Stream(tty), _Stream(tty)
-            self._start(order, streams, () if lock is None else (lock,))
-        except BaseException as error:
-            for stream in streams:
-                stream.close()
-            if isinstance(error, OSError):
+        with ExitStack() as opened:
+            try:
+                self._log = Log(folder, log_limit)
+                opened.callback(self._log.close)
+                streams = [_Stream(tty, opened), _Stream(tty, opened)]
+                self._start(order, streams, () if lock is None else (lock,))
+            except OSError as error:
                 raise ProgramError(f"{self._argv[0]} can't be started: {error}") from None
-            raise
+            self._opened = opened.pop_all()
         name = f"program-{self.pid}"
         self._reader = Thread(target=self._read, args=(streams,), name=name, daemon=True)
         self._reader.start()
@@ -150,7 +148,7 @@ class ProgramProcess:
 
     def end(self, grace: float) -> None:
         """Ask all that belongs to it to end, and kill what is left after so many seconds. Returns
-        when nothing is left.
+        when nothing is left; or at once where `on_line` calls it, as the rest is read first.
 
         Raises ProgramError if something can't be ended: the kernel holds it up, or it has become
         another user's.
@@ -158,11 +156,9 @@ class ProgramProcess:
         with self._speaking:
             self._say(b"end %f" % grace)
             self._clock.resume()
-        ended = self._gone if current_thread() is self._reader else self._finished
-        if not ended.wait(grace + _END_SECONDS):
-            left = keeper.descendants(self.keeper_pid)
-            pids = " ".join(str(each.pid) for each in left)
-            raise ProgramError(f"{self._argv[0]}: can't be ended, even by SIGKILL: process {pids}")
+        if current_thread() is not self._reader and not self.wait(grace + _END_SECONDS):
+            left = " ".join(str(each.pid) for each in keeper.descendants(self.keeper_pid))
+            raise ProgramError(f"{self._argv[0]} can't be ended, even by SIGKILL: process {left}")
 
     def _start(
         self,
@@ -175,10 +171,12 @@ class ProgramProcess:
         for end in (self._orders, theirs, self._report, reporting):
             end.setblocking(True)  # whatever time-out some library has set for new sockets
         with theirs, reporting:
-            given = [theirs.fileno(), reporting.fileno(), *(each.inner for each in streams)]
+            inner = [each.inner for each in streams]
+            given = [theirs.fileno(), reporting.fileno(), *inner, *kept]
+            told = map(str, [os.getpid(), *given])
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, *map(str, given), str(os.getpid())],
-                pass_fds=[*given, *kept],
+                [sys.executable, "-I", "-S", keeper.__file__, *told],
+                pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=streams[1].inner,
@@ -258,8 +256,7 @@ class ProgramProcess:
                         selector.unregister(key.fd)
         for stream in streams:
             self._finish(stream)
-            stream.close()
-        self._log.close()
+        self._opened.close()
         self._finished.set()
         self._on_exit()
 
@@ -273,7 +270,6 @@ class ProgramProcess:
             end_marked(self._mark, self._program)
         self._code = int(said[1]) if said[1:] else -signal.SIGKILL
         self._clock.end()
-        self._gone.set()
 
     def _hang_up(self) -> None:
         with self._speaking:
@@ -312,15 +308,18 @@ class ProgramProcess:
 class _Stream:
     """Standard output or error: its outer end is read here, its inner end is the program's."""
 
-    def __init__(self, tty: bool) -> None:
+    def __init__(self, tty: bool, opened: ExitStack) -> None:
         self.lines = Lines()
         if tty:
             self.outer, self.inner = pty.openpty()
-            size = struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0)
-            fcntl.ioctl(self.inner, termios.TIOCSWINSZ, size)
         else:
             self.outer, self.inner = os.pipe()
+        opened.callback(self.close_inner)
+        opened.callback(os.close, self.outer)
         os.set_blocking(self.outer, False)
+        if tty:
+            size = struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0)
+            fcntl.ioctl(self.inner, termios.TIOCSWINSZ, size)
 
     def read(self) -> bytes | None:
         """What there is now: None if nothing is, and b"" at its end."""
@@ -336,13 +335,6 @@ class _Stream:
         if self.inner >= 0:
             os.close(self.inner)
             self.inner = -1
-
-    def close(self) -> None:
-        """No more is read."""
-        self.close_inner()
-        if self.outer >= 0:
-            os.close(self.outer)
-            self.outer = -1
 
 
 def _why_not_run(name: str, number: int) -> str:

@@ -66,8 +66,8 @@ class ModelBackend:
         return HeatSetup(
             self._engines.make(engine, loaded),
             self._checkpoints if loaded.resumes else None,
-            self._room(study) if engine == EngineName.VECTORIZED else None,
-            partial(self._sizes.keep, loaded.workload, loaded.micro_batches),
+            room=self._room(study) if engine == EngineName.VECTORIZED else None,
+            after_round=partial(self._sizes.keep, loaded.workload, loaded.micro_batches),
         )
 
     def close(self) -> None:

@@ -16,11 +16,13 @@ from batchfront.study.identity import identity_parts, refuse_difference, study_i
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
+from batchfront.training.device_names import describe_all, visible_gpus
 from batchfront.training.examine import examine
 from batchfront.training.programs.engine import Together
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.training.programs.run import ProgramRun, ProgramTrial
 from batchfront.training.programs.states import ProgramStates
+from batchfront.vocabulary import Schedule
 from batchfront.worker.backend import HeatSetup, Place
 from batchfront.workload.code.versions import digest
 from batchfront.workload.goal import Goal
@@ -28,6 +30,10 @@ from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.stopping_rules import StoppingRules
 from batchfront.workload.sweep_file import read_sweep_file
+
+STRETCH = 300.0
+"""Seconds for which programs that resume run on while others wait for their turn: what starting
+one takes, most of a minute where much is loaded, should be little beside that."""
 
 
 @dataclass
@@ -89,6 +95,8 @@ class ProgramBackend:
         self._place = place
         name = place.tries(lambda: database_name(place.storage))
         self._folders = TrialFolders(place.options.trial_dir or "batchfront-trials", name)
+        gpus = visible_gpus() if place.device != "cpu" else []
+        self._describes = describe_all([place.device], gpus)
         self._loaded: LoadedProgram | None = None
         self._at_once: dict[int, int] = {}  # by study
 
@@ -105,14 +113,14 @@ class ProgramBackend:
     def prepare(self, study: Study) -> LoadedProgram:
         self.close()
         program = find_program(study, self._place.options.code)
-        examined = examine(program, [study.batch_size])
+        examined = examine(program, [study.batch_size], study.spec)
         parts = identity_parts(examined.identity_parts, [examined.code], study.variant)
         parts["preflight"] = dict(examined.tries)
         identity = study_identity(program, study.batch_size, parts, study.identity["search"])
         refuse_difference(study, replace(study, identity=identity))
         versions = {
             "batchfront": __version__,
-            "device": self._place.device,
+            "device": self._describes,
             "source": digest(examined.code),
         }
         self._loaded = LoadedProgram(study, program, self._folders, self._place.device, versions)
@@ -120,20 +128,27 @@ class ProgramBackend:
 
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:
         assert self._loaded is not None
-        heard = self._place.tries(lambda: self._any_heard(study))
         kept = ProgramStates(self._folders, study.name) if self._loaded.program.resume else None
-        return HeatSetup(Together(self._loaded.news, any_heard=heard), kept)
+        races = study.schedule == Schedule.RACE
+        room = self.limit(study) if races else None
+        return HeatSetup(engine_of(self._loaded, self._place), kept, STRETCH, room)
 
     def close(self) -> None:
         if self._loaded is not None:
             self._loaded.join()
 
-    def _any_heard(self, study: Study) -> bool:
-        """Whether any trial of a study has ever told an evaluation."""
-        told = measurements.join(slots, measurements.c.slot_id == slots.c.id)
-        query = select(slots.c.id).select_from(told).where(slots.c.study_id == study.id).limit(1)
-        with self._place.storage.read() as conn:
+
+def engine_of(loaded: LoadedProgram, place: Place) -> Together:
+    """A fresh engine for programs of one study, which knows whether any has ever told an
+    evaluation."""
+    told = measurements.join(slots, measurements.c.slot_id == slots.c.id)
+    query = select(slots.c.id).select_from(told).where(slots.c.study_id == loaded.study.id).limit(1)
+
+    def any_heard() -> bool:
+        with place.storage.read() as conn:
             return conn.execute(query).first() is not None
+
+    return Together(loaded.news, any_heard=place.tries(any_heard))
 
 
 def find_program(study: Study, code: str | None) -> Program:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     pass
 
 Code = Mapping[str, str]
-"""`file.py:name` of a definition to its checksum; `model`, `loss`, ... to that of a workload's
-part; a package to its version. See `batchfront.workload.code.fingerprint`."""
+"""`file.py:name` of a definition, or `file.py:` of a whole file, to its checksum; `model`, `loss`,
+... to that of a workload's part; a package to its version. See `batchfront.workload.code.fingerprint`."""
 
 PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data", "train")
 """Of a workload; of a loop, `train`."""
@@ -66,4 +66,5 @@ def _name(label: str) -> str:
 
 
 def _shown(label: str) -> str:
-    return label.partition("#")[0].replace("<locals>.", "").replace("<lambda>", "lambda")
+    shown = label.partition("#")[0].replace("<locals>.", "").replace("<lambda>", "lambda")
+    return shown.removesuffix(":")  # of a program's file no part is told apart

@@ -1,10 +1,13 @@
 """Programs that tests start, of which none may be left when a test is over."""
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -40,10 +43,80 @@ class Started(ProgramProcess):
         return int(eventually(told, f"no {name}", 0.005)[0].split()[1])
 
 
+class Worker:
+    """A process that keeps a program as a worker does, in a trial's folder that it has taken."""
+
+    def __init__(self, text: str, folder: Path) -> None:
+        program = [*PYTHON, text]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER, repr(program), str(folder)], stdout=subprocess.PIPE
+        )
+        self._lines: list[str] = []
+        self.keeper, self.program = self.numbers("keeper", "program")
+
+    def numbers(self, *names: str) -> list[int]:
+        """The numbers that are printed in lines such as `keeper 7`."""
+        found: dict[str, int] = {}
+        assert self._process.stdout is not None
+        while not found.keys() >= set(names):
+            self._lines.append(self._process.stdout.readline().decode())
+            assert self._lines[-1], self._lines
+            found = {name: int(number) for name, number in map(str.split, self._lines)}
+        return [found[name] for name in names]
+
+    def kill(self) -> None:
+        """Kill it, and nothing else."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def kill_with_keeper(self) -> None:
+        """Kill it and the keeper, which has no time to do anything."""
+        os.kill(self.keeper, signal.SIGSTOP)
+        self.kill()
+        os.kill(self.keeper, signal.SIGKILL)
+        eventually(lambda: not runs(self.keeper))
+
+
+_WORKER = """
+import os, sys, time
+from pathlib import Path
+from batchfront.training.programs.folder import TrialFolder
+from batchfront.training.programs.process import ProgramProcess
+folder = TrialFolder(Path(sys.argv[2]))
+tell = lambda line: os.write(1, f"{line}\\n".encode())
+program = ProgramProcess(eval(sys.argv[1]), env=dict(os.environ), cwd=folder.path,
+    folder=folder.path, on_line=tell, lock=folder.lock)
+tell(f"keeper {program.keeper_pid}")
+tell(f"program {program.pid}")
+time.sleep(1000)
+"""
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+def start_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Worker]]:
+    """Start a worker that keeps a Python text as its program, in `trial` of the test's folder."""
+    started: list[Worker] = []
+    monkeypatch.setenv("BATCHFRONT_TEST", uuid4().hex)
+
+    def begin(text: str) -> Worker:
+        started.append(Worker(text, tmp_path / "trial"))
+        return started[-1]
+
+    yield begin
+    for worker in started:
+        worker.kill()
+    eventually(lambda: not marked(), "something is left")
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Started]]:
     """Start a Python text, or a command, as a program in a folder of the test's own."""
     started: list[Started] = []
+    monkeypatch.setenv("BATCHFRONT_TEST", uuid4().hex)
 
     def begin(command: str | list[str], **options: Any) -> Started:
         argv = [*PYTHON, command] if isinstance(command, str) else command
@@ -58,11 +131,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 def marked() -> list[psutil.Process]:
-    """All processes of this machine that run and carry a mark."""
-    found = []
+    """All processes that run and carry a mark, of those that this test has started."""
+    found, test = [], os.environ["BATCHFRONT_TEST"]
     for each in psutil.process_iter():
         try:
-            if MARK in each.environ() and each.status() != psutil.STATUS_ZOMBIE:
+            given = each.environ()
+            if MARK in given and given.get("BATCHFRONT_TEST") == test and runs(each.pid):
                 found.append(each)
         except psutil.Error:
             pass

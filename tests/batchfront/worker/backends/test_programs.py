@@ -10,9 +10,11 @@ import pytest
 from batchfront.errors import IdentityError, UsageError, WorkloadError
 from batchfront.store.url import Storage
 from batchfront.study.study import Study
+from batchfront.worker.backends import programs
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.sweep_file import read_sweep_file
+from tests.batchfront.worker.conftest import Prompt
 from tests.programs import alone, planned, steps_done, write_sweep
 from tests.searches import rows
 from tests.waiting import eventually
@@ -23,9 +25,7 @@ def work(storage: Storage, folder: Path, stop: Event | None = None, **options: A
     Worker(storage, Settings("one", "cpu", options=told), stop or Event()).run()
 
 
-REPORTS = (
-    ("output = 'step (?P<step>\\d+): .*val_loss (?P<value>\\S+)'", 'output = "report"'),
-)
+REPORTS = (("output = 'step (?P<step>\\d+): .*val_loss (?P<value>\\S+)'", 'output = "report"'),)
 
 
 def crossing(told: list[tuple[int, float]], goal: float) -> tuple[int, int] | None:
@@ -78,6 +78,24 @@ def test_the_winner_is_that_of_every_program_run_to_its_end(
     if changes == REPORTS:  # which wait exactly where they are told to
         assert raced == sum(row.steps for row in found.values())
         assert raced < steps_done(path) - raced
+
+
+def test_others_take_the_places_of_those_that_end(storage: Storage, tmp_path: Path) -> None:
+    half = "weight = float('nan') if told.seed % 2 else 9.0"
+    path = write_sweep(
+        tmp_path,
+        ("at_once = 3", "at_once = 2"),
+        REPORTS[0],
+        every=f"""{half}
+    every = 10**9
+    if step % 10 == 0: batchfront.report(step, weight**2)""",
+    )
+    planned(storage, path, trials=8)
+    work(storage, tmp_path)
+    log = [line.split() for line in (tmp_path / "steps.log").read_text().splitlines()]
+    assert {row.outcome for row in rows(storage)} == {"diverged", "exhausted"}
+    before_an_end = log[: next(at for at, (_, step) in enumerate(log) if step == "90")]
+    assert len({rate for rate, _ in before_an_end}) > 2
 
 
 def test_what_it_shows_is_stored_and_its_output_kept(storage: Storage, tmp_path: Path) -> None:
@@ -192,6 +210,26 @@ def test_one_that_says_how_goes_on_from_its_checkpoint(
     work(second_storage, tmp_path / "undisturbed")
     shown = [[(r.outcome, r.metric, r.steps) for r in rows(s)] for s in (storage, second_storage)]
     assert shown[0] == shown[1]
+
+
+def test_those_that_resume_take_turns_where_not_all_fit(
+    storage: Storage, second_storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "STRETCH", 0.0)
+    monkeypatch.setattr("batchfront.worker.worker.Heartbeat", Prompt)
+    resume = ("goal = 0.2", 'goal = 0.2\nresume = "--resume {checkpoint}"')
+    kept = ("at_once = 3", 'at_once = 2\nenv = {CHECKPOINT = "{checkpoint}"}')
+    slow = ("[1e-3, 2.0]", "[1e-2, 3e-2]")
+    path = write_sweep(tmp_path, resume, kept, slow, every="__import__('time').sleep(0.002)")
+    planned(storage, path, trials=4)
+    work(storage, tmp_path)
+    starts = len(list((tmp_path / "trials").rglob("output.log*")))
+    assert starts > 4
+    planned(second_storage, path, trials=4)
+    work(second_storage, tmp_path / "undisturbed")
+    raced, undisturbed = rows(storage), rows(second_storage)
+    best = min(row.steps_to_target for row in undisturbed if row.steps_to_target)
+    assert best == min(row.steps_to_target for row in raced if row.steps_to_target)
 
 
 def test_a_worker_runs_only_a_sweep_file_that_it_has_itself(

@@ -1,0 +1,178 @@
+"""A loop that calls `trial.report`, each trial as a program of its own.
+
+A generator stands still where it yields; a function that calls back has to wait inside of its call,
+and so has a process to itself. To a worker it is a program whose output is what it reports
+(`as_program`). The program is this module, which loads the user's file again and trains one trial:
+
+    python -m batchfront.training.loops.child SPEC --source DIGEST
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from threading import TIMEOUT_MAX
+from typing import Any
+
+from batchfront.errors import BatchfrontError, IdentityError, WorkloadError
+from batchfront.reporting import GRID, TrialEnded, report, this_trial
+from batchfront.training.loops.turns import Turns
+from batchfront.workload import catalog
+from batchfront.workload.base import WorkloadBase
+from batchfront.workload.code.loop import loop_code
+from batchfront.workload.code.versions import digest
+from batchfront.workload.evaluation_grid import EvaluationGrid, GridSteps
+from batchfront.workload.loop import Loop, Trial
+from batchfront.workload.program import Output, Program, Resources
+
+ASKED_FOR = "asked_for.json"
+"""In a trial's folder: what the loop had not asked its trial for when it reported its first steps,
+which trying it looks at."""
+
+_TRIED = 10  # steps in which that is of interest
+_NAME = "batchfront.training.loops.child"  # also while it is the program that runs
+
+
+def as_program(loop: Loop, spec: str, source: str) -> Program:
+    """The program whose trials are those of a loop that calls `trial.report`.
+
+    spec   -- where the loop is found from any folder: `catalog.spec_for_workers`
+    source -- the digest of its code, which the program compares with that of what it loads
+    """
+    command = [sys.executable, "-P", "-m", _NAME, spec, "--source", source]
+    return Program(
+        **{one.name: getattr(loop, one.name) for one in fields(WorkloadBase)},
+        path=Path(spec.rpartition(":")[0] or spec),
+        command=[_literally(word) for word in command],
+        output=Output("report"),
+        train_examples=loop.train_examples,
+        resources=Resources(
+            at_once=loop.at_once or 1,
+            env={GRID: _literally(json.dumps(asdict(loop.grid)))},
+            cwd=Path.cwd(),
+            max_pause=TIMEOUT_MAX,  # it waits in its report, where nothing else is under way
+        ),
+    )
+
+
+def train(spec: str, source: str) -> None:
+    """Train the trial that this process is.
+
+    Raises IdentityError if the loop's code has changed, WorkloadError if it isn't a loop or doesn't
+    do what a loop has to, and whatever it raises itself.
+    """
+    loop = catalog.load(spec)
+    if not isinstance(loop, Loop):
+        raise WorkloadError(f"{spec} is a {type(loop).__name__}, not a Loop")
+    if digest(loop_code(loop)) != source:
+        raise IdentityError(
+            f"the code of {loop.name} has changed since its worker loaded it, and its trials go on "
+            "with what they were planned with: put it back, or start the workers again"
+        )
+    reports = _Reports(loop, this_trial())
+    trial = reports.trial
+    found = Turns(trial.long_seed, trial.device).take(lambda: loop.train(trial))
+    if hasattr(found, "__next__"):
+        raise WorkloadError(
+            f"{loop.name}: train() returns a {type(found).__name__}, of which nothing has run; "
+            "write the yields in train() itself, or call trial.report"
+        )
+    reports.refuse_early_end()
+
+
+class _Reports:
+    """Passes on what a loop reports to the worker, if it is what a loop has to report.
+
+    trial -- what the loop is given
+    """
+
+    def __init__(self, loop: Loop, told: Trial) -> None:
+        grid = json.loads(os.environ[GRID])
+        self._steps = GridSteps(EvaluationGrid(**grid), told.step_budget)
+        self._loop, self._at = loop, 0
+        self._had_torch = "torch" in sys.modules
+        self.trial = Trial(
+            told.metaparameters,
+            told.batch_size,
+            told.long_seed,
+            self._steps,
+            device=told.device,
+            directory=lambda: told.directory,
+            report=self._report,
+        )
+
+    def refuse_early_end(self) -> None:
+        """Raise WorkloadError if the loop has returned before its step budget is spent."""
+        following = self._steps.after(self._at)
+        if following is not None:
+            after = f"after step {self._at}" if self._at else "without a report"
+            raise self._error(
+                f"train() returns {after}; it is to go on to the step budget, "
+                f"{self._steps.budget:,} steps (trial.step_budget), and to report step {following} "
+                "next"
+            )
+
+    def _report(self, step: Any, value: Any, loss: Any, examples: Any) -> None:
+        if not self._at:
+            self._check_begun()
+        if self._at < _TRIED:
+            unread = json.dumps({"not": sorted(self.trial.unread)})
+            (self.trial.directory / ASKED_FOR).write_text(unread)
+        expected = self._steps.after(self._at)
+        if expected is None:
+            raise TrialEnded(f"the step budget of {self._steps.budget:,} steps is spent")
+        if step != expected:
+            raise self._error(
+                f"reports step {step}, where step {expected} is the next that is evaluated; report "
+                "wherever trial.evaluates(step), and only there"
+            )
+        known = self._loop.examples(step, self.trial.batch_size)
+        if examples is not None and examples not in known:
+            raise self._error(
+                f"has taken {examples:,} examples by step {step}, where {step} batches of "
+                f"trial.batch_size, {self.trial.batch_size}, are {max(known):,}"
+            )
+        self._at = expected
+        report(step, value, loss, examples)
+
+    def _check_begun(self) -> None:
+        """Raise WorkloadError if the loop can't be what is searched, by how it has begun."""
+        if "batch_size" in self.trial.unread:
+            raise self._error(
+                "the loop doesn't take its batch size: it has reported without asking for "
+                "trial.batch_size"
+            )
+        if not self._had_torch and "torch" in sys.modules:
+            raise self._error(
+                "imports torch on its way, too late for its random numbers to be seeded; import it "
+                "at the top of the file"
+            )
+
+    def _error(self, what: str) -> WorkloadError:
+        return WorkloadError(f"{self._loop.name}: {what}")
+
+
+def _literally(text: str) -> str:
+    """A text in which no brace is a placeholder's."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train one trial. Returns the exit code: an error of ours is one line, as anywhere."""
+    parser = argparse.ArgumentParser(prog=f"python -m {_NAME}")
+    parser.add_argument("spec")
+    parser.add_argument("--source", required=True)
+    given = parser.parse_args(arguments)
+    try:
+        train(given.spec, given.source)
+    except BatchfrontError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

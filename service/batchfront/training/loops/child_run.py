@@ -1,0 +1,79 @@
+"""The first evaluations of a loop that calls `trial.report`, to try it before it is planned."""
+
+import json
+from queue import SimpleQueue
+
+from batchfront.errors import WorkloadError
+from batchfront.training.loops.child import ASKED_FOR
+from batchfront.training.loops.run import Shown
+from batchfront.training.programs.command_line import TrialStart
+from batchfront.training.programs.process import ProgramProcess
+from batchfront.training.programs.report_channel import Report, ReportChannel
+
+_GRACE = 2.0  # seconds
+
+
+class ChildRun:
+    """A trial in a process of its own, as far as it is tried.
+
+    shown -- what it has reported
+    keeps -- whether it says what is to be kept of it: it can't
+    """
+
+    keeps = False
+
+    def __init__(self, start: TrialStart) -> None:
+        self._start = start
+        self.shown: list[Shown] = []
+        self._heard: SimpleQueue[Report | None] = SimpleQueue()
+        self._channel = ReportChannel(self._heard.put)
+        self._process: ProgramProcess | None = None
+
+    @property
+    def unread(self) -> set[str]:
+        """What the loop hadn't asked its trial for when it last reported."""
+        return set(json.loads((self._start.folder / ASKED_FOR).read_text())["not"])
+
+    def advance(self, to_step: int) -> None:
+        """Have it train until it reports `to_step`.
+
+        Raises WorkloadError, in one line, if it ends before.
+        """
+        while not self.shown or self.shown[-1].step < to_step:
+            if self._process is None:
+                self._process = self._started()
+            self._channel.go()
+            heard = self._heard.get()
+            if heard is None:
+                raise WorkloadError(self._why_ended(self._process))
+            self.shown.append(Shown(heard.step, heard.value, heard.loss))
+
+    def state(self) -> None:
+        """It begins again."""
+
+    def close(self) -> None:
+        """End it."""
+        self._channel.end("it was tried")
+        if self._process is not None:
+            self._process.end(_GRACE)
+        self._channel.close()
+
+    def _started(self) -> ProgramProcess:
+        start = self._start
+        start.write_metaparameters()
+        return ProgramProcess(
+            start.arguments(),
+            env={**start.environment(), **self._channel.environment},
+            cwd=start.program.folder,
+            folder=start.folder,
+            on_line=lambda _: None,
+            on_exit=lambda: self._heard.put(None),
+        )
+
+    def _why_ended(self, process: ProgramProcess) -> str:
+        last = next((line for line in reversed(process.last_lines()) if line.strip()), "")
+        if last.startswith("Error: "):  # one of ours, which names the loop
+            return last.removeprefix("Error: ")
+        after = f"after step {self.shown[-1].step}" if self.shown else "before its first report"
+        ended = f": {last}" if last else f", with exit code {process.exit_code}"
+        return f"{self._start.program.name}: train() fails {after}{ended}"
