@@ -133,13 +133,14 @@ class Fleet:
         found = []
         with suppress(psutil.Error):
             for each in psutil.Process(worker.process.pid).children():
-                if each.name() == "batchfront-keep" and each.children():
-                    trial = each.children()[0].environ().get("BATCHFRONT_TRIAL_DIR", "")
-                    if not unhit:
-                        found.append(each)
-                    elif trial not in self.hit and not found:
-                        self.hit.add(trial)
-                        found.append(each)
+                if each.name() != "batchfront-keep":
+                    continue
+                with suppress(psutil.Error, IndexError):  # it ends this moment
+                    trial = each.children()[0].environ()["BATCHFRONT_TRIAL_DIR"]
+                    if unhit and (found or trial in self.hit):
+                        continue
+                    self.hit |= {trial} if unhit else set()
+                    found.append(each)
         return found
 
     def freeze(self, worker: Worker, seconds: float) -> None:
