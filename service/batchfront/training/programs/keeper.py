@@ -82,21 +82,20 @@ def descendants(pid: int) -> list[Process]:
 def _children(pid: int) -> list[Process]:
     """The children of a process, which Linux lists for each of its threads."""
     found: list[Process] = []
-    try:
+    with suppress(OSError):  # it has gone, and its children have another parent
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found.extend(filter(None, map(process, map(int, file.read().split()))))
-    except OSError:  # it has gone, and its children have another parent
-        pass
     return found
 
 
 def send(number: int, processes: list[Process]) -> None:
     """Send a signal to the process groups of so many processes, in their order.
 
-    To a group, it comes to all of it at once, whatever is being forked in it.
+    To a group, it comes to all of it at once, whatever is being forked in it. A program has made a
+    session, so that its groups have none but its processes.
     """
-    for group in dict.fromkeys(each.group for each in processes):
+    for group in dict.fromkeys(each.group for each in processes if each.group > 1):
         with suppress(ProcessLookupError, PermissionError):  # has ended; is another user's by now
             os.killpg(group, number)
 
