@@ -170,7 +170,7 @@ class LoopRun:
         if self._resumption == Resumption.KEPT:
             if self._generator is None or self._parts is None:
                 return None
-            state["parts"] = [_kept(part) for part in self._parts]
+            state["parts"] = [self._packed(part) for part in self._parts]
             state["generators"] = packed(self._turns.generators, "the random generators")
         return state
 
@@ -284,6 +284,13 @@ class LoopRun:
         self._turns.generators = unpacked(self._restored["generators"])
         self._turns.put_generators()
 
+    def _packed(self, part: Stateful) -> Any:
+        where = f"trial.keep: the {type(part).__name__}'s state_dict()"
+        try:
+            return packed(part.state_dict(), where)
+        except WorkloadError as error:
+            raise self._error(str(error)) from None
+
     def _note(self, found: Measured) -> None:
         """Take note of an evaluation, or compare it with what it was before an interruption."""
         self._check(found)
@@ -372,10 +379,6 @@ def _same(one: float | None, other: float | None, close: float) -> bool:
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return one == other or math.isclose(one, other, rel_tol=close)
-
-
-def _kept(part: Stateful) -> Any:
-    return packed(part.state_dict(), f"trial.keep: the {type(part).__name__}'s state_dict()")
 
 
 def _said(error: BaseException) -> str:

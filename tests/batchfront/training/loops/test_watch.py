@@ -38,7 +38,9 @@ def test_a_long_silence_is_told_once_with_the_line(
     watch.close()
     (record,) = caplog.records
     text = record.getMessage()
-    assert text.startswith("a/loop/sgd: no yield since step 7 for 0 s; it is at test_watch.py, line")
+    assert text.startswith(
+        "a/loop/sgd: no yield since step 7 for 0 s; it is at test_watch.py, line"
+    )
     assert "in test_a_long_silence_is_told_once_with_the_line" in text
 
 
