@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ class LoopRun:
         self._watch = Watch() if watch is None else watch
         self._turns = Turns(seed, device)
         self._trial: Trial | None = None
-        self._generator: Iterator[Any] | None = None
+        self._generator: Generator[Any, None, None] | None = None
         self._at = 0  # the step of this generator's last yield, or where it goes on from
         self._shown_again = 0  # of what has been shown, by this generator
         self._parts: tuple[Stateful, ...] | None = None  # that the loop has asked to keep
@@ -197,7 +197,7 @@ class LoopRun:
         self._rewind()
         if generator is not None:
             try:
-                self._turns.take(generator.close)  # type: ignore[attr-defined]
+                self._turns.take(generator.close)
             except (Exception, SystemExit) as error:
                 log.warning("%s: ending the loop raised %s", self.loop.name, error_in(error))
             del generator
@@ -220,7 +220,7 @@ class LoopRun:
         after = f"after step {self._at}" if self._at else "before its first evaluation"
         try:
             with self._watch.over(self.loop.name, self._at, stop):
-                turn = partial(next, self._generator, _ENDED)  # type: ignore[arg-type]
+                turn = partial(next, self._generator, _ENDED)
                 found = self._turns.refusing_remains(turn)
         except WorkloadError as error:
             raise self._error(f"{after}: {error}") from error

@@ -19,7 +19,7 @@ GAN = Path(__file__).parents[4] / "docs" / "examples" / "gan.py"
 
 @pytest.mark.parametrize("batch_size", [2, 64])
 def test_the_digits_loop_takes_the_workloads_steps_to_the_bit(batch_size: int) -> None:
-    values, seed = {"learning_rate": 0.1, "momentum": 0.9}, 2**60 + 12345
+    values, seed = {"learning_rate": 0.01, "momentum": 0.9}, 2**60 + 12345
     loop = LoopRun(digits_loop.digits(), batch_size, values, seed)
     given = digits_loop.WORKLOAD, digits_loop.SPLITS, batch_size, values, seed
     model = ModelRun(*given, torch.device("cpu"))
@@ -36,7 +36,3 @@ def test_a_gan_goes_on_from_both_of_its_optimizers() -> None:
     assert isinstance(loop, Loop)
     loop = replace(loop, step_budget=40)
     assert examine(loop, [8, 32], str(GAN)).tries["resumption"] == "kept"
-    values = {"learning_rate": 3e-3, "beta1": 0.5, "critic_pace": 1.0}
-    run = LoopRun(loop, 32, values, 1)
-    run.advance(40)
-    assert run.shown[-1].value < run.shown[0].value
