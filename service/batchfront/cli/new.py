@@ -86,7 +86,7 @@ def _write(texts: Mapping[Path, str]) -> None:
     """
     for path in texts:
         if path.exists():
-            raise UsageError(f"{path}: is there already, and stays; name another file or folder")
+            raise UsageError(f"{path}: is there already, and stays; name another file")
     for path, text in texts.items():
         try:
             with path.open("x", encoding="utf-8") as file:
@@ -94,5 +94,6 @@ def _write(texts: Mapping[Path, str]) -> None:
         except OSError as error:
             raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
     first, *others = texts
-    beside = "".join(f", and {path.name}, which it runs" for path in others)
-    click.echo(f"Wrote {first}{beside}. Next: batchfront run {shlex.quote(str(first))}")
+    beside = "".join(f" and {path}, which it runs" for path in others)
+    spec = str(first) if len(first.parts) > 1 else f"./{first}"
+    click.echo(f"Wrote {first}{beside}. Next: batchfront run {shlex.quote(spec)}")
