@@ -71,6 +71,8 @@ class ExaminedLoop:
             "trial.keep(model, optimizer) has it go on from there",
             Resumption.ANEW: "an interrupted trial starts again from step 0",
         }[self.resumption]
+        if self.loop.trained_elsewhere:
+            said = "its trials are asked for, by batchfront.open(URL).trial(NAME)"
         lines = [line for line in (self.why, said) if line is not None]
         return [f"{self.loop.name}: {line}" for line in lines]
 
@@ -104,6 +106,8 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
                 f"{loop.name}: batch size {batch_size} is larger than the training set of "
                 f"{loop.train_examples:,} examples"
             )
+    if loop.trained_elsewhere:
+        return ExaminedLoop(loop, code, Resumption.ANEW, None, torch=False)
     program = None
     if loop.calls_back:
         program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))

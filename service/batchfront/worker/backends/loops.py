@@ -168,6 +168,11 @@ class LoopBackend:
             found = as_variant(catalog.load(study.spec), study.variant)
             if not isinstance(found, Loop):
                 raise CatalogError(f"{study.spec} is a {type(found).__name__}, not a Loop")
+            if found.trained_elsewhere:
+                raise CatalogError(
+                    f"{found.name} has no function to train it: its trials are asked for, by "
+                    "batchfront.open(URL).trial(NAME), and trained by whoever asks"
+                )
             code = loop_code(found)  # before it has run, and changed what it may hold
             self._found[key] = found.as_asked(study.goal_value, study.precision), code
         return self._found[key]
