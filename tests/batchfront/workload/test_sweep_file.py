@@ -169,6 +169,19 @@ SLIPS = [
     ("-b {batch_size}", "", "[workload] command", "its batch size"),
     ("beta2 =", "seed =", "[search_space] seed", "my_seed"),
     ("beta2 =", '"beta 2" =', "[search_space] beta 2", "is no name"),
+    (
+        "--beta2 {beta2}",
+        'x"\nresume = "--resume {checkpoint} {beta2}"\n#',
+        "[search_space] beta2",
+        "no placeholder uses it",
+    ),
+    ("goal =", 'checkpoint = "{checkpoint}"\ngoal =', "[workload] checkpoint", "{trial_dir}"),
+    (
+        "goal =",
+        'checkpoint = "x/c.pt"\ngoal =',
+        "[workload] checkpoint",
+        "the same for every trial",
+    ),
     # the output
     (PATTERN, "", "[workload] output", "is missing", '"json"'),
     (PATTERN, "output = 3", "[workload] output", "(?P<step>...)"),

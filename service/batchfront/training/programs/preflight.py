@@ -15,7 +15,6 @@ from batchfront.workload.placeholders import (
     BATCH_SIZE,
     PER_DEVICE,
     SEED,
-    names_in,
 )
 from batchfront.workload.program import Program
 from batchfront.workload.search_space import Dimension, SearchSpace, Value
@@ -127,7 +126,7 @@ def _refuse_missing_command(program: Program, start: TrialStart) -> None:
 
 def _notes(program: Program, batch_sizes: Sequence[int]) -> Iterator[str]:
     """What may be other than it is meant, a line each."""
-    told = names_in([*program.command, *program.resources.env.values()])
+    told = program.told
     if not program.code:
         script = next((w for w in program.command[1:2] if w.endswith(_SCRIPTS)), "train.py")
         yield (
