@@ -94,8 +94,9 @@ def _by_pattern(table: Table, pattern: str, common: Mapping[str, Any]) -> Output
         compiled = re.compile(pattern)
     except re.error as error:
         at = "" if error.pos is None else f", at character {error.pos + 1}"
+        hint = "; a group with a name is written (?P<name>...)" if "(?<" in pattern else ""
         raise table.refuse(
-            "output", f"{shown(pattern)} is no regular expression: {error.msg}{at}"
+            "output", f"{shown(pattern)} is no regular expression: {error.msg}{at}{hint}"
         ) from None
     groups = compiled.groupindex
     units = [unit for unit in UNITS if unit in groups]

@@ -89,6 +89,8 @@ def _no_dimension(name: str, said: Mapping[str, Any], kinds: Sequence[str], stra
             f"is a table of tables; a name with a dot stands in quotes: "
             f'"{name}.{strange[0]}" = {shown(said[strange[0]])}'
         )
+    if len(ends := [said[key] for key in ("min", "low", "max", "high") if key in said]) == 2:
+        return f"a range is written {{log = {shown(ends)}}}, or {{linear = {shown(ends)}}}"
     if strange:
         return f"{strange[0]} is no dimension{nearest(strange[0], _KINDS)}"
     if kinds:
