@@ -12,12 +12,15 @@ from time import monotonic
 from uuid import uuid4
 
 from batchfront.errors import Unreachable, WorkersFailed
+from batchfront.extras import has_torch
 from batchfront.launch.launcher import Launched
 from batchfront.launch.worker_options import Order
 from batchfront.ledger.ledger import Ledger
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
-from batchfront.training.device_names import local_devices, visible_gpus
+from batchfront.study.study import find_studies
+from batchfront.training import device_names
+from batchfront.worker.options import WorkerOptions
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +167,25 @@ class LocalWorkers:
             self.tell(place.last_line)
 
 
+def devices_for(worker: WorkerOptions, workers: int | None, *, programs: bool) -> list[str]:
+    """The device of each worker on this machine: by default every GPU, or else each core.
+
+    programs -- whether all that they work on are programs. These see other GPUs than torch may, and
+                one worker on a device runs as many as are to be in memory together there
+
+    Raises UsageError if there are no such devices.
+    """
+    together = worker.devices_per_trial
+    if not programs and has_torch():
+        from batchfront.training.devices import local_devices  # which brings torch
+
+        return local_devices(worker.device, workers, together)
+    gpus = len(device_names.visible_gpus()) if worker.device != "cpu" else 0
+    if workers is None and device_names.resolve(worker.device, gpus) == "cpu":
+        workers = 1
+    return device_names.local_devices(worker.device, workers, together, gpus)
+
+
 class Local:
     """Launches workers as processes of this machine, on every device in turn."""
 
@@ -172,8 +194,9 @@ class Local:
 
     def launch(self, order: Order, workers: int | None = None) -> Launched:
         """Start them; by default one per GPU, or else one per CPU core."""
-        name, together = order.worker.device, order.worker.devices_per_trial
-        devices = local_devices(name, workers, together, len(visible_gpus()))
+        with self.storage.read() as conn:
+            kinds = {study.kind for study in find_studies(conn, order.wanted)}
+        devices = devices_for(order.worker, workers, programs=kinds == {"program"})
         started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
 
         def hold(stop: Event) -> None:
