@@ -65,8 +65,8 @@ def command(
         from batchfront.study.study import Filter, find_studies
 
         with opened.read() as conn:
-            kinds = {study.kind for study in find_studies(conn, Filter((workload,)))}
-        devices = devices_for(worker, workers, programs=kinds == {"program"})
+            specs = {study.spec for study in find_studies(conn, Filter((workload,)))}
+        devices = devices_for(specs, worker, workers)
     planned = _plan(opened, workload, **asked)
     if plan_only:
         for study, added in zip(planned.studies, planned.added, strict=True):

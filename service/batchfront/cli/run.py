@@ -64,10 +64,9 @@ def command(
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.store.snapshot import snapshot
     from batchfront.study.variants import base_of, family
-    from batchfront.workload.catalog import is_sweep_file
 
     require_place(report, "--report")
-    devices = devices_for(worker, workers, programs=is_sweep_file(workload))
+    devices = devices_for([workload], worker, workers)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
     worker = options.with_checkpoints(worker, storage)
