@@ -88,7 +88,7 @@ def _text(name: str) -> str:
 def _require(path: Path, suffix: str) -> None:
     if path.suffix != suffix:
         raise UsageError(
-            f"{path}: must end in {suffix}, as `batchfront run` tells by it what it is"
+            f"{path}: must end in {suffix}, by which it is known what it is"
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
