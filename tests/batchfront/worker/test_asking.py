@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import select
 
 import batchfront
-from batchfront.errors import IdentityError, NothingLeft, UsageError, WorkloadError
+from batchfront.errors import CatalogError, IdentityError, NothingLeft, UsageError, WorkloadError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.store.schema import measurements, workers
 from batchfront.store.url import Storage, open_storage
+from batchfront.study.study import Filter
 from batchfront.training.run import Run
 from batchfront.worker import asked_trial
 from batchfront.worker.asked_trial import AskedTrial
@@ -30,7 +31,7 @@ from batchfront.workload.metrics import ERROR_RATE
 from tests.batchfront.worker.conftest import Prompt
 from tests.counting import Counter, Counters
 from tests.processes import Child, forkserver
-from tests.searches import NAME, expire, planned, rows, started, worker
+from tests.searches import NAME, expire, planned, rows, started, work, worker
 from tests.toy import STEP_BUDGET, clouds
 from tests.waiting import LONG
 
@@ -77,9 +78,9 @@ def kept(storage: Storage) -> tuple[list[Any], list[Any]]:
     columns = ("number", "state", "outcome", "reason", "steps", "steps_to_target", "steps_lower")
     found = [[getattr(row, name) for name in (*columns, "metric")] for row in rows(storage)]
     by = (measurements.c.slot_id, measurements.c.step, measurements.c.metric)
+    query = select(measurements).where(measurements.c.split == "validation").order_by(*by)
     with storage.read() as conn:
-        shown = [tuple(row) for row in conn.execute(select(measurements).order_by(*by))]
-    return found, shown
+        return found, [tuple(row) for row in conn.execute(query)]
 
 
 @pytest.fixture
@@ -324,7 +325,7 @@ def test_a_killed_process_leaves_its_trial_to_others_once_its_lease_is_over(
 
 
 def test_a_fork_asks_for_its_own_and_leaves_its_parents_alone(
-    storage: Storage, database: str
+    storage: Storage, database: str, prompt: None
 ) -> None:
     planned(storage, trials=2, batch_sizes=(4,))
     opened = batchfront.open(database)
@@ -338,8 +339,7 @@ def test_a_fork_asks_for_its_own_and_leaves_its_parents_alone(
                     own.report(2, 0.01)
             os._exit(0)
         os.waitpid(child, 0)
-        assert parents.report(3, 0.3)
-        parents.report(5, 0.01)
+        assert not parents.report(3, 0.3)
     ended = [(row.outcome, row.steps) for row in rows(storage)]
     assert ended == [("capped", 3), ("reached", 2)]
 
@@ -399,6 +399,46 @@ def test_the_next_trial_is_not_claimed_while_one_is_open(storage: Storage, datab
         next(trials)
 
 
+# Planned from Python
+
+MINE = batchfront.Loop(
+    name="mine/mlp/sgd",
+    goal=Goal("error", 0.1, better="lower"),
+    search_space={"learning_rate": batchfront.Log(1e-3, 1.0)},
+    step_budget=500,
+    batch_sizes=(8, 32),
+)
+
+
+def test_a_search_whose_loop_is_elsewhere_is_planned_and_asked_for(empty_database: str) -> None:
+    with batchfront.open(empty_database) as opened:
+        assert opened.plan(MINE, trials=2, batch_sizes=[8]) == MINE.name
+        opened.plan(MINE, trials=3, batch_sizes=[8, 32])
+        for trial in opened.trials(MINE):
+            with trial:
+                for step, batch in trial.batches(1000):
+                    assert len(batch) == trial.batch_size
+                    error = 1 - trial["learning_rate"] * step / 100
+                    if trial.evaluates(step) and not trial.report(step, error):
+                        break
+    points = load_frontier(open_storage(empty_database), MINE.name).points
+    assert [(p.batch_size, sum(p.outcomes.values())) for p in points] == [(8, 3), (32, 3)]
+    assert all("open" not in p.outcomes and p.best is not None for p in points)
+
+
+def test_workers_leave_it_to_those_who_ask(empty_database: str) -> None:
+    opened = batchfront.open(empty_database)
+    opened.plan(f"{Path(__file__).resolve()}:MINE", trials=1)
+    storage = open_storage(empty_database)
+    with pytest.raises(CatalogError, match="mine/mlp/sgd has no function to train it"):
+        work(storage)
+    opened.plan(replace(MINE, name="your/mlp/sgd"), trials=1)
+    with pytest.raises(CatalogError, match="your/mlp/sgd was planned from Python"):
+        work(storage, wanted=Filter(("your/mlp/sgd",)))
+    assert {row.state for row in rows(storage)} == {"free"}
+    storage.close()
+
+
 # Several at once
 
 
@@ -423,9 +463,9 @@ def test_threads_ask_for_trials_of_their_own(storage: Storage, database: str) ->
     both = threading.Barrier(2)
 
     def loop() -> None:
-        for trial in opened.trials(NAME):
+        for nth, trial in enumerate(opened.trials(NAME)):
             with trial:
-                if not both.broken and len(ended) < 2:
+                if nth == 0:
                     both.wait(LONG)  # each holds one
                 run = counter(0.01)
                 while one_step(trial, run):

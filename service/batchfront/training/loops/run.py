@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ class LoopRun:
         self._watch = Watch() if watch is None else watch
         self._turns = Turns(seed, device)
         self._trial: Trial | None = None
-        self._generator: Iterator[Any] | None = None
+        self._generator: Generator[Any, None, None] | None = None
         self._at = 0  # the step of this generator's last yield, or where it goes on from
         self._shown_again = 0  # of what has been shown, by this generator
         self._parts: tuple[Stateful, ...] | None = None  # that the loop has asked to keep
@@ -170,7 +170,7 @@ class LoopRun:
         if self._resumption == Resumption.KEPT:
             if self._generator is None or self._parts is None:
                 return None
-            state["parts"] = [_kept(part) for part in self._parts]
+            state["parts"] = [self._packed(part) for part in self._parts]
             state["generators"] = packed(self._turns.generators, "the random generators")
         return state
 
@@ -197,11 +197,12 @@ class LoopRun:
         self._rewind()
         if generator is not None:
             try:
-                self._turns.take(generator.close)  # type: ignore[attr-defined]
+                self._turns.take(generator.close)
             except (Exception, SystemExit) as error:
                 log.warning("%s: ending the loop raised %s", self.loop.name, error_in(error))
             del generator
-            release()
+            if self._device.startswith("cuda"):
+                release()
         if self._folder is not None:
             self._folder.close()
             self._folder = None
@@ -219,7 +220,7 @@ class LoopRun:
         after = f"after step {self._at}" if self._at else "before its first evaluation"
         try:
             with self._watch.over(self.loop.name, self._at, stop):
-                turn = partial(next, self._generator, _ENDED)  # type: ignore[arg-type]
+                turn = partial(next, self._generator, _ENDED)
                 found = self._turns.refusing_remains(turn)
         except WorkloadError as error:
             raise self._error(f"{after}: {error}") from error
@@ -283,6 +284,13 @@ class LoopRun:
         self._turns.generators = unpacked(self._restored["generators"])
         self._turns.put_generators()
 
+    def _packed(self, part: Stateful) -> Any:
+        where = f"trial.keep: the {type(part).__name__}'s state_dict()"
+        try:
+            return packed(part.state_dict(), where)
+        except WorkloadError as error:
+            raise self._error(str(error)) from None
+
     def _note(self, found: Measured) -> None:
         """Take note of an evaluation, or compare it with what it was before an interruption."""
         self._check(found)
@@ -308,11 +316,12 @@ class LoopRun:
             raise self._error(
                 f"goes on after step {self._trial.step}, and does not call trial.keep this time"
             )
-        if step <= self._at:
-            begun = "goes on from" if self._trial and self._trial.step == self._at else "yielded"
+        if self._at and step <= self._at:
+            goes_on = self._trial is not None and self._trial.step == self._at
             raise self._error(
-                f"yields step {step} after it {begun} step {self._at}; steps only go up"
-                + (", from trial.step + 1 on" if begun != "yielded" else "")
+                f"yields step {step}, and goes on after step {self._at}; begin at trial.step + 1"
+                if goes_on
+                else f"yields step {step} after step {self._at}; steps only go up"
             )
         if step != expected:
             raise self._error(
@@ -370,10 +379,6 @@ def _same(one: float | None, other: float | None, close: float) -> bool:
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return one == other or math.isclose(one, other, rel_tol=close)
-
-
-def _kept(part: Stateful) -> Any:
-    return packed(part.state_dict(), f"trial.keep: the {type(part).__name__}'s state_dict()")
 
 
 def _said(error: BaseException) -> str:
