@@ -88,7 +88,7 @@ def _text(name: str) -> str:
 def _require(path: Path, suffix: str) -> None:
     if path.suffix != suffix:
         raise UsageError(
-            f"{path}: must end in {suffix}, as `batchfront run` tells by it what it is"
+            f"{path}: must end in {suffix}, by which it is known what it is"
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
@@ -103,7 +103,7 @@ def _write(texts: Mapping[Path, str], first: str = "") -> None:
     """
     for path in texts:
         if path.exists():
-            raise UsageError(f"{path}: is there already, and stays; name another file or folder")
+            raise UsageError(f"{path}: is there already, and stays; name another file")
     for path, text in texts.items():
         try:
             with path.open("x", encoding="utf-8") as file:
@@ -111,7 +111,8 @@ def _write(texts: Mapping[Path, str], first: str = "") -> None:
         except OSError as error:
             raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
     path, *others = texts
-    beside = "".join(f", and {other.name}, which it runs" for other in others)
+    beside = "".join(f" and {other}, which it runs" for other in others)
     before = f"{first}; then" if first else ""
-    run = f"batchfront run {shlex.quote(str(path))}"
+    spec = str(path) if len(path.parts) > 1 else f"./{path}"
+    run = f"batchfront run {shlex.quote(spec)}"
     click.echo(" ".join(filter(None, [f"Wrote {path}{beside}. Next:", before, run])))

@@ -261,7 +261,7 @@ def _made(make: object, spec: str) -> WorkloadBase:
     if inspect.isgeneratorfunction(make):
         raise CatalogError(
             f"{spec} is a training function; name a Loop that has it, such as "
-            f"`loop = Loop(name=..., train={make.__name__}, ...)` beside it"
+            f"`loop = Loop(name=..., train={spec.rpartition(':')[2]}, ...)` beside it"
         )
     try:
         workload = make()

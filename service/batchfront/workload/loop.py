@@ -177,7 +177,7 @@ class Trial:
         self.unread = {"batch_size", *values}
         """What the loop has not asked for yet."""
 
-    def __getitem__(self, name: str) -> Value:
+    def __getitem__(self, name: str) -> Any:
         """A metaparameter. Raises WorkloadError, with those there are, if it is none."""
         if name not in self._values:
             known = ", ".join(sorted(self._values)) or "empty"

@@ -17,6 +17,7 @@ from batchfront.store.commands import EXAMPLE
 from tests.batchfront.cli.conftest import Result
 from tests.docs.pages import PAGES, blocks
 from tests.docs.reference import commands
+from tests.programs import write_sweep
 
 Run = Callable[..., Result]
 Write = Callable[..., str]
@@ -135,8 +136,14 @@ def _messages(tree: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("written", sorted(set(_written())))
-def test_a_command_that_is_written_out_is_whole(written: str) -> None:
+def test_a_command_that_is_written_out_is_whole(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, *rest = words(written)
+    monkeypatch.chdir(tmp_path)
+    for word in rest:
+        if word.endswith(".toml"):  # which says options too
+            write_sweep(tmp_path).rename(word)
     found = command(name)
     while isinstance(found, click.Group) and rest and rest[0] in found.commands:
         found, rest = found.commands[rest[0]], rest[1:]

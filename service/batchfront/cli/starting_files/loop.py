@@ -18,15 +18,14 @@ TRAIN, VALIDATION = slice(0, 1_500), slice(1_500, 2_000)
 
 
 def train(trial: Trial) -> Iterator[Measured]:
-    """Your training loop. Everything that it draws follows from the trial's seed."""
-    torch.manual_seed(trial.seed)
+    """Your training loop. Random numbers are seeded for each trial before it begins."""
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
     optimizer = torch.optim.SGD(
         model.parameters(), lr=trial["learning_rate"], momentum=trial["momentum"]
     )
+    trial.keep(model, optimizer)  # an interrupted trial goes on from these
     inputs, targets = INPUTS[TRAIN], TARGETS[TRAIN]
-    for step in range(1, trial.step_budget + 1):
-        batch = torch.randint(len(inputs), (trial.batch_size,))
+    for step, batch in trial.batches(len(inputs)):  # indices, trial.batch_size of them
         loss = nn.functional.cross_entropy(model(inputs[batch]), targets[batch])
         optimizer.zero_grad()
         loss.backward()

@@ -117,7 +117,7 @@ class LoopBackend:
 
     def limit(self, study: Study) -> int:
         found = self._rooms.get(study.id, LARGEST_HEAT)
-        at_once = study.identity["preflight"]["at_once"]
+        at_once: int | None = study.identity["preflight"]["at_once"]
         if at_once is None:
             return found
         return min(found, max(at_once // max(self._place.sharing, 1), 1))
