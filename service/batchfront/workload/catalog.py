@@ -42,6 +42,13 @@ def names() -> list[str]:
     return sorted(entries())
 
 
+def known_names() -> list[str]:
+    """The names in the catalog as far as they are known without making any workload, sorted: of
+    packages that list them as `NAMES`, in the module of their entry point."""
+    modules = [importlib.import_module(one.module) for one in entry_points(group=GROUP)]
+    return sorted(name for module in modules for name in getattr(module, "NAMES", ()))
+
+
 def entries() -> dict[str, Maker]:
     """The catalog: workload name to the function that makes the workload."""
     found: dict[str, Maker] = {}
