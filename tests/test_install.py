@@ -17,6 +17,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.programs import NAME, write_sweep
+from tests.without import hiding
+
 ROOT = Path(__file__).parents[1]
 WORKLOAD = "digits/mlp/momentum"
 
@@ -77,6 +80,13 @@ def test_what_was_run_is_read_and_shown_without_torch(
     written = light("batchfront", "report", "--output", "light.html", cwd=studied)
     assert written.returncode == 0, written.stderr
     assert WORKLOAD in (studied / "light.html").read_text()
+
+
+def test_a_program_is_run_without_torch(light: Run, tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    done = light("batchfront", "run", "./sweep.toml", "--trials", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{NAME}: steps to target" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -146,8 +156,8 @@ def _environment(folder: Path, wheel: Path, extra: str, *others: str) -> Run:
         if not wanted & {*map(canonicalize_name, providers)}
     ]
     sites = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    hide = f"import sys; [sys.modules.setdefault(name) for name in {unwanted}]"
-    (info.parent / "borrowed.pth").write_text("\n".join([*sites, hide, ""]))
+    (info.parent / "_hiding.py").write_text(hiding(unwanted))
+    (info.parent / "borrowed.pth").write_text("\n".join([*sites, "import _hiding", ""]))
 
     def run(
         program: str, *arguments: str, cwd: Path = folder, **environment: str

@@ -33,14 +33,29 @@ def _path(default: str) -> click.Argument:
     return click.argument("path", type=kind, default=Path(default), metavar="[PATH]")
 
 
-@command.command(epilog="\b\nExample:\n  batchfront new program sweep.toml")
+@command.command(
+    epilog="\b\nExamples:\n  batchfront new program sweep.toml\n"
+    "  batchfront new program --from wandb_sweep.yaml"
+)
 @_path("sweep.toml")
-def program(path: Path) -> None:
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="YAML",
+    help="Translate this sweep of Weights & Biases, for its own program.",
+)
+def program(path: Path, source: Path | None) -> None:
     """Write a sweep file, and a small program that it runs.
 
     PATH is sweep.toml unless given. The program, in Python, stands beside it.
     """
     _require(path, ".toml")
+    if source is not None:
+        from batchfront.exchange.wandb_sweep import sweep_file_from
+
+        _write({path: sweep_file_from(source)}, first="write what its lines with #! leave open")
+        return
     _write({path: _text("sweep.toml"), path.with_name(_PROGRAM): _text(_PROGRAM)})
 
 
@@ -79,8 +94,10 @@ def _require(path: Path, suffix: str) -> None:
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
 
 
-def _write(texts: Mapping[Path, str]) -> None:
-    """Write new files, all or none, and say what to do next with the first.
+def _write(texts: Mapping[Path, str], first: str = "") -> None:
+    """Write new files, all or none, and say what to do next with the first of them.
+
+    first -- what to do before that
 
     Raises UsageError if one of them is there, and BatchfrontError if one can't be written.
     """
@@ -93,7 +110,8 @@ def _write(texts: Mapping[Path, str]) -> None:
                 file.write(text)
         except OSError as error:
             raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
-    first, *others = texts
-    beside = "".join(f" and {path}, which it runs" for path in others)
-    spec = str(first) if len(first.parts) > 1 else f"./{first}"
-    click.echo(f"Wrote {first}{beside}. Next: batchfront run {shlex.quote(spec)}")
+    path, *others = texts
+    beside = "".join(f" and {other}, which it runs" for other in others)
+    spec = shlex.quote(str(path) if len(path.parts) > 1 else f"./{path}")
+    steps = "; then ".join(filter(None, [first, f"batchfront run {spec}"]))
+    click.echo(f"Wrote {path}{beside}. Next: {steps}")

@@ -44,6 +44,10 @@ def show(workload: str, format_: str) -> None:
     click.echo(json.dumps(shown, indent=2)) if format_ == "json" else print_workload(shown)
 
 
+_PARTS = ("algorithm", "schedule", "grid", "command", "output", "env", "cwd", "resume")
+"""What some kinds of workload have and others haven't."""
+
+
 def describe(workload: Any) -> dict[str, Any]:
     """A workload as plain data; search spaces and budgets by batch size where they differ."""
     spaces = {b: describe_space(workload.space(b)) for b in workload.batch_sizes}
@@ -54,11 +58,9 @@ def describe(workload: Any) -> dict[str, Any]:
         "name": workload.name,
         "description": workload.description,
         "goal": described["goal"],
-        "algorithm": described["algorithm"],
-        "schedule": described["schedule"],
+        **{part: described[part] for part in _PARTS if part in described},
         "search_space": first if same else {str(b): space for b, space in spaces.items()},
         "batch_sizes": list(workload.batch_sizes),
         "step_budget": {str(b): workload.steps_allowed(b) for b in workload.batch_sizes},
-        "grid": described["grid"],
         "stopping": described["stopping"],
     }

@@ -61,9 +61,7 @@ def made(make: Callable[..., Any], trial: Trial) -> Any:
 _OWN = ("batch_size", "seed", "step_budget", "device", "directory")
 
 
-def refuse_other_batch_size(
-    trial: Trial, per_device: int, accumulation: int, devices: int
-) -> None:
+def refuse_other_batch_size(trial: Trial, per_device: int, accumulation: int, devices: int) -> None:
     """Raise WorkloadError if a step doesn't take as many examples as the study's batch size says.
 
     per_device   -- examples of a micro-batch on each device

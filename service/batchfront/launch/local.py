@@ -18,6 +18,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.training.device_names import local_devices, visible_gpus
+from batchfront.training.programs.leftovers import sweep_left
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,9 @@ class LocalWorkers:
                 place.process.send_signal(SIGKILL)
 
     def _reap(self, place: _Place) -> None:
-        """Free at once what a dead worker held; in an outage, its lease does that in a while."""
+        """End what a dead worker has left running, and free at once what it held; in an outage, its
+        lease does that in a while."""
+        sweep_left()
         try:
             Ledger(self.storage, place.worker_id).reap()
         except Unreachable as error:

@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 
 from batchfront.ledger.results import end_trials, with_crossing
-from batchfront.ledger.workers import LEASE_SECONDS, Clock, busy_by_study, lose_stale, present
+from batchfront.ledger.workers import Clock, busy_by_study, lose_stale, present
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import update_rows
-from batchfront.store.schema import free, leased, slots, studies, workers
+from batchfront.store.schema import LEASE_SECONDS, free, leased, slots, studies, workers
 from batchfront.study.generations import open_next
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, read_study

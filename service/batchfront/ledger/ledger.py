@@ -34,14 +34,13 @@ from batchfront.ledger.results import (
     write_evaluations,
     write_measurements,
 )
-from batchfront.ledger.workers import LEASE_SECONDS
 from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import finite, update_rows
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import create_trials
 from batchfront.store.retry import Tries, impatient
-from batchfront.store.schema import free, leased, slots, studies, workers
+from batchfront.store.schema import LEASE_SECONDS, free, leased, slots, studies, workers
 from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged

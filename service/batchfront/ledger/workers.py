@@ -4,19 +4,14 @@ A worker has one lease for all slots that it holds, on its row of `bf_workers`, 
 All functions work inside the caller's transaction, and by the database's clock.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
-from batchfront.store.schema import studies, workers
+from batchfront.store.schema import LEASE_SECONDS, studies, workers
 from batchfront.study.study import Filter
 from batchfront.vocabulary import WorkerState
-
-LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
-"""How long a worker may stay silent before its slots pass to others. The environment sets it for
-tests, which have no half minutes to wait."""
 
 Clock = ColumnElement[float]
 

@@ -7,6 +7,7 @@ written once for all, as the trials of a heat advance together. What stands in c
 `state`, `outcome`, `purpose` or `sampler` are the words of `batchfront.vocabulary`.
 """
 
+import os
 from typing import Any
 
 from sqlalchemy import (
@@ -33,6 +34,10 @@ from batchfront.vocabulary import Purpose, SlotState
 
 VERSION = 6
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
+
+LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
+"""How long a worker may stay silent before its slots pass to others. The environment sets it for
+tests, which have no half minutes to wait."""
 
 
 class Steps(TypeDecorator[float]):

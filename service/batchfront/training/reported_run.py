@@ -96,6 +96,9 @@ class ReportedRun:
     def restore(self, state: State) -> None:
         raise CheckpointError("what somebody else computes can't be restored here")
 
+    def close(self) -> None:
+        pass  # it holds nothing
+
     # -- its evaluation steps
 
     def __contains__(self, step: int) -> bool:
@@ -126,5 +129,7 @@ class ReportedRuns:
     made: ReportedRun
     room: int | None = None
 
-    def run(self, batch_size: int, values: Metaparameters, seed: int) -> ReportedRun:
+    def run(
+        self, batch_size: int, values: Metaparameters, seed: int, *, number: int = 0
+    ) -> ReportedRun:
         return self.made

@@ -29,6 +29,7 @@ class Loop(WorkloadBase):
     train          -- `(trial) -> iterator of Measured`, a generator, which yields at evaluations;
                       or a function that calls `trial.report` there, for frameworks that call back
     grid           -- the steps at which `trial.evaluates` asks for an evaluation
+    own_steps      -- whether it evaluates where it chooses instead, and reports it
     train_examples -- in an epoch; 0: not known
     at_once        -- trials that are in memory together on a worker's device; None: as many as fit,
                       by what the first one takes up
@@ -38,10 +39,16 @@ class Loop(WorkloadBase):
     grid: EvaluationGrid = field(default_factory=EvaluationGrid)
     train_examples: int = 0
     at_once: int | None = None
+    own_steps: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse_no_function(self.name, self.train)
+        if self.own_steps and not self.calls_back:
+            raise WorkloadError(
+                f"{self.name}: own_steps is for functions that call trial.report; a generator "
+                "yields wherever trial.evaluates(step)"
+            )
         if self.at_once is not None and self.at_once < 1:
             raise WorkloadError(f"{self.name}: at_once is {self.at_once}; it must be at least 1")
         if self.train_examples < 0:
@@ -51,7 +58,7 @@ class Loop(WorkloadBase):
 
     @property
     def first_step(self) -> int:
-        return self.grid.first
+        return 1 if self.own_steps else self.grid.first
 
     @property
     def calls_back(self) -> bool:
@@ -76,7 +83,7 @@ class Loop(WorkloadBase):
         return {
             "kind": "loop",
             "goal": self.goal.describe(),
-            "grid": asdict(self.grid),
+            "grid": None if self.own_steps else asdict(self.grid),
             "stopping": self.stopping.describe(),
         }
 

@@ -1,5 +1,6 @@
 """`plan` and `run` take a sweep file, and what it says of their options."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,3 +146,27 @@ def test_a_slip_elsewhere_is_refused_in_a_line(
 def test_help_is_shown_whatever_the_file_says(batchfront: Run, folder: Path) -> None:
     (folder / "sweep.toml").write_text("nothing")
     assert batchfront("plan", "--help", "sweep.toml").code == 0
+
+
+def test_a_sweep_file_is_shown_as_any_workload_is(batchfront: Run, folder: Path) -> None:
+    written(folder)
+    shown = batchfront("workloads", "show", "sweep.toml")
+    assert shown.code == 0
+    assert "command      python3 train.py --lr '{learning_rate}'" in shown.out
+    assert "learning_rate        Log(0.0001, 0.1)" in shown.out
+    as_json = json.loads(batchfront("workloads", "show", "sweep.toml", "--format", "json").out)
+    assert as_json["step_budget"] == {"8": 5000, "32": 5000, "128": 5000}
+
+
+def test_a_sweep_of_weights_and_biases_becomes_a_sweep_file(batchfront: Run, folder: Path) -> None:
+    (folder / "wandb.yaml").write_text(
+        "program: train.py\nparameters: {lr: {min: 0.1, max: 1.0}, batch_size: {values: [2, 4]}}"
+    )
+    made = batchfront("new", "program", "--from", "wandb.yaml")
+    assert made.out == (
+        "Wrote sweep.toml. Next: write what its lines with #! leave open; then batchfront run "
+        "sweep.toml\n"
+    )
+    refused(batchfront("plan", "sweep.toml"), "sweep.toml, [workload] output: is missing")
+    refused(batchfront("new", "program", "--from", "wandb.yaml"), "is there already, and stays")
+    refused(batchfront("new", "program", "b.toml", "--from", "none.yaml"), "none.yaml: can't be")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from batchfront.errors import UsageError
-from batchfront.workload.goal import Goal
+from batchfront.workload.goal import Goal, ReportedMetric
 from batchfront.workload.metrics import ACCURACY, CROSS_ENTROPY, ERROR_RATE, Metric
 
 
@@ -70,3 +70,21 @@ def test_a_goal_that_nothing_can_be_strictly_better_than_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="strictly better"):
         Goal(*goal)
+
+
+def test_a_metric_may_be_given_by_its_name() -> None:
+    named = Goal("val_loss", 1.8, better="lower")
+    assert named == Goal(ReportedMetric("val_loss", "lower"), 1.8)
+    assert str(named) == "val_loss < 1.8"
+    assert replace(named, value=1.5) == Goal("val_loss", 1.5, better="lower")
+    assert named.passed(1.7)
+    assert not Goal("accuracy", 0.9, better="higher").passed(0.9)
+
+
+def test_a_name_needs_a_direction_and_a_metric_has_its_own() -> None:
+    with pytest.raises(UsageError, match='goal val_loss 1.8: say better="lower" or better="hi'):
+        Goal("val_loss", 1.8)
+    with pytest.raises(UsageError, match="which error rate is better, the metric says"):
+        Goal(ERROR_RATE, 0.1, better="lower")
+    with pytest.raises(UsageError, match="better is 'less'; use lower or higher"):
+        Goal("val_loss", 1.8, better="less")  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The catalog of workloads on standard output."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,14 +34,18 @@ def _searched(space: Mapping[str, Any]) -> list[str]:
     return [name for name, entry in described.items() if isinstance(entry, Mapping)]
 
 
+_NAMED = ("algorithm", "schedule")
+
+
 def print_workload(shown: Mapping[str, Any]) -> None:
     """One workload, whole."""
     from batchfront.workload.search_space import restore_space
 
     lines = [shown["name"], *([shown["description"]] if shown["description"] else [])]
     lines.append(f"\ngoal         {goal_text(shown['goal'])}")
-    lines.append(f"algorithm    {shown['algorithm']['name']}")
-    lines.append(f"schedule     {shown['schedule']['name']}")
+    lines += [f"{part:<12} {shown[part]['name']}" for part in _NAMED if part in shown]
+    if "command" in shown:
+        lines.append(f"command      {shlex.join(shown['command'])}")
     lines.append(f"batch sizes  {sizes(shown['batch_sizes'])}")
     by_size = {b: s for b, s in shown["search_space"].items() if b.isdigit()}
     for batch_size, space in (by_size or {"": shown["search_space"]}).items():

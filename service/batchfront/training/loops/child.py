@@ -24,7 +24,7 @@ from batchfront.workload import catalog
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.loop import loop_code
 from batchfront.workload.code.versions import digest
-from batchfront.workload.evaluation_grid import EvaluationGrid, GridSteps
+from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
 from batchfront.workload.loop import Loop, Trial
 from batchfront.workload.program import Output, Program, Resources
 
@@ -51,7 +51,7 @@ def as_program(loop: Loop, spec: str, source: str) -> Program:
         train_examples=loop.train_examples,
         resources=Resources(
             at_once=loop.at_once or 1,
-            env={GRID: _literally(json.dumps(asdict(loop.grid)))},
+            env={} if loop.own_steps else {GRID: _literally(json.dumps(asdict(loop.grid)))},
             cwd=Path.cwd(),
             max_pause=TIMEOUT_MAX,  # it waits in its report, where nothing else is under way
         ),
@@ -90,8 +90,10 @@ class _Reports:
     """
 
     def __init__(self, loop: Loop, told: Trial) -> None:
-        grid = json.loads(os.environ[GRID])
-        self._steps = GridSteps(EvaluationGrid(**grid), told.step_budget)
+        grid, budget = json.loads(os.environ.get(GRID, "null")), told.step_budget
+        self._steps = (
+            EveryStep(budget) if grid is None else GridSteps(EvaluationGrid(**grid), budget)
+        )
         self._loop, self._at = loop, 0
         self._had_torch = "torch" in sys.modules
         self.trial = Trial(
@@ -105,9 +107,10 @@ class _Reports:
         )
 
     def refuse_early_end(self) -> None:
-        """Raise WorkloadError if the loop has returned before its step budget is spent."""
-        following = self._steps.after(self._at)
-        if following is not None:
+        """Raise WorkloadError if the loop has returned before its step budget is spent, unless it
+        alone says when it is evaluated."""
+        following = self._expected()
+        if following is not None and self.trial.has_grid:
             after = f"after step {self._at}" if self._at else "without a report"
             raise self._error(
                 f"train() returns {after}; it is to go on to the step budget, "
@@ -121,22 +124,28 @@ class _Reports:
         if self._at < _TRIED:
             unread = json.dumps({"not": sorted(self.trial.unread)})
             (self.trial.directory / ASKED_FOR).write_text(unread)
-        expected = self._steps.after(self._at)
+        found, expected = self.trial.measured(step, value, loss, examples), self._expected()
         if expected is None:
             raise TrialEnded(f"the step budget of {self._steps.budget:,} steps is spent")
-        if step != expected:
+        if found.step != expected and self.trial.has_grid:
             raise self._error(
-                f"reports step {step}, where step {expected} is the next that is evaluated; report "
-                "wherever trial.evaluates(step), and only there"
+                f"reports step {found.step}, where step {expected} is the next that is evaluated; "
+                "report wherever trial.evaluates(step), and only there"
             )
-        known = self._loop.examples(step, self.trial.batch_size)
-        if examples is not None and examples not in known:
+        known = self._loop.examples(found.step, self.trial.batch_size)
+        if found.examples is not None and found.examples not in known:
             raise self._error(
-                f"has taken {examples:,} examples by step {step}, where {step} batches of "
-                f"trial.batch_size, {self.trial.batch_size}, are {max(known):,}"
+                f"has taken {found.examples:,} examples by step {found.step}, where {found.step} "
+                f"batches of trial.batch_size, {self.trial.batch_size}, are {max(known):,}"
             )
-        self._at = expected
-        report(step, value, loss, examples)
+        self._at = found.step
+        report(found.step, found.value, found.loss, found.examples)
+
+    def _expected(self) -> int | None:
+        """The step at which it reports next; None once the budget ends before."""
+        if isinstance(self._steps, GridSteps):
+            return self._steps.after(self._at)
+        return self._at + 1 if self._at < self._steps.budget else None
 
     def _check_begun(self) -> None:
         """Raise WorkloadError if the loop can't be what is searched, by how it has begun."""

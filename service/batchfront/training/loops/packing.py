@@ -8,9 +8,9 @@ import numpy as np
 
 from batchfront.errors import WorkloadError
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN = (bool, int, float, complex, str, type(None))
 
-_ARRAY = "NumPy's"  # the key that tells what stands for an array or a scalar of NumPy's
+_KIND = "batchfront's"  # the key that tells what stands for bytes, or an array or scalar of NumPy's
 
 
 def packed(part: Any, where: str) -> Any:
@@ -25,11 +25,13 @@ def packed(part: Any, where: str) -> Any:
     kind = type(part)
     if kind in _PLAIN or _is_torchs(part):
         return part
+    if kind is bytes:
+        return {_KIND: "bytes", "bytes": part or None}  # torch reads no empty ones
     if kind is np.ndarray or isinstance(part, np.generic):
         if part.dtype.hasobject:
             raise WorkloadError(f"{where} is an array of objects, which no checkpoint holds")
-        said = {"type": part.dtype.str, "shape": list(part.shape), "bytes": part.tobytes()}
-        return {_ARRAY: "array" if kind is np.ndarray else "scalar", **said}
+        said = {"type": part.dtype.str, "shape": list(part.shape), "bytes": part.tobytes() or None}
+        return {_KIND: "array" if kind is np.ndarray else "scalar", **said}
     if kind in (dict, OrderedDict):
         for key in part:
             if type(key) not in _PLAIN and type(key) is not tuple:
@@ -48,9 +50,12 @@ def packed(part: Any, where: str) -> Any:
 def unpacked(part: Any) -> Any:
     """What was packed."""
     match part:
-        case dict() if _ARRAY in part:
-            array = np.frombuffer(bytearray(part["bytes"]), part["type"]).reshape(part["shape"])
-            return array if part[_ARRAY] == "array" else array[()]
+        case dict() if _KIND in part:
+            held = part["bytes"] or b""
+            if part[_KIND] == "bytes":
+                return held
+            array = np.frombuffer(bytearray(held), part["type"]).reshape(part["shape"])
+            return array if part[_KIND] == "array" else array[()]
         case dict():
             return {key: unpacked(value) for key, value in part.items()}
         case list() | tuple():

@@ -201,7 +201,8 @@ class LoopRun:
             except (Exception, SystemExit) as error:
                 log.warning("%s: ending the loop raised %s", self.loop.name, error_in(error))
             del generator
-            release()
+            if self._device.startswith("cuda"):
+                release()
         if self._folder is not None:
             self._folder.close()
             self._folder = None
@@ -308,11 +309,12 @@ class LoopRun:
             raise self._error(
                 f"goes on after step {self._trial.step}, and does not call trial.keep this time"
             )
-        if step <= self._at:
-            begun = "goes on from" if self._trial and self._trial.step == self._at else "yielded"
+        if self._at and step <= self._at:
+            goes_on = self._trial is not None and self._trial.step == self._at
             raise self._error(
-                f"yields step {step} after it {begun} step {self._at}; steps only go up"
-                + (", from trial.step + 1 on" if begun != "yielded" else "")
+                f"yields step {step}, and goes on after step {self._at}; begin at trial.step + 1"
+                if goes_on
+                else f"yields step {step} after step {self._at}; steps only go up"
             )
         if step != expected:
             raise self._error(

@@ -14,16 +14,14 @@ all but logs is removed then. Nothing is removed when a trial ends.
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
 import socket
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from batchfront.errors import ProgramError
 from batchfront.training.programs.leftovers import sweep_left
@@ -105,11 +103,6 @@ class TrialFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def write_metaparameters(self, metaparameters: Mapping[str, Any]) -> None:
-        """Write what the trial was given, for its program and for people."""
-        text = json.dumps(dict(metaparameters), indent=2)
-        (self.path / "metaparameters.json").write_text(f"{text}\n")
 
     def close(self) -> None:
         """Let go of it: nothing of its program is left."""

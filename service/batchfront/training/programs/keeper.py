@@ -1,5 +1,5 @@
 """What stands between a worker and a program: it pauses and ends all that belongs to the program,
-and ends it, too, when the worker is gone, however it went.
+and ends it, too, when the worker is gone, however it went, or is not heard for as long as a lease.
 
 It is run as a script by a bare interpreter (`python -I -S keeper.py ...`), so that it is there in
 some 20 ms: it imports nothing but the standard library, and little of that. Its arguments are the
@@ -115,6 +115,8 @@ class Keeper:
         self.program = 0
         self.code: int | None = None
         self.terminate_at = self.kill_at = _NEVER
+        self.lease = self.heard_at = 0.0
+        self.hung = False
         self.pace = 0.005
         self.worker_fd = -1
         self.poll = select.poll()
@@ -136,7 +138,7 @@ class Keeper:
         """Start the program that the worker asks for, and answer with its process id, or with what
         failed and its error number."""
         size = int.from_bytes(_read(self.orders, 8), "little")
-        argv, env, directory, terminal = marshal.loads(_read(self.orders, size))
+        argv, env, directory, terminal, self.lease = marshal.loads(_read(self.orders, size))
         failed, failing = os.pipe()  # which closes when the program runs
         keeper = os.getpid()
         self.program = os.fork()
@@ -152,6 +154,7 @@ class Keeper:
         for standard in range(3):  # standard error was the program's: nothing may hold that open
             os.dup2(null, standard)
         failure = _read(failed, 256)
+        self.heard_at = time.monotonic()
         _tell(self.orders, failure or b"started %d" % self.program)
 
     def _become(
@@ -199,23 +202,28 @@ class Keeper:
                 send(signal.SIGKILL, self._kept())
                 pause = self.pace
                 self.pace = min(2 * self.pace, 0.5)
-            # Without a pidfd, the worker's end is seen by this process having another parent.
-            for ready, _ in self.poll.poll(max(0.0, min(pause, 1.0)) * 1000):
+            for ready, _ in self.poll.poll(max(0.0, min(pause, self.lease / 10, 1.0)) * 1000):
                 if ready == self.children_woke:
                     os.read(ready, 4096)
                 elif ready == self.orders:
                     self._obey()
                 else:
                     self._lose_worker()
-            if os.getppid() != self.worker:
+            if os.getppid() != self.worker:  # which tells where there is no pidfd
                 self._lose_worker()
-        _tell(self.report, b"gone" if self.code is None else b"gone %d" % self.code)
+            elif self.kill_at == _NEVER and time.monotonic() > self.heard_at + self.lease:
+                self.hung, self.kill_at = True, 0.0
+        code = b"" if self.code is None else b" %d" % self.code
+        _tell(self.report, b"gone" + code + b" hung" * self.hung)
 
     def _obey(self) -> None:
         orders = os.read(self.orders, 256).splitlines()
+        self.heard_at = time.monotonic()
         if not orders:
             self._lose_worker()
         for order in orders:
+            if order == b"alive":
+                continue
             if order.startswith(b"end"):
                 now = time.monotonic()
                 if self.kill_at == _NEVER or self.terminate_at != _NEVER:  # it hasn't been told

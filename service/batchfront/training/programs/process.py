@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import marshal
+import math
 import os
 import pty
 import selectors
@@ -25,6 +26,7 @@ from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
 
 from batchfront.errors import ProgramError
+from batchfront.store.schema import LEASE_SECONDS
 from batchfront.training.programs import keeper
 from batchfront.training.programs.leftovers import MARK, end_marked, new_mark
 from batchfront.training.programs.printed import LastLines, Line, Lines, Log
@@ -39,7 +41,8 @@ _CHUNK = 128 * 1024  # bytes read at once
 _ROWS, _COLUMNS = 24, 200  # of a pseudo-terminal: wide, so that nothing is wrapped
 
 _ANSWER_SECONDS = 60.0  # in which a keeper answers, on a machine however busy
-_DRAIN_SECONDS = 3.0  # in which the end of what was printed comes, once nothing runs
+_DRAIN_SECONDS = 3.0  # in which the end of what was printed comes, once nothing runs; it comes
+# later only if something that isn't the program's holds its output open
 _END_SECONDS = 30.0  # in which what was killed is gone, unless the kernel holds it up
 
 
@@ -55,6 +58,8 @@ class ProgramProcess:
     on_exit   -- told, by the same thread, when nothing of the program is left and all is read
     log_limit -- bytes that are kept of what it prints
     lock      -- a file that stays open, and locked, as long as anything of the program runs
+    lease     -- seconds for which this process may hang until the program is ended: others may then
+                 have its trial
 
     Raises ProgramError if it can't be started.
     """
@@ -71,8 +76,9 @@ class ProgramProcess:
         on_exit: Callable[[], None] = lambda: None,
         log_limit: int = LOG_LIMIT,
         lock: int | None = None,
+        lease: float = LEASE_SECONDS,
     ) -> None:
-        self._argv, self._cwd = list(argv), cwd
+        self._argv, self._cwd, self._lease = list(argv), cwd, lease
         self._on_line, self._on_exit = on_line, on_exit
         self._mark = new_mark()
         self._clock = _Clock()
@@ -82,7 +88,7 @@ class ProgramProcess:
         self._code: int | None = None
         self._failure: Exception | None = None
         self.keeper_lost = False
-        order = (self._argv, {**env, MARK: self._mark}, os.fspath(cwd), tty)
+        order = (self._argv, {**env, MARK: self._mark}, os.fspath(cwd), tty, lease)
         with ExitStack() as opened:
             try:
                 self._log = Log(folder, log_limit)
@@ -162,7 +168,7 @@ class ProgramProcess:
 
     def _start(
         self,
-        order: tuple[list[str], dict[str, str], str, bool],
+        order: tuple[list[str], dict[str, str], str, bool, float],
         streams: list["_Stream"],
         kept: tuple[int, ...],
     ) -> None:
@@ -238,16 +244,16 @@ class ProgramProcess:
 
     def _read(self, streams: list["_Stream"]) -> None:
         """Read all that it prints, until nothing of it is left."""
-        until: float | None = None
+        alive_at, until = 0.0, math.inf
         with selectors.DefaultSelector() as selector:
             for stream in streams:
                 selector.register(stream.outer, selectors.EVENT_READ, stream)
             selector.register(self._report, selectors.EVENT_READ)
-            while selector.get_map():
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left < 0:
-                    break  # something that isn't its own holds its output open
-                for key, _ in selector.select(left):
+            while selector.get_map() and (now := time.monotonic()) < until:
+                if now >= alive_at:
+                    self._say(b"alive")
+                    alive_at = now + self._lease / 6
+                for key, _ in selector.select(min(self._lease / 6, _DRAIN_SECONDS)):
                     if key.data is None:
                         selector.unregister(self._report)
                         self._take_leave(self._report.recv(64))
@@ -268,6 +274,8 @@ class ProgramProcess:
         if self.keeper_lost:
             log.warning("the keeper of %s (process %d) was killed", self._argv[0], self.pid)
             end_marked(self._mark, self._program)
+        if said[2:]:
+            self._last.add(Line("[batchfront: ended, as its worker hung]"), self)
         self._code = int(said[1]) if said[1:] else -signal.SIGKILL
         self._clock.end()
 

@@ -20,6 +20,7 @@ from batchfront.training.device_names import describe_all, visible_gpus
 from batchfront.training.examine import examine
 from batchfront.training.programs.engine import Together
 from batchfront.training.programs.folder import TrialFolders
+from batchfront.training.programs.leftovers import sweep_left
 from batchfront.training.programs.run import ProgramRun, ProgramTrial
 from batchfront.training.programs.states import ProgramStates
 from batchfront.vocabulary import Schedule
@@ -99,6 +100,7 @@ class ProgramBackend:
         self._describes = describe_all([place.device], gpus)
         self._loaded: LoadedProgram | None = None
         self._at_once: dict[int, int] = {}  # by study
+        sweep_left()
 
     def limit(self, study: Study) -> int:
         if study.id not in self._at_once:

@@ -46,10 +46,10 @@ class Started(ProgramProcess):
 class Worker:
     """A process that keeps a program as a worker does, in a trial's folder that it has taken."""
 
-    def __init__(self, text: str, folder: Path) -> None:
-        program = [*PYTHON, text]
+    def __init__(self, text: str, folder: Path, lease: float) -> None:
+        given = [repr([*PYTHON, text]), str(folder), str(lease)]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, repr(program), str(folder)], stdout=subprocess.PIPE
+            [sys.executable, "-c", _WORKER, *given], stdout=subprocess.PIPE
         )
         self._lines: list[str] = []
         self.keeper, self.program = self.numbers("keeper", "program")
@@ -63,6 +63,10 @@ class Worker:
             assert self._lines[-1], self._lines
             found = {name: int(number) for name, number in map(str.split, self._lines)}
         return [found[name] for name in names]
+
+    def freeze(self) -> None:
+        """Have it hang."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Kill it, and nothing else."""
@@ -87,7 +91,7 @@ from batchfront.training.programs.process import ProgramProcess
 folder = TrialFolder(Path(sys.argv[2]))
 tell = lambda line: os.write(1, f"{line}\\n".encode())
 program = ProgramProcess(eval(sys.argv[1]), env=dict(os.environ), cwd=folder.path,
-    folder=folder.path, on_line=tell, lock=folder.lock)
+    folder=folder.path, on_line=tell, lock=folder.lock, lease=float(sys.argv[3]))
 tell(f"keeper {program.keeper_pid}")
 tell(f"program {program.pid}")
 time.sleep(1000)
@@ -102,8 +106,8 @@ def start_worker(
     started: list[Worker] = []
     monkeypatch.setenv("BATCHFRONT_TEST", uuid4().hex)
 
-    def begin(text: str) -> Worker:
-        started.append(Worker(text, tmp_path / "trial"))
+    def begin(text: str, lease: float = 30.0) -> Worker:
+        started.append(Worker(text, tmp_path / "trial", lease))
         return started[-1]
 
     yield begin

@@ -401,6 +401,15 @@ def test_it_ends_with_its_worker_however_that_went(
     eventually(lambda: not [pid for pid in pids if runs(pid)])
 
 
+def test_it_is_ended_when_its_worker_hangs_for_longer_than_a_lease(
+    start_worker: Callable[..., Worker],
+) -> None:
+    worker = start_worker(f"{FAMILY}\n{WAITS}", lease=4.0)
+    pids = [*worker.numbers(*NAMES), worker.keeper, worker.program]
+    worker.freeze()
+    eventually(lambda: not [pid for pid in pids if runs(pid)])
+
+
 def test_it_ends_with_its_keeper_and_what_it_started_too(start: Start) -> None:
     program = start(f"{FAMILY}\n{WAITS}")
     pids = [program.number(name) for name in NAMES]
