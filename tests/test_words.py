@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 RETIRED = {
     r"batch_pass": "micro_batch",
     r"bench": "loaded",
-    r"bury|gone|sweep": "stale, reap",
+    r"bury|gone": "stale, reap",
     r"certaint(y|ies)": "uncertainty",
     r"doubts": "warnings",
     r"hand(s|ed|ing)?_(back|out)s?|give_back": "release",

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -21,6 +22,8 @@ COLUMNS = (
     "killed",
     "frozen",
     "terminated",
+    "programs killed",
+    "keepers killed",
     "database crashes",
     "workers in all",
     "slots taken over",
@@ -35,9 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--quick", action="store_true", help="fewer workers and trials")
+    parser.add_argument("--programs", action="store_true", help="trials that are programs")
     parser.add_argument("--quiet", action="store_true", help="don't tell each fault")
     asked = parser.parse_args(arguments)
-    scale = QUICK if asked.quick else Scale()
+    scale = replace(QUICK if asked.quick else Scale(), programs=asked.programs)
     tell = _silent if asked.quiet else _tell
     server, tallies = Postgres(), []
     try:
@@ -63,6 +67,8 @@ def _row(tally: Tally) -> list[object]:
         tally.killed,
         tally.frozen,
         tally.terminated,
+        tally.programs,
+        tally.keepers,
         tally.crashes,
         tally.workers,
         tally.taken_over,

@@ -11,7 +11,9 @@ from batchfront.ledger.ledger import LEASE_SECONDS
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import open_storage
+from batchfront.workload.sweep_file import read_sweep_file
 from tests.chaos.fleet import Fleet
+from tests.chaos.programs import write_sweeps
 from tests.chaos.verdict import compare, rows
 from tests.postgres import TEMPLATE, Postgres
 from tests.toy import POISONED, SPEC, clouds, poisoned
@@ -31,6 +33,7 @@ class Scale:
     every       -- seconds between two faults, on average
     faults      -- of workers, at most: a machine that is slow would else see its workers die
                    faster than they get anything done
+    programs    -- whether the trials are programs, which are killed too, and their keepers
     """
 
     workers: int = 8
@@ -39,9 +42,13 @@ class Scale:
     pause: float = 0.03
     every: float = 1.0
     faults: int = 60
+    programs: bool = False
 
 
 QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16), faults=12)
+
+PROGRAMS = ("kill a program of", "kill a keeper of", "kill with its keepers")
+"""Faults of workers whose trials are programs."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Tally:
     """What was done in one seed's chaos, and what came of it.
 
     workers     -- started in all
+    programs    -- killed
+    keepers     -- killed, with their workers or alone
     taken_over  -- slots that more than one claim was needed for
     slowest_end -- seconds from SIGTERM to exit
     """
@@ -60,6 +69,8 @@ class Tally:
     killed: int
     frozen: int
     terminated: int
+    programs: int
+    keepers: int
     crashes: int
     taken_over: int
     slowest_end: float
@@ -74,7 +85,7 @@ def prepare(server: Postgres) -> None:
 
 def undisturbed(server: Postgres, folder: Path, scale: Scale) -> str:
     """Run the plan with one worker and no fault; the name of its database."""
-    name = _planned(server, scale)
+    name = _planned(server, scale, folder)
     fleet = Fleet(server.url(name), _made(folder / "undisturbed"), pause=0.0)
     try:
         fleet.start(1)
@@ -95,7 +106,7 @@ def run(
     tell: Callable[[str], None],
 ) -> Tally:
     """Run the plan in chaos, and compare it with the undisturbed database `calm`."""
-    name = _planned(server, scale)
+    name = _planned(server, scale, folder)
     fleet = Fleet(server.url(name), _made(folder / f"seed-{seed}"), scale.pause)
     chaos = _Chaos(server, name, fleet, scale, random.Random(seed), tell)
     began = time.monotonic()
@@ -106,6 +117,7 @@ def run(
     finally:
         fleet.end()
         server.make_sure()
+    fleet.blame_left()
     seconds = time.monotonic() - began
     opened = open_storage(server.url(name))
     taken_over = sum(row.fence > 1 for row in rows(opened).values())
@@ -122,6 +134,8 @@ def run(
         fleet.killed,
         fleet.frozen,
         fleet.terminated,
+        fleet.programs_killed,
+        fleet.keepers_killed,
         chaos.crashes,
         taken_over,
         fleet.slowest_end,
@@ -174,10 +188,16 @@ class _Chaos:
         if not victims:
             return
         victim = self.dice.choice(victims)
-        fault = self.dice.choice(("kill", "freeze", "terminate"))
+        fault = self.dice.choice(("kill", "freeze", "terminate") + PROGRAMS * self.scale.programs)
         self.tell(f"{fault} {victim.process.pid}")
         if fault == "kill":
             self.fleet.kill(victim)
+        elif fault == "kill a program of":
+            self.fleet.kill_program(victim)
+        elif fault == "kill a keeper of":
+            self.fleet.kill_keeper(victim)
+        elif fault == "kill with its keepers":
+            self.fleet.kill_with_keepers(victim)
         elif fault == "terminate":
             self.fleet.terminate(victim)
         else:
@@ -201,13 +221,17 @@ class _Chaos:
         return self.server.execute(query, database=self.name)
 
 
-def _planned(server: Postgres, scale: Scale) -> str:
+def _planned(server: Postgres, scale: Scale, folder: Path) -> str:
     """A database with the plan: workloads of which one has trials that fail."""
     name = server.create()
     storage = open_storage(server.url(name))
     asked = SearchOptions(trials=scale.trials, batch_sizes=scale.batch_sizes)
-    plan(storage, SPEC, clouds(), asked)
-    plan(storage, POISONED, poisoned(), replace(asked, batch_sizes=scale.batch_sizes[:1]))
+    if scale.programs:
+        for path in write_sweeps(folder):
+            plan(storage, str(path), read_sweep_file(path).program, asked)
+    else:
+        plan(storage, SPEC, clouds(), asked)
+        plan(storage, POISONED, poisoned(), replace(asked, batch_sizes=scale.batch_sizes[:1]))
     storage.close()
     return name
 

@@ -9,12 +9,16 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
+
 from batchfront.training import checkpoints as checkpoint
+from batchfront.training.programs.leftovers import sweep_left
 from tests.processes import Child, forkserver
 from tests.waiting import LONG
 
@@ -54,6 +58,8 @@ class Fleet:
     url         -- of the database
     folder      -- for their logs, and for the checkpoints that they share
     pause       -- seconds that each training step takes longer
+    hit         -- folders of trials whose program was killed: one that is killed in three attempts
+                   has failed
     wrong       -- what a worker did that it must not
     """
 
@@ -65,6 +71,9 @@ class Fleet:
     killed: int = 0
     frozen: int = 0
     terminated: int = 0
+    programs_killed: int = 0
+    keepers_killed: int = 0
+    hit: set[str] = field(default_factory=set)
     slowest_end: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
@@ -76,14 +85,15 @@ class Fleet:
     @property
     def faults(self) -> int:
         """How much has been done to them."""
-        return self.killed + self.frozen + self.terminated
+        workers = self.killed + self.frozen + self.terminated
+        return workers + self.programs_killed + self.keepers_killed
 
     def start(self, number: int) -> None:
         """Start so many workers."""
         for _ in range(number):
             self.started += 1
             log = self.folder / f"worker-{self.started}.log"
-            process = Child(_work, (self.url, str(self.checkpoints), str(log), self.pause))
+            process = Child(_work, (self.url, str(self.folder), str(log), self.pause))
             process.start()
             self.live.append(Worker(process, log))
 
@@ -92,6 +102,46 @@ class Fleet:
         worker.send(signal.SIGKILL)
         worker.killed = True
         self.killed += 1
+
+    def kill_program(self, worker: Worker) -> None:
+        """Kill the process that a worker's command has started, of one of its programs."""
+        for keeper in self._keepers(worker, unhit=True):
+            with suppress(psutil.Error, IndexError):
+                keeper.children()[0].kill()
+                self.programs_killed += 1
+                return
+
+    def kill_keeper(self, worker: Worker) -> None:
+        """Kill what keeps one of a worker's programs."""
+        for keeper in self._keepers(worker, unhit=True):
+            with suppress(psutil.Error):
+                keeper.kill()
+                self.keepers_killed += 1
+                return
+
+    def kill_with_keepers(self, worker: Worker) -> None:
+        """Kill a worker and all its keepers, before any of these could do anything."""
+        keepers = self._keepers(worker)
+        for act in (psutil.Process.suspend, lambda _: self.kill(worker), psutil.Process.kill):
+            for keeper in keepers:
+                with suppress(psutil.Error):
+                    act(keeper)
+        self.keepers_killed += len(keepers)
+
+    def _keepers(self, worker: Worker, *, unhit: bool = False) -> list[psutil.Process]:
+        """The keepers of a worker's programs; unhit -- but one, of a trial that becomes hit now."""
+        found = []
+        with suppress(psutil.Error):
+            for each in psutil.Process(worker.process.pid).children():
+                if each.name() != "batchfront-keep":
+                    continue
+                with suppress(psutil.Error, IndexError):  # it ends this moment
+                    trial = each.children()[0].environ()["BATCHFRONT_TRIAL_DIR"]
+                    if unhit and (found or trial in self.hit):
+                        continue
+                    self.hit |= {trial} if unhit else set()
+                    found.append(each)
+        return found
 
     def freeze(self, worker: Worker, seconds: float) -> None:
         """Stop a worker's clock for so long."""
@@ -123,6 +173,7 @@ class Fleet:
                 continue
             worker.process.join()
             self.live.remove(worker)
+            sweep_left()  # as whoever starts workers does
             if worker.told is not None:
                 self.slowest_end = max(self.slowest_end, now - worker.told)
             if not worker.killed and worker.process.exitcode != 0:
@@ -147,23 +198,38 @@ class Fleet:
             worker.process.join()
         self.live.clear()
 
+    def blame_left(self) -> None:
+        """Nothing may run that a worker has started, once all have ended."""
+        deadline = time.monotonic() + LONG
+        while (left := self._left()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.wrong += [f"process {each.pid} is left: {each.name()}" for each in left]
+
+    def _left(self) -> list[psutil.Process]:
+        found = []
+        for each in psutil.process_iter():
+            with suppress(psutil.Error):
+                if each.environ().get("CHAOS") == str(self.folder) and each.is_running():
+                    found.append(each)
+        return found
+
     def _blame(self, worker: Worker, what: str) -> None:
         said = worker.log.read_text().strip().splitlines() if worker.log.exists() else []
         last = "\n  ".join(said[-30:]) or "it said nothing"
         self.wrong.append(f"worker {worker.process.pid} {what}: {last}")
 
 
-def _work(url: str, checkpoints: str, log: str, pause: float) -> None:
+def _work(url: str, folder: str, log: str, pause: float) -> None:
     """The body of a worker process."""
     sys.stderr = Path(log).open("w", buffering=1)  # noqa: SIM115 -- for as long as it lives
     faulthandler.register(signal.SIGUSR1, sys.stderr)
-    os.environ |= {"BATCHFRONT_STORAGE": url, "TOY_PAUSE": str(pause)}
+    os.environ |= {"BATCHFRONT_STORAGE": url, "TOY_PAUSE": str(pause), "CHAOS": folder}
     checkpoint._WRITER = uuid4().hex[:8]  # which the fork server has made for all
     _hurry()
     from batchfront.cli.main import main
 
-    options = ["--device", "cpu", "--checkpoint-dir", checkpoints, "--max-outage", "60s", "--quiet"]
-    main(["work", *options])
+    places = ["--checkpoint-dir", f"{folder}/checkpoints", "--trial-dir", f"{folder}/trials"]
+    main(["work", "--device", "cpu", *places, "--max-outage", "60s", "--quiet"])
 
 
 def _hurry() -> None:

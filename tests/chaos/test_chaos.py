@@ -24,9 +24,10 @@ from tests.toy import SPEC, clouds
 
 @pytest.mark.slow
 @pytest.mark.postgresql
-def test_chaos_changes_nothing(postgres: Postgres) -> None:
+@pytest.mark.parametrize("trials", [[], ["--programs"]], ids=["models", "programs"])
+def test_chaos_changes_nothing(postgres: Postgres, trials: list[str]) -> None:
     """As a process of its own, because its leases are a tenth of those of this one."""
-    command = [sys.executable, "-m", "tests.chaos", "--seeds", "1", "--quick"]
+    command = [sys.executable, "-m", "tests.chaos", "--seeds", "1", "--quick", *trials]
     command += ["--first", str(os.getpid())]  # each time another
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -96,7 +96,7 @@ class Database:
         )
         planned = plan(self._storage(create=True), spec, found, options)
         for note in planned.notes:
-            log.warning("%s", note)
+            log.info("%s", note)
         return planned.workload.name
 
     def trial(self, workload: str | WorkloadBase, batch_size: int | None = None) -> AskedTrial:

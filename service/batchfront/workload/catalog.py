@@ -69,10 +69,10 @@ def load(spec: str, here: Path | None = None) -> WorkloadBase:
     Raises CatalogError if there is no such workload or its code does not run, and passes on the
     WorkloadError of a workload whose parts do not fit together.
     """
-    if spec == NOWHERE:
+    if spec.endswith(_NOWHERE):
         raise CatalogError(
-            "it was planned from Python and stands in no file that workers could load; its trials "
-            "are asked for, by batchfront.open(URL).trial(NAME)"
+            f"{spec.removesuffix(_NOWHERE)} was planned from Python, and stands in no file that a "
+            "worker could load; its trials are asked for, by batchfront.open(URL).trial(NAME)"
         )
     if is_sweep_file(spec):
         return read_sweep_file(Path(spec)).program
@@ -121,8 +121,8 @@ def spec_for_workers(spec: str, here: Path | None = None) -> str:
     return f"{held}:{spec.removeprefix(f'{folder}:')}"
 
 
-NOWHERE = "(nowhere)"
-"""The spec of a workload that was planned from Python and stands in no file."""
+_NOWHERE = " (planned from Python)"
+"""The end of the spec of a workload that stands in no file."""
 
 
 def is_of_a_file(spec: str) -> bool:
@@ -132,14 +132,15 @@ def is_of_a_file(spec: str) -> bool:
 
 def spec_of(workload: WorkloadBase) -> str:
     """A spec from which workers would load this workload: its sweep file, or the file of Python
-    that has it as a variable. Returns `NOWHERE` where there is none, as in a notebook."""
+    that has it as a variable. Where there is none, as in a notebook, `load` says so of what this
+    returns."""
     if isinstance(workload, Program):
         return str(Path(workload.path).resolve())
     train = getattr(workload, "train", None)
     module = sys.modules.get(getattr(train, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     names = [name for name, value in vars(module).items() if value is workload] if module else []
-    return f"{Path(file).resolve()}:{names[0]}" if file and names else NOWHERE
+    return f"{Path(file).resolve()}:{names[0]}" if file and names else workload.name + _NOWHERE
 
 
 def _is_installed(name: str, folder: Path) -> bool:
@@ -253,7 +254,7 @@ def _made(make: object, spec: str) -> WorkloadBase:
     if inspect.isgeneratorfunction(make):
         raise CatalogError(
             f"{spec} is a training function; name a Loop that has it, such as "
-            f"`loop = Loop(name=..., train={make.__name__}, ...)` beside it"
+            f"`loop = Loop(name=..., train={spec.rpartition(':')[2]}, ...)` beside it"
         )
     try:
         workload = make()

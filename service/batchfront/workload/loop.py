@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,18 @@ from batchfront.workload.seeds import mix
 _ORDER = 1  # the random stream that `Trial.batches` draws from
 
 
+def _elsewhere(_: Trial) -> NoReturn:
+    raise WorkloadError("has no function: its trials are trained by whoever asks for them")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loop(WorkloadBase):
     """A workload that a function trains.
 
     train          -- `(trial) -> iterator of Measured`, a generator, which yields at evaluations;
-                      or a function that calls `trial.report` there, for frameworks that call back
+                      or a function that calls `trial.report` there, for frameworks that call back.
+                      Without one, no worker trains it: its trials are for whoever asks for them, by
+                      `batchfront.open`
     grid           -- the steps at which `trial.evaluates` asks for an evaluation
     own_steps      -- whether it evaluates where it chooses instead, and reports it
     train_examples -- in an epoch; 0: not known
@@ -35,7 +41,7 @@ class Loop(WorkloadBase):
                       by what the first one takes up
     """
 
-    train: Callable[..., Any]
+    train: Callable[..., Any] = _elsewhere
     grid: EvaluationGrid = field(default_factory=EvaluationGrid)
     train_examples: int = 0
     at_once: int | None = None
@@ -59,6 +65,11 @@ class Loop(WorkloadBase):
     @property
     def first_step(self) -> int:
         return 1 if self.own_steps else self.grid.first
+
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether it has no function, and its trials are asked for."""
+        return self.train is _elsewhere
 
     @property
     def calls_back(self) -> bool:
@@ -166,7 +177,7 @@ class Trial:
         self.unread = {"batch_size", *values}
         """What the loop has not asked for yet."""
 
-    def __getitem__(self, name: str) -> Value:
+    def __getitem__(self, name: str) -> Any:
         """A metaparameter. Raises WorkloadError, with those there are, if it is none."""
         if name not in self._values:
             known = ", ".join(sorted(self._values)) or "empty"

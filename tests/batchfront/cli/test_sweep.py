@@ -148,6 +148,15 @@ def test_help_is_shown_whatever_the_file_says(batchfront: Run, folder: Path) -> 
     assert batchfront("plan", "--help", "sweep.toml").code == 0
 
 
+def test_gpus_that_this_machine_has_not_are_refused_before_anything_is_planned(
+    batchfront: Run, url: str, folder: Path
+) -> None:
+    written(folder, ("at_once = 2", "gpus = 2"))
+    wrong = batchfront("run", "sweep.toml", "--device", "cpu")
+    refused(wrong, "sweep.toml, [resources] gpus: 2 are needed", "0 here with --device cpu")
+    assert trials(url) == {}
+
+
 def test_a_sweep_file_is_shown_as_any_workload_is(batchfront: Run, folder: Path) -> None:
     written(folder)
     shown = batchfront("workloads", "show", "sweep.toml")

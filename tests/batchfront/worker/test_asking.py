@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import select
 
 import batchfront
-from batchfront.errors import IdentityError, NothingLeft, UsageError, WorkloadError
+from batchfront.errors import CatalogError, IdentityError, NothingLeft, UsageError, WorkloadError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.store.schema import measurements, workers
 from batchfront.store.url import Storage, open_storage
+from batchfront.study.study import Filter
 from batchfront.training.run import Run
 from batchfront.worker import asked_trial
 from batchfront.worker.asked_trial import AskedTrial
@@ -30,7 +31,7 @@ from batchfront.workload.metrics import ERROR_RATE
 from tests.batchfront.worker.conftest import Prompt
 from tests.counting import Counter, Counters
 from tests.processes import Child, forkserver
-from tests.searches import NAME, expire, planned, rows, started, worker
+from tests.searches import NAME, expire, planned, rows, started, work, worker
 from tests.toy import STEP_BUDGET, clouds
 from tests.waiting import LONG
 
@@ -396,6 +397,46 @@ def test_the_next_trial_is_not_claimed_while_one_is_open(storage: Storage, datab
     trials = batchfront.open(database).trials(NAME)
     with next(trials), pytest.raises(UsageError, match="trial 0 is still open"):
         next(trials)
+
+
+# Planned from Python
+
+MINE = batchfront.Loop(
+    name="mine/mlp/sgd",
+    goal=Goal("error", 0.1, better="lower"),
+    search_space={"learning_rate": batchfront.Log(1e-3, 1.0)},
+    step_budget=500,
+    batch_sizes=(8, 32),
+)
+
+
+def test_a_search_whose_loop_is_elsewhere_is_planned_and_asked_for(empty_database: str) -> None:
+    with batchfront.open(empty_database) as opened:
+        assert opened.plan(MINE, trials=2, batch_sizes=[8]) == MINE.name
+        opened.plan(MINE, trials=3, batch_sizes=[8, 32])
+        for trial in opened.trials(MINE):
+            with trial:
+                for step, batch in trial.batches(1000):
+                    assert len(batch) == trial.batch_size
+                    error = 1 - trial["learning_rate"] * step / 100
+                    if trial.evaluates(step) and not trial.report(step, error):
+                        break
+    points = load_frontier(open_storage(empty_database), MINE.name).points
+    assert [(p.batch_size, sum(p.outcomes.values())) for p in points] == [(8, 3), (32, 3)]
+    assert all("open" not in p.outcomes and p.best is not None for p in points)
+
+
+def test_workers_leave_it_to_those_who_ask(empty_database: str) -> None:
+    opened = batchfront.open(empty_database)
+    opened.plan(f"{Path(__file__).resolve()}:MINE", trials=1)
+    storage = open_storage(empty_database)
+    with pytest.raises(CatalogError, match="mine/mlp/sgd has no function to train it"):
+        work(storage)
+    opened.plan(replace(MINE, name="your/mlp/sgd"), trials=1)
+    with pytest.raises(CatalogError, match="your/mlp/sgd was planned from Python"):
+        work(storage, wanted=Filter(("your/mlp/sgd",)))
+    assert {row.state for row in rows(storage)} == {"free"}
+    storage.close()
 
 
 # Several at once

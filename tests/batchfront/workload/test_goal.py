@@ -82,7 +82,7 @@ def test_a_metric_may_be_given_by_its_name() -> None:
 
 
 def test_a_name_needs_a_direction_and_a_metric_has_its_own() -> None:
-    with pytest.raises(UsageError, match='goal val_loss 1.8: say better="lower" or better="hi'):
+    with pytest.raises(UsageError, match=r'goal val_loss 1.8: say better="lower" or better="hi'):
         Goal("val_loss", 1.8)
     with pytest.raises(UsageError, match="which error rate is better, the metric says"):
         Goal(ERROR_RATE, 0.1, better="lower")

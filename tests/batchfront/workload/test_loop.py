@@ -93,7 +93,7 @@ def test_numbers_of_any_library_are_measured_as_plain_ones(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [True, "0.5", None, [0.5], torch.ones(2), object()])
 def test_what_is_no_number_is_refused(value: Any) -> None:
-    with pytest.raises(WorkloadError, match="^value is .*, not a number$"):
+    with pytest.raises(WorkloadError, match=r"^value is .*, not a number$"):
         trial().measured(3, value)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchfront.errors import WorkloadError
+from batchfront.training.checkpoint_format import is_tensor
 
 _PLAIN = (bool, int, float, complex, str, type(None))
 
@@ -35,14 +36,14 @@ def packed(part: Any, where: str) -> Any:
     if kind in (dict, OrderedDict):
         for key in part:
             if type(key) not in _PLAIN and type(key) is not tuple:
-                raise WorkloadError(f"{where} has a {type(key).__name__} as a key, not a string")
+                raise WorkloadError(f"{where} has a key of type {type(key).__name__}, not a string")
         return {key: packed(value, f"{where}[{key!r}]") for key, value in part.items()}
     if kind in (list, tuple):
         return kind(packed(value, f"{where}[{n}]") for n, value in enumerate(part))
     if kind is set:
         return {packed(value, f"an element of {where}") for value in part}
     raise WorkloadError(
-        f"{where} is a {kind.__name__}, which no checkpoint holds; let state_dict() return "
+        f"{where} is of type {kind.__name__}, which no checkpoint holds; let state_dict() return "
         "tensors, arrays, numbers and strings, in dicts and lists"
     )
 
@@ -63,9 +64,36 @@ def unpacked(part: Any) -> Any:
     return part
 
 
+def unlike(one: Any, other: Any, where: str) -> str | None:
+    """Where two packed states, with their tensors on the CPU, differ in a bit. Returns None if they
+    don't."""
+    if type(one) is not type(other):
+        return where
+    match one:
+        case dict():
+            if one.keys() != other.keys():
+                return where
+            pairs = [(one[key], other[key], f"{where}[{key!r}]") for key in one]
+        case list() | tuple():
+            if len(one) != len(other):
+                return where
+            pairs = [
+                (*both, f"{where}[{n}]") for n, both in enumerate(zip(one, other, strict=True))
+            ]
+        case _ if is_tensor(one):
+            return None if _bits(one) == _bits(other) else where
+        case _:  # a NaN isn't equal to itself
+            return None if one == other or repr(one) == repr(other) else where
+    return next((found for pair in pairs if (found := unlike(*pair)) is not None), None)
+
+
+def _bits(tensor: Any) -> tuple[Any, ...]:
+    torch = sys.modules["torch"]
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    return tensor.dtype, tensor.shape, flat.numpy().tobytes()
+
+
 def _is_torchs(part: Any) -> bool:
     """Whether it is something of torch's that a checkpoint holds as it is."""
     torch = sys.modules.get("torch")
-    if torch is None:
-        return False
-    return isinstance(part, (torch.Tensor, torch.dtype, torch.device))
+    return torch is not None and isinstance(part, (torch.Tensor, torch.dtype, torch.device))

@@ -15,6 +15,7 @@ from batchfront.errors import UsageError, WorkloadError
 from batchfront.training.checkpoint_format import dump, load
 from batchfront.training.loops.child import as_program
 from batchfront.training.loops.child_run import ChildRun
+from batchfront.training.loops.packing import unlike
 from batchfront.training.loops.resumption import Resumption
 from batchfront.training.loops.run import LoopRun, Shown, differing
 from batchfront.training.loops.watch import Watch
@@ -70,6 +71,8 @@ class ExaminedLoop:
             "trial.keep(model, optimizer) has it go on from there",
             Resumption.ANEW: "an interrupted trial starts again from step 0",
         }[self.resumption]
+        if self.loop.trained_elsewhere:
+            said = "its trials are asked for, by batchfront.open(URL).trial(NAME)"
         lines = [line for line in (self.why, said) if line is not None]
         return [f"{self.loop.name}: {line}" for line in lines]
 
@@ -103,6 +106,8 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
                 f"{loop.name}: batch size {batch_size} is larger than the training set of "
                 f"{loop.train_examples:,} examples"
             )
+    if loop.trained_elsewhere:
+        return ExaminedLoop(loop, code, Resumption.ANEW, None, torch=False)
     program = None
     if loop.calls_back:
         program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))
@@ -191,13 +196,11 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     _refuse_passed_goal(loop, alone[0])
     with tries.run(batch_size, middle) as run:
         tries.advance(run, 1)
+        keeps, begun = run.keeps, _read_back(run.state())
         _take_another(tries)
         if steps > 1:
-            tries.advance(run, steps - 1)
-        keeps, state = run.keeps, _read_back(run.state())
-        if steps > 1:
             tries.advance(run, steps)
-        beside = list(run.shown)
+        beside, ended = list(run.shown), _read_back(run.state())
     _try_choices(tries, middle)
     _refuse_unread(tries)
     exact = _compare(loop, alone, beside)
@@ -205,12 +208,12 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
         return Resumption.ANEW, f"its numbers differ from run to run in their last digits ({exact})"
     if loop.calls_back:
         return Resumption.ANEW, None
-    if not keeps or state is None:
+    if not keeps or begun is None or ended is None:
         return Resumption.REPLAYED, None
     with tries.run(batch_size, middle) as run:
         assert isinstance(run, LoopRun)
-        run.restore(state)
-        why = _why_not_kept(tries, run, alone[-1]) if steps > 1 else None
+        run.restore(begun)
+        why = _why_not_kept(tries, run, beside, ended) if steps > 1 else None
     return (Resumption.KEPT, None) if why is None else (Resumption.REPLAYED, why)
 
 
@@ -291,18 +294,27 @@ def _compare(loop: Loop, alone: Sequence[Shown], beside: Sequence[Shown]) -> str
     return next((found for a, b in pairs if (found := differing(loop, a, b))), None)
 
 
-def _why_not_kept(tries: _Tries, run: LoopRun, expected: Shown) -> str | None:
+def _why_not_kept(
+    tries: _Tries, run: LoopRun, expected: Sequence[Shown], ended: State
+) -> str | None:
+    """Why a run that goes on from its first step doesn't come to what one has shown, and ended at,
+    that wasn't interrupted."""
     try:
-        tries.advance(run, expected.step)
+        tries.advance(run, expected[-1].step)
+        state = _read_back(run.state())
     except WorkloadError as error:
         return f"it can't go on from what trial.keep has kept ({error})"
-    difference = differing(tries.loop, expected, run.shown[-1])
-    if difference is None:
+    assert state is not None
+    pairs = zip(expected, run.shown, strict=True)
+    found = next((found for a, b in pairs if (found := differing(tries.loop, a, b))), None)
+    for what, said in (("parts", "the kept"), ("generators", "random numbers")):
+        found = found or unlike(ended[what], state[what], said)
+    if found is None:
         return None
     return (
-        f"it doesn't go on as before from what trial.keep has kept: {difference}. It lacks "
-        "something that training changes, or batches are not those after trial.step "
-        "(trial.batches gives them)"
+        f"it doesn't go on as before from what trial.keep has kept: {found}. It lacks something "
+        "that training changes, or batches are not those after trial.step (trial.batches gives "
+        "them)"
     )
 
 

@@ -77,7 +77,7 @@ def _taken(device: str) -> tuple[int, ...]:
     if device.startswith("cuda"):
         cuda = sys.modules["torch"].cuda
         return cuda.memory_reserved(device), cuda.memory_allocated(device)
-    return (int(psutil.Process().memory_info().rss),)
+    return (int(psutil.Process().memory_info().rss),)  # type: ignore[no-untyped-call]
 
 
 def _more(before: tuple[int, ...], after: tuple[int, ...]) -> int:

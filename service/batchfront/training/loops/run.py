@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ class LoopRun:
         self._watch = Watch() if watch is None else watch
         self._turns = Turns(seed, device)
         self._trial: Trial | None = None
-        self._generator: Iterator[Any] | None = None
+        self._generator: Generator[Any, None, None] | None = None
         self._at = 0  # the step of this generator's last yield, or where it goes on from
         self._shown_again = 0  # of what has been shown, by this generator
         self._parts: tuple[Stateful, ...] | None = None  # that the loop has asked to keep
@@ -170,7 +170,7 @@ class LoopRun:
         if self._resumption == Resumption.KEPT:
             if self._generator is None or self._parts is None:
                 return None
-            state["parts"] = [_kept(part) for part in self._parts]
+            state["parts"] = [self._packed(part) for part in self._parts]
             state["generators"] = packed(self._turns.generators, "the random generators")
         return state
 
@@ -197,7 +197,7 @@ class LoopRun:
         self._rewind()
         if generator is not None:
             try:
-                self._turns.take(generator.close)  # type: ignore[attr-defined]
+                self._turns.take(generator.close)
             except (Exception, SystemExit) as error:
                 log.warning("%s: ending the loop raised %s", self.loop.name, error_in(error))
             del generator
@@ -220,7 +220,7 @@ class LoopRun:
         after = f"after step {self._at}" if self._at else "before its first evaluation"
         try:
             with self._watch.over(self.loop.name, self._at, stop):
-                turn = partial(next, self._generator, _ENDED)  # type: ignore[arg-type]
+                turn = partial(next, self._generator, _ENDED)
                 found = self._turns.refusing_remains(turn)
         except WorkloadError as error:
             raise self._error(f"{after}: {error}") from error
@@ -283,6 +283,13 @@ class LoopRun:
             part.load_state_dict(unpacked(state))
         self._turns.generators = unpacked(self._restored["generators"])
         self._turns.put_generators()
+
+    def _packed(self, part: Stateful) -> Any:
+        where = f"trial.keep: the {type(part).__name__}'s state_dict()"
+        try:
+            return packed(part.state_dict(), where)
+        except WorkloadError as error:
+            raise self._error(str(error)) from None
 
     def _note(self, found: Measured) -> None:
         """Take note of an evaluation, or compare it with what it was before an interruption."""
@@ -372,10 +379,6 @@ def _same(one: float | None, other: float | None, close: float) -> bool:
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return one == other or math.isclose(one, other, rel_tol=close)
-
-
-def _kept(part: Stateful) -> Any:
-    return packed(part.state_dict(), f"trial.keep: the {type(part).__name__}'s state_dict()")
 
 
 def _said(error: BaseException) -> str:

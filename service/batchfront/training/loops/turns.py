@@ -193,5 +193,5 @@ def _use_cuda(device: str) -> None:
     """Have the GPU be the current one, so that what says `.cuda()` means it too."""
     import torch
 
-    torch.cuda.init()
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     torch.cuda.set_device(torch.device(device))

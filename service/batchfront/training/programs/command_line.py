@@ -122,7 +122,10 @@ class TrialStart:
 
         Raises ProgramError if there aren't as many.
         """
+        needed = f"{self.program.name} needs {self.program.devices} GPUs"
         if not self.device.startswith("cuda"):
+            if self.program.resources.gpus:
+                raise ProgramError(f"{needed}, and its worker computes on {self.device}")
             return {}
         first = int(self.device.partition(":")[2] or 0)
         numbers = range(first, first + self.program.devices)
@@ -132,7 +135,6 @@ class TrialStart:
         there = [name.strip() for name in visible.split(",") if name.strip()]
         if numbers[-1] >= len(there):
             raise ProgramError(
-                f"{self.program.name} needs {self.program.devices} GPUs from {self.device} on, and "
-                f"CUDA_VISIBLE_DEVICES shows {len(there)}"
+                f"{needed} from {self.device} on, and CUDA_VISIBLE_DEVICES shows {len(there)}"
             )
         return {"CUDA_VISIBLE_DEVICES": ",".join(there[number] for number in numbers)}

@@ -113,7 +113,7 @@ class Keeper:
     def __init__(self, orders: int, report: int, output: tuple[int, int], worker: int) -> None:
         self.orders, self.report, self.output, self.worker = orders, report, output, worker
         self.program = 0
-        self.code: int | None = None
+        self.code = -int(signal.SIGKILL)
         self.terminate_at = self.kill_at = _NEVER
         self.lease = self.heard_at = 0.0
         self.hung = False
@@ -213,8 +213,7 @@ class Keeper:
                 self._lose_worker()
             elif self.kill_at == _NEVER and time.monotonic() > self.heard_at + self.lease:
                 self.hung, self.kill_at = True, 0.0
-        code = b"" if self.code is None else b" %d" % self.code
-        _tell(self.report, b"gone" + code + b" hung" * self.hung)
+        _tell(self.report, b"gone %d" % self.code + b" hung" * self.hung)
 
     def _obey(self) -> None:
         orders = os.read(self.orders, 256).splitlines()

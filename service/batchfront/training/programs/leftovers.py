@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -36,7 +37,7 @@ def sweep_left() -> int:
 
     Returns how many processes that were. On a machine without /proc that is none.
     """
-    return _end(lambda each: (mark := _mark_of(each)) is not None and not _is_alive(mark))
+    return len(_end(lambda each: (mark := _mark_of(each)) is not None and not _is_alive(mark)))
 
 
 def end_marked(mark: str, program: Process | None = None) -> int:
@@ -52,11 +53,18 @@ def end_marked(mark: str, program: Process | None = None) -> int:
         leader = process(program.pid)
         if leader is None or leader.started == program.started:  # or else the id is another's
             session = program.pid
-    return _end(lambda each: each.session == session or _mark_of(each) == mark)
+    ended = _end(lambda each: each.session == session or _mark_of(each) == mark)
+    for pid in ended:  # which come to be children of a container's first process, as this may be
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return len(ended)
 
 
-def _end(is_left: Callable[[Process], bool]) -> int:
-    """Kill what is left, until nothing is found: it may start others while it is looked for."""
+def _end(is_left: Callable[[Process], bool]) -> set[int]:
+    """Kill what is left, until nothing is found: it may start others while it is looked for.
+
+    Returns the ids of the processes.
+    """
     ended: set[tuple[int, int]] = set()
     until = time.monotonic() + _SECONDS
     while time.monotonic() < until and (found := list(_left(is_left))):
@@ -64,7 +72,7 @@ def _end(is_left: Callable[[Process], bool]) -> int:
             _kill(each)
             ended.add((each.pid, each.started))
         time.sleep(0.01)
-    return len(ended)
+    return {pid for pid, _ in ended}
 
 
 def _left(is_left: Callable[[Process], bool]) -> Iterator[Process]:

@@ -17,8 +17,11 @@ def value_of(said: object) -> float:
     either of two.
     """
     if isinstance(said, int | float) and not isinstance(said, bool):
-        return float(said)
-    text = said.strip() if isinstance(said, str) else ""
+        try:
+            return float(said)
+        except OverflowError:  # a whole number with hundreds of digits
+            return math.inf if said > 0 else -math.inf
+    text = _bare(said) if isinstance(said, str) else ""
     word = text.lstrip("+-").lower()
     if word in _NOT_FINITE:
         return -_NOT_FINITE[word] if text.startswith("-") else _NOT_FINITE[word]
@@ -40,14 +43,19 @@ def count_of(said: object) -> Fraction:
         raise ValueError(f"{said!r} is no number")
     if isinstance(said, float) and not math.isfinite(said):
         raise ValueError(f"{said} is no finite number")
-    text = said.strip() if isinstance(said, str) else repr(said)
+    text = _bare(said) if isinstance(said, str) else repr(said)
     plain = text.replace(",", "") if _GROUPED.fullmatch(text) else text.replace("_", "")
-    if not _PLAIN.fullmatch(plain) or int(_exponent(plain)) > _MOST_EXPONENT:
+    if not _PLAIN.fullmatch(plain) or abs(int(_exponent(plain))) > _MOST_EXPONENT:
         raise ValueError(f"{said!r} is no number")
     found = Fraction(plain)
     if found < 0:
         raise ValueError(f"{said} is less than 0")
     return found
+
+
+def _bare(text: str) -> str:
+    """A number without what ends it in a sentence, where a pattern has taken that too."""
+    return text.strip().rstrip(",;:)]}")
 
 
 def _exponent(text: str) -> str:

@@ -44,6 +44,7 @@ class OutputReader:
         self._before = {evaluation.step: evaluation.metric for evaluation in before}
         self._resumed_from = max(self._before, default=0)
         self._seen: dict[int, float] = {}
+        self._last = 0
         self._count: tuple[Unit, object] | None = None
         self._losses: list[float] = []
 
@@ -64,9 +65,9 @@ class OutputReader:
         found: list[Evaluation] = []
         for match in _matches(self._pattern, unit, text[-_LONGEST:]):
             said = match.groupdict()
-            if said[unit] is not None:
+            if said[unit]:
                 self._count = (unit, said[unit])
-            found += self._evaluation(said.get("loss"), said["value"], text)
+            found += self._evaluation(said.get("loss"), said["value"] or None, text)
         return found
 
     def row(self, row: Mapping[str, Any]) -> list[Evaluation]:
@@ -118,12 +119,12 @@ class OutputReader:
                 f"step {step:,} has the value {metric:g} now, and had {self._seen[step]:g}, "
                 f"in what the program tells: {_short(told)}"
             )
-        if self._seen and step < (last := max(self._seen)):
+        if step < self._last:
             raise ProgramError(
-                f"step {step:,} comes after step {last:,}, in what the program tells: "
+                f"step {step:,} comes after step {self._last:,}, in what the program tells: "
                 f"{_short(told)}"
             )
-        self._seen[step] = metric
+        self._seen[step], self._last = metric, step
         losses, self._losses = self._losses, []
         loss = sum(losses) / len(losses) if losses else None
         if 0 < step <= self._resumed_from:
@@ -157,7 +158,7 @@ class OutputReader:
         if unit == "epoch" and count == 0 and self._output.counts_from is None:
             raise ValueError(
                 f"epoch {said} is the one before training, or the first one; write counts_from = 1 "
-                "in [workload] if it is before, 0 if it calls its first epoch 0"
+                "in [workload] if it is before, or 0 if the first epoch is called 0"
             )
         if unit == "step" and count == 0 and self._output.counts_from is None:
             _warn_of_step_0(self._program.name)
@@ -190,8 +191,8 @@ class OutputReader:
 @cache
 def _warn_of_step_0(name: str) -> None:
     log.warning(
-        "%s: its evaluation at step 0 is taken as the one before the first update; if it comes "
-        "after that, and so each of them one step later, write counts_from = 0 in [workload]",
+        "%s: its evaluation at step 0 is taken as the one before the first update; write "
+        "counts_from = 1 in [workload] if it is, or 0 if the first step is called 0",
         name,
     )
 

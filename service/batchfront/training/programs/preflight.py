@@ -116,7 +116,7 @@ def _refuse_missing_command(program: Program, start: TrialStart) -> None:
         if shutil.which(folder / command) is None:
             what = "can't be executed" if (folder / command).is_file() else "isn't there"
             raise WorkloadError(f"{told}: {command} {what}, in {folder}")
-    elif shutil.which(command, path=start.environment().get("PATH")) is None:
+    elif shutil.which(command, path=program.resources.env.get("PATH")) is None:
         beside = f"; if {folder / command} is meant, write ./{command}"
         hint = beside if (folder / command).is_file() else ""
         raise WorkloadError(f"{told}: {command} isn't found on PATH{hint}")

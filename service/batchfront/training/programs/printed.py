@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 LONGEST_LINE = 64 * 1024
 """Bytes of a line that are read; the rest of it is left out."""
 
+_LONGEST_LAST = 1000  # characters of a line among the last ones
+
 LOG = "output.log"
 
 _ESCAPES = re.compile(
@@ -80,10 +82,13 @@ class LastLines:
 
     def add(self, line: Line, stream: object) -> None:
         """A stream's next line."""
+        text = line.text[:_LONGEST_LAST]
+        if not text.isprintable():  # what no terminal shows, and not every database takes
+            text = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
         with self._lock:
             if line.over and self._lines and self._lines[-1][1] is stream:
                 self._lines.pop()
-            self._lines.append((line.text, stream))
+            self._lines.append((text, stream))
 
     def last(self, number: int) -> list[str]:
         """So many, the latest last."""

@@ -162,7 +162,11 @@ class ProgramProcess:
         with self._speaking:
             self._say(b"end %f" % grace)
             self._clock.resume()
-        if current_thread() is not self._reader and not self.wait(grace + _END_SECONDS):
+        if current_thread() is self._reader or self.wait(grace + _END_SECONDS):
+            return
+        with self._speaking:
+            heard = self._ask(b"pause")  # which ends a keeper that doesn't hear
+        if heard or not self.wait(_END_SECONDS):
             left = " ".join(str(each.pid) for each in keeper.descendants(self.keeper_pid))
             raise ProgramError(f"{self._argv[0]} can't be ended, even by SIGKILL: process {left}")
 
@@ -229,16 +233,15 @@ class ProgramProcess:
         return True
 
     def _answer(self) -> bytes:
-        """What the keeper answers; nothing if it has ended.
-
-        Raises ProgramError if it doesn't answer; it is killed, and the program with it.
-        """
+        """What the keeper answers; nothing if it has ended, or doesn't answer: then it is killed,
+        and the program with it."""
         self._orders.settimeout(_ANSWER_SECONDS)
         try:
             return self._orders.recv(256)
         except TimeoutError:
+            log.warning("the keeper of %s doesn't answer, and is killed", self._argv[0])
             self._keeper.kill()
-            raise ProgramError(f"{self._argv[0]}: its keeper doesn't answer") from None
+            return b""
         except OSError:
             return b""
 
@@ -272,7 +275,7 @@ class ProgramProcess:
         said = report.split()
         self.keeper_lost = said[:1] != [b"gone"]
         if self.keeper_lost:
-            log.warning("the keeper of %s (process %d) was killed", self._argv[0], self.pid)
+            log.warning("the keeper of %s (process %d) has been killed", self._argv[0], self.pid)
             end_marked(self._mark, self._program)
         if said[2:]:
             self._last.add(Line("[batchfront: ended, as its worker hung]"), self)

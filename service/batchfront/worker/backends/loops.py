@@ -117,7 +117,7 @@ class LoopBackend:
 
     def limit(self, study: Study) -> int:
         found = self._rooms.get(study.id, LARGEST_HEAT)
-        at_once = study.identity["preflight"]["at_once"]
+        at_once: int | None = study.identity["preflight"]["at_once"]
         if at_once is None:
             return found
         return min(found, max(at_once // max(self._place.sharing, 1), 1))
@@ -168,6 +168,11 @@ class LoopBackend:
             found = as_variant(catalog.load(study.spec), study.variant)
             if not isinstance(found, Loop):
                 raise CatalogError(f"{study.spec} is a {type(found).__name__}, not a Loop")
+            if found.trained_elsewhere:
+                raise CatalogError(
+                    f"{found.name} has no function to train it: its trials are asked for, by "
+                    "batchfront.open(URL).trial(NAME), and trained by whoever asks"
+                )
             code = loop_code(found)  # before it has run, and changed what it may hold
             self._found[key] = found.as_asked(study.goal_value, study.precision), code
         return self._found[key]

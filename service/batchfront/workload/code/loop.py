@@ -8,7 +8,10 @@ from batchfront.workload.loop import Loop
 
 def loop_code(loop: Loop) -> Code:
     """A checksum for each definition that the training function of a loop uses, in the user's own
-    modules. What it reads when it is called, data above all, isn't seen."""
+    modules. What it reads when it is called, data above all, isn't seen. Of
+    a loop that is trained elsewhere, nothing is known."""
+    if loop.trained_elsewhere:
+        return {}
     walk = Walk(package_of(loop.train))
     walk.follow("train", loop.train)
     return dict(walk.entries)

@@ -10,7 +10,7 @@ import torch
 
 from batchfront.errors import WorkloadError
 from batchfront.training.checkpoint_format import dump, load
-from batchfront.training.loops.packing import packed, unpacked
+from batchfront.training.loops.packing import packed, unlike, unpacked
 
 KEPT: dict[str, Any] = {
     "plain": [None, True, 3, 0.1, 1 + 2j, "text", b"bytes", b"", float("inf")],
@@ -67,10 +67,13 @@ def test_a_models_and_an_optimizers_states_come_back() -> None:
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ({"seen": [object()]}, r"it\['seen'\]\[0\] is a object, which no checkpoint holds; let st"),
+        (
+            {"seen": [object()]},
+            r"it\['seen'\]\[0\] is of type object, which no checkpoint holds; l",
+        ),
         ({"f": np.array([{}])}, r"it\['f'\] is an array of objects, which no checkpoint holds"),
-        ({object(): 1}, r"it has a object as a key, not a string"),
-        ({"r": torch.Generator()}, r"it\['r'\] is a Generator, which no checkpoint holds"),
+        ({object(): 1}, r"it has a key of type object, not a string"),
+        ({"r": torch.Generator()}, r"it\['r'\] is of type Generator, which no checkpoint holds"),
     ],
 )
 def test_what_no_checkpoint_holds_is_named_with_its_place(state: Any, said: str) -> None:
@@ -80,3 +83,12 @@ def test_what_no_checkpoint_holds_is_named_with_its_place(state: Any, said: str)
 
 def test_an_ordered_dict_is_a_dict() -> None:
     assert back(OrderedDict(a=1)) == {"a": 1}
+
+
+def test_where_two_states_differ_in_a_bit_is_told() -> None:
+    state = {"model": {"weight": torch.tensor([1.0, float("nan")])}, "losses": [float("nan"), 1]}
+    assert unlike(back(state), back(state), "it") is None
+    other = {**state, "model": {"weight": torch.tensor([1.0 + 2e-7, float("nan")])}}
+    assert unlike(state, other, "it") == "it['model']['weight']"
+    assert unlike(state, {**state, "losses": [float("nan"), 1.0]}, "it") == "it['losses'][1]"
+    assert unlike(state, {"model": 1}, "it") == "it"

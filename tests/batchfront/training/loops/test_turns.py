@@ -99,10 +99,10 @@ def test_a_turn_that_raises_leaves_nothing_behind() -> None:
     def fails() -> None:
         torch.set_grad_enabled(False)
         torch.manual_seed(3)
-        raise ValueError
+        raise ValueError("no")
 
     before = torch.get_rng_state()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no"):
         Turns(1, "cpu").take(fails)
     assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), before)

@@ -111,6 +111,12 @@ def test_gpus_that_are_not_there_are_refused(tmp_path: Path) -> None:
         found.environment({"CUDA_VISIBLE_DEVICES": "0,1"})
 
 
+def test_a_program_that_needs_gpus_is_not_started_without(tmp_path: Path) -> None:
+    found = start(program(tmp_path, ("at_once = 2", "gpus = 2")), device="cpu")
+    with pytest.raises(ProgramError, match="needs 2 GPUs, and its worker computes on cpu"):
+        found.environment({})
+
+
 def test_the_file_it_writes_is_where_it_is_started(tmp_path: Path) -> None:
     found = program(tmp_path, ("goal =", 'output_file = "{trial_dir}/{seed}.jsonl"\ngoal ='))
     assert start(found).output_file == Path.cwd() / "trials/7/5.jsonl"

@@ -35,7 +35,7 @@ def machine() -> str:
 
 def test_what_a_dead_worker_left_is_ended() -> None:
     with marked_as(f"{DEAD}.{machine()}") as left:
-        assert sweep_left() >= 1
+        sweep_left()  # or somebody else, who does the same
         assert left.wait() == -signal.SIGKILL
     assert not runs(left.pid)
 

@@ -29,8 +29,10 @@ def reader(tmp_path: Path) -> Make:
         batch_size: int = 8,
         before: Iterable[Evaluation] = (),
         more: str = "",
+        name: str = "shakespeare/char_gpt/adamw",
     ) -> OutputReader:
-        path = written(tmp_path, (PATTERN, f"{output}\n{more}"))
+        named = ("shakespeare/char_gpt/adamw", name)
+        path = written(tmp_path, (PATTERN, f"{output}\n{more}"), named)
         return OutputReader(read_sweep_file(path).program, batch_size, list(before))
 
     return make
@@ -148,6 +150,25 @@ def test_a_step_that_is_no_whole_number_is_refused(reader: Make, text: str) -> N
         reader().line(f"step {text} val_loss 1")
 
 
+def test_a_match_without_a_value_does_no_harm(reader: Make) -> None:
+    output = r"output = 'step (?P<step>\d+)( loss (?P<loss>[\d.]*))? val_loss (?P<value>[\d.]*)'"
+    lines = ("step 1 loss 3 val_loss ?", "step 2 loss  val_loss ", "step 3 loss 1 val_loss 2")
+    assert told(reader(output), *lines) == [(3, 2.0, 2.0)]
+
+
+def test_what_ends_a_number_in_a_sentence_is_no_part_of_it(reader: Make) -> None:
+    output = r"output = '(?P<step>\S+) .*val_loss (?P<value>\S+)'"
+    assert told(reader(output), "10: (val_loss 1.5), saved") == [(10, None, 1.5)]
+
+
+def test_numbers_of_any_size_do_no_harm(reader: Make) -> None:
+    found = told(reader('output = "json"'), f'{{"step": 1, "value": {10**400}}}')
+    assert found == [(1, None, math.inf)]
+    assert told(reader(), "step 1 val_loss 1e999") == [(1, None, math.inf)]
+    with pytest.raises(ProgramError, match="is no number"):
+        reader().line("step 1e-999999 val_loss 1")
+
+
 def test_steps_that_go_backwards_are_refused(reader: Make) -> None:
     found = reader()
     found.line("step 20 val_loss 1")
@@ -170,8 +191,13 @@ def test_the_evaluation_before_training_is_step_0_and_what_it_is_taken_for_is_sa
 ) -> None:
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert told(reader(), "step 0 val_loss 4", "step 5 val_loss 3")[0] == (0, None, 4.0)
-    assert [record.getMessage().count("counts_from = 0") for record in caplog.records] == [1]
+            assert told(reader(name="a/b/c"), "step 0 val_loss 4", "step 5 val_loss 3")[0] == (
+                0,
+                None,
+                4.0,
+            )
+    (message,) = caplog.messages
+    assert message.startswith("a/b/c: its evaluation at step 0")
 
 
 def test_a_program_that_counts_from_0_is_a_step_further_than_it_says(reader: Make) -> None:

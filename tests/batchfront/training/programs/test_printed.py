@@ -103,6 +103,12 @@ def test_only_so_many_last_lines_are_kept() -> None:
     assert last.last(2) == ["8", "9"]
 
 
+def test_the_last_lines_are_for_people_and_databases() -> None:
+    last = LastLines(3)
+    last.add(Line("a\x00b\tc\x1b \u2028" + "x" * 5000), 0)
+    assert last.last(1) == ["a\ufffdb\tc\ufffd \ufffd" + "x" * 992]
+
+
 def kept(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in log_files(folder))
 

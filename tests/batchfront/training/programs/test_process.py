@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from batchfront.errors import ProgramError
+from batchfront.training.programs.process import ProgramProcess
 from tests.batchfront.training.programs.conftest import Started, Worker, marked, runs
 from tests.waiting import eventually
 
@@ -134,8 +135,8 @@ def test_a_fast_printer_is_read_to_the_end(start: Start) -> None:
         nonlocal seen
         seen += 1
 
-    assert start(["sh", "-c", "yes 'step 1 value 2' | head -n 1000000"], on_line=count).ended() == 0
-    assert seen == 1000000
+    assert start(["sh", "-c", "yes 'step 1 value 2' | head -n 200000"], on_line=count).ended() == 0
+    assert seen == 200000
 
 
 def test_a_failure_of_who_is_told_lines_is_raised_and_reading_goes_on(start: Start) -> None:
@@ -421,15 +422,33 @@ def test_it_ends_with_its_keeper_and_what_it_started_too(start: Start) -> None:
     assert not [pid for pid in [*pids, program.pid] if runs(pid)]
 
 
-def test_a_frozen_keeper_is_not_waited_for_for_ever(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("act", [ProgramProcess.pause, lambda program: program.end(0.1)])
+def test_a_keeper_that_does_not_answer_is_ended_with_its_program(
+    start: Start, monkeypatch: pytest.MonkeyPatch, act: Callable[[ProgramProcess], None]
 ) -> None:
-    monkeypatch.setattr("batchfront.training.programs.process._ANSWER_SECONDS", 0.3)
+    for name in ("_ANSWER_SECONDS", "_END_SECONDS"):
+        monkeypatch.setattr(f"batchfront.training.programs.process.{name}", 2.0)
     program = start(COUNTS).says("step 1")
     os.kill(program.keeper_pid, signal.SIGSTOP)
-    with pytest.raises(ProgramError, match="its keeper doesn't answer"):
-        program.pause()
+    act(program)
     assert program.ended() == -signal.SIGKILL
+    assert program.keeper_lost
+
+
+def test_a_program_that_cannot_be_ended_is_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the kernel held it up: its keeper, which is frozen and then goes on, has it there."""
+    monkeypatch.setattr("batchfront.training.programs.process._END_SECONDS", 0.3)
+    program = start(COUNTS).says("step 1")
+    monkeypatch.setattr(program, "_ask", lambda _: b"ending")
+    os.kill(program.keeper_pid, signal.SIGSTOP)
+    with pytest.raises(
+        ProgramError, match=f"can't be ended, even by SIGKILL: process {program.pid}"
+    ):
+        program.end(0.0)
+    os.kill(program.keeper_pid, signal.SIGCONT)
+    assert program.ended() in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def settled(measure: Callable[[], Any]) -> Any:

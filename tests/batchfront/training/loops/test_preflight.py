@@ -1,0 +1,282 @@
+"""What trying a loop finds before any of its trials is planned."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from batchfront import Choice, Log, Measured, Trial
+from batchfront.errors import UsageError, WorkloadError
+from batchfront.training.loops.preflight import ExaminedLoop, examine
+from batchfront.workload.loop import Loop
+from tests import loops
+
+
+def tried(loop: Loop, *batch_sizes: int) -> ExaminedLoop:
+    return examine(loop, batch_sizes or (4, 16), loops.SPEC)
+
+
+@pytest.mark.parametrize(
+    ("loop", "how"),
+    [(loops.kept(), "kept"), (loops.replayed(), "replayed"), (loops.line(), "kept")],
+)
+def test_how_a_loop_goes_on_is_found(loop: Loop, how: str) -> None:
+    assert tried(loop).tries == {"resumption": how, "torch": True, "at_once": None}
+
+
+def test_a_loop_that_keeps_nothing_is_told_how() -> None:
+    (note,) = tried(loops.replayed()).notes
+    assert note == (
+        "clouds/replayed/momentum: an interrupted trial is run again up to where it stood; "
+        "trial.keep(model, optimizer) has it go on from there"
+    )
+    assert tried(loops.kept()).notes == []
+
+
+def test_the_process_is_left_as_it_was() -> None:
+    torch.manual_seed(3)
+    np.random.seed(3)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]
+    tried(loops.kept())
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index,union-attr]
+
+
+def test_what_a_loop_prints_while_it_is_tried_is_not_the_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        print("hello")
+        yield from loops.train_line(trial)
+
+    tried(replace(loops.line(), train=train))
+    assert capsys.readouterr().out == ""
+
+
+def test_that_it_is_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        tried(loops.line())
+    assert "line/regression/sgd: trying its first 3 steps, twice" in caplog.text
+
+
+shared = {"count": 0}
+generator = np.random.default_rng(0)
+
+
+def counts_for_all(trial: Trial) -> Iterator[Measured]:
+    rate = float(trial["learning_rate"]) + trial.batch_size
+    for step in range(1, 10):
+        shared["count"] += 1
+        yield trial.measured(step, 0.5, loss=rate * shared["count"])
+
+
+def draws_from_its_own(trial: Trial) -> Iterator[Measured]:
+    rate = float(trial["learning_rate"]) + trial.batch_size
+    for step in range(1, 10):
+        yield trial.measured(step, 0.5, loss=rate + generator.random())
+
+
+@pytest.mark.parametrize("train", [counts_for_all, draws_from_its_own])
+def test_what_trials_share_is_refused_with_both_numbers(train: Any) -> None:
+    with pytest.raises(WorkloadError) as raised:
+        tried(loops.loop(train))
+    text = str(raised.value)
+    assert text.startswith("clouds/loop/momentum: your loop isn't reproducible: step 1, loss ")
+    assert "the second time with another trial in between" in text
+    assert "\n" not in text
+
+
+def test_what_another_trial_changes_in_between_is_refused() -> None:
+    """By itself it would be the same twice."""
+    scale: list[float] = []
+
+    def train(trial: Trial) -> Iterator[Measured]:
+        scale[:] = [float(trial["learning_rate"]) * trial.batch_size]
+        for step in range(1, 10):
+            yield trial.measured(step, 0.5 + scale[0] / step)
+
+    with pytest.raises(WorkloadError, match="isn't reproducible: step 2, error "):
+        tried(loops.loop(train))
+
+
+def test_numbers_that_differ_by_rounding_alone_start_again() -> None:
+    runs = iter(range(100))
+
+    def train(trial: Trial) -> Iterator[Measured]:
+        off = 1e-9 * next(runs) * float(trial["learning_rate"]) * trial.batch_size
+        for step in range(1, 10):
+            yield trial.measured(step, 0.5 + off)
+
+    found = tried(loops.loop(train))
+    assert found.tries["resumption"] == "anew"
+    assert (
+        "its numbers differ from run to run in their last digits (step 1, error" in found.notes[0]
+    )
+    assert "an interrupted trial starts again from step 0" in found.notes[1]
+
+
+def test_a_state_that_lacks_something_is_told_and_replayed_instead() -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        net, optimizer = loops.parts(trial)
+        trial.keep(net)  # and not the momentum
+        for step, batch in trial.batches(len(loops.INPUTS)):
+            loss = loops.update(net, optimizer, batch)
+            yield trial.measured(step, loops.error(net), loss)
+
+    found = tried(replace(loops.kept(), train=train))
+    assert found.tries["resumption"] == "replayed"
+    assert "it doesn't go on as before from what trial.keep has kept: step 3, " in found.notes[0]
+
+
+def test_a_state_that_lacks_something_shows_in_what_is_kept_where_it_does_not_in_the_value() -> (
+    None
+):
+    def train(trial: Trial) -> Iterator[Measured]:
+        net, optimizer = loops.parts(trial)
+        trial.keep(net)
+        for step, batch in trial.batches(len(loops.INPUTS)):
+            loops.update(net, optimizer, batch)
+            yield trial.measured(step, 0.5)
+
+    found = tried(replace(loops.kept(), train=train))
+    assert found.tries["resumption"] == "replayed"
+    assert "what trial.keep has kept: the kept[0]['0.weight']. It lacks" in found.notes[0]
+
+
+def test_a_state_that_does_not_load_is_told_and_replayed_instead() -> None:
+    class Broken(loops.Line):
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise KeyError("weights")
+
+    def train(trial: Trial) -> Iterator[Measured]:
+        trial.keep(Broken())
+        for step, _ in trial.batches(100):
+            yield trial.measured(step, 0.5 + float(trial["learning_rate"]))
+
+    found = tried(loops.loop(train))
+    assert found.tries["resumption"] == "replayed"
+    assert "it can't go on from what trial.keep has kept" in found.notes[0]
+
+
+def test_what_no_checkpoint_holds_is_refused_with_its_place() -> None:
+    class Odd(loops.Line):
+        def state_dict(self) -> dict[str, Any]:
+            return {"seen": object()}
+
+    def train(trial: Trial) -> Iterator[Measured]:
+        trial.keep(Odd())
+        for step, _ in trial.batches(100):
+            yield trial.measured(step, 0.5 + float(trial["learning_rate"]))
+
+    with pytest.raises(WorkloadError) as raised:
+        tried(loops.loop(train))
+    assert str(raised.value).startswith(
+        "clouds/loop/momentum: trial.keep: the Odd's state_dict()['seen'] is of type object, which "
+    )
+
+
+def no_batch_size(trial: Trial) -> Iterator[Measured]:
+    for step in range(1, 10):
+        yield trial.measured(step, 0.5 + float(trial["learning_rate"]))
+
+
+def another_batch_size(trial: Trial) -> Iterator[Measured]:
+    assert trial.batch_size
+    for step in range(1, 10):
+        yield trial.measured(step, 0.5 + float(trial["learning_rate"]), examples=32 * step)
+
+
+def no_rate(trial: Trial) -> Iterator[Measured]:
+    for step, _ in trial.batches(100):
+        yield trial.measured(step, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        (no_batch_size, "the loop doesn't take its batch size: its first steps don't ask for tri"),
+        (another_batch_size, "has taken 32 examples by step 1, where 1 batches of trial.batch_si"),
+        (no_rate, "the loop doesn't use the metaparameter 'learning_rate': its first steps don't"),
+    ],
+)
+def test_a_loop_that_does_not_take_what_is_searched_is_refused(train: Any, said: str) -> None:
+    with pytest.raises(WorkloadError, match=said):
+        tried(loops.loop(train))
+
+
+def test_a_metaparameter_may_belong_to_one_of_several_choices() -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        rate = float(trial["learning_rate"])
+        if trial["optimizer"] == "momentum":
+            rate /= 1 - float(trial["momentum"])
+        for step, _ in trial.batches(100):
+            yield trial.measured(step, 0.5 + rate)
+
+    space = {
+        "learning_rate": Log(0.1, 0.2),
+        "optimizer": Choice("momentum", "sgd", "adam"),
+        "momentum": 0.5,
+    }
+    tried(loops.loop(train, search_space=space))
+    with pytest.raises(WorkloadError, match="doesn't use the metaparameter 'beta2'"):
+        tried(loops.loop(train, search_space={**space, "beta2": 0.9}))
+
+
+def test_a_goal_that_the_first_step_passes_is_refused() -> None:
+    with pytest.raises(UsageError) as raised:
+        tried(loops.kept().with_goal(0.99))
+    text = str(raised.value)
+    assert "the goal, error < 0.99, is already passed after the first step (0." in text
+    assert text.endswith("choose a harder one with --goal, or is higher better?")
+
+
+def test_a_batch_of_more_examples_than_there_are_is_refused() -> None:
+    with pytest.raises(UsageError, match="batch size 1000 is larger than the training set of 96"):
+        tried(loops.kept(), 4, 1000)
+
+
+def test_several_devices_for_a_trial_are_refused() -> None:
+    found = tried(loops.line())
+    found.refuse_devices(1)
+    with pytest.raises(WorkloadError, match="--devices-per-trial 2 shares every batch, and a loop"):
+        found.refuse_devices(2)
+
+
+def test_a_grid_that_begins_late_is_tried_from_the_first_step() -> None:
+    steps: list[int] = []
+
+    def train(trial: Trial) -> Iterator[Measured]:
+        for measured in loops.train_line(trial):
+            steps.append(measured.step)
+            yield measured
+
+    grid = replace(loops.line().grid, first=100)
+    tried(replace(loops.line(), train=train, grid=grid))
+    assert set(steps) == {1, 2, 3}
+
+
+def test_a_step_budget_of_one_step_is_enough_to_try() -> None:
+    assert tried(replace(loops.line(), step_budget=1)).tries["resumption"] == "kept"
+
+
+def test_its_code_is_followed_from_its_function() -> None:
+    code = tried(loops.kept()).code
+    assert {"train", "loops.py:train_kept", "loops.py:update", "toy.py:splits"} <= set(code)
+
+
+def test_a_trials_folder_is_gone_after_it_was_tried() -> None:
+    made: list[Path] = []
+
+    def train(trial: Trial) -> Iterator[Measured]:
+        made.append(trial.directory)
+        (trial.directory / "log.txt").write_text("so far")
+        yield from loops.train_line(trial)
+
+    tried(replace(loops.line(), train=train))
+    assert made
+    assert not any(folder.exists() for folder in made)
