@@ -58,5 +58,5 @@ def bert() -> Loop:
         goal=Goal(ReportedMetric("eval_loss", "lower"), 0.3),
         search_space={"learning_rate": Log(1e-4, 1e-2)},
         step_budget=1_000,
-        batch_sizes=(8, 32, 128),
+        batch_sizes=(8, 32, 128, 512),
     )
