@@ -112,7 +112,6 @@ def _write(texts: Mapping[Path, str], first: str = "") -> None:
             raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
     path, *others = texts
     beside = "".join(f" and {other}, which it runs" for other in others)
-    before = f"{first}; then" if first else ""
-    spec = str(path) if len(path.parts) > 1 else f"./{path}"
-    run = f"batchfront run {shlex.quote(spec)}"
-    click.echo(" ".join(filter(None, [f"Wrote {path}{beside}. Next:", before, run])))
+    spec = shlex.quote(str(path) if len(path.parts) > 1 else f"./{path}")
+    steps = "; then ".join(filter(None, [first, f"batchfront run {spec}"]))
+    click.echo(f"Wrote {path}{beside}. Next: {steps}")
