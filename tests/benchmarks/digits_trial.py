@@ -12,7 +12,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-from batchfront import EvaluationGrid, Goal, Loop, Measured, ReportedMetric, Splits, Trial
+from batchfront import EvaluationGrid, Goal, Loop, Measured, Splits, Trial
 from batchfront.training.data_order import DataOrder
 from batchfront.training.generators import seed_generators
 from batchfront.workload.seeds import mix
@@ -73,7 +73,7 @@ def loop() -> Loop:
     return Loop(
         name=same.name,
         train=train,
-        goal=Goal(ReportedMetric("error rate", "lower", low=0.0, high=1.0), GOAL),
+        goal=Goal("error rate", GOAL, better="lower"),
         search_space=same.search_space,
         step_budget=same.step_budget,
         batch_sizes=same.batch_sizes,
