@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.errors import UsageError
 
 
@@ -17,7 +18,7 @@ Examples:
   batchfront logs shakespeare/char_gpt/adamw --batch-size 8 --trial 3 --follow
 """
 )
-@click.argument("workload")
+@click.argument("workload", shell_complete=stored)
 @options.storage
 # Not from the environment, where they are a program's that runs in a trial.
 @click.option("--batch-size", type=int, required=True, help="Of the trial's study.")
@@ -49,8 +50,7 @@ def command(
         raise UsageError(_why_none(opened, found, folder, root))
     if earlier := earlier_starts(folder):
         click.echo(f"What earlier starts of it have printed: {earlier[0].parent}", err=True)
-    until = {"until": lambda: is_done(opened, found)} if follow else {}
-    for piece in read_log(folder, **until):
+    for piece in read_log(folder, until=lambda: not follow or is_done(opened, found)):
         click.echo(piece, nl=False)
 
 
