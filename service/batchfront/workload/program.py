@@ -31,7 +31,17 @@ Unit = Literal["step", "examples", "epoch", "tokens"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
-TAKEN = ("trial", "trial_dir", "socket", "evaluation_grid", "storage", "data_dir", "debug")
+TAKEN = (
+    "data_dir",
+    "debug",
+    "evaluation_grid",
+    "lease_seconds",
+    "password_file",
+    "report",
+    "socket",
+    "storage",
+    "trial",
+)
 """Names that a metaparameter can't have, as BATCHFRONT_<NAME> in its environment is another's."""
 
 
