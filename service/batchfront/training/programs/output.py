@@ -227,12 +227,14 @@ def _begins_anew(line: str, at: int) -> bool:
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
-    """The object of JSON that a line is; empty for any other."""
-    text = text.strip()
-    if not (text.startswith("{") and text.endswith("}")):
+    """The object of JSON that a line is, or ends with, as a logger writes it; empty for any
+    other."""
+    text = text.rstrip()
+    begin = text.find("{")
+    if begin < 0 or not text.endswith("}"):
         return {}
     try:
-        found = json.loads(text)
+        found = json.loads(text[begin:])
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -270,7 +270,7 @@ def test_json_lines_tell_by_their_keys_and_other_lines_nothing(reader: Make) -> 
         '{"step": 15, "loss": 0.4}',
         ' {"step": 20, "value": NaN} ',
         '{"step": 30, "value": null}',
-        json.dumps({"step": 40, "val_loss": "0.25", "value": 9}),
+        "INFO train:7 " + json.dumps({"step": 40, "val_loss": "0.25", "value": 9}),
     )
     (first, second, third) = told(reader('output = "json"'), *lines)
     assert first == (10, 0.7, 0.5)
