@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from batchfront.workload.workload import Workload
+from batchfront_studies.names import NAMES as NAMES
 
 
 def workloads() -> dict[str, Callable[[], Workload]]:

@@ -23,6 +23,15 @@ SIZES `2,8,32`, or `2..1024` for the powers of two between, or both. `BATCHFRONT
 names a file that holds the database's password. `--debug`, with any command, or
 `BATCHFRONT_DEBUG=1` shows the traceback of an error.
 
+A shell completes commands, options and their values, the workloads of the catalog and of the
+database, and sweep files, once it has the script for it:
+
+```sh
+_BATCHFRONT_COMPLETE=bash_source batchfront > ~/.local/share/bash-completion/completions/batchfront
+_BATCHFRONT_COMPLETE=zsh_source batchfront > ~/.zsh/completions/_batchfront  # a folder of $fpath
+_BATCHFRONT_COMPLETE=fish_source batchfront > ~/.config/fish/completions/batchfront.fish
+```
+
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done, 1
 failed, 2 wrong usage, 130 interrupted.
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from batchfront.frontier.analysis.budget import Budget
     from batchfront.frontier.frontier import Frontier
 
-_workload = click.argument("workload")
+_workload = click.argument("workload", shell_complete=stored)
 
 
 @click.group(
@@ -35,7 +36,7 @@ def command() -> None:
 
 
 @command.command(epilog="\b\nExample:\n  batchfront analyze compare --at 64")
-@click.argument("workloads", nargs=-1)
+@click.argument("workloads", nargs=-1, shell_complete=stored)
 @options.storage
 @options.option(
     "--at",

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.errors import UsageError
 from batchfront.vocabulary import Purpose
 from batchfront.worker.options import WHEN_TO_END, WorkerOptions
@@ -18,7 +19,7 @@ Examples:
   batchfront confirm digits/mlp/momentum --rule linear --format csv
 """
 )
-@click.argument("workload")
+@click.argument("workload", shell_complete=stored)
 @options.storage
 @options.option(
     "--rule",

@@ -3,6 +3,7 @@
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.frontier.curve import EXTRA, SHARE
 
 
@@ -14,7 +15,7 @@ Examples:
   batchfront curve --format json
 """
 )
-@click.argument("workloads", nargs=-1)
+@click.argument("workloads", nargs=-1, shell_complete=stored)
 @options.storage
 @options.option(
     "--share",

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.errors import UsageError
 
 
@@ -16,7 +17,7 @@ Examples:
   batchfront delete digits/mlp/momentum --batch-sizes 2,4 --yes
 """
 )
-@click.argument("workload")
+@click.argument("workload", shell_complete=stored)
 @options.storage
 @options.batch_sizes
 @options.checkpoint_dir

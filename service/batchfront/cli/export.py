@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 
 
 @click.command(
@@ -14,7 +15,7 @@ Examples:
   batchfront export digits/mlp/momentum --output studies --format csv
 """
 )
-@click.argument("workloads", nargs=-1, metavar="[WORKLOAD ...]")
+@click.argument("workloads", nargs=-1, shell_complete=stored, metavar="[WORKLOAD ...]")
 @options.storage
 @options.option(
     "--output",

@@ -3,10 +3,11 @@
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 
 
 @click.command(epilog="\b\nExample:\n  batchfront frontier digits/mlp/momentum --format json")
-@click.argument("workload")
+@click.argument("workload", shell_complete=stored)
 @options.storage
 @options.option(
     "--first",

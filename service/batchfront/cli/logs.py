@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.errors import UsageError
 
 
@@ -17,7 +18,7 @@ Examples:
   batchfront logs shakespeare/char_gpt/adamw --batch-size 8 --trial 3 --follow
 """
 )
-@click.argument("workload")
+@click.argument("workload", shell_complete=stored)
 @options.storage
 # Not from the environment, where they are a program's that runs in a trial.
 @click.option("--batch-size", type=int, required=True, help="Of the trial's study.")

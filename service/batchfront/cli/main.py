@@ -4,11 +4,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from batchfront import __version__
 from batchfront.errors import BatchfrontError
@@ -59,6 +62,15 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return command(cmd_name) if cmd_name in _COMMANDS else None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=about)
+            for name, about in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        options = click.Command.shell_complete(self, ctx, incomplete)  # a group's imports them all
+        return [*commands, *options]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -82,6 +94,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    if os.environ.get(_COMPLETE, "").endswith("_complete"):
+        _complete()
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or os.environ.get("BATCHFRONT_DEBUG", "") not in ("", "0")
     logging.basicConfig(
@@ -95,6 +109,17 @@ def main(arguments: list[str] | None = None) -> None:
         for name in _TELLING:
             logging.getLogger(name).setLevel(logging.INFO)
     sys.exit(_run([a for a in arguments if a != "--debug"], debug))
+
+
+_COMPLETE = "_BATCHFRONT_COMPLETE"  # by which click is asked, and for what
+
+
+def _complete() -> NoReturn:
+    """Answer a shell that completes a command, and exit: in the middle of what somebody types,
+    there is no place for an error."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), suppress(Exception):
+        cli.main([], prog_name="batchfront", complete_var=_COMPLETE)
+    sys.exit(0)
 
 
 def work_here(arguments: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from batchfront.cli.completion import folder
 from batchfront.errors import UsageError
 from batchfront.options import BATCH_SIZES, Kind, Option, flag, options_of
 from batchfront.store.database import DEFAULT_URL, parse_url
@@ -85,6 +86,8 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
         "hidden": bool(said.superseded),
         "metavar": said.metavar or (said.kind.name if isinstance(said.kind, Kind) else None),
     }
+    if said.metavar == "DIR":
+        about["shell_complete"] = folder
     if isinstance(said.kind, Kind):
         about["type"] = Written(said.kind)
     elif said.kind is bool:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
 
@@ -21,7 +22,9 @@ def told(*without: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         for add in reversed(
             (
-                click.argument("workloads", nargs=-1, metavar="[WORKLOAD]..."),
+                click.argument(
+                    "workloads", nargs=-1, metavar="[WORKLOAD]...", shell_complete=stored
+                ),
                 options.batch_sizes,
                 options.told(WorkerOptions, "worker", without=without),
                 options.data_dir,

@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli import serving as listening
+from batchfront.cli.completion import stored
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ Examples:
   batchfront report --serve
 """
 )
-@click.argument("workloads", nargs=-1)
+@click.argument("workloads", nargs=-1, shell_complete=stored)
 @options.storage
 @click.option(
     "--output",

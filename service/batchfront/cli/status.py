@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.study.study import Filter
 
 
 @click.command(epilog="\b\nExample:\n  batchfront status --watch")
-@click.argument("workloads", nargs=-1)
+@click.argument("workloads", nargs=-1, shell_complete=stored)
 @options.storage
 @options.option("--watch", is_flag=True, help="Keep showing until everything is done.")
 @options.profile

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batchfront.cli.completion import to_run
 from batchfront.cli.main import command
 from batchfront.errors import SweepFileError, UsageError
 from batchfront.options import BATCH_SIZES, options_of
@@ -38,7 +39,7 @@ def _take_search(ctx: click.Context, _: click.Parameter, value: str) -> str:
 
 
 # Eager: before the options, which look there for what they aren't given.
-workload = click.argument("workload", is_eager=True, callback=_take_search)
+workload = click.argument("workload", is_eager=True, callback=_take_search, shell_complete=to_run)
 
 
 def said(name: str, value: object) -> str:

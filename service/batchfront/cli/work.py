@@ -9,6 +9,7 @@ from uuid import uuid4
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import stored
 from batchfront.errors import IdentityError
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
@@ -24,7 +25,7 @@ Examples:
   batchfront work --storage postgresql://batchfront@db/batchfront --forever --max-time 12h
 """
 )
-@click.argument("workloads", nargs=-1)
+@click.argument("workloads", nargs=-1, shell_complete=stored)
 @options.storage
 @options.batch_sizes
 @options.told(WorkerOptions, "worker")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.completion import to_run
 from batchfront.workload.search_space import describe_space
 
 
@@ -33,7 +34,7 @@ def command(ctx: click.Context, format_: str) -> None:
 
 
 @command.command(epilog="\b\nExample:\n  batchfront workloads show ./my_workload.py:my_workload")
-@click.argument("workload")
+@click.argument("workload", shell_complete=to_run)
 @options.table_or_json
 def show(workload: str, format_: str) -> None:
     """Show a workload's goal, search space, batch sizes and step budgets."""
