@@ -102,7 +102,7 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
         loop.space(batch_size)
     _refuse_larger(loop, batch_sizes, loop.train_examples)
     if loop.trained_elsewhere:
-        return ExaminedLoop(loop, code, Resumption.ANEW, None, torch=False)
+        return ExaminedLoop(loop, code, Resumption.ANEW, None, False, loop.train_examples)
     program = None
     if loop.calls_back:
         program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))

@@ -90,8 +90,11 @@ class LastLines:
         """So many, the latest last, without what no terminal shows and not every database takes."""
         with self._lock:
             texts = [text for text, _ in self._lines][-number:]
-        shown = lambda c: c.isprintable() or c == "\t"  # noqa: E731
-        return ["".join(c if shown(c) else "\ufffd" for c in text) for text in texts]
+        return ["".join(map(_fit_to_show, text)) for text in texts]
+
+
+def _fit_to_show(character: str) -> str:
+    return character if character.isprintable() or character == "\t" else "\ufffd"
 
 
 _GAP = b"\n[batchfront: from here on only what was printed last is kept]\n"
