@@ -269,6 +269,7 @@ def train_together(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., An
         ranks.process.communicate()
 
 
+@pytest.mark.slow
 def test_ranks_pause_together_and_end_together(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together("batchfront.report(step, value=rank)")
     for step in (1, 2):
@@ -282,6 +283,7 @@ def test_ranks_pause_together_and_end_together(train_together: Callable[..., Any
     assert queue.empty()
 
 
+@pytest.mark.slow
 def test_ranks_are_refused_together(train_together: Callable[..., Any]) -> None:
     ranks, _, queue = train_together("batchfront.report(step, 'low' if rank == 0 else 0.5)")
     code, lines, err = ranks.finish()
@@ -290,6 +292,7 @@ def test_ranks_are_refused_together(train_together: Callable[..., Any]) -> None:
     assert queue.empty()
 
 
+@pytest.mark.slow
 def test_the_worker_of_ranks_may_die(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together("batchfront.report(step, 0.5)")
     queue.get(timeout=LONG)
@@ -298,6 +301,7 @@ def test_the_worker_of_ranks_may_die(train_together: Callable[..., Any]) -> None
     assert (code, lines) == (0, ["closed", "closed"]), err
 
 
+@pytest.mark.slow
 def test_rank_0_alone_may_report(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together(
         "if rank == 0: batchfront.report(step, 0.5)\n        if step == 2: break"
