@@ -31,7 +31,16 @@ Unit = Literal["step", "examples", "epoch", "tokens"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
-TAKEN = ("trial", "trial_dir", "socket", "evaluation_grid", "storage", "data_dir", "debug")
+TAKEN = (
+    "trial",
+    "trial_dir",
+    "socket",
+    "evaluation_grid",
+    "long_seed",
+    "storage",
+    "data_dir",
+    "debug",
+)
 """Names that a metaparameter can't have, as BATCHFRONT_<NAME> in its environment is another's."""
 
 
