@@ -36,6 +36,7 @@ TAKEN = (
     "debug",
     "evaluation_grid",
     "lease_seconds",
+    "long_seed",
     "password_file",
     "report",
     "socket",

@@ -2,6 +2,7 @@
 
 import json
 from queue import SimpleQueue
+from typing import Any
 
 from batchfront.errors import WorkloadError
 from batchfront.training.loops.child import ASKED_FOR
@@ -32,7 +33,17 @@ class ChildRun:
     @property
     def unread(self) -> set[str]:
         """What the loop hadn't asked its trial for when it last reported."""
-        return set(json.loads((self._start.folder / ASKED_FOR).read_text())["not"])
+        return set(self._asked["not"])
+
+    @property
+    def train_examples(self) -> int:
+        """Those that the loop has asked its trial for batches of; 0 where it hasn't."""
+        return int(self._asked["batches_of"])
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self._start.folder / ASKED_FOR).read_text())
+        return found
 
     def advance(self, to_step: int) -> None:
         """Have it train until it reports `to_step`.

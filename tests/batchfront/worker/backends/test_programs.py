@@ -106,9 +106,12 @@ def test_what_it_shows_is_stored_and_its_output_kept(storage: Storage, tmp_path:
     told = alone(path, study, row)
     (folder,) = [p for p in (tmp_path / "trials").rglob("0") if p.is_dir()]
     given = json.loads((folder / "metaparameters.json").read_text())
-    assert given == {"batch_size": 8, "seed": study.trial_seed(0), "step_budget": 90} | json.loads(
-        row.params
-    )
+    assert given == {
+        "batch_size": 8,
+        "seed": study.trial_seed(0) % 2**31,
+        "long_seed": study.trial_seed(0),
+        "step_budget": 90,
+    } | json.loads(row.params)
     assert f"step {told[0][0]}: " in (folder / "output.log").read_text()
     assert json.loads(row.versions)["engine"] == "program"
     assert "torch" not in json.loads(row.versions)
