@@ -123,7 +123,7 @@ def _trial(told: Mapping[str, Any], folder: Path, grid: Any, report: Any) -> Tri
     )
 
 
-def _print(step: Any, value: Any, loss: Any, examples: Any) -> None:
+def _print(step: Any, value: Any, loss: Any, _examples: Any) -> None:
     """What a report does where no trial runs."""
     told = f"step {_whole('step', step)}: {_number('value', value):.6g}"
     print(told if loss is None else f"{told}, training loss {_number('loss', loss):.6g}")

@@ -185,10 +185,12 @@ class _Chaos:
     def _strike(self) -> None:
         known = {pid for (pid,) in self._query("SELECT pid FROM bf_workers")}
         victims = [w for w in self.fleet.live if w.at_large and w.process.pid in known]
+        fault = self.dice.choice(("kill", "freeze", "terminate") + PROGRAMS * self.scale.programs)
+        if fault in PROGRAMS:
+            victims = [w for w in victims if self.fleet.keepers(w)]
         if not victims:
             return
         victim = self.dice.choice(victims)
-        fault = self.dice.choice(("kill", "freeze", "terminate") + PROGRAMS * self.scale.programs)
         self.tell(f"{fault} {victim.process.pid}")
         if fault == "kill":
             self.fleet.kill(victim)

@@ -105,43 +105,46 @@ class Fleet:
 
     def kill_program(self, worker: Worker) -> None:
         """Kill the process that a worker's command has started, of one of its programs."""
-        for keeper in self._keepers(worker, unhit=True):
+        for keeper in self._unhit(worker):
             with suppress(psutil.Error, IndexError):
                 keeper.children()[0].kill()
                 self.programs_killed += 1
-                return
 
     def kill_keeper(self, worker: Worker) -> None:
         """Kill what keeps one of a worker's programs."""
-        for keeper in self._keepers(worker, unhit=True):
+        for keeper in self._unhit(worker):
             with suppress(psutil.Error):
                 keeper.kill()
                 self.keepers_killed += 1
-                return
 
     def kill_with_keepers(self, worker: Worker) -> None:
         """Kill a worker and all its keepers, before any of these could do anything."""
-        keepers = self._keepers(worker)
-        for act in (psutil.Process.suspend, lambda _: self.kill(worker), psutil.Process.kill):
-            for keeper in keepers:
-                with suppress(psutil.Error):
-                    act(keeper)
-        self.keepers_killed += len(keepers)
+        keepers = self.keepers(worker)
+        for keeper in keepers:
+            with suppress(psutil.Error):
+                keeper.suspend()
+        self.kill(worker)
+        for keeper in keepers:
+            with suppress(psutil.Error):
+                keeper.kill()
+                self.keepers_killed += 1
 
-    def _keepers(self, worker: Worker, *, unhit: bool = False) -> list[psutil.Process]:
-        """The keepers of a worker's programs; unhit -- but one, of a trial that becomes hit now."""
-        found = []
+    def keepers(self, worker: Worker) -> list[psutil.Process]:
+        """The keepers of a worker's programs."""
         with suppress(psutil.Error):
-            for each in psutil.Process(worker.process.pid).children():
-                if each.name() != "batchfront-keep":
-                    continue
-                with suppress(psutil.Error, IndexError):  # it ends this moment
-                    trial = each.children()[0].environ()["BATCHFRONT_TRIAL_DIR"]
-                    if unhit and (found or trial in self.hit):
-                        continue
-                    self.hit |= {trial} if unhit else set()
-                    found.append(each)
-        return found
+            children = psutil.Process(worker.process.pid).children()
+            return [each for each in children if each.name() == "batchfront-keep"]
+        return []
+
+    def _unhit(self, worker: Worker) -> list[psutil.Process]:
+        """The keeper of a program whose trial becomes hit now, if there is one."""
+        for each in self.keepers(worker):
+            with suppress(psutil.Error, IndexError):  # it ends this moment
+                trial = each.children()[0].environ()["BATCHFRONT_TRIAL_DIR"]
+                if trial not in self.hit:
+                    self.hit.add(trial)
+                    return [each]
+        return []
 
     def freeze(self, worker: Worker, seconds: float) -> None:
         """Stop a worker's clock for so long."""

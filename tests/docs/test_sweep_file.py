@@ -2,11 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from batchfront.workload.placeholders import PLACEHOLDERS
 from batchfront.workload.program import UNITS, Resources
 from batchfront.workload.sweep_file import read_sweep_file
+from batchfront.workload.toml_table import Table
 from tests.docs.pages import PAGES, blocks
+from tests.sweep_files import written
 
 NAME = "docs/sweep_file.md"
 PAGE = PAGES[NAME]
@@ -26,18 +31,23 @@ def in_first_column(title: str) -> set[str]:
     }
 
 
-def test_every_key_of_a_table_is_described() -> None:
-    assert in_first_column("[resources]") == set(Resources.__dataclass_fields__)
-    source = Path(str(read_sweep_file.__code__.co_filename)).read_text()
-    keys = set(
-        re.findall(
-            r"""(?:table\.(?:text|flag|whole|number|take)|_texts)\(\s*(?:table, )?"(\w+)\"""",
-            source,
-        )
-    )
-    assert len(keys) > 20
-    of_workload = keys - {"value", "loss", *Resources.__dataclass_fields__}
-    assert in_first_column("[workload]") == of_workload
+def test_every_key_that_is_read_is_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, set[str]] = {}
+    take = Table.take
+
+    def noted(table: Table, key: str, *more: Any, **said: Any) -> Any:
+        read.setdefault(table.name, set()).add(key)
+        return take(table, key, *more, **said)
+
+    monkeypatch.setattr(Table, "take", noted)
+    read_sweep_file(written(tmp_path))
+    assert in_first_column("[workload]") == read["workload"]
+    assert in_first_column("[resources]") == read["resources"]
+    assert read["resources"] == set(Resources.__dataclass_fields__)
+    for table in read[""]:
+        assert section(f"[{table}]")
 
 
 def test_every_placeholder_is_described() -> None:

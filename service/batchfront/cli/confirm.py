@@ -60,11 +60,14 @@ def command(
     from batchfront.ledger.status import load_status
     from batchfront.store.url import open_storage
 
-    if not plan_only:
-        from batchfront.training.devices import local_devices  # which brings torch
-
-        devices = local_devices(worker.device, workers, worker.devices_per_trial)
     opened = open_storage(storage)
+    if not plan_only:
+        from batchfront.launch.local import devices_for
+        from batchfront.study.study import Filter, find_studies
+
+        with opened.read() as conn:
+            specs = {study.spec for study in find_studies(conn, Filter((workload,)))}
+        devices = devices_for(specs, worker, workers)
     planned = _plan(opened, workload, **asked)
     if plan_only:
         for study, added in zip(planned.studies, planned.added, strict=True):

@@ -50,8 +50,7 @@ def command(
         raise UsageError(_why_none(opened, found, folder, root))
     if earlier := earlier_starts(folder):
         click.echo(f"What earlier starts of it have printed: {earlier[0].parent}", err=True)
-    until = {"until": lambda: is_done(opened, found)} if follow else {}
-    for piece in read_log(folder, **until):
+    for piece in read_log(folder, until=lambda: not follow or is_done(opened, found)):
         click.echo(piece, nl=False)
 
 

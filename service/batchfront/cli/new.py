@@ -1,9 +1,10 @@
 """`batchfront new`"""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -11,6 +12,8 @@ from batchfront.errors import BatchfrontError, UsageError
 
 _PROGRAM = "least_squares.py"
 """The program that the starting sweep file runs: a name that few projects have already."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(
@@ -28,7 +31,7 @@ def command() -> None:
     """
 
 
-def _path(default: str) -> click.Argument:
+def _path(default: str) -> Callable[[F], F]:
     kind = click.Path(path_type=Path)
     return click.argument("path", type=kind, default=Path(default), metavar="[PATH]")
 
@@ -87,9 +90,7 @@ def _text(name: str) -> str:
 
 def _require(path: Path, suffix: str) -> None:
     if path.suffix != suffix:
-        raise UsageError(
-            f"{path}: must end in {suffix}, by which it is known what it is"
-        )
+        raise UsageError(f"{path}: must end in {suffix}, by which it is known what it is")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
 
@@ -112,7 +113,6 @@ def _write(texts: Mapping[Path, str], first: str = "") -> None:
             raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
     path, *others = texts
     beside = "".join(f" and {other}, which it runs" for other in others)
-    before = f"{first}; then" if first else ""
-    spec = str(path) if len(path.parts) > 1 else f"./{path}"
-    run = f"batchfront run {shlex.quote(spec)}"
-    click.echo(" ".join(filter(None, [f"Wrote {path}{beside}. Next:", before, run])))
+    spec = shlex.quote(str(path) if len(path.parts) > 1 else f"./{path}")
+    steps = "; then ".join(filter(None, [first, f"batchfront run {spec}"]))
+    click.echo(f"Wrote {path}{beside}. Next: {steps}")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options, sweep
-from batchfront.cli.local_run import devices_for, refuse_engine, run_here
+from batchfront.cli.local_run import refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Outcome
@@ -56,6 +56,7 @@ def command(
     """
     from batchfront.cli.output.curves import print_answers
     from batchfront.cli.output.frontier import print_frontier
+    from batchfront.launch.local import devices_for
     from batchfront.ledger.time_profile import time_of
     from batchfront.report.data import load_subjects
     from batchfront.report.html import Dashboard
@@ -65,7 +66,7 @@ def command(
     from batchfront.study.variants import base_of, family
 
     require_place(report, "--report")
-    devices = devices_for(workload, worker, workers)
+    devices = devices_for([workload], worker, workers)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
     worker = options.with_checkpoints(worker, storage)

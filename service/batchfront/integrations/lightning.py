@@ -31,7 +31,7 @@ def loop(make: Callable[..., Any], *, goal: Goal, **parts: Any) -> Loop:
     return Loop(train=_Train(make, goal.metric.name), goal=goal, **parts)
 
 
-class Callback(lightning.Callback):  # type: ignore[misc]
+class Callback(lightning.Callback):  # type: ignore[name-defined, misc]
     """Reports a Trainer's validations to the trial that it trains.
 
     Where the trial's study has a grid it is validated at the grid's steps, whatever the Trainer's

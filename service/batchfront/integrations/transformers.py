@@ -25,7 +25,7 @@ def loop(make_trainer: Callable[..., Any], *, goal: Goal, **parts: Any) -> Loop:
     return Loop(train=_Train(make_trainer, goal.metric.name), goal=goal, **parts)
 
 
-class Callback(transformers.TrainerCallback):  # type: ignore[misc]
+class Callback(transformers.TrainerCallback):  # type: ignore[name-defined, misc]
     """Reports a Trainer's evaluations to the trial that it trains.
 
     Where the trial's study has a grid it is evaluated at the grid's steps, whatever the Trainer's

@@ -4,21 +4,27 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
-from batchfront.errors import Unreachable, WorkersFailed
+from batchfront.errors import BatchfrontError, Unreachable, UsageError, WorkersFailed
+from batchfront.extras import has_torch
 from batchfront.launch.launcher import Launched
 from batchfront.launch.worker_options import Order
 from batchfront.ledger.ledger import Ledger
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
-from batchfront.training.device_names import local_devices, visible_gpus
+from batchfront.study.study import find_studies
+from batchfront.training import device_names
 from batchfront.training.programs.leftovers import sweep_left
+from batchfront.worker.options import WorkerOptions
+from batchfront.workload.catalog import is_sweep_file
+from batchfront.workload.sweep_file import read_sweep_file
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +175,44 @@ class LocalWorkers:
             self.tell(place.last_line)
 
 
+def devices_for(specs: Collection[str], worker: WorkerOptions, workers: int | None) -> list[str]:
+    """The device of each worker on this machine: by default every GPU, or else each core.
+
+    specs -- of the workloads that they work on. Where all are programs, the GPUs are those that the
+             driver lists, which torch may not see, and one worker on a device runs as many as are
+             to be in memory together there
+
+    Raises UsageError if there are no such devices.
+    """
+    together = worker.devices_per_trial
+    files = [spec for spec in specs if is_sweep_file(spec)]
+    if len(files) < len(specs) and has_torch():
+        from batchfront.training.devices import local_devices  # which brings torch
+
+        return local_devices(worker.device, workers, together)
+    gpus = len(device_names.visible_gpus()) if worker.device != "cpu" else 0
+    for spec in files:
+        needed = _gpus_needed(spec)
+        if needed > gpus:
+            raise UsageError(
+                f"{spec}, [resources] gpus: {needed} are needed, and there are {gpus} here"
+                + (" with --device cpu" if worker.device == "cpu" else "")
+            )
+        together = max(together, needed)
+    if workers is None and device_names.resolve(worker.device, gpus) == "cpu":
+        workers = 1
+    return device_names.local_devices(worker.device, workers, together, gpus)
+
+
+def _gpus_needed(spec: str) -> int:
+    """How many each of a program's trials takes; 0 where its sweep file can't be read, which who
+    plans it is told, and who works on it finds elsewhere."""
+    try:
+        return read_sweep_file(Path(spec)).program.resources.gpus
+    except BatchfrontError:
+        return 0
+
+
 class Local:
     """Launches workers as processes of this machine, on every device in turn."""
 
@@ -177,8 +221,9 @@ class Local:
 
     def launch(self, order: Order, workers: int | None = None) -> Launched:
         """Start them; by default one per GPU, or else one per CPU core."""
-        name, together = order.worker.device, order.worker.devices_per_trial
-        devices = local_devices(name, workers, together, len(visible_gpus()))
+        with self.storage.read() as conn:
+            specs = {study.spec for study in find_studies(conn, order.wanted)}
+        devices = devices_for(specs, order.worker, workers)
         started = LocalWorkers(self.storage, order, devices, self.tell).__enter__()
 
         def hold(stop: Event) -> None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, not_, select
+from sqlalchemy import URL, ColumnElement, and_, case, func, not_, select
 
 from batchfront.ledger.workers import busy, present
 from batchfront.outcomes import cap
+from batchfront.store.commands import command
 from batchfront.store.database import now
 from batchfront.store.schema import leased, reached, slots, studies, workers
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import Filter
-from batchfront.vocabulary import Outcome, Purpose, SlotState
+from batchfront.study.study import Filter, Study
+from batchfront.vocabulary import SEARCHES, Outcome, Purpose, SlotState
 
 RECENT_FAILURES = 5
 
@@ -79,11 +80,15 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that failed, with the first line of its reason."""
+    """A trial that failed, with the first line of its reason.
+
+    shows_log -- the command that prints all of what a program has printed; None of others
+    """
 
     study: str
     trial: int
     reason: str
+    shows_log: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,7 @@ def load_status(source: Source, wanted: Filter) -> Status:
             .order_by(workers.c.started_at)
         ).all()
         failed = conn.execute(_failures(wanted)).all()
+        url = conn.engine.url
     outcomes: dict[int, dict[str, int]] = {}
     for row in ended:
         outcomes.setdefault(row.study_id, {})[row.outcome] = row.number
@@ -185,7 +191,7 @@ def load_status(source: Source, wanted: Filter) -> Status:
             WorkerStatus(w.id, w.host, w.pid, w.device, w.state, w.study, at - w.seen_at)
             for w in at_work
         ),
-        tuple(Failure(f.name, f.number, (f.reason or "").split("\n")[0]) for f in failed),
+        tuple(_failure(row, url) for row in failed),
     )
 
 
@@ -266,12 +272,20 @@ def _speeds(now: ColumnElement[float]) -> Any:
 
 def _failures(wanted: Filter) -> Any:
     return (
-        select(studies.c.name, slots.c.number, slots.c.reason)
+        select(studies, slots.c.number, slots.c.reason)
         .select_from(slots.join(studies))
         .where(slots.c.outcome == Outcome.FAILED, wanted.clause())
         .order_by(slots.c.finished_at.desc())
         .limit(RECENT_FAILURES)
     )
+
+
+def _failure(row: Any, url: URL) -> Failure:
+    shows_log, study = None, Study.from_row(row)
+    if study.kind == "program" and study.purpose in SEARCHES:
+        which = ("--batch-size", str(study.batch_size), "--trial", str(row.number))
+        shows_log = command(url, "logs", study.workload, *which)
+    return Failure(study.name, row.number, (row.reason or "").split("\n")[0], shows_log)
 
 
 def _study(row: Any, outcomes: Mapping[str, int], speed: Any) -> StudyStatus:

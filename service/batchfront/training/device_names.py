@@ -8,10 +8,13 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from batchfront.errors import UsageError
 
 _SECONDS = 60  # that a driver may take to wake up
+
+_PROC = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ def _installed() -> list[_Installed]:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_SECONDS
         ).stdout
+    except FileNotFoundError:  # as in a container that is given the driver, and not its tools
+        return _in_proc()
     except (OSError, subprocess.TimeoutExpired):
         return []
     # GPU 0: NVIDIA H100 (UUID: GPU-1d…), and below it a line for each part.
@@ -127,6 +132,16 @@ def _installed() -> list[_Installed]:
         _Installed(found[1], found[2], re.findall(r"\(UUID: (\S+)\)", found[0]))
         for found in re.finditer(r"(?m)^GPU (\d+): (.*?)(?: \(UUID.*)?$(?:\n\s.*)*", listed)
     ]
+
+
+def _in_proc() -> list[_Installed]:
+    """The same, as the kernel's driver lists them: without parts."""
+    found = []
+    for number, path in enumerate(sorted(_PROC.glob("*/information"))):
+        about = dict(re.findall(r"(?m)^(Model|GPU UUID):\s*(.*\S)", path.read_text()))
+        uuids = [about["GPU UUID"]] if "GPU UUID" in about else []
+        found.append(_Installed(str(number), about.get("Model", "NVIDIA GPU"), uuids))
+    return found
 
 
 def _cores() -> int:

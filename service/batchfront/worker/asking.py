@@ -207,8 +207,9 @@ class Database:
         if batch_size is not None and batch_size not in {study.batch_size for study in there}:
             sizes = ", ".join(str(study.batch_size) for study in there)
             raise UsageError(f"{name} is not planned at batch size {batch_size}, but at {sizes}")
-        for study in there if given is not None else ():
-            _refuse_another(study, given)
+        if given is not None:
+            for study in there:
+                _refuse_another(study, given)
         return name, given
 
 

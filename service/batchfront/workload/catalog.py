@@ -7,6 +7,7 @@ workload, or to a function that returns such a mapping.
 
 import importlib
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -280,7 +281,15 @@ def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
         return f"a variant of {base} is asked for by --variant {variant}"
     if sign:
         return f"a variant is asked for by its workload's own name or file, and --variant {variant}"
+    if spec.endswith((".yaml", ".yml")):
+        return (
+            "a sweep file is TOML; one of Weights & Biases is translated by "
+            f"`batchfront new program --from {shlex.quote(spec)}`"
+        )
     near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
     if near:
         return f"the nearest are {', '.join(near)}"
-    return "`batchfront workloads` lists them, and a file is named as path/to/file.py:function"
+    return (
+        "`batchfront workloads` lists them, and a file is named as path/to/file.py:function or "
+        "path/to/sweep.toml"
+    )

@@ -176,6 +176,8 @@ class Trial:
         self._directory, self._keep, self._report = directory, keep, report
         self.unread = {"batch_size", *values}
         """What the loop has not asked for yet."""
+        self.train_examples = 0
+        """The training examples that it has asked for batches of."""
 
     def __getitem__(self, name: str) -> Any:
         """A metaparameter. Raises WorkloadError, with those there are, if it is none."""
@@ -227,7 +229,7 @@ class Trial:
         Returns pairs of the step, from `trial.step` + 1 on, and indices of shape [batch_size].
         Raises WorkloadError if there are fewer examples than a batch has.
         """
-        size = self.batch_size
+        size, self.train_examples = self.batch_size, examples
         if examples < size:
             raise WorkloadError(f"trial.batches({examples}): fewer than the batch size, {size}")
         first = self.step * size

@@ -65,7 +65,9 @@ def check(text: str, known: Collection[str]) -> None:
     """Raise WorkloadError, with what was perhaps meant, for a placeholder that nothing fills."""
     for name in sorted(names_in([text]) - {*known}):
         if is_name(name):
-            raise WorkloadError(f"nothing fills {{{name}}}{nearest(name, known)}")
+            raise WorkloadError(
+                f"nothing fills {{{name}}}, which isn't in [search_space]{nearest(name, known)}"
+            )
         what = "a placeholder is a name alone" if ":" in name else "that is no name"
         raise WorkloadError(f"nothing fills {{{name}}}: {what}; {_LITERAL}")
 

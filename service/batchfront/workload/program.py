@@ -15,6 +15,7 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.placeholders import (
     ACCUMULATION,
     BATCH_SIZE,
+    CHECKPOINT,
     EPOCH_BUDGET,
     METAPARAMETERS,
     PER_DEVICE,
@@ -148,10 +149,9 @@ class Program(WorkloadBase):
         return SweepFileError(f"{self.path}, [{table}] {key}: {what}")
 
     @cached_property
-    def placeholders(self) -> set[str]:
-        """Those by which it is told something, in its command, its environment, and what is added
-        to resume."""
-        return names_in([*self.command, *self.resources.env.values(), *self.resume])
+    def told(self) -> set[str]:
+        """The placeholders by which a start of it is told something."""
+        return names_in([*self.command, *self.resources.env.values()])
 
     @property
     def devices(self) -> int:
@@ -162,7 +162,7 @@ class Program(WorkloadBase):
     def is_told_all(self) -> bool:
         """Whether it finds all that a trial has by itself: in a file, or by `batchfront.report`'s
         module."""
-        return METAPARAMETERS in self.placeholders or self.output.kind == "report"
+        return METAPARAMETERS in self.told or self.output.kind == "report"
 
     def check_space(self, space: SearchSpace) -> None:
         """Raise SweepFileError for a metaparameter that doesn't reach the program, and for a
@@ -173,14 +173,14 @@ class Program(WorkloadBase):
         if self.is_told_all:
             return
         for name in space:
-            if name not in self.placeholders:
+            if name not in self.told:
                 raise self.wrong(
                     "search_space",
                     name,
                     f"no placeholder uses it; write {{{name}}} in the command or in env, or give "
                     "the command {metaparameters}, the path of a JSON file that has them all",
                 )
-        if not self.placeholders & {BATCH_SIZE, PER_DEVICE}:
+        if not self.told & {BATCH_SIZE, PER_DEVICE}:
             raise self.wrong(
                 "workload",
                 "command",
@@ -215,7 +215,7 @@ class Program(WorkloadBase):
         ):
             for text in texts:
                 try:
-                    check(text, known)
+                    check(text, {*known} - ({CHECKPOINT} if key == "checkpoint" else set()))
                 except WorkloadError as error:
                     raise self.wrong(table, key, str(error)) from None
 
@@ -279,7 +279,7 @@ class Program(WorkloadBase):
         Raises SweepFileError if it can't be divided exactly, or isn't by what the program is told.
         """
         devices, most = self.devices, self.resources.max_batch_size_per_device
-        told = self.placeholders & {PER_DEVICE, ACCUMULATION}
+        told = self.told & {PER_DEVICE, ACCUMULATION}
         if batch_size % devices:
             if not told and not self.is_told_all:
                 return Shares(batch_size, 1, devices)

@@ -2,37 +2,28 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from batchfront.errors import SearchSpaceError, UsageError, WorkloadError
+from batchfront.errors import UsageError, WorkloadError
 from batchfront.options import BATCH_SIZES
-from batchfront.phrases import listed, nearest
 from batchfront.workload.goal import Goal, ReportedMetric
-from batchfront.workload.placeholders import TRIAL_DIR, names_in
 from batchfront.workload.program import (
-    UNITS,
     BudgetInEpochs,
     ByBatchSize,
-    Output,
     Program,
     Resources,
     SpaceByBatchSize,
 )
 from batchfront.workload.search_space import (
-    Choice,
-    Dimension,
-    Integer,
-    Linear,
-    Log,
-    ReverseLog,
     SearchSpace,
-    Value,
 )
 from batchfront.workload.stopping_rules import StoppingRules
+from batchfront.workload.toml_output import read_output, refuse_shared
+from batchfront.workload.toml_space import read_search_space
 from batchfront.workload.toml_table import Table, read_toml, shown
 
 _ELSEWHERE = {
@@ -70,7 +61,7 @@ def read_sweep_file(path: Path) -> SweepFile:
     search = top.table("search", such_as="a table [search]")
     resources = top.table("resources", such_as="a table [resources]")
     top.close()
-    program = _program(path, workload, _search_space(space), _resources(resources))
+    program = _program(path, workload, read_search_space(space), _resources(resources))
     return SweepFile(program, search.values)
 
 
@@ -79,7 +70,7 @@ def _program(
 ) -> Program:
     name = table.text("name", such_as='"dataset/model/optimizer"')
     command = _words(table, "command", table.take("command", wanted='command = "python train.py"'))
-    output = _output(table)
+    output = read_output(table)
     goal = _goal(table)
     batch_sizes = _batch_sizes(table)
     train_examples = table.whole("train_examples", 0, least=1, such_as=50_000)
@@ -87,6 +78,7 @@ def _program(
     steps = _step_budget(table, epochs, train_examples, output.drop_last)
     resume = table.take("resume", None)
     checkpoint = table.text("checkpoint", Program.checkpoint, such_as=f'"{Program.checkpoint}"')
+    refuse_shared(table, "checkpoint", checkpoint)
     beyond = table.number("diverged_beyond", None, such_as="10")
     said: dict[str, Any] = {
         "resume": () if resume is None else _words(table, "resume", resume),
@@ -214,223 +206,6 @@ def _refuse_shell(table: Table, key: str, word: str, *, first: bool) -> None:
         )
     if word.startswith("~"):
         raise table.refuse(key, f"{word}: a ~ is for a shell, and none runs this; write the path")
-
-
-_OUTPUT_KEYS = ("value", "loss", *UNITS)
-
-
-def _output(table: Table) -> Output:
-    """How the program tells its evaluations."""
-    file = table.text("output_file", None, such_as='"{trial_dir}/metrics.jsonl"')
-    such_as = 'a regular expression with (?P<step>...) and (?P<value>...), "json" or "report"'
-    said = table.take("output", "json" if file else None)
-    tokens = table.whole("tokens_per_example", None, least=1, such_as=1024)
-    counts_from = table.whole("counts_from", None, least=0, such_as=1)
-    if counts_from not in (None, 0, 1):
-        raise table.refuse("counts_from", f"{counts_from}: the first is called 0 or 1")
-    common: dict[str, Any] = {
-        "file": file,
-        "drop_last": table.flag("drop_last"),
-        "counts_from": counts_from,
-        "tokens_per_example": tokens,
-    }
-    if said is None:
-        instead = table.instead_of("output")
-        raise table.refuse("output", f"is missing{instead}; write {such_as}")
-    if file is not None and TRIAL_DIR not in table.checked(
-        "output_file", lambda: names_in([file]), WorkloadError
-    ):
-        raise table.refuse(
-            "output_file",
-            "would be the same file for every trial; put {trial_dir}, the trial's own folder, in "
-            "it and in the command",
-        )
-    if said == "report":
-        if file:
-            raise table.refuse("output_file", 'nothing is written with output = "report"')
-        output = Output("report", **common)
-    elif isinstance(said, dict):
-        output = _by_keys(Table(table.file, f"{table.name}.output", said), common)
-    elif said == "json":
-        output = Output("json", **common)
-    elif isinstance(said, str):
-        output = _by_pattern(table, said, common)
-    else:
-        raise table.refuse("output", f"{shown(said)} is none; write {such_as}")
-    if output.unit == "tokens" and tokens is None:
-        raise table.refuse("tokens_per_example", "is missing, and output counts tokens")
-    if file is not None and output.kind == "json":
-        _refuse_unreadable(table, file)
-    return output
-
-
-def _refuse_unreadable(table: Table, file: str) -> None:
-    name = file.rpartition("/")[2]
-    ending = "" if "tfevents" in name or "." not in name else name.rpartition(".")[2]
-    if ending not in ("", "jsonl", "json", "ndjson", "csv", "tsv"):
-        raise table.refuse(
-            "output_file",
-            f".{ending} is none of .jsonl, .csv, .tsv and a folder of TensorBoard events; lines of "
-            "another file are read by a regular expression in output",
-        )
-
-
-def _by_keys(table: Table, common: Mapping[str, Any]) -> Output:
-    """Keys of JSON, columns of a CSV, or tags of TensorBoard, as the file names them."""
-    value = table.text("value", None, such_as='"eval/loss"')
-    loss = table.text("loss", Output.loss, such_as='"train/loss"')
-    counts = {unit: table.text(unit, None, such_as=f'"{unit}"') for unit in UNITS}
-    table.close()
-    named = {unit: key for unit, key in counts.items() if key is not None}
-    if len(named) > 1:
-        raise table.refuse(
-            next(iter(named)), f"says how training is counted, and so does {[*named][1]}; one does"
-        )
-    for unit, key in named.items():
-        return Output("json", value=value, loss=loss, unit=unit, count=key, **common)
-    return Output("json", value=value, loss=loss, **common)
-
-
-def _by_pattern(table: Table, pattern: str, common: Mapping[str, Any]) -> Output:
-    """Lines that match a regular expression."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        at = "" if error.pos is None else f", at character {error.pos + 1}"
-        raise table.refuse(
-            "output", f"{shown(pattern)} is no regular expression: {error.msg}{at}"
-        ) from None
-    groups = compiled.groupindex
-    units = [unit for unit in UNITS if unit in groups]
-    for group in groups:
-        if group not in _OUTPUT_KEYS:
-            raise table.refuse(
-                "output",
-                f"has a group {group!r}, which means nothing{nearest(group, _OUTPUT_KEYS)}",
-            )
-    if "value" not in groups:
-        raise table.refuse(
-            "output",
-            f"{shown(pattern)} has no group for the goal metric; write (?P<value>...) around it"
-            + ("" if groups else ', or output = "json" or "report"'),
-        )
-    if len(units) != 1:
-        which = f"has {listed(units)}" if units else "has no group for the step"
-        raise table.refuse(
-            "output",
-            f"{shown(pattern)} {which}; write one of (?P<step>...), (?P<examples>...), "
-            "(?P<epoch>...) and (?P<tokens>...)",
-        )
-    if compiled.match("") is not None:
-        raise table.refuse("output", f"{shown(pattern)} matches an empty line")
-    return Output("pattern", pattern=pattern, unit=units[0], **common)
-
-
-_KINDS = ("log", "linear", "reverse_log", "integer", "choice")
-_RANGES: dict[str, Callable[[float, float], Dimension]] = {
-    "log": Log,
-    "linear": Linear,
-    "reverse_log": ReverseLog,
-}
-
-
-def _search_space(table: Table) -> SearchSpace | SpaceByBatchSize:
-    """The dimensions and fixed values; those of one batch size stand in a table of its number."""
-    common = {
-        name: _entry(table, name, said) for name, said in table.values.items() if not name.isdigit()
-    }
-    other = {
-        int(name): {
-            metaparameter: _entry(table, metaparameter, said)
-            for metaparameter, said in _overrides(table, name, common).items()
-        }
-        for name in table.values
-        if name.isdigit()
-    }
-    return SpaceByBatchSize(common, other) if other else common
-
-
-def _overrides(table: Table, name: str, common: SearchSpace) -> Mapping[str, Any]:
-    """What the table of a batch size's number says."""
-    said = table.values[name]
-    if not isinstance(said, dict) or int(name) < 1:
-        raise table.refuse(
-            name, f"is no metaparameter; the space of a batch size is a table [search_space.{name}]"
-        )
-    for metaparameter in said:
-        if metaparameter not in common:
-            raise table.refuse(
-                f"{name}.{metaparameter}",
-                f"isn't in [search_space]{nearest(metaparameter, common)}",
-            )
-    return said
-
-
-def _entry(table: Table, name: str, said: object) -> Dimension | Value:
-    """One metaparameter's dimension, or the value that it always has."""
-    if isinstance(said, bool | int | float | str):
-        return said
-    if isinstance(said, list):
-        raise table.refuse(
-            name,
-            f"{shown(said)} is a list; write {{log = {shown(said)}}} or {{linear = ...}} for a "
-            f"range, {{choice = {shown(said)}}} for one of these values",
-        )
-    if not isinstance(said, dict):
-        raise table.refuse(name, f"{shown(said)} is no range, choice or value")
-    kinds = [kind for kind in _KINDS if kind in said]
-    if "integer" in kinds and isinstance(said.get("log"), bool):
-        kinds = ["integer"]  # whose `log` is a flag
-    known = {*kinds, "log"} if kinds == ["integer"] else set(kinds)
-    strange = [key for key in said if key not in known]
-    if strange or len(kinds) != 1:
-        raise table.refuse(name, _no_dimension(name, said, kinds, strange))
-    made: Dimension = table.checked(
-        name, lambda: _dimension(table, name, kinds[0], said), SearchSpaceError
-    )
-    return made
-
-
-def _no_dimension(name: str, said: Mapping[str, Any], kinds: Sequence[str], strange: Any) -> str:
-    if strange and not kinds and isinstance(said[strange[0]], dict):
-        return (
-            f"is a table of tables; a name with a dot stands in quotes: "
-            f'"{name}.{strange[0]}" = {shown(said[strange[0]])}'
-        )
-    if strange:
-        return f"{strange[0]} is no dimension{nearest(strange[0], _KINDS)}"
-    if kinds:
-        return f"is {listed(kinds)} at once; write one of them"
-    return "is empty; write {log = [1e-4, 1e-1]}, linear, reverse_log, integer or choice"
-
-
-def _dimension(table: Table, name: str, kind: str, said: Mapping[str, Any]) -> Dimension:
-    ends = said[kind]
-    if kind == "choice":
-        if not isinstance(ends, list) or not all(
-            isinstance(value, bool | int | float | str) for value in ends
-        ):
-            raise table.refuse(name, f'{shown(ends)} is no list of values; write ["relu", "gelu"]')
-        return Choice(*ends)
-    if not isinstance(ends, list) or len(ends) != 2:
-        raise table.refuse(name, f"{kind} = {shown(ends)} is no range; write its two ends, [1, 10]")
-    if kind == "integer":
-        log = said.get("log", False)
-        low, high = (table.as_whole(name, end, -(2**63)) for end in ends)
-        _refuse_swapped(table, name, kind, low, high)
-        return Integer(low, high, log=log)
-    low_, high_ = (table.as_number(name, end) for end in ends)
-    _refuse_swapped(table, name, kind, low_, high_)
-    return _RANGES[kind](low_, high_)
-
-
-def _refuse_swapped(table: Table, name: str, kind: str, low: float, high: float) -> None:
-    if low > high:
-        raise table.refuse(
-            name, f"the ends are swapped; write {kind} = [{shown(high)}, {shown(low)}]"
-        )
-    if low == high:
-        raise table.refuse(name, f"both ends are {shown(low)}; a single value is {name} = {low}")
 
 
 def _resources(table: Table) -> Resources:

@@ -1,5 +1,6 @@
 """`batchfront logs` prints what a program has printed, or says where that is."""
 
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_what_batchfront_trains_has_no_output_of_its_own(
     assert batchfront("plan", workload_file(), "--trials", "2").code == 0
     said = batchfront("logs", "blobs/linear/momentum", "--batch-size", "8", "--trial", "1")
     refused(said, "is trained by batchfront and prints nothing of its own; `batchfront report")
+
+
+def test_status_says_how_the_output_of_one_that_failed_is_shown(
+    batchfront: Run, ran: None, storage: Storage
+) -> None:
+    with storage.write() as conn:
+        failed = update(slots).where(slots.c.number == 1)
+        conn.execute(failed.values(outcome="failed", reason="exit code 1"))
+    told, advised = batchfront("status").out.splitlines()[-2:]
+    assert told == f"failed: {NAME}/b8 trial 1: exit code 1"
+    command = shlex.join(["batchfront", *ASKED])
+    assert advised == f"`{command}` prints all that trial 1 has printed."
+    assert batchfront(*ASKED).code == 0
 
 
 def test_a_deleted_study_takes_its_output_along(batchfront: Run, ran: None, folder: Path) -> None:

@@ -140,6 +140,7 @@ def test_a_slip_elsewhere_is_refused_in_a_line(
     written(folder, ('better = "lower"', 'better = "min"'))
     refused(batchfront(command, "sweep.toml"), "sweep.toml, [workload] better")
     refused(batchfront(command, "swep.toml"), "no file swep.toml")
+    refused(batchfront(command, "w.yaml"), "is TOML", "`batchfront new program --from w.yaml`")
     assert trials(url) == {}
 
 
@@ -174,7 +175,7 @@ def test_a_sweep_of_weights_and_biases_becomes_a_sweep_file(batchfront: Run, fol
     made = batchfront("new", "program", "--from", "wandb.yaml")
     assert made.out == (
         "Wrote sweep.toml. Next: write what its lines with #! leave open; then batchfront run "
-        "sweep.toml\n"
+        "./sweep.toml\n"
     )
     refused(batchfront("plan", "sweep.toml"), "sweep.toml, [workload] output: is missing")
     refused(batchfront("new", "program", "--from", "wandb.yaml"), "is there already, and stays")

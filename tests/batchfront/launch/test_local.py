@@ -17,6 +17,7 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, workers
+from batchfront.training.programs.leftovers import MARK, new_mark
 from batchfront.worker.options import WorkerOptions
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually
@@ -70,6 +71,20 @@ def test_a_killed_worker_is_replaced_and_every_slot_is_done(
     assert len(pids(storage)) == 2
     assert pids(storage, "busy", "idle") == []
     assert not any(alive(pid) for pid in pids(storage))
+
+
+@pytest.mark.slow
+def test_what_dead_workers_left_running_is_ended_as_another_is_found_dead(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = planned(storage)
+    monkeypatch.setenv("TOY_PAUSE", "0.05")
+    mark, pid, _, machine = new_mark().split(".")
+    left = subprocess.Popen(["sleep", "1000"], env={MARK: f"{mark}.{pid}.1.{machine}"})
+    with left, local(storage, work, tmp_path / "kept") as started:
+        os.kill(eventually(lambda: pids(storage, "busy"))[0], signal.SIGKILL)
+        eventually(lambda: started.watch() and left.poll() is not None)
+    assert left.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow

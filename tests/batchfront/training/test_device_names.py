@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchfront.errors import UsageError
+from batchfront.training import device_names
 from batchfront.training.device_names import (
     Gpu,
     describe_all,
@@ -60,8 +61,23 @@ def test_a_program_sees_what_cuda_would_show_it(
     assert [gpu.visible_as for gpu in visible_gpus()] == visible
 
 
+def test_without_the_drivers_tool_the_kernel_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setattr(device_names, "_PROC", tmp_path / "gpus")
+    for bus, name in (("0000:1b:00.0", "NVIDIA H200"), ("0000:4c:00.0", "NVIDIA T4")):
+        (tmp_path / "gpus" / bus).mkdir(parents=True)
+        about = f"Model: \t\t {name}\nIRQ:   \t\t 16\nGPU UUID: \t GPU-{bus[5:7]}aa-00\n"
+        (tmp_path / "gpus" / bus / "information").write_text(about)
+    assert visible_gpus() == [Gpu("NVIDIA H200", "0"), Gpu("NVIDIA T4", "1")]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-4caa")
+    assert visible_gpus() == [Gpu("NVIDIA T4", "GPU-4caa")]
+
+
 def test_without_a_driver_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setattr(device_names, "_PROC", tmp_path / "none")
     assert visible_gpus() == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert visible_gpus() == []

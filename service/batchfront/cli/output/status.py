@@ -55,6 +55,8 @@ def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
 def _tables(status: Status) -> list[Table]:
     """All of it, one part under the other."""
     failed = [f"failed: {f.study} trial {f.trial}: {f.reason}" for f in status.failures]
+    shown = [one for one in status.failures if one.shows_log is not None][:1]
+    failed += [f"{f.shows_log} prints all that trial {f.trial} has printed." for f in shown]
     workers = [_workers(status)] if status.workers else []
     return [_studies(status), *workers, Table(notes=failed)]
 

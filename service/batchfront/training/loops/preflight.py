@@ -46,9 +46,11 @@ _SILENCE = 30.0  # seconds without a yield after which it is said where it is
 class ExaminedLoop:
     """What trying a loop has found: see `batchfront.training.examine.Examined`.
 
-    resumption -- how an interrupted trial goes on
-    why        -- why not from what it keeps, where it does keep something
-    torch      -- whether it uses torch
+    resumption     -- how an interrupted trial goes on
+    why            -- why not from what it keeps, where it does keep something
+    torch          -- whether it uses torch
+    train_examples -- those of an epoch, as the loop says, or as it has asked for batches of; 0: not
+                      known
     """
 
     loop: Loop
@@ -56,6 +58,7 @@ class ExaminedLoop:
     resumption: Resumption
     why: str | None
     torch: bool
+    train_examples: int
     identity_parts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,10 +78,6 @@ class ExaminedLoop:
             said = "its trials are asked for, by batchfront.open(URL).trial(NAME)"
         lines = [line for line in (self.why, said) if line is not None]
         return [f"{self.loop.name}: {line}" for line in lines]
-
-    @property
-    def train_examples(self) -> int:
-        return self.loop.train_examples
 
     def refuse_devices(self, count: int) -> None:
         if count > 1:
@@ -101,13 +100,9 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
     for batch_size in batch_sizes:
         loop.steps_allowed(batch_size)
         loop.space(batch_size)
-        if loop.train_examples and batch_size > loop.train_examples:
-            raise UsageError(
-                f"{loop.name}: batch size {batch_size} is larger than the training set of "
-                f"{loop.train_examples:,} examples"
-            )
+    _refuse_larger(loop, batch_sizes, loop.train_examples)
     if loop.trained_elsewhere:
-        return ExaminedLoop(loop, code, Resumption.ANEW, None, torch=False)
+        return ExaminedLoop(loop, code, Resumption.ANEW, None, False, loop.train_examples)
     program = None
     if loop.calls_back:
         program = as_program(replace(loop, grid=_EACH_STEP), spec, digest(code))
@@ -118,7 +113,17 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
     printed = redirect_stdout(sys.stderr)
     with _Tries.of(loop, batch_sizes, program) as tries, _one_thread(), printed:
         resumption, why = _examined(tries)
-    return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules)
+    examples = loop.train_examples or tries.train_examples
+    _refuse_larger(loop, batch_sizes, examples)
+    return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules, examples)
+
+
+def _refuse_larger(loop: Loop, batch_sizes: Sequence[int], examples: int) -> None:
+    if examples and max(batch_sizes) > examples:
+        raise UsageError(
+            f"{loop.name}: batch size {max(batch_sizes)} is larger than the training set of "
+            f"{examples:,} examples"
+        )
 
 
 @dataclass
@@ -136,6 +141,7 @@ class _Tries:
     folder: Path
     watch: Watch = field(default_factory=lambda: Watch(silence=_SILENCE))
     unread: set[str] = field(default_factory=set)
+    train_examples: int = 0
 
     @classmethod
     @contextmanager
@@ -185,6 +191,8 @@ class _Tries:
     def advance(self, run: LoopRun | ChildRun, step: int) -> None:
         run.advance(step)
         self.unread &= run.unread
+        if isinstance(run, LoopRun):
+            self.train_examples = run.train_examples
 
 
 def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
@@ -229,6 +237,7 @@ def _alone(tries: _Tries, batch_size: int, values: Metaparameters, steps: int) -
                 raise
     # It has imported torch itself, before whose random numbers could be seeded. Workers import it
     # first.
+    tries.device = _device()
     return _alone(tries, batch_size, values, steps)
 
 

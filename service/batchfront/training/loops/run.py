@@ -101,6 +101,11 @@ class LoopRun:
         return set() if self._trial is None else self._trial.unread
 
     @property
+    def train_examples(self) -> int:
+        """Those that the loop has asked its trial for batches of; 0 where it hasn't."""
+        return 0 if self._trial is None else self._trial.train_examples
+
+    @property
     def keeps(self) -> bool:
         """Whether the loop has said what is to be kept of it."""
         return self._parts is not None

@@ -88,8 +88,8 @@ def generator_states() -> State:
     torch = sys.modules.get("torch")
     if torch is not None:
         found["torch"] = torch.get_rng_state()
-        if torch.cuda.is_initialized():
-            found["CUDA"] = torch.cuda.get_rng_state_all()
+        if torch.cuda.is_initialized():  # the current GPU's: a trial may go on on another
+            found["CUDA"] = torch.cuda.get_rng_state()
     return found
 
 
@@ -102,7 +102,7 @@ def _put_generators(states: State, seed: int) -> None:
         if "torch" in states:
             torch.set_rng_state(states["torch"])
         if "CUDA" in states:
-            torch.cuda.set_rng_state_all(states["CUDA"])
+            torch.cuda.set_rng_state(states["CUDA"])
     if "NumPy" not in states:
         np.random.seed(seed % 2**32)
         random.seed(seed)

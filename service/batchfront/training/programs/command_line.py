@@ -108,10 +108,8 @@ class TrialStart:
         }
         if program.epochs is not None:
             known[EPOCH_BUDGET] = program.epochs
-        if {PER_DEVICE, ACCUMULATION} & program.placeholders:
-            shares = program.shares(batch_size)
-            known |= {PER_DEVICE: shares.per_device, ACCUMULATION: shares.accumulation}
-        return known
+        shares = program.shares(batch_size)
+        return {**known, PER_DEVICE: shares.per_device, ACCUMULATION: shares.accumulation}
 
     def _known(self) -> dict[str, Value]:
         """The value of every placeholder."""

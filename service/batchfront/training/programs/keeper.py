@@ -82,21 +82,20 @@ def descendants(pid: int) -> list[Process]:
 def _children(pid: int) -> list[Process]:
     """The children of a process, which Linux lists for each of its threads."""
     found: list[Process] = []
-    try:
+    with suppress(OSError):  # it has gone, and its children have another parent
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found.extend(filter(None, map(process, map(int, file.read().split()))))
-    except OSError:  # it has gone, and its children have another parent
-        pass
     return found
 
 
 def send(number: int, processes: list[Process]) -> None:
     """Send a signal to the process groups of so many processes, in their order.
 
-    To a group, it comes to all of it at once, whatever is being forked in it.
+    To a group, it comes to all of it at once, whatever is being forked in it. A program has made a
+    session, so that its groups have none but its processes.
     """
-    for group in dict.fromkeys(each.group for each in processes):
+    for group in dict.fromkeys(each.group for each in processes if each.group > 1):
         with suppress(ProcessLookupError, PermissionError):  # has ended; is another user's by now
             os.killpg(group, number)
 
@@ -115,6 +114,7 @@ class Keeper:
         self.program = 0
         self.code = -int(signal.SIGKILL)
         self.terminate_at = self.kill_at = _NEVER
+        self.begun = b""  # an order
         self.lease = self.heard_at = 0.0
         self.hung = False
         self.pace = 0.005
@@ -202,7 +202,11 @@ class Keeper:
                 send(signal.SIGKILL, self._kept())
                 pause = self.pace
                 self.pace = min(2 * self.pace, 0.5)
-            for ready, _ in self.poll.poll(max(0.0, min(pause, self.lease / 10, 1.0)) * 1000):
+            pause = max(0.0, min(pause, self.lease / 10, 1.0))
+            woken = self.poll.poll(pause * 1000)
+            # While this process stands still, as all do on a machine that sleeps, it hears nobody.
+            self.heard_at += max(0.0, time.monotonic() - now - pause - 0.1)
+            for ready, _ in woken:
                 if ready == self.children_woke:
                     os.read(ready, 4096)
                 elif ready == self.orders:
@@ -216,15 +220,15 @@ class Keeper:
         _tell(self.report, b"gone %d" % self.code + b" hung" * self.hung)
 
     def _obey(self) -> None:
-        orders = os.read(self.orders, 256).splitlines()
-        self.heard_at = time.monotonic()
-        if not orders:
+        heard = os.read(self.orders, 4096)
+        if not heard:
             self._lose_worker()
+        now = self.heard_at = time.monotonic()
+        *orders, self.begun = (self.begun + heard).split(b"\n")
         for order in orders:
             if order == b"alive":
                 continue
             if order.startswith(b"end"):
-                now = time.monotonic()
                 if self.kill_at == _NEVER or self.terminate_at != _NEVER:  # it hasn't been told
                     self.terminate_at = now
                 self.kill_at = min(self.kill_at, now + float(order.split()[1]))
@@ -233,7 +237,7 @@ class Keeper:
             elif order == b"pause":
                 self._pause()
                 _tell(self.orders, b"paused")
-            else:
+            elif order == b"resume":
                 send(signal.SIGCONT, self._kept()[::-1])
                 _tell(self.orders, b"resumed")
 

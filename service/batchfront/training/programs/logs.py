@@ -12,9 +12,7 @@ from batchfront.training.programs.printed import LOG, log_files
 _CHUNK = 1 << 16
 
 
-def read_log(
-    folder: Path, *, until: Callable[[], bool] = lambda: True, every: float = 0.3
-) -> Iterator[bytes]:
+def read_log(folder: Path, *, until: Callable[[], bool], every: float = 0.3) -> Iterator[bytes]:
     """Read what the program in a trial's folder has printed, piece by piece.
 
     until -- asked every so many seconds whether the program prints no more; what it has printed by

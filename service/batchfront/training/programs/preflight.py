@@ -15,10 +15,12 @@ from batchfront.workload.placeholders import (
     BATCH_SIZE,
     PER_DEVICE,
     SEED,
-    names_in,
 )
 from batchfront.workload.program import Program
 from batchfront.workload.search_space import Dimension, SearchSpace, Value
+
+_LARGEST = 64 << 20
+"""Bytes of all the files that an entry of `code` names: more are data, and take long to read."""
 
 _SCRIPTS = (".py", ".sh", ".jl", ".R", ".lua", ".js", ".mjs", ".pl", ".rb")
 """Endings of files that an interpreter is given as its first argument."""
@@ -67,20 +69,40 @@ def examine(program: Program, batch_sizes: Sequence[int]) -> ExaminedProgram:
 def checksums(program: Program) -> Code:
     """The files under `code`, each by its path, with the checksum of its content.
 
-    Raises WorkloadError for an entry that names none.
+    Raises WorkloadError for an entry that names none, or more than code.
     """
     folder = program.path.absolute().parent
     found = {}
     for entry in program.code:
         files = sorted(_files(folder, entry))
         if not files:
-            raise WorkloadError(
-                f"{program.path}, [workload] code: there is no file {entry} in {folder}"
+            raise program.wrong("workload", "code", f"there is no file {entry} in {folder}")
+        if program.path.absolute() in files:
+            raise program.wrong(
+                "workload",
+                "code",
+                f"{entry} has this file in it, and may have what its trials write; name files, "
+                'folders, or patterns such as "*.py"',
+            )
+        if (size := sum(file.stat().st_size for file in files)) > _LARGEST:
+            raise program.wrong(
+                "workload",
+                "code",
+                f"{entry} has {size >> 20:,} MiB in {len(files):,} files, more than code has; name "
+                "that alone",
             )
         for file in files:
             name = os.path.relpath(file, folder).replace(os.sep, "/")
-            found[f"{name}:"] = blake2b(file.read_bytes(), digest_size=8).hexdigest()
+            found[f"{name}:"] = _checksum(program, file)
     return found
+
+
+def _checksum(program: Program, file: Path) -> str:
+    try:
+        return blake2b(file.read_bytes(), digest_size=8).hexdigest()
+    except OSError as error:
+        wrong = f"{file} can't be read: {error.strerror}"
+        raise program.wrong("workload", "code", wrong) from None
 
 
 def _files(folder: Path, entry: str) -> Iterator[Path]:
@@ -117,8 +139,11 @@ def _refuse_missing_command(program: Program, start: TrialStart) -> None:
             what = "can't be executed" if (folder / command).is_file() else "isn't there"
             raise WorkloadError(f"{told}: {command} {what}, in {folder}")
     elif shutil.which(command, path=program.resources.env.get("PATH")) is None:
-        beside = f"; if {folder / command} is meant, write ./{command}"
-        hint = beside if (folder / command).is_file() else ""
+        hint = ""
+        if (folder / command).is_file():
+            hint = f"; if {folder / command} is meant, write ./{command}"
+        elif command == "python" and shutil.which("python3"):
+            hint = "; python3 is"
         raise WorkloadError(f"{told}: {command} isn't found on PATH{hint}")
     script = words[1] if len(words) > 1 else ""
     if script.endswith(_SCRIPTS) and not (folder / script).is_file():
@@ -127,7 +152,7 @@ def _refuse_missing_command(program: Program, start: TrialStart) -> None:
 
 def _notes(program: Program, batch_sizes: Sequence[int]) -> Iterator[str]:
     """What may be other than it is meant, a line each."""
-    told = names_in([*program.command, *program.resources.env.values()])
+    told = program.told
     if not program.code:
         script = next((w for w in program.command[1:2] if w.endswith(_SCRIPTS)), "train.py")
         yield (

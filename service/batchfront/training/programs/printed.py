@@ -5,9 +5,9 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,7 @@ _ESCAPES = re.compile(
 _OF_NUMBERS = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.+-"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line without its end; over -- whether it is written over its stream's line before."""
 
     text: str
@@ -82,18 +81,20 @@ class LastLines:
 
     def add(self, line: Line, stream: object) -> None:
         """A stream's next line."""
-        text = line.text[:_LONGEST_LAST]
-        if not text.isprintable():  # what no terminal shows, and not every database takes
-            text = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
         with self._lock:
             if line.over and self._lines and self._lines[-1][1] is stream:
                 self._lines.pop()
-            self._lines.append((text, stream))
+            self._lines.append((line.text[:_LONGEST_LAST], stream))
 
     def last(self, number: int) -> list[str]:
-        """So many, the latest last."""
+        """So many, the latest last, without what no terminal shows and not every database takes."""
         with self._lock:
-            return [text for text, _ in self._lines][-number:]
+            texts = [text for text, _ in self._lines][-number:]
+        return ["".join(map(_fit_to_show, text)) for text in texts]
+
+
+def _fit_to_show(character: str) -> str:
+    return character if character.isprintable() or character == "\t" else "\ufffd"
 
 
 _GAP = b"\n[batchfront: from here on only what was printed last is kept]\n"

@@ -21,7 +21,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
 
@@ -276,7 +276,11 @@ class ProgramProcess:
         self.keeper_lost = said[:1] != [b"gone"]
         if self.keeper_lost:
             log.warning("the keeper of %s (process %d) has been killed", self._argv[0], self.pid)
-            end_marked(self._mark, self._program)
+            if sys.platform == "linux":
+                end_marked(self._mark, self._program)
+            else:  # where it hasn't died with its keeper
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
         if said[2:]:
             self._last.add(Line("[batchfront: ended, as its worker hung]"), self)
         self._code = int(said[1]) if said[1:] else -signal.SIGKILL

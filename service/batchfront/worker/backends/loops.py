@@ -11,6 +11,7 @@ from threading import Event
 
 from batchfront import __version__
 from batchfront.errors import CatalogError
+from batchfront.extras import has_torch
 from batchfront.phase_timer import timed_as
 from batchfront.store.migrations import database_name
 from batchfront.study.identity import identity_parts, refuse_difference, study_identity
@@ -126,13 +127,15 @@ class LoopBackend:
     def prepare(self, study: Study) -> LoadedLoop | LoadedProgram:
         self.close()
         tries = study.identity["preflight"]
-        device = _torch_device(self._place) if tries["torch"] else self._place.device
+        # A loop may have been planned with torch about that needs none.
+        uses_torch = tries["torch"] and has_torch()
+        device = _torch_device(self._place) if uses_torch else self._place.device
         loop, code = self._find(study)
         parts = identity_parts({}, [code], study.variant)
         identity = study_identity(loop, study.batch_size, parts, study.identity["search"])
         refuse_difference(study, replace(study, identity=identity))
         versions = {"batchfront": __version__, "device": device, "source": digest(code)}
-        if tries["torch"]:
+        if uses_torch:
             versions["torch"] = sys.modules["torch"].__version__
         given = self._folders, device, versions
         if loop.calls_back:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 Code = Mapping[str, str]
 """`file.py:name` of a definition, or `file.py:` of a whole file, to its checksum; `model`, `loss`,
-... to that of a workload's part; a package to its version. See `batchfront.workload.code.fingerprint`."""
+... to that of a workload's part; a package to its version. See
+`batchfront.workload.code.fingerprint`."""
 
 PARTS = ("model", "loss", "metric", "algorithm", "schedule", "weight", "data", "train")
 """Of a workload; of a loop, `train`."""

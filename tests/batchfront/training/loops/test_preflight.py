@@ -238,6 +238,14 @@ def test_a_goal_that_the_first_step_passes_is_refused() -> None:
 def test_a_batch_of_more_examples_than_there_are_is_refused() -> None:
     with pytest.raises(UsageError, match="batch size 1000 is larger than the training set of 96"):
         tried(loops.kept(), 4, 1000)
+    with pytest.raises(UsageError, match="batch size 200 is larger than the training set of 120"):
+        tried(loops.line(), 4, 200)
+
+
+def test_the_examples_of_an_epoch_are_those_it_asks_for_batches_of() -> None:
+    assert tried(loops.line()).train_examples == 120
+    assert tried(loops.replayed()).train_examples == 96  # as it says
+    assert tried(replace(loops.replayed(), train_examples=0)).train_examples == 0
 
 
 def test_several_devices_for_a_trial_are_refused() -> None:

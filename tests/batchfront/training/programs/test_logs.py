@@ -9,6 +9,10 @@ from batchfront.training.programs.printed import Log, log_files
 LINES = [b"line %d\n" % n for n in range(40)]
 
 
+def over() -> bool:
+    return True
+
+
 def told(steps: Iterator[object]) -> Callable[[], bool]:
     """Takes a step whenever it is asked whether all is over, which it is when none is left."""
     return lambda: next(steps, steps) is steps
@@ -20,14 +24,14 @@ def test_what_is_kept_is_read_from_the_beginning_to_the_end(tmp_path: Path) -> N
         log.write(line)
     log.close()
     assert len(log_files(tmp_path)) == 3
-    text = b"".join(read_log(tmp_path))
+    text = b"".join(read_log(tmp_path, until=over))
     assert text == b"".join(file.read_bytes() for file in log_files(tmp_path))
     assert text.startswith(LINES[0])
     assert text.endswith(LINES[-1])
 
 
 def test_a_program_that_has_printed_nothing_has_an_empty_log(tmp_path: Path) -> None:
-    assert list(read_log(tmp_path)) == []
+    assert list(read_log(tmp_path, until=over)) == []
 
 
 def test_what_is_added_is_read_however_often_the_file_is_put_aside(tmp_path: Path) -> None:
@@ -55,9 +59,9 @@ def test_a_program_that_starts_again_is_followed(tmp_path: Path) -> None:
 def test_what_came_just_before_the_end_is_read_too(tmp_path: Path) -> None:
     log = Log(tmp_path, limit=1000)
 
-    def over() -> bool:
+    def ends() -> bool:
         log.write(b"the last words\n")
         log.close()
         return True
 
-    assert b"".join(read_log(tmp_path, until=over, every=0)) == b"the last words\n"
+    assert b"".join(read_log(tmp_path, until=ends, every=0)) == b"the last words\n"

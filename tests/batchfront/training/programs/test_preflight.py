@@ -42,17 +42,33 @@ def test_a_program_that_holds_together_is_examined_without_torch(tmp_path: Path)
         ("at_once = 2", 'env = {PATH = "/nowhere"}', "python3 isn't found on PATH"),
         ("goal =", 'code = ["net.py"]\ngoal =', "code: there is no file net.py"),
         ("goal =", 'code = ["*.jl"]\ngoal =', r"code: there is no file \*\.jl"),
+        ("goal =", 'code = ["."]\ngoal =', r"code: \. has this file in it"),
+        ("goal =", 'code = ["data"]\ngoal =', r"code: data has 65 MiB in 1 files, more than code"),
         ("(?P<step>", "(?P<epoch>", "train_examples: is missing"),
     ],
 )
 def test_what_can_not_run_is_refused_in_a_line(
     tmp_path: Path, old: str, new: str, says: str
 ) -> None:
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "train.bin").open("wb") as file:
+        file.truncate(65 << 20)  # which takes no space
     found = program(tmp_path, (old, new))
     with pytest.raises(WorkloadError, match=says) as refused:
         examine(found, found.batch_sizes)
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith(str(found.path))
+
+
+def test_the_python_that_there_is_is_named_where_python_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    found = program(tmp_path, ("python3 train.py", "python train.py"))
+    with pytest.raises(WorkloadError, match="python isn't found on PATH; python3 is"):
+        examine(found, [8])
 
 
 def divided(folder: Path, command: str, resources: str) -> Program:
