@@ -87,7 +87,7 @@ class Output:
             return "a call of batchfront.report"
         where = "" if self.file is None else f" in {self.file}"
         if self.kind == "pattern":
-            return f"a line{where} that matches {self.pattern!r}"
+            return f"a line{where} that matches '{self.pattern}'"
         value = 'the metric\'s name or "value"' if self.value is None else f'"{self.value}"'
         count = self.count or self.unit or "step"
         what = "an object of JSON in a line" if self.file is None else f"an entry{where}"
