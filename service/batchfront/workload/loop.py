@@ -42,7 +42,7 @@ class Loop(WorkloadBase):
     own_steps      -- whether it evaluates where it chooses instead, and reports it
     train_examples -- in an epoch; 0: not known
     at_once        -- trials that are in memory together on a worker's device; None: as many as fit,
-                      by what the first one takes up
+                      by what the first one takes up; of those that call back, one
     """
 
     train: Callable[..., Any] = _elsewhere
