@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,24 @@ def test_a_command_on_programs_needs_no_torch(ran: Run, command: tuple[str, ...]
     done = ran(*command)
     assert done.returncode == 0, done.stderr
     assert "torch" not in done.stderr
+
+
+def test_trials_are_asked_for_and_told(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(hiding(["torch"]))
+    code = """
+import batchfront
+from batchfront import Goal, Log, Loop
+
+goal = Goal("error", 0.5, better="lower")
+space = {"learning_rate": Log(0.1, 1.0)}
+mine = Loop(name="a/b/c", goal=goal, search_space=space, step_budget=99, batch_sizes=(8,))
+opened = batchfront.open("sqlite:///asked.db")
+for trial in opened.trials(opened.plan(mine, trials=2)):
+    with trial:
+        trial.report(1, 0.1)
+    print(trial.outcome)
+"""
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("reached\nreached\n", "")

@@ -148,8 +148,8 @@ def _step_budget(table: Table, epochs: int | None, examples: int, drop_last: boo
     if said is None:
         raise table.refuse(
             "step_budget",
-            "is missing; write the steps after which a trial is given up, step_budget = 5000, or "
-            "epoch_budget = 10 with train_examples",
+            f"is missing{table.instead_of('step_budget')}; write the steps after which a trial is "
+            "given up, step_budget = 5000, or epoch_budget = 10 with train_examples",
         )
     if not isinstance(said, dict):
         return table.as_whole("step_budget", said, 1)

@@ -29,7 +29,8 @@ def read_output(table: Table) -> Output:
         "tokens_per_example": tokens,
     }
     if said is None:
-        raise table.refuse("output", f"is missing; write {such_as}")
+        instead = table.instead_of("output")
+        raise table.refuse("output", f"is missing{instead}; write {such_as}")
     if file is not None:
         refuse_shared(table, "output_file", file)
     if said == "report":

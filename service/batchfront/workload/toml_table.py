@@ -40,10 +40,13 @@ class Table:
         if key in self.values:
             return self.values[key]
         if default is REQUIRED:
-            near = [k for k in self.values if nearest(key, [k]).startswith("; did")]
-            instead = f" ({near[0]} isn't known)" if near else ""
-            raise self.refuse(key, f"is missing{instead}; write {wanted}")
+            raise self.refuse(key, f"is missing{self.instead_of(key)}; write {wanted}")
         return default
+
+    def instead_of(self, key: str) -> str:
+        """What stands there of which a missing key may be meant, for a message."""
+        near = [k for k in self.values if nearest(key, [k]).startswith("; did")]
+        return f" ({near[0]} isn't known)" if near else ""
 
     def text(self, key: str, default: Any = REQUIRED, *, such_as: str) -> Any:
         """A text that isn't empty."""

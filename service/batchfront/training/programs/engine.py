@@ -18,9 +18,9 @@ class Together:
     news      -- notified when any of them has told something, or has ended
     any_heard -- whether any of the study's has ever told an evaluation
 
-    That the first program of a study ends well without having told one is no failure of its trial
-    but of what is said of the workload's output: WorkloadError is raised, as every other would do
-    the same.
+    That the first program of a study ends well without having told one, or tells what makes no
+    sense, is no failure of its trial but of what is said of the workload's output: WorkloadError is
+    raised, as every other would do the same.
     """
 
     def __init__(self, news: Condition, *, any_heard: bool = False) -> None:
@@ -45,7 +45,7 @@ class Together:
         taken = attempt(run.take)
         self._any_heard = self._any_heard or taken is True
         if isinstance(taken, Failed) and run.is_mute and not self._any_heard:
-            raise WorkloadError(taken.reason.splitlines()[0])
+            raise WorkloadError(f"{run.trial.program.name}: {taken.reason.splitlines()[0]}")
         return taken
 
     def finite(self, runs: Sequence[ProgramRun]) -> list[bool]:

@@ -1,5 +1,6 @@
 """A trial whose training loop is a program: a run that goes on as its program tells evaluations."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from batchfront.training.programs.process import ProgramProcess
 from batchfront.training.run import GoalCheck, State
 from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
+
+log = logging.getLogger(__name__)
 
 ENGINE = "program"
 
@@ -98,7 +101,7 @@ class ProgramRun:
         self.engine: str | None = None
         self.step = 0
         self.is_over = False
-        self.is_mute = False  # it has ended well, and has told nothing
+        self.is_mute = False  # it has told nothing that could be made sense of, and won't
         self.why_over = f"step budget of {trial.budget} spent"
         self.evaluation_steps = OwnSteps(self)
         self._current: Evaluation | None = None
@@ -142,7 +145,7 @@ class ProgramRun:
         start, resources = self.trial.start, self.trial.program.resources
         resume = self._resuming
         self._folder = folder = self.trial.folders.take(
-            self.trial.study, self.trial.number, resume=resume
+            self.trial.study, self.trial.number, resume=resume, grace=resources.grace
         )
         start.write_metaparameters()
         self._listener = listener = self._listening()
@@ -245,17 +248,22 @@ class ProgramRun:
             self.is_over = told.step > self.trial.budget
             if not self.is_over:
                 self._current, self.step = told, told.step
+            elif not self.step:
+                budget = f"the step budget of {self.trial.budget:,}"
+                self.why_over = f"the first evaluation is at step {told.step:,}, beyond {budget}"
+                log.warning("%s trial %d: %s", self.trial.study, self.trial.number, self.why_over)
             return not self.is_over
         if self._broken is not None:
-            return self._failed(self._broken)
+            self.is_mute = not self.step
+            return self._failed(self._broken, show_last=False)  # it names the line that it is about
         if code is None:
             return self._hung()
         if code:
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             return self._failed(f"the program ended with {ended}")
-        self.is_over, self.is_mute = True, self.step == 0
-        if self.is_mute:
-            return self._failed(f"the program ended without {self.trial.program.output.expected}")
+        self.is_over = True
+        if not self.step:
+            return self._mute(f"the program ended without {self.trial.program.output.expected}")
         self.why_over = f"the program ended by itself after step {self.step}"
         return False
 
@@ -263,12 +271,18 @@ class ProgramRun:
         limit = self.trial.program.resources.timeout_without_output
         if limit is None or self._process is None or self._process.silent_seconds < limit:
             return None
-        told = "" if self.step else f", and nothing before was {self.trial.program.output.expected}"
-        return self._failed(f"the program has printed nothing for {limit:g} s{told}")
+        silent = f"the program has printed nothing for {limit:g} s"
+        if self.step:
+            return self._failed(silent)
+        return self._mute(f"{silent}, and before not {self.trial.program.output.expected}")
 
-    def _failed(self, why: str) -> Failed:
+    def _mute(self, why: str) -> Failed:
+        self.is_mute = True
+        return self._failed(why)
+
+    def _failed(self, why: str, *, show_last: bool = True) -> Failed:
         lines = [] if self._process is None else self._process.last_lines(_SHOWN)
-        last = next((line.strip() for line in reversed(lines) if line.strip()), None)
+        last = next((line.strip() for line in reversed(lines) if show_last and line.strip()), None)
         return Failed("\n".join([why if last is None else f"{why}; its last line: {last}", *lines]))
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
