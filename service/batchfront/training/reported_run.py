@@ -26,7 +26,7 @@ class ReportedRun:
     `training_seconds` of its cost are those between reports, whatever they were spent on.
     """
 
-    untrained_loss: float | None = None
+    untrained_loss: float | None = None  # unless it is reported
     micro_batch: int | None = None
     engine: str | None = "reported"
 

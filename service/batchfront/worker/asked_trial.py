@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -62,6 +63,7 @@ class Holder:
 
         Returns None if none is free. Raises LeaseLost if it was lost before it could start.
         """
+        self._end_heartbeat()
         claimed = self.ledger.claim(wanted, lambda _: 1)
         if claimed is None:
             return None
@@ -77,13 +79,16 @@ class Holder:
 
     def let_go(self, *, in_order: bool = True) -> None:
         """Release what is still held; `in_order` as `Ledger.leave` has it."""
-        if self._heartbeat is not None:
-            self._heartbeat.__exit__()
-            self._heartbeat = None
+        self._end_heartbeat()
         try:
             self.ledger.leave(in_order=in_order)
         except Unreachable as error:
             log.warning("%s; what is held here is free when its lease runs out", error)
+
+    def _end_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.__exit__()
+            self._heartbeat = None
 
 
 class AskedTrial(Trial):
@@ -122,7 +127,7 @@ class AskedTrial(Trial):
         """How it has ended; None while it is open, and of one that was lost or handed back."""
         self.reason: str | None = None
         self.handed_back = False
-        self._train_examples = study.train_examples
+        self._goal, self._train_examples = goal, study.train_examples
         self._holder, self._heartbeat, self._after = holder, heartbeat, after
         self._process, self._held = os.getpid(), True
         self._run = ReportedRun(goal, EvaluationGrid(**grid) if grid else None, budget)
@@ -140,7 +145,7 @@ class AskedTrial(Trial):
     ) -> bool:
         """Tell what an evaluation has shown, and hear whether to train on.
 
-        step     -- the updates done so far
+        step     -- the updates done so far; at 0, the loss is that of the untrained model
         value    -- the goal's metric on held-out data
         loss     -- the training loss, such as the mean since the evaluation before: with it, a
                     trial that diverges or stalls is found sooner
@@ -148,11 +153,13 @@ class AskedTrial(Trial):
 
         Returns False once the trial is over, however often it is called. That its lease was lost,
         as the machine slept, say, is logged in a line, and nothing is written then. Raises
-        WorkloadError for what is no number, steps that don't rise, and other examples than the
-        steps have taken.
+        WorkloadError for what is no number, or none that the metric can be, for steps that don't
+        rise, and for other examples than the steps have taken.
         """
         told = Measured(step, value, loss, examples)
-        if self._is_mine():
+        if told.step == self._run.step == 0:
+            self._run.untrained_loss = told.loss
+        elif self._is_mine():
             self._check(told)
             self._run.report(Evaluation(told.step, told.loss, told.value))
             self._turn()
@@ -203,10 +210,15 @@ class AskedTrial(Trial):
         return self._held
 
     def _check(self, told: Measured) -> None:
-        """Raise WorkloadError for a report that contradicts the one before, or the batch size."""
+        """Raise WorkloadError for a report that contradicts the one before, the metric, or the
+        batch size."""
         if told.step <= self._run.step:
-            before = f"after one at step {self._run.step}" if self._run.step else ""
-            raise WorkloadError(f"{self}: reported step {told.step} {before}; steps have to rise")
+            after = f"after one at step {self._run.step}"
+            raise WorkloadError(f"{self}: reported step {told.step} {after}; steps have to rise")
+        metric = self._goal.metric
+        if isfinite(told.value) and not metric.low <= told.value <= metric.high:
+            between = f"{metric.name} lies between {metric.low:g} and {metric.high:g}"
+            raise WorkloadError(f"{self}: value {told.value:g} at step {told.step}; {between}")
         wanted = examples_taken(told.step, self.batch_size, self._train_examples)
         if told.examples is not None and told.examples not in wanted:
             raise WorkloadError(
@@ -231,7 +243,8 @@ class AskedTrial(Trial):
         self._run.fail(error)
         try:
             self._turn("failed, and is free for another try")
-        except Exception as raised:  # a lost device's, which is nobody's fault
+        except Exception as raised:  # a lost device's, or a database's that is away
+            self._holder.stop.set()
             self._let_go(str(raised), in_order=False)
             if raised is not error:
                 raise

@@ -131,11 +131,6 @@ def work(batchfront: Run, folder: Path, every: str, *changes: tuple[str, str]) -
             [],
             "'low' is no number, in what the program tells: 'step 1: val_loss low'",
         ),
-        (
-            "print(f'step {1000 * step}: val_loss 1')",
-            [],
-            "the first evaluation is at step 1,000, beyond the step budget of 90",
-        ),
     ],
 )
 def test_a_program_that_tells_nothing_of_use_is_left_with_its_trials_free(
@@ -177,6 +172,17 @@ def test_a_trial_that_goes_wrong_fails_in_a_line_for_each_attempt(
         for attempt in (1, 2, 3)
     ]
     assert states() == [("done", "failed", 3)] * 2
+
+
+def test_that_nothing_is_evaluated_within_the_step_budget_is_said_of_each_trial(
+    batchfront: Run, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = work(batchfront, folder, "print(f'step {1000 * step}: val_loss 1')")
+    assert (result.code, result.out) == (0, "")
+    beyond = "the first evaluation is at step 1,000, beyond the step budget of 90"
+    said = sorted(record.message for record in caplog.records)
+    assert said == [f"{NAME}/b8 trial {trial}: {beyond}" for trial in (0, 1)]
+    assert states() == [("done", "exhausted", 1)] * 2
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,20 @@ def test_an_evaluation_past_the_step_budget_counts_for_nothing(
     assert (row.outcome, row.steps, row.metric) == ("exhausted", 140, 0.2)
 
 
+def test_a_loss_before_the_first_step_is_what_others_are_compared_with(
+    storage: Storage, database: str
+) -> None:
+    planned(storage, trials=1, batch_sizes=(4,))
+    with batchfront.open(database).trial(NAME) as trial:
+        assert trial.report(0, 0.9, 1.0)
+        assert trial.report(50, 0.8, 3.0)
+        assert not trial.report(120, 0.7, 2e4)
+    assert (trial.outcome, trial.reason) == (
+        "diverged",
+        "training loss 2e+04 at step 120, untrained 1",
+    )
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_has_diverged(
     storage: Storage, database: str, value: float
@@ -355,6 +369,8 @@ def test_a_fork_asks_for_its_own_and_leaves_its_parents_alone(
         ((6.5, 0.2), "step is 6.5"),
         ((6, "0.2"), "value is '0.2'"),
         ((6, 0.2, "low"), "loss is 'low'"),
+        ((6, 45.0), "value 45 at step 6; error rate lies between 0 and 1"),
+        ((0, 0.2), "reported step 0 after one at step 5; steps have to rise"),
         ((6, 0.2, 0.1, 23), "23 examples in 6 steps; the batch size is 4, so there should be 24"),
     ],
 )
@@ -362,7 +378,7 @@ def test_a_report_that_makes_no_sense_is_refused_in_a_line(
     storage: Storage, database: str, told: Any, why: str
 ) -> None:
     planned(storage, trials=1, batch_sizes=(4,))
-    with batchfront.open(database).trial(NAME) as trial:
+    with batchfront.open(database).trial(clouds()) as trial:
         assert trial.report(5, 0.3, examples=20)
         with pytest.raises(WorkloadError) as refused:
             trial.report(*told)

@@ -1,5 +1,6 @@
 """A trial whose training loop is a program: a run that goes on as its program tells evaluations."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from batchfront.training.programs.process import ProgramProcess
 from batchfront.training.run import GoalCheck, State
 from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
+
+log = logging.getLogger(__name__)
 
 ENGINE = "program"
 
@@ -243,11 +246,12 @@ class ProgramRun:
             told = self._told.popleft() if self._told else None
         if told is not None:
             self.is_over = told.step > self.trial.budget
-            if self.is_over and not self.step:
-                budget = f"the step budget of {self.trial.budget:,}"
-                return self._mute(f"the first evaluation is at step {told.step:,}, beyond {budget}")
             if not self.is_over:
                 self._current, self.step = told, told.step
+            elif not self.step:
+                budget = f"the step budget of {self.trial.budget:,}"
+                self.why_over = f"the first evaluation is at step {told.step:,}, beyond {budget}"
+                log.warning("%s trial %d: %s", self.trial.study, self.trial.number, self.why_over)
             return not self.is_over
         if self._broken is not None:
             self.is_mute = not self.step
