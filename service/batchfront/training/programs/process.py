@@ -281,7 +281,7 @@ class ProgramProcess:
             self._finish(stream)
 
     def _take_leave(self, report: bytes) -> None:
-        """Note how it has ended; where its supervisor went first, see to it that nothing is left."""
+        """Note how it has ended; where its supervisor went first, see that nothing is left."""
         self._hang_up()
         said = report.split()
         self.supervisor_lost = said[:1] != [b"gone"]

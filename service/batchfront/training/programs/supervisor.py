@@ -7,9 +7,9 @@ the worker's process id and open files, of which the first says what to run.
 
 On Linux it is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): whatever loses its parent becomes
 the supervisor's own child, also what has made a session of its own, so nothing of the program is
-left exactly when the supervisor has no child; and the program itself dies with it (PR_SET_PDEATHSIG).
-Elsewhere what belongs to the program is its process group and whatever descends from it: what has
-left the group and lost its parent isn't found.
+left exactly when the supervisor has no child; and the program itself dies with it
+(PR_SET_PDEATHSIG). Elsewhere what belongs to the program is its process group and whatever descends
+from it: what has left the group and lost its parent isn't found.
 """
 
 import ctypes
