@@ -106,7 +106,8 @@ def alone(path: Path, study: Study, slot: Any) -> list[tuple[int, float]]:
     """What a trial's program tells that runs by itself to its end: steps and values."""
     values: Mapping[str, Any] = json.loads(slot.params)
     command = [sys.executable, "train.py", "--lr", repr(values["learning_rate"])]
-    command += ["--batch-size", str(study.batch_size), "--seed", str(study.trial_seed(slot.number))]
+    seed = study.trial_seed(slot.number) % 2**31
+    command += ["--batch-size", str(study.batch_size), "--seed", str(seed)]
     command += ["--max-steps", str(study.identity["step_budget"])]
     printed = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True)
     lines = [line.split() for line in printed.stdout.splitlines()]

@@ -55,11 +55,12 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def studied(training: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the database that a first run has left."""
+    """A folder with the database that a first run has left, with trials planned since."""
     folder = tmp_path_factory.mktemp("studied")
-    few = ("--batch-sizes", "128,256", "--trials", "4", "--workers", "1")
-    done = training("batchfront", "run", WORKLOAD, *few, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    few = ("--batch-sizes", "128,256", "--trials")
+    for command in (("run", WORKLOAD, "--workers", "1", *few, "4"), ("plan", WORKLOAD, *few, "5")):
+        done = training("batchfront", *command, cwd=folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -98,7 +99,7 @@ def test_a_command_that_needs_torch_says_how_to_get_it(
     (tmp_path / "mine.py").write_text("import torch\n")
     storage = ("--storage", f"sqlite:///{studied / 'batchfront.db'}")
     done = light("batchfront", *command, *storage, cwd=tmp_path)
-    said = done.stderr.removesuffix("\n")
+    said = done.stderr.splitlines()[-1]
     assert (done.returncode, done.stdout) == (1, "")
     assert said.startswith("batchfront: this needs torch, which is not installed: `")
     _, advised, rest = said.split("`")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from batchfront import Goal, Log, Loop, Measured, ReportedMetric, Trial
+from batchfront import Goal, Log, Loop, Measured, Trial
 
 NOISE = 8
 
@@ -62,8 +62,8 @@ def gan() -> Loop:
     return Loop(
         name="ring/gan/adam",
         train=train,
-        goal=Goal(ReportedMetric("energy distance", "lower", low=0.0), 0.05),
+        goal=Goal("energy distance", 0.02, better="lower"),
         search_space={"g_rate": Log(1e-4, 1e-2), "d_rate": Log(1e-4, 1e-2)},
-        step_budget=2_000,
+        step_budget=3_000,
         batch_sizes=(8, 32, 128, 512),
     )

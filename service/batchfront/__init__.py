@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from batchfront.workload.evaluation_grid import EvaluationGrid as EvaluationGrid
     from batchfront.workload.execution import Execution as Execution
     from batchfront.workload.goal import Goal as Goal
-    from batchfront.workload.goal import ReportedMetric as ReportedMetric
     from batchfront.workload.layers import Dropout as Dropout
     from batchfront.workload.layers import GhostBatchNorm2d as GhostBatchNorm2d
     from batchfront.workload.loop import Loop as Loop
@@ -77,7 +76,7 @@ _HOMES = {
     "batchfront.workload.execution": "Execution",
     "batchfront.frontier.dataframes": "load_measurements_frame load_trials_frame",
     "batchfront.frontier.frontier": "Frontier load_frontier",
-    "batchfront.workload.goal": "Goal ReportedMetric",
+    "batchfront.workload.goal": "Goal",
     "batchfront.workload.layers": "Dropout GhostBatchNorm2d",
     "batchfront.workload.loop": "Loop Measured Trial",
     "batchfront.workload.losses": "cross_entropy sigmoid_cross_entropy token_cross_entropy",

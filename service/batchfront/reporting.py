@@ -38,6 +38,9 @@ GRID = "BATCHFRONT_EVALUATION_GRID"
 METAPARAMETERS_FILE = "metaparameters.json"
 """In a trial's folder: its metaparameters, batch size, seed and step budget."""
 
+LONG_SEED = "long_seed"
+"""There, the 63 bits of which the seed is the last 31."""
+
 _DEVICE = "BATCHFRONT_DEVICE"
 _POLL_SECONDS = 0.05
 
@@ -116,7 +119,8 @@ def _trial(told: Mapping[str, Any], folder: Path, grid: Any, report: Any) -> Tri
 
     of_itself = ("batch_size", "seed", "step_budget", "device")
     batch_size, seed, budget, device = (told[name] for name in of_itself)
-    values = {name: value for name, value in told.items() if name not in of_itself}
+    values = {name: told[name] for name in told if name not in (*of_itself, LONG_SEED)}
+    seed = told.get(LONG_SEED, seed)
     steps = EveryStep(budget) if grid is None else GridSteps(EvaluationGrid(**grid), budget)
     return Trial(
         values, batch_size, seed, steps, device=device, directory=lambda: folder, report=report

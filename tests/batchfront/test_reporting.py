@@ -64,7 +64,8 @@ def test_a_socket_out_of_sight_is_an_error_and_not_the_end_of_a_trial(
 @pytest.fixture
 def trial_directory(outside: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Of a trial, as a worker makes it."""
-    told = {"batch_size": 32, "seed": 7, "step_budget": 300, "learning_rate": 0.1, "nesterov": True}
+    seeds = {"seed": 7, "long_seed": 2**40 + 7}
+    told = {"batch_size": 32, **seeds, "step_budget": 300, "learning_rate": 0.1, "nesterov": True}
     (tmp_path / METAPARAMETERS_FILE).write_text(json.dumps(told))
     monkeypatch.setenv(TRIAL_DIR, str(tmp_path))
     return tmp_path
@@ -75,6 +76,7 @@ def test_a_program_knows_its_trial(trial_directory: Path, monkeypatch: pytest.Mo
     trial = batchfront.this_trial()
     assert trial.metaparameters == {"learning_rate": 0.1, "nesterov": True}
     assert (trial.batch_size, trial.seed, trial.step_budget) == (32, 7, 300)
+    assert trial.long_seed == 2**40 + 7
     assert (trial.device, trial.directory) == ("cuda:0", trial_directory)
 
 
@@ -269,6 +271,7 @@ def train_together(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., An
         ranks.process.communicate()
 
 
+@pytest.mark.slow
 def test_ranks_pause_together_and_end_together(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together("batchfront.report(step, value=rank)")
     for step in (1, 2):
@@ -282,6 +285,7 @@ def test_ranks_pause_together_and_end_together(train_together: Callable[..., Any
     assert queue.empty()
 
 
+@pytest.mark.slow
 def test_ranks_are_refused_together(train_together: Callable[..., Any]) -> None:
     ranks, _, queue = train_together("batchfront.report(step, 'low' if rank == 0 else 0.5)")
     code, lines, err = ranks.finish()
@@ -290,6 +294,7 @@ def test_ranks_are_refused_together(train_together: Callable[..., Any]) -> None:
     assert queue.empty()
 
 
+@pytest.mark.slow
 def test_the_worker_of_ranks_may_die(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together("batchfront.report(step, 0.5)")
     queue.get(timeout=LONG)
@@ -298,6 +303,7 @@ def test_the_worker_of_ranks_may_die(train_together: Callable[..., Any]) -> None
     assert (code, lines) == (0, ["closed", "closed"]), err
 
 
+@pytest.mark.slow
 def test_rank_0_alone_may_report(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together(
         "if rank == 0: batchfront.report(step, 0.5)\n        if step == 2: break"

@@ -16,6 +16,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
+from tests.chaos import fleet
 from tests.chaos.verdict import compare
 from tests.postgres import Postgres
 from tests.searches import work
@@ -117,3 +118,16 @@ def test_the_verdict_finds_a_checkpoint_that_was_left(
     left.touch()
     (said,) = compare(database, database, tmp_path / "checkpoints")
     assert "1 files are left" in said
+
+
+def test_the_verdict_finds_a_process_that_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LONG", 0.1)
+    workers = fleet.Fleet("sqlite://", tmp_path, pause=0.0)
+    workers.blame_left()
+    assert workers.wrong == []
+    with subprocess.Popen(["sleep", "1000"], env={"CHAOS": str(tmp_path)}) as left:
+        workers.blame_left()
+        left.kill()
+    assert workers.wrong == [f"process {left.pid} is left: sleep"]

@@ -69,7 +69,11 @@ def _why_none(opened: Any, found: Any, folder: Path, root: Path) -> str:
         status = whole(opened, "status", found.study.workload)
         return f"{trial} has not begun, so it has printed nothing; {status} shows which have"
     if found.study.kind == "loop":
-        return f"{trial} is a function that runs inside its worker, and prints where that does"
+        host = "" if found.host is None else f", on {found.host}"
+        return (
+            f"{trial} has no log in {folder}: a loop that yields prints where its worker does"
+            f"{host}, and one that calls trial.report has its log there"
+        )
     if found.host not in (None, socket.gethostname()):
         return (
             f"{trial} ran on {found.host}, and what it has printed lies there, in "

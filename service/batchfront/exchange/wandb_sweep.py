@@ -20,6 +20,7 @@ from batchfront.workload.program import TAKEN
 
 _BATCH_SIZE = re.compile(r"(train_?)?batch_?size|bs|batch", re.IGNORECASE)
 _DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
+_PROGRAM = "train.py"  # of a sweep that is begun in Python, and names none
 _FEW = 32  # values of a quantized range that are listed
 
 
@@ -59,8 +60,6 @@ def sweep_file_from(path: Path) -> str:
         raise UsageError(f"{path}: isn't YAML: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict) or not isinstance(config.get("parameters"), dict):
         raise UsageError(f"{path}: is no sweep of Weights & Biases, which has `parameters`")
-    if not isinstance(config.get("program"), str) and not isinstance(config.get("command"), list):
-        raise UsageError(f"{path}: has neither `program` nor `command`, so nothing to run")
     return "\n".join(_lines(config, path.name)) + "\n"
 
 
@@ -78,11 +77,12 @@ def _lines(config: Mapping[str, Any], source: str) -> Iterator[str]:
     yield f"name = {_toml(_name(config))}  # dataset/model/optimizer, under which results are kept"
     if config.get("description"):
         yield f"description = {_toml(' '.join(str(config['description']).split()))}"
-    yield "command = ["
-    yield from (f"    {_toml(word)}," for word in command)
-    yield "]"
-    program = str(config.get("program", ""))
-    yield f"code = {_toml([program])}" if program else "#! code = [...]  # the program's files"
+    program = config.get("program")
+    asked = "" if isinstance(program, str) or "command" in config else "#! "
+    yield f"{asked}command = ["
+    yield from (f"{asked}    {_toml(word)}," for word in command)
+    yield f"{asked}]"
+    yield f"{'' if isinstance(program, str) else '#! '}code = {_toml([program or _PROGRAM])}"
     yield "# How a line that the program prints says its step and the metric; or a file that it"
     yield '# writes, by output_file = "{trial_dir}/..."; or output = "report".'
     yield f"#! output = 'step (?P<step>\\d+) .*{re.escape(name)} (?P<value>\\S+)'"
@@ -106,7 +106,7 @@ def _lines(config: Mapping[str, Any], source: str) -> Iterator[str]:
 
 
 def _name(config: Mapping[str, Any]) -> str:
-    stem = PurePath(str(config.get("program", "program"))).stem
+    stem = PurePath(str(config.get("program") or _PROGRAM)).stem
     parts = (config.get("project") or "data", stem, config.get("name") or "sweep")
     return "/".join(re.sub(r"[^\w.-]+", "_", str(part)).strip("_") or "x" for part in parts)
 
@@ -308,7 +308,11 @@ def _fixed(found: _Translation, name: str, value: object) -> str:
 def _command(found: _Translation, config: Mapping[str, Any]) -> list[str]:
     said = config.get("command")
     words = [str(word) for word in said] if isinstance(said, list) else [*_DEFAULT_COMMAND]
-    return [text for word in words for text in _words(found, word, str(config.get("program", "")))]
+    return [
+        text
+        for word in words
+        for text in _words(found, word, str(config.get("program") or _PROGRAM))
+    ]
 
 
 def _words(found: _Translation, word: str, program: str) -> list[str]:

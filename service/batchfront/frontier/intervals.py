@@ -47,6 +47,6 @@ def apart(frontier: Frontier) -> str | None:
         return None
     where = next(p.batch_size for p in frontier.reached if widest([p]) == ratio)
     return (
-        f"Evaluations lie {how_far_apart(frontier)} (at batch size {where:,}): the steps are known "
-        "no closer."
+        f"Evaluations lie {how_far_apart(frontier)} (at batch size {where:,}): steps are known "
+        "only to within that."
     )

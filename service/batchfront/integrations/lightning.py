@@ -46,7 +46,8 @@ class Callback(lightning.Callback):  # type: ignore[name-defined, misc]
         self.ended: TrialEnded | None = None
         self._metric, self._trial = metric, this_trial() if trial is None else trial
         self._step, self._batches, self._is_due = 0, 0, False
-        self._losses: list[Any] = []
+        self._loss: Any = 0.0  # the sum since the last report, where the model is
+        self._losses = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if self._trial.has_grid:
@@ -67,7 +68,8 @@ class Callback(lightning.Callback):  # type: ignore[name-defined, misc]
         self._batches += 1
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is not None:  # which Lightning has divided
-            self._losses.append(loss.detach() * trainer.accumulate_grad_batches)
+            self._loss += loss.detach() * trainer.accumulate_grad_batches
+            self._losses += 1
         step = trainer.global_step if pl_module.automatic_optimization else self._batches
         self._is_due = step != self._step and self._trial.evaluates(step)
         self._step = step
@@ -83,8 +85,8 @@ class Callback(lightning.Callback):  # type: ignore[name-defined, misc]
                 f"{', '.join(trainer.callback_metrics) or 'nothing'}; the goal's metric is one of "
                 "them, logged by validation_step"
             )
-        losses, self._losses, self._is_due = self._losses, [], False
-        loss = sum(losses) / len(losses) if losses else None
+        loss = self._loss / self._losses if self._losses else None
+        self._loss, self._losses, self._is_due = 0.0, 0, False
         try:
             self._trial.report(self._step, trainer.callback_metrics[self._metric], loss)
         except TrialEnded as ended:

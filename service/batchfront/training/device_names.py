@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from batchfront.errors import UsageError
@@ -118,7 +119,9 @@ class _Installed:
         return wanted == self.number or (begins and any(u.startswith(wanted) for u in self.uuids))
 
 
+@cache
 def _installed() -> list[_Installed]:
+    """This machine's GPUs, as the driver's own tool lists them."""
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_SECONDS
@@ -135,7 +138,7 @@ def _installed() -> list[_Installed]:
 
 
 def _in_proc() -> list[_Installed]:
-    """The same, as the kernel's driver lists them: without parts."""
+    """The same, as the kernel's module lists them: without parts."""
     found = []
     for number, path in enumerate(sorted(_PROC.glob("*/information"))):
         about = dict(re.findall(r"(?m)^(Model|GPU UUID):\s*(.*\S)", path.read_text()))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # which bring torch
 
 Better = Literal["lower", "higher"]
 
+LONGEST_NAME = 64
+"""Characters of a metric's name that a database keeps."""
+
 
 @dataclass(frozen=True)
 class ReportedMetric:
@@ -31,6 +34,10 @@ class ReportedMetric:
     def __post_init__(self) -> None:
         if self.better not in ("lower", "higher"):
             raise UsageError(f"metric {self.name}: better is {self.better!r}; use lower or higher")
+        if not (self.name.isprintable() and 0 < len(self.name.strip()) <= LONGEST_NAME):
+            raise UsageError(
+                f"metric {self.name!r}: its name must be one line of 1 to {LONGEST_NAME} characters"
+            )
 
 
 @dataclass(frozen=True, init=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import operator
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
 from batchfront.workload.search_space import Metaparameters, SearchSpace, Value
 from batchfront.workload.seeds import mix
+
+if TYPE_CHECKING:
+    import torch
 
 _ORDER = 1  # the random stream that `Trial.batches` draws from
 
@@ -38,7 +42,7 @@ class Loop(WorkloadBase):
     own_steps      -- whether it evaluates where it chooses instead, and reports it
     train_examples -- in an epoch; 0: not known
     at_once        -- trials that are in memory together on a worker's device; None: as many as fit,
-                      by what the first one takes up
+                      by what the first one takes up; of those that call back, one
     """
 
     train: Callable[..., Any] = _elsewhere
@@ -242,18 +246,19 @@ class Trial:
             yield step, order[:size]
             order = order[size:]
 
-    def keep(self, *parts: Stateful) -> None:
+    def keep(
+        self, *parts: Stateful | random.Random | np.random.Generator | torch.Generator
+    ) -> None:
         """Have these kept, so that the trial can go on after an interruption; where it does, load
-        them, and put the random generators where they were.
+        them, and put the global random generators where they were.
+
+        parts -- anything with `state_dict` and `load_state_dict`, and random generators of the
+                 loop's own: `random.Random`, `numpy.random.Generator` and `torch.Generator`
 
         To be called once, before the first step, with everything that training changes. The loop
         then goes on after `trial.step`. One that doesn't call it starts again.
         """
-        for part in parts:
-            for method in ("state_dict", "load_state_dict"):
-                if not callable(getattr(part, method, None)):
-                    raise WorkloadError(f"trial.keep: a {type(part).__name__} has no {method}()")
-        self._keep(parts)
+        self._keep(tuple(map(_stateful, parts)))
 
     def report(
         self, step: int, value: float, loss: float | None = None, examples: int | None = None
@@ -271,6 +276,34 @@ class Trial:
     def _order(self, examples: int, epoch: int) -> NDArray[np.int64]:
         generator = np.random.Generator(np.random.PCG64(mix(self.long_seed, _ORDER, epoch)))
         return generator.permutation(examples)
+
+
+class _KeptGenerator:
+    """A random generator as what `Trial.keep` takes."""
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], Any]) -> None:
+        self._get, self._put = get, put
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self._get()}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self._put(state_dict["state"])
+
+
+def _stateful(part: Any) -> Stateful:
+    if isinstance(part, random.Random):
+        return _KeptGenerator(part.getstate, part.setstate)
+    if isinstance(part, np.random.Generator):
+        bits: Any = part.bit_generator
+        return _KeptGenerator(lambda: bits.state, lambda state: setattr(bits, "state", state))
+    if callable(getattr(part, "get_state", None)) and hasattr(part, "manual_seed"):  # torch's
+        return _KeptGenerator(part.get_state, part.set_state)
+    for method in ("state_dict", "load_state_dict"):
+        if not callable(getattr(part, method, None)):
+            raise WorkloadError(f"trial.keep: a {type(part).__name__} has no {method}()")
+    found: Stateful = part
+    return found
 
 
 def _called(function: Any) -> Any:

@@ -31,7 +31,18 @@ Unit = Literal["step", "examples", "epoch", "tokens"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
-TAKEN = ("trial", "trial_dir", "socket", "evaluation_grid", "storage", "data_dir", "debug")
+TAKEN = (
+    "data_dir",
+    "debug",
+    "evaluation_grid",
+    "lease_seconds",
+    "long_seed",
+    "password_file",
+    "report",
+    "socket",
+    "storage",
+    "trial",
+)
 """Names that a metaparameter can't have, as BATCHFRONT_<NAME> in its environment is another's."""
 
 
@@ -77,10 +88,10 @@ class Output:
         where = "" if self.file is None else f" in {self.file}"
         if self.kind == "pattern":
             return f"a line{where} that matches '{self.pattern}'"
-        value = "value" if self.value is None else self.value
+        value = 'the metric\'s name or "value"' if self.value is None else f'"{self.value}"'
         count = self.count or self.unit or "step"
         what = "an object of JSON in a line" if self.file is None else f"an entry{where}"
-        return f'{what} that has "{count}" and "{value}"'
+        return f'{what} that has "{count}" and {value}'
 
 
 @dataclass(frozen=True)

@@ -193,13 +193,20 @@ def test_a_sweep_without_a_batch_size_asks_for_one(tmp_path: Path) -> None:
     assert "#? the sweep has no batch size" in text
 
 
+def test_a_sweep_that_is_begun_in_python_asks_for_its_program(tmp_path: Path) -> None:
+    text = translated(tmp_path, program=None)
+    assert "#! command = [" in text
+    found = read(tmp_path, text).program
+    assert found.command[:2] == ("python", "train.py")
+    assert found.code == ("train.py",)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ("a: [", "isn't YAML"),
         ("- 1", "is no sweep of Weights & Biases"),
         ("program: x.py", "which has `parameters`"),
-        ("parameters: {x: {value: 1}}", "neither `program` nor `command`"),
     ],
 )
 def test_what_is_no_sweep_is_refused_in_a_line(tmp_path: Path, content: str, says: str) -> None:

@@ -37,7 +37,7 @@ def test_evaluations_that_lie_far_apart_are_told_with_where() -> None:
     assert widest(points) == 500 / 401
     assert apart(Frontier("a/b/c", points)) == (
         "Evaluations lie up to 20 % of the steps apart where the goal was passed (at batch size "
-        "16): the steps are known no closer."
+        "16): steps are known only to within that."
     )
 
 

@@ -37,7 +37,7 @@ def test_of_a_program_the_page_says_command_evaluations_and_how_far_apart_they_l
         r"read from what it prints by step (?P<step>\d+) .*val_loss (?P<value>\S+), up to 33 % of "
         "the steps apart where the goal was passed"
     )
-    assert "(at batch size 128): the steps are known no closer." in text
+    assert "(at batch size 128): steps are known only to within that." in text
 
 
 def test_what_a_program_names_its_metric_is_said_of_no_split(

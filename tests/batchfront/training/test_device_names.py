@@ -1,5 +1,6 @@
 """Which devices programs are given, as the driver's own tool lists them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,16 @@ GPU 2: NVIDIA T4 (UUID: GPU-3f7c0000-0000)
 
 
 @pytest.fixture(autouse=True)
-def three_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def three_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine whose driver lists three GPUs, the first of them in two parts."""
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\ncat <<'END'\n{LISTED}END\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    device_names._installed.cache_clear()
+    yield
+    device_names._installed.cache_clear()
 
 
 def test_every_gpu_of_the_machine_is_found_with_its_name() -> None:

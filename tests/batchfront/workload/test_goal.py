@@ -88,3 +88,10 @@ def test_a_name_needs_a_direction_and_a_metric_has_its_own() -> None:
         Goal(ERROR_RATE, 0.1, better="lower")
     with pytest.raises(UsageError, match="better is 'less'; use lower or higher"):
         Goal("val_loss", 1.8, better="less")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 65, "two\nlines"])
+def test_a_metrics_name_is_one_that_every_database_keeps(name: str) -> None:
+    with pytest.raises(UsageError, match="must be one line of 1 to 64 characters"):
+        Goal(name, 1.8, better="lower")
+    assert Goal("x" * 64, 1.8, better="lower").metric.name == "x" * 64

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from batchfront import Goal, Log, Loop, Measured, ReportedMetric, ReverseLog, Trial
+from batchfront import Goal, Log, Loop, Measured, ReverseLog, Trial
 
 INPUTS = torch.randn(2_000, 8, generator=torch.Generator().manual_seed(0))
 TARGETS = (INPUTS[:, :4].sum(dim=1) > INPUTS[:, 4:].square().sum(dim=1) - 4).long()
@@ -42,7 +42,7 @@ def loop() -> Loop:
     return Loop(
         name="shell/mlp/momentum",  # dataset/model/optimizer
         train=train,
-        goal=Goal(ReportedMetric("error rate", "lower"), 0.08),  # of what is yielded
+        goal=Goal("error rate", 0.08, better="lower"),  # of what is yielded
         search_space={  # each is drawn afresh for every trial
             "learning_rate": Log(1e-3, 1.0),
             "momentum": ReverseLog(0.0, 0.99),  # 1 - momentum is log-uniform

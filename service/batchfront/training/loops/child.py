@@ -9,6 +9,7 @@ and so has a process to itself. To a worker it is a program whose output is what
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -25,12 +26,13 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.loop import loop_code
 from batchfront.workload.code.versions import digest
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
-from batchfront.workload.loop import Loop, Trial
+from batchfront.workload.goal import ReportedMetric
+from batchfront.workload.loop import Loop, Measured, Trial
 from batchfront.workload.program import Output, Program, Resources
 
 ASKED_FOR = "asked_for.json"
 """In a trial's folder: what the loop had not asked its trial for when it reported its first steps,
-which trying it looks at."""
+and the examples that it had asked for batches of, which trying it looks at."""
 
 _TRIED = 10  # steps in which that is of interest
 _NAME = "batchfront.training.loops.child"  # also while it is the program that runs
@@ -122,24 +124,35 @@ class _Reports:
         if not self._at:
             self._check_begun()
         if self._at < _TRIED:
-            unread = json.dumps({"not": sorted(self.trial.unread)})
-            (self.trial.directory / ASKED_FOR).write_text(unread)
-        found, expected = self.trial.measured(step, value, loss, examples), self._expected()
-        if expected is None:
+            asked = {"not": sorted(self.trial.unread), "batches_of": self.trial.train_examples}
+            (self.trial.directory / ASKED_FOR).write_text(json.dumps(asked))
+        found = self.trial.measured(step, value, loss, examples)
+        if self._expected() is None:
             raise TrialEnded(f"the step budget of {self._steps.budget:,} steps is spent")
+        self._check(found)
+        self._at = found.step
+        report(found.step, found.value, found.loss, found.examples)
+
+    def _check(self, found: Measured) -> None:
+        expected, batch_size = self._expected(), self.trial.batch_size
         if found.step != expected and self.trial.has_grid:
             raise self._error(
                 f"reports step {found.step}, where step {expected} is the next that is evaluated; "
                 "report wherever trial.evaluates(step), and only there"
             )
-        known = self._loop.examples(found.step, self.trial.batch_size)
+        metric = self._loop.goal.metric
+        reported = isinstance(metric, ReportedMetric) and not math.isnan(found.value)
+        if reported and not metric.low <= found.value <= metric.high:
+            raise self._error(
+                f"{metric.name} is {found.value:g} at step {found.step}; it lies between "
+                f"{metric.low:g} and {metric.high:g}"
+            )
+        known = self._loop.examples(found.step, batch_size)
         if found.examples is not None and found.examples not in known:
             raise self._error(
                 f"has taken {found.examples:,} examples by step {found.step}, where {found.step} "
-                f"batches of trial.batch_size, {self.trial.batch_size}, are {max(known):,}"
+                f"batches of trial.batch_size, {batch_size}, are {found.step * batch_size:,}"
             )
-        self._at = found.step
-        report(found.step, found.value, found.loss, found.examples)
 
     def _expected(self) -> int | None:
         """The step at which it reports next; None once the budget ends before."""

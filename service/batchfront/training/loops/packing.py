@@ -1,7 +1,7 @@
 """What a loop keeps, as plain values and tensors, which is what a checkpoint can hold."""
 
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from batchfront.training.checkpoint_format import is_tensor
 
 _PLAIN = (bool, int, float, complex, str, type(None))
 
-_KIND = "batchfront's"  # the key that tells what stands for bytes, or an array or scalar of NumPy's
+_KIND = "batchfront's"  # the key that tells what a dict stands for
 
 
 def packed(part: Any, where: str) -> Any:
@@ -33,6 +33,8 @@ def packed(part: Any, where: str) -> Any:
             raise WorkloadError(f"{where} is an array of objects, which no checkpoint holds")
         said = {"type": part.dtype.str, "shape": list(part.shape), "bytes": part.tobytes() or None}
         return {_KIND: "array" if kind is np.ndarray else "scalar", **said}
+    if kind is Counter:  # as `torch.optim.lr_scheduler.MultiStepLR` has one
+        return {_KIND: "counter", "counts": packed(dict(part), where)}
     if kind in (dict, OrderedDict):
         for key in part:
             if type(key) not in _PLAIN and type(key) is not tuple:
@@ -51,6 +53,8 @@ def packed(part: Any, where: str) -> Any:
 def unpacked(part: Any) -> Any:
     """What was packed."""
     match part:
+        case dict() if part.get(_KIND) == "counter":
+            return Counter(unpacked(part["counts"]))
         case dict() if _KIND in part:
             held = part["bytes"] or b""
             if part[_KIND] == "bytes":

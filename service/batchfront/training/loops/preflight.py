@@ -191,8 +191,7 @@ class _Tries:
     def advance(self, run: LoopRun | ChildRun, step: int) -> None:
         run.advance(step)
         self.unread &= run.unread
-        if isinstance(run, LoopRun):
-            self.train_examples = run.train_examples
+        self.train_examples = run.train_examples
 
 
 def _examined(tries: _Tries) -> tuple[Resumption, str | None]:

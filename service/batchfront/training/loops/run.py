@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _ENDED = object()  # what a generator gives that has returned
 
+_WATCH = Watch()
+
 
 class Shown(NamedTuple):
     """What a loop has yielded."""
@@ -44,7 +46,7 @@ class LoopRun:
     """A generator of the user's in this process, advanced by `next`: a `Run`.
 
     It yields `trial.measured` at the steps of the loop's grid, all of them and no others. A bare
-    `yield` is a place where it may be stopped, and nothing else.
+    `yield` is a place where it may be stopped, to go on from its last checkpoint.
 
     folder     -- takes the trial's folder, once the loop asks for it: as the last one has left it
                  if told so
@@ -75,11 +77,12 @@ class LoopRun:
         self.closed = self.ran_out = False
         self._device, self._take_folder, self._resumption = device, folder, resumption
         self._folder: TrialFolder | None = None
-        self._watch = Watch() if watch is None else watch
+        self._watch = _WATCH if watch is None else watch
         self._turns = Turns(seed, device)
         self._trial: Trial | None = None
         self._generator: Generator[Any, None, None] | None = None
         self._at = 0  # the step of this generator's last yield, or where it goes on from
+        self._between = False  # whether it stands at a bare yield
         self._shown_again = 0  # of what has been shown, by this generator
         self._parts: tuple[Stateful, ...] | None = None  # that the loop has asked to keep
         self._restored: State | None = None  # from which the generator begins, or began
@@ -123,6 +126,7 @@ class LoopRun:
                 if stop is not None and stop.is_set():
                     return False
                 found = self._turn(stop)
+                self._between = found is None
                 if found is not None:
                     self._note(found)
         except BrokenOff:
@@ -156,12 +160,14 @@ class LoopRun:
     def state(self) -> State | None:
         """What it has shown, and with it what it keeps, or else what it has to show again.
 
-        Returns None if it starts again, or was broken off on its way to the next evaluation.
+        Returns None if it starts again, or was stopped on its way to the next evaluation: what it
+        keeps has gone on then.
 
         Raises WorkloadError for something that no checkpoint holds.
         """
-        if self._generator is None and self._restored is not None:
-            return self._restored if self._restored["step"] == self.step else None
+        restored = self._restored
+        if self._generator is None and restored is not None and restored["step"] == self.step:
+            return restored
         if self._resumption == Resumption.ANEW:
             return None
         state = {
@@ -173,7 +179,7 @@ class LoopRun:
             "spent": asdict(self.cost),
         }
         if self._resumption == Resumption.KEPT:
-            if self._generator is None or self._parts is None:
+            if self._generator is None or self._parts is None or self._between:
                 return None
             state["parts"] = [self._packed(part) for part in self._parts]
             state["generators"] = packed(self._turns.generators, "the random generators")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchfront.errors import ProgramError
-from batchfront.reporting import METAPARAMETERS_FILE
+from batchfront.reporting import LONG_SEED, METAPARAMETERS_FILE
 from batchfront.workload.placeholders import (
     ACCUMULATION,
     BATCH_SIZE,
@@ -40,7 +40,7 @@ class TrialStart:
     """A trial as its program is started for it.
 
     values -- its metaparameters
-    seed   -- its seed
+    seed   -- its seed, of 63 bits; programs are told the last 31, which every generator takes
     folder -- its own folder, {trial_dir}
     device -- the worker's: cpu, cuda or cuda:N. The program is shown its GPUs alone, so that
               {device} is cuda for it, whichever they are
@@ -75,7 +75,8 @@ class TrialStart:
     def write_metaparameters(self) -> Path:
         """Write the JSON file in the trial's folder that has all of a trial; where it is."""
         budget = self.program.steps_allowed(self.batch_size)
-        trial = {BATCH_SIZE: self.batch_size, SEED: self.seed, STEP_BUDGET: budget}
+        seeds = {SEED: self.seed % 2**31, LONG_SEED: self.seed}
+        trial = {BATCH_SIZE: self.batch_size, **seeds, STEP_BUDGET: budget}
         path = self._file(METAPARAMETERS_FILE)
         path.write_text(json.dumps({**trial, **self.values}, indent=2) + "\n")
         return path
@@ -100,7 +101,7 @@ class TrialStart:
         known: dict[str, Value] = {
             **self.values,
             BATCH_SIZE: batch_size,
-            SEED: self.seed,
+            SEED: self.seed % 2**31,
             STEP_BUDGET: program.steps_allowed(batch_size),
             TRIAL_DIR: str(self.folder.absolute()),
             DEVICE: "cuda" if self.device.startswith("cuda") else self.device,

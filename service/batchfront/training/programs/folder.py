@@ -54,9 +54,14 @@ class TrialFolders:
         """The folder of one trial of a study, which need not be there."""
         return self._study(study) / str(number)
 
-    def take(self, study: str, number: int, *, resume: bool = False) -> "TrialFolder":
-        """Take one trial's folder for a start of its program: see `TrialFolder`."""
-        return TrialFolder(self.path(study, number), resume=resume)
+    def take(
+        self, study: str, number: int, *, resume: bool = False, grace: float = 0.0
+    ) -> "TrialFolder":
+        """Take one trial's folder for a start of its program: see `TrialFolder`.
+
+        grace -- seconds that a program has to end, as another worker's may be about to
+        """
+        return TrialFolder(self.path(study, number), resume=resume, patience=grace + _PATIENCE)
 
     def drop_study(self, study: str) -> None:
         """Forget all trials of a study that is deleted."""

@@ -46,6 +46,14 @@ class Process:
         self.session, self.state, self.started = session, state, started
 
 
+def has_table() -> bool:
+    """Whether /proc lists processes by the ids that this one knows them by."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def process(pid: int) -> Process | None:
     """One process of this machine, or None if it has gone."""
     try:
@@ -59,9 +67,11 @@ def process(pid: int) -> Process | None:
 
 def all_processes() -> list[Process]:
     """Every process of this machine that this one may see."""
-    if os.path.isdir("/proc/self"):
+    if has_table():
         found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
         return [each for each in found if each is not None]
+    if _LINUX:
+        return []
     with os.popen("ps -A -o pid=,ppid=,pgid=,state=") as table:
         rows = [line.split() for line in table]
     return [Process(int(p), int(pp), int(g), 0, state[0], 0) for p, pp, g, state in rows]
@@ -69,7 +79,7 @@ def all_processes() -> list[Process]:
 
 def descendants(pid: int) -> list[Process]:
     """The children of a process and theirs, each after its parent."""
-    listed = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+    listed = has_table() and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
     table: dict[int, list[Process]] = {}
     for each in () if listed else all_processes():
         table.setdefault(each.parent, []).append(each)
@@ -267,6 +277,8 @@ class Keeper:
     def _kept(self) -> list[Process]:
         """All that belongs to the program, parents first."""
         found = descendants(os.getpid())
+        if _LINUX and not has_table():  # its group is all that is known of it
+            return [Process(self.program, os.getpid(), self.program, self.program, "T", 0)]
         if not _LINUX:
             ids = {each.pid for each in found}
             group = [each for each in all_processes() if each.group == self.program]

@@ -5,7 +5,6 @@ which process of which machine started it. What carries a mark whose process is 
 A mark of another machine, or of another container's processes, says nothing here, and is let be.
 """
 
-import logging
 import os
 import signal
 import time
@@ -15,14 +14,17 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from batchfront.training.programs.keeper import Process, all_processes, descendants, process
-
-log = logging.getLogger(__name__)
+from batchfront.training.programs.keeper import (
+    Process,
+    all_processes,
+    descendants,
+    has_table,
+    process,
+)
 
 MARK = "BATCHFRONT_TRIAL"
 """The environment variable."""
 
-_PROC = Path("/proc/self")
 _SECONDS = 5.0  # in which what was sent SIGKILL is gone, unless the kernel holds it up
 
 
@@ -76,7 +78,7 @@ def _end(is_left: Callable[[Process], bool]) -> set[int]:
 
 
 def _left(is_left: Callable[[Process], bool]) -> Iterator[Process]:
-    if not _PROC.is_dir():
+    if not has_table():
         return
     ours = _ancestry()
     for each in all_processes():
@@ -130,15 +132,7 @@ def _machine() -> str:
 
 def _kill(found: Process) -> None:
     """End a process, and no other that has come to have its id."""
-    try:
-        handle = os.pidfd_open(found.pid)
-    except ProcessLookupError:
-        return
-    try:
-        now = process(found.pid)
-        if now is not None and now.started == found.started:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        log.debug("process %d can't be ended", found.pid)
-    finally:
-        os.close(handle)
+    now = process(found.pid)
+    if now is not None and now.started == found.started:
+        with suppress(ProcessLookupError, PermissionError):  # it may have become another user's
+            os.kill(found.pid, signal.SIGKILL)

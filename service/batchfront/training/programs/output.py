@@ -37,12 +37,13 @@ class OutputReader:
     def __init__(
         self, program: Program, batch_size: int, before: Sequence[Evaluation] = ()
     ) -> None:
-        """before -- the evaluations that the trial has from earlier starts of its program: what it
-        tells again up to the last of them is skipped"""
+        """before -- the trial's evaluations from earlier starts of its program, which has resumed:
+        what it tells again up to the last of them is skipped"""
         self._program, self._output, self._batch_size = program, program.output, batch_size
         self._pattern = re.compile(self._output.pattern) if self._output.pattern else None
         self._before = {evaluation.step: evaluation.metric for evaluation in before}
         self._resumed_from = max(self._before, default=0)
+        self._first = min(self._before, default=0)
         self._seen: dict[int, float] = {}
         self._last = 0
         self._count: tuple[Unit, object] | None = None
@@ -124,6 +125,11 @@ class OutputReader:
                 f"step {step:,} comes after step {self._last:,}, in what the program tells: "
                 f"{_short(told)}"
             )
+        if 0 < step <= self._first and not self._last:
+            raise ProgramError(
+                f"step {step:,} is the first that the program tells since it has resumed at step "
+                f"{self._resumed_from:,}: it has to go on counting from its checkpoint"
+            )
         self._seen[step], self._last = metric, step
         losses, self._losses = self._losses, []
         loss = sum(losses) / len(losses) if losses else None
@@ -133,11 +139,11 @@ class OutputReader:
         return [Evaluation(step, loss, metric)]
 
     def _compare(self, step: int, metric: float) -> None:
-        """Warn of an evaluation that isn't what it was before the program was started again."""
+        """Warn of an evaluation that isn't what it was before the program has resumed."""
         before = self._before.pop(step, None)
         if before is not None and not _same(before, metric):
             log.warning(
-                "%s isn't reproducible: started again, it gives %g at step %s, and gave %g",
+                "%s isn't reproducible: resumed, it gives %g at step %s, and gave %g",
                 self._program.name,
                 metric,
                 step,
@@ -221,12 +227,14 @@ def _begins_anew(line: str, at: int) -> bool:
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
-    """The object of JSON that a line is; empty for any other."""
-    text = text.strip()
-    if not (text.startswith("{") and text.endswith("}")):
+    """The object of JSON that a line is, or ends with, as a logger writes it; empty for any
+    other."""
+    text = text.rstrip()
+    begin = text.find("{")
+    if begin < 0 or not text.endswith("}"):
         return {}
     try:
-        found = json.loads(text)
+        found = json.loads(text[begin:])
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

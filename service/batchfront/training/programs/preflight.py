@@ -169,6 +169,12 @@ def _notes(program: Program, batch_sizes: Sequence[int]) -> Iterator[str]:
             f"{program.name}: {{batch_size}} is the batch of all {program.devices} GPUs together; "
             "if the program takes that of one, write {per_device_batch_size}"
         )
+    cut = [(b, shares) for b in batch_sizes if (shares := program.shares(b)).accumulation > 1]
+    if cut and program.output.unit in ("step", None):
+        yield (
+            f"{program.name}: a step is an update, which is {cut[0][1].accumulation} micro-batches "
+            f"at batch size {cut[0][0]}; if the program counts those, no step is what it says"
+        )
     uneven = [b for b in batch_sizes if program.train_examples % b]
     if program.output.unit in ("epoch", "examples") and uneven and not program.output.drop_last:
         steps = program.steps_per_epoch(uneven[0])

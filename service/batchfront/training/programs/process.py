@@ -99,7 +99,7 @@ class ProgramProcess:
                 raise ProgramError(f"{self._argv[0]} can't be started: {error}") from None
             self._opened = opened.pop_all()
         name = f"program-{self.pid}"
-        self._reader = Thread(target=self._read, args=(streams,), name=name, daemon=True)
+        self._reader = Thread(target=self._attend, args=(streams,), name=name, daemon=True)
         self._reader.start()
 
     @property
@@ -245,6 +245,19 @@ class ProgramProcess:
         except OSError:
             return b""
 
+    def _attend(self, streams: list["_Stream"]) -> None:
+        """Read it to its end, and say that it has come."""
+        try:
+            self._read(streams)
+        except Exception as error:  # of ours: it must not seem to run on for ever
+            self._failure = error
+            self._keeper.kill()
+        finally:
+            self._clock.end()
+            self._opened.close()
+            self._finished.set()
+            self._on_exit()
+
     def _read(self, streams: list["_Stream"]) -> None:
         """Read all that it prints, until nothing of it is left."""
         alive_at, until = 0.0, math.inf
@@ -265,9 +278,6 @@ class ProgramProcess:
                         selector.unregister(key.fd)
         for stream in streams:
             self._finish(stream)
-        self._opened.close()
-        self._finished.set()
-        self._on_exit()
 
     def _take_leave(self, report: bytes) -> None:
         """Note how it has ended; where its keeper is gone first, see to it that nothing is left."""

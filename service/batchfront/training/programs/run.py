@@ -145,7 +145,7 @@ class ProgramRun:
         start, resources = self.trial.start, self.trial.program.resources
         resume = self._resuming
         self._folder = folder = self.trial.folders.take(
-            self.trial.study, self.trial.number, resume=resume
+            self.trial.study, self.trial.number, resume=resume, grace=resources.grace
         )
         start.write_metaparameters()
         self._listener = listener = self._listening()

@@ -143,7 +143,7 @@ def test_the_goal_was_passed_between_two_looks() -> None:
 
 
 def test_evaluations_that_lie_apart_leave_the_answers_as_uncertain() -> None:
-    """On a curve as they may look, the points are known no closer than within their intervals."""
+    """On a curve as they may look, the points are known only to within their intervals."""
     exact = on_curve(POWERS, 200, 60)
     every = [50 * np.ceil(point.steps / 50) for point in exact]
     coarse = [

@@ -1,6 +1,6 @@
 """What loops keep comes back as it was, and what can't is named."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +20,7 @@ KEPT: dict[str, Any] = {
     "empty": np.zeros((0, 3)),
     "flags": np.array([True, False]),
     "scalar": np.float32(0.1),
+    "counter": Counter({30: 1, 80: 2}),
     "text": np.array(["one", "three"]),
 }
 

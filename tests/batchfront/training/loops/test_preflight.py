@@ -1,6 +1,7 @@
 """What trying a loop finds before any of its trials is planned."""
 
 import logging
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,37 @@ def test_numbers_that_differ_by_rounding_alone_start_again() -> None:
         "its numbers differ from run to run in their last digits (step 1, error" in found.notes[0]
     )
     assert "an interrupted trial starts again from step 0" in found.notes[1]
+
+
+def test_generators_of_a_loops_own_can_be_kept() -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        own = random.Random(trial.seed), np.random.default_rng(trial.seed), torch.Generator()
+        own[2].manual_seed(trial.seed)
+        if keeping:
+            trial.keep(*own)
+        for step, _ in trial.batches(100):
+            rate = float(trial["learning_rate"])
+            drawn = own[0].random(), own[1].random(), torch.rand((), generator=own[2]).item()
+            yield trial.measured(step, 0.5 + rate * sum(drawn))
+
+    keeping = True
+    assert tried(loops.loop(train)).tries["resumption"] == "kept"
+    keeping = False
+    assert tried(loops.loop(train)).tries["resumption"] == "replayed"
+
+
+def test_schedules_are_kept_with_the_rest() -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        net, optimizer = loops.parts(trial)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
+        scaler = torch.amp.GradScaler("cpu")
+        trial.keep(net, optimizer, schedule, scaler)
+        for step, batch in trial.batches(len(loops.INPUTS)):
+            loss = loops.update(net, optimizer, batch)
+            schedule.step()
+            yield trial.measured(step, loops.error(net), loss)
+
+    assert tried(replace(loops.kept(), train=train)).tries["resumption"] == "kept"
 
 
 def test_a_state_that_lacks_something_is_told_and_replayed_instead() -> None:

@@ -198,6 +198,28 @@ def test_a_bare_yield_is_where_it_stops_and_nothing_else() -> None:
     assert (made.step, seen[-1]) == (20, 26)
 
 
+def test_what_it_keeps_between_two_evaluations_is_of_neither() -> None:
+    stop, line = Event(), loops.Line()
+
+    def train(trial: Trial) -> Iterator[Measured | None]:
+        trial.keep(line)
+        for step in range(1, 10):
+            line.updates = step
+            yield trial.measured(step, 0.5) if trial.evaluates(step) else None
+            if step == 4:
+                stop.set()
+
+    grid = EvaluationGrid(first=3, spacing=2.0)
+    made = run(loops.loop(train, grid=grid), resumption=Resumption.KEPT)
+    assert made.advance(3, stop)
+    state = made.state()
+    assert state is not None
+    assert (state["step"], state["parts"][0]["updates"]) == (3, 3)
+    assert not made.advance(9, stop)
+    assert (made.step, line.updates) == (3, 5)
+    assert made.state() is None
+
+
 def once(value: Any) -> Callable[[Trial], Iterator[Any]]:
     def train(_: Trial) -> Iterator[Any]:
         yield value
@@ -389,6 +411,9 @@ def test_a_turn_that_never_yields_is_broken_off_once_the_worker_is_to_stop() -> 
     state = made.state()  # it can still be run again up to there
     assert state is not None
     assert state["step"] == 1
+    again = run(loops.loop(train))
+    again.restore(state)
+    assert again.state() is state
 
 
 def test_what_was_broken_off_on_its_way_has_only_the_checkpoint_of_before() -> None:

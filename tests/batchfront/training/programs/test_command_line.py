@@ -81,9 +81,16 @@ def test_the_environment_has_the_trial_and_what_the_sweep_file_says(tmp_path: Pa
 def test_a_file_in_the_folder_has_the_metaparameters_and_the_trial(tmp_path: Path) -> None:
     found = TrialStart(program(tmp_path), 32, VALUES, seed=5, folder=tmp_path)
     assert json.loads(found.write_metaparameters().read_text()) == {
-        **{"batch_size": 32, "seed": 5, "step_budget": 5000},
+        **{"batch_size": 32, "seed": 5, "long_seed": 5, "step_budget": 5000},
         **VALUES,
     }
+
+
+def test_a_seed_is_one_that_every_generator_takes(tmp_path: Path) -> None:
+    found = TrialStart(program(tmp_path), 32, VALUES, seed=2**62 + 2**31 + 5, folder=tmp_path)
+    assert found.environment()["BATCHFRONT_SEED"] == "5"
+    told = json.loads(found.write_metaparameters().read_text())
+    assert (told["seed"], told["long_seed"]) == (5, 2**62 + 2**31 + 5)
 
 
 @pytest.mark.parametrize(

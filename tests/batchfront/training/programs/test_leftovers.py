@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from batchfront.training.programs import keeper
 from batchfront.training.programs.keeper import all_processes, descendants, process
 from batchfront.training.programs.leftovers import MARK, end_marked, new_mark, sweep_left
 from tests.batchfront.training.programs.conftest import PYTHON, Started, Worker, runs
@@ -111,11 +112,22 @@ def test_the_table_of_processes_is_the_same_without_proc(monkeypatch: pytest.Mon
         try:
             eventually(lambda: len(descendants(child.pid)) == 1)
             (sleeper,) = descendants(child.pid)
-            monkeypatch.setattr(os.path, "isdir", lambda _: False)
-            monkeypatch.setattr(os.path, "exists", lambda _: False)
+            monkeypatch.setattr(keeper, "has_table", lambda: False)
+            monkeypatch.setattr(keeper, "_LINUX", False)
             (found,) = descendants(child.pid)
             table = {each.pid: each for each in all_processes()}
         finally:
             os.killpg(child.pid, signal.SIGKILL)
     assert (found.pid, found.parent, found.group) == (sleeper.pid, child.pid, child.pid)
     assert table[own.pid].parent == own.parent
+
+
+def test_a_table_of_other_processes_than_ours_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where /proc is that of another container: its numbers are others' here."""
+    monkeypatch.setattr(os, "readlink", lambda _: "1")
+    with marked_as(f"{DEAD}.{machine()}") as other:
+        assert sweep_left() == 0
+        assert descendants(os.getpid()) == []
+        assert other.poll() is None

@@ -270,7 +270,7 @@ def test_json_lines_tell_by_their_keys_and_other_lines_nothing(reader: Make) -> 
         '{"step": 15, "loss": 0.4}',
         ' {"step": 20, "value": NaN} ',
         '{"step": 30, "value": null}',
-        json.dumps({"step": 40, "val_loss": "0.25", "value": 9}),
+        "INFO train:7 " + json.dumps({"step": 40, "val_loss": "0.25", "value": 9}),
     )
     (first, second, third) = told(reader('output = "json"'), *lines)
     assert first == (10, 0.7, 0.5)
@@ -296,20 +296,23 @@ def test_what_was_told_before_a_restart_is_passed_over_and_compared(
     reader: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = [Evaluation(10, None, 2.0), Evaluation(20, None, 1.5)]
-    lines = (
-        "step 0 val_loss 4",
-        "step 10 val_loss 2",
-        "step 20 val_loss 1.5",
-        "step 30 val_loss 1",
-    )
+    lines = ("step 20 val_loss 1.5", "step 30 val_loss 1")
     same = told(reader(before=before), *lines)
-    assert [step for step, _, _ in same] == [0, 30]
+    assert [step for step, _, _ in same] == [30]
     assert "reproducible" not in caplog.text
-    changed = told(reader(before=before), lines[1], "step 20 val_loss 1.25", lines[3])
+    changed = told(reader(before=before), "step 20 val_loss 1.25", lines[1])
     assert [step for step, _, _ in changed] == [30]
-    assert (
-        "isn't reproducible: started again, it gives 1.25 at step 20, and gave 1.5" in caplog.text
-    )
+    assert "isn't reproducible: resumed, it gives 1.25 at step 20, and gave 1.5" in caplog.text
+
+
+def test_a_program_that_counts_from_its_resumption_is_refused(reader: Make) -> None:
+    before = [Evaluation(10, None, 2.0), Evaluation(20, None, 1.5)]
+    found = reader(before=before)
+    assert [step for step, _, _ in told(found, "step 0 val_loss 1.5")] == [0]
+    with pytest.raises(
+        ProgramError, match=r"step 10 is the first .* since it has resumed at step 20"
+    ):
+        found.line("step 10 val_loss 1.25")
 
 
 def test_lines_of_anything_do_no_harm(reader: Make) -> None:

@@ -14,6 +14,8 @@ from batchfront.workload.program import Program
 from batchfront.workload.sweep_file import read_sweep_file
 from tests.sweep_files import program, written
 
+BOTH = "-b {per_device_batch_size} -a {accumulation}"
+
 
 def test_a_program_that_holds_together_is_examined_without_torch(tmp_path: Path) -> None:
     path = written(tmp_path, ("goal =", 'code = ["train.py"]\ngoal ='))
@@ -75,9 +77,6 @@ def divided(folder: Path, command: str, resources: str) -> Program:
     return program(folder, ("-b {batch_size}", command), ("at_once = 2", resources))
 
 
-BOTH = "-b {per_device_batch_size} -a {accumulation}"
-
-
 def test_a_batch_is_divided_exactly(tmp_path: Path) -> None:
     found = divided(tmp_path, BOTH, "gpus = 4\nmax_batch_size_per_device = 12")
     for batch_size, per_device, accumulation in ((8, 2, 1), (32, 8, 1), (96, 12, 2), (128, 8, 4)):
@@ -132,6 +131,13 @@ def test_the_code_is_every_file_that_is_named_and_a_change_names_it(tmp_path: Pa
         ((), 'code = ["train.py"]'),
         ((("--seed {seed}", ""),), "nothing tells the program a seed"),
         ((("at_once = 2", "gpus = 2"),), "write {per_device_batch_size}"),
+        (
+            (
+                ("-b {batch_size}", BOTH),
+                ("at_once = 2", "max_batch_size_per_device = 16"),
+            ),
+            "which is 2 micro-batches at batch size 32",
+        ),
         (
             (("(?P<step>", "(?P<epoch>"), ("goal =", "train_examples = 100\ngoal =")),
             "an epoch is taken as 13 steps at batch size 8",

