@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from batchfront import Goal, Log, Loop
+from batchfront import Goal, Log
 from batchfront.integrations import transformers
 
 WORDS, LENGTH = 64, 16
@@ -51,12 +51,11 @@ def make_trainer(
     )
 
 
-def bert() -> Loop:
-    return transformers.loop(
-        make_trainer,
-        name="majority/bert_tiny/adamw",
-        goal=Goal("eval_loss", 0.3, better="lower"),
-        search_space={"learning_rate": Log(1e-4, 1e-2)},
-        step_budget=1_000,
-        batch_sizes=(8, 32, 128, 512),
-    )
+bert = transformers.loop(
+    make_trainer,
+    name="majority/bert_tiny/adamw",
+    goal=Goal("eval_loss", 0.3, better="lower"),
+    search_space={"learning_rate": Log(1e-4, 1e-2)},
+    step_budget=1_000,
+    batch_sizes=(8, 32, 128, 512),
+)

@@ -58,12 +58,11 @@ def train(trial: Trial) -> Iterator[Measured]:
             yield trial.measured(step, distance)
 
 
-def gan() -> Loop:
-    return Loop(
-        name="ring/gan/adam",
-        train=train,
-        goal=Goal("energy distance", 0.02, better="lower"),
-        search_space={"g_rate": Log(1e-4, 1e-2), "d_rate": Log(1e-4, 1e-2)},
-        step_budget=3_000,
-        batch_sizes=(8, 32, 128, 512),
-    )
+gan = Loop(
+    name="ring/gan/adam",
+    train=train,
+    goal=Goal("energy distance", 0.02, better="lower"),
+    search_space={"g_rate": Log(1e-4, 1e-2), "d_rate": Log(1e-4, 1e-2)},
+    step_budget=3_000,
+    batch_sizes=(8, 32, 128, 512),
+)

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchfront import Goal, Log, Loop, ReverseLog
+from batchfront import Goal, Log, ReverseLog
 from batchfront.integrations import lightning
 
 
@@ -51,12 +51,11 @@ def make(
     return trainer, Digits(learning_rate, momentum), loader, DataLoader(held_out, len(held_out))
 
 
-def digits() -> Loop:
-    return lightning.loop(
-        make,
-        name="digits/lightning_mlp/momentum",
-        goal=Goal("val_error", 0.06, better="lower"),
-        search_space={"learning_rate": Log(1e-3, 1.0), "momentum": ReverseLog(0.0, 0.99)},
-        step_budget=2_000,
-        batch_sizes=(8, 32, 128, 512),
-    )
+lightning_digits = lightning.loop(
+    make,
+    name="digits/lightning_mlp/momentum",
+    goal=Goal("val_error", 0.06, better="lower"),
+    search_space={"learning_rate": Log(1e-3, 1.0), "momentum": ReverseLog(0.0, 0.99)},
+    step_budget=2_000,
+    batch_sizes=(8, 32, 128, 512),
+)
