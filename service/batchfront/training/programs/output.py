@@ -20,6 +20,11 @@ _LONGEST = 8192
 """Characters of a line, its last ones, in which a pattern is looked for: in longer ones a regular
 expression may take minutes, and what prints those has no evaluations there."""
 
+_BEFORE = re.compile(r"(?<![\w.)-])-?(?:[\d.]*\d|\.|(?<=-))$|[\d.]*\d$")
+_AFTER = re.compile(r"(?<=\d)\d*(?:\.\d+)*(?:[eE][+-]?\d+)?(?:[kKM]\b)?|(?<=\.)\d+")
+_AFTER_THOUSANDS = re.compile(r"(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?")
+"""What of a number may stand before a part of it, and after it."""
+
 _MISSING: Any = object()
 
 
@@ -66,6 +71,7 @@ class OutputReader:
         found: list[Evaluation] = []
         for match in _matches(self._pattern, unit, text[-_LONGEST:]):
             said = match.groupdict()
+            _refuse_cut(match, text)
             if said[unit]:
                 self._count = (unit, said[unit])
             found += self._evaluation(said.get("loss"), said["value"] or None, text)
@@ -219,6 +225,42 @@ def _matches(pattern: re.Pattern[str], unit: str, line: str) -> Iterator[re.Matc
             later = pattern.search(line, later.start() + 1)
         yield found
         start = max(end, start + 1)
+
+
+def _refuse_cut(match: re.Match[str], text: str) -> None:
+    """Raise ProgramError for a group that takes a part of a number, which is another number: of
+    3.2e-05 `[\\d.]+` takes 3.2, and after `.*` it takes 5."""
+    line, names = match.string, [name for name, taken in match.groupdict().items() if taken]
+    begins, ends = ({*map(at, names)} for at in (match.start, match.end))
+    for name in names:
+        start, end = match.span(name)
+        before = None if start in ends else _BEFORE.search(line[max(start - 40, 0) : start])
+        taken, after = line[start:end], None
+        if not {end, end + 1} & begins:
+            after = _thousands(line, taken, end) or _AFTER.match(line, end)
+        whole = (before[0] if before else "") + taken + (after[0] if after else "")
+        if whole != taken and _is_other(whole, taken):
+            raise ProgramError(
+                f"(?P<{name}>...) takes {taken!r}, which is a part of {whole!r}; have it match all "
+                f"of a number, as \\S+ does, in what the program tells: {_short(text)}"
+            )
+
+
+def _thousands(line: str, taken: str, end: int) -> re.Match[str] | None:
+    """What follows the first three digits, at most, of 1,234,567."""
+    return _AFTER_THOUSANDS.match(line, end) if taken.isdigit() and len(taken) <= 3 else None
+
+
+def _is_other(whole: str, part: str) -> bool:
+    """Whether a part of what is written is another number than all of it, as 10 isn't of 10.00."""
+    try:
+        number = value_of(part)
+    except ValueError:
+        return False
+    try:
+        return value_of(whole) != number
+    except ValueError:
+        return True
 
 
 def _begins_anew(line: str, at: int) -> bool:

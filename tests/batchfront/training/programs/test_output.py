@@ -150,6 +150,38 @@ def test_a_step_that_is_no_whole_number_is_refused(reader: Make, text: str) -> N
         reader().line(f"step {text} val_loss 1")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "line", "cut"),
+    [
+        (r"step (?P<step>\d+) loss (?P<value>[\d.]+)", "step 10 loss 3.2e-05", "3.2e-05"),
+        (r"step (?P<step>\d+).*(?P<value>[\d.]+)", "step 10 loss 0.4321", "0.4321"),
+        (r"step (?P<step>\d+) loss\D*(?P<value>[\d.]+)", "step 10 loss: -0.5", "-0.5"),
+        (r"step (?P<step>\d+).*loss (?P<value>[\d.]+)", "step 1,200: loss 0.5", "1,200"),
+        (r"step (?P<step>\d+).*loss (?P<value>[\d.]+)", "step 2k: loss 0.5", "2k"),
+        (r"epoch (?P<epoch>\d+).*loss (?P<value>[\d.]+)", "epoch 1.5: loss 0.5", "1.5"),
+    ],
+)
+def test_a_part_of_a_number_is_not_taken_for_another_number(
+    reader: Make, pattern: str, line: str, cut: str
+) -> None:
+    with pytest.raises(ProgramError, match=f"which is a part of '{cut}'"):
+        reader(f"output = '{pattern}'").line(line)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        (r"^(?P<step>\d+),\d+,(?P<value>[\d.]+)", "10,200,0.5"),
+        (r"(?P<step>\d+),(?P<value>[\d.]+)", "10,0.5"),
+        (r"step 0*(?P<step>\d+)\D.*loss (?P<value>[\d.]+)", "step 0010.0: loss 0.50s"),
+        (r"step-(?P<step>\d+) loss-(?P<value>[\d.]+)", "step-10 loss-0.5s"),
+        (r"\[(?P<step>\d+)/.*loss=(?P<value>[\d.]+)", "12:00:01,123 [10/200] loss=0.5, lr=1"),
+    ],
+)
+def test_a_whole_number_is_taken_wherever_it_stands(reader: Make, pattern: str, line: str) -> None:
+    assert told(reader(f"output = '{pattern}'"), line) == [(10, None, 0.5)]
+
+
 def test_a_match_without_a_value_does_no_harm(reader: Make) -> None:
     output = r"output = 'step (?P<step>\d+)( loss (?P<loss>[\d.]*))? val_loss (?P<value>[\d.]*)'"
     lines = ("step 1 loss 3 val_loss ?", "step 2 loss  val_loss ", "step 3 loss 1 val_loss 2")
