@@ -1,8 +1,9 @@
 """A trial's program, as a process: started, read as it prints, paused, continued and ended.
 
-Between this process and the program stands a keeper (`keeper.py`), which does what is said here to
-all that belongs to the program, and ends it when this process is gone. Where it is the keeper that
-has been killed, the program dies with it, and what is left is found by its mark (`leftovers.py`).
+Between this process and the program stands a supervisor (`supervisor.py`), which does what is said
+here to all that belongs to the program, and ends it when this process is gone. Where it is the
+supervisor that has been killed, the program dies with it, and what is left is found by its mark
+(`leftovers.py`).
 """
 
 import errno
@@ -27,7 +28,7 @@ from threading import Event, Lock, RLock, Thread, current_thread
 
 from batchfront.errors import ProgramError
 from batchfront.store.schema import LEASE_SECONDS
-from batchfront.training.programs import keeper
+from batchfront.training.programs import supervisor
 from batchfront.training.programs.leftovers import MARK, end_marked, new_mark
 from batchfront.training.programs.printed import LastLines, Line, Lines, Log
 
@@ -40,7 +41,7 @@ _LAST_LINES = 200  # that are remembered
 _CHUNK = 128 * 1024  # bytes read at once
 _ROWS, _COLUMNS = 24, 200  # of a pseudo-terminal: wide, so that nothing is wrapped
 
-_ANSWER_SECONDS = 60.0  # in which a keeper answers, on a machine however busy
+_ANSWER_SECONDS = 60.0  # in which a supervisor answers, on a machine however busy
 _DRAIN_SECONDS = 3.0  # in which the end of what was printed comes, once nothing runs; it comes
 # later only if something that isn't the program's holds its output open
 _END_SECONDS = 30.0  # in which what was killed is gone, unless the kernel holds it up
@@ -87,7 +88,7 @@ class ProgramProcess:
         self._finished = Event()
         self._code: int | None = None
         self._failure: Exception | None = None
-        self.keeper_lost = False
+        self.supervisor_lost = False
         order = (self._argv, {**env, MARK: self._mark}, os.fspath(cwd), tty, lease)
         with ExitStack() as opened:
             try:
@@ -165,9 +166,9 @@ class ProgramProcess:
         if current_thread() is self._reader or self.wait(grace + _END_SECONDS):
             return
         with self._speaking:
-            heard = self._ask(b"pause")  # which ends a keeper that doesn't hear
+            heard = self._ask(b"pause")  # which ends a supervisor that doesn't hear
         if heard or not self.wait(_END_SECONDS):
-            left = " ".join(str(each.pid) for each in keeper.descendants(self.keeper_pid))
+            left = " ".join(str(each.pid) for each in supervisor.descendants(self.supervisor_pid))
             raise ProgramError(f"{self._argv[0]} can't be ended, even by SIGKILL: process {left}")
 
     def _start(
@@ -184,8 +185,8 @@ class ProgramProcess:
             inner = [each.inner for each in streams]
             given = [theirs.fileno(), reporting.fileno(), *inner, *kept]
             told = map(str, [os.getpid(), *given])
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, *told],
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervisor.__file__, *told],
                 pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -193,7 +194,7 @@ class ProgramProcess:
                 start_new_session=True,  # a Ctrl-C is for the worker
                 env={**os.environ, MARK: self._mark},
             )
-        self.keeper_pid = self._keeper.pid
+        self.supervisor_pid = self._supervisor.pid
         try:
             for stream in streams:
                 stream.close_inner()
@@ -206,7 +207,7 @@ class ProgramProcess:
             self._hang_up()
             raise
         self.pid = int(said[1])
-        self._program = keeper.process(self.pid)
+        self._program = supervisor.process(self.pid)
 
     def _why(self, said: list[bytes], errors: "_Stream") -> str:
         """One line on why it couldn't be started."""
@@ -219,10 +220,10 @@ class ProgramProcess:
             case [b"other", what]:
                 return f"{name} can't be started: {what.decode(errors='replace')}"
         told = (errors.read() or b"no word").decode(errors="replace").strip().splitlines()
-        return f"{name} can't be started, as its keeper has failed: {told[-1]}"
+        return f"{name} can't be started, as its supervisor has failed: {told[-1]}"
 
     def _ask(self, order: bytes) -> bytes:
-        """Have the keeper do something. Returns its answer: none if all has ended."""
+        """Have the supervisor do something. Returns its answer: none if all has ended."""
         return self._answer() if self._say(order) else b""
 
     def _say(self, order: bytes) -> bool:
@@ -233,14 +234,14 @@ class ProgramProcess:
         return True
 
     def _answer(self) -> bytes:
-        """What the keeper answers; nothing if it has ended, or doesn't answer: then it is killed,
-        and the program with it."""
+        """What the supervisor answers; nothing if it has ended, or doesn't answer: then it is
+        killed, and the program with it."""
         self._orders.settimeout(_ANSWER_SECONDS)
         try:
             return self._orders.recv(256)
         except TimeoutError:
-            log.warning("the keeper of %s doesn't answer, and is killed", self._argv[0])
-            self._keeper.kill()
+            log.warning("the supervisor of %s doesn't answer, and is killed", self._argv[0])
+            self._supervisor.kill()
             return b""
         except OSError:
             return b""
@@ -251,7 +252,7 @@ class ProgramProcess:
             self._read(streams)
         except Exception as error:  # of ours: it must not seem to run on for ever
             self._failure = error
-            self._keeper.kill()
+            self._supervisor.kill()
         finally:
             self._clock.end()
             self._opened.close()
@@ -280,15 +281,17 @@ class ProgramProcess:
             self._finish(stream)
 
     def _take_leave(self, report: bytes) -> None:
-        """Note how it has ended; where its keeper is gone first, see to it that nothing is left."""
+        """Note how it has ended; where its supervisor went first, see to it that nothing is left."""
         self._hang_up()
         said = report.split()
-        self.keeper_lost = said[:1] != [b"gone"]
-        if self.keeper_lost:
-            log.warning("the keeper of %s (process %d) has been killed", self._argv[0], self.pid)
+        self.supervisor_lost = said[:1] != [b"gone"]
+        if self.supervisor_lost:
+            log.warning(
+                "the supervisor of %s (process %d) has been killed", self._argv[0], self.pid
+            )
             if sys.platform == "linux":
                 end_marked(self._mark, self._program)
-            else:  # where it hasn't died with its keeper
+            else:  # where it hasn't died with its supervisor
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
         if said[2:]:
@@ -299,7 +302,7 @@ class ProgramProcess:
     def _hang_up(self) -> None:
         with self._speaking:
             self._orders.close()
-        self._keeper.wait()
+        self._supervisor.wait()
         self._report.close()
 
     def _take(self, stream: "_Stream") -> bytes | None:
