@@ -31,8 +31,11 @@ class Listener(Protocol):
     def go_on(self) -> None:
         """Let a program go on that waits for the word."""
 
-    def finish(self) -> None:
-        """Tell what is left to be told, as the program has ended."""
+    def finish(self, *, whole: bool) -> None:
+        """Tell what is left to be told, as the program has ended.
+
+        whole -- whether it has ended well: otherwise its last line may be cut off in a number
+        """
 
     def close(self, reason: str) -> None:
         """Listen no more; a program that waits is told why its trial is over."""
@@ -54,7 +57,7 @@ class Printed:
     def go_on(self) -> None:
         """It doesn't wait."""
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         """All that was printed has been heard."""
 
     def close(self, reason: str) -> None:
@@ -86,8 +89,8 @@ class Written:
     def go_on(self) -> None:
         """It doesn't wait."""
 
-    def finish(self) -> None:
-        self._follower.end()
+    def finish(self, *, whole: bool) -> None:
+        self._follower.end(whole=whole)
 
     def close(self, reason: str) -> None:
         """What a program writes as it ends is heard too."""
@@ -145,7 +148,7 @@ class Reported:
     def go_on(self) -> None:
         self._channel.go()
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         """All that was reported has been told."""
 
     def close(self, reason: str) -> None:

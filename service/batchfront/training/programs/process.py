@@ -133,18 +133,30 @@ class ProgramProcess:
             raise self._failure
         return self._code
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has ended by itself, with exit code 0."""
+        return self._finished.is_set() and self._code == 0
+
     def last_lines(self, number: int = 50) -> list[str]:
         """The last lines that it printed."""
         return self._last.last(number)
+
+    def hear(self) -> None:
+        """Take note that it has been heard of otherwise than by what it prints."""
+        self._clock.hear()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it has an exit code. Returns whether it has."""
         return self._finished.wait(seconds)
 
-    def pause(self) -> None:
-        """Stop all that belongs to it where it is. Nothing happens where it is paused, or ended."""
+    def pause(self, *, waits: bool = False) -> None:
+        """Stop all that belongs to it where it is. Nothing happens where it is paused, or ended.
+
+        waits -- whether it stands still by itself, so that only its time is stopped
+        """
         with self._speaking:
-            if not self.paused and self._ask(b"pause") == b"paused":
+            if not self.paused and (waits or self._ask(b"pause") == b"paused"):
                 self._clock.pause()
 
     def resume(self) -> None:

@@ -458,3 +458,13 @@ def settled(measure: Callable[[], Any]) -> Any:
         time.sleep(0.03)
         if measure() == before:
             return before
+
+
+def test_one_that_waits_by_itself_is_neither_silent_nor_running_meanwhile(start: Start) -> None:
+    program = start("print('there'); import signal; signal.pause()").says("there")
+    program.pause(waits=True)
+    before = program.silent_seconds, program.running_seconds
+    eventually(lambda: program.paused_seconds > 0.02)
+    assert (program.silent_seconds, program.running_seconds) == pytest.approx(before, abs=1e-3)
+    program.resume()
+    eventually(lambda: program.silent_seconds > before[0] + 0.02)
