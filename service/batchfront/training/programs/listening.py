@@ -25,8 +25,9 @@ class Listener(Protocol):
     def environment(self) -> dict[str, str]:
         """What the program has to find in its environment."""
 
-    def hear(self, line: str) -> None:
-        """Take a line that was printed. Raises ProgramError for one that can't be trusted."""
+    def hear(self, line: str, *, error: bool) -> None:
+        """Take a line that was printed, on standard error or not. Raises ProgramError for one that
+        can't be trusted."""
 
     def go_on(self) -> None:
         """Let a program go on that waits for the word."""
@@ -50,8 +51,8 @@ class Printed:
         self._reader, self._tell = reader, tell
         self.environment: dict[str, str] = {}
 
-    def hear(self, line: str) -> None:
-        for evaluation in self._reader.line(line):
+    def hear(self, line: str, *, error: bool) -> None:
+        for evaluation in self._reader.line(line, error=error):
             self._tell(evaluation)
 
     def go_on(self) -> None:
@@ -83,7 +84,7 @@ class Written:
         for evaluation in self._reader.take(told):
             self._tell(evaluation)
 
-    def hear(self, line: str) -> None:
+    def hear(self, line: str, *, error: bool) -> None:
         """What is printed is for people."""
 
     def go_on(self) -> None:
@@ -142,7 +143,7 @@ class Reported:
             f"trial's batch size, {self._batch_size}, they are {most:,}"
         )
 
-    def hear(self, line: str) -> None:
+    def hear(self, line: str, *, error: bool) -> None:
         """What is printed is for people."""
 
     def go_on(self) -> None:

@@ -51,6 +51,7 @@ class OutputReader:
         self._first = min(self._before, default=0)
         self._seen: dict[int, float] = {}
         self._last = 0
+        self._counts: dict[bool, tuple[Unit, object]] = {}  # last seen, by whether as an error
         self._count: tuple[Unit, object] | None = None
         self._losses: list[float] = []
 
@@ -58,8 +59,11 @@ class OutputReader:
         """The evaluations in a line, or in a row."""
         return self.line(told) if isinstance(told, str) else self.row(told)
 
-    def line(self, text: str) -> list[Evaluation]:
+    def line(self, text: str, *, error: bool = False) -> list[Evaluation]:
         """The evaluations in a line.
+
+        error -- whether it was printed on standard error: which of two lines came first is known of
+                 one stream alone, so a value is at the step last seen on its own
 
         Raises ProgramError, which names the line and what is wrong in it, for one whose step or
         value can't be trusted.
@@ -73,7 +77,8 @@ class OutputReader:
             said = match.groupdict()
             _refuse_cut(match, text)
             if said[unit]:
-                self._count = (unit, said[unit])
+                self._counts[error] = (unit, said[unit])
+            self._count = self._counts.get(error)
             found += self._evaluation(said.get("loss"), said["value"] or None, text)
         return found
 
@@ -160,6 +165,12 @@ class OutputReader:
     def _step(self) -> int:
         """The updates done, by the count last seen. Raises ValueError if they are no whole
         number."""
+        if self._count is None and self._counts:
+            raise ValueError(
+                "its value and its step are printed on two streams, standard output and standard "
+                "error, and which came first isn't known; have both on one, as with "
+                'command = ["sh", "-c", "... 2>&1"]'
+            )
         if self._count is None:
             raise ValueError("there is a value before any step")
         unit, said = self._count

@@ -56,6 +56,7 @@ class ProgramProcess:
     tty       -- whether it prints to a pseudo-terminal
     on_line   -- told each line, by a thread of this object's, with escape sequences taken out; it
                  may pause the program, and end it
+    on_error  -- told those of standard error instead, if it is given
     on_exit   -- told, by the same thread, when nothing of the program is left and all is read
     log_limit -- bytes that are kept of what it prints
     lock      -- a file that stays open, and locked, as long as anything of the program runs
@@ -74,13 +75,14 @@ class ProgramProcess:
         folder: Path,
         tty: bool = False,
         on_line: Callable[[str], None],
+        on_error: Callable[[str], None] | None = None,
         on_exit: Callable[[], None] = lambda: None,
         log_limit: int = LOG_LIMIT,
         lock: int | None = None,
         lease: float = LEASE_SECONDS,
     ) -> None:
         self._argv, self._cwd, self._lease = list(argv), cwd, lease
-        self._on_line, self._on_exit = on_line, on_exit
+        self._on_exit = on_exit
         self._mark = new_mark()
         self._clock = _Clock()
         self._last = LastLines(_LAST_LINES)
@@ -94,7 +96,7 @@ class ProgramProcess:
             try:
                 self._log = Log(folder, log_limit)
                 opened.callback(self._log.close)
-                streams = [_Stream(tty, opened), _Stream(tty, opened)]
+                streams = [_Stream(tty, opened, to) for to in (on_line, on_error or on_line)]
                 self._start(order, streams, () if lock is None else (lock,))
             except OSError as error:
                 raise ProgramError(f"{self._argv[0]} can't be started: {error}") from None
@@ -340,7 +342,7 @@ class ProgramProcess:
         self._last.add(line, stream)
         if self._failure is None:
             try:
-                self._on_line(line.text)
+                stream.on_line(line.text)
             except Exception as error:  # whoever asks for the exit code has it; reading goes on
                 self._failure = error
 
@@ -348,8 +350,8 @@ class ProgramProcess:
 class _Stream:
     """Standard output or error: its outer end is read here, its inner end is the program's."""
 
-    def __init__(self, tty: bool, opened: ExitStack) -> None:
-        self.lines = Lines()
+    def __init__(self, tty: bool, opened: ExitStack, on_line: Callable[[str], None]) -> None:
+        self.lines, self.on_line = Lines(), on_line
         if tty:
             self.outer, self.inner = pty.openpty()
         else:

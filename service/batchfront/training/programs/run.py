@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from threading import Condition, Event, RLock, Thread, Timer
 
 from batchfront.errors import BatchfrontError, CheckpointError
@@ -156,7 +157,8 @@ class ProgramRun:
                 cwd=self.trial.program.folder,
                 folder=folder.path,
                 tty=resources.tty,
-                on_line=self._hear,
+                on_line=partial(self._hear, error=False),
+                on_error=partial(self._hear, error=True),
                 on_exit=self._exited,
                 lock=folder.lock,
             )
@@ -173,8 +175,8 @@ class ProgramRun:
             return Written(reader, file, self._tell, self._break)
         return Printed(reader, self._tell)
 
-    def _hear(self, line: str) -> None:
-        self._have(lambda listener: listener.hear(line))
+    def _hear(self, line: str, *, error: bool) -> None:
+        self._have(lambda listener: listener.hear(line, error=error))
 
     def _exited(self) -> None:
         self._finish()

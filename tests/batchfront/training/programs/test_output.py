@@ -84,6 +84,16 @@ def test_a_step_and_its_value_may_stand_in_lines_of_their_own(reader: Make) -> N
     assert told(found, *lines) == [(19, pytest.approx(1.800039), 0.2031), (38, 0.5, 0.1)]
 
 
+def test_a_value_is_at_the_step_of_its_own_stream(reader: Make) -> None:
+    found = reader(r"output = 'step (?P<step>\d+)|val_loss (?P<value>\S+)'")
+    assert found.line("step 9", error=True) == []
+    with pytest.raises(ProgramError, match=r"printed on two streams, .* have both on one"):
+        found.line("val_loss 0.5")
+    assert [one.step for one in found.line("val_loss 0.5", error=True)] == [9]
+    assert found.line("step 10") == found.line("step 11", error=True) == []
+    assert [one.step for one in found.line("val_loss 0.4")] == [10]
+
+
 def test_a_value_before_any_step_is_refused(reader: Make) -> None:
     output = r"output = 'epoch (?P<epoch>\d+)|val (?P<value>\S+)'"
     with pytest.raises(ProgramError, match=r"value before any step.*'val 0\.5'"):
