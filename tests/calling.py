@@ -77,6 +77,12 @@ def miscount(trial: Trial) -> None:
     trial.report(1, 1.0, examples=7)
 
 
+def say_low(trial: Trial) -> None:
+    """Reports a word."""
+    _ = trial.batch_size, trial["learning_rate"]
+    trial.report(1, "low")  # type: ignore[arg-type]
+
+
 def drift(trial: Trial) -> None:
     """Gives other numbers each time."""
     _ = trial.batch_size, trial["learning_rate"]
@@ -110,6 +116,7 @@ sizeless = loop(ignore_batch_size)
 rateless = loop(ignore_rate)
 miscounting = loop(miscount)
 drifting = loop(drift)
+wordy = loop(say_low)
 failing = loop(fail)
 returning = loop(return_generator)
 by_epochs = loop(epochs, own_steps=True)

@@ -161,18 +161,18 @@ def report(
     """
     ranks, at = _ranks(), _whole("step", step)
     if ranks is None:
-        _heed(_reported(at, value, loss, examples))
+        _act_on(_reported(at, value, loss, examples))
         return
     store, key = ranks.distributed_c10d._get_default_store(), f"batchfront/report/{at}"
     if ranks.get_rank():
-        _heed(_followed(store, key))
+        _act_on(_followed(store, key))
         return
     word: Word = {"go": False, "reason": "rank 0 was interrupted in its report"}
     try:
         word = _reported(at, value, loss, examples)
     finally:
         store.set(key, json.dumps(word))
-    _heed(word)
+    _act_on(word)
 
 
 def _reported(step: int, value: Any, loss: Any, examples: Any) -> Word:
@@ -222,7 +222,7 @@ def _socket_path(step: int) -> str:
     raise UsageError(f"report(step={step}): {_OUTSIDE}")
 
 
-def _heed(word: Word) -> None:
+def _act_on(word: Word) -> None:
     if "error" in word:
         raise UsageError(word["error"])
     if not word["go"]:

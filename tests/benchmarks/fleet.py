@@ -3,7 +3,7 @@
     python -m tests.benchmarks.fleet
 
 The workers are threads of a few processes, each with connections of its own: the ledger, its
-transactions and the lease keepers are the true ones, and training is a wait of 30 s for each heat
+transactions and the heartbeats are the true ones, and training is a wait of 30 s for each heat
 of 32 trials. Eight trials of a heat end one by one before a winner ends the rest; their curves are
 written as they end. Server and workers share this machine's cores.
 """

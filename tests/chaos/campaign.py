@@ -33,7 +33,7 @@ class Scale:
     every       -- seconds between two faults, on average
     faults      -- of workers, at most: a machine that is slow would else see its workers die
                    faster than they get anything done
-    programs    -- whether the trials are programs, which are killed too, and their keepers
+    programs    -- whether the trials are programs, which are killed too, and their supervisors
     """
 
     workers: int = 8
@@ -47,7 +47,7 @@ class Scale:
 
 QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16), faults=12)
 
-PROGRAMS = ("kill a program of", "kill a keeper of", "kill with its keepers")
+PROGRAMS = ("kill a program of", "kill a supervisor of", "kill with its supervisors")
 """Faults of workers whose trials are programs."""
 
 
@@ -57,7 +57,7 @@ class Tally:
 
     workers     -- started in all
     programs    -- killed
-    keepers     -- killed, with their workers or alone
+    supervisors     -- killed, with their workers or alone
     taken_over  -- slots that more than one claim was needed for
     slowest_end -- seconds from SIGTERM to exit
     """
@@ -70,7 +70,7 @@ class Tally:
     frozen: int
     terminated: int
     programs: int
-    keepers: int
+    supervisors: int
     crashes: int
     taken_over: int
     slowest_end: float
@@ -135,7 +135,7 @@ def run(
         fleet.frozen,
         fleet.terminated,
         fleet.programs_killed,
-        fleet.keepers_killed,
+        fleet.supervisors_killed,
         chaos.crashes,
         taken_over,
         fleet.slowest_end,
@@ -187,7 +187,7 @@ class _Chaos:
         victims = [w for w in self.fleet.live if w.at_large and w.process.pid in known]
         fault = self.dice.choice(("kill", "freeze", "terminate") + PROGRAMS * self.scale.programs)
         if fault in PROGRAMS:
-            victims = [w for w in victims if self.fleet.keepers(w)]
+            victims = [w for w in victims if self.fleet.supervisors(w)]
         if not victims:
             return
         victim = self.dice.choice(victims)
@@ -196,10 +196,10 @@ class _Chaos:
             self.fleet.kill(victim)
         elif fault == "kill a program of":
             self.fleet.kill_program(victim)
-        elif fault == "kill a keeper of":
-            self.fleet.kill_keeper(victim)
-        elif fault == "kill with its keepers":
-            self.fleet.kill_with_keepers(victim)
+        elif fault == "kill a supervisor of":
+            self.fleet.kill_supervisor(victim)
+        elif fault == "kill with its supervisors":
+            self.fleet.kill_with_supervisors(victim)
         elif fault == "terminate":
             self.fleet.terminate(victim)
         else:

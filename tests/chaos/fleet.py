@@ -72,7 +72,7 @@ class Fleet:
     frozen: int = 0
     terminated: int = 0
     programs_killed: int = 0
-    keepers_killed: int = 0
+    supervisors_killed: int = 0
     hit: set[str] = field(default_factory=set)
     slowest_end: float = 0.0
     wrong: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Fleet:
     def faults(self) -> int:
         """How much has been done to them."""
         workers = self.killed + self.frozen + self.terminated
-        return workers + self.programs_killed + self.keepers_killed
+        return workers + self.programs_killed + self.supervisors_killed
 
     def start(self, number: int) -> None:
         """Start so many workers."""
@@ -105,40 +105,40 @@ class Fleet:
 
     def kill_program(self, worker: Worker) -> None:
         """Kill the process that a worker's command has started, of one of its programs."""
-        for keeper in self._unhit(worker):
+        for supervisor in self._unhit(worker):
             with suppress(psutil.Error, IndexError):
-                keeper.children()[0].kill()
+                supervisor.children()[0].kill()
                 self.programs_killed += 1
 
-    def kill_keeper(self, worker: Worker) -> None:
+    def kill_supervisor(self, worker: Worker) -> None:
         """Kill what keeps one of a worker's programs."""
-        for keeper in self._unhit(worker):
+        for supervisor in self._unhit(worker):
             with suppress(psutil.Error):
-                keeper.kill()
-                self.keepers_killed += 1
+                supervisor.kill()
+                self.supervisors_killed += 1
 
-    def kill_with_keepers(self, worker: Worker) -> None:
-        """Kill a worker and all its keepers, before any of these could do anything."""
-        keepers = self.keepers(worker)
-        for keeper in keepers:
+    def kill_with_supervisors(self, worker: Worker) -> None:
+        """Kill a worker and all its supervisors, before any of these could do anything."""
+        supervisors = self.supervisors(worker)
+        for supervisor in supervisors:
             with suppress(psutil.Error):
-                keeper.suspend()
+                supervisor.suspend()
         self.kill(worker)
-        for keeper in keepers:
+        for supervisor in supervisors:
             with suppress(psutil.Error):
-                keeper.kill()
-                self.keepers_killed += 1
+                supervisor.kill()
+                self.supervisors_killed += 1
 
-    def keepers(self, worker: Worker) -> list[psutil.Process]:
-        """The keepers of a worker's programs."""
+    def supervisors(self, worker: Worker) -> list[psutil.Process]:
+        """The supervisors of a worker's programs."""
         with suppress(psutil.Error):
             children = psutil.Process(worker.process.pid).children()
             return [each for each in children if each.name() == "batchfront-keep"]
         return []
 
     def _unhit(self, worker: Worker) -> list[psutil.Process]:
-        """The keeper of a program whose trial becomes hit now, if there is one."""
-        for each in self.keepers(worker):
+        """The supervisor of a program whose trial becomes hit now, if there is one."""
+        for each in self.supervisors(worker):
             with suppress(psutil.Error, IndexError):  # it ends this moment
                 trial = each.children()[0].environ()["BATCHFRONT_TRIAL_DIR"]
                 if trial not in self.hit:

@@ -1,5 +1,6 @@
 """`batchfront work`"""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -108,5 +109,8 @@ def _time_limit(seconds: float | None, stop: threading.Event) -> Iterator[None]:
 
 
 def _wait_for_end(stop: threading.Event) -> None:
-    sys.stdin.read()  # returns when the launcher has gone, however it went
+    # Ends when the launcher has gone, however it went. Not by `sys.stdin`, whose lock would be held
+    # for good in whatever training forks, such as a data loader's workers, which close it first.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     stop.set()

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _RESTARTS = 3  # per place; a worker that dies more often than this has a cause to be told
 
+_LAST_WORDS_SECONDS = 2.0  # in which what an ended worker has said is read
+
 _POLL_SECONDS = 0.2  # after which it is asked again whether all are alive
 
 
@@ -170,9 +172,11 @@ class LocalWorkers:
         place.listener.start()
 
     def _forward(self, place: _Place) -> None:
-        for line in place.process.stderr or ():
-            place.last_line = line.rstrip()
-            self.tell(place.last_line)
+        assert place.process.stderr is not None
+        with place.process.stderr as said:
+            for line in said:
+                place.last_line = line.rstrip()
+                self.tell(place.last_line)
 
 
 def devices_for(specs: Collection[str], worker: WorkerOptions, workers: int | None) -> list[str]:
@@ -238,8 +242,7 @@ class Local:
 
 
 def _hang_up(place: _Place) -> None:
-    """Read what an ended worker still had to say, and close its pipes."""
-    place.listener.join()
-    for pipe in (place.process.stdin, place.process.stderr):
-        if pipe is not None:
-            pipe.close()
+    """Read what an ended worker still had to say. What it has left running may hold on to that."""
+    place.listener.join(_LAST_WORDS_SECONDS)
+    if place.process.stdin is not None:
+        place.process.stdin.close()

@@ -12,10 +12,13 @@ from functools import cache
 from pathlib import Path
 
 from batchfront.errors import UsageError
+from batchfront.extras import has_torch
 
 _SECONDS = 60  # that a driver may take to wake up
 
 _PROC = Path("/proc/driver/nvidia/gpus")
+
+_KFD = Path("/dev/kfd")  # AMD's driver
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,14 @@ class Gpu:
 def visible_gpus() -> list[Gpu]:
     """Find the GPUs that a program of this process would see, in its order.
 
-    None are found where NVIDIA's driver isn't installed.
+    Those of AMD are found by torch, where it is installed, which calls them cuda too.
     """
     there = _installed()
+    if not there and _KFD.exists() and has_torch():
+        import torch
+
+        count = torch.cuda.device_count()
+        return [Gpu(torch.cuda.get_device_name(n), str(n)) for n in range(count)]
     told = os.environ.get("CUDA_VISIBLE_DEVICES")
     if told is None:
         return [Gpu(one.name, one.number) for one in there]

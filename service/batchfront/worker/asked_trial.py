@@ -100,7 +100,7 @@ class AskedTrial(Trial):
 
     It ends where a report shows that it is over; `outcome` says how, and `reason` why. An exception
     in the block fails it: whoever asks next begins it again, until it has failed three times. A
-    block that is left before the trial has ended, by `break`, Ctrl-C or its own end, hands it back,
+    block that is left before the trial has ended, by `break`, Ctrl-C or its own end, gives it back,
     and whoever asks next begins it again; so does a process that dies, once its lease has run out.
     """
 
@@ -124,9 +124,9 @@ class AskedTrial(Trial):
         )
         self.number, self.study = slot.number, study.name
         self.outcome: Outcome | None = None
-        """How it has ended; None while it is open, and of one that was lost or handed back."""
+        """How it has ended; None while it is open, and of one that was lost or given back."""
         self.reason: str | None = None
-        self.handed_back = False
+        self.released = False
         self._goal, self._train_examples = goal, study.train_examples
         self._holder, self._heartbeat, self._after = holder, heartbeat, after
         self._process, self._held = os.getpid(), True
@@ -192,7 +192,7 @@ class AskedTrial(Trial):
         if isinstance(error, Exception) and not isinstance(error, StorageError):
             self._fail(error)
         else:
-            self._hand_back(kind)
+            self._release(kind)
 
     def _is_mine(self) -> bool:
         """Whether it is still held, as far as can be known; heeds what others have done."""
@@ -249,17 +249,17 @@ class AskedTrial(Trial):
             if raised is not error:
                 raise
 
-    def _hand_back(self, kind: type[BaseException] | None) -> None:
+    def _release(self, kind: type[BaseException] | None) -> None:
         self._holder.stop.set()
         why = "its block ended before it did" if kind is None else f"of {kind.__name__}"
         at = f"after step {self._run.step} of {self.step_budget}, because {why}"
         try:
             self._race.release_all()
-            said = f"handed back {at}"
+            said = f"given back {at}"
         except Unreachable:
             said = f"left {at}"
         log.warning("%s: %s", self, said)
-        self.handed_back = True
+        self.released = True
         self._let_go(said)
 
     def _let_go(self, reason: str, *, in_order: bool = True) -> None:

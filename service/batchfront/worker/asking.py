@@ -145,7 +145,7 @@ class Database:
 
         workload, batch_size -- as of `trial`
 
-        Ends, too, after a trial that was handed back, as whoever leaves one early means to stop.
+        Ends, too, after a trial that was given back, as whoever leaves one early means to stop.
         Raises UsageError where the trial before is still open.
         """
         pause = _IDLE_SECONDS
@@ -165,7 +165,7 @@ class Database:
                     f"{trial} is still open, and the next was asked for; train each in a block of "
                     "its own, `with trial:`, or ask for several by `trial`"
                 )
-            if trial.handed_back:
+            if trial.released:
                 return
 
     # -- how

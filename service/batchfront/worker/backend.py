@@ -42,6 +42,7 @@ class HeatSetup:
                    as any heat
     room        -- trials at most, where others take the places of those that end; None: they don't
     after_round -- called after each round of the heat
+    may_begin   -- asked before others take the places of those that end; None: they may
     """
 
     engine: Engine[Any]
@@ -49,6 +50,7 @@ class HeatSetup:
     kept_whole: float | None = None
     room: int | None = None
     after_round: Callable[[], None] | None = None
+    may_begin: Callable[[], bool] | None = None
 
 
 class Backend(Protocol):

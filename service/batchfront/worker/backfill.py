@@ -29,6 +29,7 @@ class Backfill:
 
     sampled  -- slots with their metaparameters sampled, where they had none
     versions -- what computes the trials, as is written with each
+    may_begin -- asked before each claim; once it says no, the heat goes on with what it has
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Backfill:
         room: int,
         sampled: Callable[[Study, Sequence[Slot]], list[Slot]],
         versions: Mapping[str, str],
+        may_begin: Callable[[], bool] | None = None,
     ) -> None:
         self._ledger, self._study, self._heartbeat = ledger, study, heartbeat
         self._sampled, self._versions = sampled, versions
-        self._room = room
+        self._room, self._may_begin = room, may_begin
         self._races = study.schedule == Schedule.RACE
         self._wanting = False  # whether there may be slots to be had
         self._heard = 0  # the number of the race state
@@ -74,6 +76,9 @@ class Backfill:
         """
         places = min(self._room, room or self._room) - len(held)
         if not self._wanting or places < (max(self._room // _SHARE, 1) if self._races else 1):
+            return []
+        if self._may_begin is not None and not self._may_begin():
+            self.end()
             return []
         more = self._ledger.claim_more(self._study, held, places)
         if more is None:

@@ -192,7 +192,13 @@ class Worker:
             backfill = None
             if heat.room is not None:
                 backfill = Backfill(
-                    self.ledger, study, heartbeat, heat.room, self._sampled, factory.versions
+                    self.ledger,
+                    study,
+                    heartbeat,
+                    heat.room,
+                    self._sampled,
+                    factory.versions,
+                    heat.may_begin,
                 )
             whole = self._pace.kept_whole if heat.kept_whole is None else heat.kept_whole
             pace = replace(self._pace, kept_whole=whole)
@@ -211,6 +217,7 @@ class Worker:
             try:
                 race.run(started)
             except WorkloadError as error:  # no trial of it can do better
+                self.ledger.release([(slot, 0) for slot, _ in race.heat.live])
                 self._leave(study, error)
 
     def _leave(self, study: Study, error: BatchfrontError) -> None:

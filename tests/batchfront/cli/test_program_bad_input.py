@@ -49,7 +49,7 @@ def states() -> list[tuple[str, str | None, int]]:
         (
             "--seed {seed}",
             "--seed {sed}",
-            "[workload] command: nothing fills {sed}; did you mean seed?",
+            "[workload] command: nothing fills {sed}",
         ),
         ("{learning_rate}", "0.1", "[search_space] learning_rate: no placeholder uses it"),
         (

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from batchfront.store.database import Storage
 from batchfront.store.schema import slots, workers
 from batchfront.training.programs.leftovers import MARK, new_mark
 from batchfront.worker.options import WorkerOptions
+from batchfront.workload import catalog
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually
 
@@ -208,3 +210,48 @@ def test_workers_whose_parent_is_killed_give_everything_back_and_end(
     eventually(lambda: not alive(pid))
     assert states(storage) == {"free"}
     assert pids(storage, "stopped") == [pid]
+
+
+FORKING = """
+import multiprocessing, os, subprocess, sys
+from batchfront import Goal, Log, Loop
+
+def train(trial):
+    child = multiprocessing.get_context("fork").Process(target=int)
+    child.start()
+    child.join(120)
+    if "--leash" in sys.argv and not os.path.exists({left!r}):
+        with open({left!r}, "w") as file:
+            file.write(str(subprocess.Popen(["sleep", "1000"]).pid))
+    for step, _ in trial.batches(100):
+        yield trial.measured(step, trial["learning_rate"] / step, loss=child.exitcode)
+
+loop = Loop(
+    name="a/loop/sgd",
+    train=train,
+    goal=Goal("error", 0.02, better="lower"),
+    search_space={{"learning_rate": Log(0.1, 1.0)}},
+    step_budget=60,
+    batch_sizes=(4,),
+)
+"""
+
+
+@pytest.mark.slow
+def test_training_may_fork_and_what_it_leaves_running_holds_nobody_up(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path, left = tmp_path / "forking.py", tmp_path / "left"
+    path.write_text(FORKING.format(left=str(left)))
+    spec = f"{path}:loop"
+    work = plan(storage, spec, catalog.load(spec), SearchOptions(trials=2))
+    try:
+        with local(storage, work, tmp_path / "kept") as workers:
+            while workers.watch():
+                time.sleep(0.1)
+            workers.stop()
+        assert alive(int(left.read_text()))
+    finally:
+        if left.exists():
+            os.kill(int(left.read_text()), signal.SIGKILL)
+    assert states(storage) == {"done"}

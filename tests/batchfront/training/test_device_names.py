@@ -87,6 +87,17 @@ def test_without_a_driver_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     assert visible_gpus() == []
 
 
+def test_gpus_of_amd_are_those_that_torch_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(device_names, "_PROC", tmp_path / "nowhere")
+    monkeypatch.setattr(device_names, "_KFD", tmp_path)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", "AMD {}".format)
+    assert [gpu.name for gpu in visible_gpus()] == ["AMD 0", "AMD 1"]
+
+
 def test_a_driver_that_fails_has_no_gpu(tmp_path: Path) -> None:
     (tmp_path / "nvidia-smi").write_text(
         "#!/bin/sh\necho 'NVIDIA-SMI has failed because it could not reach the driver'\nexit 9\n"

@@ -227,7 +227,7 @@ def test_an_exception_fails_the_trial_which_is_tried_thrice(
 
 
 @pytest.mark.parametrize("raised", [None, KeyboardInterrupt, SystemExit])
-def test_a_block_that_is_left_early_hands_its_trial_back_and_says_so(
+def test_a_block_that_is_left_early_gives_its_trial_back_and_says_so(
     storage: Storage,
     database: str,
     caplog: pytest.LogCaptureFixture,
@@ -253,7 +253,7 @@ def test_a_block_that_is_left_early_hands_its_trial_back_and_says_so(
     (trial,) = begun  # and no loop that goes on for ever
     assert trial.outcome is None
     assert [record.message for record in caplog.records] == [
-        f"{NAME}/b4 trial 0: handed back after step 7 of {STEP_BUDGET}, because {why}"
+        f"{NAME}/b4 trial 0: given back after step 7 of {STEP_BUDGET}, because {why}"
     ]
     assert [(row.state, row.attempts) for row in rows(storage)] == [("free", 0)] * 2
 
@@ -288,7 +288,7 @@ def test_what_was_lost_unnoticed_is_refused_when_it_is_written(
         assert not trial.report(6, 0.01)
     assert trial.outcome is None
     assert "as another worker has it or it was deleted: trial 0" in caplog.text
-    assert "handed back" not in caplog.text
+    assert "given back" not in caplog.text
     (row,) = rows(storage)
     assert (row.state, row.worker_id, row.fence) == ("leased", "another", slot.fence)
 

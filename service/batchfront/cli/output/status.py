@@ -27,6 +27,8 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
         for study, entry in zip(status.studies, shown["studies"], strict=True):
             entry["seconds_left"] = status.seconds_left(study)
         shown["seconds_left"] = status.all_seconds_left
+        for failure in shown["failures"]:
+            del failure["shows_log"]  # which is for a person
         if profile is not None:
             shown["profile"] = {**asdict(profile), "advice": profile.advice()}
         print_json(shown)

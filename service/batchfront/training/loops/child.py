@@ -126,7 +126,10 @@ class _Reports:
         if self._at < _TRIED:
             asked = {"not": sorted(self.trial.unread), "batches_of": self.trial.train_examples}
             (self.trial.directory / ASKED_FOR).write_text(json.dumps(asked))
-        found = self.trial.measured(step, value, loss, examples)
+        try:
+            found = self.trial.measured(step, value, loss, examples)
+        except WorkloadError as error:
+            raise self._error(f"reports what it can't: {error}") from None
         if self._expected() is None:
             raise TrialEnded(f"the step budget of {self._steps.budget:,} steps is spent")
         self._check(found)

@@ -4,7 +4,7 @@
         metaparameters.json            what the trial was given
         output.log, .1, .2             what its program has printed: see `printed.py`
         earlier/1/output.log, ...      what it printed in earlier starts, of which the last are kept
-        .lock                          held by the worker, and by the keeper of its program
+        .lock                          held by the worker, and by the supervisor of its program
         ...                            whatever the program writes
 
 A program that starts again must not find what its last start has left, unless it resumes from that:

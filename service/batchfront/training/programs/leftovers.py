@@ -1,4 +1,4 @@
-"""Programs that have outlived their worker and their keeper: how they are known, and ended.
+"""Programs that have outlived their worker and their supervisor: how they are known, and ended.
 
 Each start of a program has a mark in its environment, which all that it starts inherits: an id, and
 which process of which machine started it. What carries a mark whose process is gone, is left over.
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from batchfront.training.programs.keeper import (
+from batchfront.training.programs.supervisor import (
     Process,
     all_processes,
     descendants,

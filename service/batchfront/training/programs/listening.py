@@ -25,14 +25,18 @@ class Listener(Protocol):
     def environment(self) -> dict[str, str]:
         """What the program has to find in its environment."""
 
-    def hear(self, line: str) -> None:
-        """Take a line that was printed. Raises ProgramError for one that can't be trusted."""
+    def hear(self, line: str, *, error: bool) -> None:
+        """Take a line that was printed, on standard error or not. Raises ProgramError for one that
+        can't be trusted."""
 
     def go_on(self) -> None:
         """Let a program go on that waits for the word."""
 
-    def finish(self) -> None:
-        """Tell what is left to be told, as the program has ended."""
+    def finish(self, *, whole: bool) -> None:
+        """Tell what is left to be told, as the program has ended.
+
+        whole -- whether it has ended well: otherwise its last line may be cut off in a number
+        """
 
     def close(self, reason: str) -> None:
         """Listen no more; a program that waits is told why its trial is over."""
@@ -47,14 +51,14 @@ class Printed:
         self._reader, self._tell = reader, tell
         self.environment: dict[str, str] = {}
 
-    def hear(self, line: str) -> None:
-        for evaluation in self._reader.line(line):
+    def hear(self, line: str, *, error: bool) -> None:
+        for evaluation in self._reader.line(line, error=error):
             self._tell(evaluation)
 
     def go_on(self) -> None:
         """It doesn't wait."""
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         """All that was printed has been heard."""
 
     def close(self, reason: str) -> None:
@@ -80,14 +84,14 @@ class Written:
         for evaluation in self._reader.take(told):
             self._tell(evaluation)
 
-    def hear(self, line: str) -> None:
+    def hear(self, line: str, *, error: bool) -> None:
         """What is printed is for people."""
 
     def go_on(self) -> None:
         """It doesn't wait."""
 
-    def finish(self) -> None:
-        self._follower.end()
+    def finish(self, *, whole: bool) -> None:
+        self._follower.end(whole=whole)
 
     def close(self, reason: str) -> None:
         """What a program writes as it ends is heard too."""
@@ -139,13 +143,13 @@ class Reported:
             f"trial's batch size, {self._batch_size}, they are {most:,}"
         )
 
-    def hear(self, line: str) -> None:
+    def hear(self, line: str, *, error: bool) -> None:
         """What is printed is for people."""
 
     def go_on(self) -> None:
         self._channel.go()
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         """All that was reported has been told."""
 
     def close(self, reason: str) -> None:

@@ -20,6 +20,11 @@ _LONGEST = 8192
 """Characters of a line, its last ones, in which a pattern is looked for: in longer ones a regular
 expression may take minutes, and what prints those has no evaluations there."""
 
+_BEFORE = re.compile(r"(?<![\w.)-])-?(?:[\d.]*\d|\.|(?<=-))$|[\d.]*\d$")
+_AFTER = re.compile(r"(?<=\d)\d*(?:\.\d+)*(?:[eE][+-]?\d+)?(?:[kKM]\b)?|(?<=\.)\d+")
+_AFTER_THOUSANDS = re.compile(r"(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?")
+"""What of a number may stand before a part of it, and after it."""
+
 _MISSING: Any = object()
 
 
@@ -46,6 +51,7 @@ class OutputReader:
         self._first = min(self._before, default=0)
         self._seen: dict[int, float] = {}
         self._last = 0
+        self._counts: dict[bool, tuple[Unit, object]] = {}  # last seen, by whether as an error
         self._count: tuple[Unit, object] | None = None
         self._losses: list[float] = []
 
@@ -53,8 +59,11 @@ class OutputReader:
         """The evaluations in a line, or in a row."""
         return self.line(told) if isinstance(told, str) else self.row(told)
 
-    def line(self, text: str) -> list[Evaluation]:
+    def line(self, text: str, *, error: bool = False) -> list[Evaluation]:
         """The evaluations in a line.
+
+        error -- whether it was printed on standard error: which of two lines came first is known of
+                 one stream alone, so a value is at the step last seen on its own
 
         Raises ProgramError, which names the line and what is wrong in it, for one whose step or
         value can't be trusted.
@@ -66,8 +75,10 @@ class OutputReader:
         found: list[Evaluation] = []
         for match in _matches(self._pattern, unit, text[-_LONGEST:]):
             said = match.groupdict()
+            _refuse_cut(match, text)
             if said[unit]:
-                self._count = (unit, said[unit])
+                self._counts[error] = (unit, said[unit])
+            self._count = self._counts.get(error)
             found += self._evaluation(said.get("loss"), said["value"] or None, text)
         return found
 
@@ -154,6 +165,12 @@ class OutputReader:
     def _step(self) -> int:
         """The updates done, by the count last seen. Raises ValueError if they are no whole
         number."""
+        if self._count is None and self._counts:
+            raise ValueError(
+                "its value and its step are printed on two streams, standard output and standard "
+                "error, and which came first isn't known; have both on one, as with "
+                'command = ["sh", "-c", "... 2>&1"]'
+            )
         if self._count is None:
             raise ValueError("there is a value before any step")
         unit, said = self._count
@@ -219,6 +236,42 @@ def _matches(pattern: re.Pattern[str], unit: str, line: str) -> Iterator[re.Matc
             later = pattern.search(line, later.start() + 1)
         yield found
         start = max(end, start + 1)
+
+
+def _refuse_cut(match: re.Match[str], text: str) -> None:
+    """Raise ProgramError for a group that takes a part of a number, which is another number: of
+    3.2e-05 `[\\d.]+` takes 3.2, and after `.*` it takes 5."""
+    line, names = match.string, [name for name, taken in match.groupdict().items() if taken]
+    begins, ends = ({*map(at, names)} for at in (match.start, match.end))
+    for name in names:
+        start, end = match.span(name)
+        before = None if start in ends else _BEFORE.search(line[max(start - 40, 0) : start])
+        taken, after = line[start:end], None
+        if not {end, end + 1} & begins:
+            after = _thousands(line, taken, end) or _AFTER.match(line, end)
+        whole = (before[0] if before else "") + taken + (after[0] if after else "")
+        if whole != taken and _is_other(whole, taken):
+            raise ProgramError(
+                f"(?P<{name}>...) takes {taken!r}, which is a part of {whole!r}; have it match all "
+                f"of a number, as \\S+ does, in what the program tells: {_short(text)}"
+            )
+
+
+def _thousands(line: str, taken: str, end: int) -> re.Match[str] | None:
+    """What follows the first three digits, at most, of 1,234,567."""
+    return _AFTER_THOUSANDS.match(line, end) if taken.isdigit() and len(taken) <= 3 else None
+
+
+def _is_other(whole: str, part: str) -> bool:
+    """Whether a part of what is written is another number than all of it, as 10 isn't of 10.00."""
+    try:
+        number = value_of(part)
+    except ValueError:
+        return False
+    try:
+        return value_of(whole) != number
+    except ValueError:
+        return True
 
 
 def _begins_anew(line: str, at: int) -> bool:

@@ -26,7 +26,7 @@ class OutputFile(Protocol):
 
     def poll(self, *, ended: bool = False) -> Iterable[Told]:
         """What has come since the last call; nothing as long as there is no file. A line, or a
-        record, that isn't complete is kept for the next call, unless the program has ended."""
+        record, that isn't complete is kept for the next call, unless the program has ended well."""
 
 
 def output_file(output: Output, path: Path) -> OutputFile:
@@ -49,11 +49,16 @@ class Follower:
         self, file: OutputFile, on_told: Callable[[Told], None], broken: Callable[[str], None]
     ) -> None:
         self._file, self._on_told, self._broken, self._stop = file, on_told, broken, Event()
+        self._whole = False
         self._thread = Thread(target=self._follow, name="output-file", daemon=True)
         self._thread.start()
 
-    def end(self) -> None:
-        """Read the rest, as the program has ended."""
+    def end(self, *, whole: bool) -> None:
+        """Read the rest, as the program has ended.
+
+        whole -- whether a last line without an end is one, and not one that was cut off
+        """
+        self._whole = self._whole or whole
         self._stop.set()
         self._thread.join()
 
@@ -61,7 +66,7 @@ class Follower:
         try:
             while not self._stop.wait(EVERY):
                 self._tell(ended=False)
-            self._tell(ended=True)
+            self._tell(ended=self._whole)
         except BatchfrontError as error:
             self._broken(str(error))
         except OSError as error:

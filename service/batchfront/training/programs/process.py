@@ -1,8 +1,9 @@
 """A trial's program, as a process: started, read as it prints, paused, continued and ended.
 
-Between this process and the program stands a keeper (`keeper.py`), which does what is said here to
-all that belongs to the program, and ends it when this process is gone. Where it is the keeper that
-has been killed, the program dies with it, and what is left is found by its mark (`leftovers.py`).
+Between this process and the program stands a supervisor (`supervisor.py`), which does what is said
+here to all that belongs to the program, and ends it when this process is gone. Where it is the
+supervisor that has been killed, the program dies with it, and what is left is found by its mark
+(`leftovers.py`).
 """
 
 import errno
@@ -27,7 +28,7 @@ from threading import Event, Lock, RLock, Thread, current_thread
 
 from batchfront.errors import ProgramError
 from batchfront.store.schema import LEASE_SECONDS
-from batchfront.training.programs import keeper
+from batchfront.training.programs import supervisor
 from batchfront.training.programs.leftovers import MARK, end_marked, new_mark
 from batchfront.training.programs.printed import LastLines, Line, Lines, Log
 
@@ -40,7 +41,7 @@ _LAST_LINES = 200  # that are remembered
 _CHUNK = 128 * 1024  # bytes read at once
 _ROWS, _COLUMNS = 24, 200  # of a pseudo-terminal: wide, so that nothing is wrapped
 
-_ANSWER_SECONDS = 60.0  # in which a keeper answers, on a machine however busy
+_ANSWER_SECONDS = 60.0  # in which a supervisor answers, on a machine however busy
 _DRAIN_SECONDS = 3.0  # in which the end of what was printed comes, once nothing runs; it comes
 # later only if something that isn't the program's holds its output open
 _END_SECONDS = 30.0  # in which what was killed is gone, unless the kernel holds it up
@@ -55,6 +56,7 @@ class ProgramProcess:
     tty       -- whether it prints to a pseudo-terminal
     on_line   -- told each line, by a thread of this object's, with escape sequences taken out; it
                  may pause the program, and end it
+    on_error  -- told those of standard error instead, if it is given
     on_exit   -- told, by the same thread, when nothing of the program is left and all is read
     log_limit -- bytes that are kept of what it prints
     lock      -- a file that stays open, and locked, as long as anything of the program runs
@@ -73,13 +75,14 @@ class ProgramProcess:
         folder: Path,
         tty: bool = False,
         on_line: Callable[[str], None],
+        on_error: Callable[[str], None] | None = None,
         on_exit: Callable[[], None] = lambda: None,
         log_limit: int = LOG_LIMIT,
         lock: int | None = None,
         lease: float = LEASE_SECONDS,
     ) -> None:
         self._argv, self._cwd, self._lease = list(argv), cwd, lease
-        self._on_line, self._on_exit = on_line, on_exit
+        self._on_exit = on_exit
         self._mark = new_mark()
         self._clock = _Clock()
         self._last = LastLines(_LAST_LINES)
@@ -87,13 +90,13 @@ class ProgramProcess:
         self._finished = Event()
         self._code: int | None = None
         self._failure: Exception | None = None
-        self.keeper_lost = False
+        self.supervisor_lost = False
         order = (self._argv, {**env, MARK: self._mark}, os.fspath(cwd), tty, lease)
         with ExitStack() as opened:
             try:
                 self._log = Log(folder, log_limit)
                 opened.callback(self._log.close)
-                streams = [_Stream(tty, opened), _Stream(tty, opened)]
+                streams = [_Stream(tty, opened, to) for to in (on_line, on_error or on_line)]
                 self._start(order, streams, () if lock is None else (lock,))
             except OSError as error:
                 raise ProgramError(f"{self._argv[0]} can't be started: {error}") from None
@@ -132,18 +135,30 @@ class ProgramProcess:
             raise self._failure
         return self._code
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has ended by itself, with exit code 0."""
+        return self._finished.is_set() and self._code == 0
+
     def last_lines(self, number: int = 50) -> list[str]:
         """The last lines that it printed."""
         return self._last.last(number)
+
+    def hear(self) -> None:
+        """Take note that it has been heard of otherwise than by what it prints."""
+        self._clock.hear()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it has an exit code. Returns whether it has."""
         return self._finished.wait(seconds)
 
-    def pause(self) -> None:
-        """Stop all that belongs to it where it is. Nothing happens where it is paused, or ended."""
+    def pause(self, *, waits: bool = False) -> None:
+        """Stop all that belongs to it where it is. Nothing happens where it is paused, or ended.
+
+        waits -- whether it stands still by itself, so that only its time is stopped
+        """
         with self._speaking:
-            if not self.paused and self._ask(b"pause") == b"paused":
+            if not self.paused and (waits or self._ask(b"pause") == b"paused"):
                 self._clock.pause()
 
     def resume(self) -> None:
@@ -165,9 +180,9 @@ class ProgramProcess:
         if current_thread() is self._reader or self.wait(grace + _END_SECONDS):
             return
         with self._speaking:
-            heard = self._ask(b"pause")  # which ends a keeper that doesn't hear
+            heard = self._ask(b"pause")  # which ends a supervisor that doesn't hear
         if heard or not self.wait(_END_SECONDS):
-            left = " ".join(str(each.pid) for each in keeper.descendants(self.keeper_pid))
+            left = " ".join(str(each.pid) for each in supervisor.descendants(self.supervisor_pid))
             raise ProgramError(f"{self._argv[0]} can't be ended, even by SIGKILL: process {left}")
 
     def _start(
@@ -184,8 +199,8 @@ class ProgramProcess:
             inner = [each.inner for each in streams]
             given = [theirs.fileno(), reporting.fileno(), *inner, *kept]
             told = map(str, [os.getpid(), *given])
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, *told],
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervisor.__file__, *told],
                 pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -193,7 +208,7 @@ class ProgramProcess:
                 start_new_session=True,  # a Ctrl-C is for the worker
                 env={**os.environ, MARK: self._mark},
             )
-        self.keeper_pid = self._keeper.pid
+        self.supervisor_pid = self._supervisor.pid
         try:
             for stream in streams:
                 stream.close_inner()
@@ -206,7 +221,7 @@ class ProgramProcess:
             self._hang_up()
             raise
         self.pid = int(said[1])
-        self._program = keeper.process(self.pid)
+        self._program = supervisor.process(self.pid)
 
     def _why(self, said: list[bytes], errors: "_Stream") -> str:
         """One line on why it couldn't be started."""
@@ -219,10 +234,10 @@ class ProgramProcess:
             case [b"other", what]:
                 return f"{name} can't be started: {what.decode(errors='replace')}"
         told = (errors.read() or b"no word").decode(errors="replace").strip().splitlines()
-        return f"{name} can't be started, as its keeper has failed: {told[-1]}"
+        return f"{name} can't be started, as its supervisor has failed: {told[-1]}"
 
     def _ask(self, order: bytes) -> bytes:
-        """Have the keeper do something. Returns its answer: none if all has ended."""
+        """Have the supervisor do something. Returns its answer: none if all has ended."""
         return self._answer() if self._say(order) else b""
 
     def _say(self, order: bytes) -> bool:
@@ -233,14 +248,14 @@ class ProgramProcess:
         return True
 
     def _answer(self) -> bytes:
-        """What the keeper answers; nothing if it has ended, or doesn't answer: then it is killed,
-        and the program with it."""
+        """What the supervisor answers; nothing if it has ended, or doesn't answer: then it is
+        killed, and the program with it."""
         self._orders.settimeout(_ANSWER_SECONDS)
         try:
             return self._orders.recv(256)
         except TimeoutError:
-            log.warning("the keeper of %s doesn't answer, and is killed", self._argv[0])
-            self._keeper.kill()
+            log.warning("the supervisor of %s doesn't answer, and is killed", self._argv[0])
+            self._supervisor.kill()
             return b""
         except OSError:
             return b""
@@ -251,7 +266,7 @@ class ProgramProcess:
             self._read(streams)
         except Exception as error:  # of ours: it must not seem to run on for ever
             self._failure = error
-            self._keeper.kill()
+            self._supervisor.kill()
         finally:
             self._clock.end()
             self._opened.close()
@@ -280,15 +295,17 @@ class ProgramProcess:
             self._finish(stream)
 
     def _take_leave(self, report: bytes) -> None:
-        """Note how it has ended; where its keeper is gone first, see to it that nothing is left."""
+        """Note how it has ended; where its supervisor went first, see that nothing is left."""
         self._hang_up()
         said = report.split()
-        self.keeper_lost = said[:1] != [b"gone"]
-        if self.keeper_lost:
-            log.warning("the keeper of %s (process %d) has been killed", self._argv[0], self.pid)
+        self.supervisor_lost = said[:1] != [b"gone"]
+        if self.supervisor_lost:
+            log.warning(
+                "the supervisor of %s (process %d) has been killed", self._argv[0], self.pid
+            )
             if sys.platform == "linux":
                 end_marked(self._mark, self._program)
-            else:  # where it hasn't died with its keeper
+            else:  # where it hasn't died with its supervisor
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
         if said[2:]:
@@ -299,7 +316,7 @@ class ProgramProcess:
     def _hang_up(self) -> None:
         with self._speaking:
             self._orders.close()
-        self._keeper.wait()
+        self._supervisor.wait()
         self._report.close()
 
     def _take(self, stream: "_Stream") -> bytes | None:
@@ -325,7 +342,7 @@ class ProgramProcess:
         self._last.add(line, stream)
         if self._failure is None:
             try:
-                self._on_line(line.text)
+                stream.on_line(line.text)
             except Exception as error:  # whoever asks for the exit code has it; reading goes on
                 self._failure = error
 
@@ -333,8 +350,8 @@ class ProgramProcess:
 class _Stream:
     """Standard output or error: its outer end is read here, its inner end is the program's."""
 
-    def __init__(self, tty: bool, opened: ExitStack) -> None:
-        self.lines = Lines()
+    def __init__(self, tty: bool, opened: ExitStack, on_line: Callable[[str], None]) -> None:
+        self.lines, self.on_line = Lines(), on_line
         if tty:
             self.outer, self.inner = pty.openpty()
         else:

@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from threading import Condition, Event, RLock, Thread, Timer
 
 from batchfront.errors import BatchfrontError, CheckpointError
@@ -148,17 +149,19 @@ class ProgramRun:
             self.trial.study, self.trial.number, resume=resume, grace=resources.grace
         )
         start.write_metaparameters()
-        self._listener = listener = self._listening()
-        self._process = ProgramProcess(
-            start.arguments(resuming=resume),
-            env={**start.environment(), **listener.environment},
-            cwd=self.trial.program.folder,
-            folder=folder.path,
-            tty=resources.tty,
-            on_line=self._hear,
-            on_exit=self._exited,
-            lock=folder.lock,
-        )
+        with self._lock:  # what it tells before it is known here waits
+            self._listener = listener = self._listening()
+            self._process = ProgramProcess(
+                start.arguments(resuming=resume),
+                env={**start.environment(), **listener.environment},
+                cwd=self.trial.program.folder,
+                folder=folder.path,
+                tty=resources.tty,
+                on_line=partial(self._hear, error=False),
+                on_error=partial(self._hear, error=True),
+                on_exit=self._exited,
+                lock=folder.lock,
+            )
 
     def _listening(self) -> Listener:
         program, batch_size = self.trial.program, self.trial.batch_size
@@ -172,14 +175,19 @@ class ProgramRun:
             return Written(reader, file, self._tell, self._break)
         return Printed(reader, self._tell)
 
-    def _hear(self, line: str) -> None:
-        self._have(lambda listener: listener.hear(line))
+    def _hear(self, line: str, *, error: bool) -> None:
+        self._have(lambda listener: listener.hear(line, error=error))
 
     def _exited(self) -> None:
-        self._have(lambda listener: listener.finish())
+        self._finish()
         with self._news:
             self._all_told = True  # by its file too, which is read after its last line
             self._news.notify_all()
+
+    def _finish(self) -> None:
+        with self._lock:
+            whole = self._process is not None and self._process.ended_well
+        self._have(lambda listener: listener.finish(whole=whole))
 
     def _have(self, work: Callable[[Listener], None]) -> None:
         """Have the listener do something; what it can't make sense of ends the trial."""
@@ -200,6 +208,8 @@ class ProgramRun:
             self.untrained_loss = evaluation.loss
             return
         with self._lock:
+            if self._process is not None:
+                self._process.hear()
             self._told.append(evaluation)
             if self._free:
                 self._release()
@@ -211,8 +221,8 @@ class ProgramRun:
     def _stand_still(self) -> None:
         if self._timer is not None or self._listener is None:
             return
-        if not self._listener.blocks and self._process is not None:
-            self._process.pause()
+        if self._process is not None:
+            self._process.pause(waits=self._listener.blocks)
         self._timer = Timer(self.trial.program.resources.max_pause, self._overdue)
         self._timer.daemon = True
         self._timer.start()
@@ -333,7 +343,17 @@ class ProgramRun:
             raise CheckpointError(f"it is no state of a program's trial: {error}") from None
         self.step, self.evaluations, self._spent = step, evaluations, cost
         self.untrained_loss, self._resuming = untrained, True
+        self.goal_crossing = self._crossed()
         self._told.extend(told)
+
+    def _crossed(self) -> GoalCrossing | None:
+        """Where it has passed the goal, if it goes on past it."""
+        before = 0
+        for step, _, metric in self.evaluations:
+            if self.trial.program.goal.passed(metric):
+                return GoalCrossing(step, before, metric, None)
+            before = step
+        return None
 
     def close(self) -> None:
         """Begin to end the program; `join` waits until nothing of it is left."""
@@ -353,7 +373,7 @@ class ProgramRun:
                 if self._listener is not None and self._listener.blocks:
                     self._process.wait(grace)  # it has been told, and may end by itself
                 self._process.end(grace)
-            self._have(lambda listener: listener.finish())  # also where it couldn't be started
+            self._finish()  # also where it couldn't be started
         finally:
             assert self._folder is not None
             self._folder.close()

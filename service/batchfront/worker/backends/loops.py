@@ -2,11 +2,13 @@
 that call back, each of their trials in a process of its own."""
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from threading import Event
 
 from batchfront import __version__
@@ -183,17 +185,20 @@ class LoopBackend:
     def _room(self, loaded: LoadedLoop) -> int:
         """How many runs memory holds, by two that are thrown away."""
         loop, study, place = loaded.loop, loaded.study, self._place
+        numbers = count(-1, -1)  # which no trial has
 
         @contextmanager
         def begin() -> Iterator[None]:
             space = loop.space(study.batch_size)
             middle = point_at(space, [0.5] * len(dimensions(space)))
-            run = loaded.run(study.batch_size, middle, seed=0, number=-1)
+            number = next(numbers)
+            run = loaded.run(study.batch_size, middle, seed=0, number=number)
             try:
                 run.advance(1, place.stop)
                 yield
             finally:
                 run.close()
+                shutil.rmtree(self._folders.path(study.name, number), ignore_errors=True)
 
         try:
             found = measured_room(begin, loaded.device, place.sharing)

@@ -21,6 +21,7 @@ from batchfront.training.examine import examine
 from batchfront.training.programs.engine import Together
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.training.programs.leftovers import sweep_left
+from batchfront.training.programs.preflight import checksums
 from batchfront.training.programs.run import ProgramRun, ProgramTrial
 from batchfront.training.programs.states import ProgramStates
 from batchfront.vocabulary import Schedule
@@ -82,6 +83,14 @@ class LoadedProgram:
         self.runs.append(run)
         return run
 
+    def is_current(self) -> bool:
+        """Whether a program that starts now is of the same code. Where it isn't, the next heat
+        refuses it."""
+        try:
+            return digest(checksums(self.program)) == self.versions["source"]
+        except BatchfrontError:
+            return False
+
     def join(self) -> None:
         """Wait until nothing is left of programs that have been closed."""
         for run in self.runs:
@@ -133,7 +142,8 @@ class ProgramBackend:
         kept = ProgramStates(self._folders, study.name) if self._loaded.program.resume else None
         races = study.schedule == Schedule.RACE
         room = self.limit(study) if races else None
-        return HeatSetup(engine_of(self._loaded, self._place), kept, STRETCH, room)
+        engine = engine_of(self._loaded, self._place)
+        return HeatSetup(engine, kept, STRETCH, room, may_begin=self._loaded.is_current)
 
     def close(self) -> None:
         if self._loaded is not None:

@@ -63,6 +63,7 @@ def test_it_ends_after_its_step_budget(tmp_path: Path) -> None:
     [
         ("early", r"train\(\) returns after step 1; it is to go on to the step budget, 40 steps "),
         ("skipping", "reports step 2, where step 1 is the next that is evaluated; report wherever"),
+        ("wordy", r"reports what it can't: value is 'low' \(str\), not a number"),
         ("sizeless", "the loop doesn't take its batch size: it has reported without asking for tr"),
         ("miscounting", "has taken 7 examples by step 1, where 1 batches of trial.batch_size, 4, "),
         ("failing", r"train\(\) fails before its first report: ZeroDivisionError: with 4$"),

@@ -52,10 +52,10 @@ class Worker:
             [sys.executable, "-c", _WORKER, *given], stdout=subprocess.PIPE
         )
         self._lines: list[str] = []
-        self.keeper, self.program = self.numbers("keeper", "program")
+        self.supervisor, self.program = self.numbers("supervisor", "program")
 
     def numbers(self, *names: str) -> list[int]:
-        """The numbers that are printed in lines such as `keeper 7`."""
+        """The numbers that are printed in lines such as `supervisor 7`."""
         found: dict[str, int] = {}
         assert self._process.stdout is not None
         while not found.keys() >= set(names):
@@ -75,12 +75,12 @@ class Worker:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def kill_with_keeper(self) -> None:
-        """Kill it and the keeper, which has no time to do anything."""
-        os.kill(self.keeper, signal.SIGSTOP)
+    def kill_with_supervisor(self) -> None:
+        """Kill it and the supervisor, which has no time to do anything."""
+        os.kill(self.supervisor, signal.SIGSTOP)
         self.kill()
-        os.kill(self.keeper, signal.SIGKILL)
-        eventually(lambda: not runs(self.keeper))
+        os.kill(self.supervisor, signal.SIGKILL)
+        eventually(lambda: not runs(self.supervisor))
 
 
 _WORKER = """
@@ -92,7 +92,7 @@ folder = TrialFolder(Path(sys.argv[2]))
 tell = lambda line: os.write(1, f"{line}\\n".encode())
 program = ProgramProcess(eval(sys.argv[1]), env=dict(os.environ), cwd=folder.path,
     folder=folder.path, on_line=tell, lock=folder.lock, lease=float(sys.argv[3]))
-tell(f"keeper {program.keeper_pid}")
+tell(f"supervisor {program.supervisor_pid}")
 tell(f"program {program.pid}")
 time.sleep(1000)
 """

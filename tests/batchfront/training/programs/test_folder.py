@@ -118,17 +118,17 @@ def test_a_folder_is_held_until_nothing_of_its_program_is_left(
     start_worker: Callable[[str], Worker], tmp_path: Path
 ) -> None:
     worker = start_worker("import time; time.sleep(1000)")
-    os.kill(worker.keeper, signal.SIGSTOP)  # or it would end the program at once
+    os.kill(worker.supervisor, signal.SIGSTOP)  # or it would end the program at once
     worker.kill()
     with pytest.raises(FolderInUse):
         TrialFolder(tmp_path / "trial", patience=0.0)
     assert runs(worker.program)
-    os.kill(worker.keeper, signal.SIGCONT)
+    os.kill(worker.supervisor, signal.SIGCONT)
     with TrialFolder(tmp_path / "trial", patience=60.0):
         assert not runs(worker.program)
 
 
-def test_what_a_dead_worker_and_keeper_left_is_ended_before_a_folder_is_cleared(
+def test_what_a_dead_worker_and_supervisor_left_is_ended_before_a_folder_is_cleared(
     start_worker: Callable[[str], Worker], tmp_path: Path
 ) -> None:
     worker = start_worker(
@@ -139,7 +139,7 @@ def test_what_a_dead_worker_and_keeper_left_is_ended_before_a_folder_is_cleared(
         "time.sleep(1000)"
     )
     eventually((tmp_path / "trial/written").exists)
-    worker.kill_with_keeper()
+    worker.kill_with_supervisor()
     with TrialFolder(tmp_path / "trial", patience=60.0) as folder:
         assert listed(folder.path) == {"earlier"}
         assert not marked()

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from batchfront.training.programs import keeper
-from batchfront.training.programs.keeper import all_processes, descendants, process
+from batchfront.training.programs import supervisor
 from batchfront.training.programs.leftovers import MARK, end_marked, new_mark, sweep_left
+from batchfront.training.programs.supervisor import all_processes, descendants, process
 from tests.batchfront.training.programs.conftest import PYTHON, Started, Worker, runs
 from tests.batchfront.training.programs.test_process import FAMILY, NAMES, WAITS
 from tests.waiting import eventually
@@ -95,12 +95,12 @@ def test_everything_of_one_mark_is_ended_and_nothing_of_another(
     assert all(map(runs, pids[1]))
 
 
-def test_worker_and_keeper_killed_together_leave_what_a_sweep_ends(
+def test_worker_and_supervisor_killed_together_leave_what_a_sweep_ends(
     start_worker: Callable[[str], Worker],
 ) -> None:
     worker = start_worker(f"{FAMILY}\n{WAITS}")
     pids = [*worker.numbers(*NAMES), worker.program]
-    worker.kill_with_keeper()
+    worker.kill_with_supervisor()
     sweep_left()
     assert not [pid for pid in pids if runs(pid)]
 
@@ -112,8 +112,8 @@ def test_the_table_of_processes_is_the_same_without_proc(monkeypatch: pytest.Mon
         try:
             eventually(lambda: len(descendants(child.pid)) == 1)
             (sleeper,) = descendants(child.pid)
-            monkeypatch.setattr(keeper, "has_table", lambda: False)
-            monkeypatch.setattr(keeper, "_LINUX", False)
+            monkeypatch.setattr(supervisor, "has_table", lambda: False)
+            monkeypatch.setattr(supervisor, "_LINUX", False)
             (found,) = descendants(child.pid)
             table = {each.pid: each for each in all_processes()}
         finally:

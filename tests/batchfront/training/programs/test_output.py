@@ -84,6 +84,16 @@ def test_a_step_and_its_value_may_stand_in_lines_of_their_own(reader: Make) -> N
     assert told(found, *lines) == [(19, pytest.approx(1.800039), 0.2031), (38, 0.5, 0.1)]
 
 
+def test_a_value_is_at_the_step_of_its_own_stream(reader: Make) -> None:
+    found = reader(r"output = 'step (?P<step>\d+)|val_loss (?P<value>\S+)'")
+    assert found.line("step 9", error=True) == []
+    with pytest.raises(ProgramError, match=r"printed on two streams, .* have both on one"):
+        found.line("val_loss 0.5")
+    assert [one.step for one in found.line("val_loss 0.5", error=True)] == [9]
+    assert found.line("step 10") == found.line("step 11", error=True) == []
+    assert [one.step for one in found.line("val_loss 0.4")] == [10]
+
+
 def test_a_value_before_any_step_is_refused(reader: Make) -> None:
     output = r"output = 'epoch (?P<epoch>\d+)|val (?P<value>\S+)'"
     with pytest.raises(ProgramError, match=r"value before any step.*'val 0\.5'"):
@@ -148,6 +158,38 @@ def test_steps_may_be_written_with_separators(reader: Make, text: str, step: int
 def test_a_step_that_is_no_whole_number_is_refused(reader: Make, text: str) -> None:
     with pytest.raises(ProgramError, match="in what the program tells"):
         reader().line(f"step {text} val_loss 1")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "cut"),
+    [
+        (r"step (?P<step>\d+) loss (?P<value>[\d.]+)", "step 10 loss 3.2e-05", "3.2e-05"),
+        (r"step (?P<step>\d+).*(?P<value>[\d.]+)", "step 10 loss 0.4321", "0.4321"),
+        (r"step (?P<step>\d+) loss\D*(?P<value>[\d.]+)", "step 10 loss: -0.5", "-0.5"),
+        (r"step (?P<step>\d+).*loss (?P<value>[\d.]+)", "step 1,200: loss 0.5", "1,200"),
+        (r"step (?P<step>\d+).*loss (?P<value>[\d.]+)", "step 2k: loss 0.5", "2k"),
+        (r"epoch (?P<epoch>\d+).*loss (?P<value>[\d.]+)", "epoch 1.5: loss 0.5", "1.5"),
+    ],
+)
+def test_a_part_of_a_number_is_not_taken_for_another_number(
+    reader: Make, pattern: str, line: str, cut: str
+) -> None:
+    with pytest.raises(ProgramError, match=f"which is a part of '{cut}'"):
+        reader(f"output = '{pattern}'").line(line)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        (r"^(?P<step>\d+),\d+,(?P<value>[\d.]+)", "10,200,0.5"),
+        (r"(?P<step>\d+),(?P<value>[\d.]+)", "10,0.5"),
+        (r"step 0*(?P<step>\d+)\D.*loss (?P<value>[\d.]+)", "step 0010.0: loss 0.50s"),
+        (r"step-(?P<step>\d+) loss-(?P<value>[\d.]+)", "step-10 loss-0.5s"),
+        (r"\[(?P<step>\d+)/.*loss=(?P<value>[\d.]+)", "12:00:01,123 [10/200] loss=0.5, lr=1"),
+    ],
+)
+def test_a_whole_number_is_taken_wherever_it_stands(reader: Make, pattern: str, line: str) -> None:
+    assert told(reader(f"output = '{pattern}'"), line) == [(10, None, 0.5)]
 
 
 def test_a_match_without_a_value_does_no_harm(reader: Make) -> None:

@@ -129,9 +129,9 @@ def test_a_thread_tells_what_comes_and_the_rest_at_the_end(tmp_path: Path) -> No
     append(path, "one\n")
     eventually(lambda: told == ["one"])
     append(path, "two\nthree")
-    follower.end()
+    follower.end(whole=True)
     assert told == ["one", "two", "three"]
-    follower.end()
+    follower.end(whole=True)
 
 
 def test_what_can_not_be_is_told_and_ends_the_thread(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_what_can_not_be_is_told_and_ends_the_thread(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"no events at all")
     follower = Follower(EventFolder(tmp_path), lambda told: None, broken.append)
     eventually(lambda: broken)
-    follower.end()
+    follower.end(whole=True)
     assert "is no event file, or damaged at byte 0" in broken[0]
-    Follower(LineFile(tmp_path), lambda told: None, broken.append).end()
+    Follower(LineFile(tmp_path), lambda told: None, broken.append).end(whole=True)
     assert "can't be read: Is a directory" in broken[1]

@@ -397,7 +397,7 @@ def test_it_ends_with_its_worker_however_that_went(
     start_worker: Callable[[str], Worker],
 ) -> None:
     worker = start_worker(f"{FAMILY}\n{WAITS}")
-    pids = [*worker.numbers(*NAMES), worker.keeper, worker.program]
+    pids = [*worker.numbers(*NAMES), worker.supervisor, worker.program]
     worker.kill()
     eventually(lambda: not [pid for pid in pids if runs(pid)])
 
@@ -406,48 +406,48 @@ def test_it_is_ended_when_its_worker_hangs_for_longer_than_a_lease(
     start_worker: Callable[..., Worker],
 ) -> None:
     worker = start_worker(f"{FAMILY}\n{WAITS}", lease=4.0)
-    pids = [*worker.numbers(*NAMES), worker.keeper, worker.program]
+    pids = [*worker.numbers(*NAMES), worker.supervisor, worker.program]
     worker.freeze()
     eventually(lambda: not [pid for pid in pids if runs(pid)])
 
 
-def test_it_ends_with_its_keeper_and_what_it_started_too(start: Start) -> None:
+def test_it_ends_with_its_supervisor_and_what_it_started_too(start: Start) -> None:
     program = start(f"{FAMILY}\n{WAITS}")
     pids = [program.number(name) for name in NAMES]
     program.pause()
-    os.kill(program.keeper_pid, signal.SIGKILL)
+    os.kill(program.supervisor_pid, signal.SIGKILL)
     assert program.ended() == -signal.SIGKILL
-    assert program.keeper_lost
+    assert program.supervisor_lost
     assert not program.paused
     assert not [pid for pid in [*pids, program.pid] if runs(pid)]
 
 
 @pytest.mark.parametrize("act", [ProgramProcess.pause, lambda program: program.end(0.1)])
-def test_a_keeper_that_does_not_answer_is_ended_with_its_program(
+def test_a_supervisor_that_does_not_answer_is_ended_with_its_program(
     start: Start, monkeypatch: pytest.MonkeyPatch, act: Callable[[ProgramProcess], None]
 ) -> None:
     for name in ("_ANSWER_SECONDS", "_END_SECONDS"):
         monkeypatch.setattr(f"batchfront.training.programs.process.{name}", 2.0)
     program = start(COUNTS).says("step 1")
-    os.kill(program.keeper_pid, signal.SIGSTOP)
+    os.kill(program.supervisor_pid, signal.SIGSTOP)
     act(program)
     assert program.ended() == -signal.SIGKILL
-    assert program.keeper_lost
+    assert program.supervisor_lost
 
 
 def test_a_program_that_cannot_be_ended_is_told(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if the kernel held it up: its keeper, which is frozen and then goes on, has it there."""
+    """As if the kernel held it up: its supervisor, frozen and going on then, has it there."""
     monkeypatch.setattr("batchfront.training.programs.process._END_SECONDS", 0.3)
     program = start(COUNTS).says("step 1")
     monkeypatch.setattr(program, "_ask", lambda _: b"ending")
-    os.kill(program.keeper_pid, signal.SIGSTOP)
+    os.kill(program.supervisor_pid, signal.SIGSTOP)
     with pytest.raises(
         ProgramError, match=f"can't be ended, even by SIGKILL: process {program.pid}"
     ):
         program.end(0.0)
-    os.kill(program.keeper_pid, signal.SIGCONT)
+    os.kill(program.supervisor_pid, signal.SIGCONT)
     assert program.ended() in (-signal.SIGKILL, -signal.SIGTERM)
 
 
@@ -458,3 +458,13 @@ def settled(measure: Callable[[], Any]) -> Any:
         time.sleep(0.03)
         if measure() == before:
             return before
+
+
+def test_one_that_waits_by_itself_is_neither_silent_nor_running_meanwhile(start: Start) -> None:
+    program = start("print('there'); import signal; signal.pause()").says("there")
+    program.pause(waits=True)
+    before = program.silent_seconds, program.running_seconds
+    eventually(lambda: program.paused_seconds > 0.02)
+    assert (program.silent_seconds, program.running_seconds) == pytest.approx(before, abs=1e-3)
+    program.resume()
+    eventually(lambda: program.silent_seconds > before[0] + 0.02)

@@ -262,5 +262,5 @@ def test_a_trials_folder_is_its_own_and_stays(storage: Storage, tmp_path: Path) 
     spec = f"{path}:loop"
     (study,) = plan(storage, spec, catalog.load(spec), SearchOptions(trials=3)).studies
     work(storage, tmp_path)
-    written = {int(file.read_text()) for file in (tmp_path / "trials").rglob("[0-2]/seed.txt")}
+    written = {int(file.read_text()) for file in (tmp_path / "trials").rglob("seed.txt")}
     assert written == {study.trial_seed(number) % 2**31 for number in range(3)}

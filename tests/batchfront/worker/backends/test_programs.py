@@ -256,3 +256,60 @@ def test_a_worker_runs_only_a_sweep_file_that_it_has_itself(
     write_sweep(elsewhere / "of_mine")
     work(storage, tmp_path, code=str(elsewhere))
     assert {row.state for row in rows(storage)} == {"done"}
+
+
+def test_no_program_is_started_of_code_that_has_changed_meanwhile(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = write_sweep(
+        tmp_path,
+        ("at_once = 3", "at_once = 2\nmax_pause = 0"),
+        every="""weight = 9.0
+    if not os.path.exists('changed') or told.seed % 2: open(__file__, 'a').write('#')
+    open('changed', 'w')
+    if told.seed % 2: weight = float('nan')""",
+    )
+    planned(storage, path, trials=8)
+    with pytest.raises(IdentityError, match=r"it differs in train\.py"):
+        work(storage, tmp_path)
+    ended = [row for row in rows(storage) if row.state == "done"]
+    assert len(ended) == 2
+    assert {row.state for row in rows(storage) if row not in ended} == {"free"}
+
+
+def test_a_workload_that_can_not_go_on_here_is_free_for_others_at_once(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = write_sweep(tmp_path, ("val_loss (?P", "loss_of_val (?P"))
+    planned(storage, path)
+    stop = Event()
+    forever = {"until_done": False}
+    working = Thread(target=work, args=(storage, tmp_path, stop), kwargs=forever)
+    working.start()
+    try:
+        eventually(lambda: {row.fence for row in rows(storage)} != {0})
+        eventually(lambda: {row.state for row in rows(storage)} == {"free"})
+    finally:
+        stop.set()
+        working.join()
+
+
+def test_a_line_of_a_file_that_was_cut_off_counts_for_nothing(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = write_sweep(
+        tmp_path,
+        (
+            "output = 'step (?P<step>\\d+): .*val_loss (?P<value>\\S+)'",
+            'output_file = "{trial_dir}/told.csv"',
+        ),
+        ("--lr", "--resume {trial_dir}/told.csv --lr"),
+        every="""if step == 1: out = open(told.resume, 'w'); out.write('step,value\\n')
+    if step == 10: out.write('10,0.9\\n20,0.1'); out.flush(); os.kill(os.getpid(), 9)""",
+    )
+    text = (tmp_path / "train.py").read_text()
+    (tmp_path / "train.py").write_text(text.replace("if told.resume:", "if False:"))
+    planned(storage, path, trials=1)
+    work(storage, tmp_path)
+    (row,) = rows(storage)
+    assert (row.outcome, row.steps, row.metric) == ("failed", 10, 0.9)

@@ -1,15 +1,15 @@
 """What stands between a worker and a program: it pauses and ends all that belongs to the program,
 and ends it, too, when the worker is gone, however it went, or is not heard for as long as a lease.
 
-It is run as a script by a bare interpreter (`python -I -S keeper.py ...`), so that it is there in
-some 20 ms: it imports nothing but the standard library, and little of that. Its arguments are the
-worker's process id and open files, of which the first says what to run.
+It is run as a script by a bare interpreter (`python -I -S supervisor.py ...`), so that it is there
+in some 20 ms: it imports nothing but the standard library, and little of that. Its arguments are
+the worker's process id and open files, of which the first says what to run.
 
 On Linux it is a *subreaper* (prctl(2), PR_SET_CHILD_SUBREAPER): whatever loses its parent becomes
-the keeper's own child, also what has made a session of its own, so nothing of the program is left
-exactly when the keeper has no child; and the program itself dies with it (PR_SET_PDEATHSIG).
-Elsewhere what belongs to the program is its process group and whatever descends from it: what has
-left the group and lost its parent isn't found.
+the supervisor's own child, also what has made a session of its own, so nothing of the program is
+left exactly when the supervisor has no child; and the program itself dies with it
+(PR_SET_PDEATHSIG). Elsewhere what belongs to the program is its process group and whatever descends
+from it: what has left the group and lost its parent isn't found.
 """
 
 import ctypes
@@ -110,7 +110,7 @@ def send(number: int, processes: list[Process]) -> None:
             os.killpg(group, number)
 
 
-class Keeper:
+class Supervisor:
     """Keeps one program.
 
     orders -- where the worker's orders come in, and are answered
@@ -150,11 +150,11 @@ class Keeper:
         size = int.from_bytes(_read(self.orders, 8), "little")
         argv, env, directory, terminal, self.lease = marshal.loads(_read(self.orders, size))
         failed, failing = os.pipe()  # which closes when the program runs
-        keeper = os.getpid()
+        supervisor = os.getpid()
         self.program = os.fork()
         if self.program == 0:
             try:
-                self._become(keeper, argv, env, directory, terminal, failing)
+                self._become(supervisor, argv, env, directory, terminal, failing)
             finally:
                 os._exit(127)
         os.close(failing)
@@ -169,7 +169,7 @@ class Keeper:
 
     def _become(
         self,
-        keeper: int,
+        supervisor: int,
         argv: list[str],
         env: dict[str, str],
         directory: str,
@@ -180,7 +180,7 @@ class Keeper:
         try:
             os.setsid()
             prctl(_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != keeper:
+            if os.getppid() != supervisor:
                 os._exit(127)
             if terminal:
                 fcntl.ioctl(self.output[0], termios.TIOCSCTTY, 0)
@@ -335,9 +335,9 @@ def main() -> None:
     orders, report, output, errors = given[:4]
     prctl(_SUBREAPER, 1)
     prctl(_NAME, b"batchfront-keep")
-    keeper = Keeper(orders, report, (output, errors), worker)
-    keeper.start()
-    keeper.keep()
+    supervisor = Supervisor(orders, report, (output, errors), worker)
+    supervisor.start()
+    supervisor.keep()
 
 
 if __name__ == "__main__":
