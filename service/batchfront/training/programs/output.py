@@ -136,7 +136,8 @@ class OutputReader:
                 f"step {step:,} comes after step {self._last:,}, in what the program tells: "
                 f"{_short(told)}"
             )
-        if 0 < step <= self._first and not self._last:
+        again = step in self._before and _same(self._before[step], metric)
+        if 0 < step <= self._first and not self._last and not again:
             raise ProgramError(
                 f"step {step:,} is the first that the program tells since it has resumed at step "
                 f"{self._resumed_from:,}: it has to go on counting from its checkpoint"

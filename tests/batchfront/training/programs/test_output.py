@@ -357,6 +357,13 @@ def test_a_program_that_counts_from_its_resumption_is_refused(reader: Make) -> N
         found.line("step 10 val_loss 1.25")
 
 
+def test_a_program_that_tells_its_checkpoint_s_evaluation_again_goes_on(reader: Make) -> None:
+    found = reader(before=[Evaluation(10, None, 2.0)])
+    assert told(found, "step 10 val_loss 2.0", "step 20 val_loss 1") == [(20, None, 1.0)]
+    with pytest.raises(ProgramError, match="has to go on counting"):
+        reader(before=[Evaluation(10, None, 2.0)]).line("step 10 val_loss 1.5")
+
+
 def test_lines_of_anything_do_no_harm(reader: Make) -> None:
     generator = random.Random(0)
     found, keyed = reader(), reader('output = "json"')
