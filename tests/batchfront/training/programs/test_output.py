@@ -192,6 +192,19 @@ def test_a_whole_number_is_taken_wherever_it_stands(reader: Make, pattern: str, 
     assert told(reader(f"output = '{pattern}'"), line) == [(10, None, 0.5)]
 
 
+def test_a_progress_bar_that_shows_an_old_value_is_told_of_once(
+    reader: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = r"output = '(?P<step>\d+)/\d+ .*val_loss=(?P<value>[\d.]+)'"
+    found = reader(output, name="mine/of_a_bar/sgd")
+    bar = " 1%|#  | {}/900 [00:01<00:09, 93.2it/s, val_loss=0.5]"
+    assert len(told(found, bar.format(10))) == 1
+    assert not caplog.records
+    assert len(told(found, bar.format(11), bar.format(12))) == 2
+    assert "a progress bar shows the same value" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_a_match_without_a_value_does_no_harm(reader: Make) -> None:
     output = r"output = 'step (?P<step>\d+)( loss (?P<loss>[\d.]*))? val_loss (?P<value>[\d.]*)'"
     lines = ("step 1 loss 3 val_loss ?", "step 2 loss  val_loss ", "step 3 loss 1 val_loss 2")
