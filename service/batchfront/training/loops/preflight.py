@@ -113,6 +113,7 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
     printed = redirect_stdout(sys.stderr)
     with _Tries.of(loop, batch_sizes, program) as tries, _one_thread(), printed:
         resumption, why = _examined(tries)
+        _refuse_unasked(loop, tries)
     examples = loop.train_examples or tries.train_examples
     _refuse_larger(loop, batch_sizes, examples)
     return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules, examples)
@@ -142,6 +143,7 @@ class _Tries:
     watch: Watch = field(default_factory=lambda: Watch(silence=_SILENCE))
     unread: set[str] = field(default_factory=set)
     train_examples: int = 0
+    has_asked_when: bool = False
 
     @classmethod
     @contextmanager
@@ -192,6 +194,7 @@ class _Tries:
         run.advance(step)
         self.unread &= run.unread
         self.train_examples = run.train_examples
+        self.has_asked_when |= run.has_asked_when
 
 
 def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
@@ -275,13 +278,28 @@ def _refuse_unread(tries: _Tries) -> None:
         )
 
 
+def _refuse_unasked(loop: Loop, tries: _Tries) -> None:
+    """Raise WorkloadError if the loop evaluates without asking when, and its grid leaves out steps:
+    it would fail at the first of them."""
+    budget = max(map(loop.steps_allowed, tries.batch_sizes))
+    if tries.has_asked_when or loop.own_steps or len(loop.grid.steps(budget)) == budget:
+        return
+    verb = "report" if loop.calls_back else "yield"
+    raise WorkloadError(
+        f"{loop.name}: the loop doesn't ask when it is evaluated: its first steps don't call "
+        f"trial.evaluates(step); {verb} wherever that is true, and only there"
+    )
+
+
 def _refuse_passed_goal(loop: Loop, first: Shown) -> None:
     if loop.goal.passed(first.value):
         metric = loop.goal.metric
         other = "higher" if metric.better == "lower" else "lower"
+        sooner = f", evaluate before step {first.step:,}" if first.step > 1 else ""
+        where = "after the first step" if first.step == 1 else "at its first evaluation"
         raise UsageError(
-            f"{loop.name}: the goal, {loop.goal}, is already passed after the first step "
-            f"({first.value:.4g}); choose a harder one with --goal, or is {other} better?"
+            f"{loop.name}: the goal, {loop.goal}, is already passed {where} ({first.value:.4g}); "
+            f"choose a harder one with --goal{sooner}, or is {other} better?"
         )
 
 

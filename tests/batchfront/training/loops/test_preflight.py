@@ -65,6 +65,23 @@ def test_that_it_is_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "line/regression/sgd: trying its first 3 steps, twice" in caplog.text
 
 
+def each_step(trial: Trial) -> Iterator[Measured]:
+    """Evaluates without asking when."""
+    for step, batch in trial.batches(100):
+        yield trial.measured(
+            step, 0.5 + 0 * float(trial["learning_rate"]), examples=batch.size * step
+        )
+
+
+def test_a_loop_that_does_not_ask_when_it_is_evaluated_is_refused() -> None:
+    with pytest.raises(WorkloadError, match=r"don't call trial.evaluates\(step\); yield wherever"):
+        tried(loops.loop(each_step, step_budget=1_000))
+
+
+def test_where_each_step_is_evaluated_it_needs_not_ask() -> None:
+    assert tried(loops.loop(each_step, step_budget=100)).tries["resumption"] == "replayed"
+
+
 shared = {"count": 0}
 generator = np.random.default_rng(0)
 
