@@ -51,6 +51,7 @@ class ExaminedLoop:
     torch          -- whether it uses torch
     train_examples -- those of an epoch, as the loop says, or as it has asked for batches of; 0: not
                       known
+    ignores_seed   -- whether it shows the same with another seed
     """
 
     loop: Loop
@@ -59,6 +60,7 @@ class ExaminedLoop:
     why: str | None
     torch: bool
     train_examples: int
+    ignores_seed: bool = False
     identity_parts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,7 +78,13 @@ class ExaminedLoop:
         }[self.resumption]
         if self.loop.trained_elsewhere:
             said = "its trials are asked for, by batchfront.open(URL).trial(NAME)"
-        lines = [line for line in (self.why, said) if line is not None]
+        seed = (
+            "its first steps show the same with another seed, so that `confirm` would only repeat "
+            "itself; if it seeds its generators (torch.manual_seed), let it be with trial.seed"
+            if self.ignores_seed
+            else None
+        )
+        lines = [line for line in (self.why, said, seed) if line is not None]
         return [f"{self.loop.name}: {line}" for line in lines]
 
     def refuse_devices(self, count: int) -> None:
@@ -116,7 +124,8 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
         _refuse_unasked(loop, tries)
     examples = loop.train_examples or tries.train_examples
     _refuse_larger(loop, batch_sizes, examples)
-    return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules, examples)
+    uses_torch = "torch" in sys.modules
+    return ExaminedLoop(loop, code, resumption, why, uses_torch, examples, tries.ignores_seed)
 
 
 def _refuse_larger(loop: Loop, batch_sizes: Sequence[int], examples: int) -> None:
@@ -144,6 +153,7 @@ class _Tries:
     unread: set[str] = field(default_factory=set)
     train_examples: int = 0
     has_asked_when: bool = False
+    ignores_seed: bool = False
 
     @classmethod
     @contextmanager
@@ -214,6 +224,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     _try_choices(tries, middle)
     _refuse_unread(tries)
     exact = _compare(loop, alone, beside)
+    tries.ignores_seed = _shows_the_same(tries, batch_size, middle, alone)
     if exact is not None:
         return Resumption.ANEW, f"its numbers differ from run to run in their last digits ({exact})"
     if loop.calls_back:
@@ -250,6 +261,19 @@ def _take_another(tries: _Tries) -> None:
     values = tries.values(batch_size, 0.25)
     with suppress(Exception), tries.run(batch_size, values, _OTHER_SEED) as other:
         tries.advance(other, 1)
+
+
+def _shows_the_same(
+    tries: _Tries, batch_size: int, values: Metaparameters, shown: Sequence[Shown]
+) -> bool:
+    """Whether a trial with another seed shows exactly what one has shown."""
+    with suppress(Exception), tries.run(batch_size, values, _OTHER_SEED) as other:
+        for one in shown:
+            tries.advance(other, one.step)
+            if differing(tries.loop, one, other.shown[-1]):
+                return False
+        return True
+    return False
 
 
 def _try_choices(tries: _Tries, middle: Metaparameters) -> None:
