@@ -22,9 +22,11 @@ from tests.benchmarks import (
     heat_throughput,
     import_speed,
     ledger_throughput,
+    program_search,
     scaling_workers,
     search_price,
     step_time,
+    three_doors,
     time_shares,
     whole_search,
 )
@@ -126,6 +128,22 @@ def test_points_left_out_of_measured_curves_are_foretold(
     shown = capsys.readouterr().out
     assert "between: all" in shown
     assert "beyond: all" in shown
+
+
+def test_one_model_has_the_same_winners_through_every_door(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert three_doors.main(["--quick"]) == 0  # 1 where a door has another winner
+    shown = capsys.readouterr().out
+    assert all(f"\n| {door} " in shown for door in ("workload", "loop", "program"))
+
+
+def test_a_programs_race_has_the_winner_of_running_every_program_to_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program_search.main(["--quick"]) == 0  # 1 where it has another
+    shown = capsys.readouterr().out
+    assert all(f"\n| {way} " in shown for way in program_search.WAYS)
 
 
 @pytest.mark.postgresql

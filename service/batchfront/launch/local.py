@@ -93,9 +93,7 @@ class LocalWorkers:
             _hang_up(place)
             self._reap(place)
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-            if code == 2:  # for a reason that it has given, and that would be another's too
-                raise WorkersFailed("a worker ended with exit code 2, for the reason above")
-            if place.restarts >= _RESTARTS:
+            if code == 2 or place.restarts >= _RESTARTS:
                 raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
             log.warning("a worker ended with %s; starting another", ended)
             place.restarts += 1

@@ -25,6 +25,9 @@ _AFTER = re.compile(r"(?<=\d)\d*(?:\.\d+)*(?:[eE][+-]?\d+)?(?:[kKM]\b)?|(?<=\.)\
 _AFTER_THOUSANDS = re.compile(r"(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?")
 """What of a number may stand before a part of it, and after it."""
 
+_BAR = re.compile(r"\d%\||[\d?](it/s|s/it)\b")
+"""What a progress bar has beside its numbers."""
+
 _MISSING: Any = object()
 
 
@@ -136,11 +139,14 @@ class OutputReader:
                 f"step {step:,} comes after step {self._last:,}, in what the program tells: "
                 f"{_short(told)}"
             )
-        if 0 < step <= self._first and not self._last:
+        again = step in self._before and _same(self._before[step], metric)
+        if 0 < step <= self._first and not self._last and not again:
             raise ProgramError(
                 f"step {step:,} is the first that the program tells since it has resumed at step "
                 f"{self._resumed_from:,}: it has to go on counting from its checkpoint"
             )
+        if self._last and self._seen[self._last] == metric and _BAR.search(told):
+            _warn_of_bar(self._program.name)
         self._seen[step], self._last = metric, step
         losses, self._losses = self._losses, []
         loss = sum(losses) / len(losses) if losses else None
@@ -216,6 +222,16 @@ def _warn_of_step_0(name: str) -> None:
     log.warning(
         "%s: its evaluation at step 0 is taken as the one before the first update; write "
         "counts_from = 1 in [workload] if it is, or 0 if the first step is called 0",
+        name,
+    )
+
+
+@cache
+def _warn_of_bar(name: str) -> None:
+    log.warning(
+        "%s: a progress bar shows the same value at one step after another: if it is that of the "
+        "last evaluation, steps to target are more than they were; have each evaluation printed in "
+        "a line of its own, and match that",
         name,
     )
 

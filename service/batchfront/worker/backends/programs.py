@@ -8,7 +8,7 @@ from threading import Condition
 from sqlalchemy import select
 
 from batchfront import __version__
-from batchfront.errors import BatchfrontError, UsageError
+from batchfront.errors import BatchfrontError, SweepFileError, UsageError
 from batchfront.phase_timer import timed_as
 from batchfront.store.migrations import database_name
 from batchfront.store.schema import measurements, slots
@@ -167,16 +167,24 @@ def find_program(study: Study, code: str | None) -> Program:
     """The program of a study, from the sweep file that this machine has: the one that it was
     planned with, or one of that name in the folder `code`, or below it.
 
-    The command comes from there alone, never from the database. Raises UsageError if there is none.
+    The command comes from there alone, never from the database. Raises UsageError if there is none,
+    and SweepFileError for one that can't be read where no other is it.
     """
     planned = Path(study.spec)
     places = [] if code is None else sorted(Path(code).rglob(planned.name))
+    broken: SweepFileError | None = None
     for path in (planned, *places):
         if path.is_file():
-            program = read_sweep_file(path).program
+            try:
+                program = read_sweep_file(path).program
+            except SweepFileError as error:  # which may be another project's
+                broken = broken or error
+                continue
             if as_variant(program, study.variant).name == study.workload:
                 asked = program.as_asked(study.goal_value, study.precision)
                 return as_variant(asked, study.variant)
+    if broken is not None:
+        raise broken
     where = f"in {code}" if code is not None else f"at {planned}"
     raise UsageError(
         f"{study.workload} is a program, and this machine has no sweep file of it {where}: copy "

@@ -52,6 +52,8 @@ def test_what_a_dead_worker_left_is_ended() -> None:
         "a.b.c.d.e",
         f"x.{10**30}.1.nowhere",
     ],
+    # Which every process that collects tests has to give alike.
+    ids=["alive", "machine", "container", "empty", "number", "words", "huge"],
 )
 def test_what_is_not_known_to_be_left_is_let_be(mark: str) -> None:
     with marked_as(mark) as lives:

@@ -192,6 +192,19 @@ def test_a_whole_number_is_taken_wherever_it_stands(reader: Make, pattern: str, 
     assert told(reader(f"output = '{pattern}'"), line) == [(10, None, 0.5)]
 
 
+def test_a_progress_bar_that_shows_an_old_value_is_told_of_once(
+    reader: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = r"output = '(?P<step>\d+)/\d+ .*val_loss=(?P<value>[\d.]+)'"
+    found = reader(output, name="mine/of_a_bar/sgd")
+    bar = " 1%|#  | {}/900 [00:01<00:09, 93.2it/s, val_loss=0.5]"
+    assert len(told(found, bar.format(10))) == 1
+    assert not caplog.records
+    assert len(told(found, bar.format(11), bar.format(12))) == 2
+    assert "a progress bar shows the same value" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_a_match_without_a_value_does_no_harm(reader: Make) -> None:
     output = r"output = 'step (?P<step>\d+)( loss (?P<loss>[\d.]*))? val_loss (?P<value>[\d.]*)'"
     lines = ("step 1 loss 3 val_loss ?", "step 2 loss  val_loss ", "step 3 loss 1 val_loss 2")
@@ -355,6 +368,13 @@ def test_a_program_that_counts_from_its_resumption_is_refused(reader: Make) -> N
         ProgramError, match=r"step 10 is the first .* since it has resumed at step 20"
     ):
         found.line("step 10 val_loss 1.25")
+
+
+def test_a_program_that_tells_its_checkpoint_s_evaluation_again_goes_on(reader: Make) -> None:
+    found = reader(before=[Evaluation(10, None, 2.0)])
+    assert told(found, "step 10 val_loss 2.0", "step 20 val_loss 1") == [(20, None, 1.0)]
+    with pytest.raises(ProgramError, match="has to go on counting"):
+        reader(before=[Evaluation(10, None, 2.0)]).line("step 10 val_loss 1.5")
 
 
 def test_lines_of_anything_do_no_harm(reader: Make) -> None:

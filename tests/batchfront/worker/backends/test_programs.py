@@ -254,6 +254,8 @@ def test_a_worker_runs_only_a_sweep_file_that_it_has_itself(
         work(storage, tmp_path, code=str(elsewhere))
     assert {row.state for row in rows(storage)} == {"free"}
     write_sweep(elsewhere / "of_mine")
+    (elsewhere / "another").mkdir()
+    (elsewhere / "another" / "sweep.toml").write_text("[workload]")
     work(storage, tmp_path, code=str(elsewhere))
     assert {row.state for row in rows(storage)} == {"done"}
 
