@@ -182,6 +182,8 @@ class Trial:
         """What the loop has not asked for yet."""
         self.train_examples = 0
         """The training examples that it has asked for batches of."""
+        self.has_asked_when = False
+        """Whether it has asked when it is evaluated."""
 
     def __getitem__(self, name: str) -> Any:
         """A metaparameter. Raises WorkloadError, with those there are, if it is none."""
@@ -217,6 +219,7 @@ class Trial:
 
     def evaluates(self, step: int) -> bool:
         """Whether the loop is to evaluate after `step` updates, and to yield."""
+        self.has_asked_when = True
         return step in self._steps
 
     def measured(

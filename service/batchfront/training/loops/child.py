@@ -32,7 +32,8 @@ from batchfront.workload.program import Output, Program, Resources
 
 ASKED_FOR = "asked_for.json"
 """In a trial's folder: what the loop had not asked its trial for when it reported its first steps,
-and the examples that it had asked for batches of, which trying it looks at."""
+the examples that it had asked for batches of, and whether it had asked when it is evaluated, which
+trying it looks at."""
 
 _TRIED = 10  # steps in which that is of interest
 _NAME = "batchfront.training.loops.child"  # also while it is the program that runs
@@ -124,7 +125,11 @@ class _Reports:
         if not self._at:
             self._check_begun()
         if self._at < _TRIED:
-            asked = {"not": sorted(self.trial.unread), "batches_of": self.trial.train_examples}
+            asked = {
+                "not": sorted(self.trial.unread),
+                "batches_of": self.trial.train_examples,
+                "when": self.trial.has_asked_when,
+            }
             (self.trial.directory / ASKED_FOR).write_text(json.dumps(asked))
         try:
             found = self.trial.measured(step, value, loss, examples)
@@ -144,7 +149,7 @@ class _Reports:
                 "report wherever trial.evaluates(step), and only there"
             )
         metric = self._loop.goal.metric
-        reported = isinstance(metric, ReportedMetric) and not math.isnan(found.value)
+        reported = isinstance(metric, ReportedMetric) and math.isfinite(found.value)
         if reported and not metric.low <= found.value <= metric.high:
             raise self._error(
                 f"{metric.name} is {found.value:g} at step {found.step}; it lies between "

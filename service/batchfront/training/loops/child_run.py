@@ -45,6 +45,11 @@ class ChildRun:
         return int(self._asked["batches_of"])
 
     @property
+    def has_asked_when(self) -> bool:
+        """Whether the loop has asked its trial when it is evaluated."""
+        return bool(self._asked["when"])
+
+    @property
     def _asked(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self._start.folder / ASKED_FOR).read_text())
         return found

@@ -51,6 +51,7 @@ class ExaminedLoop:
     torch          -- whether it uses torch
     train_examples -- those of an epoch, as the loop says, or as it has asked for batches of; 0: not
                       known
+    ignores_seed   -- whether it shows the same with another seed
     """
 
     loop: Loop
@@ -59,6 +60,7 @@ class ExaminedLoop:
     why: str | None
     torch: bool
     train_examples: int
+    ignores_seed: bool = False
     identity_parts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,7 +78,13 @@ class ExaminedLoop:
         }[self.resumption]
         if self.loop.trained_elsewhere:
             said = "its trials are asked for, by batchfront.open(URL).trial(NAME)"
-        lines = [line for line in (self.why, said) if line is not None]
+        seed = (
+            "its first steps show the same with another seed, so that `confirm` would only repeat "
+            "itself; if it seeds its generators (torch.manual_seed), let it be with trial.seed"
+            if self.ignores_seed
+            else None
+        )
+        lines = [line for line in (self.why, said, seed) if line is not None]
         return [f"{self.loop.name}: {line}" for line in lines]
 
     def refuse_devices(self, count: int) -> None:
@@ -113,9 +121,11 @@ def examine(loop: Loop, batch_sizes: Sequence[int], spec: str) -> ExaminedLoop:
     printed = redirect_stdout(sys.stderr)
     with _Tries.of(loop, batch_sizes, program) as tries, _one_thread(), printed:
         resumption, why = _examined(tries)
+        _refuse_unasked(loop, tries)
     examples = loop.train_examples or tries.train_examples
     _refuse_larger(loop, batch_sizes, examples)
-    return ExaminedLoop(loop, code, resumption, why, "torch" in sys.modules, examples)
+    uses_torch = "torch" in sys.modules
+    return ExaminedLoop(loop, code, resumption, why, uses_torch, examples, tries.ignores_seed)
 
 
 def _refuse_larger(loop: Loop, batch_sizes: Sequence[int], examples: int) -> None:
@@ -142,6 +152,8 @@ class _Tries:
     watch: Watch = field(default_factory=lambda: Watch(silence=_SILENCE))
     unread: set[str] = field(default_factory=set)
     train_examples: int = 0
+    has_asked_when: bool = False
+    ignores_seed: bool = False
 
     @classmethod
     @contextmanager
@@ -192,6 +204,7 @@ class _Tries:
         run.advance(step)
         self.unread &= run.unread
         self.train_examples = run.train_examples
+        self.has_asked_when |= run.has_asked_when
 
 
 def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
@@ -211,6 +224,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     _try_choices(tries, middle)
     _refuse_unread(tries)
     exact = _compare(loop, alone, beside)
+    tries.ignores_seed = _shows_the_same(tries, batch_size, middle, alone)
     if exact is not None:
         return Resumption.ANEW, f"its numbers differ from run to run in their last digits ({exact})"
     if loop.calls_back:
@@ -249,6 +263,19 @@ def _take_another(tries: _Tries) -> None:
         tries.advance(other, 1)
 
 
+def _shows_the_same(
+    tries: _Tries, batch_size: int, values: Metaparameters, shown: Sequence[Shown]
+) -> bool:
+    """Whether a trial with another seed shows exactly what one has shown."""
+    with suppress(Exception), tries.run(batch_size, values, _OTHER_SEED) as other:
+        for one in shown:
+            tries.advance(other, one.step)
+            if differing(tries.loop, one, other.shown[-1]):
+                return False
+        return True
+    return False
+
+
 def _try_choices(tries: _Tries, middle: Metaparameters) -> None:
     """Try what hasn't been of each choice, as long as a metaparameter has not been asked for: it
     may belong to one of them."""
@@ -275,13 +302,28 @@ def _refuse_unread(tries: _Tries) -> None:
         )
 
 
+def _refuse_unasked(loop: Loop, tries: _Tries) -> None:
+    """Raise WorkloadError if the loop evaluates without asking when, and its grid leaves out steps:
+    it would fail at the first of them."""
+    budget = max(map(loop.steps_allowed, tries.batch_sizes))
+    if tries.has_asked_when or loop.own_steps or len(loop.grid.steps(budget)) == budget:
+        return
+    verb = "report" if loop.calls_back else "yield"
+    raise WorkloadError(
+        f"{loop.name}: the loop doesn't ask when it is evaluated: its first steps don't call "
+        f"trial.evaluates(step); {verb} wherever that is true, and only there"
+    )
+
+
 def _refuse_passed_goal(loop: Loop, first: Shown) -> None:
     if loop.goal.passed(first.value):
         metric = loop.goal.metric
         other = "higher" if metric.better == "lower" else "lower"
+        sooner = f", evaluate before step {first.step:,}" if first.step > 1 else ""
+        where = "after the first step" if first.step == 1 else "at its first evaluation"
         raise UsageError(
-            f"{loop.name}: the goal, {loop.goal}, is already passed after the first step "
-            f"({first.value:.4g}); choose a harder one with --goal, or is {other} better?"
+            f"{loop.name}: the goal, {loop.goal}, is already passed {where} ({first.value:.4g}); "
+            f"choose a harder one with --goal{sooner}, or is {other} better?"
         )
 
 

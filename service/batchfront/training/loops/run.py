@@ -109,6 +109,11 @@ class LoopRun:
         return 0 if self._trial is None else self._trial.train_examples
 
     @property
+    def has_asked_when(self) -> bool:
+        """Whether the loop has asked its trial when it is evaluated."""
+        return self._trial is not None and self._trial.has_asked_when
+
+    @property
     def keeps(self) -> bool:
         """Whether the loop has said what is to be kept of it."""
         return self._parts is not None
@@ -340,7 +345,7 @@ class LoopRun:
                 "wherever trial.evaluates(step), and only there"
             )
         metric = self.loop.goal.metric
-        reported = isinstance(metric, ReportedMetric) and not math.isnan(found.value)
+        reported = isinstance(metric, ReportedMetric) and math.isfinite(found.value)
         if reported and not metric.low <= found.value <= metric.high:
             raise self._error(
                 f"{metric.name} is {found.value:g} at step {step}; it lies between {metric.low:g} "

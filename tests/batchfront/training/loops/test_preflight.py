@@ -65,6 +65,41 @@ def test_that_it_is_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "line/regression/sgd: trying its first 3 steps, twice" in caplog.text
 
 
+def each_step(trial: Trial) -> Iterator[Measured]:
+    """Evaluates without asking when."""
+    for step, batch in trial.batches(100):
+        yield trial.measured(
+            step, 0.5 + 0 * float(trial["learning_rate"]), examples=batch.size * step
+        )
+
+
+def test_a_loop_that_does_not_ask_when_it_is_evaluated_is_refused() -> None:
+    with pytest.raises(WorkloadError, match=r"don't call trial.evaluates\(step\); yield wherever"):
+        tried(loops.loop(each_step, step_budget=1_000))
+
+
+def test_where_each_step_is_evaluated_it_needs_not_ask() -> None:
+    assert tried(loops.loop(each_step, step_budget=100)).tries["resumption"] == "replayed"
+
+
+def draws(trial: Trial) -> Iterator[Measured]:
+    rate = float(trial["learning_rate"]) + trial.batch_size
+    for step in range(1, trial.step_budget + 1):
+        if trial.evaluates(step):
+            yield trial.measured(step, 0.5, loss=rate * torch.rand(()).item())
+
+
+def seeds_itself(trial: Trial) -> Iterator[Measured]:
+    torch.manual_seed(0)
+    yield from draws(trial)
+
+
+def test_that_a_loop_shows_the_same_with_another_seed_is_noted() -> None:
+    said = "its first steps show the same with another seed"
+    assert any(said in note for note in tried(loops.loop(seeds_itself)).notes)
+    assert not any(said in note for note in tried(loops.loop(draws)).notes)
+
+
 shared = {"count": 0}
 generator = np.random.default_rng(0)
 

@@ -325,6 +325,15 @@ def test_what_a_loop_does_wrong_is_one_line_with_its_name(
     assert not torch.is_autocast_enabled("cpu")
 
 
+def test_an_infinite_value_is_no_error_but_one_that_has_diverged() -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        yield trial.measured(1, math.inf)
+
+    made = run(loops.loop(train, goal=Goal(ReportedMetric("error", "lower", 0, 1), 0.1)))
+    assert made.advance(1)
+    assert made.shown[-1].value == math.inf
+
+
 def test_a_loop_that_is_resumed_and_starts_over_is_told_where_to_go_on() -> None:
     def train(trial: Trial) -> Iterator[Measured]:
         trial.keep(loops.Line())
