@@ -6,7 +6,7 @@ goal, as a median needs all of them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,10 +55,26 @@ def plan_reruns(
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: must be at least 1")
     refuse_imported(storage, (study for study, _ in wanted))
+    _refuse_seedless(study for study, _ in wanted)
     with storage.write() as conn:
         wait_for_planners(conn)
         made = [_plan(storage, conn, purpose, *one, seeds) for one in wanted]
     return PlannedReruns(tuple(s for s, _ in made), tuple(added for _, added in made))
+
+
+def _refuse_seedless(studies: Iterable[Study]) -> None:
+    """Raise UsageError if a study's program is told no seed: each of its runs may be the same one,
+    and how far they lie apart would say nothing."""
+    for study in studies:
+        identity = study.identity
+        told = json.dumps([identity.get("command"), identity.get("env")])
+        hears = identity.get("output", {}).get("kind") == "report" or "{metaparameters}" in told
+        if study.kind == "program" and "{seed}" not in told and not hears:
+            raise UsageError(
+                f"{study.workload}: nothing tells its program a seed, so that every run of a trial "
+                "may be the same one; write {seed} in the command of its sweep file, and search "
+                "again with --variant seeded, say"
+            )
 
 
 def _plan(

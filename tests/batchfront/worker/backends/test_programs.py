@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from batchfront.errors import IdentityError, UsageError, WorkloadError
+from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.url import Storage
 from batchfront.study.study import Study
 from batchfront.worker.backends import programs
@@ -15,7 +16,7 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.sweep_file import read_sweep_file
 from tests.batchfront.worker.conftest import Prompt
-from tests.programs import alone, planned, steps_done, write_sweep
+from tests.programs import NAME, alone, planned, steps_done, write_sweep
 from tests.searches import rows
 from tests.waiting import eventually
 
@@ -315,3 +316,23 @@ def test_a_line_of_a_file_that_was_cut_off_counts_for_nothing(
     work(storage, tmp_path)
     (row,) = rows(storage)
     assert (row.outcome, row.steps, row.metric) == ("failed", 10, 0.9)
+
+
+def test_a_program_that_is_told_no_seed_is_not_confirmed(storage: Storage, tmp_path: Path) -> None:
+    planned(storage, write_sweep(tmp_path, ("--seed {seed}", "--seed 1")))
+    work(storage, tmp_path)
+    before = rows(storage)
+    with pytest.raises(UsageError, match=r"tells its program a seed.*write \{seed\} in the"):
+        plan_confirmations(storage, NAME)
+    assert rows(storage) == before
+
+
+def test_winners_run_again_with_seeds_of_their_own(storage: Storage, tmp_path: Path) -> None:
+    planned(storage, write_sweep(tmp_path), trials=3)
+    work(storage, tmp_path)
+    plan_confirmations(storage, NAME, seeds=2, candidates=1)
+    work(storage, tmp_path)
+    again = [row for row in rows(storage) if row.repeats is not None]
+    assert len(again) == 2
+    given = [p for p in (tmp_path / "trials").rglob("metaparameters.json") if "confirm" in str(p)]
+    assert len({json.loads(p.read_text())["seed"] for p in given}) == 2
