@@ -119,7 +119,7 @@ def work(batchfront: Run, folder: Path, every: str, *changes: tuple[str, str]) -
             "",
             [("val_loss (?P", "valid_loss (?P")],
             "the program ended without a line that matches 'step (?P<step>\\d+): .*valid_loss "
-            "(?P<value>\\S+)'; its last line: step 90: train_loss",
+            "(?P<value>\\S+)'; its last lines: step 70: train_loss",
         ),
         (
             "import time; time.sleep(100)",

@@ -217,6 +217,7 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
     with tries.run(batch_size, middle) as run:
         tries.advance(run, 1)
         keeps, begun = run.keeps, _read_back(run.state())
+        unkept = run.unkept if isinstance(run, LoopRun) else []
         _take_another(tries)
         if steps > 1:
             tries.advance(run, steps)
@@ -235,6 +236,8 @@ def _examined(tries: _Tries) -> tuple[Resumption, str | None]:
         assert isinstance(run, LoopRun)
         run.restore(begun)
         why = _why_not_kept(tries, run, beside, ended) if steps > 1 else None
+    if why is None and unkept:  # such as a schedule whose first change comes after these steps
+        why = f"trial.keep lacks {' and '.join(unkept)}, which training may change"
     return (Resumption.KEPT, None) if why is None else (Resumption.REPLAYED, why)
 
 

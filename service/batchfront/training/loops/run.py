@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,20 @@ log = logging.getLogger(__name__)
 _ENDED = object()  # what a generator gives that has returned
 
 _WATCH = Watch()
+
+
+def _is_stateful(value: Any) -> bool:
+    """Whether it has both methods of a `Stateful`."""
+    kind = type(value)
+    return all(callable(getattr(kind, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def _with_modules(part: Any) -> Iterator[Any]:
+    """What is kept with a part: itself, and the modules in it."""
+    yield part
+    modules = getattr(part, "modules", None)
+    if callable(modules):
+        yield from modules()
 
 
 class Shown(NamedTuple):
@@ -117,6 +131,22 @@ class LoopRun:
     def keeps(self) -> bool:
         """Whether the loop has said what is to be kept of it."""
         return self._parts is not None
+
+    @property
+    def unkept(self) -> list[str]:
+        """What the loop's function has, by the names of its variables, that could be kept and that
+        it hasn't asked to keep: nobody knows whether training changes it."""
+        frame = getattr(self._generator, "gi_frame", None)
+        if frame is None or self._parts is None:
+            return []
+        kept = {id(one) for part in self._parts for one in _with_modules(part)}
+        found = {
+            name: None
+            for name, value in frame.f_locals.items()
+            for one in (value if isinstance(value, list | tuple) else [value])
+            if _is_stateful(one) and id(one) not in kept
+        }
+        return list(found)
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Have the loop train until it yields at `to_step`, or at the first evaluated step after

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 ENGINE = "program"
 
+_TOLD_OF_MUTE = 3  # last lines, among which one may be nearly what was waited for
+
 _SHOWN = 50  # last lines of a program that has failed, which are kept with its reason
 
 
@@ -265,7 +267,7 @@ class ProgramRun:
             return not self.is_over
         if self._broken is not None:
             self.is_mute = not self.step
-            return self._failed(self._broken, show_last=False)  # it names the line that it is about
+            return self._failed(self._broken, tell=0)  # it names the line that it is about
         if code is None:
             return self._hung()
         if code:
@@ -288,12 +290,16 @@ class ProgramRun:
 
     def _mute(self, why: str) -> Failed:
         self.is_mute = True
-        return self._failed(why)
+        return self._failed(why, tell=_TOLD_OF_MUTE)
 
-    def _failed(self, why: str, *, show_last: bool = True) -> Failed:
+    def _failed(self, why: str, *, tell: int = 1) -> Failed:
+        """What has gone wrong, and so many of the last lines that it printed, in one; and then all
+        that are kept."""
         lines = [] if self._process is None else self._process.last_lines(_SHOWN)
-        last = next((line.strip() for line in reversed(lines) if show_last and line.strip()), None)
-        return Failed("\n".join([why if last is None else f"{why}; its last line: {last}", *lines]))
+        said = [line.strip() for line in lines if line.strip()][-tell:] if tell else []
+        if said:
+            why += f"; its last line{'s' * (len(said) > 1)}: {' | '.join(said)}"
+        return Failed("\n".join([why, *lines]))
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         raise NotImplementedError("programs are advanced together, by their engine")

@@ -215,6 +215,22 @@ def test_a_state_that_lacks_something_shows_in_what_is_kept_where_it_does_not_in
     assert "what trial.keep has kept: the kept[0]['0.weight']. It lacks" in found.notes[0]
 
 
+def test_a_schedule_that_is_not_kept_is_told_though_it_has_changed_nothing_yet() -> None:
+    def train(trial: Trial) -> Iterator[Measured]:
+        net, optimizer = loops.parts(trial)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 30)
+        layers = list(net.children())  # kept with the model
+        trial.keep(net, optimizer)
+        for step, batch in trial.batches(len(loops.INPUTS)):
+            loss = loops.update(net, optimizer, batch)
+            schedule.step()
+            yield trial.measured(step, loops.error(net) + 0 * len(layers), loss)
+
+    found = tried(replace(loops.kept(), train=train))
+    assert found.tries["resumption"] == "replayed"
+    assert "trial.keep lacks schedule, which training may change" in found.notes[0]
+
+
 def test_a_state_that_does_not_load_is_told_and_replayed_instead() -> None:
     class Broken(loops.Line):
         def load_state_dict(self, state: dict[str, Any]) -> None:

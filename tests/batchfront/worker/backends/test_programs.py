@@ -166,7 +166,8 @@ def test_one_that_never_tells_an_evaluation_is_no_trial_that_failed(
     planned(storage, path)
     with pytest.raises(WorkloadError, match="ended without a line that") as refused:
         work(storage, tmp_path)
-    assert "its last line: step 90: train_loss" in str(refused.value)
+    assert "its last lines: step 70: train_loss" in str(refused.value)
+    assert " | step 90: train_loss" in str(refused.value)
     assert {row.state for row in rows(storage)} == {"free"}
     assert {row.attempts for row in rows(storage)} == {0}
 
