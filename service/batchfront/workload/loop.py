@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 import random
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
+from batchfront.workload.goal import ReportedMetric
 from batchfront.workload.search_space import Metaparameters, SearchSpace, Value
 from batchfront.workload.seeds import mix
 
@@ -92,6 +94,25 @@ class Loop(WorkloadBase):
     def examples(self, steps: int, batch_size: int) -> set[int]:
         """The numbers of examples that so many steps may have taken."""
         return examples_taken(steps, batch_size, self.train_examples)
+
+    def why_wrong(self, found: Measured, batch_size: int) -> str | None:
+        """Why an evaluation can't be one of a trial of this loop, if it can't: its value isn't one
+        of the metric's, or its batches weren't of the trial's size."""
+        metric, step = self.goal.metric, found.step
+        reported = isinstance(metric, ReportedMetric) and math.isfinite(found.value)
+        if reported and not metric.low <= found.value <= metric.high:
+            return (
+                f"{metric.name} is {found.value:g} at step {step}; it lies between {metric.low:g} "
+                f"and {metric.high:g}"
+            )
+        if found.examples is None or found.examples in self.examples(step, batch_size):
+            return None
+        smaller = " (where the last batch of an epoch is smaller, say train_examples)"
+        return (
+            f"has taken {found.examples:,} examples by step {step}, where {step} batches of "
+            f"trial.batch_size, {batch_size}, are {step * batch_size:,}"
+            f"{'' if self.train_examples else smaller}"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Kind, goal, grid and rules."""

@@ -9,7 +9,6 @@ and so has a process to itself. To a worker it is a program whose output is what
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.loop import loop_code
 from batchfront.workload.code.versions import digest
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
-from batchfront.workload.goal import ReportedMetric
 from batchfront.workload.loop import Loop, Measured, Trial
 from batchfront.workload.program import Output, Program, Resources
 
@@ -148,19 +146,8 @@ class _Reports:
                 f"reports step {found.step}, where step {expected} is the next that is evaluated; "
                 "report wherever trial.evaluates(step), and only there"
             )
-        metric = self._loop.goal.metric
-        reported = isinstance(metric, ReportedMetric) and math.isfinite(found.value)
-        if reported and not metric.low <= found.value <= metric.high:
-            raise self._error(
-                f"{metric.name} is {found.value:g} at step {found.step}; it lies between "
-                f"{metric.low:g} and {metric.high:g}"
-            )
-        known = self._loop.examples(found.step, batch_size)
-        if found.examples is not None and found.examples not in known:
-            raise self._error(
-                f"has taken {found.examples:,} examples by step {found.step}, where {found.step} "
-                f"batches of trial.batch_size, {batch_size}, are {found.step * batch_size:,}"
-            )
+        if (wrong := self._loop.why_wrong(found, batch_size)) is not None:
+            raise self._error(wrong)
 
     def _expected(self) -> int | None:
         """The step at which it reports next; None once the budget ends before."""

@@ -22,7 +22,6 @@ from batchfront.training.programs.folder import TrialFolder
 from batchfront.training.run import GoalCheck, State
 from batchfront.vocabulary import EngineName
 from batchfront.workload.evaluation_grid import GridSteps
-from batchfront.workload.goal import ReportedMetric
 from batchfront.workload.loop import Loop, Measured, Stateful, Trial
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.user_file import error_in
@@ -374,26 +373,8 @@ class LoopRun:
                 f"yields step {step}, where step {expected} is the next that is evaluated; yield "
                 "wherever trial.evaluates(step), and only there"
             )
-        metric = self.loop.goal.metric
-        reported = isinstance(metric, ReportedMetric) and math.isfinite(found.value)
-        if reported and not metric.low <= found.value <= metric.high:
-            raise self._error(
-                f"{metric.name} is {found.value:g} at step {step}; it lies between {metric.low:g} "
-                f"and {metric.high:g}"
-            )
-        whole = step * self.batch_size
-        if found.examples is not None and found.examples not in self.loop.examples(
-            step, self.batch_size
-        ):
-            known = (
-                ""
-                if self.loop.train_examples
-                else (" (where the last batch of an epoch is smaller, say train_examples)")
-            )
-            raise self._error(
-                f"has taken {found.examples:,} examples by step {step}, where {step} batches of "
-                f"trial.batch_size, {self.batch_size}, are {whole:,}{known}"
-            )
+        if (wrong := self.loop.why_wrong(found, self.batch_size)) is not None:
+            raise self._error(wrong)
 
     def _error(self, what: str) -> WorkloadError:
         return WorkloadError(f"{self.loop.name}: {what}")
