@@ -15,7 +15,8 @@ def frontier(storage: Storage, steps: dict[int, int | None]) -> Frontier:
     params = {"learning_rate": 0.1, "momentum": 0.9}
     for batch, best in steps.items():
         outcome = "stalled" if best is None else "reached"
-        trial = {"params": params, "outcome": outcome, "steps": best or 9, "steps_lower": 1}
+        taken = best or 9
+        trial = {"params": params, "outcome": outcome, "steps": taken, "steps_lower": taken - 1}
         add_study(storage, "a/b/c", batch, [trial])
     return load_frontier(storage, "a/b/c")
 

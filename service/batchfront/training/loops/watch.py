@@ -5,7 +5,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread, get_ident
@@ -65,10 +65,11 @@ class Watch:
         try:
             yield
         finally:
-            with self._lock:
-                self._turn = None
-            if turn.broken:  # which may not have arrived yet
-                _raise_in(turn.thread, None)
+            while self._turn is turn:
+                with suppress(BrokenOff), self._lock:
+                    self._turn = None
+            if turn.broken:
+                _absorb()
 
     def close(self) -> None:
         """End the watch."""
@@ -99,11 +100,21 @@ class Watch:
             _raise_in(turn.thread, BrokenOff)
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Raise an exception in another thread at its next instruction, or take back one that has not
-    been raised yet."""
-    given = None if kind is None else ctypes.py_object(kind)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+def _raise_in(thread: int, kind: type[BaseException]) -> None:
+    """Raise an exception in another thread at its next instruction."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
+
+
+def _absorb() -> None:
+    """Have no BrokenOff on its way to this thread any more, which may not have arrived yet.
+
+    By one that replaces it and is caught: CPython 3.11 goes on looking for one that has been taken
+    back, in all threads, and where one is traced it then never gets any further.
+    """
+    with suppress(BrokenOff):
+        _raise_in(get_ident(), BrokenOff)
+        while True:  # until it arrives
+            pass
 
 
 def _place(thread: int) -> str:

@@ -1,7 +1,9 @@
 """A turn that takes long says where it is, and one that should end is ended."""
 
 import logging
-from threading import Event
+import sys
+from contextlib import suppress
+from threading import Event, Thread
 
 import pytest
 
@@ -69,3 +71,22 @@ def test_a_turn_that_ends_as_it_is_broken_off_breaks_nothing_later() -> None:
             pass
     watch.close()
     assert sum(range(200_000)) == 19999900000  # in which nothing is raised
+
+
+def test_what_was_broken_off_leaves_nothing_that_other_threads_look_for() -> None:
+    """CPython 3.11 would have a traced thread look for what was taken back for ever."""
+    stop, ended = Event(), Event()
+    stop.set()
+    watch = Watch(grace=0.0, every=0.001)
+    with suppress(BrokenOff), watch.over("a/loop/sgd", 1, stop):
+        while True:
+            pass
+    watch.close()
+
+    def traced() -> None:
+        sys.settrace(lambda *_: None)
+        sys.settrace(None)
+        ended.set()
+
+    Thread(target=traced, daemon=True).start()
+    assert ended.wait(60)

@@ -202,7 +202,8 @@ from batchfront import Goal, Log, Loop
 
 def train(trial):
     for step, batch in trial.batches(100):
-        yield trial.measured(step, 1 - trial["learning_rate"] * step, loss={loss})
+        if trial.evaluates(step):
+            yield trial.measured(step, 1 - trial["learning_rate"] * step, loss={loss})
 
 loop = Loop(
     name="a/loop/sgd",
@@ -244,7 +245,7 @@ def test_a_trial_that_raises_fails_with_the_line_and_others_go_on(
     for row in failed:
         said = row.reason.splitlines()[0]
         assert said == (
-            "WorkloadError: a/loop/sgd: train() fails after step 4: own.py, line 6: "
+            "WorkloadError: a/loop/sgd: train() fails after step 4: own.py, line 7: "
             "ZeroDivisionError: division by zero"
         )
 
