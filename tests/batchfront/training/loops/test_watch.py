@@ -83,8 +83,12 @@ def test_what_was_broken_off_leaves_nothing_that_other_threads_look_for() -> Non
             pass
     watch.close()
 
+    def give_way(*_: object) -> None:
+        """Called while it is traced."""
+
     def traced() -> None:
-        sys.settrace(lambda *_: None)
+        sys.settrace(lambda *_: give_way)
+        give_way()
         sys.settrace(None)
         ended.set()
 
