@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from batchfront.errors import IdentityError
@@ -131,6 +132,15 @@ def refuse_difference(stored: Study, now: Definition) -> None:
             f"{first_few(recoded)}",
             (now.spec, *variant, "--accept-changes"),
         )
+
+
+def refuse_other_identity(study: Study, workload: WorkloadBase, parts: Mapping[str, Any]) -> None:
+    """Raise IdentityError if a workload, as it is found here, gives a study another identity.
+
+    parts -- of its identity, as `identity_parts` gives them
+    """
+    identity = study_identity(workload, study.batch_size, parts, study.identity["search"])
+    refuse_difference(study, replace(study, identity=identity))
 
 
 def _compared(study: Definition) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """A workload made ready on a device: its code found, its data loaded, its identity confirmed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from batchfront import __version__
 from batchfront.phase_timer import timed_as
-from batchfront.study.identity import identity_parts, refuse_difference, study_identity
+from batchfront.study.identity import identity_parts, refuse_other_identity
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
 from batchfront.training.devices import describe_all
@@ -103,9 +103,7 @@ def set_up(
         together = [devices] if isinstance(devices, torch.device) else devices
         current = _load(study, together, recall)
     if current.confirmed.get(study.id) != study.identity:
-        parts, search = current.identity_parts, study.identity["search"]
-        identity = study_identity(current.workload, study.batch_size, parts, search)
-        refuse_difference(study, replace(study, identity=identity))
+        refuse_other_identity(study, current.workload, current.identity_parts)
         current.confirmed[study.id] = study.identity
     return current
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from threading import Event
@@ -16,7 +16,7 @@ from batchfront.errors import CatalogError
 from batchfront.extras import has_torch
 from batchfront.phase_timer import timed_as
 from batchfront.store.migrations import database_name
-from batchfront.study.identity import identity_parts, refuse_difference, study_identity
+from batchfront.study.identity import identity_parts, refuse_other_identity
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
@@ -133,9 +133,7 @@ class LoopBackend:
         uses_torch = tries["torch"] and has_torch()
         device = _torch_device(self._place) if uses_torch else self._place.device
         loop, code = self._find(study)
-        parts = identity_parts({}, [code], study.variant)
-        identity = study_identity(loop, study.batch_size, parts, study.identity["search"])
-        refuse_difference(study, replace(study, identity=identity))
+        refuse_other_identity(study, loop, identity_parts({}, [code], study.variant))
         versions = {"batchfront": __version__, "device": device, "source": digest(code)}
         if uses_torch:
             versions["torch"] = sys.modules["torch"].__version__

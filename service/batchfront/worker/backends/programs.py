@@ -1,7 +1,7 @@
 """Trials that are programs, which run beside the worker."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition
 
@@ -12,7 +12,7 @@ from batchfront.errors import BatchfrontError, SweepFileError, UsageError
 from batchfront.phase_timer import timed_as
 from batchfront.store.migrations import database_name
 from batchfront.store.schema import measurements, slots
-from batchfront.study.identity import identity_parts, refuse_difference, study_identity
+from batchfront.study.identity import identity_parts, refuse_other_identity
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.study.variants import as_variant
@@ -126,9 +126,7 @@ class ProgramBackend:
         program = find_program(study, self._place.options.code)
         examined = examine(program, [study.batch_size], study.spec)
         parts = identity_parts(examined.identity_parts, [examined.code], study.variant)
-        parts["preflight"] = dict(examined.tries)
-        identity = study_identity(program, study.batch_size, parts, study.identity["search"])
-        refuse_difference(study, replace(study, identity=identity))
+        refuse_other_identity(study, program, parts)
         versions = {
             "batchfront": __version__,
             "device": self._describes,
