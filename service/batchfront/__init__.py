@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from batchfront.workload.algorithm import Momentum as Momentum
     from batchfront.workload.algorithm import NesterovMomentum as NesterovMomentum
     from batchfront.workload.algorithm import TorchOptimizer as TorchOptimizer
+    from batchfront.workload.data import Batch as Batch
     from batchfront.workload.data import Examples as Examples
     from batchfront.workload.data import Part as Part
     from batchfront.workload.data import Split as Split
@@ -65,13 +66,14 @@ if TYPE_CHECKING:
     from batchfront.workload.search_space import Log as Log
     from batchfront.workload.search_space import ReverseLog as ReverseLog
     from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
+    from batchfront.workload.weight_average import WeightAverage as WeightAverage
     from batchfront.workload.workload import Workload as Workload
     from batchfront.workload.workload import powers_of_two as powers_of_two
 
 _HOMES = {
     "batchfront.workload.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
     "batchfront.frontier.curve.answers": "fit_curve",
-    "batchfront.workload.data": "Examples Part Split Splits",
+    "batchfront.workload.data": "Batch Examples Part Split Splits",
     "batchfront.errors": "BatchfrontError DataError NothingLeft UsageError",
     "batchfront.workload.execution": "Execution",
     "batchfront.frontier.dataframes": "load_measurements_frame load_trials_frame",
@@ -92,6 +94,7 @@ _HOMES = {
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
     "batchfront.workload.workload": "Workload powers_of_two",
     "batchfront.worker.asking": "open",
+    "batchfront.workload.weight_average": "WeightAverage",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

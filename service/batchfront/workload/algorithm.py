@@ -34,6 +34,16 @@ def keyword_metaparameters(function: Callable[..., object]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def first_parameter(function: Callable[..., object]) -> str | None:
+    """The name of the first parameter that `function` takes by position, if it has one."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return next((p.name for p in parameters if p.kind in by_place), None)
+
+
 def chosen(function: Callable[..., object], values: Metaparameters) -> dict[str, Any]:
     """Those of `values` that `function` takes as keyword-only parameters."""
     return {name: values[name] for name in keyword_metaparameters(function) if name in values}

@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.nested import (
+    Nested,
+    describe_nested,
+    is_of_rows,
+    map_tensors,
+    tensors_in,
+)
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
@@ -22,6 +31,42 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
 
 
 _CHUNK = 1024
+
+
+class Batch(NamedTuple):
+    """What a data set gives for n examples: every tensor in it has a row for each.
+
+    inputs  -- what the model is called with: see `arguments_for`
+    targets -- what loss and metric compare its outputs with. Where a data set gives something else
+               than a pair, such as a dict, that is its inputs and its targets at once
+    """
+
+    inputs: Nested
+    targets: Nested
+
+    @classmethod
+    def of(cls, found: Any) -> "Batch":
+        """What a data set, or its collate function, has given."""
+        if isinstance(found, Batch):
+            return found
+        if isinstance(found, tuple | list) and len(found) == 2 and not hasattr(found, "_fields"):
+            return cls(*found)
+        return cls(found, found)
+
+    @property
+    def whole(self) -> Nested:
+        """The batch as the data set gave it: a pair, or the one structure that stands for both."""
+        return self.inputs if self.inputs is self.targets else (self.inputs, self.targets)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same with `function` of each of its tensors."""
+        inputs = map_tensors(function, self.inputs)
+        one = self.inputs is self.targets
+        return Batch(inputs, inputs if one else map_tensors(function, self.targets))
+
+    def at(self, rows: Tensor) -> "Batch":
+        """The examples that stand at these positions."""
+        return self.map(lambda tensor: tensor[rows.to(tensor.device)])
 
 
 class Examples(ABC):
@@ -55,9 +100,10 @@ class Examples(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the examples at `indices` (int64, shape [n]), in that order: n of
-        each.
+    def batch(self, indices: Tensor, seed: int | None = None) -> Batch:
+        """Inputs and targets of the examples at `indices` (int64, shape [n]), in that order: each
+        a tensor of n rows, or such tensors in dicts, tuples and lists. A subclass may return any
+        pair of these, or a single one that stands for both: see `Batch`.
 
         seed -- augment: example by example, by random numbers that depend on the seed and the
                 example's index alone, so that neither the order nor the company matters;
@@ -85,33 +131,26 @@ class Examples(ABC):
         return known[weigh]
 
 
-Batch = Callable[..., tuple[Tensor, Tensor]]
+Gather = Callable[..., Any]
 
 Weights = Callable[..., Tensor]
 
 
-def _whole_batch(batch: Batch) -> Batch:
+def _whole_batch(batch: Gather) -> Gather:
     """`batch`, which refuses to give more or fewer examples than it was asked for."""
 
     @wraps(batch)
-    def checked(self: Examples, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
-        found = batch(self, indices, seed)
+    def checked(self: Examples, indices: Tensor, seed: int | None = None) -> Batch:
+        found = Batch.of(batch(self, indices, seed))
         count = indices.shape[0]
-        try:
-            inputs, targets = found
-            whole = inputs.shape[0] == count == targets.shape[0]
-        except (AttributeError, IndexError, TypeError, ValueError):
-            raise WorkloadError(
-                f"{type(self).__name__}.batch() must return two tensors, inputs and targets, each "
-                f"with an example in every row; returned {_kinds(found)}"
-            ) from None
-        if not whole:
-            raise WorkloadError(
-                f"{type(self).__name__}.batch() gave {len(inputs)} inputs and {len(targets)} "
-                f"targets for {count} indices, and must give one example for each; leave what "
-                "can't be used out of the split: Part(examples, usable_indices)"
-            )
-        return inputs, targets
+        if is_of_rows(found.inputs, count) and is_of_rows(found.targets, count):
+            return found
+        raise WorkloadError(
+            f"{type(self).__name__}.batch() must give inputs and targets in tensors that have an "
+            f"example in every row, one for each of {count} indices; its inputs are "
+            f"{describe_nested(found.inputs)}, its targets {describe_nested(found.targets)} (what "
+            "can't be used is left out of the split: Part(examples, usable_indices))"
+        )
 
     return checked
 
@@ -134,55 +173,69 @@ def _of_each(examples: Examples, weights: Tensor, count: int) -> Tensor:
     return weights
 
 
-def _kinds(found: object) -> str:
-    """What a batch was given as, in a few words."""
-    if not isinstance(found, tuple | list):
-        return type(found).__name__
-    return f"{type(found).__name__} of ({', '.join(type(one).__name__ for one in found)})"
-
-
 @dataclass(frozen=True, eq=False)
 class Split(Examples):
-    """Examples held in memory. `inputs` and `targets` share their first axis."""
+    """Examples held in memory: tensors, or NumPy arrays, which share their first axis.
 
-    inputs: Tensor
-    targets: Tensor
+    inputs, targets -- each one of these, or several in dicts, tuples and lists
+    """
+
+    inputs: Nested
+    targets: Nested
 
     def __post_init__(self) -> None:
-        if not isinstance(self.inputs, Tensor) or not isinstance(self.targets, Tensor):
+        for name in ("inputs", "targets"):
+            object.__setattr__(self, name, _as_tensors(name, getattr(self, name)))
+        count = len(self)
+        if not (count and is_of_rows(self.inputs, count) and is_of_rows(self.targets, count)):
             raise WorkloadError(
-                f"a split takes two tensors; found {_kinds((self.inputs, self.targets))} (of NumPy "
-                "arrays: torch.from_numpy; of several inputs, an Examples gives one tensor)"
-            )
-        if len(self.inputs) != len(self.targets) or not len(self.inputs):
-            raise WorkloadError(
-                "a split needs as many inputs as targets, and at least one; "
-                f"found {len(self.inputs)} and {len(self.targets)}"
+                "a split needs as many inputs as targets, and at least one; found inputs "
+                f"{describe_nested(self.inputs)} and targets {describe_nested(self.targets)}"
             )
 
     @property
     def indexed_on(self) -> torch.device:
-        return self.inputs.device
+        inputs = self.inputs
+        return inputs.device if isinstance(inputs, Tensor) else tensors_in(inputs)[0].device
 
     def __len__(self) -> int:
-        return self.inputs.shape[0]  # asked for at every look: len() takes ten times as long
+        inputs = self.inputs
+        # Asked for at every look: len() takes ten times as long.
+        first = inputs if isinstance(inputs, Tensor) else tensors_in(inputs)[0]
+        return first.shape[0] if first.ndim else 0
 
-    def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
-        return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
+    def batch(self, indices: Tensor, seed: int | None = None) -> Batch:
+        return Batch(self.inputs, self.targets).map(lambda t: t.index_select(0, indices))
 
     def to(self, device: torch.device) -> "Split":
-        return Split(self.inputs.to(device), self.targets.to(device))
+        return Split(*Batch(self.inputs, self.targets).map(lambda t: t.to(device)))
 
     def describe(self) -> dict[str, Any]:
         digest = blake2b(digest_size=8)
-        for tensor in (self.inputs, self.targets):
+        for tensor in (*tensors_in(self.inputs), *tensors_in(self.targets)):
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return {
             "examples": len(self),
-            "input_shape": list(self.inputs.shape[1:]),
-            "target_shape": list(self.targets.shape[1:]),
+            "input_shape": _shapes(self.inputs),
+            "target_shape": _shapes(self.targets),
             "checksum": digest.hexdigest(),
         }
+
+
+def _as_tensors(name: str, nested: Nested) -> Nested:
+    """The same with tensors in place of NumPy arrays."""
+    found = pytree.tree_map_only(np.ndarray, torch.from_numpy, nested)
+    if not tensors_in(found):
+        raise WorkloadError(
+            f"a split's {name} must be a tensor or a NumPy array with an example in every row, or "
+            f"several of them in a dict, tuple or list; found {describe_nested(nested)}"
+        )
+    return found
+
+
+def _shapes(nested: Nested) -> Any:
+    """An example's shape, and its structure where there is more than one tensor."""
+    return map_tensors(lambda tensor: list(tensor.shape[1:]), nested)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +271,7 @@ class Part(Examples):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, indices: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, seed: int | None = None) -> Batch:
         return self.whole.batch(self.indices[indices], seed)
 
     def to(self, device: torch.device) -> "Part":

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from batchfront.errors import SearchSpaceError
-from batchfront.workload.algorithm import REQUIRED, Algorithm, keyword_metaparameters
+from batchfront.errors import SearchSpaceError, WorkloadError
+from batchfront.workload.algorithm import (
+    REQUIRED,
+    Algorithm,
+    first_parameter,
+    keyword_metaparameters,
+)
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
 from batchfront.workload.search_space import SearchSpace
+from batchfront.workload.weight_average import WeightAverage
 
 if TYPE_CHECKING:  # which bring torch
     from torch import Tensor, nn
 
     from batchfront.workload.data import Splits
+    from batchfront.workload.metrics import Metric, SplitMetric
 
 
 def powers_of_two(low: int, high: int) -> tuple[int, ...]:
@@ -31,9 +39,19 @@ class Workload(WorkloadBase):
 
     data      -- makes the splits; called once per process
     model     -- makes an untrained model; its keyword-only parameters are metaparameters
-    loss      -- `(outputs, targets) -> scalar`, the mean over a batch; its keyword-only parameters
-                 (such as `label_smoothing`) are metaparameters
+    loss      -- `(outputs, targets) -> scalar`, the mean over a batch; or, for a model that is
+                 called for its loss, `(model, batch) -> scalar`: its first parameter is then
+                 called `model`, and the batch is as the data set gives it (`Batch.whole`). Its
+                 keyword-only parameters (such as `label_smoothing`) are metaparameters
     algorithm -- the training algorithm
+    update    -- `(model, batch, optimizers) -> loss`, in place of a loss: trains the model for a
+                 step by itself, as adversarial or closure-taking updates do. The optimizers are
+                 what the algorithm's factory has made, their rates set; the loss is recorded, and
+                 may be None. Its keyword-only parameters are metaparameters
+    clip_norm -- the norm that a step's gradient is clipped to, where the metaparameter `clip_norm`
+                 isn't searched; None: it isn't clipped
+    average   -- of the weights along training, what is evaluated in their place
+    measures  -- metrics of the validation split that full evaluations record beside the goal's
     schedule  -- the learning rate over the steps
     grid      -- when to evaluate
     weight    -- targets of n examples to n weights, where the loss is not a mean over examples but
@@ -43,8 +61,12 @@ class Workload(WorkloadBase):
 
     data: Callable[[], Splits]
     model: Callable[..., nn.Module]
-    loss: Callable[..., Tensor]
+    loss: Callable[..., Tensor] | None = None
     algorithm: Algorithm
+    update: Callable[..., Any] | None = None
+    clip_norm: float | None = None
+    average: WeightAverage | None = None
+    measures: Sequence[Metric | SplitMetric] = ()
     schedule: Schedule = field(default_factory=Constant)
     grid: EvaluationGrid = field(default_factory=EvaluationGrid)
     weight: Callable[[Tensor], Tensor] | None = None
@@ -53,6 +75,11 @@ class Workload(WorkloadBase):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
+        if self.loss is None and self.update is None:
+            raise WorkloadError(
+                f"{self.name}: a workload needs loss=, (outputs, targets) or (model, batch) to the "
+                "mean over the batch; or update=, (model, batch, optimizers) for a step of its own"
+            )
 
     @property
     def first_step(self) -> int:
@@ -79,20 +106,44 @@ class Workload(WorkloadBase):
     def metaparameters(self) -> dict[str, Any]:
         """Every metaparameter that some part takes: name to default, or to REQUIRED."""
         return {
+            **({} if self.average is None else self.average.metaparameters()),
+            **self._step_metaparameters(),
             **keyword_metaparameters(self.model),
-            **keyword_metaparameters(self.loss),
+            **({} if self.loss is None else keyword_metaparameters(self.loss)),
             **self.schedule.metaparameters(),
             **self.algorithm.metaparameters(),
         }
 
+    def _step_metaparameters(self) -> dict[str, Any]:
+        """What a step takes beside the loss and the algorithm."""
+        if self.update is not None:
+            return keyword_metaparameters(self.update)
+        return {"clip_norm": self.clip_norm}
+
+    @cached_property
+    def loss_takes_model(self) -> bool:
+        """Whether the loss is `(model, batch) -> scalar`."""
+        return self.loss is not None and first_parameter(self.loss) == "model"
+
     def describe(self) -> dict[str, Any]:
         """Goal, grid, algorithm, schedule and rules as plain data, for a study's identity."""
+        more = {
+            "update": None if self.update is None else _name_of(self.update),
+            "clip_norm": self.clip_norm,
+            "average": None if self.average is None else self.average.describe(),
+        }
         return {
             "goal": self.goal.describe(),
             "algorithm": self.algorithm.describe(),
             "schedule": self.schedule.describe(),
-            "loss": getattr(self.loss, "__qualname__", type(self.loss).__name__),
+            "loss": None if self.loss is None else _name_of(self.loss),
             "grid": asdict(self.grid),
             "stopping": self.stopping.describe(),
+            **{name: value for name, value in more.items() if value is not None},
             **self.execution.describe(),
         }
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name: str = getattr(function, "__qualname__", type(function).__name__)
+    return name

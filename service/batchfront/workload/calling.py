@@ -1,0 +1,57 @@
+"""How a model takes its inputs."""
+
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from torch import Tensor, nn
+
+from batchfront.workload.nested import Nested
+
+
+def arguments_for(model: nn.Module, inputs: Nested) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, by place and by name, that a model is called with for these inputs.
+
+    A dict is given by its names if the model's `forward` has a parameter for each of them, and as
+    one argument otherwise; a tuple or list as one argument if `forward` takes one, and as several
+    otherwise.
+    """
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    signature = _signature(type(model))
+    if isinstance(inputs, Mapping):
+        named = {
+            name
+            for name, parameter in signature.parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+        if inputs.keys() <= named and _binds(signature, **inputs):
+            return (), dict(inputs)
+    elif isinstance(inputs, tuple | list) and not _binds(signature, inputs):
+        return tuple(inputs), {}
+    return (inputs,), {}
+
+
+@lru_cache(maxsize=64)
+def _signature(kind: type[nn.Module]) -> inspect.Signature:
+    """Of its `forward`, without `self`."""
+    parameters = list(inspect.signature(kind.forward).parameters.values())
+    takes_self = parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature(parameters[takes_self:])
+
+
+def _binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def call(model: nn.Module, inputs: Nested) -> Nested:
+    """What a model makes of its inputs."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
+    args, kwargs = arguments_for(model, inputs)
+    return model(*args, **kwargs)
