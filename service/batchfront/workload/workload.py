@@ -109,7 +109,7 @@ class Workload(WorkloadBase):
             **({} if self.average is None else self.average.metaparameters()),
             **self._step_metaparameters(),
             **keyword_metaparameters(self.model),
-            **({} if self.loss is None else keyword_metaparameters(self.loss)),
+            **keyword_metaparameters(self.loss),
             **self.schedule.metaparameters(),
             **self.algorithm.metaparameters(),
         }
