@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from batchfront.errors import WorkloadError
 from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
-from batchfront.training.prefetch import Batch, Prefetch, Request
+from batchfront.training.prefetch import Prefetch, Request
 from batchfront.training.run import GoalCheck
-from batchfront.workload.data import Examples
+from batchfront.workload.calling import called
+from batchfront.workload.data import Batch, Examples
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import (
     Metric,
@@ -25,6 +26,7 @@ from batchfront.workload.metrics import (
     value_of,
     weights_of,
 )
+from batchfront.workload.nested import Nested, join_rows
 
 _SMALLEST_CHUNK = 32
 
@@ -53,7 +55,7 @@ def full_metric(
     ) as chunks:
         for start in range(0, len(split), _LARGEST_CHUNK):
             if isinstance(metric, SplitMetric):
-                found, expected = chunks.load(start, lambda x, y: (model(x), y))
+                found, expected = chunks.load(start, lambda b: (_outputs(model, b), b.targets))
                 outputs.append(found)
                 targets.append(expected)
             else:
@@ -61,24 +63,28 @@ def full_metric(
                 total += costs.sum(dtype=torch.float64).item()
                 whole += weights.sum(dtype=torch.float64).item()
     if isinstance(metric, SplitMetric):
-        return value_of(metric, torch.cat(outputs), torch.cat(targets))
+        return value_of(metric, join_rows(outputs), join_rows(targets))
     return total / whole if whole else math.nan
 
 
-def _costs(model: Model, metric: Metric, inputs: Tensor, targets: Tensor) -> tuple[Tensor]:
+def _outputs(model: Model, batch: Batch) -> Nested:
+    inputs = batch.inputs
+    return model(inputs) if isinstance(model, Computed) else called(model, inputs)
+
+
+def _costs(model: Model, metric: Metric, batch: Batch) -> tuple[Tensor]:
     """Each example's cost."""
-    return (numbers_of(metric, model(inputs), targets),)
+    return (numbers_of(metric, _outputs(model, batch), batch.targets, batch.examples),)
 
 
-def _weighed(
-    model: Model, metric: Metric, inputs: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
+def _weighed(model: Model, metric: Metric, batch: Batch) -> tuple[Tensor, Tensor]:
     """Each example's cost and weight."""
+    targets, count = batch.targets, batch.examples
     if metric.weight is None:
-        costs = costs_of(metric, model(inputs), targets)
+        costs = costs_of(metric, _outputs(model, batch), targets, count=count)
         return costs, torch.ones_like(costs)
-    weights = weights_of(metric, targets)
-    return costs_of(metric, model(inputs), targets, weights), weights
+    weights = weights_of(metric, targets, count)
+    return costs_of(metric, _outputs(model, batch), targets, weights, count=count), weights
 
 
 class _Chunks:
@@ -109,21 +115,22 @@ class _Chunks:
             self._prefetch.close()
 
     def load(
-        self, start: int, compute: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-    ) -> tuple[Tensor, ...]:
-        """What `compute(inputs, targets)` gives for the chunk from position `start` on."""
+        self, start: int, compute: Callable[[Batch], tuple[Nested, ...]]
+    ) -> tuple[Nested, ...]:
+        """What `compute(batch)` gives for the chunk from position `start` on."""
         indices = self._order[start : start + self._chunk]
 
-        def work(size: int) -> tuple[Tensor, ...]:
+        def work(size: int) -> tuple[Nested, ...]:
             parts = indices.split(size)  # type: ignore[no-untyped-call]
-            found = [compute(*self._load(part, start)) for part in parts]
-            return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
+            found = [compute(self._load(part, start)) for part in parts]
+            return found[0] if len(found) == 1 else tuple(map(join_rows, zip(*found, strict=True)))
 
         return self._fitting.fit(len(indices), work)
 
     def _load(self, part: Tensor, start: int) -> Batch:
         if self._prefetch is None:
-            return self._split.batch(part)
+            found: Batch = self._split.batch(part)
+            return found
         return self._prefetch.batch(part, None, start)
 
     def _requests(self, start: int) -> Iterator[Request]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,15 @@ from batchfront.errors import WorkloadError
 from batchfront.training.data_order import DataOrder
 from batchfront.training.generators import Streams
 from batchfront.training.memory import MicroBatchSize, release
-from batchfront.training.model_call import Computed
-from batchfront.training.prefetch import Batch, Prefetch, Request
+from batchfront.training.model_call import Computed, LossOfModel
+from batchfront.training.prefetch import Prefetch, Request
 from batchfront.workload.algorithm import chosen
-from batchfront.workload.data import Examples
+from batchfront.workload.calling import called
+from batchfront.workload.data import Batch, Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.microbatch import MicroBatch, computing
+from batchfront.workload.nested import Nested, differentiable
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
@@ -74,8 +76,8 @@ class BatchGradient:
         )
         self.device = device
         self._computed = None if workload.execution == Execution() else computed
-        self.forward = model if self._computed is None else self._computed.module
         self._values = {} if workload.loss is None else chosen(workload.loss, values)
+        self.forward = self.wrapped(model if self._computed is None else self._computed.module)
         self._seed = seed
         # Done again, a batch would count twice in what a model keeps in its buffers.
         self.streams = Streams(device, watching=next(model.buffers(), None) is None)
@@ -135,18 +137,19 @@ class BatchGradient:
                 yield part, seed
 
     def load(self, part: Tensor, seed: int, step: int) -> Batch:
-        """The inputs and targets of a part of the batch after `step`, which has that seed."""
+        """A part of the batch after `step`, which has that seed."""
         if self._prefetch is None:
-            return self.train.batch(part, seed)
+            found: Batch = self.train.batch(part, seed)
+            return found
         return self._prefetch.batch(part, seed, step)
 
     def _in_micro_batches(self, step: int, indices: Tensor, size: int) -> Tensor | None:
         batch_size, seed = len(indices), self.begin(step)
         if size >= batch_size:
-            inputs, targets = self.load(indices, seed, step)
-            counts = bool(self.weight(targets, batch_size))
+            batch = self.load(indices, seed, step)
+            counts = bool(self.weight(batch, batch_size))
             here = MicroBatch(0, batch_size, batch_size, seed)
-            loss = self.loss(inputs, targets, here, counts=counts)
+            loss = self.loss(batch, here, counts=counts)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach() if counts else None
         if self.whole_batches:
@@ -159,14 +162,14 @@ class BatchGradient:
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
-            inputs, targets = self.load(part, seed, step)
-            weight = self.weight(targets, batch_size)
+            batch = self.load(part, seed, step)
+            weight = self.weight(batch, batch_size)
             here = MicroBatch(start, start + len(part), batch_size, seed)
-            loss = self.loss(inputs, targets, here, counts=bool(weight))
+            loss = self.loss(batch, here, counts=bool(weight))
             (loss * weight).backward()  # type: ignore[no-untyped-call]
             sums[0] += loss.detach() * weight
             sums[1] += weight
-            del inputs, targets, loss  # before the next takes their place
+            del batch, loss  # before the next takes their place
         if weigh is None:
             return sums[0]
         if not sums[1].item():
@@ -181,30 +184,57 @@ class BatchGradient:
         self.streams.seed(mix(seed, start) if start else seed)
         return seed
 
+    def wrapped(self, model: nn.Module) -> nn.Module:
+        """What `loss` goes through for a model: the model, or what calls it for its loss."""
+        loss = self.workload.loss
+        if loss is None or not self.workload.loss_takes_model:
+            return model
+        return LossOfModel(model, loss, self._values)
+
     def loss(
         self,
-        inputs: Tensor,
-        targets: Tensor,
+        batch: Batch,
         here: MicroBatch,
-        forward: Callable[[Tensor], Tensor] | None = None,
+        forward: Callable[..., Any] | None = None,
         *,
         counts: bool,
     ) -> Tensor:
-        """The mean loss of a micro-batch, through the model or what is wrapped around it. Where
-        nothing `counts`, and the workload's own would often be 0 / 0, it is 0, its gradient too."""
-        through = self.forward if forward is None else forward
+        """The mean loss of a micro-batch, through the model (`wrapped`) or what is wrapped around
+        it. Where nothing `counts`, and the workload's own would often be 0 / 0, it is 0, its
+        gradient too."""
         with computing(here):
-            computed = self._computed
-            outputs = through(inputs) if computed is None else computed(inputs, through)
+            outputs = self._through(self.forward if forward is None else forward, batch)
         if not counts:
-            return outputs.nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
-        return self.workload.loss(outputs, targets, **self._values)
+            nothing = [t.nan_to_num(0.0, 0.0, 0.0).sum() * 0.0 for t in differentiable(outputs)]
+            return torch.stack(nothing).sum() if len(nothing) > 1 else nothing[0]
+        return self._loss_of(outputs, batch)
 
-    def weight(self, targets: Tensor, batch_size: int) -> Tensor | float:
+    def mean_loss(self, batch: Batch) -> Tensor:
+        """The mean loss of examples that are no part of a training step."""
+        return self._loss_of(self._through(self.forward, batch), batch)
+
+    def _through(self, forward: Callable[..., Any], batch: Batch) -> Nested:
+        computed = self._computed
+        if self.workload.loss_takes_model:
+            return forward(batch) if computed is None else computed.compute(forward, batch)
+        if computed is not None:
+            return computed(batch.inputs, forward)
+        return called(self.model, batch.inputs, forward)
+
+    def _loss_of(self, outputs: Nested, batch: Batch) -> Tensor:
+        """Of a model that is called for its loss, it is its outputs."""
+        loss = self.workload.loss
+        assert loss is not None
+        if self.workload.loss_takes_model:
+            found: Tensor = outputs
+            return found
+        return loss(outputs, batch.targets, **self._values)
+
+    def weight(self, batch: Batch, batch_size: int) -> Tensor | float:
         """What a micro-batch's mean loss counts in its batch: the sum of the workload's weights, or
         else its part of the batch. 0 where nothing in it counts."""
         weigh = self.workload.weight
-        return len(targets) / batch_size if weigh is None else weigh(targets).sum()
+        return batch.examples / batch_size if weigh is None else weigh(batch.targets).sum()
 
     def cannot_split(self, why: str) -> WorkloadError:
         """The error that a batch has to be split and must not be."""

@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from batchfront.training.gradient import BatchGradient
 from batchfront.training.memory import MicroBatchSizes, is_lost_device
-from batchfront.workload.data import Examples
+from batchfront.workload.data import Batch, Examples
 from batchfront.workload.microbatch import MicroBatch
 
 log = logging.getLogger(__name__)
@@ -67,24 +67,26 @@ def need_of(gradient: BatchGradient) -> Need:
     """
     model = deepcopy(gradient.model)
     model.train()
-    inputs, targets = _widest(gradient.train)
+    widest = _widest(gradient.train)
     few, more = (
-        _saved(gradient, model, inputs[:n].clone(), targets[:n].clone()) for n in (_FEW, _MORE)
+        _saved(gradient, model, widest.map(lambda tensor, n=n: tensor[:n].clone()))  # type: ignore[misc]
+        for n in (_FEW, _MORE)
     )
-    span = min(len(inputs), _MORE) - min(len(inputs), _FEW)
+    count = widest.examples
+    span = min(count, _MORE) - min(count, _FEW)
     if len(few) == len(more) and span:
         grown = [(after - before) / span for before, after in zip(few, more, strict=True)]
     else:  # the model went another way: as if nothing were the same whatever the size
-        grown = [saved / min(len(inputs), _MORE) for saved in more]
-    own = sum(t[:1].nbytes for t in (inputs, targets))
+        grown = [saved / min(count, _MORE) for saved in more]
+    own = sum(t[:1].nbytes for t in widest.tensors)
     total, largest = sum(grown) + own, max([*grown, own])
     return Need(total + _BACKWARD * largest, own + _FORWARD * largest)
 
 
-def _widest(train: Examples) -> tuple[Tensor, Tensor]:
+def _widest(train: Examples) -> Batch:
     """A few examples, as long as those of a large batch are made, where lengths differ."""
     few, sample = (train.batch(_spread(train, n), 0) for n in (_MORE, _SAMPLE))
-    if few[0].shape[1:] != sample[0].shape[1:]:
+    if few.shapes != sample.shapes:
         sample = train.batch(_spread(train, _LARGE_SAMPLE), 0)
     return sample
 
@@ -94,7 +96,7 @@ def _spread(train: Examples, count: int) -> Tensor:
     return torch.arange(count, device=train.indexed_on) * (len(train) // count)
 
 
-def _saved(gradient: BatchGradient, model: nn.Module, inputs: Tensor, targets: Tensor) -> list[int]:
+def _saved(gradient: BatchGradient, model: nn.Module, batch: Batch) -> list[int]:
     """The bytes of each storage that the loss keeps for its gradient, as they came to be."""
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     sizes: dict[int, int] = {}
@@ -105,9 +107,10 @@ def _saved(gradient: BatchGradient, model: nn.Module, inputs: Tensor, targets: T
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    here = MicroBatch(0, len(inputs), len(inputs), 0)
+    count = batch.examples
+    here = MicroBatch(0, count, count, 0)
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        counts = bool(gradient.weight(targets, len(inputs)))
-        loss = gradient.loss(inputs, targets, here, model, counts=counts)
+        counts = bool(gradient.weight(batch, count))
+        loss = gradient.loss(batch, here, gradient.wrapped(model), counts=counts)
     del loss  # until here it holds the storages, so that no address is used twice
     return list(sizes.values())

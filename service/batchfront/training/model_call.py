@@ -1,13 +1,16 @@
 """A model as its workload's execution has it computed."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from batchfront.workload.calling import arguments_for
+from batchfront.workload.data import Batch
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import draw_outside_of_graphs
+from batchfront.workload.nested import Nested, map_tensors
 
 
 class Computed:
@@ -28,19 +31,45 @@ class Computed:
             draw_outside_of_graphs()
             self.module = cast(nn.Module, torch.compile(model))
 
-    def __call__(self, inputs: Tensor, through: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def __call__(self, inputs: Nested, through: Callable[..., Nested] | None = None) -> Nested:
         """The model's outputs; `through` is called in place of the model, which it is a wrapper
         of."""
-        module = self.module if through is None else through
-        if self._channels_last and inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        args, kwargs = arguments_for(self.model, inputs)
+        return self.compute(self.module if through is None else through, *args, **kwargs)
+
+    def compute(self, through: Callable[..., Nested], *args: Nested, **kwargs: Nested) -> Nested:
+        """What `through`, which has the model in it, makes of its arguments."""
+        if self._channels_last:
+            args, kwargs = map_tensors(_channels_last, (args, kwargs))
         if not self._lower:
-            outputs: Tensor = module(inputs)
-            return outputs
+            return through(*args, **kwargs)
         with torch.autocast(self._device, torch.bfloat16):
-            outputs = module(inputs)
-        return outputs.float()
+            outputs = through(*args, **kwargs)
+        return map_tensors(_single, outputs)
 
     def eval(self) -> None:
         """Put the model into evaluation mode."""
         self.model.eval()
+
+
+class LossOfModel(nn.Module):
+    """A model that is called for its loss, by `loss(model, batch)`: a module, so that whatever is
+    wrapped around a model can be wrapped around it."""
+
+    def __init__(
+        self, model: nn.Module, loss: Callable[..., Tensor], values: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.model, self._loss, self._values = model, loss, values
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The mean loss of the batch, which the loss gets as the data set gave it."""
+        return self._loss(self.model, batch.whole, **self._values)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

@@ -93,7 +93,7 @@ class ModelRun:
         self.loss_values = {} if workload.loss is None else chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
         self.loss_steps = 0
-        self.untrained_loss = self._untrained_loss()
+        self.untrained_loss = None if workload.loss is None else self._untrained_loss()
 
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
@@ -230,13 +230,13 @@ class ModelRun:
         train, weigh, count = self.splits.train, self.workload.weight, len(indices)
         total = whole = 0.0
         for part in indices.split(size):  # type: ignore[no-untyped-call]
-            inputs, targets = train.batch(part)
+            batch = train.batch(part)
             weight = len(part) / count
             if weigh is not None:
                 name = f"{self.workload.name}: the workload's weight"
-                weight = float(as_weights(name, weigh(targets), len(part)).sum())
+                weight = float(as_weights(name, weigh(batch.targets), len(part)).sum())
             if weight:
-                loss = self.workload.loss(self._computed(inputs), targets, **self.loss_values)
+                loss = self.alone.mean_loss(batch)
                 total, whole = total + float(loss) * weight, whole + weight
         if weigh is None:
             return total

@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from batchfront.phase_timer import timed_as
-from batchfront.workload.data import Examples
+from batchfront.workload.data import Batch, Examples
 
 Request = tuple[Tensor, int | None]
 """Indices and seed: what `Examples.batch` takes."""
-
-Batch = tuple[Tensor, Tensor]
-"""Inputs and targets: what it gives."""
 
 
 class Prefetch:
@@ -42,7 +39,8 @@ class Prefetch:
         if not self._expected(indices, seed):
             self._plan_from(place)
             if not self._expected(indices, seed):
-                return self._examples.batch(indices, seed)
+                found: Batch = self._examples.batch(indices, seed)
+                return found
         _, future = self._loading.popleft()
         self._load()
         if future.done():

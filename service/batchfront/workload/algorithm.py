@@ -22,12 +22,15 @@ REQUIRED = inspect.Parameter.empty
 """Stands for the default of a metaparameter that has none."""
 
 
-def keyword_metaparameters(function: Callable[..., object]) -> dict[str, Any]:
-    """The keyword-only parameters of `function`, which batchfront fills from the search space.
+def keyword_metaparameters(function: Callable[..., object] | None) -> dict[str, Any]:
+    """The keyword-only parameters of `function`, if there is one, which batchfront fills from the
+    search space.
 
     Name to default, or to REQUIRED: `def loss(outputs, targets, *, label_smoothing=0.0)` takes
     the metaparameter `label_smoothing`.
     """
+    if function is None:
+        return {}
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # builtins without a signature take nothing of ours
@@ -45,7 +48,7 @@ def first_parameter(function: Callable[..., object]) -> str | None:
     return next((p.name for p in parameters if p.kind in by_place), None)
 
 
-def chosen(function: Callable[..., object], values: Metaparameters) -> dict[str, Any]:
+def chosen(function: Callable[..., object] | None, values: Metaparameters) -> dict[str, Any]:
     """Those of `values` that `function` takes as keyword-only parameters."""
     return {name: values[name] for name in keyword_metaparameters(function) if name in values}
 

@@ -1,7 +1,7 @@
 """How a model takes its inputs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ def arguments_for(model: nn.Module, inputs: Nested) -> tuple[tuple[Any, ...], di
     """
     if isinstance(inputs, Tensor):
         return (inputs,), {}
-    signature = _signature(type(model))
+    signature = _signature(type(model).forward)
     if isinstance(inputs, Mapping):
         named = {
             name
@@ -34,9 +34,9 @@ def arguments_for(model: nn.Module, inputs: Nested) -> tuple[tuple[Any, ...], di
 
 
 @lru_cache(maxsize=64)
-def _signature(kind: type[nn.Module]) -> inspect.Signature:
-    """Of its `forward`, without `self`."""
-    parameters = list(inspect.signature(kind.forward).parameters.values())
+def _signature(forward: Callable[..., Any]) -> inspect.Signature:
+    """Of a class's `forward`, without `self`."""
+    parameters = list(inspect.signature(forward).parameters.values())
     takes_self = parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Signature(parameters[takes_self:])
 
@@ -49,9 +49,12 @@ def _binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
     return True
 
 
-def call(model: nn.Module, inputs: Nested) -> Nested:
-    """What a model makes of its inputs."""
+def called(
+    model: nn.Module, inputs: Nested, through: Callable[..., Nested] | None = None
+) -> Nested:
+    """What a model makes of its inputs; `through` is called in its place, which it is within."""
+    forward = model if through is None else through
     if isinstance(inputs, Tensor):
-        return model(inputs)
+        return forward(inputs)
     args, kwargs = arguments_for(model, inputs)
-    return model(*args, **kwargs)
+    return forward(*args, **kwargs)

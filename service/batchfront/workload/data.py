@@ -54,9 +54,25 @@ class Batch(NamedTuple):
         return cls(found, found)
 
     @property
+    def examples(self) -> int:
+        """How many there are."""
+        return int(tensors_in(self.inputs)[0].shape[0])
+
+    @property
     def whole(self) -> Nested:
         """The batch as the data set gave it: a pair, or the one structure that stands for both."""
         return self.inputs if self.inputs is self.targets else (self.inputs, self.targets)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of its tensors, each once."""
+        one = self.inputs is self.targets
+        return tensors_in(self.inputs if one else (self.inputs, self.targets))
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """What an example has of each of them: longer ones where batches are padded otherwise."""
+        return [tensor.shape[1:] for tensor in self.tensors]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The same with `function` of each of its tensors."""
@@ -100,10 +116,10 @@ class Examples(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def batch(self, indices: Tensor, seed: int | None = None) -> Batch:
+    def batch(self, indices: Tensor, seed: int | None = None) -> Any:
         """Inputs and targets of the examples at `indices` (int64, shape [n]), in that order: each
         a tensor of n rows, or such tensors in dicts, tuples and lists. A subclass may return any
-        pair of these, or a single one that stands for both: see `Batch`.
+        pair of these, or a single one that stands for both; who asks is given a `Batch`.
 
         seed -- augment: example by example, by random numbers that depend on the seed and the
                 example's index alone, so that neither the order nor the company matters;
@@ -145,11 +161,11 @@ def _whole_batch(batch: Gather) -> Gather:
         count = indices.shape[0]
         if is_of_rows(found.inputs, count) and is_of_rows(found.targets, count):
             return found
+        inputs, targets = map(describe_nested, found)
         raise WorkloadError(
-            f"{type(self).__name__}.batch() must give inputs and targets in tensors that have an "
-            f"example in every row, one for each of {count} indices; its inputs are "
-            f"{describe_nested(found.inputs)}, its targets {describe_nested(found.targets)} (what "
-            "can't be used is left out of the split: Part(examples, usable_indices))"
+            f"{type(self).__name__}.batch() gave inputs {inputs} and targets {targets} for {count} "
+            "indices, and must give tensors alone, each with one row for each index, in that "
+            "order; leave what can't be used out of the split: Part(examples, usable_indices)"
         )
 
     return checked
@@ -177,15 +193,17 @@ def _of_each(examples: Examples, weights: Tensor, count: int) -> Tensor:
 class Split(Examples):
     """Examples held in memory: tensors, or NumPy arrays, which share their first axis.
 
-    inputs, targets -- each one of these, or several in dicts, tuples and lists
+    inputs, targets -- each one of these, or several in dicts, tuples and lists. Without targets,
+                       the inputs are both, as for a model that gives back what it is given
     """
 
     inputs: Nested
-    targets: Nested
+    targets: Nested = None
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "targets"):
-            object.__setattr__(self, name, _as_tensors(name, getattr(self, name)))
+        object.__setattr__(self, "inputs", _as_tensors("inputs", self.inputs))
+        found = self.inputs if self.targets is None else _as_tensors("targets", self.targets)
+        object.__setattr__(self, "targets", found)
         count = len(self)
         if not (count and is_of_rows(self.inputs, count) and is_of_rows(self.targets, count)):
             raise WorkloadError(
@@ -212,7 +230,7 @@ class Split(Examples):
 
     def describe(self) -> dict[str, Any]:
         digest = blake2b(digest_size=8)
-        for tensor in (*tensors_in(self.inputs), *tensors_in(self.targets)):
+        for tensor in Batch(self.inputs, self.targets).tensors:
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return {
             "examples": len(self),
@@ -234,8 +252,11 @@ def _as_tensors(name: str, nested: Nested) -> Nested:
 
 
 def _shapes(nested: Nested) -> Any:
-    """An example's shape, and its structure where there is more than one tensor."""
-    return map_tensors(lambda tensor: list(tensor.shape[1:]), nested)
+    """An example's shape, or of several tensors those by where they are."""
+    if isinstance(nested, Tensor):
+        return list(nested.shape[1:])
+    leaves = pytree.tree_leaves_with_path(nested)
+    return {pytree.keystr(path): _shapes(leaf) for path, leaf in leaves if leaf is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +293,8 @@ class Part(Examples):
         return len(self.indices)
 
     def batch(self, indices: Tensor, seed: int | None = None) -> Batch:
-        return self.whole.batch(self.indices[indices], seed)
+        found: Batch = self.whole.batch(self.indices[indices], seed)
+        return found
 
     def to(self, device: torch.device) -> "Part":
         whole = self.whole.to(device)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchfront.errors import UsageError, WorkloadError
+from batchfront.workload.nested import Nested, tensors_in
 
 _CHUNK = 1 << 24  # scores that are compared at once
 
@@ -70,11 +71,11 @@ class Metric:
     """
 
     name: str
-    per_example: Callable[[Tensor, Tensor], Tensor]
+    per_example: Callable[[Nested, Nested], Tensor]
     better: Literal["lower", "higher"]
     low: float = -math.inf
     high: float = math.inf
-    weight: Callable[[Tensor], Tensor] | None = None
+    weight: Callable[[Nested], Tensor] | None = None
 
     def __post_init__(self) -> None:
         _check_definition(self)
@@ -90,7 +91,7 @@ class SplitMetric:
     """
 
     name: str
-    of: Callable[[Tensor, Tensor], float]
+    of: Callable[[Nested, Nested], float]
     better: Literal["lower", "higher"]
     low: float = -math.inf
     high: float = math.inf
@@ -111,25 +112,33 @@ def _check_definition(metric: Metric | SplitMetric) -> None:
 
 
 def costs_of(
-    metric: Metric, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    metric: Metric,
+    outputs: Nested,
+    targets: Nested,
+    weights: Tensor | None = None,
+    *,
+    count: int | None = None,
 ) -> Tensor:
     """Compute a metric's number for each of n examples, as an evaluation does.
 
     weights -- of these examples, shape [n], where the metric has a `weight`
+    count   -- n, where the targets are no tensor
 
     Returns floating-point numbers of shape [n]. Raises WorkloadError for anything that isn't n
     numbers within the metric's bounds.
     """
-    return counted(metric, numbers_of(metric, outputs, targets), weights)
+    return counted(metric, numbers_of(metric, outputs, targets, count), weights)
 
 
-def numbers_of(metric: Metric, outputs: Tensor, targets: Tensor) -> Tensor:
+def numbers_of(
+    metric: Metric, outputs: Nested, targets: Nested, count: int | None = None
+) -> Tensor:
     """Compute the same without a look at the bounds.
 
     Booleans, whole numbers, NumPy arrays and lists are taken as numbers, and so is a column [n, 1].
     """
     found = metric.per_example(outputs, targets)
-    return _each(f"metric {metric.name!r}", found, len(targets))
+    return _each(f"metric {metric.name!r}", found, len(targets) if count is None else count)
 
 
 def counted(metric: Metric, costs: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -152,14 +161,16 @@ def counted(metric: Metric, costs: Tensor, weights: Tensor | None = None) -> Ten
     return costs.minimum(metric.high * unit) if math.isfinite(metric.high) else costs
 
 
-def weights_of(metric: Metric, targets: Tensor) -> Tensor:
+def weights_of(metric: Metric, targets: Nested, count: int | None = None) -> Tensor:
     """Compute the weights of n examples, float64, shape [n].
 
     Raises WorkloadError for anything that isn't n finite numbers from 0 on.
     """
+    count = len(targets) if count is None else count
     if metric.weight is None:
-        return torch.ones(len(targets), dtype=torch.float64, device=targets.device)
-    return as_weights(f"the weight of metric {metric.name!r}", metric.weight(targets), len(targets))
+        (first, *_) = tensors_in(targets)
+        return torch.ones(count, dtype=torch.float64, device=first.device)
+    return as_weights(f"the weight of metric {metric.name!r}", metric.weight(targets), count)
 
 
 def as_weights(what: str, found: Any, count: int) -> Tensor:
@@ -175,7 +186,7 @@ def as_weights(what: str, found: Any, count: int) -> Tensor:
     return weights
 
 
-def value_of(metric: SplitMetric, outputs: Tensor, targets: Tensor) -> float:
+def value_of(metric: SplitMetric, outputs: Nested, targets: Nested) -> float:
     """Compute a metric of a whole split.
 
     Raises WorkloadError for anything that isn't one number within the metric's bounds.

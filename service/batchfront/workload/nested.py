@@ -33,6 +33,11 @@ def map_tensors(function: Callable[[Tensor], Any], nested: Nested) -> Nested:
     return pytree.tree_map_only(Tensor, function, nested)
 
 
+def differentiable(nested: Nested) -> list[Tensor]:
+    """Those of its tensors that a gradient may go through: of floating-point numbers."""
+    return [tensor for tensor in tensors_in(nested) if tensor.is_floating_point()]
+
+
 def join_rows(parts: Sequence[Nested]) -> Nested:
     """Structures of one kind as one: their tensors' rows below each other.
 

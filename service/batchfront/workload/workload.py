@@ -115,7 +115,7 @@ class Workload(WorkloadBase):
     def _metaparameters_of_parts(self) -> dict[str, Any]:
         return {
             **keyword_metaparameters(self.model),
-            **({} if self.loss is None else keyword_metaparameters(self.loss)),
+            **keyword_metaparameters(self.loss),
             **self.schedule.metaparameters(),
             **self.algorithm.metaparameters(),
         }

@@ -32,7 +32,8 @@ def test_a_batch_holds_the_examples_asked_for_in_that_order() -> None:
 
 @pytest.mark.parametrize(("inputs", "targets"), [(3, 2), (0, 0)])
 def test_a_split_without_as_many_targets_as_inputs_is_refused(inputs: int, targets: int) -> None:
-    with pytest.raises(WorkloadError, match=f"found {inputs} and {targets}"):
+    said = rf"found inputs float32 \({inputs}, 2\) and targets float32 \({targets},\)"
+    with pytest.raises(WorkloadError, match=said):
         Split(torch.zeros(inputs, 2), torch.zeros(targets))
 
 
@@ -118,20 +119,30 @@ class Gathered(Examples):
 UNWHOLE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "examples that are left out": (
         lambda batch: (batch[0][batch[1] == 0], batch[1][batch[1] == 0]),
-        r"Gathered.batch\(\) gave 2 inputs and 2 targets for 4 indices",
+        r"Gathered.batch\(\) gave inputs float32 \(2, 2\) and targets int64 \(2,\) for 4 indices",
     ),
     "examples that come twice": (
         lambda batch: (batch[0].repeat(2, 1), batch[1].repeat(2)),
-        "gave 8 inputs and 8 targets for 4 indices",
+        r"gave inputs float32 \(8, 2\) and targets int64 \(8,\) for 4 indices",
     ),
-    "targets that are left out": (lambda batch: (batch[0], batch[1][1:]), "4 inputs and 3 targets"),
-    "inputs that are left out": (lambda batch: (batch[0][1:], batch[1]), "3 inputs and 4 targets"),
-    "a dict of both": (
-        lambda batch: {"inputs": batch[0], "targets": batch[1]},
-        "must return two tensors, inputs and targets, .* returned dict",
+    "targets that are left out": (
+        lambda batch: (batch[0], batch[1][1:]),
+        r"inputs float32 \(4, 2\) and targets int64 \(3,\) for 4",
     ),
-    "no targets": (lambda batch: batch[:1], r"returned tuple of \(Tensor\)"),
-    "a number for all": (lambda batch: (batch[0], batch[1].sum()), r"tuple of \(Tensor, Tensor\)"),
+    "inputs that are left out": (
+        lambda batch: (batch[0][1:], batch[1]),
+        r"inputs float32 \(3, 2\) and targets int64 \(4,\) for 4",
+    ),
+    "a dict of which a tensor has less": (
+        lambda batch: {"inputs": batch[0], "targets": batch[1][1:]},
+        r"dict of \['inputs'\]: float32 \(4, 2\), \['targets'\]: int64 \(3,\)",
+    ),
+    "words": (
+        lambda batch: ({"pixels": batch[0], "names": ["a", "b", "c", "d"]}, batch[1]),
+        r"\['names'\]\[0\]: str",
+    ),
+    "nothing": (lambda batch: ((), batch[1]), "inputs empty tuple"),
+    "a number for all": (lambda batch: (batch[0], batch[1].sum()), r"targets int64 \(\)"),
 }
 
 
@@ -193,5 +204,25 @@ def test_a_part_of_what_is_not_there_is_refused(indices: Tensor, said: str) -> N
 def test_splits_of_something_else_are_refused() -> None:
     with pytest.raises(WorkloadError, match=r"Splits\(validation=...\) .* found TensorDataset"):
         Splits(split(8), TensorDataset(torch.zeros(3)))  # type: ignore[arg-type]
-    with pytest.raises(WorkloadError, match=r"two tensors; found tuple of \(ndarray, Tensor\)"):
-        Split(np.zeros((3, 2)), torch.zeros(3))  # type: ignore[arg-type]
+    with pytest.raises(WorkloadError, match="inputs must be a tensor or a NumPy array"):
+        Split("train.csv", torch.zeros(3))
+
+
+def test_a_split_holds_arrays_and_several_tensors_as_well() -> None:
+    pixels, words = np.arange(12.0).reshape(4, 3), torch.arange(8).view(4, 2)
+    held = Split({"pixels": pixels, "words": (words,)}, np.array([0, 1, 1, 0]))
+    batch = held.batch(torch.tensor([2, 0]))
+    assert batch.inputs["pixels"].tolist() == [[6, 7, 8], [0, 1, 2]]
+    assert batch.inputs["words"][0].tolist() == [[4, 5], [0, 1]]
+    assert batch.targets.tolist() == [1, 0]
+    assert batch.examples == 2
+    assert held.describe()["input_shape"] == {"['pixels']": [3], "['words'][0]": [2]}
+    other = Split({"pixels": pixels, "words": (words + 1,)}, np.array([0, 1, 1, 0]))
+    assert held.describe()["checksum"] != other.describe()["checksum"]
+
+
+def test_a_split_without_targets_stands_for_both() -> None:
+    batch = Split(torch.arange(6.0).view(3, 2)).batch(torch.tensor([1]))
+    assert batch.inputs is batch.targets
+    assert batch.whole is batch.inputs
+    assert batch.map(lambda tensor: tensor + 1).whole.tolist() == [[3, 4]]

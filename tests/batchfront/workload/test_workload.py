@@ -90,7 +90,7 @@ def test_the_search_space_may_depend_on_the_batch_size() -> None:
 def test_metaparameters_come_from_the_model_the_loss_the_schedule_and_the_algorithm() -> None:
     workload = replace(WORKLOAD, schedule=LinearDecay())
     taken = {"dropout", "label_smoothing", "decay_steps", "decay_factor"}
-    taken |= {"learning_rate", "momentum", "weight_decay"}
+    taken |= {"learning_rate", "momentum", "weight_decay", "clip_norm"}
     assert set(workload.metaparameters()) == taken
 
 

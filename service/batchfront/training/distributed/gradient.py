@@ -104,12 +104,12 @@ class SharedGradient:
         for start in range(here.start, here.stop, size):
             part = indices[start : min(start + size, here.stop)]
             stop = start + len(part)
-            inputs, targets = alone.load(part, seed, step)
+            batch = alone.load(part, seed, step)
             alone_yet = not overlapped or stop < here.stop
             with self._together.no_sync() if alone_yet else nullcontext():
                 through = MicroBatch(start, stop, batch_size, seed)
-                weight = alone.weight(targets, batch_size)
-                loss = alone.loss(inputs, targets, through, self._together, counts=bool(weight))
+                weight = alone.weight(batch, batch_size)
+                loss = alone.loss(batch, through, self._together, counts=bool(weight))
                 (loss * (weight * scale)).backward()  # type: ignore[no-untyped-call]
             sums[0] += loss.detach() * weight * counts
             sums[1] += weight * counts

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from random import getstate, setstate
 
 import numpy as np
@@ -29,9 +30,18 @@ from batchfront.training.preflight.wording import (
     shape,
 )
 from batchfront.workload.algorithm import chosen
-from batchfront.workload.data import Examples, Part, Splits, describe_data, describe_model
+from batchfront.workload.calling import called
+from batchfront.workload.data import (
+    Batch,
+    Examples,
+    Part,
+    Splits,
+    describe_data,
+    describe_model,
+)
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
+from batchfront.workload.nested import Nested, describe_nested, tensors_in
 from batchfront.workload.search_space import Metaparameters, point_at
 from batchfront.workload.workload import Workload
 
@@ -203,12 +213,14 @@ def _train_once(
         workload.algorithm.refuse_unused_rate(_model(workload, values), values)
         optimizer = workload.algorithm.start(model, values)
     first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
-    loss = _loss_once(workload, model, train, values, first)
+    batches = {size: _first(train, size) for size in (first, *others)}
+    loss = _loss_once(workload, model, batches[first], values)
     with naming(workload, "a training step fails"):
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(float(values["learning_rate"]))
+    _measure_once(workload, model, batches[first])
     for size in others:
-        _loss_once(workload, model, train, values, size)
+        _loss_once(workload, model, batches[size], values)
     _refuse_lone_examples(workload, model, train, batch_sizes)
 
 
@@ -220,9 +232,8 @@ def _refuse_lone_examples(
     lone = [b for b in batch_sizes if b > 1 and any(b % size == 1 for size in groups)]
     if not lone:
         return
-    inputs, _ = train.batch(torch.arange(1, device=train.indexed_on), seed=0)
     try:
-        model.train()(inputs)
+        called(model.train(), _first(train, 1).inputs)
     except Exception as error:
         sizes = ", ".join(map(str, lone))
         raise WorkloadError(
@@ -232,38 +243,82 @@ def _refuse_lone_examples(
         ) from error
 
 
+def _first(train: Examples, count: int) -> Batch:
+    batch: Batch = train.batch(torch.arange(count, device=train.indexed_on), seed=0)
+    return batch
+
+
 def _loss_once(
-    workload: Workload, model: nn.Module, train: Examples, values: Metaparameters, batch_size: int
+    workload: Workload, model: nn.Module, batch: Batch, values: Metaparameters
 ) -> Tensor:
-    name, metric = workload.name, workload.goal.computed
-    examples = torch.arange(batch_size, device=train.indexed_on)
-    inputs, targets = train.batch(examples, seed=0)
-    given = f"inputs of shape {shape(inputs)} ({inputs.dtype})"
-    with naming(workload, f"the model does not accept {given}"):
-        outputs: Tensor = model(inputs)
-    if not isinstance(outputs, Tensor):
-        raise WorkloadError(
-            f"{name}: the model must return a Tensor, returned {type(outputs).__name__}"
-        )
-    shapes = f"outputs of shape {shape(outputs)} and targets of shape {shape(targets)}"
-    broadcasts = refusing_broadcasts(workload, "the loss", outputs, targets)
-    with naming(workload, f"the loss does not accept {shapes}"), broadcasts:
-        loss = workload.loss(outputs, targets, **chosen(workload.loss, values))
+    assert workload.loss is not None
+    loss_of = partial(workload.loss, **chosen(workload.loss, values))
+    if workload.loss_takes_model:
+        with naming(workload, f"the loss does not accept the model and {_given(batch)}"):
+            loss = loss_of(model, batch.whole)
+    else:
+        outputs = _outputs(workload, model, batch)
+        broadcasts = refusing_broadcasts(workload, "the loss", outputs, batch.targets)
+        both = _outputs_and_targets(outputs, batch)
+        with naming(workload, f"the loss does not accept {both}"), broadcasts:
+            loss = loss_of(outputs, batch.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise WorkloadError(
-            f"{name}: the loss must be a scalar, the mean over the batch; found {found(loss)}"
+            f"{workload.name}: the loss must be a scalar, the mean over the batch; found "
+            f"{found(loss)}"
         )
+    if not loss.requires_grad:
+        raise WorkloadError(
+            f"{workload.name}: the loss has no gradient: it must be computed from what the model "
+            "gives, without detach(), item(), argmax() or torch.no_grad()"
+        )
+    return loss
+
+
+def _measure_once(workload: Workload, model: nn.Module, batch: Batch) -> None:
+    """The goal's metric of a batch, as an evaluation has the model give outputs for it."""
+    model.eval()
+    with torch.no_grad():
+        outputs = _outputs(workload, model, batch)
+    model.train()
+    metric, targets, count = workload.goal.computed, batch.targets, batch.examples
     broadcasts = refusing_broadcasts(workload, f"the goal's {metric.name}", outputs, targets)
-    with naming(workload, f"the goal's {metric.name} does not accept {shapes}"), broadcasts:
+    both = _outputs_and_targets(outputs, batch)
+    with naming(workload, f"the goal's {metric.name} does not accept {both}"), broadcasts:
         try:
             if isinstance(metric, SplitMetric):
-                value_of(metric, outputs.detach(), targets)
+                value_of(metric, outputs, targets)
             else:
-                weights = None if metric.weight is None else weights_of(metric, targets)
-                costs_of(metric, outputs.detach(), targets, weights)
+                weights = None if metric.weight is None else weights_of(metric, targets, count)
+                costs_of(metric, outputs, targets, weights, count=count)
         except WorkloadError as error:
-            raise WorkloadError(f"{name}: the goal's {error}") from error
-    return loss
+            raise WorkloadError(f"{workload.name}: the goal's {error}") from error
+
+
+def _outputs(workload: Workload, model: nn.Module, batch: Batch) -> Nested:
+    with naming(workload, f"the model does not accept {_given(batch)}"):
+        outputs = called(model, batch.inputs)
+    if not tensors_in(outputs):
+        raise WorkloadError(
+            f"{workload.name}: the model must return a tensor, or several in a dict, tuple or "
+            f"list; returned {describe_nested(outputs)}"
+        )
+    return outputs
+
+
+def _given(batch: Batch) -> str:
+    inputs = batch.inputs
+    if isinstance(inputs, Tensor):
+        return f"inputs of shape {shape(inputs)} ({inputs.dtype})"
+    return f"inputs that are a {describe_nested(inputs)}"
+
+
+def _outputs_and_targets(outputs: Nested, batch: Batch) -> str:
+    return f"outputs of {_shape_of(outputs)} and targets of {_shape_of(batch.targets)}"
+
+
+def _shape_of(nested: Nested) -> str:
+    return f"shape {shape(nested)}" if isinstance(nested, Tensor) else describe_nested(nested)
 
 
 def _refuse_weightless(workload: Workload, splits: Splits) -> None:
@@ -278,8 +333,8 @@ def _refuse_weightless(workload: Workload, splits: Splits) -> None:
 def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:
     goal = workload.goal
     few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
-    given = f"validation inputs of shape {shape(validation.batch(few[:_EXAMPLES])[0])}"
-    with naming(workload, f"the untrained model can't be evaluated on {given}"):
+    given = _given(validation.batch(few[:_EXAMPLES]))
+    with naming(workload, f"the untrained model can't be evaluated on validation {given}"):
         value = full_metric(model, Part(validation, few), goal.computed, MicroBatchSize(_EXAMPLES))
         if goal.passed(value) and len(few) < len(validation):
             value = full_metric(model, validation, goal.computed, MicroBatchSize(_EXAMPLES))

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from batchfront.errors import WorkloadError
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.preflight.draws import DrawnByExample
-from batchfront.training.preflight.rounding import close
+from batchfront.training.preflight.rounding import alike
 from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import naming, spread, unlike
-from batchfront.workload.data import Examples
+from batchfront.workload.calling import called
+from batchfront.workload.data import Batch, Examples
 from batchfront.workload.metrics import Metric, numbers_of
 from batchfront.workload.microbatch import MicroBatch
+from batchfront.workload.nested import Nested, is_of_rows, join_rows, rows_at, tensors_in
 from batchfront.workload.workload import Workload
 
 _CPU = torch.device("cpu")
@@ -53,7 +55,7 @@ def _compare(
 ) -> None:
     before = {name: b.clone() for name, b in model.named_buffers()}
     undrawn = states(_CPU)
-    whole, targets = _outputs(model, examples, indices)
+    whole, batch = _outputs(model, examples, indices)
     for name, buffer in model.named_buffers():
         if buffer.shape != before[name].shape or not torch.equal(buffer, before[name]):
             raise WorkloadError(
@@ -68,7 +70,7 @@ def _compare(
     if drawing:
         here = MicroBatch(0, len(indices), len(indices), 0)
         whole, _ = _outputs(model, examples, indices, DrawnByExample(here, axes))
-    elif not _alike(whole, _outputs(model, examples, indices)[0]):
+    elif not alike(whole, _outputs(model, examples, indices)[0]):
         raise WorkloadError(
             f"{workload.name}: in evaluation the model gives the same examples other outputs when "
             "it is asked again; it must not count, nor remember anything, but in training (if "
@@ -82,22 +84,25 @@ def _compare(
         parts.append(_outputs(model, examples, part, by_example))
         start += len(part)
     metric = workload.goal.computed
-    costs = partial(numbers_of, metric) if isinstance(metric, Metric) else None
-    if all(outputs.shape[1:] == whole.shape[1:] for outputs, _ in parts):
-        found, wanted = torch.cat([outputs for outputs, _ in parts]), whole[order.to(whole.device)]
-    elif costs is not None:  # padded to other lengths
+    costs = partial(_costs, metric) if isinstance(metric, Metric) else None
+    rows = is_of_rows(whole, len(indices))
+    found: Nested
+    wanted: Nested
+    if rows and all(_shapes(outputs) == _shapes(whole) for outputs, _ in parts):
+        found, wanted = join_rows([outputs for outputs, _ in parts]), rows_at(whole, order)
+    elif costs is not None:  # padded to other lengths, or with numbers that are of no example
         found = torch.cat([costs(*part) for part in parts]).double()
-        wanted = costs(whole, targets)[order.to(whole.device)].double()
+        wanted = costs(whole, batch)[order.to(found.device)].double()
     else:
         return
-    if not _alike(wanted, found):
+    if not alike(wanted, found):
         raise WorkloadError(
             f"{workload.name}: in evaluation the model's outputs for one example depend on those "
             "evaluated with it, in chunks whose order changes; make them each example's own, as "
             "running means do for a normalization"
         )
     if costs is not None:
-        _refuse_mixed_costs(workload, costs, whole, targets, size)
+        _refuse_mixed_costs(workload, costs, whole if rows else None, batch, size)
 
 
 def _outputs(
@@ -105,29 +110,35 @@ def _outputs(
     examples: Examples,
     indices: Tensor,
     drawing: AbstractContextManager[Any] | None = None,
-) -> tuple[Tensor, Tensor]:
-    inputs, targets = examples.batch(indices)
+) -> tuple[Nested, Batch]:
+    batch = examples.batch(indices)
     with drawing or nullcontext():
-        return model(inputs), targets
+        return called(model, batch.inputs), batch
 
 
-def _alike(wanted: Tensor, found: Tensor) -> bool:
-    """Whether numbers are the same, but for what isn't finite: a class that is ruled out has an
-    output of minus infinity."""
-    finite = wanted.isfinite()
-    same = wanted.shape == found.shape
-    return same and close({"": wanted[finite]}, {"": found[finite]})
+def _costs(metric: Metric, outputs: Nested, batch: Batch) -> Tensor:
+    return numbers_of(metric, outputs, batch.targets, batch.examples)
+
+
+def _shapes(outputs: Nested) -> list[torch.Size]:
+    return [tensor.shape[1:] for tensor in tensors_in(outputs)]
 
 
 def _refuse_mixed_costs(
-    workload: Workload, costs: Any, outputs: Tensor, targets: Tensor, size: int
+    workload: Workload, costs: Any, outputs: Nested | None, batch: Batch, size: int
 ) -> None:
-    count = len(targets)
-    backwards = torch.arange(count, device=outputs.device).flip(0)
-    whole = costs(outputs, targets).double().flip(0)
-    found = [costs(outputs[part], targets[part]).double() for part in backwards.split(size)]  # type: ignore[no-untyped-call]
+    """Unless the `outputs` are none that can be told apart by example."""
+    if outputs is None:
+        return
+    count, targets = batch.examples, batch.targets
+    backwards = torch.arange(count).flip(0)
+    whole = costs(outputs, batch).double().flip(0)
+    found = [
+        costs(rows_at(outputs, part), batch.at(part)).double()
+        for part in backwards.split(size)  # type: ignore[no-untyped-call]
+    ]
     parts = torch.cat(found)
-    if len(parts) == count and _alike(whole, parts):
+    if len(parts) == count and alike(whole, parts):
         return
     name = workload.goal.metric.name
     if spread(outputs, targets):

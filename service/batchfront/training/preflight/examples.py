@@ -20,7 +20,7 @@ from torch import Tensor
 from batchfront.errors import WorkloadError
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.preflight.wording import naming
-from batchfront.workload.data import Examples, Part, Splits, is_in_memory
+from batchfront.workload.data import Batch, Examples, Part, Splits, is_in_memory
 from batchfront.workload.metrics import Metric
 from batchfront.workload.workload import Workload
 
@@ -42,8 +42,6 @@ _BY_SEED = (
     "number of indices.tolist()"
 )
 
-Batch = tuple[Tensor, Tensor]
-
 
 def check_examples(workload: Workload, splits: Splits) -> None:
     """Raise WorkloadError if a split's examples depend on more than their index and the seed."""
@@ -62,7 +60,7 @@ def left_alone(workload: Workload, splits: Splits) -> Iterator[None]:
     """Raise WorkloadError if, in the block, something has changed the examples that a split holds:
     what all trials are then given."""
     firsts = [_first(split) for _, split in splits.named()]
-    before = [(inputs.clone(), targets.clone()) for inputs, targets in firsts]
+    before = [first.map(torch.clone) for first in firsts]
     try:
         yield
     finally:  # which explains what else was found
@@ -76,7 +74,8 @@ def left_alone(workload: Workload, splits: Splits) -> Iterator[None]:
 
 
 def _first(split: Examples) -> Batch:
-    return split.batch(torch.arange(min(_SIZE, len(split)), device=split.indexed_on))
+    found: Batch = split.batch(torch.arange(min(_SIZE, len(split)), device=split.indexed_on))
+    return found
 
 
 def _compare(asked: str, split: Examples, seed: int | None) -> None:
@@ -121,8 +120,8 @@ def _refuse_company(
 ) -> None:
     rows = torch.arange(len(indices)).flip(0)[::2]
     other = split.batch(indices[rows.to(indices.device)], seed)
-    for one, found in zip(first, other, strict=True):
-        if not _alike(one[rows.to(one.device)], found):
+    for one, found in zip(first.at(rows).tensors, other.tensors, strict=True):
+        if not _alike(one, found):
             how = "" if seed is None else f"; {_BY_SEED}"
             raise WorkloadError(
                 f"{asked} gives an example otherwise in another order, or beside other examples; "
@@ -174,7 +173,7 @@ def _check_weights(workload: Workload, splits: Splits) -> None:
     some = torch.arange(min(len(split), _SIZE), device=split.indexed_on)
     with naming(workload, f"the weights of {metric.name} can't be had"):
         every = split.weights(weigh)
-        wanted = weigh(split.batch(some)[1])
+        wanted = weigh(split.batch(some).targets)
         if not torch.allclose(every[: len(some)].to(wanted), wanted):
             raise WorkloadError(
                 f"{workload.name}: {type(split).__name__}.weights() gives other weights than "
@@ -185,7 +184,7 @@ def _check_weights(workload: Workload, splits: Splits) -> None:
 def _same(first: Batch, second: Batch) -> bool:
     return all(
         a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
-        for a, b in zip(first, second, strict=True)
+        for a, b in zip(first.tensors, second.tensors, strict=True)
     )
 
 

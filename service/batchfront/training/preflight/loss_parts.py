@@ -12,6 +12,7 @@ from batchfront.training.preflight.rounding import close
 from batchfront.training.preflight.wording import in_one_line, spread, unlike
 from batchfront.workload.metrics import token_count
 from batchfront.workload.microbatch import MicroBatch
+from batchfront.workload.nested import Nested, differentiable, map_tensors, rows_at, tensors_in
 from batchfront.workload.workload import Workload
 
 _ROWS = 32  # of outputs: those of a few examples, and what lies between them
@@ -32,13 +33,13 @@ _WEIGHED = _NO_MEAN.format(
 
 Drawing = Callable[[MicroBatch], AbstractContextManager[Any]]
 
-Weigh = Callable[[Tensor], Tensor]
+Weigh = Callable[[Nested], Tensor]
 
 
 def why_whole_loss(
     workload: Workload,
-    outputs: Tensor,
-    targets: Tensor,
+    outputs: Nested,
+    targets: Nested,
     values: Mapping[str, Any],
     drawing: Drawing,
 ) -> str | None:
@@ -50,7 +51,7 @@ def why_whole_loss(
 
     Raises WorkloadError where outputs and targets of unlike shapes are what mixes examples.
     """
-    rows = _rows_of(outputs.detach())
+    rows = map_tensors(lambda tensor: _rows_of(tensor.detach()), outputs)
     for wanted in _targets(outputs, targets):
         try:
             tried = _Cut(workload, rows, wanted, values, drawing)
@@ -64,12 +65,14 @@ def why_whole_loss(
             return _NO_MEAN.format(f"of parts it fails ({in_one_line(error)})")
         if tried.adds_up(workload.weight):
             continue
-        if spread(outputs, targets[: len(outputs)]):
-            shapes = unlike(outputs, targets[: len(outputs)])
+        few = map_tensors(lambda tensor: tensor[: _count(outputs)], targets)
+        if spread(outputs, few):
+            shapes = unlike(outputs, few)
             raise WorkloadError(f"{workload.name}: the loss broadcasts {shapes}")
         if tried.adds_up(None, mean=False):
             return _SUM
-        tokens = wanted.ndim == 2 and not wanted.is_floating_point()
+        tokens = isinstance(wanted, Tensor) and wanted.ndim == 2
+        tokens = tokens and not wanted.is_floating_point()
         return _TOKENS if tokens and tried.adds_up(token_count) else _WEIGHED
     return None
 
@@ -83,11 +86,18 @@ def _rows_of(outputs: Tensor) -> Tensor:
     return first.lerp(outputs[(places + places // len(outputs)) % len(outputs)], 0.3)
 
 
-def _targets(outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:
+def _count(nested: Nested) -> int:
+    return len(tensors_in(nested)[0])
+
+
+def _targets(outputs: Nested, targets: Nested) -> Iterator[Nested]:
     """As many as there are rows: as they come, those of a kind together, and of every class."""
-    wanted = targets[torch.arange(_ROWS) % len(targets)]
+    wanted = rows_at(targets, torch.arange(_ROWS) % _count(targets))
     yield wanted
-    yield wanted[wanted.reshape(_ROWS, -1)[:, 0].argsort(stable=True)]
+    first = tensors_in(wanted)[0]
+    yield rows_at(wanted, first.reshape(_ROWS, -1)[:, 0].argsort(stable=True))
+    if not (isinstance(wanted, Tensor) and isinstance(outputs, Tensor)):
+        return
     if wanted.dtype == torch.int64 and wanted.ndim == 1 and outputs.ndim > 1:
         yield torch.arange(_ROWS) % outputs.shape[1]
 
@@ -98,35 +108,41 @@ class _Cut:
     def __init__(
         self,
         workload: Workload,
-        rows: Tensor,
-        targets: Tensor,
+        rows: Nested,
+        targets: Nested,
         values: Mapping[str, Any],
         drawing: Drawing,
     ) -> None:
         self._workload, self._rows, self._targets = workload, rows, targets
         self._values, self._drawing = values, drawing
         self._whole = self._gradient(torch.arange(_ROWS))
-        self._parts: list[list[tuple[Tensor, Tensor]]] = []
+        self._parts: list[list[tuple[Nested, list[Tensor]]]] = []
 
     @property
     def finite(self) -> bool:
         """Whether that of all rows is."""
-        return bool(self._whole.isfinite().all())
+        return all(bool(gradient.isfinite().all()) for gradient in self._whole)
 
     def cut(self) -> None:
         """Compute those of the parts."""
         for sizes in _CUTS:
             parts = torch.arange(_ROWS).split(list(sizes))  # type: ignore[no-untyped-call]
-            self._parts.append([(self._targets[part], self._gradient(part)) for part in parts])
+            own = [(rows_at(self._targets, part), self._gradient(part)) for part in parts]
+            self._parts.append(own)
 
-    def _gradient(self, part: Tensor) -> Tensor:
-        start = int(part[0])
+    def _gradient(self, part: Tensor) -> list[Tensor]:
+        """By each of the outputs that has one."""
+        start, loss_of = int(part[0]), self._workload.loss
+        assert loss_of is not None
         here = MicroBatch(start, start + len(part), _ROWS, 0)
-        outputs = self._rows[part].requires_grad_()
+        outputs = rows_at(self._rows, part)
+        leaves = [tensor.requires_grad_() for tensor in differentiable(outputs)]
         with torch.enable_grad(), self._drawing(here):
-            loss = self._workload.loss(outputs, self._targets[part], **self._values)
-        (found,) = torch.autograd.grad(loss, outputs)
-        return found
+            loss = loss_of(outputs, rows_at(self._targets, part), **self._values)
+        unused = len(leaves) > 1  # of several, the loss need not take all
+        return list(
+            torch.autograd.grad(loss, leaves, allow_unused=unused, materialize_grads=unused)
+        )
 
     def adds_up(self, weigh: Weigh | None, *, mean: bool = True) -> bool:
         """Whether the parts' gradients, weighed, are that of the whole; if not `mean`, as they
@@ -135,13 +151,18 @@ class _Cut:
             counts = [_weight(weigh, targets) if mean else 1.0 for targets, _ in parts]
             total = sum(counts) if mean else 1.0
             pieces = [
-                gradient * (count / total) if count else torch.zeros_like(gradient)
-                for count, (_, gradient) in zip(counts, parts, strict=True)
+                [_share(gradient, count, total) for gradient in own]
+                for count, (_, own) in zip(counts, parts, strict=True)
             ]
-            if not close({"": self._whole}, {"": torch.cat(pieces)}):
+            joined = map(torch.cat, zip(*pieces, strict=True))
+            if not close(dict(enumerate(self._whole)), dict(enumerate(joined))):
                 return False
         return True
 
 
-def _weight(weigh: Weigh | None, targets: Tensor) -> float:
-    return float(len(targets)) if weigh is None else float(weigh(targets).sum())
+def _share(gradient: Tensor, count: float, total: float) -> Tensor:
+    return gradient * (count / total) if count else torch.zeros_like(gradient)
+
+
+def _weight(weigh: Weigh | None, targets: Nested) -> float:
+    return float(_count(targets)) if weigh is None else float(weigh(targets).sum())

@@ -17,18 +17,19 @@ from torch import Tensor, nn
 from batchfront.errors import BatchfrontError
 from batchfront.training.gradient import batch_normalization
 from batchfront.training.memory import MicroBatchSize
-from batchfront.training.prefetch import Batch
 from batchfront.training.preflight.draws import DrawnByExample
 from batchfront.training.preflight.loss_parts import why_whole_loss
-from batchfront.training.preflight.rounding import close
+from batchfront.training.preflight.rounding import alike, close
 from batchfront.training.preflight.varied import is_large
 from batchfront.training.preflight.watched import Watched, counting, of_kind
 from batchfront.training.preflight.wording import in_one_line
 from batchfront.workload.algorithm import chosen
-from batchfront.workload.data import Examples
+from batchfront.workload.calling import called
+from batchfront.workload.data import Batch, Examples
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.microbatch import MicroBatch, computing
+from batchfront.workload.nested import Nested, is_of_rows, join_rows
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 
@@ -69,6 +70,8 @@ def why_whole(
     The model is of no use afterwards. Raises WorkloadError where outputs and targets of unlike
     shapes are what mixes examples.
     """
+    if workload.update is not None:
+        return "an update of its own sees the batch as a whole, and can't be split"
     known = batch_normalization(model)
     if known is not None:
         return known
@@ -174,18 +177,25 @@ class _Try:
     def _why_mixed(self, indices: Tensor, round_: _Round) -> str:
         """What it is that makes the gradient of the parts another one, the loss being a mean."""
         parts = indices.split(round_.part)  # type: ignore[no-untyped-call]
-        loaded = [self._load(part)[0] for part in parts]
-        if any(inputs.shape[1:] != loaded[0].shape[1:] for inputs in loaded):
+        loaded = [self._load(part) for part in parts]
+        if any(batch.shapes != loaded[0].shapes for batch in loaded):
             return (
                 "a batch whose examples are padded to the longest of them, where the model counts "
                 "the padding, can't be split; pad to one length, or mask the padding"
+            )
+        if self.workload.loss_takes_model:
+            return (
+                "a loss that calls the model and is no mean over its examples, or whose examples "
+                "see each other, can't be split"
             )
         whole, found, start = self._outputs(indices, round_.scale), [], 0
         for part in parts:
             here = MicroBatch(start, start + len(part), len(indices), 0)
             found.append(self._outputs(part, round_.scale, here))
             start += len(part)
-        if close({"": whole}, {"": torch.cat(found)}):
+        if not is_of_rows(whole, len(indices)):
+            return "a model whose outputs aren't each of one example can't be split"
+        if alike(whole, join_rows(found)):
             return (
                 "a model whose gradient for one example depends on the others (by a hook, say) "
                 "can't be split; change gradients in the optimizer's register_step_pre_hook"
@@ -200,21 +210,26 @@ class _Try:
         return of_kind(self.model, self.examples.batch(indices, seed=0))
 
     @torch.no_grad()
-    def _outputs(self, indices: Tensor, scale: float, here: MicroBatch | None = None) -> Tensor:
+    def _outputs(self, indices: Tensor, scale: float, here: MicroBatch | None = None) -> Nested:
         self._put_back(scale)
         self.model.train()
         if here is None:
             here = MicroBatch(0, len(indices), len(indices), 0)
         with computing(here), self._drawing(here):
-            outputs: Tensor = self.model(self._load(indices)[0])
-        return outputs
+            return called(self.model, self._load(indices).inputs)
 
     def _why_whole_loss(self) -> str | None:
-        targets = self._load(torch.arange(len(self.examples), device=self.examples.indexed_on))[1]
+        assert self.workload.loss is not None
+        if self.workload.loss_takes_model:  # its gradient by the weights is all there is
+            return None
+        every = self._load(torch.arange(len(self.examples), device=self.examples.indexed_on))
         few = self._indices(_ROUNDS[0])
         outputs = self._outputs(few, 1.0)
-        if targets.shape[1:] != self._load(few)[1].shape[1:]:  # padded to other lengths
-            targets = self._load(few)[1]
+        if not is_of_rows(outputs, len(few)):
+            return None
+        own = self._load(few)
+        # Padded to other lengths, those of the few are all that outputs can be compared with.
+        targets = (every if every.shapes == own.shapes else own).targets
         values = chosen(self.workload.loss, self.values)
         axes: dict[int, int | None] = {}  # a loss by itself draws what in a micro-batch comes later
         drawing = partial(self._drawing, axes=axes)

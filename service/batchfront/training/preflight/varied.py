@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from batchfront.workload.data import Examples, Part, is_in_memory
+from batchfront.workload.nested import tensors_in
 
 _POOL, _SMALL_POOL = 512, 64  # of which they are taken: of a split in memory, and of another
 
@@ -19,7 +20,8 @@ def varied(split: Examples) -> Part:
     pool = min(count, _POOL if is_in_memory(split) else _SMALL_POOL)
     some = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:pool]
     some = some.to(split.indexed_on)
-    targets = split.batch(some)[1].reshape(pool, -1)[:, :_NUMBERS].cpu()
+    numbers = [t.reshape(pool, -1)[:, :_NUMBERS].double() for t in tensors_in(split.batch(some)[1])]
+    targets = torch.cat(numbers, dim=1)[:, :_NUMBERS].cpu()
     _, kinds = targets.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
     by_kind = kinds.argsort(stable=True)
     sizes = kinds.bincount()

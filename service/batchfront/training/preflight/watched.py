@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.gradient import BatchGradient
-from batchfront.training.prefetch import Batch
+from batchfront.workload.data import Batch
 from batchfront.workload.microbatch import MicroBatch
+from batchfront.workload.nested import tensors_in
 
 
 class Watched(BatchGradient):
@@ -26,16 +27,15 @@ class Watched(BatchGradient):
 
     def loss(
         self,
-        inputs: Tensor,
-        targets: Tensor,
+        batch: Batch,
         here: MicroBatch,
-        forward: Callable[[Tensor], Tensor] | None = None,
+        forward: Callable[..., Any] | None = None,
         *,
         counts: bool,
     ) -> Tensor:
         before = states(self.device)
         with self._drawing(here):
-            found = super().loss(inputs, targets, here, forward, counts=counts)
+            found = super().loss(batch, here, forward, counts=counts)
         self.drawn.update(drawn_since(before, self.device))
         return found
 
@@ -45,8 +45,7 @@ def of_kind(model: nn.Module, batch: Batch) -> Batch:
     kind = next(model.parameters()).dtype
     if kind is not torch.float64:
         return batch
-    inputs, targets = (t.to(kind) if t.is_floating_point() else t for t in batch)
-    return inputs, targets
+    return batch.map(lambda tensor: tensor.to(kind) if tensor.is_floating_point() else tensor)
 
 
 @contextmanager
@@ -55,9 +54,9 @@ def counting(model: nn.Module) -> Iterator[list[float]]:
     counted = [0.0]
 
     def count(layer: nn.Module, _: Any, outputs: Any) -> None:
-        of = outputs[0] if isinstance(outputs, tuple) else outputs
+        of = next(iter(tensors_in(outputs)), None)
         for weight in layer.parameters(recurse=False):
-            if isinstance(of, Tensor) and weight.ndim > 1:
+            if of is not None and weight.ndim > 1:
                 counted[0] += weight.numel() * of.numel() / weight.shape[0]
 
     hooks = [layer.register_forward_hook(count) for layer in model.modules()]

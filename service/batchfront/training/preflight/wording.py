@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from batchfront.errors import BatchfrontError, WorkloadError
+from batchfront.workload.nested import Nested, describe_nested
 from batchfront.workload.workload import Workload
 
 
@@ -30,7 +31,7 @@ def in_one_line(error: Exception) -> str:
 
 @contextmanager
 def refusing_broadcasts(
-    workload: Workload, what: str, outputs: Tensor, targets: Tensor
+    workload: Workload, what: str, outputs: Nested, targets: Nested
 ) -> Iterator[None]:
     """Raise WorkloadError where torch warns that it broadcasts outputs or targets."""
     with warnings.catch_warnings(record=True) as given:
@@ -45,8 +46,11 @@ def refusing_broadcasts(
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def unlike(outputs: Tensor, targets: Tensor) -> str:
+def unlike(outputs: Nested, targets: Nested) -> str:
     """Which shapes torch would broadcast, and what to write instead."""
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        together = f"{describe_nested(outputs)} and targets of {describe_nested(targets)}"
+        return f"outputs of {together}; give those that are compared the same shape"
     said = f"outputs of shape {shape(outputs)} and targets of shape {shape(targets)}"
     if spread(outputs, targets):
         together = torch.broadcast_shapes(outputs.shape, targets.shape)  # type: ignore[no-untyped-call]
@@ -58,8 +62,10 @@ def unlike(outputs: Tensor, targets: Tensor) -> str:
     return f"{said}; give both the same shape"
 
 
-def spread(outputs: Tensor, targets: Tensor) -> bool:
+def spread(outputs: Nested, targets: Nested) -> bool:
     """Whether torch would broadcast them to more numbers than either has."""
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return False
     try:
         together = torch.broadcast_shapes(outputs.shape, targets.shape)  # type: ignore[no-untyped-call]
     except RuntimeError:
@@ -69,7 +75,7 @@ def spread(outputs: Tensor, targets: Tensor) -> bool:
 
 def found(value: object) -> str:
     """A tensor's shape, or what else it is."""
-    return f"shape {shape(value)}" if isinstance(value, Tensor) else type(value).__name__
+    return f"shape {shape(value)}" if isinstance(value, Tensor) else describe_nested(value)
 
 
 def shape(tensor: Tensor | torch.Size) -> str:

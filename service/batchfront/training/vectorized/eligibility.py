@@ -60,6 +60,8 @@ def why_never(
         return f"{len(devices)} devices compute each trial"
     if workload.execution.compile or workload.execution.precision != "float32":
         return "it is compiled, or computed in bfloat16"
+    if workload.update is not None or workload.loss_takes_model:
+        return "its loss, or its update, calls the model itself"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
     return None

@@ -76,6 +76,7 @@ class Stack:
         for run, own in zip(runs, self._sums.unbind(), strict=True):
             run.loss_sum = own
         values = [run.loss_values for run in runs]
+        assert first.workload.loss is not None
         losses = Losses(first.workload.loss, values, first.device)
         plain = not all(type(run.optimizer) is SGDOptimizer for run in runs)
         self._backward: Gradients

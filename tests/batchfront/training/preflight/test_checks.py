@@ -43,6 +43,11 @@ class Pair(nn.Linear):
         return super().forward(x), x
 
 
+class Wordy(nn.Linear):
+    def forward(self, x: Tensor) -> Any:
+        return str(super().forward(x))
+
+
 def _validation_of_another_shape() -> Splits:
     found = splits()
     wide = Split(torch.zeros(8, 5), torch.zeros(8, dtype=torch.int64))
@@ -112,8 +117,12 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["model() must return a torch.nn.Module, returned int"],
     ),
     "a model that returns no tensor": (
+        {"model": lambda: Wordy(2, 3)},
+        ["the model must return a tensor, or several in a dict, tuple or list; returned str"],
+    ),
+    "a model that returns more than its loss takes": (
         {"model": lambda: Pair(2, 3)},
-        ["the model must return a Tensor, returned tuple"],
+        ["the loss does not accept outputs of tuple of [0]: float32 (4, 3), [1]: float32 (4, 2)"],
     ),
     "data that raises": (
         {"data": _raising(OSError(2, "gone"))},
@@ -149,7 +158,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a loss without a gradient": (
         {"loss": lambda outputs, targets: outputs.detach().mean()},
-        ["a training step fails: RuntimeError: element 0 of tensors does not require grad"],
+        ["the loss has no gradient: it must be computed from what the model gives"],
     ),
     "a loss that raises": (
         {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets[1:])},
