@@ -80,6 +80,11 @@ class Workload(WorkloadBase):
                 f"{self.name}: a workload needs loss=, (outputs, targets) or (model, batch) to the "
                 "mean over the batch; or update=, (model, batch, optimizers) for a step of its own"
             )
+        if self.update is not None and self.execution.precision != "float32":
+            raise WorkloadError(
+                f"{self.name}: update= calls the model itself, where precision "
+                f"{self.execution.precision!r} doesn't reach; use torch.autocast in it"
+            )
 
     @property
     def first_step(self) -> int:

@@ -118,6 +118,7 @@ def _shared(workload: Workload) -> dict[str, Any]:
     metric = workload.goal.computed
     parts = {
         "loss": workload.loss,
+        "update": workload.update,
         "model": workload.model,
         "schedule": workload.schedule,
         "metric": getattr(metric, "per_example", None) or getattr(metric, "of", None),
