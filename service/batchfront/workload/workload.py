@@ -11,6 +11,7 @@ from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.algorithm import (
     REQUIRED,
     Algorithm,
+    as_algorithm,
     first_parameter,
     keyword_metaparameters,
 )
@@ -73,6 +74,7 @@ class Workload(WorkloadBase):
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
         if self.loss is None and self.update is None:
