@@ -213,7 +213,7 @@ class TorchOptimizer(Algorithm):
         if _class_of(self.factory) is None:
             made = self.factory(given, **chosen(self.factory, values))
         else:
-            made = self.factory(given, **_keywords_from(self.factory, values))
+            made = self._constructed(given, values)
         if optimizers_in(made) is None:
             raise WorkloadError(
                 f"TorchOptimizer {self.name!r}: its factory must return a torch.optim.Optimizer, "
@@ -221,6 +221,18 @@ class TorchOptimizer(Algorithm):
                 f"dict; returned {_found(made)}"
             )
         return made
+
+    def _constructed(self, parameters: Any, values: Metaparameters) -> Made:
+        try:
+            return self.factory(parameters, **_keywords_from(self.factory, values))
+        except ValueError as error:
+            if "only supports" not in str(error):
+                raise
+            raise WorkloadError(
+                f"TorchOptimizer {self.name!r}: {error}; write a def factory(named_parameters, *, "
+                "learning_rate) that gives it those, and the others to a second optimizer, and "
+                "returns both in a list"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         factory = self.factory
@@ -251,7 +263,7 @@ def _class_of(factory: object) -> type | None:
     if not isinstance(factory, type):
         return None
     base = ("torch.optim.optimizer", "Optimizer")
-    return factory if any((k.__module__, k.__name__) == base for k in factory.__mro__) else None
+    return factory if base in [(k.__module__, k.__name__) for k in factory.__mro__[1:]] else None
 
 
 def _keywords(factory: Callable[..., object]) -> Iterator[_Keyword]:
@@ -324,9 +336,9 @@ def as_algorithm(given: object, workload: str) -> Algorithm:
         )
     elif isinstance(given, list | tuple | dict):
         said = (
-            "several optimizers are made by a function, for each trial anew: algorithm="
-            'TorchOptimizer("mine", factory), where def factory(named_parameters, *, learning_rate) '
-            "returns them in a list or a dict"
+            "several optimizers are made by a function, for each trial anew: give algorithm="
+            'TorchOptimizer("mine", factory), whose def factory(named_parameters, *, '
+            "learning_rate) returns them in a list or a dict"
         )
     elif callable(given) and not isinstance(given, type):
         name = getattr(given, "__name__", type(given).__name__)

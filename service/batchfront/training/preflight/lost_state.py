@@ -41,7 +41,9 @@ _CPU = torch.device("cpu")
 
 _OF_MODULES = frozenset(vars(nn.Module()))
 
-_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
+_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))) | {
+    "_numel_cache"  # of LBFGS: how many numbers its parameters have, which it counts when it steps
+}
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
