@@ -96,7 +96,8 @@ def refuse_unindexed(dataset: Any) -> None:
     indexed = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
     if not indexed or isinstance(dataset, dict | str | bytes | type):
         raise WorkloadError(
-            f"a data set needs __len__ and __getitem__, as torch's map-style ones have; found {name}"
+            "a data set needs __len__ and __getitem__, as torch's map-style ones have them; "
+            f"found {name}"
         )
     if not _length(dataset):
         raise WorkloadError(f"the data set ({name}) has no examples")
