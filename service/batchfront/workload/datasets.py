@@ -314,7 +314,8 @@ class _Store:
     def lacks(self, indices: Tensor, seed: int | None) -> list[int]:
         """Those of these of which nothing is kept that this seed could use."""
         least = _DRAWN if seed is None else _FIXED
-        return indices[self._state[indices] < least].unique().tolist()
+        missing: list[int] = indices[self._state[indices] < least].tolist()
+        return sorted(set(missing))
 
     def keep(self, indices: list[int], drawn: Drawn, seed: int | None) -> None:
         """Keep what was drawn of these, but for what another seed would have drawn otherwise."""
