@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from batchfront.workload.search_space import Linear as Linear
     from batchfront.workload.search_space import Log as Log
     from batchfront.workload.search_space import ReverseLog as ReverseLog
-    from batchfront.workload.stream import Stream as Stream
     from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
+    from batchfront.workload.stream import Stream as Stream
     from batchfront.workload.weight_average import WeightAverage as WeightAverage
     from batchfront.workload.workload import Workload as Workload
     from batchfront.workload.workload import powers_of_two as powers_of_two
