@@ -56,9 +56,9 @@ def training_step(
     computed: Computed,
 ) -> TrainingStep:
     """What a trial with these metaparameters does with its batches."""
+    norm = clip_norm(workload, values)
     if workload.update is not None:
         return _Update(workload, values, optimizer, gradient, computed)
-    norm = clip_norm(workload, values)
     clip = None if norm is None else _Clip(gradient.model, norm)
     _refuse_two_steps(workload, optimizer, gradient.model)
     if optimizer.needs_closure:
