@@ -1,4 +1,4 @@
-"""Where the checkpoints of trials lie, in a folder or an object store."""
+"""Where files of trials lie, checkpoints above all: in a folder or an object store."""
 
 import os
 from contextlib import suppress
@@ -20,8 +20,8 @@ class Named(Protocol):
     def number(self) -> int: ...
 
 
-class CheckpointFiles:
-    """A file for each slot, and how they are forgotten.
+class StudyFiles:
+    """Files of studies' trials, and how those of a study are forgotten.
 
     where    -- a folder, or any URL that fsspec has a file system for
     database -- the name of the database whose slots they are: several may share a place
@@ -34,15 +34,6 @@ class CheckpointFiles:
             raise UsageError(f"--checkpoint-dir {where}: {error}") from None
         self._root = root.rstrip("/")
         self._folder = f"{self._root}/{database}" if database else self._root
-
-    @timed_as("storage")
-    def drop(self, slot: Named) -> None:
-        """Forget a slot that is done."""
-        path = self._path(slot)
-        if "file" in self._files.protocol:
-            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
-                left.unlink(missing_ok=True)
-        self._remove(path)
 
     def drop_study(self, study_id: int) -> None:
         """Forget all slots of a study that is deleted."""
@@ -57,6 +48,19 @@ class CheckpointFiles:
             with suppress(OSError):  # not empty: it holds others
                 for folder in (path.rpartition("/")[0], self._folder, self._root):
                     Path(folder).rmdir()
+
+
+class CheckpointFiles(StudyFiles):
+    """A file for each slot, until it is done."""
+
+    @timed_as("storage")
+    def drop(self, slot: Named) -> None:
+        """Forget a slot that is done."""
+        path = self._path(slot)
+        if "file" in self._files.protocol:
+            for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
+                left.unlink(missing_ok=True)
+        self._remove(path)
 
     def _path(self, slot: Named) -> str:
         return f"{self._folder}/study-{slot.study_id}/trial-{slot.number}.pt"
