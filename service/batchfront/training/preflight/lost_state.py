@@ -20,11 +20,10 @@ from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
 from batchfront.training.vectorized.forward import HOOKS
 from batchfront.training.vectorized.holdings import enclosed
-from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
-from batchfront.workload.optimizers import SGDOptimizer
+from batchfront.workload.optimizers import ScheduledOptimizer, SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 
@@ -42,7 +41,9 @@ _CPU = torch.device("cpu")
 
 _OF_MODULES = frozenset(vars(nn.Module()))
 
-_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
+_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))) | {
+    "_numel_cache"  # of LBFGS: how many numbers its parameters have, which it counts when it steps
+}
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
@@ -103,11 +104,12 @@ def _own(run: ModelRun) -> dict[str, Any]:
         own |= {k: list(vars(module).get(k, {}).values()) for k in HOOKS}
         own |= dict(module.named_buffers(recurse=False))
         found |= dict(_leaves(own, path))
-    if isinstance(run.workload.algorithm, TorchOptimizer):
-        optimizer: Any = run.optimizer.optimizer  # type: ignore[attr-defined]
-        own = {k: v for k, v in vars(optimizer).items() if k not in _OF_OPTIMIZERS}
-        own |= {k: list(vars(optimizer).get(k, {}).values()) for k in _OPTIMIZER_HOOKS}
-        found |= dict(_leaves(own, type(optimizer).__name__))
+    if isinstance(run.optimizer, ScheduledOptimizer):
+        for number, optimizer in enumerate(run.optimizer.optimizers):
+            own = {k: v for k, v in vars(optimizer).items() if k not in _OF_OPTIMIZERS}
+            own |= {k: list(vars(optimizer).get(k, {}).values()) for k in _OPTIMIZER_HOOKS}
+            which = f" {number}" if len(run.optimizer.optimizers) > 1 else ""
+            found |= dict(_leaves(own, f"{type(optimizer).__name__}{which}"))
     elif not isinstance(run.optimizer, SGDOptimizer):
         found |= dict(_leaves(vars(run.optimizer), type(run.optimizer).__name__))
     return found
@@ -118,6 +120,7 @@ def _shared(workload: Workload) -> dict[str, Any]:
     metric = workload.goal.computed
     parts = {
         "loss": workload.loss,
+        "update": workload.update,
         "model": workload.model,
         "schedule": workload.schedule,
         "metric": getattr(metric, "per_example", None) or getattr(metric, "of", None),

@@ -75,6 +75,7 @@ def why_not_alike(runs: Sequence[ModelRun]) -> str | None:
         return (
             why_never(first.workload, first.splits)
             or _of_layers(first.model)
+            or _of_optimizer(first)
             or _of_hooks(first)
             or _of_memory(first.model)
             or difference(first, last)
@@ -114,9 +115,10 @@ def _of_hooks(run: ModelRun) -> str | None:
     for name, tensor in _registered(run.model):
         if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
             return f"a hook hangs on its parameter {name}"
-    made = [o for o in vars(run.optimizer).values() if isinstance(o, torch.optim.Optimizer)]
     steps = [
-        hooks for o in made for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)
+        hooks
+        for o in run.optimizer.of_torch()
+        for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)
     ]
     everywhere = [
         optimizer_hooks._global_optimizer_pre_hooks,
@@ -130,6 +132,10 @@ def _of_hooks(run: ModelRun) -> str | None:
     ):
         return "its optimizer holds the model, and may change it"
     return None
+
+
+def _of_optimizer(run: ModelRun) -> str | None:
+    return "its optimizer calls a closure" if run.optimizer.needs_closure else None
 
 
 def _of_memory(model: nn.Module) -> str | None:
