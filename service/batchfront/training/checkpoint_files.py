@@ -39,14 +39,19 @@ class StudyFiles:
         """Forget all slots of a study that is deleted."""
         with suppress(FileNotFoundError):  # none was kept
             self._files.rm(f"{self._folder}/study-{study_id}", recursive=True)
+            self._tidy(self._folder)
 
     def _remove(self, path: str) -> None:
         """A file, and the folders that it leaves empty."""
         with suppress(Exception):  # never there
             self._files.rm_file(path)
+        self._tidy(path.rpartition("/")[0], self._folder)
+
+    def _tidy(self, *folders: str) -> None:
+        """Remove these folders, each in the next, where they are empty, and then the root."""
         if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
             with suppress(OSError):  # not empty: it holds others
-                for folder in (path.rpartition("/")[0], self._folder, self._root):
+                for folder in (*folders, self._root):
                     Path(folder).rmdir()
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 from batchfront.extras import missing_for_training
 from batchfront.ledger.ledger import Ledger
@@ -10,8 +11,18 @@ from batchfront.study.study import Study
 from batchfront.training.kept_models import KeptModels
 from batchfront.training.memory import is_lost_device
 from batchfront.training.run import Run
+from batchfront.workload.search_space import Value
 
 log = logging.getLogger(__name__)
+
+
+class _Drawn(Protocol):
+    """A trial, as a slot or as the database has it."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def params(self) -> Mapping[str, Value] | None: ...
 
 
 class KeptWinner:
@@ -42,15 +53,7 @@ class KeptWinner:
             weights = run.weights()
             if weights is None:
                 return
-            facts = {
-                "workload": self._study.workload,
-                "batch_size": self._study.batch_size,
-                "trial": slot.number,
-                "step": crossing.step,
-                "metaparameters": dict(slot.params or {}),
-                "seed": self._study.trial_seed(slot.number),
-                "versions": {**self._versions, "engine": run.engine},
-            }
+            facts = facts_of(self._study, slot, run, self._versions)
             self._models.keep(self._study.id, slot.number, crossing.step, weights, facts)
         except Exception as error:  # each file system has its own
             if is_lost_device(error):
@@ -76,6 +79,21 @@ class KeptWinner:
         if not self._told:  # a full disk is full for each of them
             log.warning("%s: %s", self._study.name, what)
         self._told = True
+
+
+def facts_of(study: Study, trial: _Drawn, run: Run, versions: Mapping[str, str]) -> dict[str, Any]:
+    """What the weights are of, of a run that has passed the goal."""
+    assert run.goal_crossing is not None
+    return {
+        "workload": study.workload,
+        "batch_size": study.batch_size,
+        "trial": trial.number,
+        "step": run.goal_crossing.step,
+        "value": run.goal_crossing.metric,
+        "metaparameters": dict(trial.params or {}),
+        "seed": study.trial_seed(trial.number),
+        "versions": {**versions, "engine": run.engine},
+    }
 
 
 def _line(error: Exception) -> str:

@@ -163,7 +163,7 @@ class Worker:
     @timed_as("set-up")
     def _backend(self, kind: str | None) -> Backend:
         if kind not in self._backends:
-            self._backends[kind] = _backend_of(kind, self._place)
+            self._backends[kind] = backend_of(kind, self._place)
         return self._backends[kind]
 
     def _limit(self, study: Study) -> int:
@@ -252,7 +252,7 @@ class Worker:
         return [sampled.get(slot.number, slot) for slot in taken]
 
 
-def _backend_of(kind: str | None, place: Place) -> Backend:
+def backend_of(kind: str | None, place: Place) -> Backend:
     """The backend for workloads of a kind, as a study's identity says it; None: those that
     batchfront trains."""
     # Late: of what these import, a worker needs only one.
