@@ -21,7 +21,7 @@ from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
@@ -173,6 +173,10 @@ class ModelRun:
     def engine(self) -> str | None:
         """What has computed its steps: both are named if both have."""
         return " and ".join(sorted(self.engines)) or None
+
+    def weights(self) -> Weights:
+        """What it was evaluated with: what `load_state_dict` of the workload's model takes."""
+        return self.model.state_dict()
 
     def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same trial continues exactly."""
