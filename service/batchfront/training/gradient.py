@@ -76,7 +76,7 @@ class BatchGradient:
         )
         self.device = device
         self._computed = None if workload.execution == Execution() else computed
-        self._values = chosen(workload.loss, values)
+        self._values = {} if workload.loss is None else chosen(workload.loss, values)
         self.forward = self.wrapped(model if self._computed is None else self._computed.module)
         self._seed = seed
         # Done again, a batch would count twice in what a model keeps in its buffers.

@@ -22,6 +22,7 @@ from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
 from batchfront.training.run import GoalCheck, State
+from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import GridSteps
@@ -58,7 +59,7 @@ class ModelRun:
         self.model = workload.model(**chosen(workload.model, values)).to(device)
         # First, as an optimizer's state is laid out in memory like the weights.
         self._computed = Computed(self.model, workload.execution, device)
-        self.optimizer = workload.algorithm.start(self.model, values)
+        self.optimizer = start_optimizer(workload, self.model, values)
         train = splits.train
         self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
         self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
@@ -72,10 +73,13 @@ class ModelRun:
             self.dropout_seed,
             device,
             self._computed,
-            self.micro_batches.whole,
+            self.micro_batches.whole if workload.update is None else SEES_WHOLE_BATCH,
         )
         self.alone.streams.more = not isinstance(self.optimizer, SGDOptimizer)
         self.gradient: Gradient = self.alone
+        self.training_step = training_step(
+            workload, values, self.optimizer, self.alone, self._computed
+        )
         estimate(self.micro_batches, self.alone)
         self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
         self.learning_rate = float(values["learning_rate"])
@@ -86,7 +90,7 @@ class ModelRun:
         self.goal_crossing: GoalCrossing | None = None
         self.cost = TrialCost()
         self.engines: set[str] = set()  # that have trained it for a step or more
-        self.loss_values = chosen(workload.loss, values)
+        self.loss_values = {} if workload.loss is None else chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
         self.loss_steps = 0
         self.untrained_loss = None if workload.loss is None else self._untrained_loss()
@@ -95,7 +99,8 @@ class ModelRun:
         """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, values = self.workload.schedule.factor, self.values
-        rate, loss_sum, streams = self.learning_rate, self.loss_sum, self.alone.streams
+        train, streams = self.training_step, self.alone.streams
+        rate, loss_sum = self.learning_rate, self.loss_sum
         began = perf_counter()
         self.model.train()
         streams.begin()
@@ -105,8 +110,7 @@ class ModelRun:
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():
                     break
-                loss = gradient.of(step, indices)
-                optimizer.step(rate * factor(step, values))
+                loss = train(gradient, optimizer, step, indices, rate * factor(step, values))
                 streams.settle()
                 if loss is not None:
                     loss_sum.add_(loss)
@@ -202,8 +206,10 @@ class ModelRun:
     def close(self) -> None:
         """Nothing is held that its last reference doesn't give back."""
 
-    def _untrained_loss(self) -> float:
-        """Of the first examples of which some count."""
+    def _untrained_loss(self) -> float | None:
+        """Of the first examples of which some count; None where an update alone knows of one."""
+        if self.workload.loss is None:
+            return None
         self.model.eval()
         everything = torch.arange(len(self.splits.train), device=self.splits.train.indexed_on)
         for indices in everything.split(_UNTRAINED):  # type: ignore[no-untyped-call]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.search_space import Metaparameters
@@ -15,7 +16,7 @@ if TYPE_CHECKING:  # which bring torch
     import torch
     from torch import nn
 
-    from batchfront.workload.optimizers import Optimizer
+    from batchfront.workload.optimizers import Made, Optimizer
 
 REQUIRED = inspect.Parameter.empty
 """Stands for the default of a metaparameter that has none."""
@@ -94,6 +95,24 @@ class SGD(Algorithm):
         momentum, decay = float(values.get("momentum", 0)), float(values.get("weight_decay", 0))
         return SGDOptimizer(model, momentum, nesterov, decay)
 
+    def of_torch(self) -> TorchOptimizer:
+        """The same by torch's own optimizer, which an update of the user's can step."""
+        nesterov = isinstance(self, NesterovMomentum)
+
+        def sgd(
+            parameters: list[nn.Parameter],
+            *,
+            learning_rate: float,
+            momentum: float = 0.0,
+            weight_decay: float = 0.0,
+        ) -> torch.optim.Optimizer:
+            from torch.optim import SGD
+
+            faster = nesterov and momentum > 0  # without momentum torch knows of no Nesterov's
+            return SGD(parameters, learning_rate, momentum, 0, weight_decay, faster)
+
+        return TorchOptimizer(self.name, sgd)
+
 
 @dataclass(frozen=True)
 class Momentum(SGD):
@@ -117,12 +136,22 @@ class NesterovMomentum(Momentum):
 
 @dataclass(frozen=True)
 class TorchOptimizer(Algorithm):
-    """Any `torch.optim` optimizer, by a factory whose keyword-only parameters are metaparameters.
+    """Any `torch.optim` optimizer, or several, by a factory whose keyword-only parameters are
+    metaparameters.
 
         def adamw(parameters, *, learning_rate, weight_decay=0.01):
             return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
 
         TorchOptimizer("adamw", adamw)
+
+    The factory is called with the trainable parameters; or, if its first parameter is called
+    `named_parameters`, with pairs of their names and themselves; or, if it is called `model`, with
+    the model. It returns an optimizer, with as many parameter groups as it likes, or several in a
+    list, tuple or dict, which then all make a step.
+
+    An optimizer class, or a `functools.partial` of one, is a factory too, and the keywords of its
+    constructor are the metaparameters: `lr` is called `learning_rate`, and of a tuple each entry
+    has a number, as in `beta1` and `beta2` of `betas`.
 
     The workload's schedule multiplies the learning rate of each parameter group: one that was made
     with `lr=0.1 * learning_rate` keeps to a tenth of the others, and one with `lr=0.0` stays as it
@@ -131,46 +160,182 @@ class TorchOptimizer(Algorithm):
     """
 
     name: str
-    factory: Callable[..., torch.optim.Optimizer]
+    factory: Callable[..., Made]
 
     def metaparameters(self) -> dict[str, Any]:
-        return {"learning_rate": REQUIRED, **keyword_metaparameters(self.factory)}
+        taken = {"learning_rate": REQUIRED}
+        if _class_of(self.factory) is None:
+            return {**taken, **keyword_metaparameters(self.factory)}
+        return {**taken, **{k.metaparameter: k.default for k in _keywords(self.factory)}}
 
     def start(self, model: nn.Module, values: Metaparameters) -> Optimizer:
-        from batchfront.workload.optimizers import ScheduledOptimizer
+        from batchfront.workload.optimizers import ScheduledOptimizer, optimizers_in
 
-        optimizer = self._made(model, values)
-        default = getattr(optimizer, "defaults", {}).get("lr")
-        made_for = values["learning_rate"] if self._takes_learning_rate() else default
-        return ScheduledOptimizer(self.name, optimizer, float(made_for or 0.0))
+        made = self._made(model, values)
+        rate = values["learning_rate"] if self._takes_learning_rate() else None
+        made_for = [
+            getattr(one, "defaults", {}).get("lr") if rate is None else rate
+            for one in optimizers_in(made) or ()
+        ]
+        return ScheduledOptimizer(self.name, made, [float(own or 0.0) for own in made_for], model)
 
     def refuse_unused_rate(self, model: nn.Module, values: Metaparameters) -> None:
         if not self._takes_learning_rate():
             return
-        twice = {**values, "learning_rate": 2 * values["learning_rate"]}
-        made = [self._made(model, own).param_groups for own in (values, twice)]
-        rates, others = ([float(group["lr"]) for group in groups] for groups in made)
-        if rates == others:
+        rates = self._rates(model, values)
+        if rates == self._rates(model, {**values, "learning_rate": 2 * values["learning_rate"]}):
             raise WorkloadError(
                 f"TorchOptimizer {self.name!r}: its factory takes learning_rate and makes the same "
                 f"rates of any ({', '.join(f'{rate:g}' for rate in rates)}); pass it on as "
                 "lr=learning_rate, or leave it out of the factory's parameters"
             )
 
+    def _rates(self, model: nn.Module, values: Metaparameters) -> list[float]:
+        from batchfront.workload.optimizers import optimizers_in
+
+        found = optimizers_in(self._made(model, values)) or ()
+        return [float(group["lr"]) for one in found for group in one.param_groups if "lr" in group]
+
     def _takes_learning_rate(self) -> bool:
-        return "learning_rate" in keyword_metaparameters(self.factory)
+        if _class_of(self.factory) is None:
+            return "learning_rate" in keyword_metaparameters(self.factory)
+        return any(k.name == "lr" for k in _keywords(self.factory))
 
-    def _made(self, model: nn.Module, values: Metaparameters) -> torch.optim.Optimizer:
-        from batchfront.workload.optimizers import trainable
+    def _made(self, model: nn.Module, values: Metaparameters) -> Made:
+        from batchfront.workload.optimizers import optimizers_in, trainable
 
-        made = self.factory(trainable(model), **chosen(self.factory, values))
-        if not hasattr(made, "param_groups"):
+        given: Any = trainable(model)
+        match first_parameter(self.factory):
+            case "model":
+                given = model
+            case "named_parameters":
+                given = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        if _class_of(self.factory) is None:
+            made = self.factory(given, **chosen(self.factory, values))
+        else:
+            made = self.factory(given, **_keywords_from(self.factory, values))
+        if optimizers_in(made) is None:
             raise WorkloadError(
-                f"TorchOptimizer {self.name!r}: its factory must return one torch.optim.Optimizer, "
-                f"with several parameter groups if need be; returned {type(made).__name__}"
+                f"TorchOptimizer {self.name!r}: its factory must return a torch.optim.Optimizer, "
+                "with several parameter groups if need be, or several of them in a list, tuple or "
+                f"dict; returned {_found(made)}"
             )
         return made
 
     def describe(self) -> dict[str, Any]:
-        name = getattr(self.factory, "__qualname__", type(self.factory).__name__)
-        return {"name": self.name, "factory": name}
+        factory = self.factory
+        if isinstance(factory, partial) and _class_of(factory) is not None:
+            return {"name": self.name, "factory": _written(factory)}
+        # Of other partials the code tells which is meant.
+        return {
+            "name": self.name,
+            "factory": getattr(factory, "__qualname__", type(factory).__name__),
+        }
+
+
+@dataclass(frozen=True)
+class _Keyword:
+    """What a metaparameter is to an optimizer class's constructor: the keyword `name`, or its entry
+    at `place`, where it takes a tuple."""
+
+    metaparameter: str
+    name: str
+    place: int | None
+    default: Any
+
+
+def _class_of(factory: object) -> type | None:
+    """The class of torch's optimizers that a factory is, or is a partial of."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    if not isinstance(factory, type):
+        return None
+    base = ("torch.optim.optimizer", "Optimizer")
+    return factory if any((k.__module__, k.__name__) == base for k in factory.__mro__) else None
+
+
+def _keywords(factory: Callable[..., object]) -> Iterator[_Keyword]:
+    """What an optimizer class can be given beside parameters, as far as it can be searched."""
+    _, *parameters = inspect.signature(factory).parameters.values()
+    for p in parameters:
+        if p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+            continue
+        if p.name == "lr":
+            yield _Keyword("learning_rate", p.name, None, REQUIRED)
+        elif isinstance(p.default, tuple):
+            stem = p.name if p.name == "eps" else p.name.removesuffix("s")
+            for place, default in enumerate(p.default):
+                yield _Keyword(f"{stem}{place + 1}", p.name, place, default)
+        elif p.default in (REQUIRED, None) or isinstance(p.default, bool | int | float | str):
+            yield _Keyword(p.name, p.name, None, p.default)
+
+
+def _keywords_from(factory: Callable[..., object], values: Metaparameters) -> dict[str, Any]:
+    parameters = inspect.signature(factory).parameters
+    given: dict[str, Any] = {}
+    for k in _keywords(factory):
+        if k.metaparameter not in values:
+            continue
+        if k.place is None:
+            given[k.name] = values[k.metaparameter]
+        else:
+            entries = list(given.get(k.name, parameters[k.name].default))
+            entries[k.place] = values[k.metaparameter]
+            given[k.name] = tuple(entries)
+    return given
+
+
+def _written(factory: partial[Any]) -> str:
+    """A partial as it is written: "partial(AdamW, betas=(0.9, 0.95))"."""
+    args = [getattr(a, "__qualname__", repr(a)) for a in (factory.func, *factory.args)]
+    named = [f"{k}={getattr(v, '__qualname__', repr(v))}" for k, v in factory.keywords.items()]
+    return f"partial({', '.join([*args, *named])})"
+
+
+def _found(made: object) -> str:
+    if isinstance(made, list | tuple):
+        kinds = dict.fromkeys(type(one).__name__ for one in made)
+        return f"{type(made).__name__} of {', '.join(kinds) or 'nothing'}"
+    return type(made).__name__
+
+
+def as_algorithm(given: object) -> Algorithm:
+    """The training algorithm that is meant by what a workload is given as one: an `Algorithm`, an
+    optimizer class of torch's or a partial of one, or a factory of optimizers.
+
+    Raises WorkloadError with what to write in place of anything else.
+    """
+    if isinstance(given, Algorithm):
+        return given
+    if isinstance(given, type) and issubclass(given, Algorithm):
+        needed = [
+            n for n, p in inspect.signature(given).parameters.items() if p.default is REQUIRED
+        ]
+        if not needed and not inspect.isabstract(given):
+            return given()
+        raise WorkloadError(
+            f"algorithm={given.__name__}: it must be made, {given.__name__}({', '.join(needed)})"
+        )
+    made = _class_of(given)
+    if made is not None:
+        return TorchOptimizer(made.__name__.lower(), cast(Callable[..., Any], given))
+    if _class_of(type(given)) is not None:
+        kind = type(given).__name__
+        raise WorkloadError(
+            f"algorithm= must not be an {kind} that is made: it has one model's parameters, and "
+            f"each trial has its own; give the class, algorithm=torch.optim.{kind}, and search its "
+            "learning_rate and other keywords, or fix them by functools.partial"
+        )
+    if isinstance(given, list | tuple | dict):
+        raise WorkloadError(
+            f"algorithm= must not be a {type(given).__name__}: several optimizers are what a "
+            'factory returns, TorchOptimizer("mine", factory) with def factory(named_parameters, '
+            "*, learning_rate): ..."
+        )
+    if callable(given) and not isinstance(given, type):
+        name = getattr(given, "__name__", type(given).__name__)
+        return TorchOptimizer("optimizer" if name == "<lambda>" else name, given)
+    raise WorkloadError(
+        f"algorithm={given!r}: must be an algorithm such as Momentum(), an optimizer class such as "
+        "torch.optim.AdamW, or TorchOptimizer(name, factory)"
+    )

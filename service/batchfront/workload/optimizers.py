@@ -4,8 +4,10 @@ The SGD family updates all parameters by one fused call a step: for the small mo
 is full of, what surrounds that call in `torch.optim` takes as long as the training itself.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,11 +29,20 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     return found
 
 
+Closure = Callable[[], Tensor]
+"""Computes a batch's gradient anew, and returns its loss."""
+
+
 class Optimizer(ABC):
-    """One trial's optimizer: its state, and what it does with a gradient."""
+    """One trial's optimizer: its state, and what it does with a gradient.
+
+    needs_closure -- `step` takes a closure as well, and calls it for every gradient that it wants
+    """
+
+    needs_closure: bool = False
 
     @abstractmethod
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: float, closure: Closure | None = None) -> None:
         """Apply the gradients in place, then clear them."""
 
     @abstractmethod
@@ -41,6 +52,10 @@ class Optimizer(ABC):
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
+
+    def of_torch(self) -> list[torch.optim.Optimizer]:
+        """Those of torch's that it steps, on which hooks may hang."""
+        return [held for held in vars(self).values() if isinstance(held, torch.optim.Optimizer)]
 
 
 class SGDOptimizer(Optimizer):
@@ -53,7 +68,7 @@ class SGDOptimizer(Optimizer):
         self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: float, closure: Closure | None = None) -> None:
         parameters, velocities, gradients = self.parameters, self.velocities, self._taken()
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if len(used) < len(gradients):
@@ -94,16 +109,122 @@ class SGDOptimizer(Optimizer):
             velocity.copy_(saved)
 
 
-class ScheduledOptimizer(Optimizer):
-    """One of torch's, the learning rate of whose every parameter group is set before each step, in
-    proportion to the rate that the group was made with, as torch's LambdaLR does.
+Made = (
+    torch.optim.Optimizer
+    | list[torch.optim.Optimizer]
+    | tuple[torch.optim.Optimizer, ...]
+    | dict[str, torch.optim.Optimizer]
+)
+"""What an optimizer factory may return."""
 
-    made_for -- the learning rate that the groups' own are multiples of
+
+def optimizers_in(made: Any) -> list[torch.optim.Optimizer] | None:
+    """The optimizers that a factory has made, in order; None if it has made something else."""
+    several = isinstance(made, list | tuple | dict)
+    found = list(made.values() if isinstance(made, dict) else made) if several else [made]
+    ours = all(hasattr(one, "param_groups") and hasattr(one, "step") for one in found)
+    return found if found and ours else None
+
+
+class ScheduledOptimizer(Optimizer):
+    """One of torch's, or several, the learning rate of whose every parameter group is set before
+    each step, in proportion to the rate that the group was made with, as torch's LambdaLR does.
+
+    made     -- as the factory made it: an optimizer, or a list, tuple or dict of them
+    made_for -- the learning rate that their groups' own are multiples of, by optimizer
+    """
+
+    def __init__(self, name: str, made: Made, made_for: Sequence[float], model: nn.Module) -> None:
+        found = optimizers_in(made)
+        assert found is not None
+        self.made, self.optimizers, self._name = made, found, name
+        self._groups = [
+            _Groups(name, optimizer, rate) for optimizer, rate in zip(found, made_for, strict=True)
+        ]
+        self.needs_closure = any(map(_needs_closure, found))
+        given = {id(p) for one in found for group in one.param_groups for p in group["params"]}
+        self._left_out = [p for p in model.parameters() if p.requires_grad and id(p) not in given]
+
+    def of_torch(self) -> list[torch.optim.Optimizer]:
+        return self.optimizers
+
+    def step(self, learning_rate: float, closure: Closure | None = None) -> None:
+        self.set_rates(learning_rate)
+        for optimizer in self.optimizers:
+            if closure is None:
+                optimizer.step()
+            else:
+                optimizer.step(closure)  # type: ignore[arg-type]
+        self.refuse_changed()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        for parameter in self._left_out:  # whose gradients would add up, and count when clipped
+            parameter.grad = None
+
+    def set_rates(self, learning_rate: float) -> None:
+        """Give every parameter group its share of the learning rate.
+
+        Raises WorkloadError if somebody else has set one since.
+        """
+        for groups in self._groups:
+            groups.set(learning_rate)
+
+    def refuse_changed(self) -> None:
+        """Raise WorkloadError if somebody else has set a group's rate."""
+        for groups in self._groups:
+            groups.refuse_changed()
+
+    def state(self) -> dict[str, Any]:
+        if isinstance(self.made, dict):
+            return {"optimizers": {name: one.state_dict() for name, one in self.made.items()}}
+        if isinstance(self.made, list | tuple):
+            return {"optimizers": [one.state_dict() for one in self.made]}
+        return self.made.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        states = self._by_optimizer(state)
+        rates, shares = [], []
+        for number, (own, groups) in enumerate(zip(states, self._groups, strict=True)):
+            which = "" if len(states) == 1 else f" {number}"
+            found = [float(group["lr"]) for group in own["param_groups"]]
+            if len(found) != len(groups.shares):
+                raise CheckpointError(
+                    f"its optimizer{which} had {len(found)} parameter groups, and is made with "
+                    f"{len(groups.shares)}"
+                )
+            rates += found
+            shares += groups.shares
+        whole, unit = max(rates), max(shares)
+        for rate, share in zip(rates, shares, strict=True):
+            if not math.isclose(rate * unit, whole * share, rel_tol=1e-4):
+                raise CheckpointError("its parameter groups had other learning rates")
+        for optimizer, own, groups in zip(self.optimizers, states, self._groups, strict=True):
+            optimizer.load_state_dict(own)
+            groups.note()
+
+    def _by_optimizer(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """A state's parts, in the order of the optimizers."""
+        several = isinstance(self.made, list | tuple | dict)
+        parts = state.get("optimizers") if several else None
+        if not several and "param_groups" in state:
+            return [state]
+        if isinstance(self.made, dict) and isinstance(parts, dict):
+            if parts.keys() == self.made.keys():
+                return [parts[name] for name in self.made]
+        elif isinstance(parts, list) and len(parts) == len(self.made):  # type: ignore[arg-type]
+            return parts
+        raise CheckpointError("it had other optimizers")
+
+
+class _Groups:
+    """The parameter groups of one of torch's optimizers, whose rates are set here alone.
+
+    shares -- by group: its rate over `made_for`
     """
 
     def __init__(self, name: str, optimizer: torch.optim.Optimizer, made_for: float) -> None:
-        self.optimizer, self._name, self._made_for = optimizer, name, made_for
-        self._shares: list[float] = []  # by group: its rate over `made_for`
+        self._name, self._optimizer, self._made_for = name, optimizer, made_for
+        self.shares: list[float] = []
         self._known: list[object] = []  # by group: its rate as we have left it
         self._take_in_new()
         if any("initial_lr" in group for group in optimizer.param_groups) or hasattr(
@@ -111,29 +232,31 @@ class ScheduledOptimizer(Optimizer):
         ):
             raise self._refusal("a torch.optim.lr_scheduler is attached to its optimizer")
 
-    def step(self, learning_rate: float) -> None:
-        groups = self.optimizer.param_groups
-        self._refuse_changed()
-        if len(groups) > len(self._shares):
+    def set(self, learning_rate: float) -> None:
+        """Give each its share of the learning rate."""
+        groups = self._optimizer.param_groups
+        self.refuse_changed()
+        if len(groups) > len(self.shares):
             self._take_in_new()
-        for group, share in zip(groups, self._shares, strict=True):
+        for group, share in zip(groups, self.shares, strict=True):
             rate = learning_rate if share == 1.0 else learning_rate * share
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
-        self._known = [_seen(group["lr"]) for group in groups]
-        self.optimizer.step()
-        self._refuse_changed()
-        self.optimizer.zero_grad()
+        self.note()
+
+    def note(self) -> None:
+        """Take the rates to be ours as they are."""
+        self._known = [_seen(group["lr"]) for group in self._optimizer.param_groups]
 
     def _take_in_new(self) -> None:
         """The groups that there have been none of before."""
-        for group in self.optimizer.param_groups[len(self._shares) :]:
+        for group in self._optimizer.param_groups[len(self.shares) :]:
             rate = group.get("lr")
             if not isinstance(rate, int | float | Tensor):
                 raise WorkloadError(
-                    f"TorchOptimizer {self._name!r}: {type(self.optimizer).__name__} has no "
+                    f"TorchOptimizer {self._name!r}: {type(self._optimizer).__name__} has no "
                     "learning rate 'lr' in its parameter groups, where a schedule could set it; "
                     "call it 'lr' there"
                 )
@@ -142,12 +265,13 @@ class ScheduledOptimizer(Optimizer):
                     f"TorchOptimizer {self._name!r}: made for a learning rate of "
                     f"{self._made_for:g}; it must be above 0"
                 )
-            self._shares.append(float(rate) / self._made_for)
+            self.shares.append(float(rate) / self._made_for)
             self._known.append(_seen(rate))
 
-    def _refuse_changed(self) -> None:
+    def refuse_changed(self) -> None:
+        """Raise WorkloadError if somebody else has set one."""
         for number, (group, known) in enumerate(
-            zip(self.optimizer.param_groups, self._known, strict=False)
+            zip(self._optimizer.param_groups, self._known, strict=False)
         ):
             if _seen(group["lr"]) != known:
                 raise self._refusal(f"somebody else has set the rate of parameter group {number}")
@@ -159,22 +283,11 @@ class ScheduledOptimizer(Optimizer):
             "whose factor(step, values) is what the learning rate is multiplied by"
         )
 
-    def state(self) -> dict[str, Any]:
-        return self.optimizer.state_dict()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        rates = [float(group["lr"]) for group in state["param_groups"]]
-        if len(rates) != len(self._shares):
-            raise CheckpointError(
-                f"its optimizer had {len(rates)} parameter groups, and is made with "
-                f"{len(self._shares)}"
-            )
-        whole, unit = max(rates), max(self._shares)
-        for rate, share in zip(rates, self._shares, strict=True):
-            if not math.isclose(rate * unit, whole * share, rel_tol=1e-4):
-                raise CheckpointError("its parameter groups had other learning rates")
-        self.optimizer.load_state_dict(state)
-        self._known = [_seen(group["lr"]) for group in self.optimizer.param_groups]
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its `step` can't do without a closure, as that of LBFGS."""
+    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def _seen(rate: float | Tensor) -> object:

@@ -107,18 +107,24 @@ class Workload(WorkloadBase):
         """Every metaparameter that some part takes: name to default, or to REQUIRED."""
         return {
             **({} if self.average is None else self.average.metaparameters()),
-            **self._step_metaparameters(),
+            **({} if self.update is None else keyword_metaparameters(self.update)),
+            **({"clip_norm": self.clip_norm} if self.takes_clip_norm else {}),
+            **self._metaparameters_of_parts(),
+        }
+
+    def _metaparameters_of_parts(self) -> dict[str, Any]:
+        return {
             **keyword_metaparameters(self.model),
             **keyword_metaparameters(self.loss),
             **self.schedule.metaparameters(),
             **self.algorithm.metaparameters(),
         }
 
-    def _step_metaparameters(self) -> dict[str, Any]:
-        """What a step takes beside the loss and the algorithm."""
-        if self.update is not None:
-            return keyword_metaparameters(self.update)
-        return {"clip_norm": self.clip_norm}
+    @cached_property
+    def takes_clip_norm(self) -> bool:
+        """Whether batchfront clips gradients to the metaparameter `clip_norm`, which may be fixed:
+        neither an update computes them, nor does a function of the user's take that name."""
+        return self.update is None and "clip_norm" not in self._metaparameters_of_parts()
 
     @cached_property
     def loss_takes_model(self) -> bool:

@@ -20,11 +20,10 @@ from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.varied import varied
 from batchfront.training.vectorized.forward import HOOKS
 from batchfront.training.vectorized.holdings import enclosed
-from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Part, Splits
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
-from batchfront.workload.optimizers import SGDOptimizer
+from batchfront.workload.optimizers import ScheduledOptimizer, SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
 
@@ -103,11 +102,12 @@ def _own(run: ModelRun) -> dict[str, Any]:
         own |= {k: list(vars(module).get(k, {}).values()) for k in HOOKS}
         own |= dict(module.named_buffers(recurse=False))
         found |= dict(_leaves(own, path))
-    if isinstance(run.workload.algorithm, TorchOptimizer):
-        optimizer: Any = run.optimizer.optimizer  # type: ignore[attr-defined]
-        own = {k: v for k, v in vars(optimizer).items() if k not in _OF_OPTIMIZERS}
-        own |= {k: list(vars(optimizer).get(k, {}).values()) for k in _OPTIMIZER_HOOKS}
-        found |= dict(_leaves(own, type(optimizer).__name__))
+    if isinstance(run.optimizer, ScheduledOptimizer):
+        for number, optimizer in enumerate(run.optimizer.optimizers):
+            own = {k: v for k, v in vars(optimizer).items() if k not in _OF_OPTIMIZERS}
+            own |= {k: list(vars(optimizer).get(k, {}).values()) for k in _OPTIMIZER_HOOKS}
+            which = f" {number}" if len(run.optimizer.optimizers) > 1 else ""
+            found |= dict(_leaves(own, f"{type(optimizer).__name__}{which}"))
     elif not isinstance(run.optimizer, SGDOptimizer):
         found |= dict(_leaves(vars(run.optimizer), type(run.optimizer).__name__))
     return found

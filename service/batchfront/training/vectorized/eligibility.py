@@ -114,9 +114,10 @@ def _of_hooks(run: ModelRun) -> str | None:
     for name, tensor in _registered(run.model):
         if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
             return f"a hook hangs on its parameter {name}"
-    made = [o for o in vars(run.optimizer).values() if isinstance(o, torch.optim.Optimizer)]
     steps = [
-        hooks for o in made for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)
+        hooks
+        for o in run.optimizer.of_torch()
+        for hooks in (o._optimizer_step_pre_hooks, o._optimizer_step_post_hooks)
     ]
     everywhere = [
         optimizer_hooks._global_optimizer_pre_hooks,

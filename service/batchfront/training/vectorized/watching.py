@@ -22,7 +22,7 @@ from batchfront.training.vectorized.stack import Stack
 from batchfront.workload.data import is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.metrics import SplitMetric
-from batchfront.workload.optimizers import Optimizer
+from batchfront.workload.optimizers import Closure, Optimizer
 
 
 class Watched(Optimizer):
@@ -68,9 +68,9 @@ class Watched(Optimizer):
         self.calls = seen.calls
         return outputs
 
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: float, closure: Closure | None = None) -> None:
         self.gradients = {name: p.grad for name, p in self._named.items()}
-        self.optimizer.step(learning_rate)
+        self.optimizer.step(learning_rate, closure)
         if any(g is not None and g.layout is not torch.strided for g in self.gradients.values()):
             self._why.append("its gradients are sparse")
         if any(p.grad is not None for p in self._run.model.parameters()):
@@ -99,8 +99,9 @@ class Kept:
         frozen = {n: p for n, p in run.model.named_parameters() if not p.requires_grad}
         data = [s for s in (run.splits.train, run.splits.validation) if not is_in_memory(s)]
         metric = workload.goal.computed
-        kinds = [type(o) for o in (self._optimizer, *vars(self._optimizer).values())]
-        optimizers = [k for k in kinds if issubclass(k, torch.optim.Optimizer | Optimizer)]
+        held = vars(self._optimizer).values()
+        own = [self._optimizer, *self._optimizer.of_torch()]
+        optimizers = [type(o) for o in (*own, *(o for o in held if isinstance(o, Optimizer)))]
         roots = {
             "model": run.model,
             "parameters": {name: id(p) for name, p in run.model.named_parameters()},
