@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from batchfront import Examples, Goal, Log, Split, SplitMetric, Splits, TorchOptimizer, Workload
+from batchfront import Goal, Log, Split, SplitMetric, Splits, TorchOptimizer, Workload
 
 NOISE = 16
 
@@ -60,7 +60,7 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
 def data() -> Splits:
     train, held_out = images()[:1_400], images()[1_400:]
     noise = torch.randn(len(held_out), NOISE, 1, 1, generator=torch.Generator().manual_seed(0))
-    return Splits(Examples.of(train), Split(noise, held_out))
+    return Splits(Split(train, train), Split(noise, held_out))
 
 
 def adams(model, *, learning_rate, beta1=0.5):
