@@ -216,7 +216,8 @@ class BatchGradient:
     def _through(self, forward: Callable[..., Any], batch: Batch) -> Nested:
         computed = self._computed
         if self.workload.loss_takes_model:
-            return forward(batch) if computed is None else computed.compute(forward, batch)
+            whole = batch.whole
+            return forward(whole) if computed is None else computed.compute(forward, whole)
         if computed is not None:
             return computed(batch.inputs, forward)
         return called(self.model, batch.inputs, forward)

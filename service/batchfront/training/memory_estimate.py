@@ -85,7 +85,8 @@ def need_of(gradient: BatchGradient) -> Need:
 
 def _widest(train: Examples) -> Batch:
     """A few examples, as long as those of a large batch are made, where lengths differ."""
-    few, sample = (train.batch(_spread(train, n), 0) for n in (_MORE, _SAMPLE))
+    few: Batch = train.batch(_spread(train, _MORE), 0)
+    sample: Batch = train.batch(_spread(train, _SAMPLE), 0)
     if few.shapes != sample.shapes:
         sample = train.batch(_spread(train, _LARGE_SAMPLE), 0)
     return sample

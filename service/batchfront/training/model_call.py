@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.workload.calling import arguments_for
-from batchfront.workload.data import Batch
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import draw_outside_of_graphs
 from batchfront.workload.nested import Nested, map_tensors
@@ -62,9 +61,9 @@ class LossOfModel(nn.Module):
         super().__init__()
         self.model, self._loss, self._values = model, loss, values
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The mean loss of the batch, which the loss gets as the data set gave it."""
-        return self._loss(self.model, batch.whole, **self._values)
+    def forward(self, batch: Nested) -> Tensor:
+        """The mean loss of a batch, which is as the data set gave it: see `Batch.whole`."""
+        return self._loss(self.model, batch, **self._values)
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

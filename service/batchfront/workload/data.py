@@ -201,9 +201,10 @@ class Split(Examples):
     targets: Nested = None
 
     def __post_init__(self) -> None:
+        both = self.targets is None or self.targets is self.inputs
         object.__setattr__(self, "inputs", _as_tensors("inputs", self.inputs))
-        found = self.inputs if self.targets is None else _as_tensors("targets", self.targets)
-        object.__setattr__(self, "targets", found)
+        targets = self.inputs if both else _as_tensors("targets", self.targets)
+        object.__setattr__(self, "targets", targets)
         count = len(self)
         if not (count and is_of_rows(self.inputs, count) and is_of_rows(self.targets, count)):
             raise WorkloadError(

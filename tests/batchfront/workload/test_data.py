@@ -226,3 +226,5 @@ def test_a_split_without_targets_stands_for_both() -> None:
     assert batch.inputs is batch.targets
     assert batch.whole is batch.inputs
     assert batch.map(lambda tensor: tensor + 1).whole.tolist() == [[3, 4]]
+    moved = Split({"pixels": torch.ones(3, 2)}).to(torch.device("cpu")).batch(torch.tensor([1]))
+    assert moved.inputs is moved.targets

@@ -24,6 +24,7 @@ from batchfront.training.distributed.messages import packed, unpacked
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.prefetch import Prefetch
+from tests import nested
 from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
 
 CPU = torch.device("cpu")
@@ -265,3 +266,17 @@ def test_every_rank_draws_numbers_that_belong_to_the_trial_and_its_step(
             run.advance(step)
         found.append(run.state()["model"]["outputs.weight"])
     assert torch.equal(*found)
+
+
+def test_a_loss_that_calls_the_model_on_dicts_is_shared_too(gappy_pool: FollowerPool) -> None:
+    gappy_pool.close()
+    workload = nested.own_loss()
+    trial = (workload, workload.data(), 10, nested.VALUES, 3, CPU)
+    pool = FollowerPool(nested.SPEC, None, None, [CPU, CPU], MicroBatchSizes())
+    try:
+        one, two = ModelRun(*trial), LeaderRun(pool, *trial)
+        for run in (one, two):
+            assert run.advance(STEPS)
+        assert_close(one, two)
+    finally:
+        pool.close()
