@@ -206,10 +206,8 @@ class ModelRun:
     def close(self) -> None:
         """Nothing is held that its last reference doesn't give back."""
 
-    def _untrained_loss(self) -> float | None:
-        """Of the first examples of which some count; None where an update alone knows of one."""
-        if self.workload.loss is None:
-            return None
+    def _untrained_loss(self) -> float:
+        """Of the first examples of which some count."""
         self.model.eval()
         everything = torch.arange(len(self.splits.train), device=self.splits.train.indexed_on)
         for indices in everything.split(_UNTRAINED):  # type: ignore[no-untyped-call]

@@ -14,7 +14,6 @@ from batchfront.errors import WorkloadError
 from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.model_call import Computed
 from batchfront.workload.algorithm import SGD, chosen
-from batchfront.workload.data import Batch
 from batchfront.workload.optimizers import Optimizer, ScheduledOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.workload import Workload
@@ -177,9 +176,8 @@ class _Update:
         self._update: Callable[..., Any] = partial(
             workload.update, **chosen(workload.update, values)
         )
-        self._name, self._gradient, self._model = workload.name, gradient, computed.module
+        self._name, self._gradient, self._computed = workload.name, gradient, computed
         self._parameters = list(gradient.model.parameters())
-        self._channels_last = workload.execution.channels_last
         gradient.streams.leave_nothing_out()  # an update can't be done again
 
     def __call__(
@@ -194,7 +192,7 @@ class _Update:
         optimizer.set_rates(learning_rate)
         for parameter in self._parameters:
             parameter.grad = None
-        self._model.train()
+        self._gradient.model.train()
         work = partial(self._updated, optimizer, step, indices)
         found = self._gradient.micro_batch_size.fit(len(indices), work, self._gradient.undo)
         optimizer.refuse_changed()
@@ -204,10 +202,8 @@ class _Update:
         if size < len(indices):
             raise self._gradient.cannot_split(f"memory is too small for a batch of {len(indices)}")
         seed = self._gradient.begin(step)
-        batch = Batch.of(self._gradient.load(indices, seed, step))
-        if self._channels_last:
-            batch = batch.map(_channels_last)
-        return self._update(self._model, batch.whole, optimizer.made)
+        batch = self._gradient.load(indices, seed, step).whole
+        return self._computed.compute(self._update, self._computed.module, batch, optimizer.made)
 
     def _loss(self, found: Any) -> Tensor | float | None:
         """What the update has returned, as what can be added to the sum of losses."""
@@ -221,12 +217,6 @@ class _Update:
             f"{self._name}: update() must return the step's loss as one number or a tensor of one, "
             f"or None; returned {_described(found)}"
         )
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    if tensor.ndim != 4:
-        return tensor
-    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def _described(found: Any) -> str:

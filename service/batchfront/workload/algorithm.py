@@ -213,7 +213,7 @@ class TorchOptimizer(Algorithm):
         if _class_of(self.factory) is None:
             made = self.factory(given, **chosen(self.factory, values))
         else:
-            made = self.factory(given, **_keywords_from(self.factory, values))
+            made = self._constructed(given, values)
         if optimizers_in(made) is None:
             raise WorkloadError(
                 f"TorchOptimizer {self.name!r}: its factory must return a torch.optim.Optimizer, "
@@ -221,6 +221,18 @@ class TorchOptimizer(Algorithm):
                 f"dict; returned {_found(made)}"
             )
         return made
+
+    def _constructed(self, parameters: Any, values: Metaparameters) -> Made:
+        try:
+            return self.factory(parameters, **_keywords_from(self.factory, values))
+        except ValueError as error:
+            if "only supports" not in str(error):
+                raise
+            raise WorkloadError(
+                f"TorchOptimizer {self.name!r}: {error}; write a def factory(named_parameters, *, "
+                "learning_rate) that gives it those, and the others to a second optimizer, and "
+                "returns both in a list"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         factory = self.factory
@@ -251,7 +263,7 @@ def _class_of(factory: object) -> type | None:
     if not isinstance(factory, type):
         return None
     base = ("torch.optim.optimizer", "Optimizer")
-    return factory if any((k.__module__, k.__name__) == base for k in factory.__mro__) else None
+    return factory if base in [(k.__module__, k.__name__) for k in factory.__mro__[1:]] else None
 
 
 def _keywords(factory: Callable[..., object]) -> Iterator[_Keyword]:
@@ -299,11 +311,11 @@ def _found(made: object) -> str:
     return type(made).__name__
 
 
-def as_algorithm(given: object) -> Algorithm:
+def as_algorithm(given: object, workload: str) -> Algorithm:
     """The training algorithm that is meant by what a workload is given as one: an `Algorithm`, an
     optimizer class of torch's or a partial of one, or a factory of optimizers.
 
-    Raises WorkloadError with what to write in place of anything else.
+    Raises WorkloadError, with what to write, if it can't be one.
     """
     if isinstance(given, Algorithm):
         return given
@@ -311,31 +323,29 @@ def as_algorithm(given: object) -> Algorithm:
         needed = [
             n for n, p in inspect.signature(given).parameters.items() if p.default is REQUIRED
         ]
-        if not needed and not inspect.isabstract(given):
+        if not needed:
             return given()
-        raise WorkloadError(
-            f"algorithm={given.__name__}: it must be made, {given.__name__}({', '.join(needed)})"
+        said = f"make one of {given.__name__}: {given.__name__}({', '.join(needed)})"
+    elif (kind := _class_of(given)) is not None:
+        return TorchOptimizer(kind.__name__.lower(), cast(Callable[..., Any], given))
+    elif (kind := _class_of(type(given))) is not None:
+        said = (
+            f"an {kind.__name__} that is made has the parameters of one model, and each trial has "
+            f"a model of its own; give the class, algorithm=torch.optim.{kind.__name__}, and its "
+            "keywords (lr as learning_rate) in the search space, fixed or searched"
         )
-    made = _class_of(given)
-    if made is not None:
-        return TorchOptimizer(made.__name__.lower(), cast(Callable[..., Any], given))
-    if _class_of(type(given)) is not None:
-        kind = type(given).__name__
-        raise WorkloadError(
-            f"algorithm= must not be an {kind} that is made: it has one model's parameters, and "
-            f"each trial has its own; give the class, algorithm=torch.optim.{kind}, and search its "
-            "learning_rate and other keywords, or fix them by functools.partial"
+    elif isinstance(given, list | tuple | dict):
+        said = (
+            "several optimizers are made by a function, for each trial anew: give algorithm="
+            'TorchOptimizer("mine", factory), whose def factory(named_parameters, *, '
+            "learning_rate) returns them in a list or a dict"
         )
-    if isinstance(given, list | tuple | dict):
-        raise WorkloadError(
-            f"algorithm= must not be a {type(given).__name__}: several optimizers are what a "
-            'factory returns, TorchOptimizer("mine", factory) with def factory(named_parameters, '
-            "*, learning_rate): ..."
-        )
-    if callable(given) and not isinstance(given, type):
+    elif callable(given) and not isinstance(given, type):
         name = getattr(given, "__name__", type(given).__name__)
         return TorchOptimizer("optimizer" if name == "<lambda>" else name, given)
-    raise WorkloadError(
-        f"algorithm={given!r}: must be an algorithm such as Momentum(), an optimizer class such as "
-        "torch.optim.AdamW, or TorchOptimizer(name, factory)"
-    )
+    else:
+        said = (
+            f"found {given!r}; give an algorithm such as Momentum(), an optimizer class such as "
+            "torch.optim.AdamW, or TorchOptimizer(name, factory)"
+        )
+    raise WorkloadError(f"{workload}: its algorithm: {said}")

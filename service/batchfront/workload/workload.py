@@ -11,6 +11,7 @@ from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.algorithm import (
     REQUIRED,
     Algorithm,
+    as_algorithm,
     first_parameter,
     keyword_metaparameters,
 )
@@ -73,12 +74,18 @@ class Workload(WorkloadBase):
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
         if self.loss is None and self.update is None:
             raise WorkloadError(
                 f"{self.name}: a workload needs loss=, (outputs, targets) or (model, batch) to the "
                 "mean over the batch; or update=, (model, batch, optimizers) for a step of its own"
+            )
+        if self.update is not None and self.execution.precision != "float32":
+            raise WorkloadError(
+                f"{self.name}: update= calls the model itself, where precision "
+                f"{self.execution.precision!r} doesn't reach; use torch.autocast in it"
             )
 
     @property

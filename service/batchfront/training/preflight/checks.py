@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from random import getstate, setstate
 
@@ -14,7 +15,9 @@ from batchfront.errors import UsageError, WorkloadError
 from batchfront.phase_timer import timed_as
 from batchfront.training.evaluation import full_metric, split_weights
 from batchfront.training.generators import seed_generators
+from batchfront.training.gradient import BatchGradient
 from batchfront.training.memory import MicroBatchSize
+from batchfront.training.model_call import Computed
 from batchfront.training.preflight.checked import Checked
 from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
@@ -29,6 +32,12 @@ from batchfront.training.preflight.wording import (
     refusing_broadcasts,
     shape,
 )
+from batchfront.training.training_step import (
+    SEES_WHOLE_BATCH,
+    clip_norm,
+    start_optimizer,
+    training_step,
+)
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.calling import called
 from batchfront.workload.data import (
@@ -39,9 +48,11 @@ from batchfront.workload.data import (
     describe_data,
     describe_model,
 )
+from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
 from batchfront.workload.nested import Nested, describe_nested, tensors_in
+from batchfront.workload.optimizers import Optimizer
 from batchfront.workload.search_space import Metaparameters, point_at
 from batchfront.workload.workload import Workload
 
@@ -166,6 +177,7 @@ def _check_schedule(workload: Workload, batch_size: int) -> None:
         with naming(workload, f"its schedule fails at batch size {batch_size} with {values}"):
             for step in (0, budget - 1):
                 float(workload.schedule.factor(step, values))
+        clip_norm(workload, values)
 
 
 @timed_as("data")
@@ -211,17 +223,35 @@ def _train_once(
     tried by what fits everywhere."""
     with naming(workload, "its algorithm can't be started"):
         workload.algorithm.refuse_unused_rate(_model(workload, values), values)
-        optimizer = workload.algorithm.start(model, values)
+        optimizer = start_optimizer(workload, model, values)
     first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
     batches = {size: _first(train, size) for size in (first, *others)}
-    loss = _loss_once(workload, model, batches[first], values)
+    if workload.loss is not None:
+        for batch in batches.values():
+            _loss_once(workload, model, batch, values)
     with naming(workload, "a training step fails"):
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(float(values["learning_rate"]))
+        _step_once(workload, model, train, values, optimizer, first)
     _measure_once(workload, model, batches[first])
-    for size in others:
-        _loss_once(workload, model, batches[size], values)
     _refuse_lone_examples(workload, model, train, batch_sizes)
+
+
+def _step_once(
+    workload: Workload,
+    model: nn.Module,
+    train: Examples,
+    values: Metaparameters,
+    optimizer: Optimizer,
+    batch_size: int,
+) -> None:
+    """As a trial makes its steps: the gradient clipped, closures called, or by its own update."""
+    cpu, sizes = torch.device("cpu"), MicroBatchSize()
+    workload = replace(workload, execution=Execution())
+    computed = Computed(model, workload.execution, cpu)
+    whole = None if workload.update is None else SEES_WHOLE_BATCH
+    gradient = BatchGradient(workload, model, values, train, sizes, 0, cpu, computed, whole)
+    step = training_step(workload, values, optimizer, gradient, computed)
+    examples = torch.arange(batch_size, device=train.indexed_on)
+    step(gradient, optimizer, 0, examples, float(values["learning_rate"]))
 
 
 def _refuse_lone_examples(

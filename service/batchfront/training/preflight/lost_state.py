@@ -41,7 +41,9 @@ _CPU = torch.device("cpu")
 
 _OF_MODULES = frozenset(vars(nn.Module()))
 
-_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1)))
+_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))) | {
+    "_numel_cache"  # of LBFGS: how many numbers its parameters have, which it counts when it steps
+}
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
@@ -118,6 +120,7 @@ def _shared(workload: Workload) -> dict[str, Any]:
     metric = workload.goal.computed
     parts = {
         "loss": workload.loss,
+        "update": workload.update,
         "model": workload.model,
         "schedule": workload.schedule,
         "metric": getattr(metric, "per_example", None) or getattr(metric, "of", None),

@@ -23,6 +23,7 @@ from batchfront.training.preflight.rounding import alike, close
 from batchfront.training.preflight.varied import is_large
 from batchfront.training.preflight.watched import Watched, counting, of_kind
 from batchfront.training.preflight.wording import in_one_line
+from batchfront.training.training_step import SEES_WHOLE_BATCH
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.calling import called
 from batchfront.workload.data import Batch, Examples
@@ -71,7 +72,7 @@ def why_whole(
     shapes are what mixes examples.
     """
     if workload.update is not None:
-        return "an update of its own sees the batch as a whole, and can't be split"
+        return SEES_WHOLE_BATCH
     known = batch_normalization(model)
     if known is not None:
         return known

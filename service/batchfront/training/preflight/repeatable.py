@@ -51,7 +51,8 @@ def _few(whole: Examples, count: int, weigh: Callable[[Tensor], Tensor] | None) 
 
 def _stages(run: ModelRun) -> Iterator[tuple[str, Tensor]]:
     yield "their untrained weights", _weights(run)
-    yield "their untrained loss", torch.tensor(run.untrained_loss)
+    if run.untrained_loss is not None:
+        yield "their untrained loss", torch.tensor(run.untrained_loss)
     run.advance(_STEPS)
     yield f"their weights after {_STEPS} steps", _weights(run)
     yield "what their evaluation finds", torch.tensor(run.evaluate(full=True).value)
