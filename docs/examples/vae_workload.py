@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from batchfront import Goal, Log, Metric, Split, Splits, TorchOptimizer, Workload
+from batchfront import Goal, Log, Metric, Split, Splits, Workload
 
 
 class VAE(nn.Module):
@@ -55,7 +55,7 @@ vae = Workload(
     data=data,
     model=VAE,
     loss=loss,
-    algorithm=TorchOptimizer("adam", lambda p, *, learning_rate: Adam(p, learning_rate)),
+    algorithm=Adam,
     goal=Goal(Metric("negative ELBO", negative_elbo, "lower", low=0.0), 29.0),
     search_space={"learning_rate": Log(1e-4, 1e-1)},
     step_budget=3_000,
