@@ -29,10 +29,8 @@ from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
-from batchfront.workload.seeds import mix
+from batchfront.workload.seeds import SeedStream
 from batchfront.workload.workload import Workload
-
-_INIT, _ORDER, _DROPOUT, _EVALUATION, _TEST = range(5)  # the trial's random streams
 
 T = TypeVar("T")
 
@@ -55,15 +53,17 @@ class ModelRun:
         self.workload, self.splits, self.batch_size = workload, splits, batch_size
         self.values, self.seed, self.device = values, seed, device
         # Made on the CPU, so that a trial starts from the same weights on every device.
-        seed_generators(device, mix(seed, _INIT))
+        seed_generators(device, SeedStream.INITIAL_WEIGHTS.seed(seed))
         self.model = workload.model(**chosen(workload.model, values)).to(device)
         # First, as an optimizer's state is laid out in memory like the weights.
         self._computed = Computed(self.model, workload.execution, device)
         self.optimizer = start_optimizer(workload, self.model, values)
         train = splits.train
-        self.order = DataOrder(len(train), batch_size, mix(seed, _ORDER), train.indexed_on)
+        self.order = DataOrder(
+            len(train), batch_size, SeedStream.ORDER.seed(seed), train.indexed_on
+        )
         self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
-        self.dropout_seed = mix(seed, _DROPOUT)
+        self.dropout_seed = SeedStream.STEP.seed(seed)
         self.alone = BatchGradient(
             workload,
             self.model,
@@ -127,7 +127,7 @@ class ModelRun:
         """Evaluate the goal on the validation split. A full evaluation is kept in `evaluations`."""
         began = perf_counter()
         evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
-        found = self._seeded(_EVALUATION, evaluate)
+        found = self._seeded(SeedStream.EVALUATION, evaluate)
         self.record(found, perf_counter() - began, full=full)
         return found
 
@@ -150,11 +150,11 @@ class ModelRun:
             return None
         metric, micro_batches = self.workload.goal.computed, self.micro_batches.evaluation
         test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
-        return self._seeded(_TEST, test)
+        return self._seeded(SeedStream.TEST, test)
 
-    def _seeded(self, stream: int, evaluate: Callable[[], T]) -> T:
+    def _seeded(self, stream: SeedStream, evaluate: Callable[[], T]) -> T:
         """What `evaluate` finds, with random numbers that depend on the trial and its step."""
-        seed = mix(self.seed, stream, self.step)
+        seed = stream.seed(self.seed, self.step)
         self._streams.begin()
         self._streams.seed(seed)
         found = evaluate()
@@ -215,7 +215,7 @@ class ModelRun:
             fit = partial(self.micro_batches.evaluation.fit, len(indices), loss)
             if self.micro_batches.whole is not None:  # of other batches it says nothing
                 fit = partial(loss, min(self.batch_size, len(indices)))
-            found = self._seeded(_EVALUATION, fit)
+            found = self._seeded(SeedStream.EVALUATION, fit)
             if found is not None:
                 return found
         raise WorkloadError(

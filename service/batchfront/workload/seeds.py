@@ -3,8 +3,12 @@
 The stream that a step's dropout draws from depends on (study seed, trial, step) alone, the order
 of an epoch on (study seed, trial, epoch). So a trial needs no generator state to go on exactly
 where it stopped, and what ran beside it can't disturb it.
+
+The streams are public, and stay as they are: with a trial's seed, which its recipe says
+(`batchfront model`), the same training can be written by hand (docs/guides/model.md).
 """
 
+from enum import IntEnum
 from zlib import crc32
 
 from batchfront.vocabulary import Purpose
@@ -21,6 +25,36 @@ def mix(*parts: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         state ^= state >> 31
     return state >> 1
+
+
+class SeedStream(IntEnum):
+    """The random streams of a trial that batchfront trains; the values are a part of its results.
+
+    INITIAL_WEIGHTS -- what `model()` draws, on the CPU: torch's, NumPy's and Python's generators
+                       are seeded with it before the model is made
+    ORDER           -- of the training examples: those of an epoch are
+                       `torch.randperm(n, generator=torch.Generator().manual_seed(seed))`, and the
+                       batches are cut from one epoch after the other, across their ends
+    STEP            -- what the update after so many updates draws: dropout and augmentation
+    EVALUATION      -- what an evaluation after so many updates draws
+    TEST            -- what the evaluation on the test split draws
+    """
+
+    INITIAL_WEIGHTS = 0
+    ORDER = 1
+    STEP = 2
+    EVALUATION = 3
+    TEST = 4
+
+    def seed(self, trial: int, *place: int) -> int:
+        """The stream's seed in a trial, or at a place of it: of ORDER the epoch, of STEP,
+        EVALUATION and TEST the updates done so far, all from 0.
+
+        trial -- the trial's seed
+        """
+        if self in (SeedStream.ORDER, SeedStream.STEP) and place:
+            return mix(mix(trial, self), *place)
+        return mix(trial, self, *place)
 
 
 def study_seed(seed: int, workload: str, batch_size: int, purpose: str = Purpose.SEARCH) -> int:
