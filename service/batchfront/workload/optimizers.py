@@ -199,7 +199,7 @@ class ScheduledOptimizer(Optimizer):
             if not math.isclose(rate * unit, whole * share, rel_tol=1e-4):
                 raise CheckpointError("its parameter groups had other learning rates")
         for optimizer, own, groups in zip(self.optimizers, states, self._groups, strict=True):
-            optimizer.load_state_dict(own)
+            _load(optimizer, own)
             groups.note()
 
     def _by_optimizer(self, state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -282,6 +282,19 @@ class _Groups:
             "write it as that: schedule=LinearDecay(), WarmupCosine(), or a Schedule of your own, "
             "whose factor(step, values) is what the learning rate is multiplied by"
         )
+
+
+def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Have an optimizer go on from its state exactly: torch gives what is kept for a parameter that
+    parameter's precision, also where it was kept in another, as NAdam's product is."""
+    optimizer.load_state_dict(state)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for place, saved in state["state"].items():
+        own = optimizer.state[parameters[place]]
+        for name, value in saved.items():
+            loaded = own.get(name)
+            if isinstance(loaded, Tensor) and loaded.dtype != value.dtype:
+                own[name] = value.to(loaded.device)
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

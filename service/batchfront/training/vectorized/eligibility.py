@@ -75,6 +75,7 @@ def why_not_alike(runs: Sequence[ModelRun]) -> str | None:
         return (
             why_never(first.workload, first.splits)
             or _of_layers(first.model)
+            or _of_optimizer(first)
             or _of_hooks(first)
             or _of_memory(first.model)
             or difference(first, last)
@@ -131,6 +132,10 @@ def _of_hooks(run: ModelRun) -> str | None:
     ):
         return "its optimizer holds the model, and may change it"
     return None
+
+
+def _of_optimizer(run: ModelRun) -> str | None:
+    return "its optimizer calls a closure" if run.optimizer.needs_closure else None
 
 
 def _of_memory(model: nn.Module) -> str | None:
