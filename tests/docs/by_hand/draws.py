@@ -19,7 +19,7 @@ from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import Metaparameters
-from batchfront.workload.seeds import mix
+from batchfront.workload.seeds import SeedStream
 from batchfront.workload.workload import Workload
 from tests.docs.pages import ROOT
 
@@ -28,9 +28,6 @@ CPU = torch.device("cpu")
 _NEVER = Event()
 
 EXAMPLES = ROOT / "docs" / "examples"
-
-_INIT, _ORDER, _DROPOUT = range(3)
-
 
 def seed_all(seed: int) -> None:
     """Seed all that torch's, NumPy's and Python's functions draw from."""
@@ -41,23 +38,18 @@ def seed_all(seed: int) -> None:
 
 def seed_weights(trial: int) -> None:
     """Seed what the initial weights are drawn from."""
-    seed_all(mix(trial, _INIT))
-
-
-def step_seed(trial: int, step: int) -> int:
-    """Of what a step draws: of dropout, and of each of its examples."""
-    return mix(mix(trial, _DROPOUT), step)
+    seed_all(SeedStream.INITIAL_WEIGHTS.seed(trial))
 
 
 def batches(trial: int, examples: int, batch_size: int) -> Iterator[tuple[int, Tensor]]:
     """Steps, and the indices of their batches, cut from one shuffled epoch after another. What is
-    drawn meanwhile is seeded."""
+    drawn until the next is seeded."""
     left, epochs = torch.empty(0, dtype=torch.int64), count()
     for step in count():
         while len(left) < batch_size:
-            draw = torch.Generator().manual_seed(mix(mix(trial, _ORDER), next(epochs)))
+            draw = torch.Generator().manual_seed(SeedStream.ORDER.seed(trial, next(epochs)))
             left = torch.cat([left, torch.randperm(examples, generator=draw)])
-        seed_all(step_seed(trial, step))
+        seed_all(SeedStream.STEP.seed(trial, step))
         yield step, left[:batch_size]
         left = left[batch_size:]
 
@@ -72,10 +64,6 @@ class Ended:
     @classmethod
     def at(cls, steps: int | None, model: nn.Module) -> "Ended":
         return cls(steps, {name: t.clone() for name, t in model.state_dict().items()})
-
-    def same(self, other: "Ended") -> bool:
-        """Whether both ended at one step with the same weights, to the bit."""
-        return self.steps == other.steps and self.differing(other) == []
 
     def differing(self, other: "Ended") -> list[str]:
         """The names of weights that aren't the same to the bit."""
