@@ -9,11 +9,12 @@ from time import perf_counter
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
+from batchfront.training.averaged_weights import AveragedWeights
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
@@ -77,6 +78,9 @@ class ModelRun:
         self.training_step = training_step(
             workload, values, self.optimizer, self.alone, self._computed
         )
+        self.average: AveragedWeights | None = None
+        if workload.average is not None:
+            self.average = AveragedWeights(workload, workload.average, self.model, values, device)
         estimate(self.micro_batches, self.alone)
         self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
         self.learning_rate = float(values["learning_rate"])
@@ -96,7 +100,7 @@ class ModelRun:
         """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, values = self.workload.schedule.factor, self.values
-        train, streams = self.training_step, self.alone.streams
+        train, streams, average = self.training_step, self.alone.streams, self.average
         rate, loss_sum = self.learning_rate, self.loss_sum
         began = perf_counter()
         self.model.train()
@@ -109,6 +113,8 @@ class ModelRun:
                     break
                 loss = train(gradient, optimizer, step, indices, rate * factor(step, values))
                 streams.settle()
+                if average is not None:
+                    average.update(step)
                 if loss is not None:
                     loss_sum.add_(loss)
                     self.loss_steps += 1
@@ -123,7 +129,7 @@ class ModelRun:
     def evaluate(self, *, full: bool) -> GoalCheck:
         """Evaluate the goal on the validation split. A full evaluation is kept in `evaluations`."""
         began = perf_counter()
-        evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
+        evaluate = partial(self.evaluator.evaluate, self._evaluated(), full=full)
         found = self._seeded(SeedStream.EVALUATION, evaluate)
         self.record(found, perf_counter() - began, full=full)
         return found
@@ -146,8 +152,19 @@ class ModelRun:
         if self.splits.test is None:
             return None
         metric, micro_batches = self.workload.goal.computed, self.micro_batches.evaluation
-        test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
+        test = partial(full_metric, self._evaluated(), self.splits.test, metric, micro_batches)
         return self._seeded(SeedStream.TEST, test)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What evaluations are of: the model, or a copy of it with the average of its weights."""
+        return self._evaluated().model
+
+    def _evaluated(self) -> Computed:
+        if self.average is None:
+            return self._computed
+        self.average.follow_buffers()
+        return self.average.computed
 
     def _seeded(self, stream: SeedStream, evaluate: Callable[[], T]) -> T:
         """What `evaluate` finds, with random numbers that depend on the trial and its step."""
@@ -180,6 +197,7 @@ class ModelRun:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
+            **({} if self.average is None else {"average": self.average.state()}),
             "optimizer": self.optimizer.state(),
             "evaluation_order": self.evaluator.order,
             "loss_sum": self.loss_sum,
@@ -196,6 +214,8 @@ class ModelRun:
         self.optimizer.restore(state["optimizer"])
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
