@@ -82,7 +82,9 @@ class ModelRun:
         if workload.average is not None:
             self.average = AveragedWeights(workload, workload.average, self.model, values, device)
         estimate(self.micro_batches, self.alone)
-        self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
+        self.evaluator = Evaluator(
+            splits.validation, workload.goal, self.micro_batches.evaluation, workload.measures
+        )
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
@@ -134,6 +136,12 @@ class ModelRun:
         self.record(found, perf_counter() - began, full=full)
         return found
 
+    def at_crossing(self, found: GoalCheck) -> GoalCheck:
+        """What was found, with the measures where the goal is passed: see `Evaluator`."""
+        return self._seeded(
+            SeedStream.EVALUATION, partial(self.evaluator.at_crossing, found, self._computed)
+        )
+
     def record(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
         """Take note of an evaluation, and of the time it took."""
         self.cost.evaluation_seconds += seconds
@@ -142,7 +150,7 @@ class ModelRun:
             loss = self.evaluations[-1].loss if self.evaluations else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
-            self.evaluations.append(Evaluation(self.step, loss, found.value))
+            self.evaluations.append(Evaluation(self.step, loss, found.value, found.measures))
             self.loss_sum.zero_()
             self.loss_steps = 0
 

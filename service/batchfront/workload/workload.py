@@ -22,6 +22,7 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
+from batchfront.workload.measures import as_measures
 from batchfront.workload.search_space import SearchSpace
 from batchfront.workload.weight_average import WeightAverage
 
@@ -55,7 +56,8 @@ class Workload(WorkloadBase):
     clip_norm -- the norm that a step's gradient is clipped to, where the metaparameter `clip_norm`
                  isn't searched; None: it isn't clipped
     average   -- of the weights along training, what is evaluated in their place
-    measures  -- metrics of the validation split that full evaluations record beside the goal's
+    measures  -- metrics of the validation split that full evaluations record beside the goal's:
+                 `(CROSS_ENTROPY, ...)`. They decide nothing, and are no part of a study's identity
     schedule  -- the learning rate over the steps
     grid      -- when to evaluate
     weight    -- targets of n examples to n weights, where the loss is not a mean over examples but
@@ -80,6 +82,11 @@ class Workload(WorkloadBase):
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
+        try:
+            measures = as_measures(self.measures, self.goal.metric.name)
+        except WorkloadError as error:
+            raise WorkloadError(f"{self.name}: {error}") from None
+        object.__setattr__(self, "measures", measures)
         if self.loss is None and self.update is None:
             raise WorkloadError(
                 f"{self.name}: a workload needs loss=, (outputs, targets) or (model, batch) to the "
