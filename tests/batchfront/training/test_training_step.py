@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn, optim
 
 from batchfront.errors import WorkloadError
-from batchfront.training.data_order import DataOrder
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.data import Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import Dropout
 from batchfront.workload.losses import cross_entropy
