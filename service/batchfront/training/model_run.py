@@ -14,7 +14,6 @@ from torch import Tensor
 from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
-from batchfront.training.data_order import DataOrder
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
@@ -25,6 +24,7 @@ from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
