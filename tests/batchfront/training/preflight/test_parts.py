@@ -14,7 +14,6 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
-from batchfront.training.data_order import DataOrder
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
@@ -23,6 +22,7 @@ from batchfront.training.preflight.rounding import close
 from batchfront.training.preflight.varied import varied
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Part, Split, Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.execution import Execution
 from batchfront.workload.goal import Goal
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
