@@ -83,7 +83,7 @@ bert_padded = Workload(
     model=bert,
     loss=loss,
     algorithm=TorchOptimizer("adamw", adamw),
-    schedule=TorchSchedule(linear),
+    schedule=TorchSchedule(linear, every="step"),
     goal=Goal(Metric("error rate", wrong, "lower", low=0.0, high=1.0), 0.15),
     search_space={"learning_rate": Log(1e-4, 1e-2), "warmup_steps": 20},
     step_budget=1_000,

@@ -66,6 +66,6 @@ def by_hand(folder: Path, seed: int) -> Ended:
 def test_it_passes_the_goal_at_the_loops_step_with_the_loops_weights(folder: Path) -> None:
     budget = EPOCHS * 200 // BATCH_SIZE
     workload = replace(cifar.cifar.with_goal(GOAL), step_budget=budget)
-    values = {"learning_rate": RATE, "momentum": 0.9, "weight_decay": 5e-4, "epochs": EPOCHS}
+    values = {"learning_rate": RATE, "momentum": 0.9, "weight_decay": 5e-4, "T_max": EPOCHS}
     trials = raced(workload, workload.data(folder), BATCH_SIZE, values, (0, 1))
     assert_same(trials, [by_hand(folder, seed) for seed in (0, 1)])

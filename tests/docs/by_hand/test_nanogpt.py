@@ -50,7 +50,7 @@ def by_hand(folder: Path, seed: int) -> Ended:
     for step, starts in crops(seed, len(train) - length, BATCH_SIZE, BUDGET):
         model.train()
         for group in optimizer.param_groups:
-            group["lr"] = RATE * nanogpt.rate(step, WARMUP, BUDGET)
+            group["lr"] = RATE * nanogpt.rate(step, warmup_steps=WARMUP, step_budget=BUDGET)
         inputs = torch.stack([train[i : i + length] for i in starts])
         targets = torch.stack([train[i + 1 : i + 1 + length] for i in starts])
         loss_of(model, inputs, targets).backward()
