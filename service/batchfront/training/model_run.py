@@ -24,7 +24,6 @@ from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
-from batchfront.workload.data_order import DataOrder
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
@@ -59,9 +58,7 @@ class ModelRun:
         self._computed = Computed(self.model, workload.execution, device)
         self.optimizer = start_optimizer(workload, self.model, values)
         train = splits.train
-        self.order = DataOrder(
-            len(train), batch_size, SeedStream.ORDER.seed(seed), train.indexed_on
-        )
+        self.order = train.order(batch_size, SeedStream.ORDER.seed(seed))
         self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
         self.dropout_seed = SeedStream.STEP.seed(seed)
         self.alone = BatchGradient(

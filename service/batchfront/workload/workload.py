@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batchfront.errors import SearchSpaceError, WorkloadError
@@ -60,7 +63,7 @@ class Workload(WorkloadBase):
     execution -- how the model is computed
     """
 
-    data: Callable[[], Splits]
+    data: Callable[..., Splits]
     model: Callable[..., nn.Module]
     loss: Callable[..., Tensor] | None = None
     algorithm: Algorithm
@@ -96,6 +99,24 @@ class Workload(WorkloadBase):
         """The same workload computed in another precision: see `Execution`."""
         execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
         return replace(self, execution=execution)  # which refuses what is none
+
+    def load_data(self) -> Splits:
+        """What `data` gives, told where data sets are if it has a parameter `data_dir`.
+
+        Raises WorkloadError if it wants that, and it isn't known.
+        """
+        wanted = inspect.signature(self.data).parameters.get("data_dir")
+        if wanted is None:
+            return self.data()
+        folder = os.environ.get("BATCHFRONT_DATA_DIR")
+        if folder:
+            return self.data(data_dir=Path(folder).expanduser())
+        if wanted.default is not inspect.Parameter.empty:
+            return self.data()
+        raise WorkloadError(
+            f"{self.name}: its data(data_dir) is to be told the folder of its data set; give it "
+            "with --data-dir or BATCHFRONT_DATA_DIR"
+        )
 
     def check_space(self, space: SearchSpace) -> None:
         taken = self.metaparameters()

@@ -183,7 +183,7 @@ def _check_schedule(workload: Workload, batch_size: int) -> None:
 @timed_as("data")
 def _load(workload: Workload) -> Splits:
     with naming(workload, "its data can't be loaded"):
-        splits = workload.data()
+        splits = workload.load_data()
     if not isinstance(splits, Splits):
         raise WorkloadError(
             f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
