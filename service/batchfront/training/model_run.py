@@ -139,7 +139,7 @@ class ModelRun:
     def at_crossing(self, found: GoalCheck) -> GoalCheck:
         """What was found, with the measures where the goal is passed: see `Evaluator`."""
         return self._seeded(
-            SeedStream.EVALUATION, partial(self.evaluator.at_crossing, found, self._computed)
+            SeedStream.EVALUATION, partial(self.evaluator.at_crossing, found, self._evaluated())
         )
 
     def record(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
