@@ -1,9 +1,7 @@
 """The learning rates that one of torch's schedulers sets, step by step."""
 
-import warnings
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,8 +35,7 @@ class ScheduledRates:
 
     def _made(self, make: Callable[[Any], Any]) -> Any:
         try:
-            with _quietly():
-                return make(self._optimizer)
+            return make(self._optimizer)
         except ValueError as error:
             if not any(words in str(error) for words in _BY_GROUP):
                 raise
@@ -93,10 +90,3 @@ def _refuse_unfit(made: object, optimizer: torch.optim.Optimizer) -> None:
             "its factory must make a new scheduler of the optimizer that it is given; it returned "
             f"a {type(made).__name__} of another one"
         )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Torch warns of what its own SequentialLR does."""
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
-        yield

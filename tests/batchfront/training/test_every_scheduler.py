@@ -28,7 +28,6 @@ from tests.batchfront.training.vectorized import trials
 
 STEPS = 40
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*epoch parameter in `scheduler.step:UserWarning")
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind.__name__)
 either = pytest.mark.parametrize("every", ["step", "epoch"])

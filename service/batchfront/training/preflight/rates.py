@@ -10,10 +10,11 @@ from batchfront.workload.search_space import Metaparameters, point_at
 from batchfront.workload.torch_schedule import FactorSchedule, Unfit
 from batchfront.workload.workload import Workload
 
-_ASKED = 1000  # steps at either end of a budget, at the middle of the search space
+_ASKED = 1000  # steps over the budget, at the middle of the search space
 
-_LONGEST = 100_000
-"""Steps that are asked of at most: one of torch's schedulers goes through all before."""
+_LONGEST = 10_000
+"""Steps that are asked of at most: one of torch's schedulers goes through all before, for a second
+in 60,000."""
 
 _SMALL = 0.05
 """Below which all that a function gives are learning rates, and no factors of them."""
@@ -26,18 +27,19 @@ def check_rates(workload: Workload, batch_size: int, examples: int) -> None:
     that is searched, or other numbers of a step's metaparameters are none.
     """
     size = TrainingSize(batch_size, examples, workload.steps_allowed(batch_size))
-    last = min(size.step_budget, _LONGEST) - 1
+    longest = size.step_budget if isinstance(workload.schedule, FactorSchedule) else _LONGEST
+    last = min(size.step_budget, longest) - 1
     for position in (0.0, 0.5, 1.0):
         searched = workload.searched(batch_size)
         values = point_at(workload.space(batch_size), [position] * len(searched))
-        asked = {0, last}
         if position == 0.5:
-            asked |= {*range(min(_ASKED, last)), *range(max(last - _ASKED, 0), last)}
-        rates = _rates(workload, size, sorted(asked), values)
-        if position == 0.5:
+            steps = [*range(0, last, last // _ASKED + 1), last]
+            rates = _rates(workload, size, steps, values)
             _refuse_rates_as_factors(workload, rates, values)
             if "learning_rate" in searched:
-                _refuse_unused(workload, size, sorted(asked), values, rates)
+                _refuse_unused(workload, size, steps, values, rates)
+        else:
+            _rates(workload, size, [0, last], values)
         clip_norm(workload, values)
         if workload.average is not None:
             workload.average.share(0, values)

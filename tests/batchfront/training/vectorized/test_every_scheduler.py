@@ -15,7 +15,6 @@ from tests.batchfront.training.vectorized.trials import NEVER, is_stacked, runs,
 
 STEPS = STEP_BUDGET  # to the last, past which some have no rate
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*epoch parameter in `scheduler.step:UserWarning")
 
 TWO: list[Metaparameters] = [
     {"learning_rate": 0.03, "last_rate": 0.02},
