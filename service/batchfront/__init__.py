@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from batchfront.workload.search_space import Linear as Linear
     from batchfront.workload.search_space import Log as Log
     from batchfront.workload.search_space import ReverseLog as ReverseLog
+    from batchfront.workload.seeds import SeedStream as SeedStream
     from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
     from batchfront.workload.torch_schedule import TorchSchedule as TorchSchedule
     from batchfront.workload.weight_average import WeightAverage as WeightAverage
@@ -94,6 +95,7 @@ _HOMES = {
     "batchfront.workload.stopping_rules": "StoppingRules",
     "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule TrainingSize WarmupCosine",
     "batchfront.workload.torch_schedule": "TorchSchedule",
+    "batchfront.workload.seeds": "SeedStream",
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
     "batchfront.workload.workload": "Workload powers_of_two",
     "batchfront.worker.asking": "open",

@@ -15,14 +15,13 @@ from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
 from batchfront.training.averaged_weights import AveragedWeights
-from batchfront.training.data_order import DataOrder
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
@@ -61,9 +60,7 @@ class ModelRun:
         self._computed = Computed(self.model, workload.execution, device)
         self.optimizer = start_optimizer(workload, self.model, values)
         train = splits.train
-        self.order = DataOrder(
-            len(train), batch_size, SeedStream.ORDER.seed(seed), train.indexed_on
-        )
+        self.order = train.order(batch_size, SeedStream.ORDER.seed(seed))
         self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
         self.dropout_seed = SeedStream.STEP.seed(seed)
         self.alone = BatchGradient(
@@ -86,7 +83,9 @@ class ModelRun:
         if workload.average is not None:
             self.average = AveragedWeights(workload, workload.average, self.model, values, device)
         estimate(self.micro_batches, self.alone)
-        self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
+        self.evaluator = Evaluator(
+            splits.validation, workload.goal, self.micro_batches.evaluation, workload.measures
+        )
         self.learning_rate = float(values["learning_rate"])
         self.schedule = workload.schedule.at(
             TrainingSize(batch_size, len(train), workload.steps_allowed(batch_size))
@@ -141,6 +140,12 @@ class ModelRun:
         self.record(found, perf_counter() - began, full=full)
         return found
 
+    def at_crossing(self, found: GoalCheck) -> GoalCheck:
+        """What was found, with the measures where the goal is passed: see `Evaluator`."""
+        return self._seeded(
+            SeedStream.EVALUATION, partial(self.evaluator.at_crossing, found, self._evaluated())
+        )
+
     def record(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
         """Take note of an evaluation, and of the time it took."""
         self.cost.evaluation_seconds += seconds
@@ -149,7 +154,7 @@ class ModelRun:
             loss = self.evaluations[-1].loss if self.evaluations else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
-            self.evaluations.append(Evaluation(self.step, loss, found.value))
+            self.evaluations.append(Evaluation(self.step, loss, found.value, found.measures))
             self.loss_sum.zero_()
             self.loss_steps = 0
 
@@ -194,6 +199,10 @@ class ModelRun:
     def engine(self) -> str | None:
         """What has computed its steps: both are named if both have."""
         return " and ".join(sorted(self.engines)) or None
+
+    def weights(self) -> Weights:
+        """What it was evaluated with: what `load_state_dict` of the workload's model takes."""
+        return self.model.state_dict()
 
     def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same trial continues exactly."""

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from batchfront.training.data_order import DataOrder
 from torch import nn, optim
 from torch.optim import lr_scheduler as schedulers
 from torch.optim.lr_scheduler import LRScheduler
 
-from batchfront.training.data_order import DataOrder
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Splits

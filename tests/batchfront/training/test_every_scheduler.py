@@ -139,9 +139,7 @@ def test_a_factory_that_is_given_no_rate_follows_the_trials() -> None:
     data = trials.splits(16)
     algorithm = TorchOptimizer("adam", lambda parameters: optim.Adam(parameters))
     values = {"learning_rate": LEARNING_RATE, **case.values}
-    run = start(
-        workload(case, "epoch", algorithm=algorithm, step_budget=STEP_BUDGET), data, values
-    )
+    run = start(workload(case, "epoch", algorithm=algorithm, step_budget=STEP_BUDGET), data, values)
     run.advance(STEPS)
     net = by_hand(
         data,
