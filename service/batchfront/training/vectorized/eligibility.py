@@ -63,6 +63,8 @@ def why_never(
         return "it is compiled, or computed in bfloat16"
     if workload.update is not None or workload.loss_takes_model:
         return "its loss, or its update, calls the model itself"
+    if workload.average is not None:
+        return "the average of its weights is evaluated"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
     return None
