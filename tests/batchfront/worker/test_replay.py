@@ -1,6 +1,7 @@
 """A trial run again by itself comes to the same step and weights, and writes nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -22,6 +23,7 @@ from batchfront.training.kept_models import differing
 from batchfront.training.model_run import ModelRun
 from batchfront.vocabulary import EngineName
 from batchfront.worker.replay import replay
+from batchfront.workload import catalog
 from tests import loops, searches, toy
 from tests.searches import NAME, rows, work
 
@@ -95,8 +97,8 @@ def test_it_is_cut_into_micro_batches_as_the_trial_was(
     work(storage)
     best = find_reached(storage, "plain/mlp/momentum", 4)
     whole = replay(storage, best, "cpu")
-    trial = best.trial.__class__(**{**vars(best.trial), "micro_batch": 1})
-    cut = replay(storage, best.__class__(**{**vars(best), "trial": trial}), "cpu")
+    trial = replace(best.trial, micro_batch=1)
+    cut = replay(storage, replace(best, trial=trial), "cpu")
     assert cut.result.micro_batch == 1
     assert whole.result.micro_batch is None
     assert cut.weights is not None
@@ -116,12 +118,8 @@ def test_other_code_is_refused(storage: Storage, monkeypatch: pytest.MonkeyPatch
 
     splits: Callable[[], Splits] = toy.splits
     made: Callable[[], Workload] = toy.clouds
-    from dataclasses import replace
-
-    from batchfront.workload import catalog
-
     monkeypatch.setattr(catalog, "load_trained", lambda _: replace(made(), data=fewer))
-    with pytest.raises(IdentityError, match="data.validation.* replayed by the code"):
+    with pytest.raises(IdentityError, match=r"data.validation.* replayed by the code"):
         replay(storage, best, "cpu")
 
 
@@ -139,8 +137,8 @@ def test_what_is_computed_otherwise_is_said(storage: Storage) -> None:
     work(storage)
     best = find_reached(storage, NAME, 4)
     versions = {**best.trial.versions, "torch": "1.0", "engine": "sequential and vectorized"}
-    trial = best.trial.__class__(**{**vars(best.trial), "versions": versions})
-    again = replay(storage, best.__class__(**{**vars(best), "trial": trial}), "cpu")
+    trial = replace(best.trial, versions=versions)
+    again = replay(storage, replace(best, trial=trial), "cpu")
     assert again.differs == (
         f"torch {torch.__version__}, and 1.0 in the search",
         "engine sequential, and sequential and vectorized in the search",
