@@ -42,7 +42,8 @@ def powers_of_two(low: int, high: int) -> tuple[int, ...]:
 class Workload(WorkloadBase):
     """A workload whose training loop is batchfront's, beside what every `WorkloadBase` has.
 
-    data      -- makes the splits; called once per process
+    data      -- makes the splits; called once per process. If it has a parameter `data_dir`, it
+                 is given the folder of --data-dir there, a Path
     model     -- makes an untrained model; its keyword-only parameters are metaparameters
     loss      -- `(outputs, targets) -> scalar`, the mean over a batch; or, for a model that is
                  called for its loss, `(model, batch) -> scalar`: its first parameter is then
