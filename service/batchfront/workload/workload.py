@@ -24,6 +24,7 @@ from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
 from batchfront.workload.measures import as_measures
 from batchfront.workload.search_space import SearchSpace
+from batchfront.workload.torch_schedule import as_schedule
 from batchfront.workload.weight_average import WeightAverage
 
 if TYPE_CHECKING:  # which bring torch
@@ -81,6 +82,7 @@ class Workload(WorkloadBase):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
+        object.__setattr__(self, "schedule", as_schedule(self.schedule, self.name))
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
         try:

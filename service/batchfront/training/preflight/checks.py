@@ -25,6 +25,7 @@ from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
 from batchfront.training.preflight.lost_state import lost_state
 from batchfront.training.preflight.parts import why_whole
+from batchfront.training.preflight.rates import check_rates
 from batchfront.training.preflight.repeatable import refuse_unrepeatable
 from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import (
@@ -38,7 +39,6 @@ from batchfront.training.preflight.wording import (
 )
 from batchfront.training.training_step import (
     SEES_WHOLE_BATCH,
-    clip_norm,
     start_optimizer,
     training_step,
 )
@@ -87,10 +87,9 @@ def check(
     evaluated with an example, on other trials.
     """
     batch_sizes = sorted(batch_sizes)
-    for batch_size in batch_sizes:
-        _check_schedule(workload, batch_size)
     splits = _load(workload)
     for batch_size in batch_sizes:
+        check_rates(workload, batch_size, len(splits.train))
         if batch_size > len(splits.train):
             raise UsageError(
                 f"{workload.name}: batch size {batch_size} is larger than the training set "
@@ -171,17 +170,6 @@ def _why_whole(workload: Workload, train: Examples, batch_size: int) -> str | No
             if found is not None:
                 return found
     return None
-
-
-def _check_schedule(workload: Workload, batch_size: int) -> None:
-    budget = workload.steps_allowed(batch_size)
-    ends = [[position] * len(workload.searched(batch_size)) for position in (0.0, 0.5, 1.0)]
-    for end in ends:
-        values = point_at(workload.space(batch_size), end)
-        with naming(workload, f"its schedule fails at batch size {batch_size} with {values}"):
-            for step in (0, budget - 1):
-                float(workload.schedule.factor(step, values))
-        clip_norm(workload, values)
 
 
 @timed_as("data")
