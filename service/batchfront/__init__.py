@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from batchfront.workload.search_space import Linear as Linear
     from batchfront.workload.search_space import Log as Log
     from batchfront.workload.search_space import ReverseLog as ReverseLog
+    from batchfront.workload.seeds import SeedStream as SeedStream
     from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
     from batchfront.workload.weight_average import WeightAverage as WeightAverage
     from batchfront.workload.workload import Workload as Workload
@@ -91,6 +92,8 @@ _HOMES = {
     "batchfront.workload.evaluation_grid": "EvaluationGrid",
     "batchfront.workload.stopping_rules": "StoppingRules",
     "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule WarmupCosine",
+    "batchfront.workload.seeds": "SeedStream",
+    "batchfront.workload.seeds": "SeedStream",
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
     "batchfront.workload.workload": "Workload powers_of_two",
     "batchfront.worker.asking": "open",

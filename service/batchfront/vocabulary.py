@@ -120,9 +120,21 @@ class AfterGoal(StrEnum):
     CONTINUE = "continue"
 
 
+class KeepModel(StrEnum):
+    """Whose weights are kept when a trial passes the goal."""
+
+    BEST = "best"  # of each batch size, the best trial's so far
+    NONE = "none"
+
+
 class EngineName(StrEnum):
     """What computes the trials of a heat."""
 
     AUTO = "auto"  # whatever a short trial finds to be faster
     SEQUENTIAL = "sequential"
     VECTORIZED = "vectorized"
+
+
+SHARED_BY = "BATCHFRONT_WORKERS_HERE"
+"""In a worker's environment: how many processes that train share its machine, each of which may
+have others that decode examples for it."""

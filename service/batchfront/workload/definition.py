@@ -229,8 +229,9 @@ def as_loss(workload: str, given: Any) -> Callable[..., Any] | None:
         own = [name for name, p in given.named_parameters() if p.requires_grad]
         if own:
             raise WorkloadError(
-                f"{where} that has parameters of its own ({', '.join(own[:3])}), which no optimizer "
-                "trains; make them the model's, and the loss loss=lambda model, batch: ..."
+                f"{where} with parameters of its own ({', '.join(own[:3])}), which no optimizer "
+                "trains; make them the model's, and write loss=lambda model, batch: ...; or where "
+                "they are fixed, requires_grad_(False)"
             )
     return as_function(workload, "loss", given, ("outputs", "targets"), ("model", "batch"))
 
@@ -271,8 +272,9 @@ def as_function(
     if any(takes(given, len(names)) for names in takes_):
         return given  # type: ignore[no-any-return]
     raise WorkloadError(
-        f"{workload}: {field} is {shown(given)}, of ({needs_listed(given)}); it is called with {ways}: wrap it, as "
-        f"{field}=lambda {', '.join(takes_[0])}: ..., and make what is searched keyword-only"
+        f"{workload}: {field} is {shown(given)}, of ({needs_listed(given)}); it is called with "
+        f"{ways}: wrap it, as {field}=lambda {', '.join(takes_[0])}: ..., and make what is "
+        "searched keyword-only"
     )
 
 

@@ -97,8 +97,8 @@ class Goal:
         value = _value(metric, value)
         if isinstance(metric, str):
             metric = _reported(metric, value, better)
-        elif not _is_metric(metric):
-            raise UsageError(f"goal {value:g}: {_not_a_metric(metric)}")
+        elif not is_metric(metric):
+            raise UsageError(f"goal {value:g}: {not_a_metric(metric)}")
         elif better is not None:
             raise UsageError(f"goal {value:g}: which {metric.name} is better, the metric says")
         object.__setattr__(self, "metric", metric)
@@ -193,7 +193,7 @@ def as_goal(workload: str, given: Any) -> Goal:
     if isinstance(given, tuple | list) and len(given) in (2, 3):
         return Goal(*given)
     what = shown(given)
-    if _is_metric(given):
+    if is_metric(given):
         what += f" ({given.name}), without the value to pass"
     raise WorkloadError(
         f"{workload}: goal is {what}; write a metric and the value to pass: Goal(ERROR_RATE, 0.1), "
@@ -211,30 +211,6 @@ def metric_of_ours(name: str) -> Metric | SplitMetric | None:
     return found
 
 
-def as_measures(workload: str, given: Any) -> tuple[Metric | SplitMetric, ...]:
-    """Metrics that are recorded beside the goal's: of one, or several, or their names.
-
-    Raises UsageError, with what to write, for anything else.
-    """
-    several = [given] if isinstance(given, str) or _is_metric(given) else given
-    if not isinstance(several, tuple | list):
-        raise WorkloadError(
-            f"{workload}: measures is {shown(given)}; write metrics, such as (ACCURACY,)"
-        )
-    found = []
-    for one in several:
-        metric = metric_of_ours(one) if isinstance(one, str) else one
-        if metric is None:
-            raise WorkloadError(
-                f"{workload}: measures has {shown(one)}; write a metric such as ACCURACY, or your "
-                f'own: Metric("{one}", function_of_outputs_and_targets, "lower")'
-            )
-        if isinstance(metric, ReportedMetric) or not _is_metric(metric):
-            raise WorkloadError(f"{workload}: measures: {_not_a_metric(one)}")
-        found.append(metric)
-    return tuple(found)
-
-
 def _value(metric: object, value: Any) -> float:
     """The value to pass, as a number."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -243,7 +219,7 @@ def _value(metric: object, value: Any) -> float:
     try:
         return number(f"goal {name}: its value" if isinstance(name, str) else "goal", value)
     except WorkloadError as error:
-        swapped = isinstance(value, str) or _is_metric(value)
+        swapped = isinstance(value, str) or is_metric(value)
         hint = "; write Goal(metric, value)" if swapped and "quotes" not in str(error) else ""
         raise UsageError(f"{error}{hint}") from None
 
@@ -265,13 +241,13 @@ def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
     return ReportedMetric(name, better)
 
 
-def _is_metric(given: object) -> bool:
+def is_metric(given: object) -> bool:
     ours = sys.modules.get("batchfront.workload.metrics")  # which brings torch: who has one has it
     kinds = () if ours is None else (ours.Metric, ours.SplitMetric)
     return isinstance(given, (ReportedMetric, *kinds))
 
 
-def _not_a_metric(given: Any) -> str:
+def not_a_metric(given: Any) -> str:
     """What to write in place of a metric that isn't one of ours."""
     name = name_of(given, "mine")
     whole = f'SplitMetric("{name}", lambda outputs, targets: '

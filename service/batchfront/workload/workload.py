@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batchfront.errors import SearchSpaceError, WorkloadError
@@ -26,8 +29,8 @@ from batchfront.workload.definition import (
 )
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
-from batchfront.workload.goal import as_measures
 from batchfront.workload.lr_schedule import Constant, Schedule
+from batchfront.workload.measures import as_measures
 from batchfront.workload.search_space import SearchSpace
 from batchfront.workload.weight_average import WeightAverage
 
@@ -61,7 +64,8 @@ class Workload(WorkloadBase):
     clip_norm -- the norm that a step's gradient is clipped to, where the metaparameter `clip_norm`
                  isn't searched; None: it isn't clipped
     average   -- of the weights along training, what is evaluated in their place
-    measures  -- metrics of the validation split that full evaluations record beside the goal's
+    measures  -- metrics of the validation split that full evaluations record beside the goal's:
+                 `(CROSS_ENTROPY, ...)`. They decide nothing, and are no part of a study's identity
     schedule  -- the learning rate over the steps
     grid      -- when to evaluate
     weight    -- targets of n examples to n weights, where the loss is not a mean over examples but
@@ -69,7 +73,7 @@ class Workload(WorkloadBase):
     execution -- how the model is computed
     """
 
-    data: Callable[[], Splits]
+    data: Callable[..., Splits]
     model: Callable[..., nn.Module]
     loss: Callable[..., Tensor] | None = None
     algorithm: Algorithm
@@ -85,7 +89,6 @@ class Workload(WorkloadBase):
     def __post_init__(self) -> None:
         super().__post_init__()
         name, schedules = self.name, "a schedule: Constant(), LinearDecay() or WarmupCosine()"
-        of_targets = self.weight is not None
         self._take(
             goal=self.goal.by_batchfront(),
             data=as_data(name, self.data),
@@ -93,12 +96,13 @@ class Workload(WorkloadBase):
             loss=as_loss(name, self.loss),
             algorithm=as_algorithm(self.algorithm, name),
             clip_norm=as_clip_norm(name, self.clip_norm),
-            measures=as_measures(name, self.measures),
             schedule=as_one_of(name, "schedule", self.schedule, Schedule, schedules),
             grid=as_one_of(name, "grid", self.grid, EvaluationGrid, "EvaluationGrid()"),
             execution=as_one_of(name, "execution", self.execution, Execution, "Execution()"),
-            weight=as_function(name, "weight", self.weight, ("targets",)) if of_targets else None,
         )
+        self._take(measures=as_measures(name, self.measures, self.goal.metric.name))
+        if self.weight is not None:
+            as_function(name, "weight", self.weight, ("targets",))
         if self.update is not None:
             as_function(name, "update", self.update, ("model", "batch", "optimizers"))
         if self.average is not None:
@@ -123,6 +127,24 @@ class Workload(WorkloadBase):
         """The same workload computed in another precision: see `Execution`."""
         execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
         return replace(self, execution=execution)  # which refuses what is none
+
+    def load_data(self) -> Splits:
+        """What `data` gives, told where data sets are if it has a parameter `data_dir`.
+
+        Raises WorkloadError if it wants that, and it isn't known.
+        """
+        wanted = inspect.signature(self.data).parameters.get("data_dir")
+        if wanted is None:
+            return self.data()
+        folder = os.environ.get("BATCHFRONT_DATA_DIR")
+        if folder:
+            return self.data(data_dir=Path(folder).expanduser())
+        if wanted.default is not inspect.Parameter.empty:
+            return self.data()
+        raise WorkloadError(
+            f"{self.name}: its data(data_dir) is to be told the folder of its data set; give it "
+            "with --data-dir or BATCHFRONT_DATA_DIR"
+        )
 
     def check_space(self, space: SearchSpace) -> None:
         taken = self.metaparameters()
