@@ -30,6 +30,9 @@ _COMMANDS = {  # in the order in which --help shows them
     "analyze": "Compare workloads, and look at one more closely.",
     "confirm": "Run each winner again with fresh seeds.",
     "curve": "Fit the curve, and say how far a larger batch helps.",
+    "recipe": "Print how to train at a batch size.",
+    "model": "Write the model that won, with its recipe.",
+    "replay": "Run a trial again by itself, and write its weights.",
     "report": "Write the interactive report page.",
     "import": "Bring in trials and numbers from elsewhere.",
     "export": "Write studies, trials, measurements and frontier as tables.",
@@ -159,8 +162,13 @@ def _run(arguments: list[str], debug: bool) -> int:
         if isinstance(error, BatchfrontError):
             _say(str(error))
             return error.exit_code
-        lines = str(error).strip().splitlines() or [""]
-        _say(f"unexpected {type(error).__name__}: {lines[0]} (--debug shows where)")
+        # Late, with what it brings; of a user's own code, its line says more than the kind does.
+        from batchfront.workload.user_error import error_in, error_said, own_line
+
+        if own_line(error) is not None:
+            _say(f"{error_in(error)} (--debug shows all of it)")
+        else:
+            _say(f"unexpected {error_said(error)} (--debug shows where)")
         return 1
 
 

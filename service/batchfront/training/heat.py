@@ -50,7 +50,8 @@ R = TypeVar("R", bound=Run)
 class Heat(Generic[S, R]):
     """Runs of one study with the slots they fill: call `round` after `round` until none is live.
 
-    engine -- what computes them: one after another, unless it is told otherwise
+    engine  -- what computes them: one after another, unless it is told otherwise
+    crossed -- called of each run that passes the goal, as it stands there; None: nothing is
 
     A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
     `count_passed`). Told late, it caps a trial late, and lets one more go on: never one too few.
@@ -62,8 +63,9 @@ class Heat(Generic[S, R]):
         runs: Iterable[tuple[S, R]] = (),
         *,
         engine: Engine[R] | None = None,
+        crossed: Callable[[S, R], None] | None = None,
     ) -> None:
-        self.rules = rules
+        self.rules, self._crossed = rules, crossed
         self.live: list[tuple[S, R]] = list(runs)
         self.engine: Engine[R] = Sequential() if engine is None else engine
         self.cap: int | None = None
@@ -219,8 +221,7 @@ class Heat(Generic[S, R]):
             return self._over(run, Outcome.DIVERGED, f"training loss not finite by step {run.step}")
         full, goal = _in_full(run), self.rules.goal
         if run.goal_crossing is None and check is not None and check.passed:
-            assert check.value is not None  # only the whole split can say so
-            crossing = self._cross(slot, run, check.value)
+            crossing = self._cross(slot, run, check)
             if slot.number not in self._continuing:
                 return _reached(run, crossing, f"{goal} at step {crossing.step}")
         if full:
@@ -231,16 +232,21 @@ class Heat(Generic[S, R]):
                 return self._over(run, *verdict)
         return self._exhausted(run) if run.evaluation_steps.after(run.step) is None else None
 
-    def _cross(self, slot: S, run: R, metric: float) -> GoalCrossing:
+    def _cross(self, slot: S, run: R, check: GoalCheck) -> GoalCrossing:
         """Take note that a run has passed the goal here."""
+        assert check.value is not None  # only the whole split can say so
         previous = run.evaluation_steps.before(run.step)
-        run.goal_crossing = crossing = GoalCrossing(run.step, previous, metric, run.test_metric())
+        run.goal_crossing = crossing = GoalCrossing(
+            run.step, previous, check.value, run.test_metric(), check.measures
+        )
         self._to_target.append(run.step)
         self.lower_cap(cap(self._to_target, self.rules.finishers))
         if slot.number not in self._continuing:
             if self._passed < self.rules.continuing:
                 self._continuing.add(slot.number)
             self._passed += 1
+        if self._crossed is not None:
+            self._crossed(slot, run)
         return crossing
 
     def _exhausted(self, run: R) -> TrialResult:
@@ -286,4 +292,5 @@ def _reached(run: Run, crossing: GoalCrossing, reason: str) -> TrialResult:
         metric=crossing.metric,
         metric_step=crossing.step,
         test_metric=crossing.test_metric,
+        measures=crossing.measures,
     )

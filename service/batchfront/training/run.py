@@ -5,7 +5,7 @@ user's, or a program in a process of its own. Nothing here needs torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +17,9 @@ from batchfront.workload.stopping_rules import StoppingRules
 State = dict[str, Any]
 """What a checkpoint keeps of a run: dicts, lists, tuples, plain values and tensors."""
 
+Weights = Mapping[str, Any]
+"""What a run has learned, by name: tensors, arrays, plain values, and dicts and lists of these."""
+
 
 @dataclass(frozen=True)
 class GoalCheck:
@@ -25,11 +28,13 @@ class GoalCheck:
     passed   -- whether the goal is passed; always exact
     value    -- the metric over the whole split; None if the evaluation could stop before its end
     examples -- how many examples it took
+    measures -- of the same split, by name, where it was in full or the goal is passed
     """
 
     passed: bool
     value: float | None
     examples: int
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 class EvaluationSteps(Protocol):
@@ -110,6 +115,10 @@ class Run(Protocol):
 
     def test_metric(self) -> float | None:
         """The goal's metric on the test split, if there is one."""
+
+    def weights(self) -> Weights | None:
+        """What it was evaluated with, which may change once it is advanced again; None if nobody
+        but itself knows."""
 
     def state(self) -> State | None:
         """Everything from which `restore` on a fresh run of the same trial continues exactly.

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from random import getstate, setstate
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,28 +14,35 @@ from torch import Tensor, nn
 
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.phase_timer import timed_as
+from batchfront.phrases import first_few
 from batchfront.training.evaluation import full_metric, split_weights
-from batchfront.training.generators import seed_generators
+from batchfront.training.generators import drawn_since, seed_generators, states
 from batchfront.training.gradient import BatchGradient
+from batchfront.training.measures import Measures
 from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
 from batchfront.training.preflight.checked import Checked
 from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
+from batchfront.training.preflight.lazy import refuse_lazy
 from batchfront.training.preflight.lost_state import lost_state
 from batchfront.training.preflight.parts import why_whole
+from batchfront.training.preflight.rates import check_rates
 from batchfront.training.preflight.repeatable import refuse_unrepeatable
 from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import (
+    MEASURES,
+    each_of,
     found,
     in_one_line,
+    named_metrics,
     naming,
+    of_structures,
     refusing_broadcasts,
     shape,
 )
 from batchfront.training.training_step import (
     SEES_WHOLE_BATCH,
-    clip_norm,
     start_optimizer,
     training_step,
 )
@@ -49,15 +57,18 @@ from batchfront.workload.data import (
     describe_model,
 )
 from batchfront.workload.execution import Execution
+from batchfront.workload.given import shown
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
-from batchfront.workload.nested import Nested, describe_nested, tensors_in
-from batchfront.workload.optimizers import Optimizer
+from batchfront.workload.nested import Nested, describe_nested, map_tensors, tensors_in
+from batchfront.workload.optimizers import Optimizer, ScheduledOptimizer
 from batchfront.workload.search_space import Metaparameters, point_at
 from batchfront.workload.workload import Workload
 
 _EXAMPLES = 32
 """That a workload is tried on: its largest batches may need more memory than one machine has."""
+
+_NAMED = 3  # parameters, in a note
 
 _SAMPLE = 1024
 """Validation examples that say whether it is worth asking all of them."""
@@ -83,10 +94,9 @@ def check(
     evaluated with an example, on other trials.
     """
     batch_sizes = sorted(batch_sizes)
-    for batch_size in batch_sizes:
-        _check_schedule(workload, batch_size)
     splits = _load(workload)
     for batch_size in batch_sizes:
+        check_rates(workload, batch_size, splits.train.per_epoch)
         if batch_size > len(splits.train):
             raise UsageError(
                 f"{workload.name}: batch size {batch_size} is larger than the training set "
@@ -95,11 +105,13 @@ def check(
     with _generators_kept():
         seed_generators(torch.device("cpu"), 0)
         values = _middle(workload, batch_sizes[0])
+        refuse_lazy(workload, _model(workload, values), splits.train)
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         if tries is None:
             check_examples(workload, splits)
         with left_alone(workload, splits):
-            _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
+            model = _model(workload, values)
+            left_out = _train_once(workload, model, splits, values, batch_sizes)
             if not planned:
                 _refuse_passed_goal(workload, _model(workload, values), splits.validation)
                 _refuse_weightless(workload, splits)
@@ -108,7 +120,7 @@ def check(
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}
-    return Checked(workload.name, splits, parts, tries["whole"], tries["lost"])
+    return Checked(workload.name, splits, parts, tries["whole"], tries["lost"], left_out)
 
 
 def _tries(
@@ -169,24 +181,14 @@ def _why_whole(workload: Workload, train: Examples, batch_size: int) -> str | No
     return None
 
 
-def _check_schedule(workload: Workload, batch_size: int) -> None:
-    budget = workload.steps_allowed(batch_size)
-    ends = [[position] * len(workload.searched(batch_size)) for position in (0.0, 0.5, 1.0)]
-    for end in ends:
-        values = point_at(workload.space(batch_size), end)
-        with naming(workload, f"its schedule fails at batch size {batch_size} with {values}"):
-            for step in (0, budget - 1):
-                float(workload.schedule.factor(step, values))
-        clip_norm(workload, values)
-
-
 @timed_as("data")
 def _load(workload: Workload) -> Splits:
     with naming(workload, "its data can't be loaded"):
         splits = workload.load_data()
     if not isinstance(splits, Splits):
         raise WorkloadError(
-            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
+            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}; write "
+            "return Splits(train=..., validation=...)"
         )
     return splits
 
@@ -196,8 +198,7 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
         model = workload.model(**chosen(workload.model, values))
     if not isinstance(model, nn.Module):
         raise WorkloadError(
-            f"{workload.name}: model() must return a torch.nn.Module, "
-            f"returned {type(model).__name__}"
+            f"{workload.name}: model() must return a torch.nn.Module, returned {shown(model)}"
         )
     return model
 
@@ -215,15 +216,20 @@ def _refuse_shared_weights(workload: Workload, one: nn.Module, other: nn.Module)
 def _train_once(
     workload: Workload,
     model: nn.Module,
-    train: Examples,
+    splits: Splits,
     values: Metaparameters,
     batch_sizes: Sequence[int],
-) -> None:
-    """A training step with a batch of the smallest size, and the loss of others; the largest are
-    tried by what fits everywhere."""
+) -> str | None:
+    """Try a training step with a batch of the smallest size, and the loss of others; the largest
+    are tried by what fits everywhere.
+
+    Returns the trainable parameters that no optimizer has, by name; None if there are none.
+    """
+    train = splits.train
     with naming(workload, "its algorithm can't be started"):
         workload.algorithm.refuse_unused_rate(_model(workload, values), values)
         optimizer = start_optimizer(workload, model, values)
+    left_out = _left_out(workload, model, optimizer)
     first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
     batches = {size: _first(train, size) for size in (first, *others)}
     if workload.loss is not None:
@@ -231,8 +237,19 @@ def _train_once(
             _loss_once(workload, model, batch, values)
     with naming(workload, "a training step fails"):
         _step_once(workload, model, train, values, optimizer, first)
-    _measure_once(workload, model, batches[first])
+    # What an update trains on, its model needn't take.
+    measured = train if workload.update is None else splits.validation
+    _measure_once(workload, model, _first(measured, min(first, len(measured))))
     _refuse_lone_examples(workload, model, train, batch_sizes)
+    return left_out
+
+
+def _left_out(workload: Workload, model: nn.Module, optimizer: Optimizer) -> str | None:
+    if workload.update is not None or not isinstance(optimizer, ScheduledOptimizer):
+        return None  # an update may train them by itself
+    left_out = {id(p) for p in optimizer.left_out}
+    named = [name for name, p in model.named_parameters() if id(p) in left_out]
+    return first_few(named, _NAMED) if named else None
 
 
 def _step_once(
@@ -290,12 +307,13 @@ def _loss_once(
         outputs = _outputs(workload, model, batch)
         broadcasts = refusing_broadcasts(workload, "the loss", outputs, batch.targets)
         both = _outputs_and_targets(outputs, batch)
-        with naming(workload, f"the loss does not accept {both}"), broadcasts:
+        hint = "" if isinstance(outputs, Tensor) else of_structures(outputs)
+        with naming(workload, f"the loss does not accept {both}{hint}"), broadcasts:
             loss = loss_of(outputs, batch.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise WorkloadError(
             f"{workload.name}: the loss must be a scalar, the mean over the batch; found "
-            f"{found(loss)}"
+            f"{found(loss)}{each_of(loss, batch.examples)}"
         )
     if not loss.requires_grad:
         raise WorkloadError(
@@ -306,15 +324,32 @@ def _loss_once(
 
 
 def _measure_once(workload: Workload, model: nn.Module, batch: Batch) -> None:
-    """The goal's metric of a batch, as an evaluation has the model give outputs for it."""
+    """The goal's metric of a batch, and the measures, as an evaluation has the model give outputs
+    for it."""
     model.eval()
     with torch.no_grad():
         outputs = _outputs(workload, model, batch)
     model.train()
-    metric, targets, count = workload.goal.computed, batch.targets, batch.examples
-    broadcasts = refusing_broadcasts(workload, f"the goal's {metric.name}", outputs, targets)
+    for whose, metric in named_metrics(workload):
+        given, kept = map_tensors(torch.clone, outputs), batch.map(torch.clone)
+        before = states(torch.device("cpu"))
+        _compute_once(workload, whose, metric, given, kept)
+        if whose == MEASURES:
+            _refuse_meddling(workload, metric, before)
+            if not _same((given, kept.targets), (outputs, batch.targets)):
+                raise WorkloadError(
+                    f"{workload.name}: {whose} {metric.name} changes the outputs or targets that "
+                    "it is given, of which others are computed too; let it change a clone()"
+                )
+
+
+def _compute_once(
+    workload: Workload, whose: str, metric: Metric | SplitMetric, outputs: Nested, batch: Batch
+) -> None:
+    targets, count, name = batch.targets, batch.examples, f"{whose} {metric.name}"
+    broadcasts = refusing_broadcasts(workload, name, outputs, targets)
     both = _outputs_and_targets(outputs, batch)
-    with naming(workload, f"the goal's {metric.name} does not accept {both}"), broadcasts:
+    with naming(workload, f"{name} does not accept {both}"), broadcasts:
         try:
             if isinstance(metric, SplitMetric):
                 value_of(metric, outputs, targets)
@@ -322,7 +357,25 @@ def _measure_once(workload: Workload, model: nn.Module, batch: Batch) -> None:
                 weights = None if metric.weight is None else weights_of(metric, targets, count)
                 costs_of(metric, outputs, targets, weights, count=count)
         except WorkloadError as error:
-            raise WorkloadError(f"{workload.name}: the goal's {error}") from error
+            raise WorkloadError(f"{workload.name}: {whose} {error}") from error
+
+
+def _refuse_meddling(
+    workload: Workload, measure: Metric | SplitMetric, before: Mapping[str, Any]
+) -> None:
+    """Unless a measure leaves NumPy's and Python's generators where they were: torch's are put
+    back after it, which is done for every chunk."""
+    drawn = {"NumPy", "Python"} & set(drawn_since(before, torch.device("cpu")))
+    if drawn:
+        raise WorkloadError(
+            f"{workload.name}: {MEASURES} {measure.name} draws from {min(drawn)}'s random numbers, "
+            "which the model and the goal's metric draw from; let it draw from torch's"
+        )
+
+
+def _same(one: Nested, other: Nested) -> bool:
+    pairs = zip(tensors_in(one), tensors_in(other), strict=True)
+    return all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 
 def _outputs(workload: Workload, model: nn.Module, batch: Batch) -> Nested:
@@ -352,12 +405,12 @@ def _shape_of(nested: Nested) -> str:
 
 
 def _refuse_weightless(workload: Workload, splits: Splits) -> None:
-    metric = workload.goal.computed
-    if not isinstance(metric, Metric) or metric.weight is None:
-        return
-    for name, split in splits.named():
-        if name != "train":
-            split_weights(split, metric, name)
+    for whose, metric in named_metrics(workload):
+        if not isinstance(metric, Metric) or metric.weight is None:
+            continue
+        for name, split in splits.named():
+            if name == "validation" or (name != "train" and whose != MEASURES):
+                split_weights(split, metric, name)
 
 
 def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:
@@ -365,7 +418,9 @@ def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Exampl
     few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
     given = _given(validation.batch(few[:_EXAMPLES]))
     with naming(workload, f"the untrained model can't be evaluated on validation {given}"):
-        value = full_metric(model, Part(validation, few), goal.computed, MicroBatchSize(_EXAMPLES))
+        measures, size = Measures(workload.measures), MicroBatchSize(_EXAMPLES)
+        value = full_metric(model, Part(validation, few), goal.computed, size, measures)
+        measures.values()
         if goal.passed(value) and len(few) < len(validation):
             value = full_metric(model, validation, goal.computed, MicroBatchSize(_EXAMPLES))
     if workload.goal.passed(value):

@@ -17,7 +17,7 @@ from batchfront.training.programs.listening import Listener, Printed, Reported, 
 from batchfront.training.programs.output import OutputReader
 from batchfront.training.programs.output_files import output_file
 from batchfront.training.programs.process import ProgramProcess
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
 
@@ -317,6 +317,9 @@ class ProgramRun:
     def test_metric(self) -> float | None:
         return None
 
+    def weights(self) -> Weights | None:
+        return None
+
     # -- its end
 
     def state(self) -> State | None:
@@ -355,7 +358,7 @@ class ProgramRun:
     def _crossed(self) -> GoalCrossing | None:
         """Where it has passed the goal, if it goes on past it."""
         before = 0
-        for step, _, metric in self.evaluations:
+        for step, _, metric, _ in self.evaluations:
             if self.trial.program.goal.passed(metric):
                 return GoalCrossing(step, before, metric, None)
             before = step
