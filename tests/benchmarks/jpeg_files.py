@@ -52,7 +52,7 @@ _WAY = "BATCHFRONT_BENCHMARK_WAY"
 
 _CLASSES, _SIDE, _CROP = 4, 96, 64
 
-WAYS = ("naive", "processes=0, cache=False", "processes=0", "processes=2", "processes=4")
+WAYS = ("naive", "processes=0", "processes=2", "processes=4")
 
 _ALIKE = transforms.Compose([transforms.CenterCrop(_CROP), transforms.ToTensor()])
 
@@ -109,8 +109,7 @@ def data(data_dir: Path) -> Splits:
     way = os.environ[_WAY]
     if way == "naive":
         return Splits(*map(Naive, files))
-    count, cache = int(way[10]), False if "False" in way else "auto"
-    return Splits(*(Examples.of(one, processes=count, cache=cache) for one in files))
+    return Splits(*(Examples.of(one, processes=int(way[-1])) for one in files))
 
 
 def model() -> nn.Module:
@@ -134,7 +133,7 @@ def workload() -> Workload:
         algorithm=Momentum(),
         goal=Goal(ERROR_RATE, 0.5),
         search_space={"learning_rate": Log(0.01, 0.3), "momentum": 0.9},
-        step_budget=60,
+        step_budget=30,
         batch_sizes=(64,),
     )
 

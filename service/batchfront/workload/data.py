@@ -412,7 +412,7 @@ class Splits:
 
 
 def _as_examples(name: str, found: Any) -> Examples:
-    indexed = hasattr(found, "__getitem__") and hasattr(found, "__len__")
+    indexed = hasattr(type(found), "__getitem__") and hasattr(type(found), "__len__")
     array = isinstance(found, Tensor | np.ndarray | tuple | dict | str | bytes)
     if not array and (indexed or isinstance(found, Dataset | DataLoader)):
         try:

@@ -93,7 +93,7 @@ def refuse_unindexed(dataset: Any) -> None:
             "done again, and no trial resumed; give Examples.of(...) a data set with __len__ and "
             "__getitem__, such as list(dataset) where it fits into memory, or a Stream of tokens"
         )
-    indexed = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    indexed = hasattr(type(dataset), "__getitem__") and hasattr(type(dataset), "__len__")
     if not indexed or isinstance(dataset, dict | str | bytes | type):
         raise WorkloadError(
             "a data set needs __len__ and __getitem__, as torch's map-style ones have them; "
