@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from batchfront.training.data_order import DataOrder
 from torch import Tensor, nn, optim
 
 from batchfront.errors import WorkloadError
