@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from batchfront.workload.search_space import ReverseLog as ReverseLog
     from batchfront.workload.seeds import SeedStream as SeedStream
     from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
+    from batchfront.workload.stream import Stream as Stream
     from batchfront.workload.torch_schedule import TorchSchedule as TorchSchedule
     from batchfront.workload.weight_average import WeightAverage as WeightAverage
     from batchfront.workload.workload import Workload as Workload
@@ -93,10 +94,11 @@ _HOMES = {
     "batchfront.reporting": "TrialEnded evaluates report this_trial",
     "batchfront.workload.evaluation_grid": "EvaluationGrid",
     "batchfront.workload.stopping_rules": "StoppingRules",
+    "batchfront.workload.stream": "Stream",
     "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule TrainingSize WarmupCosine",
     "batchfront.workload.torch_schedule": "TorchSchedule",
-    "batchfront.workload.seeds": "SeedStream",
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
+    "batchfront.workload.seeds": "SeedStream",
     "batchfront.workload.workload": "Workload powers_of_two",
     "batchfront.worker.asking": "open",
     "batchfront.workload.weight_average": "WeightAverage",

@@ -13,9 +13,9 @@ from tests.docs.by_hand.draws import Ended, assert_same, crops, example, raced, 
 
 nanogpt = example("nanogpt_workload")
 
-BATCH_SIZE, RATE, GOAL, BUDGET, WARMUP, BETA2 = 16, 1e-2, 2.6, 150, 10, 0.99
+BATCH_SIZE, RATE, GOAL, BUDGET, WARMUP, BETA2 = 16, 1e-2, 2.4, 150, 10, 0.99
 
-SEEDS = (0, 1)
+SEEDS = (1, 2)
 
 
 @pytest.fixture(scope="module")
