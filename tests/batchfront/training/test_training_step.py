@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from batchfront.training.data_order import DataOrder
 from torch import Tensor, nn, optim
 
 from batchfront.errors import WorkloadError
-from batchfront.training.data_order import DataOrder
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check

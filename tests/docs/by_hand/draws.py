@@ -29,6 +29,7 @@ _NEVER = Event()
 
 EXAMPLES = ROOT / "docs" / "examples"
 
+
 def seed_all(seed: int) -> None:
     """Seed all that torch's, NumPy's and Python's functions draw from."""
     torch.manual_seed(seed)

@@ -1,13 +1,10 @@
 """The VAE's workload is the loop of pytorch/examples, with a goal."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch.optim import Adam
 
 from batchfront import EvaluationGrid
-from batchfront.training.vectorized.engine import Vectorized
 from tests.docs.by_hand.draws import Ended, batches, example, raced, seed_weights
 
 vae = example("vae_workload")
