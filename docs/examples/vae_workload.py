@@ -14,7 +14,11 @@ class VAE(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden, self.mean, self.log_variance = nn.Linear(64, 64), nn.Linear(64, 8), nn.Linear(64, 8)
+        self.hidden, self.mean, self.log_variance = (
+            nn.Linear(64, 64),
+            nn.Linear(64, 8),
+            nn.Linear(64, 8),
+        )
         self.decode = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -127,12 +127,11 @@ def packed(weights: Weights, facts: _Facts) -> bytes:
         tensors[name] = _array(name, value) if torch is None else _tensor(torch, name, value)
     header = {_OURS: json.dumps(facts), "format": "np" if torch is None else "pt"}
     if torch is None:
-        from safetensors.numpy import save as save_arrays
-
-        return save_arrays(tensors, header)
-    from safetensors.torch import save
-
-    return save(tensors, header)
+        from safetensors.numpy import save
+    else:
+        from safetensors.torch import save
+    data: bytes = save(tensors, header)
+    return data
 
 
 def differing(one: bytes, other: bytes) -> dict[str, float]:

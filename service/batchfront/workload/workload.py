@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batchfront.errors import SearchSpaceError, WorkloadError
@@ -21,6 +24,7 @@ from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
 from batchfront.workload.measures import as_measures
 from batchfront.workload.search_space import SearchSpace
+from batchfront.workload.torch_schedule import as_schedule
 from batchfront.workload.weight_average import WeightAverage
 
 if TYPE_CHECKING:  # which bring torch
@@ -39,7 +43,8 @@ def powers_of_two(low: int, high: int) -> tuple[int, ...]:
 class Workload(WorkloadBase):
     """A workload whose training loop is batchfront's, beside what every `WorkloadBase` has.
 
-    data      -- makes the splits; called once per process
+    data      -- makes the splits; called once per process. If it has a parameter `data_dir`, it
+                 is given the folder of --data-dir there, a Path
     model     -- makes an untrained model; its keyword-only parameters are metaparameters
     loss      -- `(outputs, targets) -> scalar`, the mean over a batch; or, for a model that is
                  called for its loss, `(model, batch) -> scalar`: its first parameter is then
@@ -62,7 +67,7 @@ class Workload(WorkloadBase):
     execution -- how the model is computed
     """
 
-    data: Callable[[], Splits]
+    data: Callable[..., Splits]
     model: Callable[..., nn.Module]
     loss: Callable[..., Tensor] | None = None
     algorithm: Algorithm
@@ -77,6 +82,7 @@ class Workload(WorkloadBase):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
+        object.__setattr__(self, "schedule", as_schedule(self.schedule, self.name))
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
         try:
@@ -103,6 +109,24 @@ class Workload(WorkloadBase):
         """The same workload computed in another precision: see `Execution`."""
         execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
         return replace(self, execution=execution)  # which refuses what is none
+
+    def load_data(self) -> Splits:
+        """What `data` gives, told where data sets are if it has a parameter `data_dir`.
+
+        Raises WorkloadError if it wants that, and it isn't known.
+        """
+        wanted = inspect.signature(self.data).parameters.get("data_dir")
+        if wanted is None:
+            return self.data()
+        folder = os.environ.get("BATCHFRONT_DATA_DIR")
+        if folder:
+            return self.data(data_dir=Path(folder).expanduser())
+        if wanted.default is not inspect.Parameter.empty:
+            return self.data()
+        raise WorkloadError(
+            f"{self.name}: its data(data_dir) is to be told the folder of its data set; give it "
+            "with --data-dir or BATCHFRONT_DATA_DIR"
+        )
 
     def check_space(self, space: SearchSpace) -> None:
         taken = self.metaparameters()
