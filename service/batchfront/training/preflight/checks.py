@@ -24,6 +24,7 @@ from batchfront.training.model_call import Computed
 from batchfront.training.preflight.checked import Checked
 from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
+from batchfront.training.preflight.lazy import refuse_lazy
 from batchfront.training.preflight.lost_state import lost_state
 from batchfront.training.preflight.parts import why_whole
 from batchfront.training.preflight.rates import check_rates
@@ -31,10 +32,12 @@ from batchfront.training.preflight.repeatable import refuse_unrepeatable
 from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import (
     MEASURES,
+    each_of,
     found,
     in_one_line,
     named_metrics,
     naming,
+    of_structures,
     refusing_broadcasts,
     shape,
 )
@@ -54,6 +57,7 @@ from batchfront.workload.data import (
     describe_model,
 )
 from batchfront.workload.execution import Execution
+from batchfront.workload.given import shown
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
 from batchfront.workload.nested import Nested, describe_nested, map_tensors, tensors_in
@@ -101,6 +105,7 @@ def check(
     with _generators_kept():
         seed_generators(torch.device("cpu"), 0)
         values = _middle(workload, batch_sizes[0])
+        refuse_lazy(workload, _model(workload, values), splits.train)
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         if tries is None:
             check_examples(workload, splits)
@@ -182,7 +187,8 @@ def _load(workload: Workload) -> Splits:
         splits = workload.load_data()
     if not isinstance(splits, Splits):
         raise WorkloadError(
-            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
+            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}; write "
+            "return Splits(train=..., validation=...)"
         )
     return splits
 
@@ -192,8 +198,7 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
         model = workload.model(**chosen(workload.model, values))
     if not isinstance(model, nn.Module):
         raise WorkloadError(
-            f"{workload.name}: model() must return a torch.nn.Module, "
-            f"returned {type(model).__name__}"
+            f"{workload.name}: model() must return a torch.nn.Module, returned {shown(model)}"
         )
     return model
 
@@ -302,12 +307,13 @@ def _loss_once(
         outputs = _outputs(workload, model, batch)
         broadcasts = refusing_broadcasts(workload, "the loss", outputs, batch.targets)
         both = _outputs_and_targets(outputs, batch)
-        with naming(workload, f"the loss does not accept {both}"), broadcasts:
+        hint = "" if isinstance(outputs, Tensor) else of_structures(outputs)
+        with naming(workload, f"the loss does not accept {both}{hint}"), broadcasts:
             loss = loss_of(outputs, batch.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise WorkloadError(
             f"{workload.name}: the loss must be a scalar, the mean over the batch; found "
-            f"{found(loss)}"
+            f"{found(loss)}{each_of(loss, batch.examples)}"
         )
     if not loss.requires_grad:
         raise WorkloadError(
