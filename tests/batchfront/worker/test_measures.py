@@ -147,3 +147,6 @@ def test_a_loop_tells_measures_of_its_own(storage: Storage, tmp_path: Path) -> N
     (point,) = load_frontier(storage, "a/loop/here").points
     assert point.best is not None
     assert point.measures == {"none": None, "twice": 2 * (point.best.metric or math.nan)}
+    text = write_report(storage, (), tmp_path / "report.html").read_text()
+    assert '<option value="measure2">twice</option>' in text
+    assert "<td>not finite</td>" in text
