@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.given import shown
 from batchfront.workload.search_space import Metaparameters
 
 if TYPE_CHECKING:  # which bring torch
@@ -345,7 +346,7 @@ def as_algorithm(given: object, workload: str) -> Algorithm:
         return TorchOptimizer("optimizer" if name == "<lambda>" else name, given)
     else:
         said = (
-            f"found {given!r}; give an algorithm such as Momentum(), an optimizer class such as "
-            "torch.optim.AdamW, or TorchOptimizer(name, factory)"
+            f"found {shown(given)}; give an algorithm such as Momentum(), an optimizer class such "
+            "as torch.optim.AdamW, or TorchOptimizer(name, factory)"
         )
     raise WorkloadError(f"{workload}: its algorithm: {said}")

@@ -48,8 +48,16 @@ def _a(name: str) -> str:
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
+def attribute(value: object, name: str) -> Any:
+    """An attribute of whatever object, None where it hasn't one or can't say."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # whatever an object raises that is looked at
+        return None
+
+
 def _name(function: object) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
+    return str(attribute(function, "__name__") or type(function).__name__)
 
 
 def name_of(function: object, otherwise: str) -> str:
@@ -59,7 +67,7 @@ def name_of(function: object, otherwise: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return type(value).__module__ == "numpy" and attribute(value, "shape") == ()
 
 
 def whole(what: str, value: Any, least: int | None = None) -> int:
