@@ -32,6 +32,7 @@ from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
 from batchfront.workload.measures import as_measures
 from batchfront.workload.search_space import SearchSpace
+from batchfront.workload.torch_schedule import as_schedule
 from batchfront.workload.weight_average import WeightAverage
 
 if TYPE_CHECKING:  # which bring torch
@@ -50,7 +51,8 @@ def powers_of_two(low: int, high: int) -> tuple[int, ...]:
 class Workload(WorkloadBase):
     """A workload whose training loop is batchfront's, beside what every `WorkloadBase` has.
 
-    data      -- makes the splits; called once per process
+    data      -- makes the splits; called once per process. If it has a parameter `data_dir`, it
+                 is given the folder of --data-dir there, a Path
     model     -- makes an untrained model; its keyword-only parameters are metaparameters
     loss      -- `(outputs, targets) -> scalar`, the mean over a batch; or, for a model that is
                  called for its loss, `(model, batch) -> scalar`: its first parameter is then
@@ -88,7 +90,7 @@ class Workload(WorkloadBase):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name, schedules = self.name, "a schedule: Constant(), LinearDecay() or WarmupCosine()"
+        name = self.name
         self._take(
             goal=self.goal.by_batchfront(),
             data=as_data(name, self.data),
@@ -96,7 +98,7 @@ class Workload(WorkloadBase):
             loss=as_loss(name, self.loss),
             algorithm=as_algorithm(self.algorithm, name),
             clip_norm=as_clip_norm(name, self.clip_norm),
-            schedule=as_one_of(name, "schedule", self.schedule, Schedule, schedules),
+            schedule=as_schedule(self.schedule, name),
             grid=as_one_of(name, "grid", self.grid, EvaluationGrid, "EvaluationGrid()"),
             execution=as_one_of(name, "execution", self.execution, Execution, "Execution()"),
         )

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from batchfront.errors import WorkloadError
-from batchfront.training.data_order import DataOrder
 from batchfront.training.evaluation import full_metric
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.lost_state import lost_state
 from batchfront.workload.data import Split, Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.losses import cross_entropy
