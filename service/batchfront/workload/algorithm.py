@@ -163,6 +163,15 @@ class TorchOptimizer(Algorithm):
     name: str
     factory: Callable[..., Made]
 
+    def __post_init__(self) -> None:
+        named, makes = isinstance(self.name, str), callable(self.factory)
+        if not (named and makes):
+            what = ("factory", self.factory) if named else ("name", self.name)
+            raise WorkloadError(
+                f'TorchOptimizer: its {what[0]} is {shown(what[1])}; write TorchOptimizer("adamw", '
+                "factory), with a function, or a class such as torch.optim.AdamW, for factory"
+            )
+
     def metaparameters(self) -> dict[str, Any]:
         taken = {"learning_rate": REQUIRED}
         if _class_of(self.factory) is None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from batchfront.errors import WorkloadError
 from batchfront.phase_timer import timed_as
 from batchfront.workload.data_order import DataOrder
+from batchfront.workload.definition import as_plain
 from batchfront.workload.given import attribute
 from batchfront.workload.nested import (
     Nested,
@@ -446,4 +447,7 @@ def _in_a_split(found: Any) -> str:
 
 def describe_data(splits: Splits) -> dict[str, Any]:
     """The sizes, shapes and checksums of a data set's splits."""
-    return {name: split.describe() for name, split in splits.named()}
+    return {
+        name: as_plain(f"describe() of the {name} split", split.describe())
+        for name, split in splits.named()
+    }

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.workload.given import attribute, is_torchs, name_of, number, shown
@@ -241,7 +241,7 @@ def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
     return ReportedMetric(name, better)
 
 
-def is_metric(given: object) -> bool:
+def is_metric(given: Any) -> TypeGuard[Metric | SplitMetric | ReportedMetric]:
     ours = sys.modules.get("batchfront.workload.metrics")  # which brings torch: who has one has it
     kinds = () if ours is None else (ours.Metric, ours.SplitMetric)
     return isinstance(given, (ReportedMetric, *kinds))

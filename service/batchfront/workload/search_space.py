@@ -161,8 +161,8 @@ class Choice(Dimension):
 
     values: tuple[Value, ...]
 
-    def __init__(self, *values: Value) -> None:
-        values = tuple(_plain(value) for value in values)
+    def __init__(self, *given: Any) -> None:
+        values = tuple(_plain(value) for value in given)
         object.__setattr__(self, "values", values)
         if len(values) == 1 and isinstance(values[0], list | tuple | set | dict | range):
             raise SearchSpaceError(
