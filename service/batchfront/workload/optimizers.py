@@ -317,7 +317,10 @@ def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether its `step` can't do without a closure, as that of LBFGS."""
-    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    try:
+        parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    except (TypeError, ValueError):  # one that isn't written in Python
+        return False
     return parameter is not None and parameter.default is parameter.empty
 
 

@@ -204,6 +204,17 @@ def test_a_parameter_in_two_optimizers_is_refused() -> None:
         start(plain("twice", algorithm=twice))
 
 
+def test_one_of_several_that_takes_a_closure_is_refused() -> None:
+    def mixed(parameters: list[Tensor], *, learning_rate: float) -> list[optim.Optimizer]:
+        return [
+            optim.LBFGS(parameters[:2], learning_rate),
+            optim.SGD(parameters[2:], learning_rate),
+        ]
+
+    with pytest.raises(WorkloadError, match=r"several optimizers takes a closure, .* update="):
+        start(plain("mixed", algorithm=mixed))
+
+
 def test_a_factory_may_see_the_model() -> None:
     def by_layer(model: nn.Module, *, learning_rate: float) -> dict[str, optim.Optimizer]:
         layers = [layer for layer in model if isinstance(layer, nn.Linear)]  # type: ignore[attr-defined]
