@@ -21,6 +21,7 @@ from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_co
 
 SPEC = f"{Path(__file__).resolve()}:striped"
 GAPPY = f"{Path(__file__).resolve()}:gappy"
+SEARCHING = f"{Path(__file__).resolve()}:searching"
 NAME = "striped/cnn/momentum"
 
 GHOST_SIZE = 4
@@ -84,6 +85,12 @@ def striped() -> Workload:
         step_budget=60,
         batch_sizes=(10,),
     )
+
+
+def searching() -> Workload:
+    """The same by an optimizer that asks for several gradients a step, which are clipped."""
+    space = {"learning_rate": Log(0.01, 1.0), "max_iter": 3}
+    return replace(striped(), algorithm=torch.optim.LBFGS, clip_norm=0.5, search_space=space)  # type: ignore[arg-type]
 
 
 class Noisy(nn.Module):

@@ -54,7 +54,7 @@ pad = DataCollatorWithPadding(TOKENIZER)
 
 
 def data() -> Splits:
-    train, held_out = sequences(4_096, seed=0), sequences(512, seed=1)
+    train, held_out = sequences(1_024, seed=0), sequences(256, seed=1)
     return Splits(Examples.of(train, collate=pad), Examples.of(held_out, collate=pad))
 
 
@@ -65,7 +65,7 @@ def adamw(named_parameters, *, learning_rate, weight_decay=0.01):
     return torch.optim.AdamW(groups, learning_rate, weight_decay=weight_decay)
 
 
-def linear(optimizer, *, warmup_steps=0, step_budget):
+def linear(optimizer, *, warmup_steps, step_budget):
     return get_scheduler("linear", optimizer, warmup_steps, step_budget)
 
 
@@ -83,9 +83,9 @@ bert_padded = Workload(
     model=bert,
     loss=loss,
     algorithm=TorchOptimizer("adamw", adamw),
-    schedule=TorchSchedule(linear),
+    schedule=TorchSchedule(linear, every="step"),
     goal=Goal(Metric("error rate", wrong, "lower", low=0.0, high=1.0), 0.15),
-    search_space={"learning_rate": Log(1e-4, 1e-2)},
+    search_space={"learning_rate": Log(1e-4, 1e-2), "warmup_steps": 20},
     step_budget=1_000,
-    batch_sizes=(8, 32, 128, 512),
+    batch_sizes=(8, 32, 128),
 )

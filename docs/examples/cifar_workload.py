@@ -5,7 +5,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchvision import transforms as T
 from torchvision.datasets import ImageFolder
 
@@ -61,23 +61,19 @@ def data(data_dir: Path) -> Splits:
     )
 
 
-def cosine(optimizer: SGD, *, epochs: int) -> LRScheduler:
-    return CosineAnnealingLR(optimizer, T_max=epochs)
-
-
 cifar = Workload(
     name="jpeg/resnet/sgd",
     data=data,
     model=resnet,
     loss=cross_entropy,
     algorithm=SGD,
-    schedule=TorchSchedule(cosine, every="epoch"),
+    schedule=TorchSchedule(CosineAnnealingLR, every="epoch"),
     goal=Goal(ERROR_RATE, 0.1),
     search_space={
         "learning_rate": Log(1e-3, 1.0),
         "momentum": ReverseLog(0.0, 0.99),
         "weight_decay": 5e-4,
-        "epochs": 20,
+        "T_max": 20,
     },
     step_budget=lambda batch_size: 20 * 1_400 // batch_size,
     batch_sizes=(8, 32, 128),

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from batchfront import (
     TOKEN_CROSS_ENTROPY,
@@ -17,7 +16,6 @@ from batchfront import (
     Splits,
     Stream,
     TorchOptimizer,
-    TorchSchedule,
     Workload,
     token_cross_entropy,
 )
@@ -62,11 +60,11 @@ class GPT(nn.Module):
         return x @ self.characters.weight.T
 
 
-def rate(step: int, warmup_steps: int, decay_steps: int) -> float:
-    """nanoGPT's: up in a line, then down half a cosine to a tenth."""
+def rate(step: int, *, warmup_steps: int, step_budget: int) -> float:
+    """Of the learning rate: up in a line, then down half a cosine to a tenth."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
-    progress = min((step - warmup_steps) / (decay_steps - warmup_steps), 1.0)
+    progress = min((step - warmup_steps) / (step_budget - warmup_steps), 1.0)
     return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -91,10 +89,6 @@ def adamw(named_parameters, *, learning_rate, beta2=0.99, weight_decay=0.1):
     return torch.optim.AdamW(groups, learning_rate, (0.9, beta2), weight_decay=weight_decay)
 
 
-def schedule(optimizer, *, warmup_steps, step_budget):
-    return LambdaLR(optimizer, lambda step: rate(step, warmup_steps, step_budget))
-
-
 nanogpt = Workload(
     name="text/gpt/adamw",
     data=data,
@@ -102,7 +96,7 @@ nanogpt = Workload(
     loss=token_cross_entropy,
     algorithm=TorchOptimizer("adamw", adamw),
     clip_norm=1.0,
-    schedule=TorchSchedule(schedule),
+    schedule=rate,
     goal=Goal(TOKEN_CROSS_ENTROPY, 2.4),
     search_space={
         "learning_rate": Log(3e-4, 3e-2),

@@ -10,18 +10,16 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-TRAIN = 1_400
 
-
-def main(target: Path, count: int | None = None) -> None:
+def main(target: Path, train: int = 1_400, validation: int = 397) -> None:
     digits = load_digits()
-    for number, (pixels, label) in enumerate(
-        zip(digits.images[:count], digits.target[:count], strict=True)
-    ):
-        folder = target / ("train" if number < TRAIN else "validation") / str(label)
+    for number in range(train + validation):
+        split = "train" if number < train else "validation"
+        folder = target / split / str(digits.target[number])
         folder.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray((pixels * 255 / 16).astype(np.uint8)).resize((32, 32))
-        image.convert("RGB").save(folder / f"{number:04}.jpg", quality=95)
+        pixels = (digits.images[number] * 255 / 16).astype(np.uint8)
+        image = Image.fromarray(pixels).resize((32, 32)).convert("RGB")
+        image.save(folder / f"{number:04}.jpg", quality=95)
 
 
 if __name__ == "__main__":

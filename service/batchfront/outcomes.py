@@ -10,14 +10,16 @@ from batchfront.vocabulary import Outcome
 class Evaluation(NamedTuple):
     """What a full evaluation of a trial showed.
 
-    loss   -- mean training loss of the steps since the evaluation before; None where it isn't told,
-              as by a program that prints its goal metric alone
-    metric -- the goal metric over the whole validation split
+    loss     -- mean training loss of the steps since the evaluation before; None where it isn't
+                told, as by a program that prints its goal metric alone
+    metric   -- the goal metric over the whole validation split
+    measures -- what else was measured of it, by name
     """
 
     step: int
     loss: float | None
     metric: float
+    measures: Mapping[str, float] = {}
 
 
 class CurvePoint(NamedTuple):
@@ -38,12 +40,14 @@ class GoalCrossing(NamedTuple):
     lower       -- the evaluated step before that one, where the goal stood open
     metric      -- the goal metric at `step`
     test_metric -- the same on the test split, if there is one
+    measures    -- what else was measured of the validation split at `step`, by name
     """
 
     step: int
     lower: int
     metric: float
     test_metric: float | None = None
+    measures: Mapping[str, float] = {}
 
 
 @dataclass
@@ -66,6 +70,8 @@ class TrialResult:
     metric          -- the goal metric when last computed in full, at step `metric_step`; of outcome
                        `reached`, at the step that passed the goal
     test_metric     -- the same on the test split, where the goal was reached
+    measures        -- what else was measured of the validation split at the step that passed the
+                       goal, by name
     micro_batch     -- examples a training pass, where memory was too small for the whole batch
     engine          -- what has computed its steps; both are named if both have
     """
@@ -79,6 +85,7 @@ class TrialResult:
     metric: float | None = None
     metric_step: int | None = None
     test_metric: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
     micro_batch: int | None = None
     cost: TrialCost = field(default_factory=TrialCost)
     engine: str | None = None

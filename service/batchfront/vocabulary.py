@@ -133,3 +133,8 @@ class EngineName(StrEnum):
     AUTO = "auto"  # whatever a short trial finds to be faster
     SEQUENTIAL = "sequential"
     VECTORIZED = "vectorized"
+
+
+SHARED_BY = "BATCHFRONT_WORKERS_HERE"
+"""In a worker's environment: how many processes that train share its machine, each of which may
+have others that decode examples for it."""

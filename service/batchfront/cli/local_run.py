@@ -23,7 +23,7 @@ def run_here(opened: Any, wanted: Any, worker: WorkerOptions, devices: Sequence[
     with (
         stop_on_signals() as stop,
         LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
-        showing(opened, wanted),
+        showing(opened, wanted, profiled=True),
     ):
         local.hold(stop)
     finished = load_status(opened, wanted).finished

@@ -22,6 +22,7 @@ from batchfront.store.database import Storage
 from batchfront.study.study import find_studies
 from batchfront.training import device_names
 from batchfront.training.programs.leftovers import sweep_left
+from batchfront.vocabulary import SHARED_BY
 from batchfront.worker.options import WorkerOptions
 from batchfront.workload.catalog import is_sweep_file
 from batchfront.workload.sweep_file import read_sweep_file
@@ -159,7 +160,7 @@ class LocalWorkers:
         told = order.arguments("--worker-id", place.worker_id, "--leash", "--sharing", sharing)
         place.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "batchfront.cli.main", "work", *told],
-            env={**os.environ, **order.environment()},
+            env={**os.environ, **order.environment(), SHARED_BY: self._processes()},
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -168,6 +169,10 @@ class LocalWorkers:
         )
         place.listener = Thread(target=self._forward, args=(place,), daemon=True)
         place.listener.start()
+
+    def _processes(self) -> str:
+        """How many of this launcher's processes train, those of several devices among them."""
+        return str(len(self._devices) * self.order.worker.devices_per_trial)
 
     def _forward(self, place: _Place) -> None:
         assert place.process.stderr is not None

@@ -1,7 +1,7 @@
 """What trials have shown and how they ended, written and read; inside a transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +47,7 @@ def with_engine(versions: str | None, engine: str | None) -> str | None:
 def write_measurements(
     conn: Connection, study: Study, written: Sequence[tuple[Slot, TrialResult]]
 ) -> None:
-    """Store every full evaluation, and the metrics at the step that passed the goal."""
+    """Store every full evaluation, and what was measured at the step that passed the goal."""
     rows = [
         {"slot_id": slot.id, "step": step, "split": split, "metric": metric, "value": finite(value)}
         for slot, result in written
@@ -99,15 +99,21 @@ def _shown(metric: str, evaluations: Sequence[Evaluation]) -> _Measured:
     for one in evaluations:
         if one.loss is not None:  # a row without a value says that it wasn't finite
             found[one.step, "train", "loss"] = one.loss
-        found[one.step, "validation", metric] = one.metric
+        found |= _of_validation(one.step, metric, one.metric, one.measures)
     return found
+
+
+def _of_validation(
+    step: int, metric: str, value: float | None, measures: Mapping[str, float]
+) -> _Measured:
+    return {(step, "validation", name): one for name, one in {**measures, metric: value}.items()}
 
 
 def _measured(metric: str, result: TrialResult) -> _Measured:
     found = _shown(metric, result.evaluations)
     if result.steps_to_target is not None:
         step = int(result.steps_to_target)
-        found[step, "validation", metric] = result.metric
+        found |= _of_validation(step, metric, result.metric, result.measures)
         if result.test_metric is not None:
             found[step, "test", metric] = result.test_metric
     return found

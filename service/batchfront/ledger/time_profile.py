@@ -14,6 +14,8 @@ from batchfront.store.snapshot import Source, snapshot
 
 _SENTENCES = 3  # at most: what helps most comes first
 
+_NAMED = 0.05  # of the time, from which a part is named
+
 # From these shares of the time on, there is something to say.
 _EVALUATION, _WAITING, _SET_UP, _DATA, _STORAGE, _TRAINING = 0.3, 0.2, 0.25, 0.15, 0.1, 0.7
 
@@ -34,6 +36,12 @@ class Profile:
         """Of all their time; 0 where there is none."""
         whole = self.all_seconds
         return self.seconds.get(part, 0.0) / whole if whole else 0.0
+
+    def in_words(self) -> str:
+        """The largest parts, and what would help most: "data 70%, evaluation 15%. Loading ..."."""
+        shares = sorted(((self.share(part), part) for part in get_args(Part)), reverse=True)
+        named = [f"{part} {share:.0%}" for share, part in shares if share >= _NAMED]
+        return f"{', '.join(named)}. {self.advice()[0]}"
 
     def advice(self) -> list[str]:
         """One to three sentences on what would make it faster: the largest part first."""
@@ -88,9 +96,11 @@ class Profile:
             (
                 "data",
                 _DATA,
-                f"Loading data took {took['data']}: each worker loads a data set once, which "
-                "weighs less in a longer run; batches are waited for less with a faster disk "
-                "under --data-dir, or more of them loaded ahead (Examples.ahead).",
+                f"Loading data took {took['data']}: Examples.of(dataset) decodes in processes of "
+                "their own and keeps what fits into memory; batches are waited for less with a "
+                "faster disk under --data-dir, more of them loaded ahead (Examples.ahead), or "
+                + ("fewer --workers for the same cores" if many else "more cores")
+                + "; what each worker loads once weighs less in a longer run.",
             ),
             (
                 "storage",

@@ -1,14 +1,16 @@
 """Has a model passed the goal? Answered exactly, from as few examples as it takes."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
+from batchfront.training.generators import drawing_aside
+from batchfront.training.measures import Measures, total_of
 from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
 from batchfront.training.prefetch import Prefetch, Request
@@ -20,13 +22,10 @@ from batchfront.workload.metrics import (
     Metric,
     SplitMetric,
     as_weights,
-    costs_of,
     counted,
     numbers_of,
-    value_of,
-    weights_of,
 )
-from batchfront.workload.nested import Nested, join_rows
+from batchfront.workload.nested import Nested, join_rows, tensors_in
 
 _SMALLEST_CHUNK = 32
 
@@ -41,30 +40,54 @@ def full_metric(
     split: Examples,
     metric: Metric | SplitMetric,
     micro_batch_size: MicroBatchSize | None = None,
+    measures: Measures | None = None,
 ) -> float:
     """Compute the metric over a whole split, which leaves the model in evaluation mode.
 
+    measures -- are computed of the same outputs
+
     Returns NaN if nothing in it counts.
     """
+    total = total_of(metric)
+
+    def parts(outputs: Nested, batch: Batch) -> tuple[Nested, ...]:
+        return *total.part(outputs, batch), *_beside(measures, outputs, batch)
+
+    for one, other, *beside in _walk(model, split, parts, micro_batch_size):
+        total.add((one, other))
+        if measures is not None:
+            measures.add(beside)
+    return total.value()
+
+
+@torch.inference_mode()
+def all_measures(
+    model: Model,
+    split: Examples,
+    metrics: Sequence[Metric | SplitMetric],
+    micro_batch_size: MicroBatchSize | None = None,
+) -> dict[str, float]:
+    """Compute measures over a whole split, by name, as `full_metric` does a metric."""
+    measures = Measures(metrics)
+    for parts in _walk(model, split, measures.parts, micro_batch_size):
+        measures.add(parts)
+    return measures.values()
+
+
+def _walk(
+    model: Model,
+    split: Examples,
+    parts: Callable[[Nested, Batch], tuple[Nested, ...]],
+    micro_batch_size: MicroBatchSize | None,
+) -> Iterator[tuple[Nested, ...]]:
+    """What `parts(outputs, batch)` gives of each chunk of a split, in its order."""
     model.eval()
-    total = whole = 0.0
-    outputs, targets = [], []
     everything = torch.arange(len(split), device=split.indexed_on)
     with _Chunks(
         split, everything, _LARGEST_CHUNK, micro_batch_size or MicroBatchSize(), len(split)
     ) as chunks:
         for start in range(0, len(split), _LARGEST_CHUNK):
-            if isinstance(metric, SplitMetric):
-                found, expected = chunks.load(start, lambda b: (_outputs(model, b), b.targets))
-                outputs.append(found)
-                targets.append(expected)
-            else:
-                costs, weights = chunks.load(start, partial(_weighed, model, metric))
-                total += costs.sum(dtype=torch.float64).item()
-                whole += weights.sum(dtype=torch.float64).item()
-    if isinstance(metric, SplitMetric):
-        return value_of(metric, join_rows(outputs), join_rows(targets))
-    return total / whole if whole else math.nan
+            yield chunks.load(start, lambda batch: parts(_outputs(model, batch), batch))
 
 
 def _outputs(model: Model, batch: Batch) -> Nested:
@@ -72,19 +95,23 @@ def _outputs(model: Model, batch: Batch) -> Nested:
     return model(inputs) if isinstance(model, Computed) else called(model, inputs)
 
 
-def _costs(model: Model, metric: Metric, batch: Batch) -> tuple[Tensor]:
-    """Each example's cost."""
-    return (numbers_of(metric, _outputs(model, batch), batch.targets, batch.examples),)
+def _costs(
+    model: Model, metric: Metric, measures: Measures | None, batch: Batch
+) -> tuple[Nested, ...]:
+    """Each example's cost, and what the measures keep of it."""
+    outputs = _outputs(model, batch)
+    costs = numbers_of(metric, outputs, batch.targets, batch.examples)
+    return costs, *_beside(measures, outputs, batch)
 
 
-def _weighed(model: Model, metric: Metric, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Each example's cost and weight."""
-    targets, count = batch.targets, batch.examples
-    if metric.weight is None:
-        costs = costs_of(metric, _outputs(model, batch), targets, count=count)
-        return costs, torch.ones_like(costs)
-    weights = weights_of(metric, targets, count)
-    return costs_of(metric, _outputs(model, batch), targets, weights, count=count), weights
+def _beside(measures: Measures | None, outputs: Nested, batch: Batch) -> tuple[Nested, ...]:
+    """What the measures keep of a batch. Whatever they draw, the model and the goal's metric draw
+    what they would without them."""
+    if measures is None:
+        return ()
+    (first, *_) = tensors_in(outputs)
+    with drawing_aside(first.device):
+        return measures.parts(outputs, batch)
 
 
 class _Chunks:
@@ -167,9 +194,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, split: Examples, goal: Goal, micro_batch_size: MicroBatchSize | None = None
+        self,
+        split: Examples,
+        goal: Goal,
+        micro_batch_size: MicroBatchSize | None = None,
+        measures: Sequence[Metric | SplitMetric] = (),
     ) -> None:
-        self.split = split
+        self.split, self.measures = split, measures
         self.micro_batch_size = MicroBatchSize() if micro_batch_size is None else micro_batch_size
         self.goal = goal
         self.order = torch.arange(len(split), device=split.indexed_on)
@@ -183,28 +214,46 @@ class Evaluator:
 
     @torch.inference_mode()
     def evaluate(self, model: Model, *, full: bool) -> GoalCheck:
-        """Evaluate the model as far as the goal needs, or with `full` on every example."""
+        """Evaluate the model as far as the goal needs, or with `full` on every example; then, or
+        where it passes the goal, its measures are computed too."""
         model.eval()
         metric = self.goal.computed
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
-            found = full_metric(model, self.split, metric, self.micro_batch_size)
-            return GoalCheck(self.goal.passed(found), found, len(self.split))
+            measures = Measures(self.measures) if full and self.measures else None
+            value = full_metric(model, self.split, metric, self.micro_batch_size, measures)
+            beside = {} if measures is None else measures.values()
+            check = GoalCheck(self.goal.passed(value), value, len(self.split), beside)
+            return self.at_crossing(check, model)
         evaluation = self.begin(full=full)
-        cost_of = partial(_costs, model, metric)
+        measures = evaluation.measures
+        cost_of = partial(_costs, model, metric, measures)
         order, fitting = self.order, self.micro_batch_size
         with _Chunks(self.split, order, self.chunk, fitting, evaluation.reach) as chunks:
             while evaluation.going:
-                (costs,) = chunks.load(evaluation.seen, cost_of)
-                costs = self.counted(costs.to(order.device), evaluation.next())
+                costs, *beside = chunks.load(evaluation.seen, cost_of)
+                indices = evaluation.next()
+                if measures is not None:
+                    measures.add(beside, indices)
+                costs = self.counted(costs.to(order.device), indices)
                 evaluation.add(costs, costs.sum(dtype=torch.float64).item())
-        return self.end(evaluation)
+        beside = evaluation.measured()
+        return self.at_crossing(replace(self.end(evaluation), measures=beside), model)
+
+    def at_crossing(self, found: GoalCheck, model: Model) -> GoalCheck:
+        """What was found, with the measures of a model that has passed the goal, where it was
+        evaluated for that alone."""
+        if not found.passed or found.measures or not self.measures:
+            return found
+        measures = all_measures(model, self.split, self.measures, self.micro_batch_size)
+        return replace(found, measures=measures)
 
     def begin(self, *, full: bool) -> "OpenEvaluation":
         """Begin an evaluation that others carry out. Nothing is changed before its `end`."""
-        return OpenEvaluation(self, full, self.size if full else self._reach)
+        measures = Measures(self.measures) if full and self.measures else None
+        return OpenEvaluation(self, full, self.size if full else self._reach, measures)
 
     def end(self, evaluation: "OpenEvaluation") -> GoalCheck:
-        """End an evaluation that goes no further. Returns what it has shown."""
+        """End an evaluation that goes no further. Returns what it has shown, without measures."""
         if not evaluation.full:
             self._reach = evaluation.seen
         if len(evaluation.costs) > 1:
@@ -242,12 +291,14 @@ class Evaluator:
 class OpenEvaluation:
     """An evaluation on its way through an evaluator's order.
 
-    reach -- the position up to which it probably goes
+    reach    -- the position up to which it probably goes
+    measures -- what goes along with it, if it is full
     """
 
     evaluator: Evaluator
     full: bool
     reach: int
+    measures: Measures | None = None
     seen: int = 0
     total: float = 0.0
     weight: float = 0.0
@@ -258,6 +309,10 @@ class OpenEvaluation:
     def going(self) -> bool:
         """Whether there is more to evaluate."""
         return self.seen < self.evaluator.size and (self.full or self.reachable)
+
+    def measured(self) -> dict[str, float]:
+        """What the measures have found, once all is evaluated."""
+        return {} if self.measures is None else self.measures.values()
 
     def next(self) -> Tensor:
         """The indices of the next chunk."""

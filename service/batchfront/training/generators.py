@@ -12,7 +12,8 @@ import ctypes
 import pickle
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,17 @@ def _of_torch(device: torch.device) -> list[torch.Generator]:
     """The device's own, and the CPU's, which a model on a GPU may draw from too."""
     own = generator_of(device)
     return [own] if own is torch.default_generator else [own, torch.default_generator]
+
+
+@contextmanager
+def drawing_aside(device: torch.device) -> Iterator[None]:
+    """What is drawn from torch within leaves no trace: its generators are then where they were."""
+    before = [(generator, generator.get_state()) for generator in _of_torch(device)]
+    try:
+        yield
+    finally:
+        for generator, state in before:
+            generator.set_state(state)
 
 
 def states(device: torch.device) -> dict[str, Any]:

@@ -221,8 +221,7 @@ class Heat(Generic[S, R]):
             return self._over(run, Outcome.DIVERGED, f"training loss not finite by step {run.step}")
         full, goal = _in_full(run), self.rules.goal
         if run.goal_crossing is None and check is not None and check.passed:
-            assert check.value is not None  # only the whole split can say so
-            crossing = self._cross(slot, run, check.value)
+            crossing = self._cross(slot, run, check)
             if slot.number not in self._continuing:
                 return _reached(run, crossing, f"{goal} at step {crossing.step}")
         if full:
@@ -233,10 +232,13 @@ class Heat(Generic[S, R]):
                 return self._over(run, *verdict)
         return self._exhausted(run) if run.evaluation_steps.after(run.step) is None else None
 
-    def _cross(self, slot: S, run: R, metric: float) -> GoalCrossing:
+    def _cross(self, slot: S, run: R, check: GoalCheck) -> GoalCrossing:
         """Take note that a run has passed the goal here."""
+        assert check.value is not None  # only the whole split can say so
         previous = run.evaluation_steps.before(run.step)
-        run.goal_crossing = crossing = GoalCrossing(run.step, previous, metric, run.test_metric())
+        run.goal_crossing = crossing = GoalCrossing(
+            run.step, previous, check.value, run.test_metric(), check.measures
+        )
         self._to_target.append(run.step)
         self.lower_cap(cap(self._to_target, self.rules.finishers))
         if slot.number not in self._continuing:
@@ -290,4 +292,5 @@ def _reached(run: Run, crossing: GoalCrossing, reason: str) -> TrialResult:
         metric=crossing.metric,
         metric_step=crossing.step,
         test_metric=crossing.test_metric,
+        measures=crossing.measures,
     )

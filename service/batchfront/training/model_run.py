@@ -9,11 +9,12 @@ from time import perf_counter
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
+from batchfront.training.averaged_weights import AveragedWeights
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
@@ -24,7 +25,6 @@ from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
-from batchfront.workload.data_order import DataOrder
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
@@ -59,9 +59,7 @@ class ModelRun:
         self._computed = Computed(self.model, workload.execution, device)
         self.optimizer = start_optimizer(workload, self.model, values)
         train = splits.train
-        self.order = DataOrder(
-            len(train), batch_size, SeedStream.ORDER.seed(seed), train.indexed_on
-        )
+        self.order = train.order(batch_size, SeedStream.ORDER.seed(seed))
         self.micro_batches = MicroBatchSizes() if micro_batches is None else micro_batches
         self.dropout_seed = SeedStream.STEP.seed(seed)
         self.alone = BatchGradient(
@@ -80,8 +78,13 @@ class ModelRun:
         self.training_step = training_step(
             workload, values, self.optimizer, self.alone, self._computed
         )
+        self.average: AveragedWeights | None = None
+        if workload.average is not None:
+            self.average = AveragedWeights(workload, workload.average, self.model, values, device)
         estimate(self.micro_batches, self.alone)
-        self.evaluator = Evaluator(splits.validation, workload.goal, self.micro_batches.evaluation)
+        self.evaluator = Evaluator(
+            splits.validation, workload.goal, self.micro_batches.evaluation, workload.measures
+        )
         self.learning_rate = float(values["learning_rate"])
         self.step = 0
         self._streams = Streams(device)  # of evaluations
@@ -99,7 +102,7 @@ class ModelRun:
         """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
         factor, values = self.workload.schedule.factor, self.values
-        train, streams = self.training_step, self.alone.streams
+        train, streams, average = self.training_step, self.alone.streams, self.average
         rate, loss_sum = self.learning_rate, self.loss_sum
         began = perf_counter()
         self.model.train()
@@ -112,6 +115,8 @@ class ModelRun:
                     break
                 loss = train(gradient, optimizer, step, indices, rate * factor(step, values))
                 streams.settle()
+                if average is not None:
+                    average.update(step)
                 if loss is not None:
                     loss_sum.add_(loss)
                     self.loss_steps += 1
@@ -126,10 +131,16 @@ class ModelRun:
     def evaluate(self, *, full: bool) -> GoalCheck:
         """Evaluate the goal on the validation split. A full evaluation is kept in `evaluations`."""
         began = perf_counter()
-        evaluate = partial(self.evaluator.evaluate, self._computed, full=full)
+        evaluate = partial(self.evaluator.evaluate, self._evaluated(), full=full)
         found = self._seeded(SeedStream.EVALUATION, evaluate)
         self.record(found, perf_counter() - began, full=full)
         return found
+
+    def at_crossing(self, found: GoalCheck) -> GoalCheck:
+        """What was found, with the measures where the goal is passed: see `Evaluator`."""
+        return self._seeded(
+            SeedStream.EVALUATION, partial(self.evaluator.at_crossing, found, self._evaluated())
+        )
 
     def record(self, found: GoalCheck, seconds: float, *, full: bool) -> None:
         """Take note of an evaluation, and of the time it took."""
@@ -139,7 +150,7 @@ class ModelRun:
             loss = self.evaluations[-1].loss if self.evaluations else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
-            self.evaluations.append(Evaluation(self.step, loss, found.value))
+            self.evaluations.append(Evaluation(self.step, loss, found.value, found.measures))
             self.loss_sum.zero_()
             self.loss_steps = 0
 
@@ -149,8 +160,19 @@ class ModelRun:
         if self.splits.test is None:
             return None
         metric, micro_batches = self.workload.goal.computed, self.micro_batches.evaluation
-        test = partial(full_metric, self._computed, self.splits.test, metric, micro_batches)
+        test = partial(full_metric, self._evaluated(), self.splits.test, metric, micro_batches)
         return self._seeded(SeedStream.TEST, test)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What evaluations are of: the model, or a copy of it with the average of its weights."""
+        return self._evaluated().model
+
+    def _evaluated(self) -> Computed:
+        if self.average is None:
+            return self._computed
+        self.average.follow_buffers()
+        return self.average.computed
 
     def _seeded(self, stream: SeedStream, evaluate: Callable[[], T]) -> T:
         """What `evaluate` finds, with random numbers that depend on the trial and its step."""
@@ -183,6 +205,7 @@ class ModelRun:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
+            **({} if self.average is None else {"average": self.average.state()}),
             "optimizer": self.optimizer.state(),
             "evaluation_order": self.evaluator.order,
             "loss_sum": self.loss_sum,
@@ -199,6 +222,8 @@ class ModelRun:
         self.optimizer.restore(state["optimizer"])
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.evaluator.order.copy_(state["evaluation_order"])
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]

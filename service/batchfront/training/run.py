@@ -5,7 +5,7 @@ user's, or a program in a process of its own. Nothing here needs torch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
@@ -28,11 +28,13 @@ class GoalCheck:
     passed   -- whether the goal is passed; always exact
     value    -- the metric over the whole split; None if the evaluation could stop before its end
     examples -- how many examples it took
+    measures -- of the same split, by name, where it was in full or the goal is passed
     """
 
     passed: bool
     value: float | None
     examples: int
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 class EvaluationSteps(Protocol):

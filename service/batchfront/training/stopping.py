@@ -16,7 +16,7 @@ def judge(
     goal: Goal,
 ) -> tuple[Outcome, str] | None:
     """The outcome and its reason, if the rules say that a trial with these evaluations is over."""
-    step, loss, metric = evaluations[-1]
+    step, loss, metric, _ = evaluations[-1]
     if not math.isfinite(metric) or (loss is not None and not math.isfinite(loss)):
         told = "" if loss is None else f"training loss {loss:g}, "
         return Outcome.DIVERGED, f"{told}{goal.metric.name} {metric:g} at step {step}"
@@ -52,7 +52,7 @@ def _mean_loss(evaluations: Sequence[Evaluation], after: int, until: int) -> flo
     """The mean training loss of the stretches between evaluations that end in (after, until], of
     those of which it is told; NaN if there are none."""
     total, steps, previous = 0.0, 0, 0
-    for step, loss, _ in evaluations:
+    for step, loss, *_ in evaluations:
         if after < step <= until and loss is not None:
             total, steps = total + loss * (step - previous), steps + step - previous
         previous = step

@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader, Dataset
 
 from batchfront.errors import WorkloadError
+from batchfront.phase_timer import timed_as
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.nested import (
     Nested,
     describe_nested,
@@ -108,10 +111,64 @@ class Examples(ABC):
 
     ahead: int = 0
 
+    @staticmethod
+    def of(
+        dataset: Any,
+        collate: Callable[[list[Any]], Any] | None = None,
+        augment: Callable[[Any], Any] | None = None,
+        cache: bool | Literal["auto"] = "auto",
+        processes: int | None = None,
+    ) -> "Examples":
+        """The examples of a map-style data set of torch's: whatever has a length, and gives the
+        example at an index. It may draw from torch's, NumPy's and Python's global generators, as
+        the transforms of torchvision do: see `DatasetExamples`, which these are, but for those of a
+        `TensorDataset`, which are a `Split`.
+
+        collate   -- examples, as the data set gives them, to a batch; None: torch's
+                     default_collate. It may not draw: what it draws would depend on the company
+        augment   -- an example's input (the first of a pair, or else the whole example) to another,
+                     anew for each draw, where training draws it; what is kept is kept before it
+        cache     -- whether examples are kept as they are decoded, in each process; "auto": where
+                     all of the split, by a few of its examples, takes no more than an eighth of the
+                     machine's memory, shared by its workers. What was drawn at random isn't kept
+                     for another draw. No result depends on it
+        processes -- that decode; None: the cores that this process may use, shared by the machine's
+                     workers, less the one that trains, and 16 at most; 0: they are decoded where
+                     they are asked for. On Linux alone, by a fork
+
+        A DataLoader stands for its data set and collate function, where it has no sampler of its
+        own: batch size and order are what is searched, and the trial's.
+
+        Raises WorkloadError for what can't give an example at an index.
+        """
+        from batchfront.workload.datasets import examples_of  # which builds on this
+
+        return examples_of(dataset, collate, augment, cache, processes)
+
+    def order(self, batch_size: int, seed: int) -> DataOrder:
+        """Which of these a trial's steps train on: depends on step and seed alone."""
+        return DataOrder(len(self), batch_size, seed, self.indexed_on)
+
+    @property
+    def per_epoch(self) -> int:
+        """How many examples are an epoch, for schedules that go by those."""
+        return len(self)
+
+    def decoded_anew(self) -> "Examples":
+        """The same, of which nothing is kept: each time they are made from what is stored."""
+        return self
+
+    def for_evaluation(self) -> "Examples":
+        """What a split for evaluation is of these."""
+        return self
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "batch" in cls.__dict__:
-            cls.batch = _whole_batch(cls.batch)  # type: ignore[method-assign]
+            gather = cls.batch
+            if cls.__module__ != __name__:  # others than these read, decode or tokenize
+                gather = timed_as("data")(gather)
+            cls.batch = _whole_batch(gather)  # type: ignore[method-assign]
         if "weights" in cls.__dict__:
             cls.weights = _whole_weights(cls.weights)  # type: ignore[method-assign]
 
@@ -308,6 +365,9 @@ class Part(Examples):
         whole = self.whole.to(device)
         return Part(whole, self.indices.to(whole.indexed_on))
 
+    def decoded_anew(self) -> "Part":
+        return Part(self.whole.decoded_anew(), self.indices)
+
     def describe(self) -> dict[str, Any]:
         digest = blake2b(self.indices.cpu().contiguous().numpy().data, digest_size=8)
         return {**self.whole.describe(), "examples": len(self), "of_these": digest.hexdigest()}
@@ -323,7 +383,10 @@ def is_in_memory(examples: Examples) -> bool:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set as the paper splits it: to train on, to stop by, and to report once."""
+    """A data set as the paper splits it: to train on, to stop by, and to report once.
+
+    A map-style data set of torch's, or a DataLoader, is taken as `Examples.of` takes it.
+    """
 
     train: Examples
     validation: Examples
@@ -331,11 +394,10 @@ class Splits:
 
     def __post_init__(self) -> None:
         for name, split in self.named():
-            if not isinstance(split, Examples):
-                raise WorkloadError(
-                    f"Splits({name}=...) must be a Split, a Part or another Examples; "
-                    f"found {type(split).__name__}"
-                )
+            found = split if isinstance(split, Examples) else _as_examples(name, split)
+            if name != "train":
+                found = found.for_evaluation()
+            object.__setattr__(self, name, found)
 
     def named(self) -> Iterator[tuple[str, Examples]]:
         """The splits that there are, by name."""
@@ -347,6 +409,20 @@ class Splits:
     def to(self, device: torch.device) -> "Splits":
         """The same splits on `device`."""
         return Splits(**{name: split.to(device) for name, split in self.named()})
+
+
+def _as_examples(name: str, found: Any) -> Examples:
+    indexed = hasattr(found, "__getitem__") and hasattr(found, "__len__")
+    array = isinstance(found, Tensor | np.ndarray | tuple | dict | str | bytes)
+    if not array and (indexed or isinstance(found, Dataset | DataLoader)):
+        try:
+            return Examples.of(found)
+        except WorkloadError as error:
+            raise WorkloadError(f"Splits({name}=...): {error}") from error
+    raise WorkloadError(
+        f"Splits({name}=...) must be a Split, a Part, another Examples or a data set of torch's; "
+        f"found {type(found).__name__}"
+    )
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:

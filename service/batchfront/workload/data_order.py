@@ -9,7 +9,8 @@ from batchfront.workload.seeds import mix
 
 
 class DataOrder:
-    """Batches from an endless run of epochs, each a fresh permutation of the training set.
+    """Batches from an endless run of epochs, each a fresh permutation of the training set: what
+    `Examples.order` gives, unless it says otherwise.
 
     Every batch has exactly `batch_size` examples; one that spans two epochs takes the end of the
     first and the start of the second. Which examples step s trains on depends on (seed, s) alone.
@@ -64,3 +65,22 @@ class DataOrder:
         # On the CPU, whatever the device, so that a trial sees the same examples on all of them.
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
         return torch.randperm(self.examples, generator=generator).to(self.device)
+
+
+class DrawnOrder(DataOrder):
+    """Batches that are drawn at random with replacement, each by itself: there are no epochs.
+
+    The batch after `step` updates is `torch.randint(examples, (batch_size,), generator=g)` of a
+    generator seeded with `mix(seed, step)`.
+    """
+
+    def batch(self, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(mix(self.seed, step))
+        drawn = torch.randint(self.examples, (self.batch_size,), generator=generator)
+        return drawn.to(self.device)
+
+    def batches(self, step: int, stop: int) -> Iterator[Tensor]:
+        yield from map(self.batch, range(step, stop))
+
+    def stretch(self, step: int, stop: int) -> Tensor:
+        return torch.stack(list(self.batches(step, stop)))

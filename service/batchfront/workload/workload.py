@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batchfront.errors import SearchSpaceError, WorkloadError
@@ -19,6 +22,7 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
+from batchfront.workload.measures import as_measures
 from batchfront.workload.search_space import SearchSpace
 from batchfront.workload.weight_average import WeightAverage
 
@@ -52,7 +56,8 @@ class Workload(WorkloadBase):
     clip_norm -- the norm that a step's gradient is clipped to, where the metaparameter `clip_norm`
                  isn't searched; None: it isn't clipped
     average   -- of the weights along training, what is evaluated in their place
-    measures  -- metrics of the validation split that full evaluations record beside the goal's
+    measures  -- metrics of the validation split that full evaluations record beside the goal's:
+                 `(CROSS_ENTROPY, ...)`. They decide nothing, and are no part of a study's identity
     schedule  -- the learning rate over the steps
     grid      -- when to evaluate
     weight    -- targets of n examples to n weights, where the loss is not a mean over examples but
@@ -60,7 +65,7 @@ class Workload(WorkloadBase):
     execution -- how the model is computed
     """
 
-    data: Callable[[], Splits]
+    data: Callable[..., Splits]
     model: Callable[..., nn.Module]
     loss: Callable[..., Tensor] | None = None
     algorithm: Algorithm
@@ -77,6 +82,11 @@ class Workload(WorkloadBase):
         object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
         super().__post_init__()
         _ = self.goal.computed  # which refuses one that isn't
+        try:
+            measures = as_measures(self.measures, self.goal.metric.name)
+        except WorkloadError as error:
+            raise WorkloadError(f"{self.name}: {error}") from None
+        object.__setattr__(self, "measures", measures)
         if self.loss is None and self.update is None:
             raise WorkloadError(
                 f"{self.name}: a workload needs loss=, (outputs, targets) or (model, batch) to the "
@@ -96,6 +106,24 @@ class Workload(WorkloadBase):
         """The same workload computed in another precision: see `Execution`."""
         execution = replace(self.execution, precision=precision)  # type: ignore[arg-type]
         return replace(self, execution=execution)  # which refuses what is none
+
+    def load_data(self) -> Splits:
+        """What `data` gives, told where data sets are if it has a parameter `data_dir`.
+
+        Raises WorkloadError if it wants that, and it isn't known.
+        """
+        wanted = inspect.signature(self.data).parameters.get("data_dir")
+        if wanted is None:
+            return self.data()
+        folder = os.environ.get("BATCHFRONT_DATA_DIR")
+        if folder:
+            return self.data(data_dir=Path(folder).expanduser())
+        if wanted.default is not inspect.Parameter.empty:
+            return self.data()
+        raise WorkloadError(
+            f"{self.name}: its data(data_dir) is to be told the folder of its data set; give it "
+            "with --data-dir or BATCHFRONT_DATA_DIR"
+        )
 
     def check_space(self, space: SearchSpace) -> None:
         taken = self.metaparameters()

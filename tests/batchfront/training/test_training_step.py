@@ -17,6 +17,7 @@ from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
 from batchfront.workload.data import Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import Dropout
 from batchfront.workload.losses import cross_entropy

@@ -9,17 +9,19 @@ from importlib.util import module_from_spec, spec_from_file_location
 from itertools import count
 from threading import Event
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from batchfront.training.engines import Engine, Sequential
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
 from batchfront.workload.data import Splits
 from batchfront.workload.search_space import Metaparameters
-from batchfront.workload.seeds import SeedStream
+from batchfront.workload.seeds import SeedStream, mix
 from batchfront.workload.workload import Workload
 from tests.docs.pages import ROOT
 
@@ -42,17 +44,36 @@ def seed_weights(trial: int) -> None:
     seed_all(SeedStream.INITIAL_WEIGHTS.seed(trial))
 
 
-def batches(trial: int, examples: int, batch_size: int) -> Iterator[tuple[int, Tensor]]:
-    """Steps, and the indices of their batches, cut from one shuffled epoch after another. What is
-    drawn until the next is seeded."""
+def batches(trial: int, examples: int, batch_size: int, steps: int) -> Iterator[tuple[int, Tensor]]:
+    """The updates done so far, and the indices of the next batch, cut from one shuffled epoch after
+    another. What is drawn until the one after is seeded."""
     left, epochs = torch.empty(0, dtype=torch.int64), count()
-    for step in count():
+    for step in range(steps):
         while len(left) < batch_size:
             draw = torch.Generator().manual_seed(SeedStream.ORDER.seed(trial, next(epochs)))
             left = torch.cat([left, torch.randperm(examples, generator=draw)])
         seed_all(SeedStream.STEP.seed(trial, step))
         yield step, left[:batch_size]
         left = left[batch_size:]
+
+
+def crops(trial: int, starts: int, batch_size: int, steps: int) -> Iterator[tuple[int, Tensor]]:
+    """The updates done so far, and where the crops of the next batch start in a stream of tokens
+    that has so many places to. What is drawn until the one after is seeded."""
+    for step in range(steps):
+        draw = torch.Generator().manual_seed(SeedStream.ORDER.seed(trial, step))
+        seed_all(SeedStream.STEP.seed(trial, step))
+        yield step, torch.randint(starts, (batch_size,), generator=draw)
+
+
+def drawn(dataset: Any, trial: int, step: int, batch: Tensor) -> Any:
+    """The examples of a data set at these indices, each with random transforms of its own."""
+    found = []
+    for index in batch.tolist():
+        seed_all(mix(SeedStream.STEP.seed(trial, step), index))
+        found.append(dataset[index])
+    seed_all(SeedStream.STEP.seed(trial, step))
+    return default_collate(found)
 
 
 @dataclass(frozen=True)
@@ -66,10 +87,15 @@ class Ended:
     def at(cls, steps: int | None, model: nn.Module) -> "Ended":
         return cls(steps, {name: t.clone() for name, t in model.state_dict().items()})
 
-    def differing(self, other: "Ended") -> list[str]:
-        """The names of weights that aren't the same to the bit."""
-        assert self.weights.keys() == other.weights.keys()
-        return [n for n, t in self.weights.items() if not torch.equal(t, other.weights[n])]
+
+def assert_same(trials: Sequence[Ended], loops: Sequence[Ended]) -> None:
+    """All of them reached the goal, at the same steps, with the same weights to the bit."""
+    assert None not in [loop.steps for loop in loops]
+    assert [trial.steps for trial in trials] == [loop.steps for loop in loops]
+    for trial, loop in zip(trials, loops, strict=True):
+        assert trial.weights.keys() == loop.weights.keys()
+        others = [n for n, t in loop.weights.items() if not torch.equal(t, trial.weights[n])]
+        assert others == []
 
 
 def raced(
@@ -91,11 +117,11 @@ def raced(
         for run, check in zip(live, checks, strict=True):
             assert isinstance(check, GoalCheck), check
             if check.passed:
-                found[run] = Ended.at(step, run.model)
+                found[run] = Ended.at(step, run.evaluated)
         live = [run for run in live if run not in found]
         if not live:
             break
-    return [found.get(run) or Ended.at(None, run.model) for run in runs]
+    return [found.get(run) or Ended.at(None, run.evaluated) for run in runs]
 
 
 def example(name: str) -> ModuleType:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console, Group
@@ -17,6 +18,7 @@ from rich.text import Text
 from batchfront.cli.output.status import duration
 from batchfront.errors import StorageError
 from batchfront.ledger.status import Status, StudyStatus, load_status
+from batchfront.ledger.time_profile import load_profile, time_of
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 from batchfront.vocabulary import WorkerState
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 _SECONDS = 0.5  # between two reads of the database, at least
 
 _PLAIN_SECONDS = 10.0
+
+_PROFILED_SECONDS = 60.0  # after which it is known where the time goes
 
 _LEAVING_SECONDS = 2.0  # a database that doesn't answer is not waited for longer than this
 
@@ -44,12 +48,18 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
-    """Show the progress of these studies on standard error while the block runs."""
+def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iterator[None]:
+    """Show the progress of these studies on standard error while the block runs.
+
+    profiled -- also say once, after a minute, where the time of the workers that started since has
+                gone
+    """
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     show = _live(console) if console.is_terminal else _plain(console)
     done = threading.Event()
-    thread = threading.Thread(target=_follow, args=(storage, wanted, show, done), daemon=True)
+    watch = _TimeWatch(storage) if profiled else None
+    follow = (storage, wanted, show, done, watch)
+    thread = threading.Thread(target=_follow, args=follow, daemon=True)
     thread.start()
     try:
         yield
@@ -58,19 +68,59 @@ def showing(storage: Storage, wanted: Filter) -> Iterator[None]:
         thread.join(_LEAVING_SECONDS)
 
 
-Show = AbstractContextManager[Callable[[Status], None]]
-"""Gives, for as long as it is entered, a function that shows a status."""
+class Shown(NamedTuple):
+    """Where progress is shown: `update` shows a status, `say` a line that stays."""
+
+    update: Callable[[Status], None]
+    say: Callable[[str], None]
 
 
-def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event) -> None:
-    with show as update:
+Show = AbstractContextManager[Shown]
+
+
+class _TimeWatch:
+    """Says once where the time goes: after a minute, and when the workers have told.
+
+    now -- tells the time, in seconds
+    """
+
+    def __init__(self, storage: Storage, now: Callable[[], float] = monotonic) -> None:
+        self._storage, self._now, self._began = storage, now, now()
+        self._since: float | None = None
+        self._told = False
+
+    def due(self) -> str | None:
+        """The line, the first time that there is one to say."""
+        if self._since is None:
+            self._since = time_of(self._storage) - (self._now() - self._began)
+        if self._told or self._now() - self._began < _PROFILED_SECONDS:
+            return None
+        profile = load_profile(self._storage, self._since)
+        if profile.all_seconds < _PROFILED_SECONDS / 2:
+            return None
+        self._told = True
+        return f"where the time goes: {profile.in_words()}"
+
+
+def _follow(
+    storage: Storage,
+    wanted: Filter,
+    show: Show,
+    done: threading.Event,
+    watch: _TimeWatch | None,
+) -> None:
+    with show as shown:
         last, away, pause = False, False, _SECONDS
         while not last:
             last = done.wait(pause)
             began = monotonic()
             try:
-                update(load_status(storage, wanted))
+                status = load_status(storage, wanted)
+                shown.update(status)
                 away = False
+                line = watch.due() if watch is not None and not status.finished else None
+                if line is not None:
+                    shown.say(line)
             except StorageError as error:
                 if not away:  # once an outage
                     log.warning("%s", error)
@@ -80,14 +130,14 @@ def _follow(storage: Storage, wanted: Filter, show: Show, done: threading.Event)
 
 
 @contextmanager
-def _live(console: Console) -> Iterator[Callable[[Status], None]]:
+def _live(console: Console) -> Iterator[Shown]:
     began = monotonic()
     with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
 
         def update(status: Status) -> None:
             live.update(render(status, monotonic() - began), refresh=True)
 
-        yield update
+        yield Shown(update, lambda text: live.console.print(text, soft_wrap=True))
 
 
 def render(status: Status, elapsed: float) -> Group:
@@ -134,7 +184,7 @@ def _total_left(status: Status) -> str:
 
 
 @contextmanager
-def _plain(console: Console) -> Iterator[Callable[[Status], None]]:
+def _plain(console: Console) -> Iterator[Shown]:
     """A line for every study that ends, and one now and then in between."""
     began = last_line = monotonic()
     told: set[str] = set()
@@ -155,4 +205,4 @@ def _plain(console: Console) -> Iterator[Callable[[Status], None]]:
             done, total = (sum(getattr(s, n) for s in status.studies) for n in ("done", "total"))
             say(f"{done} of {total} trials done{_total_left(status)}")
 
-    yield update
+    yield Shown(update, say)

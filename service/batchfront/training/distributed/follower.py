@@ -43,7 +43,7 @@ class Follower:
         fingerprint = Fingerprint.of(loaded)
         self.workload = workload = loaded.as_asked(task.goal, task.precision)
         device = torch.device(task.device)
-        splits = workload.data()
+        splits = workload.load_data()
         if task.source not in (None, digest(fingerprint.code(splits))):
             raise IdentityError(
                 f"{workload.name}: its code has changed since this worker loaded it; start the "

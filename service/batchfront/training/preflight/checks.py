@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from random import getstate, setstate
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.phase_timer import timed_as
 from batchfront.training.evaluation import full_metric, split_weights
-from batchfront.training.generators import seed_generators
+from batchfront.training.generators import drawn_since, seed_generators, states
 from batchfront.training.gradient import BatchGradient
+from batchfront.training.measures import Measures
 from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
 from batchfront.training.preflight.checked import Checked
@@ -26,8 +28,10 @@ from batchfront.training.preflight.parts import why_whole
 from batchfront.training.preflight.repeatable import refuse_unrepeatable
 from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import (
+    MEASURES,
     found,
     in_one_line,
+    named_metrics,
     naming,
     refusing_broadcasts,
     shape,
@@ -51,7 +55,7 @@ from batchfront.workload.data import (
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
-from batchfront.workload.nested import Nested, describe_nested, tensors_in
+from batchfront.workload.nested import Nested, describe_nested, map_tensors, tensors_in
 from batchfront.workload.optimizers import Optimizer
 from batchfront.workload.search_space import Metaparameters, point_at
 from batchfront.workload.workload import Workload
@@ -183,7 +187,7 @@ def _check_schedule(workload: Workload, batch_size: int) -> None:
 @timed_as("data")
 def _load(workload: Workload) -> Splits:
     with naming(workload, "its data can't be loaded"):
-        splits = workload.data()
+        splits = workload.load_data()
     if not isinstance(splits, Splits):
         raise WorkloadError(
             f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
@@ -309,15 +313,32 @@ def _loss_once(
 
 
 def _measure_once(workload: Workload, model: nn.Module, batch: Batch) -> None:
-    """The goal's metric of a batch, as an evaluation has the model give outputs for it."""
+    """The goal's metric of a batch, and the measures, as an evaluation has the model give outputs
+    for it."""
     model.eval()
     with torch.no_grad():
         outputs = _outputs(workload, model, batch)
     model.train()
-    metric, targets, count = workload.goal.computed, batch.targets, batch.examples
-    broadcasts = refusing_broadcasts(workload, f"the goal's {metric.name}", outputs, targets)
+    for whose, metric in named_metrics(workload):
+        given, kept = map_tensors(torch.clone, outputs), batch.map(torch.clone)
+        before = states(torch.device("cpu"))
+        _compute_once(workload, whose, metric, given, kept)
+        if whose == MEASURES:
+            _refuse_meddling(workload, metric, before)
+            if not _same((given, kept.targets), (outputs, batch.targets)):
+                raise WorkloadError(
+                    f"{workload.name}: {whose} {metric.name} changes the outputs or targets that "
+                    "it is given, of which others are computed too; let it change a clone()"
+                )
+
+
+def _compute_once(
+    workload: Workload, whose: str, metric: Metric | SplitMetric, outputs: Nested, batch: Batch
+) -> None:
+    targets, count, name = batch.targets, batch.examples, f"{whose} {metric.name}"
+    broadcasts = refusing_broadcasts(workload, name, outputs, targets)
     both = _outputs_and_targets(outputs, batch)
-    with naming(workload, f"the goal's {metric.name} does not accept {both}"), broadcasts:
+    with naming(workload, f"{name} does not accept {both}"), broadcasts:
         try:
             if isinstance(metric, SplitMetric):
                 value_of(metric, outputs, targets)
@@ -325,7 +346,25 @@ def _measure_once(workload: Workload, model: nn.Module, batch: Batch) -> None:
                 weights = None if metric.weight is None else weights_of(metric, targets, count)
                 costs_of(metric, outputs, targets, weights, count=count)
         except WorkloadError as error:
-            raise WorkloadError(f"{workload.name}: the goal's {error}") from error
+            raise WorkloadError(f"{workload.name}: {whose} {error}") from error
+
+
+def _refuse_meddling(
+    workload: Workload, measure: Metric | SplitMetric, before: Mapping[str, Any]
+) -> None:
+    """Unless a measure leaves NumPy's and Python's generators where they were: torch's are put
+    back after it, which is done for every chunk."""
+    drawn = {"NumPy", "Python"} & set(drawn_since(before, torch.device("cpu")))
+    if drawn:
+        raise WorkloadError(
+            f"{workload.name}: {MEASURES} {measure.name} draws from {min(drawn)}'s random numbers, "
+            "which the model and the goal's metric draw from; let it draw from torch's"
+        )
+
+
+def _same(one: Nested, other: Nested) -> bool:
+    pairs = zip(tensors_in(one), tensors_in(other), strict=True)
+    return all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 
 def _outputs(workload: Workload, model: nn.Module, batch: Batch) -> Nested:
@@ -355,12 +394,12 @@ def _shape_of(nested: Nested) -> str:
 
 
 def _refuse_weightless(workload: Workload, splits: Splits) -> None:
-    metric = workload.goal.computed
-    if not isinstance(metric, Metric) or metric.weight is None:
-        return
-    for name, split in splits.named():
-        if name != "train":
-            split_weights(split, metric, name)
+    for whose, metric in named_metrics(workload):
+        if not isinstance(metric, Metric) or metric.weight is None:
+            continue
+        for name, split in splits.named():
+            if name == "validation" or (name != "train" and whose != MEASURES):
+                split_weights(split, metric, name)
 
 
 def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Examples) -> None:
@@ -368,7 +407,9 @@ def _refuse_passed_goal(workload: Workload, model: nn.Module, validation: Exampl
     few = torch.arange(min(len(validation), _SAMPLE), device=validation.indexed_on)
     given = _given(validation.batch(few[:_EXAMPLES]))
     with naming(workload, f"the untrained model can't be evaluated on validation {given}"):
-        value = full_metric(model, Part(validation, few), goal.computed, MicroBatchSize(_EXAMPLES))
+        measures, size = Measures(workload.measures), MicroBatchSize(_EXAMPLES)
+        value = full_metric(model, Part(validation, few), goal.computed, size, measures)
+        measures.values()
         if goal.passed(value) and len(few) < len(validation):
             value = full_metric(model, validation, goal.computed, MicroBatchSize(_EXAMPLES))
     if workload.goal.passed(value):

@@ -16,7 +16,7 @@ from batchfront.training.generators import drawn_since, states
 from batchfront.training.preflight.draws import DrawnByExample
 from batchfront.training.preflight.rounding import alike
 from batchfront.training.preflight.varied import is_large, varied
-from batchfront.training.preflight.wording import naming, spread, unlike
+from batchfront.training.preflight.wording import named_metrics, naming, spread, unlike
 from batchfront.workload.calling import called
 from batchfront.workload.data import Batch, Examples
 from batchfront.workload.metrics import Metric, numbers_of
@@ -101,8 +101,9 @@ def _compare(
             "evaluated with it, in chunks whose order changes; make them each example's own, as "
             "running means do for a normalization"
         )
-    if costs is not None:
-        _refuse_mixed_costs(workload, costs, whole if rows else None, batch, size)
+    for whose, one in named_metrics(workload) if rows else ():
+        if isinstance(one, Metric):
+            _refuse_mixed_costs(workload, f"{whose} {one.name}", one, whole, batch, size)
 
 
 def _outputs(
@@ -125,11 +126,9 @@ def _shapes(outputs: Nested) -> list[torch.Size]:
 
 
 def _refuse_mixed_costs(
-    workload: Workload, costs: Any, outputs: Nested | None, batch: Batch, size: int
+    workload: Workload, name: str, metric: Metric, outputs: Nested, batch: Batch, size: int
 ) -> None:
-    """Unless the `outputs` are none that can be told apart by example."""
-    if outputs is None:
-        return
+    costs = partial(_costs, metric)
     count, targets = batch.examples, batch.targets
     backwards = torch.arange(count).flip(0)
     whole = costs(outputs, batch).double().flip(0)
@@ -140,12 +139,9 @@ def _refuse_mixed_costs(
     parts = torch.cat(found)
     if len(parts) == count and alike(whole, parts):
         return
-    name = workload.goal.metric.name
     if spread(outputs, targets):
-        raise WorkloadError(
-            f"{workload.name}: the goal's {name} broadcasts {unlike(outputs, targets)}"
-        )
+        raise WorkloadError(f"{workload.name}: {name} broadcasts {unlike(outputs, targets)}")
     raise WorkloadError(
-        f"{workload.name}: the goal's {name} gives an example another number beside other "
+        f"{workload.name}: {name} gives an example another number beside other "
         "examples; per_example must be of each by itself, and a SplitMetric is of all together"
     )

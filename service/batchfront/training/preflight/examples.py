@@ -51,7 +51,7 @@ def check_examples(workload: Workload, splits: Splits) -> None:
                 asked = f"{workload.name}: the {name} split's batch(indices, seed={seed})"
                 what = f"the {name} split of {len(split):,} examples can't be read"
                 with naming(workload, what):
-                    _compare(asked, split, seed)
+                    _compare(asked, split.decoded_anew(), seed)
     _check_weights(workload, splits)
 
 

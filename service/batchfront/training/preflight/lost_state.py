@@ -96,7 +96,8 @@ def _few(split: Any) -> Part:
 def _own(run: ModelRun) -> dict[str, Any]:
     """What a trial's model and optimizer hold beside weights, by name."""
     found: dict[str, Any] = {}
-    for name, module in run.model.named_modules():
+    evaluated = [] if run.average is None else run.evaluated.named_modules()
+    for name, module in (*run.model.named_modules(), *((f"averaged {n}", m) for n, m in evaluated)):
         if isinstance(module, GhostBatchNorm2d):  # between two batches it holds nothing more
             continue
         path = f"{type(module).__name__}{f' ({name})' if name else ''}"
@@ -141,7 +142,11 @@ def _refuse_shared(workload: Workload, before: Mapping[str, Any], after: Mapping
 
 
 def _alike(first: ModelRun, second: ModelRun) -> bool:
-    pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
+    pairs = [
+        pair
+        for one, other in ((first.model, second.model), (first.evaluated, second.evaluated))
+        for pair in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    ]
     return all(_equal(a, b) for a, b in pairs if isinstance(a, Tensor))
 
 

@@ -55,7 +55,10 @@ def _stages(run: ModelRun) -> Iterator[tuple[str, Tensor]]:
         yield "their untrained loss", torch.tensor(run.untrained_loss)
     run.advance(_STEPS)
     yield f"their weights after {_STEPS} steps", _weights(run)
-    yield "what their evaluation finds", torch.tensor(run.evaluate(full=True).value)
+    found = run.evaluate(full=True)
+    yield "what their evaluation finds", torch.tensor(found.value)
+    for name, value in found.measures.items():
+        yield f"what measure {name!r} finds", torch.tensor(value)
 
 
 def _weights(run: ModelRun) -> Tensor:

@@ -8,8 +8,20 @@ import torch
 from torch import Tensor
 
 from batchfront.errors import BatchfrontError, WorkloadError
+from batchfront.workload.metrics import Metric, SplitMetric
 from batchfront.workload.nested import Nested, describe_nested
 from batchfront.workload.workload import Workload
+
+MEASURES = "measures:"
+"""Whose a measure is, before its name."""
+
+
+def named_metrics(workload: Workload) -> list[tuple[str, Metric | SplitMetric]]:
+    """All metrics of the validation split, after whose they are: the goal's, then the measures."""
+    return [
+        ("the goal's", workload.goal.computed),
+        *((MEASURES, measure) for measure in workload.measures),
+    ]
 
 
 @contextmanager

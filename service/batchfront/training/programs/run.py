@@ -358,7 +358,7 @@ class ProgramRun:
     def _crossed(self) -> GoalCrossing | None:
         """Where it has passed the goal, if it goes on past it."""
         before = 0
-        for step, _, metric in self.evaluations:
+        for step, _, metric, _ in self.evaluations:
             if self.trial.program.goal.passed(metric):
                 return GoalCrossing(step, before, metric, None)
             before = step

@@ -15,6 +15,7 @@ from torch.optim import optimizer as optimizer_hooks
 
 from batchfront.training.memory import is_lost_device, is_out_of_memory
 from batchfront.training.model_run import ModelRun
+from batchfront.training.training_step import clip_norm
 from batchfront.training.vectorized.forward import HOOKS
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.proof import difference
@@ -62,6 +63,8 @@ def why_never(
         return "it is compiled, or computed in bfloat16"
     if workload.update is not None or workload.loss_takes_model:
         return "its loss, or its update, calls the model itself"
+    if workload.average is not None:
+        return "the average of its weights is evaluated"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
     return None
@@ -75,7 +78,7 @@ def why_not_alike(runs: Sequence[ModelRun]) -> str | None:
         return (
             why_never(first.workload, first.splits)
             or _of_layers(first.model)
-            or _of_optimizer(first)
+            or _of_step(first)
             or _of_hooks(first)
             or _of_memory(first.model)
             or difference(first, last)
@@ -134,8 +137,12 @@ def _of_hooks(run: ModelRun) -> str | None:
     return None
 
 
-def _of_optimizer(run: ModelRun) -> str | None:
-    return "its optimizer calls a closure" if run.optimizer.needs_closure else None
+def _of_step(run: ModelRun) -> str | None:
+    if run.optimizer.needs_closure:
+        return "its optimizer calls a closure"
+    if clip_norm(run.workload, run.values) is not None:  # few steps may show none that are
+        return "its gradients are clipped"
+    return None
 
 
 def _of_memory(model: nn.Module) -> str | None:

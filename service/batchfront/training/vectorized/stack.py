@@ -1,7 +1,9 @@
 """Trials whose weights lie in one tensor each, and which are trained by one computation a step."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from threading import Event
 from time import perf_counter
 from typing import cast
@@ -19,7 +21,7 @@ from batchfront.training.vectorized.forward import Layered, forward_of, gathered
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from batchfront.training.vectorized.losses import Losses
 from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, stacked
-from batchfront.workload.data import Examples, is_in_memory
+from batchfront.workload.data import Batch, Examples, is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.lr_schedule import Constant
 from batchfront.workload.metrics import (
@@ -32,6 +34,7 @@ from batchfront.workload.metrics import (
     numbers_of,
 )
 from batchfront.workload.microbatch import MicroBatch
+from batchfront.workload.nested import map_tensors
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.seeds import mix
 
@@ -247,8 +250,11 @@ class Stack:
         return gathered(train, indices, seeds)
 
     @torch.inference_mode()
-    def evaluate(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck]:
-        """Evaluate these of the runs on the validation split, each as its own evaluator would."""
+    def evaluate(self, rows: Sequence[int], *, full: bool) -> list[GoalCheck | Failed]:
+        """Evaluate these of the runs on the validation split, each as its own evaluator would.
+
+        What a measure of one run raises when all is evaluated is that run's own failure.
+        """
         began = perf_counter()
         runs = [self.runs[row] for row in rows]
         evaluations = [run.evaluator.begin(full=full) for run in runs]
@@ -260,13 +266,19 @@ class Stack:
                 weights, before = self._of([rows[i] for i in going]), len(going)
             self._evaluate_chunk([evaluations[i] for i in going], weights)
             going = [i for i in going if evaluations[i].going]
+        measured = [attempt(one.measured) for one in evaluations]
         self._silence.check()
-        found = [
-            run.evaluator.end(evaluation) for run, evaluation in zip(runs, evaluations, strict=True)
-        ]
+        found: list[GoalCheck | Failed] = []
+        for run, evaluation, beside in zip(runs, evaluations, measured, strict=True):
+            check = run.evaluator.end(evaluation)
+            if not isinstance(beside, Failed):
+                found.append(attempt(partial(run.at_crossing, replace(check, measures=beside))))
+            else:
+                found.append(beside)
         seconds = (perf_counter() - began) / len(runs)
         for run, one in zip(runs, found, strict=True):
-            run.record(one, seconds, full=full)
+            if not isinstance(one, Failed):
+                run.record(one, seconds, full=full)
         return found
 
     def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:
@@ -291,7 +303,15 @@ class Stack:
             costs = torch.stack([numbers_of(metric, *one) for one in each])
         costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
-        for evaluation, own, total in zip(evaluations, costs.unbind(), totals, strict=True):
+        for row, (evaluation, own, total) in enumerate(
+            zip(evaluations, costs.unbind(), totals, strict=True)
+        ):
+            if evaluation.measures is not None:
+                at = itemgetter(row)
+                parts = evaluation.measures.parts(
+                    map_tensors(at, outputs), Batch(inputs, targets).map(at)
+                )
+                evaluation.measures.add(parts, indices[row])
             evaluation.add(own, total)
 
 

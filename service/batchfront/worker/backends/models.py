@@ -47,7 +47,8 @@ class ModelBackend:
 
     def limit(self, study: Study) -> int:
         shapes = study.identity["model"]["parameters"].values()
-        size = 4 * _COPIES * sum(math.prod(shape) for shape in shapes)
+        copies = _COPIES + ("average" in study.identity)
+        size = 4 * copies * sum(math.prod(shape) for shape in shapes)
         room = room_for(size, self._device, self._sharing)
         known = (
             self._loaded.room if self._loaded is not None and self._loaded.serves(study) else None

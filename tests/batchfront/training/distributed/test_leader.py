@@ -25,7 +25,18 @@ from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.prefetch import Prefetch
 from tests import nested
-from tests.striped import GAPPY, GHOST_SIZE, SPEC, Rows, gappy, gappy_splits, splits, striped
+from tests.striped import (
+    GAPPY,
+    GHOST_SIZE,
+    SEARCHING,
+    SPEC,
+    Rows,
+    gappy,
+    gappy_splits,
+    searching,
+    splits,
+    striped,
+)
 
 CPU = torch.device("cpu")
 VALUES = {"learning_rate": 0.05, "momentum": 0.9}
@@ -280,3 +291,18 @@ def test_a_loss_that_calls_the_model_on_dicts_is_shared_too(gappy_pool: Follower
         assert_close(one, two)
     finally:
         pool.close()
+
+
+def test_closures_and_clipping_are_one_devices(gappy_pool: FollowerPool) -> None:
+    gappy_pool.close()
+    values = {"learning_rate": 0.5, "max_iter": 3}
+    trial = (searching(), DATA, 10, values, 5, CPU)
+    pool = FollowerPool(SEARCHING, None, None, [CPU, CPU], MicroBatchSizes())
+    one, two = ModelRun(*trial), LeaderRun(pool, *trial, MicroBatchSizes())
+    try:
+        one.advance(STEPS)
+        assert two.advance(STEPS)
+    finally:
+        pool.close()
+    for wanted, found in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-8)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from batchfront.training.engines import Sequential
+from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.eligibility import why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.goal import Goal
@@ -20,7 +21,7 @@ STEPS, GOAL = 60, Goal(ERROR_RATE, 0.3)
 stacked = pytest.mark.parametrize("case", [c for c in CASES if c.stacks], ids=lambda c: c.name)
 
 
-def compare(case: Case, workload: Workload, values: Sequence[Metaparameters]) -> None:
+def compare(case: Case, workload: Workload, values: Sequence[Metaparameters]) -> list[ModelRun]:
     """Trials of a stack take the steps to the target, and come to the weights, of the same trials
     alone."""
     data = case.data()
@@ -34,9 +35,9 @@ def compare(case: Case, workload: Workload, values: Sequence[Metaparameters]) ->
         assert [check.passed for check in found] == passed  # type: ignore[union-attr]
         reached += sum(passed)
     assert reached
-    assert all(map(is_stacked, together))
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(weights(other), weights(one), rtol=case.loose, atol=case.loose)
+    return together
 
 
 @stacked
@@ -51,7 +52,13 @@ def test_a_stack_takes_as_many_steps_to_the_target_as_each_alone(case: Case) -> 
 def test_groups_by_name_keep_to_their_own_rates_in_a_stack(case: Case) -> None:
     rates = [(case.rate, case.rate / 3), (case.rate / 2, case.rate)]
     values = [{"learning_rate": rate, "last_rate": last} for rate, last in rates]
-    compare(case, grouped(case, goal=GOAL), values)
+    assert all(map(is_stacked, compare(case, grouped(case, goal=GOAL), values)))
+
+
+@stacked
+def test_clipped_to_norms_of_their_own_they_take_the_steps_of_each_alone(case: Case) -> None:
+    values = [{**case.values, "clip_norm": norm} for norm in (0.2, 1.0, 1e6)]
+    compare(case, plain(case, goal=GOAL), values)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if not c.stacks], ids=lambda c: c.name)
