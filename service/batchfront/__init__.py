@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from batchfront.workload.lr_schedule import Constant as Constant
     from batchfront.workload.lr_schedule import LinearDecay as LinearDecay
     from batchfront.workload.lr_schedule import Schedule as Schedule
+    from batchfront.workload.lr_schedule import TrainingSize as TrainingSize
     from batchfront.workload.lr_schedule import WarmupCosine as WarmupCosine
     from batchfront.workload.metrics import ACCURACY as ACCURACY
     from batchfront.workload.metrics import AVERAGE_PRECISION as AVERAGE_PRECISION
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
     from batchfront.workload.search_space import ReverseLog as ReverseLog
     from batchfront.workload.seeds import SeedStream as SeedStream
     from batchfront.workload.stopping_rules import StoppingRules as StoppingRules
+    from batchfront.workload.stream import Stream as Stream
+    from batchfront.workload.torch_schedule import TorchSchedule as TorchSchedule
     from batchfront.workload.weight_average import WeightAverage as WeightAverage
     from batchfront.workload.workload import Workload as Workload
     from batchfront.workload.workload import powers_of_two as powers_of_two
@@ -91,7 +94,9 @@ _HOMES = {
     "batchfront.reporting": "TrialEnded evaluates report this_trial",
     "batchfront.workload.evaluation_grid": "EvaluationGrid",
     "batchfront.workload.stopping_rules": "StoppingRules",
-    "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule WarmupCosine",
+    "batchfront.workload.stream": "Stream",
+    "batchfront.workload.lr_schedule": "Constant LinearDecay Schedule TrainingSize WarmupCosine",
+    "batchfront.workload.torch_schedule": "TorchSchedule",
     "batchfront.workload.search_space": "Choice Integer Linear Log ReverseLog",
     "batchfront.workload.seeds": "SeedStream",
     "batchfront.workload.workload": "Workload powers_of_two",

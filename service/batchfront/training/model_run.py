@@ -26,6 +26,7 @@ from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer,
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import GridSteps
+from batchfront.workload.lr_schedule import TrainingSize
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
@@ -86,6 +87,9 @@ class ModelRun:
             splits.validation, workload.goal, self.micro_batches.evaluation, workload.measures
         )
         self.learning_rate = float(values["learning_rate"])
+        self.schedule = workload.schedule.at(
+            TrainingSize(batch_size, len(train), workload.steps_allowed(batch_size))
+        )
         self.step = 0
         self._streams = Streams(device)  # of evaluations
         self.evaluation_steps = GridSteps(workload.grid, workload.steps_allowed(batch_size))
@@ -101,9 +105,9 @@ class ModelRun:
     def advance(self, to_step: int, stop: Event | None = None) -> bool:
         """Train until `to_step` updates are done. Returns False if `stop` was set before that."""
         order, optimizer, gradient = self.order, self.optimizer, self.gradient
-        factor, values = self.workload.schedule.factor, self.values
+        rate_at, values = self.schedule.learning_rate_at, self.values
         train, streams, average = self.training_step, self.alone.streams, self.average
-        rate, loss_sum = self.learning_rate, self.loss_sum
+        loss_sum = self.loss_sum
         began = perf_counter()
         self.model.train()
         streams.begin()
@@ -113,7 +117,7 @@ class ModelRun:
             for step, indices in enumerate(order.batches(self.step, to_step), self.step):
                 if stop is not None and stop.is_set():
                     break
-                loss = train(gradient, optimizer, step, indices, rate * factor(step, values))
+                loss = train(gradient, optimizer, step, indices, rate_at(step, values))
                 streams.settle()
                 if average is not None:
                     average.update(step)

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,14 +98,14 @@ def _names(dataset: Any, files: Sequence[Any]) -> list[Any]:
     """The same, by names that don't depend on where the folder is."""
     root = getattr(dataset, "root", None)
     if not isinstance(root, str | os.PathLike):
-        root = os.path.commonpath({os.path.dirname(os.fspath(file[0])) for file in files})
-    start = os.path.join(os.fspath(root), "")
+        root = os.path.commonpath({os.fspath(Path(file[0]).parent) for file in files})
+    start = f"{os.fspath(root).rstrip(os.sep)}{os.sep}"
     return [(os.fspath(path).removeprefix(start), *more) for path, *more in files]
 
 
 def _size(path: Any) -> int:
     try:
-        return os.stat(path).st_size
+        return Path(path).stat().st_size
     except OSError:  # which is told when it is read
         return -1
 

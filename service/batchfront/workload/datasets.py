@@ -96,7 +96,8 @@ def refuse_unindexed(dataset: Any) -> None:
     indexed = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
     if not indexed or isinstance(dataset, dict | str | bytes | type):
         raise WorkloadError(
-            f"a data set needs __len__ and __getitem__, as torch's map-style ones have; found {name}"
+            "a data set needs __len__ and __getitem__, as torch's map-style ones have them; "
+            f"found {name}"
         )
     if not _length(dataset):
         raise WorkloadError(f"the data set ({name}) has no examples")
@@ -313,7 +314,8 @@ class _Store:
     def lacks(self, indices: Tensor, seed: int | None) -> list[int]:
         """Those of these of which nothing is kept that this seed could use."""
         least = _DRAWN if seed is None else _FIXED
-        return indices[self._state[indices] < least].unique().tolist()
+        missing: list[int] = indices[self._state[indices] < least].tolist()
+        return sorted(set(missing))
 
     def keep(self, indices: list[int], drawn: Drawn, seed: int | None) -> None:
         """Keep what was drawn of these, but for what another seed would have drawn otherwise."""

@@ -252,7 +252,7 @@ def packed(value: Any, room: mmap.mmap | None = None) -> Packed:
         return Packed(head.getvalue(), [bytes(one) for one in raw])
     place = 0
     for one in raw:
-        room[place : place + len(one)] = one  # type: ignore[assignment]
+        room[place : place + len(one)] = one
         place += len(one)
     return Packed(head.getvalue(), [len(one) for one in raw])
 
@@ -280,7 +280,7 @@ class _Pickler(pickle.Pickler):
         if value.layout != torch.strided or value.requires_grad:
             return NotImplemented
         flat = value.resolve_conj().resolve_neg().contiguous().flatten().view(torch.uint8)
-        return _tensor, (pickle.PickleBuffer(flat.numpy()), value.dtype, tuple(value.shape))
+        return _tensor, (pickle.PickleBuffer(flat.numpy().data), value.dtype, tuple(value.shape))
 
 
 def _tensor(buffer: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:

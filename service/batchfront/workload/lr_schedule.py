@@ -1,7 +1,10 @@
 """Learning-rate schedules: what the learning rate is multiplied by at each step."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +12,37 @@ from batchfront.workload.algorithm import REQUIRED
 from batchfront.workload.search_space import Metaparameters
 
 
+@dataclass(frozen=True)
+class TrainingSize:
+    """What a trial's schedule may depend on beside metaparameters.
+
+    examples    -- of the training split
+    step_budget -- the steps that a trial may take at this batch size
+    """
+
+    batch_size: int
+    examples: int
+    step_budget: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The batches of a `torch.utils.data.DataLoader` that, as by default, doesn't drop the last
+        one: examples / batch_size, rounded up.
+
+        batchfront's own batches are all full, and go on into the next epoch where one ends between.
+        """
+        return -(-self.examples // self.batch_size)
+
+
 class Schedule(ABC):
     """A factor of the learning rate for every step; step 0 makes the first update."""
+
+    def at(self, training: TrainingSize) -> Schedule:
+        """The schedule of a trial of this size, for those that know of batch sizes and epochs.
+
+        Called once a trial; what it returns is the trial's alone.
+        """
+        return self
 
     @abstractmethod
     def metaparameters(self) -> dict[str, Any]:
@@ -20,9 +52,35 @@ class Schedule(ABC):
     def factor(self, step: int, values: Metaparameters) -> float:
         """What the learning rate is multiplied by for the update after `step` updates."""
 
+    def learning_rate_at(self, step: int, values: Metaparameters) -> float:
+        """The learning rate of the update after `step` updates."""
+        return float(values["learning_rate"]) * self.factor(step, values)
+
     def describe(self) -> dict[str, Any]:
         """The schedule as plain data, for a study's identity."""
         return {"name": type(self).__name__}
+
+
+class ScheduledRate(float):
+    """A step's learning rate, from a schedule by which parameter groups that were made with other
+    rates have more than a multiple of it.
+
+    made_for  -- the trial's learning rate, that the groups were made for
+    of_groups -- from the rates that an optimizer's groups were made with, to those of this step
+    """
+
+    made_for: float
+    of_groups: Callable[[tuple[float, ...]], Sequence[float]]
+
+    def __new__(
+        cls,
+        rate: float,
+        made_for: float,
+        of_groups: Callable[[tuple[float, ...]], Sequence[float]],
+    ) -> ScheduledRate:
+        found = super().__new__(cls, rate)
+        found.made_for, found.of_groups = made_for, of_groups
+        return found
 
 
 @dataclass(frozen=True)

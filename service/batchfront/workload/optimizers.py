@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import CheckpointError, WorkloadError
+from batchfront.workload.lr_schedule import ScheduledRate
+
+_MADE_WITH = "initial_lr"  # as torch's schedulers call a group's own rate
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -132,6 +135,7 @@ class ScheduledOptimizer(Optimizer):
 
     made     -- as the factory made it: an optimizer, or a list, tuple or dict of them
     made_for -- the learning rate that their groups' own are multiples of, by optimizer
+    left_out -- the trainable parameters that none of them has
     """
 
     def __init__(self, name: str, made: Made, made_for: Sequence[float], model: nn.Module) -> None:
@@ -143,7 +147,7 @@ class ScheduledOptimizer(Optimizer):
         ]
         self.needs_closure = any(map(_needs_closure, found))
         given = {id(p) for one in found for group in one.param_groups for p in group["params"]}
-        self._left_out = [p for p in model.parameters() if p.requires_grad and id(p) not in given]
+        self.left_out = [p for p in model.parameters() if p.requires_grad and id(p) not in given]
 
     def of_torch(self) -> list[torch.optim.Optimizer]:
         return self.optimizers
@@ -158,7 +162,7 @@ class ScheduledOptimizer(Optimizer):
         self.refuse_changed()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        for parameter in self._left_out:  # whose gradients would add up, and count when clipped
+        for parameter in self.left_out:  # whose gradients would add up, and count when clipped
             parameter.grad = None
 
     def set_rates(self, learning_rate: float) -> None:
@@ -186,7 +190,7 @@ class ScheduledOptimizer(Optimizer):
         rates, shares = [], []
         for number, (own, groups) in enumerate(zip(states, self._groups, strict=True)):
             which = "" if len(states) == 1 else f" {number}"
-            found = [float(group["lr"]) for group in own["param_groups"]]
+            found = [float(group.get(_MADE_WITH, group["lr"])) for group in own["param_groups"]]
             if len(found) != len(groups.shares):
                 raise CheckpointError(
                     f"its optimizer{which} had {len(found)} parameter groups, and is made with "
@@ -224,10 +228,11 @@ class _Groups:
 
     def __init__(self, name: str, optimizer: torch.optim.Optimizer, made_for: float) -> None:
         self._name, self._optimizer, self._made_for = name, optimizer, made_for
+        self._made_with: list[float] = []
         self.shares: list[float] = []
         self._known: list[object] = []  # by group: its rate as we have left it
         self._take_in_new()
-        if any("initial_lr" in group for group in optimizer.param_groups) or hasattr(
+        if any(_MADE_WITH in group for group in optimizer.param_groups) or hasattr(
             optimizer.step, "_wrapped_by_lr_sched"
         ):
             raise self._refusal("a torch.optim.lr_scheduler is attached to its optimizer")
@@ -238,13 +243,24 @@ class _Groups:
         self.refuse_changed()
         if len(groups) > len(self.shares):
             self._take_in_new()
-        for group, share in zip(groups, self.shares, strict=True):
-            rate = learning_rate if share == 1.0 else learning_rate * share
+        for group, rate in zip(groups, self._rates(learning_rate), strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
         self.note()
+
+    def _rates(self, learning_rate: float) -> Sequence[float]:
+        if not isinstance(learning_rate, ScheduledRate):
+            return [learning_rate if s == 1.0 else learning_rate * s for s in self.shares]
+        made_for = learning_rate.made_for
+        own = tuple(
+            made_for if rate == self._made_for else rate * (made_for / self._made_for)
+            for rate in self._made_with
+        )
+        for group, rate in zip(self._optimizer.param_groups, own, strict=True):
+            group[_MADE_WITH] = rate  # what a state's groups are known again by
+        return learning_rate.of_groups(own)
 
     def note(self) -> None:
         """Take the rates to be ours as they are."""
@@ -265,6 +281,7 @@ class _Groups:
                     f"TorchOptimizer {self._name!r}: made for a learning rate of "
                     f"{self._made_for:g}; it must be above 0"
                 )
+            self._made_with.append(float(rate))
             self.shares.append(float(rate) / self._made_for)
             self._known.append(_seen(rate))
 

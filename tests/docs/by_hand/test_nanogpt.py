@@ -13,16 +13,36 @@ from tests.docs.by_hand.draws import Ended, assert_same, crops, example, raced, 
 
 nanogpt = example("nanogpt_workload")
 
-BATCH_SIZE, RATE, GOAL, BUDGET, WARMUP, BETA2 = 16, 1e-2, 2.6, 150, 10, 0.99
+BATCH_SIZE, RATE, GOAL, BUDGET, WARMUP, BETA2 = 16, 1e-2, 2.4, 150, 10, 0.99
 
-SEEDS = (0, 1)
+SEEDS = (1, 2)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text in which some words follow others."""
     target = tmp_path_factory.mktemp("text")
-    words = "the cat sat on a mat and then ate some of an old fish that he had found there".split()
+    words = [
+        "the",
+        "cat",
+        "sat",
+        "on",
+        "a",
+        "mat",
+        "and",
+        "then",
+        "ate",
+        "some",
+        "of",
+        "an",
+        "old",
+        "fish",
+        "that",
+        "he",
+        "had",
+        "found",
+        "there",
+    ]
     draw = torch.Generator().manual_seed(0)
     chosen = torch.randint(len(words), (3_000,), generator=draw).tolist()
     (target / "input.txt").write_text(" ".join(words[n] for n in chosen))

@@ -118,7 +118,7 @@ def _of_schedule(run: ModelRun) -> str | None:
     """A rate depends on the step and the trial alone: a stack looks them up ahead."""
     schedule = run.workload.schedule
     before = Holdings({"schedule": schedule}, shared=True)
-    rates = [schedule.factor(0, run.values) for _ in range(2)]
+    rates = [run.schedule.learning_rate_at(0, run.values) for _ in range(2)]
     changed = before.difference(Holdings({"schedule": schedule}, shared=True))
     return "its schedule changes from call to call" if changed or rates[0] != rates[1] else None
 

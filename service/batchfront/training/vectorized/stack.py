@@ -212,15 +212,14 @@ class Stack:
         own = list(zip(self.runs, steps, strict=True))
         orders = [run.order.stretch(step, step + _BLOCK) for run, step in own]
         self._indices = torch.stack(orders, dim=1).unbind()
-        schedule = self._first.workload.schedule
-        if type(schedule) is Constant:
+        if type(self._first.schedule) is Constant:
             rates = [[run.learning_rate for run in self.runs]] * _BLOCK
         else:
             last = self._first.workload.steps_allowed(self._first.batch_size) - 1
             rates = [
                 [
                     # Past the step budget, where no step is taken, there may be no rate.
-                    run.learning_rate * schedule.factor(max(min(step + i, last), step), run.values)
+                    run.schedule.learning_rate_at(max(min(step + i, last), step), run.values)
                     for run, step in own
                 ]
                 for i in range(_BLOCK)

@@ -87,7 +87,7 @@ def workload(
         loss=given.pop("loss", cross_entropy),
         algorithm=Momentum() if algorithm is None else algorithm,
         search_space={},
-        step_budget=400,
+        step_budget=given.pop("step_budget", 400),
         batch_sizes=(8,),
         **given,
     )
