@@ -83,6 +83,17 @@ def test_what_was_run_is_read_and_shown_without_torch(
     assert WORKLOAD in (studied / "light.html").read_text()
 
 
+def test_the_model_that_won_is_taken_out_without_torch_and_read_by_safetensors(
+    studied: Path, light: Run, training: Run
+) -> None:
+    taken = ("--batch-size", "128", "--output", "model")
+    done = light("batchfront", "model", WORKLOAD, *taken, cwd=studied)
+    assert done.returncode == 0, done.stderr
+    read = "from safetensors.torch import load_file; print(*load_file('weights.safetensors'))"
+    shown = training("python", "-c", read, cwd=studied / "model")
+    assert {*shown.stdout.split()} == {"1.weight", "1.bias", "3.weight", "3.bias"}, shown.stderr
+
+
 def test_a_program_is_run_without_torch(light: Run, tmp_path: Path) -> None:
     write_sweep(tmp_path)
     done = light("batchfront", "run", "./sweep.toml", "--trials", "2", cwd=tmp_path)

@@ -66,6 +66,7 @@ def test_more_trials_are_planned_and_worked_on(ran: Run) -> None:
         ("logs", NAME, "--batch-size", "8", "--trial", "1", "--follow"),
         ("frontier", NAME),
         ("curve",),
+        ("recipe", NAME, "--batch-size", "8", "--devices", "2"),
         ("analyze", "rules", NAME),
         ("confirm", NAME, "--seeds", "1", "--candidates", "1", "--workers", "1"),
         ("confirm", NAME, "--rule", "linear", "--seeds", "1", "--workers", "1"),

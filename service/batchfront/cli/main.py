@@ -162,8 +162,13 @@ def _run(arguments: list[str], debug: bool) -> int:
         if isinstance(error, BatchfrontError):
             _say(str(error))
             return error.exit_code
-        lines = str(error).strip().splitlines() or [""]
-        _say(f"unexpected {type(error).__name__}: {lines[0]} (--debug shows where)")
+        # Late, with what it brings; of a user's own code, its line says more than the kind does.
+        from batchfront.workload.user_error import error_in, error_said, own_line
+
+        if own_line(error) is not None:
+            _say(f"{error_in(error)} (--debug shows all of it)")
+        else:
+            _say(f"unexpected {error_said(error)} (--debug shows where)")
         return 1
 
 

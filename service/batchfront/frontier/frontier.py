@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.queries import (
     Trial,
     require,
+    select_at_goal,
     select_finishers,
     select_outcomes,
     select_rerun_versions,
@@ -30,6 +31,8 @@ from batchfront.workload.space_edges import edges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_NAMED = 10_000  # slots that one statement asks for
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Point:
     trial       -- the best trial's number in its Optuna study; None where the median lies between
                    two
     params      -- its metaparameters, the fixed ones included
+    measures    -- what else was measured of the validation split where it passed the goal, by
+                   name; None where that wasn't finite
     outcomes    -- outcome to number of trials; those not done yet are `open`
     edges       -- searched metaparameters in which the winner lies at an end of the search space
     """
@@ -73,6 +78,7 @@ class Point:
     versions: Mapping[str, Sequence[str]]
     sources: Mapping[str, int] = field(default_factory=dict)
     rerun_by: frozenset[str] = frozenset()
+    measures: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
@@ -148,6 +154,7 @@ class Point:
             "examples": self.examples,
             "trial": self.trial,
             "params": dict(self.params),
+            "measures": dict(self.measures),
             "outcomes": dict(self.outcomes),
             "edges": self.edges,
         }
@@ -274,8 +281,12 @@ def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point
             if kind == "source":
                 sources.setdefault(study_id, Counter())[version] += number
     _refuse_fewer(moment.engine.url, found, outcomes, first)
-    winners = moment.execute(select_winners(wanted, first))
+    winners = moment.execute(select_winners(wanted, first)).fetchall()
     best = {row.study_id: Trial.from_row(row) for row in winners}
+    at_goal: dict[int, dict[str, float | None]] = {}
+    for some in _parts([row.id for row in winners]):
+        for study_id, metric, value in moment.execute(select_at_goal(some)):
+            at_goal.setdefault(study_id, {})[metric] = value
     finishers: dict[int, list[Finisher]] = {}
     for study_id, *finisher in moment.execute(select_finishers(wanted, first)):
         finishers.setdefault(study_id, []).append(Finisher(*finisher))
@@ -293,10 +304,20 @@ def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point
             {kind: sorted(known) for kind, known in ran_on.get(study.id, {}).items()},
             sources.get(study.id, {}),
             frozenset(rerun_by.get((study.workload, study.batch_size), ())),
+            {
+                name: value
+                for name, value in at_goal.get(study.id, {}).items()
+                if name != study.metric
+            },
         )
         unreached = point.steps is not None and not isfinite(point.steps)
-        points.append(replace(point, best=None) if unreached else point)
+        points.append(replace(point, best=None, measures={}) if unreached else point)
     return points
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """No more of them at once than a statement may name."""
+    return (ids[start : start + _NAMED] for start in range(0, len(ids), _NAMED))
 
 
 def _refuse_fewer(

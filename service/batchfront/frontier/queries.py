@@ -191,22 +191,43 @@ def load_loss_curves(source: Source, workload: str) -> dict[int, LearningCurves]
     return _curves(source, workload, "train", "loss")
 
 
+def load_measure_curves(source: Source, workload: str, metric: str) -> dict[str, Curves]:
+    """What else than the goal metric was measured of the validation split by the trials of the
+    workload's search, by name. Of trials that ran elsewhere it is left to whoever ran them."""
+    query = (
+        _select_curves(workload, "validation")
+        .add_columns(measurements.c.metric)
+        .where(measurements.c.metric != metric, studies.c.spec != "")
+    )
+    with snapshot(source) as moment:
+        rows = moment.execute(query).fetchall()
+    names = sorted({row.metric for row in rows})
+    return {name: _by_study([row[:4] for row in rows if row.metric == name]) for name in names}
+
+
 def _curves(
     source: Source, workload: str, split: str, metric: str, *counts: ColumnElement[bool]
 ) -> dict[int, LearningCurves]:
-    query = (
+    query = _select_curves(workload, split).where(measurements.c.metric == metric, *counts)
+    with snapshot(source) as moment:
+        rows = moment.execute(query).fetchall()
+    return _by_study(rows)
+
+
+def _select_curves(workload: str, split: str) -> Select[Any]:
+    return (
         select(slots.c.study_id, slots.c.number, measurements.c.step, measurements.c.value)
         .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id).join(studies))
         .where(
             Filter((workload,), purposes=SEARCHES).clause(),
             measurements.c.split == split,
-            measurements.c.metric == metric,
-            *counts,
         )
         .order_by(slots.c.study_id, slots.c.number, measurements.c.step)
     )
-    with snapshot(source) as moment:
-        rows = moment.execute(query).fetchall()
+
+
+def _by_study(rows: Sequence[Any]) -> dict[int, LearningCurves]:
+    """Rows of study, number, step and value, in this order, as learning curves."""
     if not rows:
         return {}
     # A missing value becomes NaN; no whole number is too large to be kept exactly.
@@ -234,6 +255,22 @@ def select_winners(wanted: Filter, first: int | None) -> Select[Any]:
     columns = (slots.c.id, place.label("place"), wins.label("wins"))
     ranks = _counted(wanted, first, *columns).where(reached).subquery()
     return select(slots).join(ranks, ranks.c.id == slots.c.id).where(ranks.c.place == ranks.c.wins)
+
+
+def select_at_goal(slot_ids: Sequence[int]) -> Select[Any]:
+    """Study, metric and value of what was measured of the validation split by these slots' trials
+    where they passed the goal."""
+    measured = measurements.join(slots, measurements.c.slot_id == slots.c.id)
+    return (
+        select(slots.c.study_id, measurements.c.metric, measurements.c.value)
+        .select_from(measured)
+        .where(
+            slots.c.id.in_(slot_ids),
+            measurements.c.step == slots.c.steps_to_target,
+            measurements.c.split == "validation",
+        )
+        .order_by(slots.c.study_id, measurements.c.metric)
+    )
 
 
 def select_outcomes(wanted: Filter, first: int | None) -> Select[Any]:

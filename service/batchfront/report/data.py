@@ -1,6 +1,6 @@
 """A workload, with everything that its part of the page is made from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -15,6 +15,7 @@ from batchfront.frontier.queries import (
     Trials,
     load_goal_curves,
     load_loss_curves,
+    load_measure_curves,
     load_reruns,
     load_workload_trials,
 )
@@ -46,6 +47,10 @@ class Limits:
 
     trials: int = TRIALS
     curves: int = CURVES
+
+    def of_each(self, measures: int) -> int:
+        """The most curves that are drawn of each of so many measures."""
+        return max(min(self.curves, _FEWEST), self.curves // measures)
 
     @classmethod
     def for_page(cls, studies: int) -> "Limits":
@@ -86,6 +91,7 @@ class Subject:
     trials        -- those of its search, by study
     goal_curves   -- their goal metric, as far as it was measured, by study
     loss_curves   -- their training loss, likewise
+    measures      -- what else they measured of the validation split, by name, likewise
     reruns        -- trials that followed a scaling rule, or were run again
     confirmations -- the best trials, run again
     dashboard     -- where its trials are linked to
@@ -97,6 +103,7 @@ class Subject:
     trials: Trials
     goal_curves: Curves
     loss_curves: Curves
+    measures: Mapping[str, Curves]
     reruns: Reruns
     confirmations: Confirmations
     dashboard: Dashboard
@@ -135,6 +142,7 @@ def _load(
         load_workload_trials(moment, frontier.workload),
         load_goal_curves(moment, frontier.workload, frontier.goal["metric"]),
         load_loss_curves(moment, frontier.workload),
+        load_measure_curves(moment, frontier.workload, frontier.goal["metric"]),
         reruns,
         confirmations(frontier, reruns),
         dashboard,

@@ -111,7 +111,8 @@ def _saved(gradient: BatchGradient, model: nn.Module, batch: Batch) -> list[int]
     count = batch.examples
     here = MicroBatch(0, count, count, 0)
     with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        counts = bool(gradient.weight(batch, count))
+        # An update alone knows what it trains by; the outputs tell what evaluations take.
+        counts = gradient.workload.loss is not None and bool(gradient.weight(batch, count))
         loss = gradient.loss(batch, here, gradient.wrapped(model), counts=counts)
     del loss  # until here it holds the storages, so that no address is used twice
     return list(sizes.values())

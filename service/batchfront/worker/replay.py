@@ -73,9 +73,7 @@ def replay(
         try:
             factory = backend.prepare(study)
             _cut_alike(factory, trial.micro_batch)
-            seed = study.trial_seed(trial.number)
-            run = factory.run(study.batch_size, trial.params, seed, number=trial.number)
-            result, weights = _raced(reached, factory, run, watch)
+            result, weights = _raced(reached, factory, watch)
         except IdentityError as error:
             raise IdentityError(
                 f"{error}. A trial is replayed by the code that it was run by: bring the code here "
@@ -97,37 +95,47 @@ def _cut_alike(factory: RunFactory[Any], micro_batch: int | None) -> None:
 
 
 def _raced(
-    reached: ReachedTrial, factory: RunFactory[Any], run: Run, watch: Callable[[int], None]
+    reached: ReachedTrial, factory: RunFactory[Any], watch: Callable[[int], None]
 ) -> tuple[TrialResult, bytes | None]:
+    study, trial = reached.study, reached.trial
     kept: list[bytes] = []
 
-    def crossed(_: _Only, run: Run) -> None:
+    def crossed(slot: _Only, run: Run) -> None:
+        if slot.number != trial.number:
+            return
         weights = run.weights()
         if weights is None:
             raise BatchfrontError("it has no weights to give")
-        kept.append(packed(weights, facts_of(reached.study, reached.trial, run, factory.versions)))
+        kept.append(packed(weights, facts_of(study, trial, run, factory.versions)))
 
-    heat: Heat[_Only, Any] = Heat(
-        RaceRules(factory.goal, factory.stopping),
-        [(_Only(reached.trial.number), run)],
-        engine=_engine(reached.trial.versions),
-        crossed=crossed,
-    )
-    ended: list[tuple[_Only, TrialResult]] = []
+    def run(number: int) -> tuple[_Only, Any]:
+        seed = study.trial_seed(trial.number)
+        made = factory.run(study.batch_size, trial.params, seed, number=trial.number)
+        return _Only(number), made
+
+    engine: Engine[Any] = Sequential()
+    runs = [run(trial.number)]
+    if trial.versions.get("engine") == EngineName.VECTORIZED:
+        engine, runs = _vectorized(runs, run)
+    rules = RaceRules(factory.goal, factory.stopping)
+    heat: Heat[_Only, Any] = Heat(rules, runs, engine=engine, crossed=crossed)
+    ended: dict[int, TrialResult] = {}
     while heat.live:
-        ended += heat.round(Event())
-        watch(run.step)
-    (_, result), *_ = ended
-    return result, kept[0] if kept else None
+        ended |= {slot.number: result for slot, result in heat.round(Event())}
+        watch(runs[0][1].step)
+    return ended[trial.number], kept[0] if kept else None
 
 
-def _engine(versions: Mapping[str, str]) -> Engine[Any]:
-    """What computed the trial. A vectorized one is a heat of one now."""
-    if versions.get("engine") != EngineName.VECTORIZED:
-        return Sequential()
+def _vectorized(
+    runs: list[tuple[_Only, Any]], run: Callable[[int], tuple[_Only, Any]]
+) -> tuple[Engine[Any], list[tuple[_Only, Any]]]:
+    """What computes all as one, and a heat for it: most models are stacked in company alone, for
+    which a second run of the same trial will do."""
     from batchfront.training.vectorized.engine import Vectorized
+    from batchfront.training.vectorized.forward import is_layered
 
-    return Vectorized()
+    layered = is_layered(runs[0][1].model)
+    return Vectorized(), runs if layered else [*runs, run(-1)]
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from batchfront.errors import UsageError, WorkloadError
-from batchfront.workload.goal import Goal
+from batchfront.errors import BatchfrontError, SearchSpaceError, UsageError, WorkloadError
+from batchfront.workload.definition import (
+    as_batch_sizes,
+    as_name,
+    as_one_of,
+    as_step_budget,
+    as_text,
+    steps_in,
+)
+from batchfront.workload.goal import Goal, as_goal
+from batchfront.workload.ranges import as_space, as_space_or_function
 from batchfront.workload.search_space import SearchSpace, dimensions
 from batchfront.workload.stopping_rules import StoppingRules
+from batchfront.workload.user_error import error_in
 
 VARIANT_SIGN = "@"
 """Between a workload's name and its variant's: no part of a variant's name."""
@@ -39,11 +50,20 @@ class WorkloadBase(ABC):
     description: str = ""
 
     def __post_init__(self) -> None:
-        parts = self.name.split("/")
-        if len(parts) < 3 or not all(parts) or self.name != self.name.strip():
-            raise WorkloadError(f"workload name {self.name!r}: must read dataset/model/optimizer")
-        if not self.batch_sizes:
-            raise WorkloadError(f"{self.name}: batch_sizes is empty")
+        name = as_name(self.name)
+        self._take(
+            goal=as_goal(name, self.goal),
+            search_space=as_space_or_function(name, self.search_space),
+            step_budget=as_step_budget(name, self.step_budget),
+            batch_sizes=as_batch_sizes(name, self.batch_sizes),
+            stopping=as_one_of(name, "stopping", self.stopping, StoppingRules, "StoppingRules()"),
+            description=as_text(name, "description", self.description),
+        )
+
+    def _take(self, **meant: Any) -> None:
+        """Put what is meant by a field in the place of what was given."""
+        for field_, value in meant.items():
+            object.__setattr__(self, field_, value)
 
     @property
     def first_step(self) -> int:
@@ -69,17 +89,28 @@ class WorkloadBase(ABC):
     def steps_allowed(self, batch_size: int) -> int:
         """The step budget of a trial at this batch size."""
         budget = self.step_budget
-        steps = budget(batch_size) if callable(budget) else budget
+        if callable(budget):
+            with _naming(f"{self.name}: step_budget({batch_size}) fails", WorkloadError):
+                found = budget(batch_size)
+            steps = steps_in(f"{self.name}: step_budget({batch_size})", found)
+        else:
+            steps = budget
         if steps < self.first_step:
             raise WorkloadError(
                 f"{self.name}: step budget {steps} at batch size {batch_size} must be at least "
                 f"{self.first_step}, the first evaluated step"
             )
-        return int(steps)
+        return steps
 
     def space(self, batch_size: int) -> SearchSpace:
         """The search space at this batch size, checked against what the workload takes."""
-        space = self.search_space(batch_size) if callable(self.search_space) else self.search_space
+        space = self.search_space
+        if callable(space):
+            where = f"{self.name}: search_space({batch_size})"
+            hint = "; it is a function of the batch size that returns a dict of ranges"
+            with _naming(f"{where} fails", SearchSpaceError, hint):
+                found = space(batch_size)
+            space = as_space(self.name, found)
         self.check_space(space)
         return space
 
@@ -95,3 +126,14 @@ class WorkloadBase(ABC):
     def describe(self) -> dict[str, Any]:
         """All that defines its trials, but for what depends on the batch size, as plain data: for a
         study's identity."""
+
+
+@contextmanager
+def _naming(what: str, kind: type[WorkloadError], hint: str = "") -> Iterator[None]:
+    """Turn an error of a function of the user's into one line that says which function it was."""
+    try:
+        yield
+    except BatchfrontError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {error_in(error)}{hint}") from error

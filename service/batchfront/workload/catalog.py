@@ -22,7 +22,8 @@ from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
 from batchfront.workload.program import Program
 from batchfront.workload.sweep_file import read_sweep_file
-from batchfront.workload.user_file import error_in, function_in, importable, lies_in
+from batchfront.workload.user_error import error_in
+from batchfront.workload.user_file import function_in, importable, lies_in
 from batchfront.workload.workload import Workload
 
 GROUP = "batchfront.workloads"

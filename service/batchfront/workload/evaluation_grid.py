@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.given import take_numbers, whole
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class EvaluationGrid:
     look: float = 2**0.5
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "first", whole("EvaluationGrid: first", self.first))
+        take_numbers(self, "spacing", "look")
         if self.first < 1 or self.spacing <= 0 or self.look <= 1:
             raise WorkloadError(f"{self}: first must be >= 1, spacing > 0 and look > 1")
 

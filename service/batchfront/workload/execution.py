@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.given import refuse_no_bool, shown
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -27,8 +28,11 @@ class Execution:
     channels_last: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise WorkloadError(f"precision {self.precision!r}: use {' or '.join(PRECISIONS)}")
+        if not isinstance(self.precision, str) or self.precision not in PRECISIONS:
+            names = " or ".join(map(repr, PRECISIONS))
+            raise WorkloadError(f"precision is {shown(self.precision)}; write {names}")
+        for name in ("compile", "channels_last"):
+            refuse_no_bool(f"Execution: {name}", getattr(self, name))
 
     def describe(self) -> dict[str, Any]:
         """What of it a study's identity holds: nothing of the default."""

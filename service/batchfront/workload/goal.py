@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from batchfront.errors import UsageError
+from batchfront.errors import UsageError, WorkloadError
+from batchfront.workload.given import is_torchs, name_of, number, shown
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
@@ -32,12 +35,45 @@ class ReportedMetric:
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.better not in ("lower", "higher"):
-            raise UsageError(f"metric {self.name}: better is {self.better!r}; use lower or higher")
-        if not (self.name.isprintable() and 0 < len(self.name.strip()) <= LONGEST_NAME):
-            raise UsageError(
-                f"metric {self.name!r}: its name must be one line of 1 to {LONGEST_NAME} characters"
-            )
+        check_metric(self)
+
+
+def check_metric(metric: Metric | SplitMetric | ReportedMetric) -> None:
+    """Raise UsageError, with what to write, for a metric's name, side or bounds that can't be."""
+    name = metric.name
+    if not isinstance(name, str):
+        raise UsageError(f"a metric's name is {shown(name)}; write a string")
+    if not (name.isprintable() and 0 < len(name.strip()) <= LONGEST_NAME):
+        raise UsageError(
+            f"metric {name[: 2 * LONGEST_NAME]!r}: its name must be one line of 1 to "
+            f"{LONGEST_NAME} characters"
+        )
+    if not isinstance(metric.better, str) or metric.better not in ("lower", "higher"):
+        raise UsageError(
+            f'metric {name!r}: better is {shown(metric.better)}; write better="lower" or '
+            'better="higher"'
+        )
+    for bound in ("low", "high"):
+        value = getattr(metric, bound)
+        found = number(f"metric {name!r}: {bound}", value, infinite=True)
+        object.__setattr__(metric, bound, found)
+    if not metric.low < metric.high:
+        raise UsageError(f"metric {name!r}: low={metric.low:g} must be below high={metric.high:g}")
+
+
+_OURS: dict[str, Better] = {
+    "error rate": "lower",
+    "accuracy": "higher",
+    "mean squared error": "lower",
+    "average precision": "higher",
+    "token cross entropy": "lower",
+}
+"""The metrics that batchfront computes, by the names of their constants, and which values of each
+are better. The cross-entropy alone may be one of examples, or of tokens."""
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", name.strip().lower()))
 
 
 @dataclass(frozen=True, init=False)
@@ -58,19 +94,38 @@ class Goal:
         value: float,
         better: Better | None = None,
     ) -> None:
+        value = _value(metric, value)
         if isinstance(metric, str):
-            if better is None:
-                raise UsageError(f'goal {metric} {value:g}: say better="lower" or better="higher"')
-            metric = ReportedMetric(metric, better)
+            metric = _reported(metric, value, better)
+        elif not is_metric(metric):
+            raise UsageError(f"goal {value:g}: {not_a_metric(metric)}")
         elif better is not None:
             raise UsageError(f"goal {value:g}: which {metric.name} is better, the metric says")
         object.__setattr__(self, "metric", metric)
         object.__setattr__(self, "value", value)
         low, high, name = metric.low, metric.high, metric.name
         if not low <= value <= high:
-            raise UsageError(f"goal {value:g}: {name} lies between {low:g} and {high:g}")
+            percent = f"; {value:g} % is {value / 100:g}" if high == 1 and 1 < value <= 100 else ""
+            raise UsageError(f"goal {value:g}: {name} lies between {low:g} and {high:g}{percent}")
         if not self._better(self.best):
             raise UsageError(f"goal {value:g}: no {name} can be strictly better than that")
+
+    def by_batchfront(self) -> Goal:
+        """The same goal with the metric of ours that its name means, where only that is given.
+
+        Raises UsageError, with what to write, for another name.
+        """
+        if not isinstance(self.metric, ReportedMetric):
+            return self
+        found = metric_of_ours(self.metric.name)
+        if found is None:
+            _ = self.computed  # which refuses it
+        assert found is not None
+        if found.better != self.metric.better:
+            raise UsageError(
+                f"goal {self}: of {found.name}, {found.better} values are better; leave better= out"
+            )
+        return Goal(found, self.value)
 
     @property
     def computed(self) -> Metric | SplitMetric:
@@ -79,9 +134,11 @@ class Goal:
         Raises UsageError for one of which only the name is known.
         """
         if isinstance(self.metric, ReportedMetric):
+            name, better = self.metric.name, self.metric.better
             raise UsageError(
-                f"goal {self}: {self.metric.name} is computed by whoever trains; a Workload's "
-                "metric is a Metric, such as ERROR_RATE"
+                f"goal {self}: {name} is computed by whoever trains; a Workload's metric is a "
+                "Metric, such as ERROR_RATE, CROSS_ENTROPY, TOKEN_CROSS_ENTROPY, or your own: "
+                f'Metric("{name}", function_of_outputs_and_targets, "{better}")'
             )
         return self.metric
 
@@ -124,6 +181,93 @@ class Goal:
         sign = "<" if self.metric.better == "lower" else ">"
         held_out = "" if isinstance(self.metric, ReportedMetric) else "validation "
         return f"{held_out}{self.metric.name} {sign} {self.value:g}"
+
+
+def as_goal(workload: str, given: Any) -> Goal:
+    """A workload's goal, also where what a `Goal` is made of stands in a tuple.
+
+    Raises UsageError, with what to write, for what can't be one.
+    """
+    if isinstance(given, Goal):
+        return given
+    if isinstance(given, tuple | list) and len(given) in (2, 3):
+        return Goal(*given)
+    what = shown(given)
+    if is_metric(given):
+        what += f" ({given.name}), without the value to pass"
+    raise WorkloadError(
+        f"{workload}: goal is {what}; write a metric and the value to pass: Goal(ERROR_RATE, 0.1), "
+        'or where a loop reports it Goal("val_loss", 1.8, better="lower")'
+    )
+
+
+def metric_of_ours(name: str) -> Metric | SplitMetric | None:
+    """The metric that a name means, "error rate" or "ERROR_RATE"; None if it is none of ours."""
+    if _plain(name) not in _OURS:
+        return None
+    from batchfront.workload import metrics  # late, as it brings torch
+
+    found: Metric | SplitMetric = getattr(metrics, _plain(name).replace(" ", "_").upper())
+    return found
+
+
+def _value(metric: object, value: Any) -> float:
+    """The value to pass, as a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return value  # which no metric lies at: the bounds say so
+    name = metric if isinstance(metric, str) else getattr(metric, "name", "")
+    try:
+        return number(f"goal {name}: its value" if isinstance(name, str) else "goal", value)
+    except WorkloadError as error:
+        swapped = isinstance(value, str) or is_metric(value)
+        hint = "; write Goal(metric, value)" if swapped and "quotes" not in str(error) else ""
+        raise UsageError(f"{error}{hint}") from None
+
+
+def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
+    plain = _plain(name)
+    if better is None and plain in ("cross entropy", "ce"):
+        raise UsageError(
+            f"goal {name} {value:g}: write Goal(CROSS_ENTROPY, {value:g}), of tokens "
+            f"Goal(TOKEN_CROSS_ENTROPY, {value:g}), or where a loop reports it "
+            f'Goal("{name}", {value:g}, better="lower")'
+        )
+    better = better or _OURS.get(plain)
+    if better is None:
+        raise UsageError(
+            f'goal {name} {value:g}: say better="lower" or better="higher", as in '
+            f'Goal("{name}", {value:g}, better="lower")'
+        )
+    return ReportedMetric(name, better)
+
+
+def is_metric(given: object) -> bool:
+    ours = sys.modules.get("batchfront.workload.metrics")  # which brings torch: who has one has it
+    kinds = () if ours is None else (ours.Metric, ours.SplitMetric)
+    return isinstance(given, (ReportedMetric, *kinds))
+
+
+def not_a_metric(given: Any) -> str:
+    """What to write in place of a metric that isn't one of ours."""
+    name = name_of(given, "mine")
+    whole = f'SplitMetric("{name}", lambda outputs, targets: '
+    better = 'better="higher") (or "lower")'
+    if isinstance(given, type):
+        return f"{shown(given)} is no metric; write Metric(name, per_example, better) with it"
+    if is_torchs(given, "nn.Module"):  # torchmetrics' among them, which add up what they are shown
+        return (
+            f"{shown(given)} is no metric; by its function, for a whole split, write "
+            f"{whole}function(outputs, targets), {better}"
+        )
+    if not callable(given):
+        return f"{shown(given)} is no metric; write one such as ERROR_RATE or ACCURACY"
+    if str(getattr(given, "__module__", "")).startswith("sklearn"):
+        called = f"{name}(targets, outputs.argmax(1))"
+        return f"{shown(given)} is no metric; write {whole}{called}, {better}"
+    return (
+        f"{shown(given)} is no metric yet; if it gives a number for each example, write "
+        f'Metric("{name}", {name}, {better}, and if one for the whole split SplitMetric instead'
+    )
 
 
 def restore_goal(described: Mapping[str, Any]) -> Goal:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import WorkloadError
-from batchfront.workload.goal import LONGEST_NAME
+from batchfront.workload.given import shown
+from batchfront.workload.goal import (
+    LONGEST_NAME,
+    ReportedMetric,
+    is_metric,
+    metric_of_ours,
+    not_a_metric,
+)
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
@@ -17,27 +24,34 @@ _WRITE = (
 )
 
 
-def as_measures(given: Any, goal: str) -> tuple[Metric | SplitMetric, ...]:
-    """Check a workload's measures: metrics in a tuple or list, or a single one.
+def as_measures(workload: str, given: Any, goal: str) -> tuple[Metric | SplitMetric, ...]:
+    """Check a workload's measures: metrics, or the names of ours, in a tuple or list, or a single
+    one.
 
     goal -- the name of the goal's metric, which is no other's
 
     Raises WorkloadError for anything else, with what to write.
     """
-    if isinstance(given, tuple | list) and not given:
-        return ()
-    from batchfront.workload.metrics import Metric, SplitMetric
-
-    if isinstance(given, Metric | SplitMetric):
+    if isinstance(given, str) or is_metric(given):
         given = (given,)
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        raise WorkloadError(f"measures is {_said(given)}; give a tuple of {_WRITE}")
-    measures = tuple(given)
-    for one in measures:
-        if not isinstance(one, Metric | SplitMetric):
-            raise WorkloadError(f"measures holds {_said(one)}; a measure is {_WRITE}")
-    refuse_names([one.name for one in measures], goal)
-    return measures
+    if not isinstance(given, tuple | list):
+        raise WorkloadError(
+            f"{workload}: measures is {shown(given)}; give a tuple of metrics, such as "
+            f"(ACCURACY,), or of {_WRITE}"
+        )
+    measures = []
+    for one in given:
+        metric = metric_of_ours(one) if isinstance(one, str) else one
+        if not is_metric(metric) or isinstance(metric, ReportedMetric):
+            named = f"{shown(one)}, no metric of batchfront's; a measure is {_WRITE}"
+            why = named if isinstance(one, str) else not_a_metric(one)
+            raise WorkloadError(f"{workload}: measures holds {why}")
+        measures.append(metric)
+    try:
+        refuse_names([one.name for one in measures], goal)
+    except WorkloadError as error:
+        raise WorkloadError(f"{workload}: {error}") from None
+    return tuple(measures)
 
 
 def refuse_names(names: Iterable[Any], goal: str) -> None:
@@ -59,8 +73,3 @@ def refuse_names(names: Iterable[Any], goal: str) -> None:
         if name in seen:
             raise WorkloadError(f"two measures are called {name!r}; give one another name")
         seen.add(name)
-
-
-def _said(given: Any) -> str:
-    name = getattr(given, "__name__", None)
-    return f"{type(given).__name__} {name}" if name else f"a {type(given).__name__}"

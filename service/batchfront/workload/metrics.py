@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchfront.errors import UsageError, WorkloadError
+from batchfront.workload.given import shown, takes
+from batchfront.workload.goal import check_metric
 from batchfront.workload.nested import Nested, tensors_in
 
 _CHUNK = 1 << 24  # scores that are compared at once
@@ -78,7 +80,10 @@ class Metric:
     weight: Callable[[Nested], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        _check_definition(self)
+        check_metric(self)
+        _refuse_no_function(self, "per_example", "(outputs, targets)", 2)
+        if self.weight is not None:
+            _refuse_no_function(self, "weight", "(targets)", 1)
 
 
 @dataclass(frozen=True)
@@ -97,18 +102,19 @@ class SplitMetric:
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        _check_definition(self)
+        check_metric(self)
+        _refuse_no_function(self, "of", "(outputs, targets)", 2)
 
 
-def _check_definition(metric: Metric | SplitMetric) -> None:
-    if metric.better not in ("lower", "higher"):
-        raise UsageError(
-            f"metric {metric.name!r}: better={metric.better!r} must be 'lower' or 'higher'"
-        )
-    if not metric.low < metric.high:
-        raise UsageError(
-            f"metric {metric.name!r}: low={metric.low:g} must be below high={metric.high:g}"
-        )
+def _refuse_no_function(
+    metric: "Metric | SplitMetric", field: str, arguments: str, count: int
+) -> None:
+    given = getattr(metric, field)
+    if callable(given) and not isinstance(given, type) and takes(given, count):
+        return
+    raise UsageError(
+        f"metric {metric.name!r}: {field} is {shown(given)}; write a function of {arguments}"
+    )
 
 
 def costs_of(

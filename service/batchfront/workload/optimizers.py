@@ -135,6 +135,7 @@ class ScheduledOptimizer(Optimizer):
 
     made     -- as the factory made it: an optimizer, or a list, tuple or dict of them
     made_for -- the learning rate that their groups' own are multiples of, by optimizer
+    left_out -- the trainable parameters that none of them has
     """
 
     def __init__(self, name: str, made: Made, made_for: Sequence[float], model: nn.Module) -> None:
@@ -146,7 +147,7 @@ class ScheduledOptimizer(Optimizer):
         ]
         self.needs_closure = any(map(_needs_closure, found))
         given = {id(p) for one in found for group in one.param_groups for p in group["params"]}
-        self._left_out = [p for p in model.parameters() if p.requires_grad and id(p) not in given]
+        self.left_out = [p for p in model.parameters() if p.requires_grad and id(p) not in given]
 
     def of_torch(self) -> list[torch.optim.Optimizer]:
         return self.optimizers
@@ -161,7 +162,7 @@ class ScheduledOptimizer(Optimizer):
         self.refuse_changed()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        for parameter in self._left_out:  # whose gradients would add up, and count when clipped
+        for parameter in self.left_out:  # whose gradients would add up, and count when clipped
             parameter.grad = None
 
     def set_rates(self, learning_rate: float) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from batchfront.errors import SearchSpaceError
+from batchfront.errors import SearchSpaceError, WorkloadError
+from batchfront.workload.given import number, shown
 from batchfront.workload.sobol import scrambled_sobol
 
 Value = float | int | str | bool
@@ -40,16 +41,32 @@ def _refuse(dimension: Dimension, wanted: str) -> SearchSpaceError:
     return SearchSpaceError(f"{dimension}: {wanted}")
 
 
+def _take_ends(dimension: Dimension) -> None:
+    """Keep both ends of a range as Python's own numbers, of whatever kind they were given."""
+    kind = type(dimension).__name__
+    for name in ("low", "high"):
+        end = getattr(dimension, name)
+        try:
+            object.__setattr__(dimension, name, number(f"{kind}: {name}", end))
+        except WorkloadError as error:
+            raise SearchSpaceError(str(error)) from None
+
+
+def _reversed(low: float, high: float) -> str:
+    if low > high:
+        return f"low must be less than high: ({high:g}, {low:g})"
+    return "low must be less than high (a single value is a plain number)"
+
+
 @dataclass(frozen=True)
 class _Range(Dimension, ABC):
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise _refuse(self, "both ends must be finite numbers")
+        _take_ends(self)
         if not self.low < self.high:
-            raise _refuse(self, "low must be less than high (a single value is a plain number)")
+            raise _refuse(self, _reversed(self.low, self.high))
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.low:g}, {self.high:g})"
@@ -110,10 +127,13 @@ class Integer(Dimension):
     log: bool = False
 
     def __post_init__(self) -> None:
+        _take_ends(self)
         if self.low != int(self.low) or self.high != int(self.high):
             raise _refuse(self, "both ends must be whole numbers")
         if not self.low < self.high:
-            raise _refuse(self, "low must be less than high (a single value is a plain number)")
+            raise _refuse(self, _reversed(self.low, self.high))
+        if not isinstance(self.log, bool):
+            raise _refuse(self, f"log is {shown(self.log)}; write log=True or log=False")
         if self.log and self.low < 1:
             raise _refuse(self, "low must be at least 1 on a log scale")
 
@@ -140,7 +160,19 @@ class Choice(Dimension):
     values: tuple[Value, ...]
 
     def __init__(self, *values: Value) -> None:
+        values = tuple(_plain(value) for value in values)
         object.__setattr__(self, "values", values)
+        if len(values) == 1 and isinstance(values[0], list | tuple | set | dict | range):
+            raise SearchSpaceError(
+                f"Choice: its one value is {shown(values[0])}; write each by itself, as in "
+                "Choice(8, 16), or Choice(*values)"
+            )
+        for value in values:
+            if not (value is None or isinstance(value, bool | int | float | str)):
+                raise SearchSpaceError(
+                    f"Choice: one of its values is {shown(value)}; values are numbers, strings, "
+                    "True or False: give each a name, and look up in your function what it means"
+                )
         if len(values) < 2 or len(set(values)) != len(values):
             raise _refuse(self, "needs at least two different values")
 
@@ -155,6 +187,12 @@ class Choice(Dimension):
 
     def position(self, value: Value) -> float:
         return (self.values.index(value) + 0.5) / len(self.values)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's or torch's as Python's own."""
+    shape, item = getattr(value, "shape", None), getattr(value, "item", None)
+    return item() if shape == () and callable(item) else value
 
 
 SearchSpace = Mapping[str, Dimension | Value]

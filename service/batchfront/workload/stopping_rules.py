@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.given import take_numbers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class StoppingRules:
     diverged_beyond: float | None = None
 
     def __post_init__(self) -> None:
+        bound = () if self.diverged_beyond is None else ("diverged_beyond",)
+        rules = ("diverged_at", "patience", "worse_by", "stale_after", *bound)
+        take_numbers(self, *rules, infinite=True)  # which a rule is that never speaks
         if (
             self.diverged_at <= 1
             or self.patience < 1

@@ -4,7 +4,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -14,6 +13,7 @@ from typing import Any
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.base import WorkloadBase
+from batchfront.workload.user_error import error_in
 
 
 def function_in(path: Path, name: str) -> object:
@@ -37,30 +37,6 @@ def function_in(path: Path, name: str) -> object:
     if name:
         raise CatalogError(f"{path} has no function {name!r}; {found}")
     raise CatalogError(f"{path}: say which function, as {path}:FUNCTION; {found}")
-
-
-def error_in(error: BaseException) -> str:
-    """`file.py, line 3: NameError: ...` in one line: where `error` arose, and what it was."""
-    message = " ".join(str(error).split())
-    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "service":
-        said += "; if batchfront is meant, it is imported as `batchfront` now"
-    if isinstance(error, SyntaxError):
-        where = f"{Path(error.filename or '?').name}, line {error.lineno}"
-        return f"{where}: {type(error).__name__}: {error.msg}"
-    ours = Path(__file__).parents[1]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        # The innermost line of the user's own, rather than of Python's or an installed library's.
-        path = Path(frame.filename)
-        if path.is_file() and ours not in path.parents and not is_installed(path):
-            return f"{path.name}, line {frame.lineno}: {said}"
-    return said
-
-
-def is_installed(path: Path) -> bool:
-    """Whether a file belongs to Python or an installed library, and isn't the user's own."""
-    library = {"site-packages", "dist-packages"} & set(path.parts)
-    return bool(library) or Path(inspect.__file__).parent in path.parents
 
 
 def _is_public_function(value: object, module: ModuleType) -> bool:

@@ -19,6 +19,14 @@ from batchfront.workload.algorithm import (
     keyword_metaparameters,
 )
 from batchfront.workload.base import WorkloadBase
+from batchfront.workload.definition import (
+    as_clip_norm,
+    as_data,
+    as_function,
+    as_loss,
+    as_model,
+    as_one_of,
+)
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
 from batchfront.workload.lr_schedule import Constant, Schedule
@@ -81,15 +89,27 @@ class Workload(WorkloadBase):
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "algorithm", as_algorithm(self.algorithm, self.name))
-        object.__setattr__(self, "schedule", as_schedule(self.schedule, self.name))
         super().__post_init__()
-        _ = self.goal.computed  # which refuses one that isn't
-        try:
-            measures = as_measures(self.measures, self.goal.metric.name)
-        except WorkloadError as error:
-            raise WorkloadError(f"{self.name}: {error}") from None
-        object.__setattr__(self, "measures", measures)
+        name = self.name
+        self._take(
+            goal=self.goal.by_batchfront(),
+            data=as_data(name, self.data),
+            model=as_model(name, self.model),
+            loss=as_loss(name, self.loss),
+            algorithm=as_algorithm(self.algorithm, name),
+            clip_norm=as_clip_norm(name, self.clip_norm),
+            schedule=as_schedule(self.schedule, name),
+            grid=as_one_of(name, "grid", self.grid, EvaluationGrid, "EvaluationGrid()"),
+            execution=as_one_of(name, "execution", self.execution, Execution, "Execution()"),
+        )
+        self._take(measures=as_measures(name, self.measures, self.goal.metric.name))
+        if self.weight is not None:
+            as_function(name, "weight", self.weight, ("targets",))
+        if self.update is not None:
+            as_function(name, "update", self.update, ("model", "batch", "optimizers"))
+        if self.average is not None:
+            such_as = "WeightAverage(decay=0.999)"
+            self._take(average=as_one_of(name, "average", self.average, WeightAverage, such_as))
         if self.loss is None and self.update is None:
             raise WorkloadError(
                 f"{self.name}: a workload needs loss=, (outputs, targets) or (model, batch) to the "

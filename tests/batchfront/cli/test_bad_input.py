@@ -61,7 +61,7 @@ def test_a_batch_size_that_cannot_be_is_refused(
         ("Log(1.0, 0.01)", "low must be less than high"),
         ("Log(0.1, 0.1)", "low must be less than high"),
         ("Log(0.0, 1.0)", "low must be above 0"),
-        ("Log(0.1, float('nan'))", "must be finite"),
+        ("Log(0.1, float('nan'))", "not a finite number"),
     ],
 )
 def test_an_empty_or_inverted_range_is_refused(

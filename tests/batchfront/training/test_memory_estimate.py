@@ -38,6 +38,16 @@ def test_it_is_what_autograd_saves_and_a_few_gradients_of_the_largest_of_it() ->
     assert need.evaluation == example + target + 4 * hidden
 
 
+def test_of_a_model_that_an_update_trains_it_is_what_its_outputs_take() -> None:
+    def update(model: nn.Module, batch: object, optimizer: object) -> None:
+        raise AssertionError("not called for an estimate")
+
+    own = replace(clouds(), model=lambda: wide(1000), loss=None, update=update)
+    usual = toy(lambda: wide(1000))
+    run = ModelRun(own, splits(), 16, TOY, 3, CPU)
+    assert need_of(run.alone).evaluation == need_of(usual.alone).evaluation
+
+
 def test_weights_do_not_count_and_what_is_saved_twice_counts_once() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from batchfront.training.data_order import DataOrder
 from torch import Tensor, nn, optim
 
 from batchfront.errors import WorkloadError
@@ -186,7 +187,16 @@ def test_several_optimizers_keep_to_the_schedule_and_go_on_from_a_file(
     assert same(second, whole)
 
 
-def test_a_parameter_in_two_optimizers_is_refused_and_one_in_none_is_left_alone() -> None:
+def test_parameters_that_no_optimizer_has_are_said() -> None:
+    def matrices(named_parameters: Named, *, learning_rate: float) -> optim.Optimizer:
+        return optim.Muon([p for _, p in named_parameters if p.ndim == 2], lr=learning_rate)
+
+    said = "zoo/muon/sgd: no optimizer is given 0.bias, 2.bias, which is therefore not trained"
+    assert check(plain("muon", algorithm=matrices), [8]).notes == [said]
+    assert check(plain("muon", algorithm=optim.Adam), [8]).notes == []
+
+
+def test_a_parameter_in_two_optimizers_is_refused() -> None:
     def twice(named_parameters: Named, *, learning_rate: float) -> list[optim.Optimizer]:
         given = [p for _, p in named_parameters]
         return [optim.SGD(given, lr=learning_rate), optim.Adam(given[2:], lr=learning_rate)]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from batchfront.workload.algorithm import (
 )
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.optimizers import Optimizer
+from batchfront.workload.workload import Workload
+from tests.zoo.cases import plain
 
 LEARNING_RATES = [0.05 * 0.9**step for step in range(20)]
 
@@ -374,3 +377,170 @@ class Renamed(torch.optim.Optimizer):
 def test_what_a_schedule_can_not_set_is_refused(factory: Factory, says: str) -> None:
     with pytest.raises(WorkloadError, match=says):
         TorchOptimizer("other", factory).start(network(), VALUES)
+
+
+# Classes, and what else is given as an algorithm
+
+
+def _workload(algorithm: Any) -> Workload:
+    return plain("any", algorithm=algorithm)
+
+
+def test_an_optimizer_class_takes_its_constructors_keywords_as_metaparameters() -> None:
+    algorithm = _workload(torch.optim.AdamW).algorithm
+    taken = algorithm.metaparameters()
+    assert {name: taken[name] for name in ("beta1", "beta2", "eps", "weight_decay")} == {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0.01,
+    }
+    assert taken["learning_rate"] is REQUIRED
+    assert not {"params", "lr", "betas"} & set(taken)
+    values = {"learning_rate": 0.05, "beta2": 0.95, "weight_decay": 0.1}
+    (group,) = algorithm.start(network(), values).of_torch()[0].param_groups
+    assert (group["betas"], group["weight_decay"]) == ((0.9, 0.95), 0.1)
+
+
+def test_a_partial_of_a_class_fixes_defaults_that_are_searched_over_all_the_same() -> None:
+    made = partial(torch.optim.AdamW, betas=(0.8, 0.95), weight_decay=0.2, lr=1.0)
+    algorithm = _workload(made).algorithm
+    assert algorithm.metaparameters()["beta1"] == 0.8
+    model = network()
+    optimizer = algorithm.start(model, {"learning_rate": 0.05, "beta2": 0.9})
+    train(model, optimizer, range(2))
+    (group,) = optimizer.of_torch()[0].param_groups
+    assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0.2)
+    assert group["lr"] == LEARNING_RATES[1]
+
+
+def test_an_identity_tells_classes_and_partials_of_them_apart() -> None:
+    adam = torch.optim.AdamW
+    given = [adam, torch.optim.Adam, partial(adam, eps=1e-6), partial(adam, betas=(0.9, 0.95))]
+    described = [_workload(one).algorithm.describe() for one in given]
+    assert described == [
+        {"name": "adamw", "factory": "AdamW"},
+        {"name": "adam", "factory": "Adam"},
+        {"name": "adamw", "factory": "partial(AdamW, eps=1e-06)"},
+        {"name": "adamw", "factory": "partial(AdamW, betas=(0.9, 0.95))"},
+    ]
+
+
+def test_what_stored_studies_have_been_described_by_stays() -> None:
+    halved = partial(adamw, weight_decay=0.0)
+    assert TorchOptimizer("adam", torch.optim.Adam).describe() == {
+        "name": "adam",
+        "factory": "Adam",
+    }
+    assert TorchOptimizer("halved", halved).describe() == {"name": "halved", "factory": "partial"}
+
+
+def test_a_factory_or_an_algorithms_class_is_taken_as_the_algorithm_that_is_meant() -> None:
+    assert _workload(adamw).algorithm == TorchOptimizer("adamw", adamw)
+    assert _workload(NesterovMomentum).algorithm == NesterovMomentum()
+    assert _workload(ADAMW).algorithm is ADAMW
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            torch.optim.AdamW([torch.zeros(1, requires_grad=True)]),
+            r"an AdamW that is made .* give the class, algorithm=torch.optim.AdamW",
+        ),
+        ([torch.optim.SGD, torch.optim.Adam], "several optimizers are made by a function"),
+        (TorchOptimizer, r"make one of TorchOptimizer: TorchOptimizer\(name, factory\)"),
+        ("adamw", r"found 'adamw'; give an algorithm such as Momentum\(\)"),
+        (None, "found None"),
+        (torch.optim.Optimizer, "an optimizer class such as torch.optim.AdamW"),
+    ],
+    ids=["an optimizer", "a list", "a class to be made", "text", "nothing", "the base class"],
+)
+def test_what_can_be_no_algorithm_is_told_what_to_write(given: Any, says: str) -> None:
+    with pytest.raises(WorkloadError, match=f"zoo/any/sgd: its algorithm: .*{says}"):
+        _workload(given)
+
+
+def test_muon_by_itself_is_told_how_the_others_get_their_optimizer() -> None:
+    with pytest.raises(WorkloadError, match=r"only supports 2D .* def factory\(named_parameters"):
+        _workload(torch.optim.Muon).algorithm.start(network(), VALUES)
+
+
+def _both(kind: Callable[..., Any]) -> Algorithm:
+    def factory(named_parameters: list[tuple[str, Tensor]], *, learning_rate: float) -> Any:
+        body = [p for name, p in named_parameters if name[0] == "0"]
+        head = [p for name, p in named_parameters if name[0] == "2"]
+        made = {"body": torch.optim.Adam(body, lr=learning_rate)}
+        made["head"] = torch.optim.SGD(head, lr=0.1 * learning_rate, momentum=0.9)
+        return kind(made)
+
+    return TorchOptimizer("both", factory)
+
+
+def _in_reverse(made: dict[str, Any]) -> dict[str, Any]:
+    return dict(reversed(made.items()))
+
+
+def test_several_optimizers_by_name_go_on_from_a_state_in_any_order() -> None:
+    whole, first, second = network(), network(), network()
+    values = {"learning_rate": 0.05}
+    train(whole, _both(dict).start(whole, values), range(20))
+    optimizer = _both(dict).start(first, values)
+    train(first, optimizer, range(8))
+    resumed = _both(_in_reverse).start(second, values)
+    second.load_state_dict(first.state_dict())
+    resumed.restore(copy.deepcopy(optimizer.state()))
+    train(second, resumed, range(8, 20))
+    assert torch.equal(weights(second), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (_both(dict), _both(lambda made: list(made.values())), "it had other optimizers"),
+        (_both(lambda made: list(made.values())), ADAMW, "it had other optimizers"),
+        (ADAMW, _both(dict), "it had other optimizers"),
+        (_both(dict), _both(lambda made: {"head": made["head"]}), "it had other optimizers"),
+        (_both(lambda made: [made["body"]]), _both(lambda made: made["body"]), "other optimizers"),
+        (
+            _both(lambda made: [made["body"], made["head"]]),
+            _both(lambda made: [made["head"], made["body"]]),
+            "other learning rates",
+        ),
+    ],
+    ids=["dict, list", "list, one", "one, dict", "two, one", "list of one, one", "another order"],
+)
+def test_a_state_of_other_optimizers_is_not_gone_on_from(
+    before: Algorithm, after: Algorithm, says: str
+) -> None:
+    model, values = network(), {"learning_rate": 0.05}
+    optimizer = before.start(model, values)
+    train(model, optimizer, range(2))
+    with pytest.raises(CheckpointError, match=says):
+        after.start(model, values).restore(optimizer.state())
+
+
+def test_several_optimizers_without_a_rate_keep_to_multiples_of_their_own_defaults() -> None:
+    def factory(parameters: Parameters) -> list[torch.optim.Optimizer]:
+        slow = {"params": parameters[2:3], "lr": 0.1}
+        return [
+            torch.optim.Adam(parameters[:2]),
+            torch.optim.SGD([slow, {"params": parameters[3:]}], lr=1.0),
+        ]
+
+    model = network()
+    optimizer = TorchOptimizer("two", factory).start(model, {"learning_rate": 0.05})  # type: ignore[arg-type]
+    train(model, optimizer, range(1))
+    rates = [group["lr"] for one in optimizer.of_torch() for group in one.param_groups]
+    assert rates == pytest.approx([0.05, 0.005, 0.05])
+    optimizer.restore(copy.deepcopy(optimizer.state()))
+
+
+def test_a_scheduler_on_one_of_several_optimizers_is_refused() -> None:
+    def factory(parameters: Parameters, *, learning_rate: float) -> Any:
+        made = [torch.optim.SGD([p], lr=learning_rate) for p in parameters]
+        SCHEDULERS.ExponentialLR(made[1], 0.5)
+        return made
+
+    with pytest.raises(WorkloadError, match=r"a torch.optim.lr_scheduler is attached"):
+        TorchOptimizer("scheduled", factory).start(network(), VALUES)

@@ -21,7 +21,7 @@ from batchfront import ERROR_RATE, SGD, Goal, Log, Splits, Workload, cross_entro
 
 def _make(name="toy/linear/sgd"):
     return Workload(
-        name=name, data=Splits, model=nn.Module, loss=cross_entropy, algorithm=SGD(),
+        name=name, data=lambda: Splits(), model=nn.Module, loss=cross_entropy, algorithm=SGD(),
         goal=Goal(ERROR_RATE, 0.5), search_space={"learning_rate": Log(0.1, 1.0)},
         step_budget=10, batch_sizes=[1],
     )

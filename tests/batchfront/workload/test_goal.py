@@ -86,7 +86,7 @@ def test_a_name_needs_a_direction_and_a_metric_has_its_own() -> None:
         Goal("val_loss", 1.8)
     with pytest.raises(UsageError, match="which error rate is better, the metric says"):
         Goal(ERROR_RATE, 0.1, better="lower")
-    with pytest.raises(UsageError, match="better is 'less'; use lower or higher"):
+    with pytest.raises(UsageError, match=r"better is 'less' .*write better=.lower. or"):
         Goal("val_loss", 1.8, better="less")  # type: ignore[arg-type]
 
 

@@ -3,7 +3,7 @@
 from itertools import product
 from zlib import crc32
 
-from batchfront.workload.seeds import mix, study_seed, trial_seed
+from batchfront.workload.seeds import SeedStream, mix, study_seed, trial_seed
 
 
 def test_every_part_and_its_place_change_the_seed() -> None:
@@ -35,3 +35,15 @@ def test_studies_differ_by_seed_workload_batch_size_and_purpose_and_trials_by_nu
         for number in range(50)
     ]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_the_streams_of_a_trial_are_where_they_have_always_been() -> None:
+    names = [stream.name for stream in SeedStream]
+    assert names == ["INITIAL_WEIGHTS", "ORDER", "STEP", "EVALUATION", "TEST"]
+    assert list(SeedStream) == [0, 1, 2, 3, 4]
+    trial = 12345
+    assert SeedStream.INITIAL_WEIGHTS.seed(trial) == mix(trial, 0)
+    assert SeedStream.ORDER.seed(trial, 7) == mix(mix(trial, 1), 7)
+    assert SeedStream.STEP.seed(trial, 7) == mix(mix(trial, 2), 7)
+    assert SeedStream.EVALUATION.seed(trial, 7) == mix(trial, 3, 7)
+    assert SeedStream.TEST.seed(trial, 7) == mix(trial, 4, 7)

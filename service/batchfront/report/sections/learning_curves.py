@@ -25,8 +25,13 @@ def curves_figure(
     curves: Lines,
     title: str,
     goal: float | None,
+    *,
+    plain: bool = False,
 ) -> Figure:
-    """One metric against step: a thin line per trial, the winner's thick, the goal labelled."""
+    """One metric against step: a thin line per trial, the winner's thick, the goal labelled.
+
+    plain -- on an axis that isn't logarithmic, as nobody knows which values are the better ones
+    """
     label = f"Learning curves: {title}, {of_study(frontier, point)}"
     lines = {number: evenly(line) for number, line in curves.items()}
     if not lines:
@@ -54,7 +59,7 @@ def curves_figure(
         traces,
         showlegend=True,
         xaxis=log_axis("step", [step for line in lines.values() for step, _ in line]),
-        yaxis=_metric_axis(title, list(lines.values()), goal, frontier),
+        yaxis=_metric_axis(title, list(lines.values()), goal, frontier, plain=plain),
         shapes=[] if goal is None else [_goal_line(frontier, goal)],
     )
 
@@ -109,13 +114,15 @@ def _metric_axis(
     lines: Sequence[Line],
     goal: float | None,
     frontier: Frontier,
+    *,
+    plain: bool,
 ) -> dict[str, Any]:
     values = [value for line in lines for _, value in line if value is not None]
     title = in_figure(title)
     # A diverging trial must not squeeze all others together at the bottom.
     start = max((line[0][1] or 0.0 for line in lines), default=0.0)
     top = min(10 * start, max(values)) if start > 0 and values else None
-    lower_is_better = goal is None or frontier.goal["better"] == "lower"
+    lower_is_better = (not plain) if goal is None else frontier.goal["better"] == "lower"
     # A loss of exactly 0 leaves a gap on a log axis; a metric of 0 is a result and must show.
     log = lower_is_better and (goal or 1) > 0 and min(values, default=-1) >= (1e-30 if goal else 0)
     if log and any(values):

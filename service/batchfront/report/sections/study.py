@@ -34,7 +34,7 @@ def study_part(subject: Subject) -> Part:
         * (second_coordinates(space) == ("learning_rate", "momentum")),
         _left_out(subject),
     )
-    curves = "{curves}" if subject.tells_loss else "goal"  # whose choice is in the controls
+    curves = "{curves}" if len(_curves(subject)) > 1 else "goal"  # whose choice is in the controls
     html = (
         f"<h3>One study</h3>{_controls(subject)}"
         '<div class="pair">'
@@ -66,14 +66,31 @@ def _figures(subject: Subject, point: Point) -> dict[str, Figure]:
     figures = {
         f"{key}/trials": trials_figure(frontier, point, chosen(point, trials, limits.trials))
     }
-    shown = [("goal", study.metric_text, measured)]
-    if subject.tells_loss:
-        shown.append(("loss", "training loss", _lines(subject.loss_curves, study.id)))
-    for name, title, curves in shown:
-        lines = {one.number: curves[one.number] for one in drawn if one.number in curves}
+    few = {one.number for one in chosen(point, drawn, limits.of_each(len(subject.measures) or 1))}
+    for name, (title, curves) in _curves(subject).items():
+        lines = _lines(curves, study.id)
+        beside = name not in ("goal", "loss")
+        lines = {
+            one.number: lines[one.number]
+            for one in drawn
+            if one.number in lines and (not beside or one.number in few)
+        }
         goal = float(frontier.goal["value"]) if name == "goal" and lines else None
-        figures[f"{key}/{name}"] = curves_figure(frontier, point, trials, lines, title, goal)
+        figures[f"{key}/{name}"] = curves_figure(
+            frontier, point, trials, lines, title, goal, plain=beside
+        )
     return figures
+
+
+def _curves(subject: Subject) -> dict[str, tuple[str, Curves]]:
+    """What learning curves there are, by the end of their figures' names: what they are of, and
+    those of each study."""
+    shown = {"goal": (subject.frontier.metric_text, subject.goal_curves)}
+    if subject.tells_loss:
+        shown["loss"] = ("training loss", subject.loss_curves)
+    for number, (name, curves) in enumerate(subject.measures.items(), 1):
+        shown[f"measure{number}"] = (f"validation {name}", curves)
+    return shown
 
 
 def _lines(curves: Curves, study_id: int) -> Lines:
@@ -90,18 +107,20 @@ def _lines(curves: Curves, study_id: int) -> Lines:
 
 
 def _controls(subject: Subject) -> str:
-    """The choice of a study, and of what its curves are, where trials have told their loss."""
+    """The choice of a study, and of what its curves are, where trials have told more than their
+    goal metric."""
     frontier = subject.frontier
     options = "".join(_option(point, point is _shown_first(frontier)) for point in frontier.points)
-    curves = (
-        '<label>Curves <select name="curves" autocomplete="off">'
-        f'<option value="goal" selected>{escape(frontier.metric_text)}</option>'
-        '<option value="loss">training loss</option></select></label>'
+    shown = _curves(subject)
+    titles = "".join(
+        f'<option value="{name}"{" selected" * (name == "goal")}>{escape(title)}</option>'
+        for name, (title, _) in shown.items()
     )
+    curves = f'<label>Curves <select name="curves" autocomplete="off">{titles}</select></label>'
     return (
         '<div class="controls">'
         f'<label>Study <select name="study" autocomplete="off">{options}</select></label>'
-        f"{curves if subject.tells_loss else ''}</div>"
+        f"{curves if len(shown) > 1 else ''}</div>"
     )
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import Any
 
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, caption, key, place
+from batchfront.report.html import Part, caption, key, place, scrolled
 from batchfront.report.plotly import Figure, Scale, figure, log2_axis, log_axis, scale_of
 from batchfront.report.text import WINNER, count, in_figure, rounded, significant, words
+from batchfront.table import Column, Table
 from batchfront.workload.lr_scaling import RULES, effective_rate
 from batchfront.workload.search_space import Choice, Dimension, dimensions
 
@@ -205,9 +207,44 @@ def winners_part(subject: Subject) -> Part:
     )
     html = (
         f"<h3>Winners’ metaparameters</h3>{_key(frontier, scaling)}"
-        f'<div class="panels">{placed}</div>{said}'
+        f'<div class="panels">{placed}</div>{said}{_measures(subject)}'
     )
     return Part(html, figures)
+
+
+def _measures(subject: Subject) -> str:
+    """A table of what else was measured of each winner; nothing where nothing was."""
+    frontier, label = subject.frontier, f"{subject.key}-measures"
+    names = list(dict.fromkeys(name for point in frontier.reached for name in point.measures))
+    if not names:
+        return ""
+    columns = (
+        Column("batch size", count),
+        Column("steps", count),
+        Column(frontier.metric_text, significant),
+        *(Column(f"validation {name}", _finite) for name in names),
+    )
+    rows = [
+        (
+            point.batch_size,
+            point.steps,
+            point.best.metric if point.best else None,
+            *(_value(point, name) for name in names),
+        )
+        for point in frontier.reached
+    ]
+    heading = f'<h4 id="{label}" class="apart">Winners’ measures where they passed the goal</h4>'
+    return f"{heading}{scrolled(label, Table(columns, rows))}"
+
+
+def _value(point: Point, name: str) -> float | None:
+    """A measure of the winner, NaN if it wasn't finite; None if it wasn't measured."""
+    value = point.measures.get(name)
+    return nan if value is None and name in point.measures else value
+
+
+def _finite(value: float) -> str:
+    return "not finite" if isnan(value) else significant(value)
 
 
 def _scaling(frontier: Frontier, headings: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ from batchfront.vocabulary import EngineName
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.loop import Loop, Measured, Stateful, Trial
 from batchfront.workload.search_space import Metaparameters
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 log = logging.getLogger(__name__)
 

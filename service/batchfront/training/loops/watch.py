@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread, get_ident
 from time import monotonic
 
-from batchfront.workload.user_file import is_installed
+from batchfront.workload.user_error import is_installed
 
 log = logging.getLogger(__name__)
 

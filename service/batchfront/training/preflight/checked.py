@@ -15,6 +15,7 @@ class Checked:
     whole          -- why a batch must go through as a whole on one device, in a clause; None: it
                       need not
     lost           -- what training changes and no checkpoint holds, by name; None: nothing
+    left_out       -- the trainable parameters that no optimizer has, by name; None: none
     """
 
     name: str
@@ -22,6 +23,7 @@ class Checked:
     identity_parts: dict[str, Any]
     whole: str | None
     lost: str | None
+    left_out: str | None = None
 
     @property
     def tries(self) -> dict[str, str | None]:
@@ -39,6 +41,8 @@ class Checked:
                 f"an interrupted trial starts again from step 0, as training changes {self.lost}, "
                 "which no checkpoint holds; a buffer of the model (register_buffer) is kept"
             )
+        if self.left_out is not None:
+            said.append(f"no optimizer is given {self.left_out}, which is therefore not trained")
         return [f"{self.name}: {line}" for line in said]
 
     def refuse_devices(self, count: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.phase_timer import timed_as
+from batchfront.phrases import first_few
 from batchfront.training.evaluation import full_metric, split_weights
 from batchfront.training.generators import drawn_since, seed_generators, states
 from batchfront.training.gradient import BatchGradient
@@ -23,6 +24,7 @@ from batchfront.training.model_call import Computed
 from batchfront.training.preflight.checked import Checked
 from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
+from batchfront.training.preflight.lazy import refuse_lazy
 from batchfront.training.preflight.lost_state import lost_state
 from batchfront.training.preflight.parts import why_whole
 from batchfront.training.preflight.rates import check_rates
@@ -30,10 +32,12 @@ from batchfront.training.preflight.repeatable import refuse_unrepeatable
 from batchfront.training.preflight.varied import is_large, varied
 from batchfront.training.preflight.wording import (
     MEASURES,
+    each_of,
     found,
     in_one_line,
     named_metrics,
     naming,
+    of_structures,
     refusing_broadcasts,
     shape,
 )
@@ -53,15 +57,18 @@ from batchfront.workload.data import (
     describe_model,
 )
 from batchfront.workload.execution import Execution
+from batchfront.workload.given import shown
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.metrics import Metric, SplitMetric, costs_of, value_of, weights_of
 from batchfront.workload.nested import Nested, describe_nested, map_tensors, tensors_in
-from batchfront.workload.optimizers import Optimizer
+from batchfront.workload.optimizers import Optimizer, ScheduledOptimizer
 from batchfront.workload.search_space import Metaparameters, point_at
 from batchfront.workload.workload import Workload
 
 _EXAMPLES = 32
 """That a workload is tried on: its largest batches may need more memory than one machine has."""
+
+_NAMED = 3  # parameters, in a note
 
 _SAMPLE = 1024
 """Validation examples that say whether it is worth asking all of them."""
@@ -98,11 +105,13 @@ def check(
     with _generators_kept():
         seed_generators(torch.device("cpu"), 0)
         values = _middle(workload, batch_sizes[0])
+        refuse_lazy(workload, _model(workload, values), splits.train)
         _refuse_shared_weights(workload, _model(workload, values), _model(workload, values))
         if tries is None:
             check_examples(workload, splits)
         with left_alone(workload, splits):
-            _train_once(workload, _model(workload, values), splits, values, batch_sizes)
+            model = _model(workload, values)
+            left_out = _train_once(workload, model, splits, values, batch_sizes)
             if not planned:
                 _refuse_passed_goal(workload, _model(workload, values), splits.validation)
                 _refuse_weightless(workload, splits)
@@ -111,7 +120,7 @@ def check(
         # Described at one and the same point whatever is planned, as a layer may depend on it.
         described = describe_model(_model(workload, _middle(workload, min(workload.batch_sizes))))
     parts = {"data": describe_data(splits), "model": described}
-    return Checked(workload.name, splits, parts, tries["whole"], tries["lost"])
+    return Checked(workload.name, splits, parts, tries["whole"], tries["lost"], left_out)
 
 
 def _tries(
@@ -178,7 +187,8 @@ def _load(workload: Workload) -> Splits:
         splits = workload.load_data()
     if not isinstance(splits, Splits):
         raise WorkloadError(
-            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}"
+            f"{workload.name}: data() must return Splits, returned {type(splits).__name__}; write "
+            "return Splits(train=..., validation=...)"
         )
     return splits
 
@@ -188,8 +198,7 @@ def _model(workload: Workload, values: Metaparameters) -> nn.Module:
         model = workload.model(**chosen(workload.model, values))
     if not isinstance(model, nn.Module):
         raise WorkloadError(
-            f"{workload.name}: model() must return a torch.nn.Module, "
-            f"returned {type(model).__name__}"
+            f"{workload.name}: model() must return a torch.nn.Module, returned {shown(model)}"
         )
     return model
 
@@ -210,13 +219,17 @@ def _train_once(
     splits: Splits,
     values: Metaparameters,
     batch_sizes: Sequence[int],
-) -> None:
-    """A training step with a batch of the smallest size, and the loss of others; the largest are
-    tried by what fits everywhere."""
+) -> str | None:
+    """Try a training step with a batch of the smallest size, and the loss of others; the largest
+    are tried by what fits everywhere.
+
+    Returns the trainable parameters that no optimizer has, by name; None if there are none.
+    """
     train = splits.train
     with naming(workload, "its algorithm can't be started"):
         workload.algorithm.refuse_unused_rate(_model(workload, values), values)
         optimizer = start_optimizer(workload, model, values)
+    left_out = _left_out(workload, model, optimizer)
     first, *others = dict.fromkeys(min(size, _EXAMPLES) for size in batch_sizes)
     batches = {size: _first(train, size) for size in (first, *others)}
     if workload.loss is not None:
@@ -228,6 +241,15 @@ def _train_once(
     measured = train if workload.update is None else splits.validation
     _measure_once(workload, model, _first(measured, min(first, len(measured))))
     _refuse_lone_examples(workload, model, train, batch_sizes)
+    return left_out
+
+
+def _left_out(workload: Workload, model: nn.Module, optimizer: Optimizer) -> str | None:
+    if workload.update is not None or not isinstance(optimizer, ScheduledOptimizer):
+        return None  # an update may train them by itself
+    left_out = {id(p) for p in optimizer.left_out}
+    named = [name for name, p in model.named_parameters() if id(p) in left_out]
+    return first_few(named, _NAMED) if named else None
 
 
 def _step_once(
@@ -285,12 +307,13 @@ def _loss_once(
         outputs = _outputs(workload, model, batch)
         broadcasts = refusing_broadcasts(workload, "the loss", outputs, batch.targets)
         both = _outputs_and_targets(outputs, batch)
-        with naming(workload, f"the loss does not accept {both}"), broadcasts:
+        hint = "" if isinstance(outputs, Tensor) else of_structures(outputs)
+        with naming(workload, f"the loss does not accept {both}{hint}"), broadcasts:
             loss = loss_of(outputs, batch.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise WorkloadError(
             f"{workload.name}: the loss must be a scalar, the mean over the batch; found "
-            f"{found(loss)}"
+            f"{found(loss)}{each_of(loss, batch.examples)}"
         )
     if not loss.requires_grad:
         raise WorkloadError(

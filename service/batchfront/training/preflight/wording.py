@@ -1,7 +1,7 @@
 """What goes wrong in a user's code, in one line."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -94,3 +94,20 @@ def shape(tensor: Tensor | torch.Size) -> str:
     """(8, 3)"""
     sizes = tensor.shape if isinstance(tensor, Tensor) else tensor
     return f"({', '.join(map(str, sizes))})"
+
+
+def each_of(loss: object, examples: int) -> str:
+    """What to write where a loss is one number for each example."""
+    if isinstance(loss, Tensor) and loss.shape[:1] == (examples,):
+        return '; write its .mean() (of torch\'s losses, leave reduction="none" out)'
+    return ""
+
+
+def of_structures(outputs: Nested) -> str:
+    """What to write where a model's outputs are several tensors, and the loss takes one."""
+    name = next(iter(outputs), None) if isinstance(outputs, Mapping) else None
+    one = f"outputs[{name!r}]" if isinstance(name, str) else "outputs[0]"
+    return (
+        f" (name the tensor that is meant, as in lambda outputs, targets: loss({one}, targets), or "
+        "where the model computes its own loss, write loss(model, batch))"
+    )

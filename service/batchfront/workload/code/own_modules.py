@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from batchfront.workload.code.module_text import ModuleText
-from batchfront.workload.user_file import is_installed
+from batchfront.workload.user_error import is_installed
 
 OURS = __name__.partition(".")[0]
 """The package of batchfront itself."""

@@ -35,7 +35,7 @@ from batchfront.workload.code.own_modules import (
     package_version,
 )
 from batchfront.workload.code.versions import WHICH, checksum
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 log = logging.getLogger(__name__)
 

@@ -172,6 +172,43 @@ def test_what_an_optimizer_changes_and_no_checkpoint_holds_is_named() -> None:
     assert named == "SGD._optimizer_step_post_hooks[0].seen.steps"
 
 
+@pytest.mark.parametrize(
+    "kind", [optim.LBFGS, optim.AdamW, optim.Rprop, optim.NAdam], ids=lambda kind: kind.__name__
+)
+def test_torchs_own_optimizers_lose_nothing(kind: type[optim.Optimizer]) -> None:
+    assert lost(algorithm=kind) is None
+
+
+def test_what_one_of_several_optimizers_changes_is_named_by_its_place() -> None:
+    def both(parameters: list[Tensor], *, learning_rate: float) -> list[optim.Optimizer]:
+        class Averaging(optim.SGD):
+            steps = 0
+
+            def step(self, closure: Any = None) -> Any:
+                self.steps += 1
+                return super().step(closure)
+
+        made = [optim.Adam(parameters[:2], lr=learning_rate), Averaging(parameters[2:])]
+        made[1].param_groups[0]["lr"] = learning_rate
+        return made
+
+    assert lost(algorithm=both) == "Averaging 1.steps"
+
+
+def _counted() -> Callable[..., Tensor]:
+    calls = [0]
+
+    def update(model: nn.Module, batch: Any, optimizer: optim.Optimizer) -> Tensor:
+        calls[0] += 1
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1]) / calls[0]
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return update
+
+
 class Extra(Counting):
     """Gives its number to the checkpoint, as torch would have it."""
 
@@ -262,6 +299,7 @@ SHARED: dict[str, tuple[dict[str, Any], str]] = {
     "a loss that counts": ({"loss": Warming()}, "loss.calls"),
     "a loss that counts in a global": ({"loss": globally}, "loss._calls"),
     "a loss that counts in what it encloses": ({"loss": enclosing()}, r"loss.calls\[0\]"),
+    "an update that counts": ({"update": _counted(), "loss": None}, r"update.calls\[0\]"),
     "a metric that counts": ({"goal": enclosed()}, r"metric.seen\[0\]"),
     "a class that counts": ({"model": Common}, "model.calls"),
     "a tensor of a class": ({"model": lambda: Adding()}, "model.Adding.seen"),

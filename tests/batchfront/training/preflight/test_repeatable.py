@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,21 @@ def test_an_optimizer_that_draws_from_no_seed_is_refused() -> None:
     algorithm = TorchOptimizer("shaking", lambda p, *, learning_rate: Shaking(p, learning_rate))
     workload = replace(clouds(), algorithm=algorithm)
     with pytest.raises(WorkloadError, match="differ in their weights after 2 steps"):
+        refuse_unrepeatable(workload, splits(), 4, VALUES)
+
+
+@pytest.mark.parametrize(("draw", "refused"), [(fresh, True), (seeded, False)])
+def test_an_update_may_draw_what_a_trial_seeds_alone(
+    draw: Callable[[], float], refused: bool
+) -> None:
+    def update(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        (nn.functional.cross_entropy(model(batch[0]), batch[1]) * draw()).backward()
+        optimizer.step()
+
+    workload = replace(clouds(), update=update, loss=None)
+    said = pytest.raises(WorkloadError, match="differ in their weights after 2 steps")
+    with said if refused else nullcontext():
         refuse_unrepeatable(workload, splits(), 4, VALUES)
 
 

@@ -522,7 +522,7 @@ def test_code_that_calls_on_and_on_is_followed_to_its_end(tmp_path: Path) -> Non
     """Further than Python's own stack goes."""
 
     def code(last: str) -> Mapping[str, str]:
-        calls = "".join(f"def f{n}(x):\n    return f{n + 1}(x)\n\n\n" for n in range(600))
+        calls = "".join(f"def f{n}(x, t=0):\n    return f{n + 1}(x)\n\n\n" for n in range(600))
         (tmp_path / f"calls{last}.py").write_text(f"{calls}def f600(x):\n    return x + {last}\n")
         loss = function_in(tmp_path / f"calls{last}.py", "f0")
         return Fingerprint.of(replace(clouds(), loss=loss)).parts  # type: ignore[arg-type]
