@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.given import shown
 from batchfront.workload.search_space import Metaparameters
 
 if TYPE_CHECKING:  # which bring torch
@@ -161,6 +162,15 @@ class TorchOptimizer(Algorithm):
 
     name: str
     factory: Callable[..., Made]
+
+    def __post_init__(self) -> None:
+        named, makes = isinstance(self.name, str), callable(self.factory)
+        if not (named and makes):
+            what = ("factory", self.factory) if named else ("name", self.name)
+            raise WorkloadError(
+                f'TorchOptimizer: its {what[0]} is {shown(what[1])}; write TorchOptimizer("adamw", '
+                "factory), with a function, or a class such as torch.optim.AdamW, for factory"
+            )
 
     def metaparameters(self) -> dict[str, Any]:
         taken = {"learning_rate": REQUIRED}
@@ -344,7 +354,7 @@ def as_algorithm(given: object, workload: str) -> Algorithm:
         return TorchOptimizer("optimizer" if name == "<lambda>" else name, given)
     else:
         said = (
-            f"found {given!r}; give an algorithm such as Momentum(), an optimizer class such as "
-            "torch.optim.AdamW, or TorchOptimizer(name, factory)"
+            f"found {shown(given)}; give an algorithm such as Momentum(), an optimizer class such "
+            "as torch.optim.AdamW, or TorchOptimizer(name, factory)"
         )
     raise WorkloadError(f"{workload}: its algorithm: {said}")

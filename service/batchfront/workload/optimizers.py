@@ -296,8 +296,9 @@ class _Groups:
     def _refusal(self, what: str) -> WorkloadError:
         return WorkloadError(
             f"TorchOptimizer {self._name!r}: {what}, and the workload's schedule sets the rates; "
-            "write it as that: schedule=LinearDecay(), WarmupCosine(), or a Schedule of your own, "
-            "whose factor(step, values) is what the learning rate is multiplied by"
+            "write it as that: schedule=TorchSchedule(lambda optimizer: StepLR(optimizer, "
+            'step_size=10), every="epoch"), WarmupCosine(), or a function of the step, which is '
+            "what the learning rate is multiplied by"
         )
 
 
