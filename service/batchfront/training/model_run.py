@@ -202,7 +202,7 @@ class ModelRun:
 
     def weights(self) -> Weights:
         """What it was evaluated with: what `load_state_dict` of the workload's model takes."""
-        return self.model.state_dict()
+        return self.evaluated.state_dict()
 
     def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same trial continues exactly."""

@@ -1,4 +1,4 @@
-"""Every scheduler of `torch.optim.lr_scheduler`: as a workload's schedule, and in a loop by hand."""
+"""Every scheduler of torch.optim.lr_scheduler: as a workload's schedule, and in a loop by hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

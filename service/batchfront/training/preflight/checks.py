@@ -95,6 +95,8 @@ def check(
     """
     batch_sizes = sorted(batch_sizes)
     splits = _load(workload)
+    with naming(workload, "the number of training examples isn't known"):
+        len(splits.train)
     for batch_size in batch_sizes:
         check_rates(workload, batch_size, splits.train.per_epoch)
         if batch_size > len(splits.train):
