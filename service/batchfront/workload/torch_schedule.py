@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.algorithm import REQUIRED, first_parameter, keyword_metaparameters
+from batchfront.workload.given import shown
 from batchfront.workload.lr_schedule import Schedule, TrainingSize
 from batchfront.workload.scheduled_rate import PLATEAU, ScheduledRate, Unfit
 from batchfront.workload.search_space import Metaparameters
@@ -72,10 +73,10 @@ class TorchSchedule(_Called):
     every: Every | None = None
 
     def __post_init__(self) -> None:
-        if self.every not in get_args(Every):
+        if not isinstance(self.every, str) or self.every not in get_args(Every):
             raise WorkloadError(
                 'TorchSchedule: say how often it steps, every="step" or every="epoch"'
-                + ("" if self.every is None else f"; found {self.every!r}")
+                + ("" if self.every is None else f"; found {shown(self.every)}")
             )
         _refuse_other_factories(self.factory)
 
@@ -234,7 +235,7 @@ def _refuse_other_factories(factory: object) -> None:
         )
     if not callable(factory):
         raise Unfit(
-            f"TorchSchedule: its factory must be a function of an optimizer; found {factory!r}"
+            f"TorchSchedule: its factory must be a function of an optimizer; found {shown(factory)}"
         )
     if kind is None:
         return
@@ -284,8 +285,9 @@ def as_schedule(given: object, workload: str) -> Schedule:
         return _of_function(given, workload)
     else:
         said = (
-            f"found {given!r}; give a schedule such as WarmupCosine(), a function of the step that "
-            "gives what the learning rate is multiplied by, or TorchSchedule(factory, every=...)"
+            f"found {shown(given)}; give a schedule such as WarmupCosine(), a function of the step "
+            "that gives what the learning rate is multiplied by, or TorchSchedule(factory, "
+            "every=...)"
         )
     raise WorkloadError(f"{workload}: its schedule: {said}")
 

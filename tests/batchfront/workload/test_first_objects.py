@@ -264,7 +264,7 @@ def test_what_may_mean_two_things_is_told_what_to_write(given: dict[str, Any], s
 
 TRIED: dict[str, tuple[dict[str, Any], str]] = {
     "rows in a stream": ({"data": lambda: splits(Rows(), Rows())}, "has no example at an index"),
-    "scheduler inside": ({"algorithm": TorchOptimizer("halving", halving)}, "LinearDecay()"),
+    "scheduler inside": ({"algorithm": TorchOptimizer("halving", halving)}, "TorchSchedule("),
     "lazy layer": (
         {"model": lambda: nn.Sequential(nn.LazyLinear(16), nn.Linear(16, 3))},
         "made(torch.zeros(1, 8)) and return made",
