@@ -7,10 +7,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from batchfront.errors import UsageError, WorkloadError
-from batchfront.workload.given import is_torchs, name_of, number, shown
+from batchfront.workload.given import attribute, is_torchs, name_of, number, shown
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
@@ -215,9 +215,9 @@ def _value(metric: object, value: Any) -> float:
     """The value to pass, as a number."""
     if isinstance(value, float) and not math.isfinite(value):
         return value  # which no metric lies at: the bounds say so
-    name = metric if isinstance(metric, str) else getattr(metric, "name", "")
+    name = metric if isinstance(metric, str) else metric.name if is_metric(metric) else ""
     try:
-        return number(f"goal {name}: its value" if isinstance(name, str) else "goal", value)
+        return number(f"goal {name}: its value", value)
     except WorkloadError as error:
         swapped = isinstance(value, str) or is_metric(value)
         hint = "; write Goal(metric, value)" if swapped and "quotes" not in str(error) else ""
@@ -232,7 +232,7 @@ def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
             f"Goal(TOKEN_CROSS_ENTROPY, {value:g}), or where a loop reports it "
             f'Goal("{name}", {value:g}, better="lower")'
         )
-    better = better or _OURS.get(plain)
+    better = _OURS.get(plain) if better is None else better
     if better is None:
         raise UsageError(
             f'goal {name} {value:g}: say better="lower" or better="higher", as in '
@@ -241,7 +241,7 @@ def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
     return ReportedMetric(name, better)
 
 
-def is_metric(given: object) -> bool:
+def is_metric(given: Any) -> TypeGuard[Metric | SplitMetric | ReportedMetric]:
     ours = sys.modules.get("batchfront.workload.metrics")  # which brings torch: who has one has it
     kinds = () if ours is None else (ours.Metric, ours.SplitMetric)
     return isinstance(given, (ReportedMetric, *kinds))
@@ -261,7 +261,7 @@ def not_a_metric(given: Any) -> str:
         )
     if not callable(given):
         return f"{shown(given)} is no metric; write one such as ERROR_RATE or ACCURACY"
-    if str(getattr(given, "__module__", "")).startswith("sklearn"):
+    if str(attribute(given, "__module__")).startswith("sklearn"):
         called = f"{name}(targets, outputs.argmax(1))"
         return f"{shown(given)} is no metric; write {whole}{called}, {better}"
     return (

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.base import WorkloadBase
+from batchfront.workload.definition import as_one_of
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
+from batchfront.workload.given import refuse_no_bool, shown
 from batchfront.workload.goal import ReportedMetric
 from batchfront.workload.measures import refuse_names
 from batchfront.workload.search_space import Metaparameters, SearchSpace, Value
@@ -57,6 +59,12 @@ class Loop(WorkloadBase):
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse_no_function(self.name, self.train)
+        refuse_no_bool(f"{self.name}: own_steps", self.own_steps)
+        grid = as_one_of(self.name, "grid", self.grid, EvaluationGrid, "EvaluationGrid()")
+        known = _whole(f"{self.name}: train_examples", self.train_examples)
+        self._take(grid=grid, train_examples=known)
+        if self.at_once is not None:
+            self._take(at_once=_whole(f"{self.name}: at_once", self.at_once))
         if self.own_steps and not self.calls_back:
             raise WorkloadError(
                 f"{self.name}: own_steps is for functions that call trial.report; a generator "
@@ -158,7 +166,7 @@ class Measured:
             object.__setattr__(self, "examples", _whole("examples", self.examples))
         if not isinstance(self.measures, Mapping):
             raise WorkloadError(
-                f"measures is {_shown(self.measures)}, not a dict of names and numbers"
+                f"measures is {shown(self.measures)}, not a dict of names and numbers"
             )
         found = {name: _number(f"measure {name!r}", one) for name, one in self.measures.items()}
         object.__setattr__(self, "measures", found)
@@ -375,8 +383,8 @@ def _refuse_no_function(name: str, train: Any) -> None:
 def _whole(what: str, value: Any) -> int:
     try:
         return operator.index(value)
-    except TypeError:
-        raise WorkloadError(f"{what} is {_shown(value)}, not a whole number") from None
+    except Exception:  # whatever an object that is none raises
+        raise WorkloadError(f"{what} is {shown(value)}, not a whole number") from None
 
 
 def _number(what: str, value: Any) -> float:
@@ -385,9 +393,4 @@ def _number(what: str, value: Any) -> float:
             return float(value.detach() if hasattr(value, "detach") else value)
         except Exception:  # whatever an object that is no number raises
             pass
-    raise WorkloadError(f"{what} is {_shown(value)}, not a number")
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return f"{text[:40]}{'…' * (len(text) > 40)} ({type(value).__name__})"
+    raise WorkloadError(f"{what} is {shown(value)}, not a number")

@@ -39,7 +39,7 @@ def as_measures(workload: str, given: Any, goal: str) -> tuple[Metric | SplitMet
             f"{workload}: measures is {shown(given)}; give a tuple of metrics, such as "
             f"(ACCURACY,), or of {_WRITE}"
         )
-    measures = []
+    measures: list[Metric | SplitMetric] = []
     for one in given:
         metric = metric_of_ours(one) if isinstance(one, str) else one
         if not is_metric(metric) or isinstance(metric, ReportedMetric):
