@@ -23,6 +23,7 @@ from batchfront.workload.metrics import (
     Metric,
     SplitMetric,
 )
+from batchfront.workload.weight_average import WeightAverage
 from tests.batchfront.training.test_evaluation import Fixed, numbered, weighted
 from tests.batchfront.training.vectorized.trials import (
     CPU,
@@ -180,6 +181,19 @@ def test_a_trial_has_the_same_training_and_costs_with_measures_and_without() -> 
         assert torch.equal(other, value) if isinstance(value, Tensor) else other == value
     one, other = plain.model.state_dict(), measuring.model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_measures_are_of_the_average_of_the_weights_where_that_is_evaluated() -> None:
+    of = workload(measures=(CROSS_ENTROPY,), average=WeightAverage(0.9))
+    run = runs(of, splits(16), draws(1))[0]
+    run.advance(30)
+    found = run.evaluate(full=True).measures["cross-entropy"]
+    average, own = (
+        full_metric(model, run.splits.validation, CROSS_ENTROPY)
+        for model in (run.evaluated, run.model)
+    )
+    assert found == pytest.approx(average, rel=1e-12)
+    assert found != pytest.approx(own, rel=1e-3)
 
 
 def _without_measures(looks: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
