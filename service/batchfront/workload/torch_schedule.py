@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.algorithm import REQUIRED, first_parameter, keyword_metaparameters
+from batchfront.workload.given import shown
 from batchfront.workload.lr_schedule import Schedule, ScheduledRate, TrainingSize
 from batchfront.workload.search_space import Metaparameters
 
@@ -241,7 +242,7 @@ def _refuse_other_factories(factory: object) -> None:
     kind = _class_of(factory)
     if not callable(factory):
         raise Unfit(
-            f"TorchSchedule: its factory must be a function of an optimizer; found {factory!r}"
+            f"TorchSchedule: its factory must be a function of an optimizer; found {shown(factory)}"
         )
     if kind is None:
         return
@@ -292,7 +293,7 @@ def as_schedule(given: object, workload: str) -> Schedule:
         return _of_function(given, workload)
     else:
         said = (
-            f"found {given!r}; give a schedule such as WarmupCosine(), a function of the step that "
+            f"found {shown(given)}; give a schedule such as WarmupCosine(), a function of the step that "
             "gives what the learning rate is multiplied by, or TorchSchedule(factory, every=...)"
         )
     raise WorkloadError(f"{workload}: its schedule: {said}")

@@ -114,7 +114,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a model that is none": (
         {"model": lambda: 7},
-        ["model() must return a torch.nn.Module, returned int"],
+        ["model() must return a torch.nn.Module, returned 7 (int)"],
     ),
     "a model that returns no tensor": (
         {"model": lambda: Wordy(2, 3)},
