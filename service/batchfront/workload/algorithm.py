@@ -209,7 +209,7 @@ class TorchOptimizer(Algorithm):
     def _takes_learning_rate(self) -> bool:
         if _class_of(self.factory) is None:
             return "learning_rate" in keyword_metaparameters(self.factory)
-        return any(k.name == "lr" for k in _keywords(self.factory))
+        return any(k.metaparameter == "learning_rate" for k in _keywords(self.factory))
 
     def _made(self, model: nn.Module, values: Metaparameters) -> Made:
         from batchfront.workload.optimizers import optimizers_in, trainable
@@ -288,7 +288,7 @@ def _keywords(factory: Callable[..., object]) -> Iterator[_Keyword]:
             stem = p.name if p.name == "eps" else p.name.removesuffix("s")
             for place, default in enumerate(p.default):
                 yield _Keyword(f"{stem}{place + 1}", p.name, place, default)
-        elif p.default in (REQUIRED, None) or isinstance(p.default, bool | int | float | str):
+        elif p.default is REQUIRED or isinstance(p.default, bool | int | float | str | None):
             yield _Keyword(p.name, p.name, None, p.default)
 
 
@@ -330,9 +330,8 @@ def as_algorithm(given: object, workload: str) -> Algorithm:
     if isinstance(given, Algorithm):
         return given
     if isinstance(given, type) and issubclass(given, Algorithm):
-        needed = [
-            n for n, p in inspect.signature(given).parameters.items() if p.default is REQUIRED
-        ]
+        fields = inspect.signature(given).parameters
+        needed = [name for name, field in fields.items() if field.default is REQUIRED]
         if not needed:
             return given()
         said = f"make one of {given.__name__}: {given.__name__}({', '.join(needed)})"

@@ -376,6 +376,11 @@ class DatasetExamples(Examples):
     def indexed_on(self) -> torch.device:
         return _CPU
 
+    @property
+    def collates(self) -> bool:
+        """Whether a function of the user's makes the batches: it runs where they are asked for."""
+        return self._source.collate is not None
+
     def __len__(self) -> int:
         return self._source.length
 

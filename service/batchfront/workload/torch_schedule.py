@@ -234,20 +234,20 @@ def _is_searched(p: inspect.Parameter) -> bool:
 
 
 def _refuse_other_factories(factory: object) -> None:
-    if (kind := _class_of(type(factory))) is not None:
+    made, kind = _class_of(type(factory)), _class_of(factory)
+    if "ReduceLROnPlateau" in [one.__name__ for one in (made, kind) if one is not None]:
+        raise Unfit(PLATEAU)
+    if made is not None:
         raise Unfit(
-            f"a {kind.__name__} that is made belongs to one optimizer, and each trial has its own; "
-            f"give a function that makes one: {_example(kind)}"
+            f"a {made.__name__} that is made belongs to one optimizer, and each trial has its own; "
+            f"give a function that makes one: {_example(made)}"
         )
-    kind = _class_of(factory)
     if not callable(factory):
         raise Unfit(
             f"TorchSchedule: its factory must be a function of an optimizer; found {shown(factory)}"
         )
     if kind is None:
         return
-    if kind.__name__ == "ReduceLROnPlateau":
-        raise Unfit(PLATEAU)
     needed = [p for p in _options(factory) if p.default is REQUIRED and not _is_searched(p)]
     if needed:
         names = ", ".join(p.name for p in needed)
@@ -259,9 +259,10 @@ def _refuse_other_factories(factory: object) -> None:
 
 def _example(kind: type) -> str:
     """How a scheduler is made for any optimizer."""
-    needed = [p.name for p in _options(kind) if p.default is REQUIRED]
-    given = "".join(f", {name}=..." for name in needed)
-    return f'TorchSchedule(lambda optimizer: {kind.__name__}(optimizer{given}), every="epoch")'
+    taken = inspect.signature(kind).parameters
+    given = ["optimizer"] if next(iter(taken), None) == "optimizer" else []
+    given += [f"{p.name}=..." for p in _options(kind) if p.default is REQUIRED]
+    return f'TorchSchedule(lambda optimizer: {kind.__name__}({", ".join(given)}), every="epoch")'
 
 
 def _written(function: Callable[..., object]) -> str:

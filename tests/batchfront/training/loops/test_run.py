@@ -159,7 +159,7 @@ def test_a_full_evaluation_has_the_mean_of_the_losses_since_the_last() -> None:
     made.evaluate(full=False)
     made.advance(3)
     assert not made.evaluate(full=True).passed
-    assert [tuple(one) for one in made.evaluations] == [(1, 1.0, 0.5), (3, 2.5, 0.5)]
+    assert [tuple(one) for one in made.evaluations] == [(1, 1.0, 0.5, {}), (3, 2.5, 0.5, {})]
 
 
 def test_a_loss_that_is_not_told_is_none_and_one_that_is_no_number_shows() -> None:
