@@ -294,8 +294,8 @@ def as_schedule(given: object, workload: str) -> Schedule:
         return _of_function(given, workload)
     else:
         said = (
-            f"found {shown(given)}; give a schedule such as WarmupCosine(), a function of the step that "
-            "gives what the learning rate is multiplied by, or TorchSchedule(factory, every=...)"
+            f"found {shown(given)}; give a schedule such as WarmupCosine(), a function of the step "
+            "that gives what the learning rate is multiplied by, or TorchSchedule(factory, every=...)"
         )
     raise WorkloadError(f"{workload}: its schedule: {said}")
 

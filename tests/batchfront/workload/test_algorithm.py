@@ -309,7 +309,7 @@ def test_a_scheduler_of_torchs_is_refused_before_the_first_step(
     make: Callable[[torch.optim.Optimizer], Any],
 ) -> None:
     with pytest.raises(
-        WorkloadError, match=r"a torch.optim.lr_scheduler is attached .*LinearDecay"
+        WorkloadError, match=r"a torch.optim.lr_scheduler is attached .*TorchSchedule"
     ):
         TorchOptimizer("scheduled", _scheduled(make)).start(network(), VALUES)
 
@@ -340,7 +340,7 @@ def test_rates_that_are_set_between_two_steps_are_refused_at_the_next() -> None:
     optimizer = TorchOptimizer("edited", adamw).start(model, VALUES)
     train(model, optimizer, range(2))
     _halved(optimizer.made)  # type: ignore[attr-defined]
-    with pytest.raises(WorkloadError, match=r"'edited': somebody else .* schedule=LinearDecay"):
+    with pytest.raises(WorkloadError, match=r"'edited': somebody else .* schedule=TorchSchedule"):
         train(model, optimizer, range(2, 3))
 
 

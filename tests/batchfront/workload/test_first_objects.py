@@ -233,6 +233,10 @@ LINES: dict[str, tuple[dict[str, Any], str]] = {
     "loss with weights": ({"loss": nn.Bilinear(8, 3, 1)}, "parameters of its own (weight, bias)"),
     "algorithm by name": ({"algorithm": "adamw"}, "torch.optim.AdamW"),
     "schedule by name": ({"schedule": "cosine"}, "WarmupCosine()"),
+    "scheduler class": (
+        {"schedule": torch.optim.lr_scheduler.StepLR},
+        'schedule=TorchSchedule(StepLR, every="epoch")',
+    ),
     "grid as a dict": ({"grid": {"first": 10}}, "write EvaluationGrid(first=10)"),
     "rules as a dict": ({"stopping": {"patience": 50}}, "write StoppingRules(patience=50)"),
     "execution by name": ({"execution": "bfloat16"}, "write Execution()"),
@@ -264,7 +268,7 @@ def test_what_may_mean_two_things_is_told_what_to_write(given: dict[str, Any], s
 
 TRIED: dict[str, tuple[dict[str, Any], str]] = {
     "rows in a stream": ({"data": lambda: splits(Rows(), Rows())}, "has no example at an index"),
-    "scheduler inside": ({"algorithm": TorchOptimizer("halving", halving)}, "LinearDecay()"),
+    "scheduler inside": ({"algorithm": TorchOptimizer("halving", halving)}, "TorchSchedule("),
     "lazy layer": (
         {"model": lambda: nn.Sequential(nn.LazyLinear(16), nn.Linear(16, 3))},
         "made(torch.zeros(1, 8)) and return made",

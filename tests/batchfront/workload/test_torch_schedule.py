@@ -160,8 +160,8 @@ def test_a_workload_takes_a_function_for_its_schedule() -> None:
             'every="step") or every="epoch"',
         ),
         (lambda x: 0.5**x, "its first parameter is called step or epoch; found 'x'"),
-        ("cosine", "found 'cosine'; give a schedule such as WarmupCosine()"),
-        (0.1, "found 0.1; give a schedule"),
+        ("cosine", "found 'cosine' (str); give a schedule such as WarmupCosine()"),
+        (0.1, "found 0.1 (float); give a schedule"),
         (None, "found None; give a schedule"),
     ],
 )
