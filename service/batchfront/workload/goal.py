@@ -7,18 +7,14 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.workload.given import attribute, is_torchs, name_of, number, shown
+from batchfront.workload.metric_fields import Better, check_metric
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
-
-Better = Literal["lower", "higher"]
-
-LONGEST_NAME = 64
-"""Characters of a metric's name that a database keeps."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +32,6 @@ class ReportedMetric:
 
     def __post_init__(self) -> None:
         check_metric(self)
-
-
-def check_metric(metric: Metric | SplitMetric | ReportedMetric) -> None:
-    """Raise UsageError, with what to write, for a metric's name, side or bounds that can't be."""
-    name = metric.name
-    if not isinstance(name, str):
-        raise UsageError(f"a metric's name is {shown(name)}; write a string")
-    if not (name.isprintable() and 0 < len(name.strip()) <= LONGEST_NAME):
-        raise UsageError(
-            f"metric {name[: 2 * LONGEST_NAME]!r}: its name must be one line of 1 to "
-            f"{LONGEST_NAME} characters"
-        )
-    if not isinstance(metric.better, str) or metric.better not in ("lower", "higher"):
-        raise UsageError(
-            f'metric {name!r}: better is {shown(metric.better)}; write better="lower" or '
-            'better="higher"'
-        )
-    for bound in ("low", "high"):
-        value = getattr(metric, bound)
-        found = number(f"metric {name!r}: {bound}", value, infinite=True)
-        object.__setattr__(metric, bound, found)
-    if not metric.low < metric.high:
-        raise UsageError(f"metric {name!r}: low={metric.low:g} must be below high={metric.high:g}")
 
 
 _OURS: dict[str, Better] = {

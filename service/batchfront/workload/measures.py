@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.given import shown
-from batchfront.workload.goal import (
-    LONGEST_NAME,
-    ReportedMetric,
-    is_metric,
-    metric_of_ours,
-    not_a_metric,
-)
+from batchfront.workload.goal import ReportedMetric, is_metric, metric_of_ours, not_a_metric
+from batchfront.workload.metric_fields import LONGEST_NAME
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric

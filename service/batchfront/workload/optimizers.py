@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import CheckpointError, WorkloadError
-from batchfront.workload.lr_schedule import ScheduledRate
+from batchfront.workload.scheduled_rate import ScheduledRate
 
 _MADE_WITH = "initial_lr"  # as torch's schedulers call a group's own rate
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from batchfront.errors import WorkloadError
 from batchfront.workload.algorithm import REQUIRED, first_parameter, keyword_metaparameters
 from batchfront.workload.given import shown
-from batchfront.workload.lr_schedule import Schedule, ScheduledRate, TrainingSize
+from batchfront.workload.lr_schedule import Schedule, TrainingSize
+from batchfront.workload.scheduled_rate import PLATEAU, ScheduledRate, Unfit
 from batchfront.workload.search_space import Metaparameters
 
 if TYPE_CHECKING:  # which bring torch
@@ -26,21 +27,11 @@ FILLED_IN = ("batch_size", "steps_per_epoch", "step_budget")
 """Keyword-only parameters of a schedule's function that are no metaparameters: see
 `TrainingSize`."""
 
-PLATEAU = (
-    "ReduceLROnPlateau sets rates by what evaluations find, which batchfront makes when it needs "
-    "them; name the steps or epochs instead, as MultiStepLR does, or train by a batchfront.Loop, "
-    "which evaluates when it likes"
-)
-
 _STEP_NAMES = ("step", "current_step", "global_step", "iteration", "iter_num", "it", "t")
 
 _NOT_SEARCHED = ("optimizer", "last_epoch", "verbose")  # keywords of torch's schedulers
 
 _SEARCHED = ("int", "float", "bool", "str")  # how they annotate what a number, or a word, can be
-
-
-class Unfit(WorkloadError):
-    """What makes schedulers is given otherwise than a schedule can have it."""
 
 
 class _Called(Schedule):
@@ -295,7 +286,8 @@ def as_schedule(given: object, workload: str) -> Schedule:
     else:
         said = (
             f"found {shown(given)}; give a schedule such as WarmupCosine(), a function of the step "
-            "that gives what the learning rate is multiplied by, or TorchSchedule(factory, every=...)"
+            "that gives what the learning rate is multiplied by, or TorchSchedule(factory, "
+            "every=...)"
         )
     raise WorkloadError(f"{workload}: its schedule: {said}")
 

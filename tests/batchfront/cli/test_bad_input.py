@@ -99,7 +99,7 @@ def test_an_error_of_the_users_own_code_is_told_by_its_line_in_it(
         "class Mine(Split):\n    def describe(self):\n        return {}['rows']\n\n\ndef data"
     )
     spec = workload_file(("def data", describing), ("Splits(Split(", "Splits(Mine("))
-    refused(batchfront("plan", spec), "my_workload.py, line 13: KeyError: 'rows'", code=1)
+    refused(batchfront("plan", spec), "my_workload.py, line 12: KeyError: 'rows'", code=1)
 
 
 def test_a_function_that_exits_is_told_as_one_that_fails(

@@ -82,7 +82,7 @@ class DrawnByExample(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _NUMBERS = frozenset(
-    "bernoulli bernoulli_ normal_ rand rand_like randn randn_like uniform_".split()
+    ["bernoulli", "bernoulli_", "normal_", "rand", "rand_like", "randn", "randn_like", "uniform_"]
 )
 """Names of what draws numbers, and does nothing else."""
 
