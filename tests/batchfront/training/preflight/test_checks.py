@@ -190,11 +190,11 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a scheduler of torch's": (
         {"algorithm": TorchOptimizer("scheduled", _scheduled)},
-        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=LinearDecay()"],
+        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=TorchSchedule("],
     ),
     "a hook that sets rates": (
         {"algorithm": TorchOptimizer("hooked", _hooked)},
-        ["'hooked': somebody else has set the rate of parameter group 0", "schedule=LinearDecay()"],
+        ["'hooked': somebody else has set the rate of parameter group 0", "schedule=TorchSchedule("],
     ),
     "a learning rate without effect": (
         {"algorithm": TorchOptimizer("ignoring", _ignoring)},
