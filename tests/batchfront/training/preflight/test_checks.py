@@ -194,7 +194,10 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a hook that sets rates": (
         {"algorithm": TorchOptimizer("hooked", _hooked)},
-        ["'hooked': somebody else has set the rate of parameter group 0", "schedule=TorchSchedule("],
+        [
+            "'hooked': somebody else has set the rate of parameter group 0",
+            "schedule=TorchSchedule(",
+        ],
     ),
     "a learning rate without effect": (
         {"algorithm": TorchOptimizer("ignoring", _ignoring)},
