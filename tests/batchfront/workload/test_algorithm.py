@@ -450,7 +450,7 @@ def test_a_factory_or_an_algorithms_class_is_taken_as_the_algorithm_that_is_mean
         ),
         ([torch.optim.SGD, torch.optim.Adam], "several optimizers are made by a function"),
         (TorchOptimizer, r"make one of TorchOptimizer: TorchOptimizer\(name, factory\)"),
-        ("adamw", r"found 'adamw'; give an algorithm such as Momentum\(\)"),
+        ("adamw", r"found 'adamw' .str.; give an algorithm such as Momentum\(\)"),
         (None, "found None"),
         (torch.optim.Optimizer, "an optimizer class such as torch.optim.AdamW"),
     ],

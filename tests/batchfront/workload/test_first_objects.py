@@ -233,6 +233,10 @@ LINES: dict[str, tuple[dict[str, Any], str]] = {
     "loss with weights": ({"loss": nn.Bilinear(8, 3, 1)}, "parameters of its own (weight, bias)"),
     "algorithm by name": ({"algorithm": "adamw"}, "torch.optim.AdamW"),
     "schedule by name": ({"schedule": "cosine"}, "WarmupCosine()"),
+    "scheduler class": (
+        {"schedule": torch.optim.lr_scheduler.StepLR},
+        'schedule=TorchSchedule(StepLR, every="epoch")',
+    ),
     "grid as a dict": ({"grid": {"first": 10}}, "write EvaluationGrid(first=10)"),
     "rules as a dict": ({"stopping": {"patience": 50}}, "write StoppingRules(patience=50)"),
     "execution by name": ({"execution": "bfloat16"}, "write Execution()"),

@@ -114,7 +114,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a model that is none": (
         {"model": lambda: 7},
-        ["model() must return a torch.nn.Module, returned int"],
+        ["model() must return a torch.nn.Module, returned 7 (int)"],
     ),
     "a model that returns no tensor": (
         {"model": lambda: Wordy(2, 3)},
@@ -190,11 +190,14 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a scheduler of torch's": (
         {"algorithm": TorchOptimizer("scheduled", _scheduled)},
-        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=LinearDecay()"],
+        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=TorchSchedule("],
     ),
     "a hook that sets rates": (
         {"algorithm": TorchOptimizer("hooked", _hooked)},
-        ["'hooked': somebody else has set the rate of parameter group 0", "schedule=LinearDecay()"],
+        [
+            "'hooked': somebody else has set the rate of parameter group 0",
+            "schedule=TorchSchedule(",
+        ],
     ),
     "a learning rate without effect": (
         {"algorithm": TorchOptimizer("ignoring", _ignoring)},
