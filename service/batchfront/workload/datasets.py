@@ -37,7 +37,7 @@ from batchfront.workload.decoding import (
 )
 from batchfront.workload.nested import Nested, describe_nested, join_rows, map_tensors, tensors_in
 from batchfront.workload.seeds import mix
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 Cache = bool | Literal["auto"]
 

@@ -166,7 +166,7 @@ class Measured:
             object.__setattr__(self, "examples", _whole("examples", self.examples))
         if not isinstance(self.measures, Mapping):
             raise WorkloadError(
-                f"measures is {_shown(self.measures)}, not a dict of names and numbers"
+                f"measures is {shown(self.measures)}, not a dict of names and numbers"
             )
         found = {name: _number(f"measure {name!r}", one) for name, one in self.measures.items()}
         object.__setattr__(self, "measures", found)
