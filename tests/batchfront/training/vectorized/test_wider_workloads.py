@@ -3,6 +3,7 @@ follows the same trial computed by itself, or is computed so."""
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMome
 from batchfront.workload.data import Split, Splits
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import Metric
+from batchfront.workload.weight_average import WeightAverage
 from batchfront.workload.workload import Workload
 from tests import nested
 from tests.batchfront.training.vectorized.trials import (
@@ -75,9 +77,7 @@ def by_name(
     ],
     ids=lambda a: a.name,
 )
-def test_with_gradients_clipped_to_each_trials_own_norm(
-    data: Splits, algorithm: Algorithm
-) -> None:
+def test_with_gradients_clipped_to_each_trials_own_norm(data: Splits, algorithm: Algorithm) -> None:
     clipped = workload(mlp, algorithm, clip_norm=0.3)
     values = draws(5, head_rate=(0.01, 0.1))
     follow(clipped, data, values, steps=60)
@@ -136,6 +136,57 @@ def test_a_trial_that_diverges_leaves_those_clipped_beside_it_alone(data: Splits
         torch.testing.assert_close(
             weights(other), weights(one), rtol=1e-9, atol=1e-9, equal_nan=True
         )
+
+
+def averages(run: ModelRun) -> Tensor:
+    assert run.average is not None
+    return torch.cat([p.detach().flatten() for p in run.average.weights])
+
+
+class Frozen(nn.Module):
+    """With weights that aren't trained, and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+        self.net[1].weight.requires_grad_(False)  # type: ignore[index, union-attr]
+        self.register_buffer("scale", torch.tensor(1.5, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.scale * self.net(x)
+        return y
+
+
+@pytest.mark.parametrize("model", [mlp, Frozen], ids=["layers", "frozen"])
+@pytest.mark.parametrize("algorithm", [Momentum(), TorchOptimizer("adamw", adamw)], ids=str)
+@pytest.mark.parametrize("warmup", [False, True], ids=["plain", "warm-up"])
+def test_with_averages_of_each_trials_own_decay(
+    data: Splits, model: Callable[[], nn.Module], algorithm: Algorithm, warmup: bool
+) -> None:
+    of = workload(model, algorithm, average=WeightAverage(0.9, warmup), clip_norm=1.0)
+    found = follow(of, data, draws(4, average_decay=(0.0, 0.9, 0.99)), steps=60)
+    again = runs(of, data, draws(4, average_decay=(0.0, 0.9, 0.99)))
+    Sequential().advance(again, 60, NEVER)
+    for one, other in zip(again, found, strict=True):
+        torch.testing.assert_close(averages(other), averages(one), rtol=1e-9, atol=1e-9)
+    for one, other in zip(again, found, strict=True):  # and goes on by itself, and from a state
+        one.restore(deepcopy(other.state()))
+        for run in (one, other):
+            run.advance(70)
+        assert torch.equal(averages(one), averages(other))
+
+
+def test_the_average_of_a_trial_that_diverges_is_what_it_is_alone(data: Splits) -> None:
+    values = draws(3, learning_rate=(0.05, 1e200, 0.05), momentum=(0.0,))
+    of = workload(mlp, SGD(), average=WeightAverage(0.9))
+    for steps in (1, 2, 30):
+        alone, together = (runs(of, data, values) for _ in range(2))
+        Sequential().advance(alone, steps, NEVER)
+        Vectorized().advance(together, steps, NEVER)
+        assert together[0].engines == {"vectorized"}
+        for one, other in zip(alone, together, strict=True):
+            found, true = averages(other), averages(one)
+            torch.testing.assert_close(found, true, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
 def reason(of: Workload, values: dict[str, Any] | None = None) -> str | None:
