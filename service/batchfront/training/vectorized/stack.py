@@ -92,8 +92,8 @@ class Stack:
         # The last step's: kept so long that the next find their memory as it is, not new.
         self.gradients: Sequence[Tensor | None] = ()
         self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
-        own = [run.average for run in runs if run.average is not None]
-        self._averages = Averages(own, self.weights) if own else None
+        averaged = [run.average for run in runs if run.average is not None]
+        self._averages = Averages(averaged, self.weights) if averaged else None
         self._silence = Silence(first.device)
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then

@@ -146,10 +146,12 @@ def averages(run: ModelRun) -> Tensor:
 class Frozen(nn.Module):
     """With weights that aren't trained, and a buffer."""
 
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.net = mlp()
-        self.net[1].weight.requires_grad_(False)  # type: ignore[index, union-attr]
+        self.net[1].weight.requires_grad_(False)  # type: ignore[index]
         self.register_buffer("scale", torch.tensor(1.5, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,6 +197,8 @@ def reason(of: Workload, values: dict[str, Any] | None = None) -> str | None:
 
 class Normalizing(nn.Module):
     """Keeps a mean of its inputs in a buffer."""
+
+    mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()
