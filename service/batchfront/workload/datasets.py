@@ -37,7 +37,7 @@ from batchfront.workload.decoding import (
 )
 from batchfront.workload.nested import Nested, describe_nested, join_rows, map_tensors, tensors_in
 from batchfront.workload.seeds import mix
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 Cache = bool | Literal["auto"]
 
@@ -375,6 +375,11 @@ class DatasetExamples(Examples):
     @property
     def indexed_on(self) -> torch.device:
         return _CPU
+
+    @property
+    def collates(self) -> bool:
+        """Whether a function of the user's makes the batches: it runs where they are asked for."""
+        return self._source.collate is not None
 
     def __len__(self) -> int:
         return self._source.length

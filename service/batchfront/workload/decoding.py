@@ -33,7 +33,7 @@ from torch import Tensor
 
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.vocabulary import SHARED_BY
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 CAN_FORK = sys.platform == "linux"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.workload.given import shown, takes
-from batchfront.workload.goal import check_metric
+from batchfront.workload.metric_fields import check_metric
 from batchfront.workload.nested import Nested, tensors_in
 
 _CHUNK = 1 << 24  # scores that are compared at once

@@ -544,3 +544,16 @@ def test_a_scheduler_on_one_of_several_optimizers_is_refused() -> None:
 
     with pytest.raises(WorkloadError, match=r"a torch.optim.lr_scheduler is attached"):
         TorchOptimizer("scheduled", factory).start(network(), VALUES)
+
+
+class Tenfold(torch.optim.SGD):
+    def __init__(self, parameters: Parameters, *, learning_rate: float, momentum: float = 0.5):
+        super().__init__(parameters, lr=10 * learning_rate, momentum=momentum)
+
+
+def test_a_class_that_takes_its_rate_by_our_name_keeps_to_its_multiple_of_it() -> None:
+    algorithm, model = TorchOptimizer("tenfold", Tenfold), network()
+    assert algorithm.metaparameters() == {"learning_rate": REQUIRED, "momentum": 0.5}
+    optimizer = algorithm.start(model, {"learning_rate": 0.05})
+    train(model, optimizer, range(1))
+    assert optimizer.of_torch()[0].param_groups[0]["lr"] == pytest.approx(0.5)

@@ -25,7 +25,7 @@ def refuse_lazy(workload: Workload, model: nn.Module, train: Examples) -> None:
     inputs = train.batch(torch.arange(1, device=train.indexed_on)).inputs
     given = f"torch.zeros{shape(inputs)}" if isinstance(inputs, Tensor) else "..."
     raise WorkloadError(
-        f"{workload.name}: the model is made with lazy layers ({'; '.join(lazy[:3])}), whose weights "
-        "aren't drawn yet; say their sizes (nn.Linear(in, out) for a LazyLinear), or have the "
-        f"function that makes it call it once: made({given}) and return made"
+        f"{workload.name}: the model is made with lazy layers ({'; '.join(lazy[:3])}), whose "
+        "weights aren't drawn yet; say their sizes (nn.Linear(in, out) for a LazyLinear), or have "
+        f"the function that makes it call it once: made({given}) and return made"
     )
