@@ -153,7 +153,9 @@ WORKS: dict[str, dict[str, Any]] = {
         "model": OfDicts,
     },
     "tuple inputs": {
-        "data": lambda: splits(Split((X[:40], X[:40]), Y[:40]), Split((X[40:], X[40:]), Y[40:])),
+        "data": lambda: splits(
+            Split((X[:40], X[:40]), Y[:40]), Split((X[40:], X[40:]), Y[40:])
+        ),
         "model": OfTwo,
     },
     "map dataset": {
@@ -356,9 +358,7 @@ def test_ends_and_choices_that_are_no_numbers_are_named() -> None:
 
 
 def test_functions_of_the_batch_size_are_named_where_they_fail() -> None:
-    space = replace(
-        MLP, search_space=lambda trial: {"learning_rate": trial.suggest_float("lr", 0, 1)}
-    )
+    space = replace(MLP, search_space=lambda trial: {"learning_rate": trial.suggest_float("lr", 0, 1)})
     assert "search_space(8) fails: test_first_objects.py, line" in refused(lambda: space.space(8))
     budget = replace(MLP, step_budget=lambda batch_size: 100 // (batch_size - 8))
     assert "step_budget(8) fails: test_first_objects.py" in refused(lambda: budget.steps_allowed(8))
@@ -398,11 +398,7 @@ def test_a_metric_of_ours_is_known_by_its_name_in_a_workload_and_reported_by_a_l
     assert workload.goal == Goal(ACCURACY, 0.9)
     assert workload.describe() == replace(MLP, goal=Goal(ACCURACY, 0.9)).describe()
     loop = Loop(
-        name="a/b/c",
-        goal=("accuracy", 0.9),
-        search_space={},
-        step_budget=9,
-        batch_sizes=8,
+        name="a/b/c", goal=("accuracy", 0.9), search_space={}, step_budget=9, batch_sizes=8,
         train=lambda trial: iter(()),
     )
     assert loop.goal.metric.better == "higher"
@@ -474,34 +470,9 @@ def with_field(field: str, thing: Any) -> None:
 
 
 THINGS: list[Any] = [
-    *(
-        None,
-        True,
-        False,
-        0,
-        -1,
-        1.5,
-        10**30,
-        float("nan"),
-        float("inf"),
-        2j,
-        "",
-        "x",
-        "16",
-        "a/b/c",
-    ),
+    *(None, True, False, 0, -1, 1.5, 10**30, float("nan"), float("inf"), 2j, "", "x", "16", "a/b/c"),
     *("\x00\ud800", b"x", [], [None], [[8]], (), (1, 2), (0.01, 1.0), ("accuracy",), {}, {"a": 1}),
-    *(
-        {1: 2},
-        {3},
-        range(0),
-        range(9),
-        np.arange(3),
-        np.float32(0.5),
-        np.array("x"),
-        object(),
-        Odd(),
-    ),
+    *({1: 2}, {3}, range(0), range(9), np.arange(3), np.float32(0.5), np.array("x"), object(), Odd()),
     *(Odd, object, int, len, print, max, dict, Exception("x"), ..., NotImplemented, lambda: None),
     *(lambda *a, **k: None, lambda a, b, c, d: None, endless(), torch.tensor(3), torch.ones(2, 2)),
     *(torch, torch.float32, nn.Linear, nn.Linear(2, 2), nn.Module(), torch.optim.SGD, SGD, SGD()),

@@ -28,7 +28,7 @@ class Clipping:
         if not used:
             return list(gradients)
         # Along rows: a trial's norm is the same, to the bit, in any company.
-        parts = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in used]
+        parts = [torch.linalg.vector_norm(_in_rows(gradient), dim=1) for gradient in used]
         whole = torch.linalg.vector_norm(torch.stack(parts, dim=1), dim=1)
         factors = (self._norms / (whole + 1e-6)).clamp(max=1.0)
         if self._free is not None:
@@ -36,3 +36,8 @@ class Clipping:
         shaped = [factors.view(-1, *[1] * (gradient.ndim - 1)) for gradient in used]
         clipped = iter(torch._foreach_mul(used, shaped))
         return [None if gradient is None else next(clipped) for gradient in gradients]
+
+
+def _in_rows(gradient: Tensor) -> Tensor:
+    """[K, ...] -> [K, numbers], also of weights that are one number."""
+    return gradient.flatten(1) if gradient.ndim > 1 else gradient[:, None]

@@ -62,8 +62,6 @@ def why_never(
         return "it is compiled, or computed in bfloat16"
     if workload.update is not None:
         return "its own update trains each model by itself"
-    if workload.average is not None:
-        return "the average of its weights is evaluated"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
     return None

@@ -19,9 +19,9 @@ from batchfront.workload.microbatch import MicroBatch
 
 
 class Gradients(Protocol):
-    """A batch of all trials, in tensors [K, n, ...], and each trial's micro-batch -> losses [K], and
-    the gradients of the weights, [K, ...] each, in the order of those that are trained; None of a
-    weight that the losses don't depend on."""
+    """A batch of all trials, in tensors [K, n, ...], and each trial's micro-batch -> losses [K],
+    and the gradients of the weights, [K, ...] each, in the order of those that are trained; None
+    of a weight that the losses don't depend on."""
 
     def __call__(
         self, batch: Batch, micro_batches: Sequence[MicroBatch]

@@ -209,6 +209,10 @@ def _of_state(
         moved, right = ((after[name] - before)[steady] for after in (found, true))
         if not _close(moved, right, 8 * torch.finfo(before.dtype).eps * _largest(before)):
             return f"its weights are others when it is stacked ({name})"
+    if together.average is not None and alone.average is not None:
+        averages = zip(together.average.weights, alone.average.weights, strict=True)
+        if not all(_close(one, other, 0.0) for one, other in averages):
+            return "the average of its weights is another when it is stacked"
     frozen = [dict(run.model.named_buffers()) for run in (together, alone)]
     for run, own in zip((together, alone), frozen, strict=True):
         own |= {n: p for n, p in run.model.named_parameters() if not p.requires_grad}
@@ -251,7 +255,7 @@ def _of_evaluation(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> s
     with torch.inference_mode():
         batch = split.batch(torch.arange(len(split), device=split.indexed_on))
         undrawn = states(alone[0].device)
-        metric.per_example(called(alone[0].model.eval(), batch.inputs), batch.targets)
+        metric.per_example(called(alone[0].evaluated.eval(), batch.inputs), batch.targets)
         if drawn_since(undrawn, alone[0].device):
             return "its evaluation draws from generators that all trials share"
     seen: list[GoalCheck] = [run.evaluate(full=True) for run in alone]
@@ -296,9 +300,13 @@ def _weights(run: ModelRun) -> dict[str, Tensor]:
 @torch.no_grad()
 def _copy(source: ModelRun, target: ModelRun) -> None:
     """Give a model another's weights, so that rounding in training is no matter."""
-    given = dict(source.model.named_parameters())
-    for name, parameter in target.model.named_parameters():
-        parameter.copy_(given[name])
+    pairs = [(source.model, target.model)]
+    if source.average is not None and target.average is not None:
+        pairs.append((source.average.module, target.average.module))
+    for one, other in pairs:
+        given = dict(one.named_parameters())
+        for name, parameter in other.named_parameters():
+            parameter.copy_(given[name])
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from batchfront.training.generators import Silence
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
 from batchfront.training.training_step import clip_norm
+from batchfront.training.vectorized.averages import Averages
 from batchfront.training.vectorized.batches import gathered, of_each
 from batchfront.training.vectorized.clipping import Clipping
 from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
@@ -91,6 +92,8 @@ class Stack:
         # The last step's: kept so long that the next find their memory as it is, not new.
         self.gradients: Sequence[Tensor | None] = ()
         self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
+        averaged = [run.average for run in runs if run.average is not None]
+        self._averages = Averages(averaged, self.weights) if averaged else None
         self._silence = Silence(first.device)
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then
@@ -211,6 +214,8 @@ class Stack:
                     self._sums[row].add_(own)
             if not failed:
                 self._sums.add_(losses)
+            if self._averages is not None:
+                self._averages.update(place)
             self.gradients = gradients
             self._done += 1
             if self._done == AFTER:
@@ -221,7 +226,7 @@ class Stack:
     def _graph(self) -> None:
         """From now on steps are replayed as a graph, if theirs is one that can be."""
         train, update = self._first.splits.train, self._update
-        if self._dropout or not isinstance(update, SGDUpdate):
+        if self._dropout or self._averages is not None or not isinstance(update, SGDUpdate):
             return
         if may_be_graphed(self._first.device, train):
             self._static = _Static(
@@ -247,6 +252,8 @@ class Stack:
                 for i in range(_BLOCK)
             ]
         self._update.plan(rates)
+        if self._averages is not None:
+            self._averages.plan(steps, _BLOCK)
         train, weigh = self._first.splits.train, self._first.workload.weight
         if weigh is not None and is_in_memory(train):
             weights = train.weights(weigh)
@@ -282,9 +289,10 @@ class Stack:
         going, before = list(range(len(runs))), -1
         self._silence.begin()
         weights: dict[str, Tensor] = {}
+        whole = self._evaluated()
         while going:
             if len(going) != before:
-                weights, before = self._of([rows[i] for i in going]), len(going)
+                weights, before = self._of([rows[i] for i in going], whole), len(going)
             self._evaluate_chunk([evaluations[i] for i in going], weights)
             going = [i for i in going if evaluations[i].going]
         measured = [attempt(one.measured) for one in evaluations]
@@ -302,11 +310,22 @@ class Stack:
                 run.record(one, seconds, full=full)
         return found
 
-    def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def _of(self, rows: Sequence[int], whole: dict[str, Tensor]) -> dict[str, Tensor]:
         if len(rows) == len(self.runs):
-            return self.weights
+            return whole
         chosen_rows = torch.tensor(rows, device=self._sums.device)
-        return {name: w.index_select(0, chosen_rows) for name, w in self.weights.items()}
+        return {name: w.index_select(0, chosen_rows) for name, w in whole.items()}
+
+    def _evaluated(self) -> dict[str, Tensor]:
+        """What evaluations are of. Of averages, the buffers are copies: what an evaluation makes of
+        them is forgotten."""
+        if self._averages is None:
+            return self.weights
+        averages = self._averages.whole
+        return {
+            name: averages[name] if name in averages else w.clone()
+            for name, w in self.weights.items()
+        }
 
     def _evaluate_chunk(
         self, evaluations: Sequence[OpenEvaluation], weights: dict[str, Tensor]

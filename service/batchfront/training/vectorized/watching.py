@@ -112,6 +112,7 @@ class Kept:
         optimizers = [type(o) for o in (*own, *(o for o in held if isinstance(o, Optimizer)))]
         roots = {
             "model": run.model,
+            **({} if run.average is None else {"average": run.average.module}),
             "parameters": {name: id(p) for name, p in run.model.named_parameters()},
             "buffers": dict(run.model.named_buffers()),
             "frozen": frozen,
