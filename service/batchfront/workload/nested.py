@@ -41,7 +41,8 @@ def differentiable(nested: Nested) -> list[Tensor]:
 def join_rows(parts: Sequence[Nested]) -> Nested:
     """Structures of one kind as one: their tensors' rows below each other.
 
-    Raises ValueError where they are of different kinds.
+    Raises ValueError where they are of different kinds, or hold something of their own that isn't a
+    tensor.
     """
     first = parts[0]
     if isinstance(first, Tensor):
@@ -49,11 +50,20 @@ def join_rows(parts: Sequence[Nested]) -> Nested:
     leaves, kinds = zip(*map(pytree.tree_flatten, parts), strict=True)
     if any(kind != kinds[0] for kind in kinds):
         raise ValueError("the parts of a batch have outputs of different structures")
-    joined = [
-        torch.cat(list(rows)) if isinstance(rows[0], Tensor) else rows[0]
-        for rows in zip(*leaves, strict=True)
-    ]
-    return pytree.tree_unflatten(joined, kinds[0])
+    return pytree.tree_unflatten([_joined(rows) for rows in zip(*leaves, strict=True)], kinds[0])
+
+
+def _joined(leaves: Sequence[Any]) -> Any:
+    """Of what is no tensor, all parts must have the same: it has no rows."""
+    first = leaves[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(leaves))
+    if isinstance(first, bool | int | float | str | None) and all(one == first for one in leaves):
+        return first
+    raise ValueError(
+        f"the parts of a batch have outputs of which each has a {type(first).__name__} of its own; "
+        "give tensors with a row for each example"
+    )
 
 
 def rows_at(nested: Nested, rows: Tensor) -> Nested:

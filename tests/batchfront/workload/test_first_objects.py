@@ -358,7 +358,8 @@ def test_ends_and_choices_that_are_no_numbers_are_named() -> None:
 
 
 def test_functions_of_the_batch_size_are_named_where_they_fail() -> None:
-    space = replace(MLP, search_space=lambda trial: {"learning_rate": trial.suggest_float("lr", 0, 1)})
+    asks = lambda trial: {"learning_rate": trial.suggest_float("lr", 0, 1)}  # noqa: E731
+    space = replace(MLP, search_space=asks)
     assert "search_space(8) fails: test_first_objects.py, line" in refused(lambda: space.space(8))
     budget = replace(MLP, step_budget=lambda batch_size: 100 // (batch_size - 8))
     assert "step_budget(8) fails: test_first_objects.py" in refused(lambda: budget.steps_allowed(8))
@@ -470,9 +471,11 @@ def with_field(field: str, thing: Any) -> None:
 
 
 THINGS: list[Any] = [
-    *(None, True, False, 0, -1, 1.5, 10**30, float("nan"), float("inf"), 2j, "", "x", "16", "a/b/c"),
+    *(None, True, False, 0, -1, 1.5, 10**30, float("nan"), float("inf"), 2j, "", "x", "16"),
+    "a/b/c",
     *("\x00\ud800", b"x", [], [None], [[8]], (), (1, 2), (0.01, 1.0), ("accuracy",), {}, {"a": 1}),
-    *({1: 2}, {3}, range(0), range(9), np.arange(3), np.float32(0.5), np.array("x"), object(), Odd()),
+    *({1: 2}, {3}, range(0), range(9), np.arange(3), np.float32(0.5), np.array("x"), object()),
+    Odd(),
     *(Odd, object, int, len, print, max, dict, Exception("x"), ..., NotImplemented, lambda: None),
     *(lambda *a, **k: None, lambda a, b, c, d: None, endless(), torch.tensor(3), torch.ones(2, 2)),
     *(torch, torch.float32, nn.Linear, nn.Linear(2, 2), nn.Module(), torch.optim.SGD, SGD, SGD()),

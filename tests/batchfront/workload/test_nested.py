@@ -58,6 +58,13 @@ def test_parts_of_different_structures_are_not_joined() -> None:
         join_rows([{"a": rows(1)}, {"b": rows(1)}])
 
 
+def test_what_has_no_rows_is_joined_only_where_all_parts_have_the_same() -> None:
+    assert join_rows([{"a": rows(1), "b": "x"}] * 2)["b"] == "x"
+    for one, other in ((1, 2), (object(), object())):
+        with pytest.raises(ValueError, match="of its own"):
+            join_rows([{"a": rows(1), "b": one}, {"a": rows(1), "b": other}])
+
+
 def test_what_is_no_tensor_stays_as_it_is() -> None:
     assert map_tensors(lambda t: t.tolist(), {"a": torch.ones(1), "b": "c"}) == {"a": [1], "b": "c"}
 
