@@ -88,7 +88,7 @@ class ModelRun:
         )
         self.learning_rate = float(values["learning_rate"])
         self.schedule = workload.schedule.at(
-            TrainingSize(batch_size, len(train), workload.steps_allowed(batch_size))
+            TrainingSize(batch_size, train.per_epoch, workload.steps_allowed(batch_size))
         )
         self.step = 0
         self._streams = Streams(device)  # of evaluations

@@ -23,7 +23,10 @@ from tests.docs.by_hand.draws import (
 
 cifar, small_jpegs = example("cifar_workload"), example("small_jpegs")
 
-BATCH_SIZE, RATE, GOAL, EPOCHS = 25, 0.1, 0.6, 4
+BATCH_SIZE, RATE, GOAL, EPOCHS = 25, 0.1, 0.8, 4
+
+
+SEEDS = (0,)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +66,10 @@ def by_hand(folder: Path, seed: int) -> Ended:
     return Ended.at(None, model)
 
 
+@pytest.mark.slow
 def test_it_passes_the_goal_at_the_loops_step_with_the_loops_weights(folder: Path) -> None:
     budget = EPOCHS * 200 // BATCH_SIZE
     workload = replace(cifar.cifar.with_goal(GOAL), step_budget=budget)
     values = {"learning_rate": RATE, "momentum": 0.9, "weight_decay": 5e-4, "T_max": EPOCHS}
-    trials = raced(workload, workload.data(folder), BATCH_SIZE, values, (0, 1))
-    assert_same(trials, [by_hand(folder, seed) for seed in (0, 1)])
+    trials = raced(workload, workload.data(folder), BATCH_SIZE, values, SEEDS)
+    assert_same(trials, [by_hand(folder, seed) for seed in SEEDS])

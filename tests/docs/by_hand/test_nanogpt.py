@@ -22,27 +22,8 @@ SEEDS = (1, 2)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text in which some words follow others."""
     target = tmp_path_factory.mktemp("text")
-    words = [
-        "the",
-        "cat",
-        "sat",
-        "on",
-        "a",
-        "mat",
-        "and",
-        "then",
-        "ate",
-        "some",
-        "of",
-        "an",
-        "old",
-        "fish",
-        "that",
-        "he",
-        "had",
-        "found",
-        "there",
-    ]
+    said = "the cat sat on a mat and then ate some of an old fish that he had found there"
+    words = said.split(" ")
     draw = torch.Generator().manual_seed(0)
     chosen = torch.randint(len(words), (3_000,), generator=draw).tolist()
     (target / "input.txt").write_text(" ".join(words[n] for n in chosen))
