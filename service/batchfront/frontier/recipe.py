@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchfront.errors import UsageError
+from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.curve.estimates import REACH
 from batchfront.frontier.frontier import Frontier, Point, load_frontier
@@ -221,6 +222,8 @@ def _measured(
     if point.edges:
         ends = first_few([f"{name} ({side} end)" for name, side in point.edges.items()])
         notes.append(f"It lies at an edge of the search space: {ends}.")
+    if (said := mixed(frontier)) is not None:
+        notes.append(said)
     return Recipe(
         frontier=frontier,
         batch_size=point.batch_size,
@@ -274,7 +277,7 @@ def _between(
         steps=steps,
         steps_range=(low, high),
         layout=layout,
-        notes=(*notes, *curve.warnings),
+        notes=(*notes, *curve.warnings, *filter(None, [mixed(frontier)])),
     )
 
 
