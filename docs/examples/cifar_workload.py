@@ -1,4 +1,4 @@
-"""A small ResNet on JPEG files with random crops and flips, trained as kuangliu/pytorch-cifar does."""
+"""A small ResNet on JPEG files with random crops and flips, as kuangliu/pytorch-cifar trains."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A variational autoencoder of scikit-learn's digits, trained as pytorch/examples trains its own."""
+"""A variational autoencoder of scikit-learn's digits, as pytorch/examples trains its own."""
 
 import torch
 import torch.nn.functional as F
