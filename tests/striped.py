@@ -9,18 +9,30 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from batchfront import Goal, Log, Momentum, Split, Splits, Workload
+from batchfront import (
+    Goal,
+    Log,
+    Momentum,
+    Split,
+    Splits,
+    TorchSchedule,
+    WeightAverage,
+    Workload,
+)
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
 from batchfront.workload.losses import token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET, TOKEN_CROSS_ENTROPY, token_count
 
 SPEC = f"{Path(__file__).resolve()}:striped"
 GAPPY = f"{Path(__file__).resolve()}:gappy"
+AVERAGING = f"{Path(__file__).resolve()}:averaging"
 SEARCHING = f"{Path(__file__).resolve()}:searching"
 NAME = "striped/cnn/momentum"
 
@@ -91,6 +103,16 @@ def searching() -> Workload:
     """The same by an optimizer that asks for several gradients a step, which are clipped."""
     space = {"learning_rate": Log(0.01, 1.0), "max_iter": 3}
     return replace(striped(), algorithm=torch.optim.LBFGS, clip_norm=0.5, search_space=space)  # type: ignore[arg-type]
+
+
+def averaging() -> Workload:
+    """The same at rates of a scheduler of torch's, evaluated by the average of its weights."""
+
+    def cosine(optimizer: Any, *, step_budget: int) -> LRScheduler:
+        return CosineAnnealingLR(optimizer, step_budget, eta_min=1e-3)
+
+    schedule = TorchSchedule(cosine, every="step")
+    return replace(striped(), average=WeightAverage(0.8), schedule=schedule)
 
 
 class Noisy(nn.Module):

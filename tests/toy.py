@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront import (
+    CROSS_ENTROPY,
     ERROR_RATE,
     Choice,
     Goal,
@@ -22,6 +23,7 @@ from batchfront import (
     Momentum,
     ReverseLog,
     Split,
+    SplitMetric,
     Splits,
     Workload,
     cross_entropy,
@@ -92,6 +94,17 @@ def plain() -> Workload:
     """The same without dropout, which torch's own module draws for all trials at once."""
     space = {name: of for name, of in clouds().search_space.items() if name != "dropout"}
     return replace(clouds(), name="plain/mlp/momentum", search_space=space)
+
+
+def _margin(outputs: Tensor, targets: Tensor) -> float:
+    """Of all together, in their order, which leaves the numbers of each where they belong."""
+    right = outputs.gather(1, targets[:, None])[:, 0]
+    return float((right - outputs.mean(1)).double().median())
+
+
+def measuring() -> Workload:
+    """The plain one with two measures, a mean over examples and one of all together."""
+    return replace(plain(), measures=(CROSS_ENTROPY, SplitMetric("margin", _margin, "higher")))
 
 
 class Counted(nn.Module):

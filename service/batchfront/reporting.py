@@ -127,10 +127,12 @@ def _trial(told: Mapping[str, Any], folder: Path, grid: Any, report: Any) -> Tri
     )
 
 
-def _print(step: Any, value: Any, loss: Any, _examples: Any) -> None:
+def _print(step: Any, value: Any, loss: Any, _examples: Any, measures: Any) -> None:
     """What a report does where no trial runs."""
-    told = f"step {_whole('step', step)}: {_number('value', value):.6g}"
-    print(told if loss is None else f"{told}, training loss {_number('loss', loss):.6g}")
+    told = [f"step {_whole('step', step)}: {_number('value', value):.6g}"]
+    told += [] if loss is None else [f"training loss {_number('loss', loss):.6g}"]
+    told += [f"{name} {one:.6g}" for name, one in _named_numbers(measures or {}).items()]
+    print(", ".join(told))
 
 
 _OUTSIDE = (
@@ -144,6 +146,7 @@ def report(
     value: SupportsFloat,
     loss: SupportsFloat | None = None,
     examples: SupportsIndex | None = None,
+    measures: Mapping[str, SupportsFloat] | None = None,
 ) -> None:
     """Report an evaluation, and wait until the trial may go on.
 
@@ -152,6 +155,7 @@ def report(
     loss     -- the mean training loss since the last report, by which a trial is found to have
                 diverged or stalled sooner
     examples -- those trained on so far, by which a batch size that isn't the trial's is noticed
+    measures -- what else was measured, by name, to be recorded
 
     Under torch.distributed every rank calls it: rank 0's value counts, and the others follow the
     word that it is given.
@@ -161,7 +165,7 @@ def report(
     """
     ranks, at = _ranks(), _whole("step", step)
     if ranks is None:
-        _act_on(_reported(at, value, loss, examples))
+        _act_on(_reported(at, value, loss, examples, measures))
         return
     store, key = ranks.distributed_c10d._get_default_store(), f"batchfront/report/{at}"
     if ranks.get_rank():
@@ -169,25 +173,33 @@ def report(
         return
     word: Word = {"go": False, "reason": "rank 0 was interrupted in its report"}
     try:
-        word = _reported(at, value, loss, examples)
+        word = _reported(at, value, loss, examples, measures)
     finally:
         store.set(key, json.dumps(word))
     _act_on(word)
 
 
-def _reported(step: int, value: Any, loss: Any, examples: Any) -> Word:
+def _reported(step: int, value: Any, loss: Any, examples: Any, measures: Any) -> Word:
     """The worker's answer to a report."""
     try:
         path = _socket_path(step)
-        message = {
+        message: Word = {
             "step": step,
             "value": _number("value", value),
             "loss": None if loss is None else _number("loss", loss),
             "examples": None if examples is None else _whole("examples", examples),
         }
+        if measures:
+            message["measures"] = _named_numbers(measures)
     except UsageError as error:
         return {"error": str(error)}
     return _line.ask(path, message)
+
+
+def _named_numbers(measures: Any) -> dict[str, float]:
+    if not isinstance(measures, Mapping):
+        raise _refused("measures", measures, "a dict of names and numbers")
+    return {str(name): _number(f"measure {name!r}", one) for name, one in measures.items()}
 
 
 def _number(name: str, given: Any) -> float:

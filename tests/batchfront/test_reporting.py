@@ -151,13 +151,14 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Report]]:
         ((3, torch.tensor([[0.5]], requires_grad=True).sum(), 1), (3, 0.5, 1.0, None)),
         ((4, True), (4, 1.0, None, None)),
         ((0, float("-inf")), (0, float("-inf"), None, None)),
+        ((5, 0.5, 1, 8, {"top": torch.tensor(2)}), (5, 0.5, 1.0, 8, {"top": 2.0})),
     ],
 )
 def test_numbers_of_every_kind_are_reported(
     reports: list[Report], given: tuple[Any, ...], told: tuple[Any, ...]
 ) -> None:
     batchfront.report(*given)
-    assert reports == [told]
+    assert reports == [Report(*told)]
 
 
 def test_a_value_that_is_not_a_number_is_reported_as_such(reports: list[Report]) -> None:
@@ -275,7 +276,7 @@ def train_together(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., An
 def test_ranks_pause_together_and_end_together(train_together: Callable[..., Any]) -> None:
     ranks, channel, queue = train_together("batchfront.report(step, value=rank)")
     for step in (1, 2):
-        assert queue.get(timeout=LONG) == (step, 0.0, None, None)  # rank 0's
+        assert queue.get(timeout=LONG) == Report(step, 0.0, None, None)  # rank 0's
         channel.go()
     queue.get(timeout=LONG)
     channel.end("capped")

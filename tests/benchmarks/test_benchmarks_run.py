@@ -21,6 +21,7 @@ from tests.benchmarks import (
     frontier_cost,
     heat_throughput,
     import_speed,
+    jpeg_files,
     ledger_throughput,
     program_search,
     scaling_workers,
@@ -213,3 +214,11 @@ def test_points_that_no_curve_goes_through_are_told_from_those_of_curves(
     assert curve_misfits.main(["--quick"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in curve_misfits.SHAPES)
+
+
+def test_jpeg_files_are_raced_alike_however_they_are_decoded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert jpeg_files.main(["--quick"]) == 0  # 1 where a trial ended otherwise
+    shown = capsys.readouterr().out
+    assert all(f"\n| {way} " in shown for way in jpeg_files.WAYS)

@@ -151,9 +151,13 @@ class Definition:
 
     @property
     def metric_text(self) -> str:
-        """The goal metric in words: "validation error rate"; what a training loop of the user's
+        """The goal metric in words: "validation error rate"."""
+        return self.in_words(self.metric)
+
+    def in_words(self, metric: str) -> str:
+        """A metric that its trials are evaluated by, in words; what a training loop of the user's
         tells goes by its own name alone."""
-        return self.metric if self.kind else f"validation {self.metric}"
+        return metric if self.kind else f"validation {metric}"
 
 
 @dataclass(frozen=True)

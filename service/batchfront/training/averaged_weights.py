@@ -32,8 +32,8 @@ class AveragedWeights:
         self._average, self._model, self._values = average, model, values
         self.module = _copied(workload, model)
         self.computed = Computed(self.module, workload.execution, device)
-        self.weights: list[nn.Parameter] = list(self.module.parameters())
-        self._sources: list[nn.Parameter] = list(model.parameters())
+        self.weights: list[Tensor] = list(self.module.parameters())
+        self._sources: list[Tensor] = list(model.parameters())
 
     @torch.no_grad()
     def update(self, step: int) -> None:

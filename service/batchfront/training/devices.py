@@ -1,12 +1,12 @@
 """Which devices torch computes on, and how many trials fit on one."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 import torch
 
 from batchfront.training import device_names
+from batchfront.workload.decoding import memory_here
 
 
 def resolve(name: str) -> torch.device:
@@ -51,11 +51,7 @@ def memory_of(device: torch.device) -> int:
     """Bytes of memory: of the GPU; or of this machine, or what this process's container may use."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    whole = int(psutil.virtual_memory().total)  # type: ignore[no-untyped-call]
-    try:
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no such limit
-        return whole
+    return memory_here()
 
 
 def room_for_pass(device: torch.device, sharing: int) -> int:

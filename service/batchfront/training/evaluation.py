@@ -214,15 +214,15 @@ class Evaluator:
 
     @torch.inference_mode()
     def evaluate(self, model: Model, *, full: bool) -> GoalCheck:
-        """Evaluate the model as far as the goal needs, or with `full` on every example; then, or
+        """Evaluate the model as far as the goal needs, or with `full` on every example; then, and
         where it passes the goal, its measures are computed too."""
         model.eval()
         metric = self.goal.computed
         if isinstance(metric, SplitMetric):  # of a part of the split it says nothing
             measures = Measures(self.measures) if full and self.measures else None
             value = full_metric(model, self.split, metric, self.micro_batch_size, measures)
-            beside = {} if measures is None else measures.values()
-            check = GoalCheck(self.goal.passed(value), value, len(self.split), beside)
+            measured = {} if measures is None else measures.values()
+            check = GoalCheck(self.goal.passed(value), value, len(self.split), measured)
             return self.at_crossing(check, model)
         evaluation = self.begin(full=full)
         measures = evaluation.measures
@@ -236,8 +236,8 @@ class Evaluator:
                     measures.add(beside, indices)
                 costs = self.counted(costs.to(order.device), indices)
                 evaluation.add(costs, costs.sum(dtype=torch.float64).item())
-        beside = evaluation.measured()
-        return self.at_crossing(replace(self.end(evaluation), measures=beside), model)
+        measured = evaluation.measured()
+        return self.at_crossing(replace(self.end(evaluation), measures=measured), model)
 
     def at_crossing(self, found: GoalCheck, model: Model) -> GoalCheck:
         """What was found, with the measures of a model that has passed the goal, where it was

@@ -81,7 +81,7 @@ class BatchGradient:
         self._seed = seed
         # Done again, a batch would count twice in what a model keeps in its buffers.
         self.streams = Streams(device, watching=next(model.buffers(), None) is None)
-        self.whole_batches = batch_normalization(model) or whole
+        self.whole_batches = whole or batch_normalization(model)
         if self.whole_batches:  # it can't be cut: one that found no room says nothing of others
             self.micro_batch_size = MicroBatchSize()
         self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]

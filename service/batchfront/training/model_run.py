@@ -88,7 +88,7 @@ class ModelRun:
         )
         self.learning_rate = float(values["learning_rate"])
         self.schedule = workload.schedule.at(
-            TrainingSize(batch_size, len(train), workload.steps_allowed(batch_size))
+            TrainingSize(batch_size, train.per_epoch, workload.steps_allowed(batch_size))
         )
         self.step = 0
         self._streams = Streams(device)  # of evaluations
@@ -202,7 +202,7 @@ class ModelRun:
 
     def weights(self) -> Weights:
         """What it was evaluated with: what `load_state_dict` of the workload's model takes."""
-        return self.model.state_dict()
+        return self.evaluated.state_dict()
 
     def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same trial continues exactly."""

@@ -85,7 +85,8 @@ class ReportedRun:
             loss = fmean(self._losses) if self._losses else None
             self.evaluations.append(self._now._replace(loss=loss))
             self._losses = []
-        return GoalCheck(self._goal.passed(self._now.metric), self._now.metric, 0)
+        _, _, metric, measures = self._now
+        return GoalCheck(self._goal.passed(metric), metric, 0, measures)
 
     def test_metric(self) -> float | None:
         return None

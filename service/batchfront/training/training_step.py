@@ -60,14 +60,10 @@ def training_step(
     if workload.update is not None:
         return _Update(workload, values, optimizer, gradient, computed)
     clip = None if norm is None else _Clip(gradient.model, norm)
-    _refuse_two_steps(workload, optimizer, gradient.model)
+    if isinstance(optimizer, ScheduledOptimizer) and len(optimizer.optimizers) > 1:
+        _refuse_two_steps(workload, optimizer, gradient.model)
     if optimizer.needs_closure:
-        if len(optimizer.of_torch()) > 1:
-            raise WorkloadError(
-                f"{workload.name}: one of its several optimizers takes a closure, and when the "
-                "others make their steps can't be told; write update=, which steps them all"
-            )
-        return _WithClosure(gradient.model, clip)
+        return _WithClosure(workload.name, gradient.model, clip)
     return _plain if clip is None else partial(_clipped, clip)
 
 
@@ -99,8 +95,7 @@ class _Clip:
     (Pascanu et al. 2013)."""
 
     def __init__(self, model: nn.Module, norm: float) -> None:
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._norm = norm
+        self._parameters, self._norm = list(model.parameters()), norm
 
     def __call__(self) -> None:
         clip_grad_norm_(self._parameters, self._norm)
@@ -132,8 +127,8 @@ class _WithClosure:
     """For an optimizer that asks for the loss and its gradient as often as it likes, such as
     LBFGS: of the same batch, with the same draws."""
 
-    def __init__(self, model: nn.Module, clip: _Clip | None) -> None:
-        self._model, self._clip = model, clip
+    def __init__(self, name: str, model: nn.Module, clip: _Clip | None) -> None:
+        self._name, self._model, self._clip = name, model, clip
 
     def __call__(
         self,
@@ -156,7 +151,9 @@ class _WithClosure:
 
         optimizer.step(learning_rate, closure)
         if not found:
-            raise WorkloadError("its optimizer's step() has not called the closure that it takes")
+            raise WorkloadError(
+                f"{self._name}: its optimizer's step() has not called the closure that it takes"
+            )
         return found[0]
 
 
@@ -230,11 +227,17 @@ def _described(found: Any) -> str:
     return type(found).__name__
 
 
-def _refuse_two_steps(workload: Workload, optimizer: Optimizer, model: nn.Module) -> None:
-    """Of a parameter with the same gradient; an update may know what it does."""
+def _refuse_two_steps(workload: Workload, optimizer: ScheduledOptimizer, model: nn.Module) -> None:
+    """Several optimizers that make a step of one gradient each have parameters of their own, and
+    ask for none but that gradient; an update may know what else it does."""
+    if optimizer.needs_closure:
+        raise WorkloadError(
+            f"{workload.name}: one of its several optimizers takes a closure, and when the others "
+            "make their steps can't be told; write update=, which steps them all"
+        )
     names = {id(p): name for name, p in model.named_parameters()}
     seen: set[int] = set()
-    for one in optimizer.of_torch():
+    for one in optimizer.optimizers:
         own = {id(p) for group in one.param_groups for p in group["params"]}
         twice = [names.get(p, "of another module") for p in own & seen]
         if twice:

@@ -7,7 +7,7 @@ race of one, whose turns its loop takes by reporting.
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import isfinite
@@ -34,6 +34,7 @@ from batchfront.worker.race import Race
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
 from batchfront.workload.goal import Goal
 from batchfront.workload.loop import Measured, Trial, examples_taken
+from batchfront.workload.measures import refuse_names
 from batchfront.workload.stopping_rules import StoppingRules
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,12 @@ class AskedTrial(Trial):
         return f"{self.study} trial {self.number}"
 
     def report(
-        self, step: int, value: float, loss: float | None = None, examples: int | None = None
+        self,
+        step: int,
+        value: float,
+        loss: float | None = None,
+        examples: int | None = None,
+        measures: Mapping[str, float] | None = None,
     ) -> bool:
         """Tell what an evaluation has shown, and hear whether to train on.
 
@@ -150,18 +156,19 @@ class AskedTrial(Trial):
         loss     -- the training loss, such as the mean since the evaluation before: with it, a
                     trial that diverges or stalls is found sooner
         examples -- that have been trained on so far, which shows that the batch size is the trial's
+        measures -- what else was measured, by name, to be recorded
 
         Returns False once the trial is over, however often it is called. That its lease was lost,
         as the machine slept, say, is logged in a line, and nothing is written then. Raises
         WorkloadError for what is no number, or none that the metric can be, for steps that don't
         rise, and for other examples than the steps have taken.
         """
-        told = Measured(step, value, loss, examples)
+        told = Measured(step, value, loss, examples, {} if measures is None else measures)
         if told.step == self._run.step == 0:
             self._run.untrained_loss = told.loss
         elif self._is_mine():
             self._check(told)
-            self._run.report(Evaluation(told.step, told.loss, told.value))
+            self._run.report(Evaluation(told.step, told.loss, told.value, told.measures))
             self._turn()
         return self._held
 
@@ -216,6 +223,10 @@ class AskedTrial(Trial):
             after = f"after one at step {self._run.step}"
             raise WorkloadError(f"{self}: reported step {told.step} {after}; steps have to rise")
         metric = self._goal.metric
+        try:
+            refuse_names(told.measures, metric.name)
+        except WorkloadError as error:
+            raise WorkloadError(f"{self}: {error}") from None
         if isfinite(told.value) and not metric.low <= told.value <= metric.high:
             between = f"{metric.name} lies between {metric.low:g} and {metric.high:g}"
             raise WorkloadError(f"{self}: value {told.value:g} at step {told.step}; {between}")

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from batchfront.errors import WorkloadError
+from batchfront.workload.given import shown
 from batchfront.workload.search_space import Metaparameters
 
 if TYPE_CHECKING:  # which bring torch
@@ -162,6 +163,15 @@ class TorchOptimizer(Algorithm):
     name: str
     factory: Callable[..., Made]
 
+    def __post_init__(self) -> None:
+        named, makes = isinstance(self.name, str), callable(self.factory)
+        if not (named and makes):
+            what = ("factory", self.factory) if named else ("name", self.name)
+            raise WorkloadError(
+                f'TorchOptimizer: its {what[0]} is {shown(what[1])}; write TorchOptimizer("adamw", '
+                "factory), with a function, or a class such as torch.optim.AdamW, for factory"
+            )
+
     def metaparameters(self) -> dict[str, Any]:
         taken = {"learning_rate": REQUIRED}
         if _class_of(self.factory) is None:
@@ -199,7 +209,7 @@ class TorchOptimizer(Algorithm):
     def _takes_learning_rate(self) -> bool:
         if _class_of(self.factory) is None:
             return "learning_rate" in keyword_metaparameters(self.factory)
-        return any(k.name == "lr" for k in _keywords(self.factory))
+        return any(k.metaparameter == "learning_rate" for k in _keywords(self.factory))
 
     def _made(self, model: nn.Module, values: Metaparameters) -> Made:
         from batchfront.workload.optimizers import optimizers_in, trainable
@@ -278,7 +288,7 @@ def _keywords(factory: Callable[..., object]) -> Iterator[_Keyword]:
             stem = p.name if p.name == "eps" else p.name.removesuffix("s")
             for place, default in enumerate(p.default):
                 yield _Keyword(f"{stem}{place + 1}", p.name, place, default)
-        elif p.default in (REQUIRED, None) or isinstance(p.default, bool | int | float | str):
+        elif p.default is REQUIRED or isinstance(p.default, bool | int | float | str | None):
             yield _Keyword(p.name, p.name, None, p.default)
 
 
@@ -320,9 +330,8 @@ def as_algorithm(given: object, workload: str) -> Algorithm:
     if isinstance(given, Algorithm):
         return given
     if isinstance(given, type) and issubclass(given, Algorithm):
-        needed = [
-            n for n, p in inspect.signature(given).parameters.items() if p.default is REQUIRED
-        ]
+        fields = inspect.signature(given).parameters
+        needed = [name for name, field in fields.items() if field.default is REQUIRED]
         if not needed:
             return given()
         said = f"make one of {given.__name__}: {given.__name__}({', '.join(needed)})"
@@ -345,7 +354,7 @@ def as_algorithm(given: object, workload: str) -> Algorithm:
         return TorchOptimizer("optimizer" if name == "<lambda>" else name, given)
     else:
         said = (
-            f"found {given!r}; give an algorithm such as Momentum(), an optimizer class such as "
-            "torch.optim.AdamW, or TorchOptimizer(name, factory)"
+            f"found {shown(given)}; give an algorithm such as Momentum(), an optimizer class such "
+            "as torch.optim.AdamW, or TorchOptimizer(name, factory)"
         )
     raise WorkloadError(f"{workload}: its algorithm: {said}")

@@ -135,5 +135,5 @@ def _naming(what: str, kind: type[WorkloadError], hint: str = "") -> Iterator[No
         yield
     except BatchfrontError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise kind(f"{what}: {error_in(error)}{hint}") from error

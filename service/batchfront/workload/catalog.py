@@ -20,6 +20,7 @@ from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
+from batchfront.workload.given import shown
 from batchfront.workload.program import Program
 from batchfront.workload.sweep_file import read_sweep_file
 from batchfront.workload.user_error import error_in
@@ -258,7 +259,7 @@ def _made(make: object, spec: str) -> WorkloadBase:
         return make
     if not callable(make):
         raise CatalogError(
-            f"{spec} is a {type(make).__name__}, not a function that returns a Workload or a Loop"
+            f"{spec} is {shown(make)}, not a function that returns a Workload or a Loop"
         )
     if inspect.isgeneratorfunction(make):
         raise CatalogError(
@@ -269,10 +270,10 @@ def _made(make: object, spec: str) -> WorkloadBase:
         workload = make()
     except BatchfrontError:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise CatalogError(f"{spec} failed: {error_in(e)}") from e
     if not isinstance(workload, WorkloadBase):
-        raise CatalogError(f"{spec} returned a {type(workload).__name__}, not a Workload or a Loop")
+        raise CatalogError(f"{spec} returned {shown(workload)}, not a Workload or a Loop")
     return workload
 
 

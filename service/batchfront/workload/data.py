@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from batchfront.errors import WorkloadError
 from batchfront.phase_timer import timed_as
 from batchfront.workload.data_order import DataOrder
+from batchfront.workload.definition import as_plain
+from batchfront.workload.given import attribute
 from batchfront.workload.nested import (
     Nested,
     describe_nested,
@@ -23,6 +25,7 @@ from batchfront.workload.nested import (
     map_tensors,
     tensors_in,
 )
+from batchfront.workload.user_error import error_said
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
@@ -307,11 +310,19 @@ class Split(Examples):
 
 def _as_tensors(name: str, nested: Nested) -> Nested:
     """The same with tensors in place of NumPy arrays."""
-    found = pytree.tree_map_only(np.ndarray, torch.from_numpy, nested)
+    try:
+        found = pytree.tree_map_only(np.ndarray, torch.from_numpy, nested)
+    except TypeError as error:  # of strings, dates and mixed columns
+        raise WorkloadError(
+            f"a split's {name} hold what no tensor does; give numbers, as in "
+            f'array.astype("float32") ({error_said(error)})'
+        ) from error
     if not tensors_in(found):
+        frame = attribute(nested, "to_numpy") is not None
         raise WorkloadError(
             f"a split's {name} must be a tensor or a NumPy array with an example in every row, or "
             f"several of them in a dict, tuple or list; found {describe_nested(nested)}"
+            f"{'; write frame.to_numpy() for the frame' if frame else ''}"
         )
     return found
 
@@ -412,7 +423,7 @@ class Splits:
 
 
 def _as_examples(name: str, found: Any) -> Examples:
-    indexed = hasattr(found, "__getitem__") and hasattr(found, "__len__")
+    indexed = hasattr(type(found), "__getitem__") and hasattr(type(found), "__len__")
     array = isinstance(found, Tensor | np.ndarray | tuple | dict | str | bytes)
     if not array and (indexed or isinstance(found, Dataset | DataLoader)):
         try:
@@ -421,10 +432,22 @@ def _as_examples(name: str, found: Any) -> Examples:
             raise WorkloadError(f"Splits({name}=...): {error}") from error
     raise WorkloadError(
         f"Splits({name}=...) must be a Split, a Part, another Examples or a data set of torch's; "
-        f"found {type(found).__name__}"
+        f"found {type(found).__name__}{_in_a_split(found)}"
     )
+
+
+def _in_a_split(found: Any) -> str:
+    """What to write for data that want a Split around them."""
+    if isinstance(found, tuple) and len(found) == 2:
+        return "; write Split(inputs, targets)"
+    if attribute(found, "to_numpy") is not None:
+        return "; write Split(frame[inputs].to_numpy(), frame[targets].to_numpy())"
+    return "; write Split(inputs, targets)" if isinstance(found, Tensor | np.ndarray) else ""
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:
     """The sizes, shapes and checksums of a data set's splits."""
-    return {name: split.describe() for name, split in splits.named()}
+    return {
+        name: as_plain(f"describe() of the {name} split", split.describe())
+        for name, split in splits.named()
+    }

@@ -8,7 +8,6 @@ from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -30,6 +29,7 @@ from batchfront.workload.decoding import (
     CAN_FORK,
     Decoders,
     Packed,
+    memory_here,
     packed,
     sharing,
     unpacked,
@@ -37,7 +37,7 @@ from batchfront.workload.decoding import (
 )
 from batchfront.workload.nested import Nested, describe_nested, join_rows, map_tensors, tensors_in
 from batchfront.workload.seeds import mix
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 Cache = bool | Literal["auto"]
 
@@ -93,7 +93,7 @@ def refuse_unindexed(dataset: Any) -> None:
             "done again, and no trial resumed; give Examples.of(...) a data set with __len__ and "
             "__getitem__, such as list(dataset) where it fits into memory, or a Stream of tokens"
         )
-    indexed = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    indexed = hasattr(type(dataset), "__getitem__") and hasattr(type(dataset), "__len__")
     if not indexed or isinstance(dataset, dict | str | bytes | type):
         raise WorkloadError(
             "a data set needs __len__ and __getitem__, as torch's map-style ones have them; "
@@ -308,7 +308,7 @@ class _Store:
         with _generators_kept():
             drawn = source.draw(Piece(few, 0, told=True, raw=True))
         size = max(packed(example).nbytes for example in drawn.found) * source.length
-        fits = cache is True or size <= psutil.virtual_memory().total / _SHARE / sharing()  # type: ignore[no-untyped-call]
+        fits = cache is True or size <= memory_here() / _SHARE / sharing()
         return (cls(source) if fits else None), any(drawn.at_random)
 
     def lacks(self, indices: Tensor, seed: int | None) -> list[int]:
@@ -375,6 +375,11 @@ class DatasetExamples(Examples):
     @property
     def indexed_on(self) -> torch.device:
         return _CPU
+
+    @property
+    def collates(self) -> bool:
+        """Whether a function of the user's makes the batches: it runs where they are asked for."""
+        return self._source.collate is not None
 
     def __len__(self) -> int:
         return self._source.length

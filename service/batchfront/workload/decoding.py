@@ -28,12 +28,13 @@ from pathlib import Path
 from threading import Lock, local
 from typing import Any, NoReturn
 
+import psutil
 import torch
 from torch import Tensor
 
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.vocabulary import SHARED_BY
-from batchfront.workload.user_file import error_in
+from batchfront.workload.user_error import error_in
 
 CAN_FORK = sys.platform == "linux"
 
@@ -52,6 +53,15 @@ def sharing() -> int:
     """How many workers share this machine, as far as whoever started them has said."""
     told = os.environ.get(SHARED_BY, "")
     return max(int(told), 1) if told.isdecimal() else 1
+
+
+def memory_here() -> int:
+    """Bytes of memory of this machine, or of what this process's container may use."""
+    whole = int(psutil.virtual_memory().total)  # type: ignore[no-untyped-call]
+    try:
+        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such limit
+        return whole
 
 
 def usual_processes() -> int:

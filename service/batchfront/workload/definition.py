@@ -4,6 +4,7 @@ says what to write.
 Nothing here imports torch, or calls what the user has given.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -276,6 +277,30 @@ def as_function(
         f"{ways}: wrap it, as {field}=lambda {', '.join(takes_[0])}: ..., and make what is "
         "searched keyword-only"
     )
+
+
+def as_metaparameters(workload: str, part: str, found: Any) -> Mapping[str, Any]:
+    """What a part of the user's own says that it takes. Raises WorkloadError for no dict."""
+    if isinstance(found, Mapping) and all(isinstance(name, str) for name in found):
+        return found
+    raise WorkloadError(
+        f"{workload}: {part}.metaparameters() gives {shown(found)}; return a dict of names to "
+        "defaults, {} where it takes none"
+    )
+
+
+def as_plain(where: str, found: Any) -> Any:
+    """What a part of the user's own is described by, which is kept as JSON.
+
+    Raises WorkloadError for what JSON hasn't.
+    """
+    try:
+        json.dumps(found)
+    except (TypeError, ValueError) as error:
+        raise WorkloadError(
+            f"{where}: {error}; return numbers, strings and None, in dicts and lists"
+        ) from error
+    return found
 
 
 def as_clip_norm(workload: str, given: Any) -> float | None:

@@ -34,7 +34,7 @@ def shown(value: object) -> str:
         return f"the function {_name(value)}"
     if inspect.ismodule(value):
         return f"the module {value.__name__}"
-    plain = kind in _PLAIN and not (hasattr(value, "__len__") and len(value) > _TOO_MANY)  # type: ignore[arg-type]
+    plain = kind in _PLAIN and not (hasattr(value, "__len__") and len(value) > _TOO_MANY)
     if plain or (isinstance(value, str) and len(value) <= _TOO_MANY) or _is_number(value):
         try:
             text = " ".join(repr(value).split())
@@ -48,8 +48,16 @@ def _a(name: str) -> str:
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
+def attribute(value: object, name: str) -> Any:
+    """An attribute of whatever object, None where it hasn't one or can't say."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # whatever an object raises that is looked at
+        return None
+
+
 def _name(function: object) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
+    return str(attribute(function, "__name__") or type(function).__name__)
 
 
 def name_of(function: object, otherwise: str) -> str:
@@ -59,7 +67,7 @@ def name_of(function: object, otherwise: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return type(value).__module__ == "numpy" and attribute(value, "shape") == ()
 
 
 def whole(what: str, value: Any, least: int | None = None) -> int:
@@ -86,7 +94,7 @@ def number(what: str, value: Any, *, infinite: bool = False) -> float:
     """
     found = value if type(value) in (int, float) else _as_number(value)
     if found is not None and (math.isfinite(found) or (infinite and not math.isnan(found))):
-        return found  # type: ignore[no-any-return]
+        return found
     kind = "a number" if found is None else "a finite number"
     raise WorkloadError(f"{what} is {shown(value)}, not {kind}{_without_quotes(value)}")
 
@@ -134,7 +142,7 @@ def takes(function: Callable[..., Any], count: int) -> bool:
     return required <= count and (count <= len(named) or len(named) < len(parameters))
 
 
-def _by_position(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+def _by_position(function: Any) -> list[inspect.Parameter] | None:
     asked: Any = function.forward if is_torchs(function, "nn.Module") else function
     try:
         # Of a decorated function, what it is called with, and not what the one within takes.

@@ -7,18 +7,14 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from batchfront.errors import UsageError, WorkloadError
-from batchfront.workload.given import is_torchs, name_of, number, shown
+from batchfront.workload.given import attribute, is_torchs, name_of, number, shown
+from batchfront.workload.metric_fields import Better, check_metric
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
-
-Better = Literal["lower", "higher"]
-
-LONGEST_NAME = 64
-"""Characters of a metric's name that a database keeps."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +32,6 @@ class ReportedMetric:
 
     def __post_init__(self) -> None:
         check_metric(self)
-
-
-def check_metric(metric: Metric | SplitMetric | ReportedMetric) -> None:
-    """Raise UsageError, with what to write, for a metric's name, side or bounds that can't be."""
-    name = metric.name
-    if not isinstance(name, str):
-        raise UsageError(f"a metric's name is {shown(name)}; write a string")
-    if not (name.isprintable() and 0 < len(name.strip()) <= LONGEST_NAME):
-        raise UsageError(
-            f"metric {name[: 2 * LONGEST_NAME]!r}: its name must be one line of 1 to "
-            f"{LONGEST_NAME} characters"
-        )
-    if not isinstance(metric.better, str) or metric.better not in ("lower", "higher"):
-        raise UsageError(
-            f'metric {name!r}: better is {shown(metric.better)}; write better="lower" or '
-            'better="higher"'
-        )
-    for bound in ("low", "high"):
-        value = getattr(metric, bound)
-        found = number(f"metric {name!r}: {bound}", value, infinite=True)
-        object.__setattr__(metric, bound, found)
-    if not metric.low < metric.high:
-        raise UsageError(f"metric {name!r}: low={metric.low:g} must be below high={metric.high:g}")
 
 
 _OURS: dict[str, Better] = {
@@ -215,9 +188,9 @@ def _value(metric: object, value: Any) -> float:
     """The value to pass, as a number."""
     if isinstance(value, float) and not math.isfinite(value):
         return value  # which no metric lies at: the bounds say so
-    name = metric if isinstance(metric, str) else getattr(metric, "name", "")
+    name = metric if isinstance(metric, str) else metric.name if is_metric(metric) else ""
     try:
-        return number(f"goal {name}: its value" if isinstance(name, str) else "goal", value)
+        return number(f"goal {name}: its value", value)
     except WorkloadError as error:
         swapped = isinstance(value, str) or is_metric(value)
         hint = "; write Goal(metric, value)" if swapped and "quotes" not in str(error) else ""
@@ -232,7 +205,7 @@ def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
             f"Goal(TOKEN_CROSS_ENTROPY, {value:g}), or where a loop reports it "
             f'Goal("{name}", {value:g}, better="lower")'
         )
-    better = better or _OURS.get(plain)
+    better = _OURS.get(plain) if better is None else better
     if better is None:
         raise UsageError(
             f'goal {name} {value:g}: say better="lower" or better="higher", as in '
@@ -241,7 +214,7 @@ def _reported(name: str, value: float, better: Better | None) -> ReportedMetric:
     return ReportedMetric(name, better)
 
 
-def is_metric(given: object) -> bool:
+def is_metric(given: Any) -> TypeGuard[Metric | SplitMetric | ReportedMetric]:
     ours = sys.modules.get("batchfront.workload.metrics")  # which brings torch: who has one has it
     kinds = () if ours is None else (ours.Metric, ours.SplitMetric)
     return isinstance(given, (ReportedMetric, *kinds))
@@ -261,7 +234,7 @@ def not_a_metric(given: Any) -> str:
         )
     if not callable(given):
         return f"{shown(given)} is no metric; write one such as ERROR_RATE or ACCURACY"
-    if str(getattr(given, "__module__", "")).startswith("sklearn"):
+    if str(attribute(given, "__module__")).startswith("sklearn"):
         called = f"{name}(targets, outputs.argmax(1))"
         return f"{shown(given)} is no metric; write {whole}{called}, {better}"
     return (

@@ -6,7 +6,7 @@ import inspect
 import math
 import operator
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from batchfront.errors import SearchSpaceError, WorkloadError
 from batchfront.workload.base import WorkloadBase
+from batchfront.workload.definition import as_one_of
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
+from batchfront.workload.given import refuse_no_bool, shown
 from batchfront.workload.goal import ReportedMetric
+from batchfront.workload.measures import refuse_names
 from batchfront.workload.search_space import Metaparameters, SearchSpace, Value
 from batchfront.workload.seeds import mix
 
@@ -56,6 +59,12 @@ class Loop(WorkloadBase):
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse_no_function(self.name, self.train)
+        refuse_no_bool(f"{self.name}: own_steps", self.own_steps)
+        grid = as_one_of(self.name, "grid", self.grid, EvaluationGrid, "EvaluationGrid()")
+        known = _whole(f"{self.name}: train_examples", self.train_examples)
+        self._take(grid=grid, train_examples=known)
+        if self.at_once is not None:
+            self._take(at_once=_whole(f"{self.name}: at_once", self.at_once))
         if self.own_steps and not self.calls_back:
             raise WorkloadError(
                 f"{self.name}: own_steps is for functions that call trial.report; a generator "
@@ -97,8 +106,13 @@ class Loop(WorkloadBase):
 
     def why_wrong(self, found: Measured, batch_size: int) -> str | None:
         """Why an evaluation can't be one of a trial of this loop, if it can't: its value isn't one
-        of the metric's, or its batches weren't of the trial's size."""
+        of the metric's, its measures can't be told apart, or its batches weren't of the trial's
+        size."""
         metric, step = self.goal.metric, found.step
+        try:
+            refuse_names(found.measures, metric.name)
+        except WorkloadError as error:
+            return f"at step {step}: {error}"
         reported = isinstance(metric, ReportedMetric) and math.isfinite(found.value)
         if reported and not metric.low <= found.value <= metric.high:
             return (
@@ -132,6 +146,7 @@ class Measured:
     value    -- the goal's metric on held-out data
     loss     -- the training loss, such as the last batch's or the mean since the evaluation before
     examples -- that have been trained on so far, which shows that the batch size is the trial's
+    measures -- what else was measured, by name, to be recorded: `{"perplexity": 21.4}`
 
     Raises WorkloadError for what is no number.
     """
@@ -140,6 +155,7 @@ class Measured:
     value: float
     loss: float | None = None
     examples: int | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step", _whole("step", self.step))
@@ -148,6 +164,12 @@ class Measured:
             object.__setattr__(self, "loss", _number("loss", self.loss))
         if self.examples is not None:
             object.__setattr__(self, "examples", _whole("examples", self.examples))
+        if not isinstance(self.measures, Mapping):
+            raise WorkloadError(
+                f"measures is {shown(self.measures)}, not a dict of names and numbers"
+            )
+        found = {name: _number(f"measure {name!r}", one) for name, one in self.measures.items()}
+        object.__setattr__(self, "measures", found)
 
 
 def examples_taken(steps: int, batch_size: int, train_examples: int) -> set[int]:
@@ -244,10 +266,15 @@ class Trial:
         return step in self._steps
 
     def measured(
-        self, step: int, value: float, loss: float | None = None, examples: int | None = None
+        self,
+        step: int,
+        value: float,
+        loss: float | None = None,
+        examples: int | None = None,
+        measures: Mapping[str, float] | None = None,
     ) -> Measured:
         """What to yield: see `Measured`."""
-        return Measured(step, value, loss, examples)
+        return Measured(step, value, loss, examples, {} if measures is None else measures)
 
     def batches(self, examples: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Which of so many training examples each step takes, from the trial's first step on to its
@@ -285,7 +312,12 @@ class Trial:
         self._keep(tuple(map(_stateful, parts)))
 
     def report(
-        self, step: int, value: float, loss: float | None = None, examples: int | None = None
+        self,
+        step: int,
+        value: float,
+        loss: float | None = None,
+        examples: int | None = None,
+        measures: Mapping[str, float] | None = None,
     ) -> bool:
         """The same as a yield of `measured`, in a loop that is no generator: returns True when the
         trial may go on, and raises TrialEnded when it is over."""
@@ -294,7 +326,7 @@ class Trial:
                 "trial.report is for functions without a yield; a generator yields "
                 "trial.measured(step, value)"
             )
-        self._report(step, value, loss, examples)
+        self._report(step, value, loss, examples, measures)
         return True
 
     def _order(self, examples: int, epoch: int) -> NDArray[np.int64]:
@@ -351,8 +383,8 @@ def _refuse_no_function(name: str, train: Any) -> None:
 def _whole(what: str, value: Any) -> int:
     try:
         return operator.index(value)
-    except TypeError:
-        raise WorkloadError(f"{what} is {_shown(value)}, not a whole number") from None
+    except Exception:  # whatever an object that is none raises
+        raise WorkloadError(f"{what} is {shown(value)}, not a whole number") from None
 
 
 def _number(what: str, value: Any) -> float:
@@ -361,9 +393,4 @@ def _number(what: str, value: Any) -> float:
             return float(value.detach() if hasattr(value, "detach") else value)
         except Exception:  # whatever an object that is no number raises
             pass
-    raise WorkloadError(f"{what} is {_shown(value)}, not a number")
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return f"{text[:40]}{'…' * (len(text) > 40)} ({type(value).__name__})"
+    raise WorkloadError(f"{what} is {shown(value)}, not a number")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,28 +58,6 @@ class Schedule(ABC):
     def describe(self) -> dict[str, Any]:
         """The schedule as plain data, for a study's identity."""
         return {"name": type(self).__name__}
-
-
-class ScheduledRate(float):
-    """A step's learning rate, from a schedule by which parameter groups that were made with other
-    rates have more than a multiple of it.
-
-    made_for  -- the trial's learning rate, that the groups were made for
-    of_groups -- from the rates that an optimizer's groups were made with, to those of this step
-    """
-
-    made_for: float
-    of_groups: Callable[[tuple[float, ...]], Sequence[float]]
-
-    def __new__(
-        cls,
-        rate: float,
-        made_for: float,
-        of_groups: Callable[[tuple[float, ...]], Sequence[float]],
-    ) -> ScheduledRate:
-        found = super().__new__(cls, rate)
-        found.made_for, found.of_groups = made_for, of_groups
-        return found
 
 
 @dataclass(frozen=True)

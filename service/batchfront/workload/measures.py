@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.given import shown
-from batchfront.workload.goal import (
-    LONGEST_NAME,
-    ReportedMetric,
-    is_metric,
-    metric_of_ours,
-    not_a_metric,
-)
+from batchfront.workload.goal import ReportedMetric, is_metric, metric_of_ours, not_a_metric
+from batchfront.workload.metric_fields import LONGEST_NAME
 
 if TYPE_CHECKING:  # which bring torch
     from batchfront.workload.metrics import Metric, SplitMetric
@@ -39,7 +34,7 @@ def as_measures(workload: str, given: Any, goal: str) -> tuple[Metric | SplitMet
             f"{workload}: measures is {shown(given)}; give a tuple of metrics, such as "
             f"(ACCURACY,), or of {_WRITE}"
         )
-    measures = []
+    measures: list[Metric | SplitMetric] = []
     for one in given:
         metric = metric_of_ours(one) if isinstance(one, str) else one
         if not is_metric(metric) or isinstance(metric, ReportedMetric):

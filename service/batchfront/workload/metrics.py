@@ -16,7 +16,7 @@ from torch import Tensor
 
 from batchfront.errors import UsageError, WorkloadError
 from batchfront.workload.given import shown, takes
-from batchfront.workload.goal import check_metric
+from batchfront.workload.metric_fields import check_metric
 from batchfront.workload.nested import Nested, tensors_in
 
 _CHUNK = 1 << 24  # scores that are compared at once
@@ -281,7 +281,10 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     if outputs.shape != targets.shape:  # which torch would broadcast, to another number
-        raise ValueError("outputs and targets must have the same shape")
+        raise ValueError(
+            "outputs and targets must have the same shape: targets[:, None] gives n targets that "
+            "of a model with one output; for another error write a Metric of your own"
+        )
     return (outputs - targets).square().reshape(len(targets), -1).mean(dim=1)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from batchfront.errors import CheckpointError, WorkloadError
-from batchfront.workload.lr_schedule import ScheduledRate
+from batchfront.workload.scheduled_rate import ScheduledRate
 
 _MADE_WITH = "initial_lr"  # as torch's schedulers call a group's own rate
 
@@ -296,8 +296,9 @@ class _Groups:
     def _refusal(self, what: str) -> WorkloadError:
         return WorkloadError(
             f"TorchOptimizer {self._name!r}: {what}, and the workload's schedule sets the rates; "
-            "write it as that: schedule=LinearDecay(), WarmupCosine(), or a Schedule of your own, "
-            "whose factor(step, values) is what the learning rate is multiplied by"
+            "write it as that: schedule=TorchSchedule(lambda optimizer: StepLR(optimizer, "
+            'step_size=10), every="epoch"), WarmupCosine(), or a function of the step, which is '
+            "what the learning rate is multiplied by"
         )
 
 
@@ -316,7 +317,10 @@ def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether its `step` can't do without a closure, as that of LBFGS."""
-    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    try:
+        parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    except (TypeError, ValueError):  # one that isn't written in Python
+        return False
     return parameter is not None and parameter.default is parameter.empty
 
 

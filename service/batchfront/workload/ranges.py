@@ -59,7 +59,8 @@ def as_space_or_function(
 def _entry(where: str, entry: Any) -> Any:
     if isinstance(entry, Dimension | bool | int | float | str) or entry is None:
         # Those of NumPy are floats and strings, too, and are kept as JSON has them.
-        return entry.item() if type(entry).__module__ == "numpy" else entry
+        kept: Any = entry
+        return kept.item() if type(entry).__module__ == "numpy" else entry
     optunas = sys.modules.get("optuna.distributions")  # who has one has imported it
     if optunas is not None and isinstance(entry, optunas.BaseDistribution):
         return _of_optuna(where, entry)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from batchfront.workload.torch_schedule import PLATEAU, Unfit
+from batchfront.workload.scheduled_rate import PLATEAU, Unfit
 
 _SETS = ("params", "lr")  # of a parameter group, what a scheduler may set
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchfront.errors import SearchSpaceError, WorkloadError
-from batchfront.workload.given import number, shown
+from batchfront.workload.given import attribute, number, shown
 from batchfront.workload.sobol import scrambled_sobol
 
 Value = float | int | str | bool
@@ -127,13 +127,15 @@ class Integer(Dimension):
     log: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.log, bool):
+            raise SearchSpaceError(
+                f"Integer: log is {shown(self.log)}; write log=True, or leave it"
+            )
         _take_ends(self)
         if self.low != int(self.low) or self.high != int(self.high):
             raise _refuse(self, "both ends must be whole numbers")
         if not self.low < self.high:
             raise _refuse(self, _reversed(self.low, self.high))
-        if not isinstance(self.log, bool):
-            raise _refuse(self, f"log is {shown(self.log)}; write log=True or log=False")
         if self.log and self.low < 1:
             raise _refuse(self, "low must be at least 1 on a log scale")
 
@@ -159,8 +161,8 @@ class Choice(Dimension):
 
     values: tuple[Value, ...]
 
-    def __init__(self, *values: Value) -> None:
-        values = tuple(_plain(value) for value in values)
+    def __init__(self, *given: Any) -> None:
+        values = tuple(_plain(value) for value in given)
         object.__setattr__(self, "values", values)
         if len(values) == 1 and isinstance(values[0], list | tuple | set | dict | range):
             raise SearchSpaceError(
@@ -191,8 +193,8 @@ class Choice(Dimension):
 
 def _plain(value: Any) -> Any:
     """A number of NumPy's or torch's as Python's own."""
-    shape, item = getattr(value, "shape", None), getattr(value, "item", None)
-    return item() if shape == () and callable(item) else value
+    is_one = attribute(value, "shape") == () and attribute(value, "item") is not None
+    return value.item() if is_one else value
 
 
 SearchSpace = Mapping[str, Dimension | Value]

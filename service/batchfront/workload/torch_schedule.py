@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.algorithm import REQUIRED, first_parameter, keyword_metaparameters
-from batchfront.workload.lr_schedule import Schedule, ScheduledRate, TrainingSize
+from batchfront.workload.given import shown
+from batchfront.workload.lr_schedule import Schedule, TrainingSize
+from batchfront.workload.scheduled_rate import PLATEAU, ScheduledRate, Unfit
 from batchfront.workload.search_space import Metaparameters
 
 if TYPE_CHECKING:  # which bring torch
@@ -25,21 +27,11 @@ FILLED_IN = ("batch_size", "steps_per_epoch", "step_budget")
 """Keyword-only parameters of a schedule's function that are no metaparameters: see
 `TrainingSize`."""
 
-PLATEAU = (
-    "ReduceLROnPlateau sets rates by what evaluations find, which batchfront makes when it needs "
-    "them; name the steps or epochs instead, as MultiStepLR does, or train by a batchfront.Loop, "
-    "which evaluates when it likes"
-)
-
 _STEP_NAMES = ("step", "current_step", "global_step", "iteration", "iter_num", "it", "t")
 
 _NOT_SEARCHED = ("optimizer", "last_epoch", "verbose")  # keywords of torch's schedulers
 
 _SEARCHED = ("int", "float", "bool", "str")  # how they annotate what a number, or a word, can be
-
-
-class Unfit(WorkloadError):
-    """What makes schedulers is given otherwise than a schedule can have it."""
 
 
 class _Called(Schedule):
@@ -81,10 +73,10 @@ class TorchSchedule(_Called):
     every: Every | None = None
 
     def __post_init__(self) -> None:
-        if self.every not in get_args(Every):
+        if not isinstance(self.every, str) or self.every not in get_args(Every):
             raise WorkloadError(
                 'TorchSchedule: say how often it steps, every="step" or every="epoch"'
-                + ("" if self.every is None else f"; found {self.every!r}")
+                + ("" if self.every is None else f"; found {shown(self.every)}")
             )
         _refuse_other_factories(self.factory)
 
@@ -233,20 +225,20 @@ def _is_searched(p: inspect.Parameter) -> bool:
 
 
 def _refuse_other_factories(factory: object) -> None:
-    if (kind := _class_of(type(factory))) is not None:
+    made, kind = _class_of(type(factory)), _class_of(factory)
+    if "ReduceLROnPlateau" in [one.__name__ for one in (made, kind) if one is not None]:
+        raise Unfit(PLATEAU)
+    if made is not None:
         raise Unfit(
-            f"a {kind.__name__} that is made belongs to one optimizer, and each trial has its own; "
-            f"give a function that makes one: {_example(kind)}"
+            f"a {made.__name__} that is made belongs to one optimizer, and each trial has its own; "
+            f"give a function that makes one: {_example(made)}"
         )
-    kind = _class_of(factory)
     if not callable(factory):
         raise Unfit(
-            f"TorchSchedule: its factory must be a function of an optimizer; found {factory!r}"
+            f"TorchSchedule: its factory must be a function of an optimizer; found {shown(factory)}"
         )
     if kind is None:
         return
-    if kind.__name__ == "ReduceLROnPlateau":
-        raise Unfit(PLATEAU)
     needed = [p for p in _options(factory) if p.default is REQUIRED and not _is_searched(p)]
     if needed:
         names = ", ".join(p.name for p in needed)
@@ -258,9 +250,10 @@ def _refuse_other_factories(factory: object) -> None:
 
 def _example(kind: type) -> str:
     """How a scheduler is made for any optimizer."""
-    needed = [p.name for p in _options(kind) if p.default is REQUIRED]
-    given = "".join(f", {name}=..." for name in needed)
-    return f'TorchSchedule(lambda optimizer: {kind.__name__}(optimizer{given}), every="epoch")'
+    taken = inspect.signature(kind).parameters
+    given = ["optimizer"] if next(iter(taken), None) == "optimizer" else []
+    given += [f"{p.name}=..." for p in _options(kind) if p.default is REQUIRED]
+    return f'TorchSchedule(lambda optimizer: {kind.__name__}({", ".join(given)}), every="epoch")'
 
 
 def _written(function: Callable[..., object]) -> str:
@@ -292,8 +285,9 @@ def as_schedule(given: object, workload: str) -> Schedule:
         return _of_function(given, workload)
     else:
         said = (
-            f"found {given!r}; give a schedule such as WarmupCosine(), a function of the step that "
-            "gives what the learning rate is multiplied by, or TorchSchedule(factory, every=...)"
+            f"found {shown(given)}; give a schedule such as WarmupCosine(), a function of the step "
+            "that gives what the learning rate is multiplied by, or TorchSchedule(factory, "
+            "every=...)"
         )
     raise WorkloadError(f"{workload}: its schedule: {said}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from batchfront.errors import WorkloadError
@@ -52,7 +51,7 @@ class WeightAverage:
 
 
 def _checked(decay: object, name: str) -> float:
-    if isinstance(decay, bool) or not isinstance(decay, Real) or not 0 <= decay < 1:
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
         raise WorkloadError(
             f"{name} must be a number from 0 up to, and without, 1: what of the average is kept "
             f"at a step; found {decay!r}"

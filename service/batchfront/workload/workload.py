@@ -24,8 +24,10 @@ from batchfront.workload.definition import (
     as_data,
     as_function,
     as_loss,
+    as_metaparameters,
     as_model,
     as_one_of,
+    as_plain,
 )
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.execution import Execution
@@ -174,8 +176,8 @@ class Workload(WorkloadBase):
         return {
             **keyword_metaparameters(self.model),
             **keyword_metaparameters(self.loss),
-            **self.schedule.metaparameters(),
-            **self.algorithm.metaparameters(),
+            **as_metaparameters(self.name, "schedule", self.schedule.metaparameters()),
+            **as_metaparameters(self.name, "algorithm", self.algorithm.metaparameters()),
         }
 
     @cached_property
@@ -198,8 +200,8 @@ class Workload(WorkloadBase):
         }
         return {
             "goal": self.goal.describe(),
-            "algorithm": self.algorithm.describe(),
-            "schedule": self.schedule.describe(),
+            "algorithm": as_plain(f"{self.name}: algorithm.describe()", self.algorithm.describe()),
+            "schedule": as_plain(f"{self.name}: schedule.describe()", self.schedule.describe()),
             "loss": None if self.loss is None else _name_of(self.loss),
             "grid": asdict(self.grid),
             "stopping": self.stopping.describe(),

@@ -92,6 +92,25 @@ def test_a_loss_that_is_not_scalar_is_refused(batchfront: Run, workload_file: Wr
     refused(batchfront("run", spec), "must be a scalar", "shape (2)")
 
 
+def test_an_error_of_the_users_own_code_is_told_by_its_line_in_it(
+    batchfront: Run, workload_file: Write
+) -> None:
+    describing = (
+        "class Mine(Split):\n    def describe(self):\n        return {}['rows']\n\n\ndef data"
+    )
+    spec = workload_file(("def data", describing), ("Splits(Split(", "Splits(Mine("))
+    refused(batchfront("plan", spec), "my_workload.py, line 12: KeyError: 'rows'", code=1)
+
+
+def test_a_function_that_exits_is_told_as_one_that_fails(
+    batchfront: Run, workload_file: Write
+) -> None:
+    spec = workload_file(
+        ("    inputs = torch", "    raise SystemExit('no data')\n    inputs = torch")
+    )
+    refused(batchfront("plan", spec), "its data can't be loaded: SystemExit: no data")
+
+
 def test_a_goal_that_is_passed_before_training_is_refused(
     batchfront: Run, workload_file: Write
 ) -> None:

@@ -28,7 +28,9 @@ class Recorded:
     def steps(self) -> list[int]:
         return [step for step, _, _ in self.reports]
 
-    def _report(self, step: int, value: float, loss: float | None, examples: int | None) -> None:
+    def _report(
+        self, step: int, value: float, loss: float | None, examples: int | None, measures: object
+    ) -> None:
         self.reports.append((step, float(value), None if loss is None else float(loss)))
         if step >= self.last:
             raise TrialEnded("capped")

@@ -147,3 +147,11 @@ def test_one_worker_is_not_advised_to_be_fewer() -> None:
     said = " ".join(advice(1, set_up=30, waiting=30, storage=40))
     assert "fewer" not in said
     assert "workers elsewhere held" in said
+
+
+def test_where_time_has_gone_is_said_in_a_line_with_what_helps_most() -> None:
+    seconds: dict[Part, float] = {"data": 70, "evaluation": 15, "training": 11, "storage": 4}
+    said = Profile(1, seconds).in_words()
+    assert said.startswith("data 70%, evaluation 15%, training 11%. Loading data took 70%: ")
+    assert "Examples.of(dataset)" in said
+    assert "\n" not in said

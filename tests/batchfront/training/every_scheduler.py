@@ -1,4 +1,4 @@
-"""Every scheduler of `torch.optim.lr_scheduler`: as a workload's schedule, and in a loop by hand."""
+"""Every scheduler of torch.optim.lr_scheduler: as a workload's schedule, and in a loop by hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from batchfront.training.data_order import DataOrder
 from torch import nn, optim
 from torch.optim import lr_scheduler as schedulers
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import SeedStream

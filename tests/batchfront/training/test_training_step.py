@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from batchfront.training.data_order import DataOrder
 from torch import Tensor, nn, optim
 
 from batchfront.errors import WorkloadError
@@ -23,7 +22,7 @@ from batchfront.workload.layers import Dropout
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.lr_schedule import LinearDecay
 from batchfront.workload.optimizers import Optimizer
-from batchfront.workload.search_space import Log, Metaparameters
+from batchfront.workload.search_space import Linear, Log, Metaparameters
 from batchfront.workload.seeds import mix
 from batchfront.workload.workload import Workload
 from tests.zoo.cases import mlp, plain, splits
@@ -120,12 +119,18 @@ def test_what_no_optimizer_has_counts_in_the_norm_by_its_own_batchs_gradient_alo
     assert torch.equal(run.model.get_parameter("2.bias"), untrained().get_parameter("2.bias"))
 
 
-@pytest.mark.parametrize("norm", [0, -1.0, math.inf, math.nan, True, "1"], ids=repr)
+@pytest.mark.parametrize("norm", [0, -1.0, math.inf, True, "1"], ids=repr)
 def test_a_norm_that_nothing_can_be_clipped_to_is_refused(norm: Any) -> None:
-    with pytest.raises(WorkloadError, match=r"clip_norm must be a number above 0, .* found"):
+    with pytest.raises(WorkloadError, match="clip_norm"):
         start(plain("clipped", clip_norm=norm))
-    with pytest.raises(WorkloadError, match="clip_norm must be"):
-        check(plain("clipped", search_space={**RATE, "clip_norm": norm}), [8])
+    with pytest.raises(WorkloadError, match=r"clip_norm must be a number above 0, .* found"):
+        start(plain("clipped"), {**RATE, "clip_norm": norm})
+
+
+def test_the_ends_of_a_range_of_norms_are_tried_before_a_search() -> None:
+    space = {**RATE, "clip_norm": Linear(-0.1, 1.0)}
+    with pytest.raises(WorkloadError, match=r"clip_norm must be a number above 0, .* found -0.1"):
+        check(plain("clipped", search_space=space), [8])
 
 
 def test_a_factory_that_takes_clip_norm_sees_to_it_itself() -> None:
@@ -203,6 +208,17 @@ def test_a_parameter_in_two_optimizers_is_refused() -> None:
 
     with pytest.raises(WorkloadError, match=r"the parameter 2\.(weight|bias) is in two of its opt"):
         start(plain("twice", algorithm=twice))
+
+
+def test_one_of_several_that_takes_a_closure_is_refused() -> None:
+    def mixed(parameters: list[Tensor], *, learning_rate: float) -> list[optim.Optimizer]:
+        return [
+            optim.LBFGS(parameters[:2], learning_rate),
+            optim.SGD(parameters[2:], learning_rate),
+        ]
+
+    with pytest.raises(WorkloadError, match=r"several optimizers takes a closure, .* update="):
+        start(plain("mixed", algorithm=mixed))
 
 
 def test_a_factory_may_see_the_model() -> None:

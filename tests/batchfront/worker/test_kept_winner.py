@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load, load_file
 
+from batchfront import ERROR_RATE, WeightAverage, Workload
 from batchfront.exchange.model import KeptWeights
 from batchfront.frontier.reached_trial import ReachedTrial, find_reached
 from batchfront.ledger.ledger import Ledger
@@ -24,6 +26,7 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.url import Storage
+from batchfront.training.evaluation import full_metric
 from batchfront.training.kept_models import KeptModels
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import Weights
@@ -257,3 +260,23 @@ def test_one_is_kept_if_it_is_better_than_all_that_are_known(
     found = models.find(study.id, 0, 30)
     assert found is not None
     assert load(models.read(found[0]))["step"] == 30
+
+
+def averaged() -> Workload:
+    """What is evaluated is the average of the weights."""
+    return replace(toy.clouds(), name="clouds/averaged/momentum", average=WeightAverage(0.9))
+
+
+def test_where_an_average_is_evaluated_the_average_is_kept(storage: Storage, folder: Path) -> None:
+    plan(storage, f"{__file__}:averaged", averaged(), SearchOptions(trials=6, batch_sizes=(4,)))
+    work(storage, folder)
+    best = find_reached(storage, averaged().name, 4)
+    (path,) = kept(storage, folder)
+    model = toy.model(dropout=float(best.trial.params["dropout"]))
+    model.load_state_dict(load_file(path))
+    found = full_metric(model, toy.splits().validation, ERROR_RATE)
+    assert found == best.trial.metric
+    assert any(
+        not torch.equal(model.state_dict()[name], tensor)
+        for name, tensor in by_itself(storage, averaged).items()
+    )

@@ -309,7 +309,7 @@ def test_a_scheduler_of_torchs_is_refused_before_the_first_step(
     make: Callable[[torch.optim.Optimizer], Any],
 ) -> None:
     with pytest.raises(
-        WorkloadError, match=r"a torch.optim.lr_scheduler is attached .*LinearDecay"
+        WorkloadError, match=r"a torch.optim.lr_scheduler is attached .*TorchSchedule"
     ):
         TorchOptimizer("scheduled", _scheduled(make)).start(network(), VALUES)
 
@@ -340,7 +340,7 @@ def test_rates_that_are_set_between_two_steps_are_refused_at_the_next() -> None:
     optimizer = TorchOptimizer("edited", adamw).start(model, VALUES)
     train(model, optimizer, range(2))
     _halved(optimizer.made)  # type: ignore[attr-defined]
-    with pytest.raises(WorkloadError, match=r"'edited': somebody else .* schedule=LinearDecay"):
+    with pytest.raises(WorkloadError, match=r"'edited': somebody else .* schedule=TorchSchedule"):
         train(model, optimizer, range(2, 3))
 
 
@@ -450,7 +450,7 @@ def test_a_factory_or_an_algorithms_class_is_taken_as_the_algorithm_that_is_mean
         ),
         ([torch.optim.SGD, torch.optim.Adam], "several optimizers are made by a function"),
         (TorchOptimizer, r"make one of TorchOptimizer: TorchOptimizer\(name, factory\)"),
-        ("adamw", r"found 'adamw'; give an algorithm such as Momentum\(\)"),
+        ("adamw", r"found 'adamw' .str.; give an algorithm such as Momentum\(\)"),
         (None, "found None"),
         (torch.optim.Optimizer, "an optimizer class such as torch.optim.AdamW"),
     ],
@@ -544,3 +544,16 @@ def test_a_scheduler_on_one_of_several_optimizers_is_refused() -> None:
 
     with pytest.raises(WorkloadError, match=r"a torch.optim.lr_scheduler is attached"):
         TorchOptimizer("scheduled", factory).start(network(), VALUES)
+
+
+class Tenfold(torch.optim.SGD):
+    def __init__(self, parameters: Parameters, *, learning_rate: float, momentum: float = 0.5):
+        super().__init__(parameters, lr=10 * learning_rate, momentum=momentum)
+
+
+def test_a_class_that_takes_its_rate_by_our_name_keeps_to_its_multiple_of_it() -> None:
+    algorithm, model = TorchOptimizer("tenfold", Tenfold), network()
+    assert algorithm.metaparameters() == {"learning_rate": REQUIRED, "momentum": 0.5}
+    optimizer = algorithm.start(model, {"learning_rate": 0.05})
+    train(model, optimizer, range(1))
+    assert optimizer.of_torch()[0].param_groups[0]["lr"] == pytest.approx(0.5)

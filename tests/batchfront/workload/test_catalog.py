@@ -150,7 +150,7 @@ def test_a_module_and_attribute_load_what_that_function_returns() -> None:
             "batchfront_studies.digits:LEARNING_RATE",
             "is a Log, not a function that returns a Workload",
         ),
-        ("batchfront_studies.digits:workloads", "returned a dict, not a Workload"),
+        ("batchfront_studies.digits:workloads", "(dict), not a Workload"),
         ("batchfront_studies.digits:step_budget", "failed: TypeError"),
     ],
 )
@@ -254,8 +254,8 @@ def test_an_error_in_a_module_beside_the_file_is_placed_there(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        ("mine = 3", "is a int, not a function"),
-        ("def mine() -> Workload: return 3", "returned a int, not a Workload"),
+        ("mine = 3", "is 3 (int), not a function"),
+        ("def mine() -> Workload: return 3", "returned 3 (int), not a Workload"),
         ("def mine(batch_size): ...", "TypeError: mine() missing 1 required positional"),
         (
             "def mine(): return 1 / 0",

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
@@ -202,9 +201,14 @@ def test_a_part_of_what_is_not_there_is_refused(indices: Tensor, said: str) -> N
         Part(split(8), indices)
 
 
-def test_splits_of_something_else_are_refused() -> None:
-    with pytest.raises(WorkloadError, match=r"Splits\(validation=...\) .* found TensorDataset"):
-        Splits(split(8), TensorDataset(torch.zeros(3)))  # type: ignore[arg-type]
+@pytest.mark.parametrize("found", [torch.zeros(3), (torch.zeros(3), torch.zeros(3)), None, {}])
+def test_splits_of_something_else_are_refused(found: Any) -> None:
+    said = rf"Splits\(validation=...\) .* data set of torch's; found {type(found).__name__}"
+    with pytest.raises(WorkloadError, match=said):
+        Splits(train=split(2), validation=found)
+
+
+def test_a_split_of_something_else_is_refused() -> None:
     with pytest.raises(WorkloadError, match="inputs must be a tensor or a NumPy array"):
         Split("train.csv", torch.zeros(3))
 

@@ -176,6 +176,10 @@ def test_a_loaders_collate_function_is_kept() -> None:
     assert Examples.of(loader, processes=0).batch(torch.tensor([3, 4])).inputs.tolist() == [1, 0]
 
 
+class Mine(BatchSampler):
+    pass
+
+
 LOADERS = {
     "sampler (WeightedRandomSampler)": lambda: DataLoader(
         Numbers(), 4, sampler=WeightedRandomSampler([1.0] * COUNT, COUNT)
@@ -184,11 +188,11 @@ LOADERS = {
         Numbers(), 4, sampler=RandomSampler(Numbers(), replacement=True)
     ),
     "batch_sampler (Mine)": lambda: DataLoader(
-        Numbers(), batch_sampler=type("Mine", (BatchSampler,), {})(SequentialSampler(Numbers()), 2, False)
+        Numbers(), batch_sampler=Mine(SequentialSampler(Numbers()), 2, drop_last=False)
     ),
     "batch_size=None": lambda: DataLoader(Numbers(), None),
     "worker_init_fn": lambda: DataLoader(Numbers(), 4, worker_init_fn=print),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", LOADERS)

@@ -203,7 +203,7 @@ def test_weights_are_numbers_from_0_on(weights: list[float], says: str) -> None:
 
 def test_a_metric_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="better is 'min' .*write better=.lower. or better=.higher."
+        UsageError, match=r"better is 'min' .*write better=.lower. or better=.higher."
     ):
         Metric("wrong", _wrong, "min")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="low=1 must be below high=0"):

@@ -1,6 +1,8 @@
 """What a workload's parts promise: goals, splits, evaluation grid, and a checked search space."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,3 +135,25 @@ def test_label_smoothing_moves_the_target_towards_the_even_distribution() -> Non
     for smoothing in (0.0, 0.1):
         loss = cross_entropy(outputs, targets, label_smoothing=smoothing)
         torch.testing.assert_close(loss, by_hand(smoothing))
+
+
+def test_data_that_asks_for_it_is_told_the_data_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[Any] = []
+
+    def asking(data_dir: Path) -> Any:
+        told.append(data_dir)
+        return data()
+
+    workload = replace(WORKLOAD, data=asking)
+    monkeypatch.delenv("BATCHFRONT_DATA_DIR", raising=False)
+    with pytest.raises(WorkloadError, match=r"data\(data_dir\).*--data-dir or BATCHFRONT_DATA_DIR"):
+        workload.load_data()
+    optional = replace(workload, data=lambda data_dir=None: asking(data_dir))
+    optional.load_data()
+    monkeypatch.setenv("BATCHFRONT_DATA_DIR", str(tmp_path))
+    optional.load_data()
+    workload.load_data()
+    WORKLOAD.load_data()
+    assert told == [None, tmp_path, tmp_path]

@@ -57,7 +57,7 @@ def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iter
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     show = _live(console) if console.is_terminal else _plain(console)
     done = threading.Event()
-    watch = _TimeWatch(storage) if profiled else None
+    watch = TimeWatch(storage) if profiled else None
     follow = (storage, wanted, show, done, watch)
     thread = threading.Thread(target=_follow, args=follow, daemon=True)
     thread.start()
@@ -78,7 +78,7 @@ class Shown(NamedTuple):
 Show = AbstractContextManager[Shown]
 
 
-class _TimeWatch:
+class TimeWatch:
     """Says once where the time goes: after a minute, and when the workers have told.
 
     now -- tells the time, in seconds
@@ -107,7 +107,7 @@ def _follow(
     wanted: Filter,
     show: Show,
     done: threading.Event,
-    watch: _TimeWatch | None,
+    watch: TimeWatch | None,
 ) -> None:
     with show as shown:
         last, away, pause = False, False, _SECONDS

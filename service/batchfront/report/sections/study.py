@@ -88,8 +88,9 @@ def _curves(subject: Subject) -> dict[str, tuple[str, Curves]]:
     shown = {"goal": (subject.frontier.metric_text, subject.goal_curves)}
     if subject.tells_loss:
         shown["loss"] = ("training loss", subject.loss_curves)
+    in_words = subject.frontier.points[0].study.in_words
     for number, (name, curves) in enumerate(subject.measures.items(), 1):
-        shown[f"measure{number}"] = (f"validation {name}", curves)
+        shown[f"measure{number}"] = (in_words(name), curves)
     return shown
 
 

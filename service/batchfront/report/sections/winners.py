@@ -222,7 +222,7 @@ def _measures(subject: Subject) -> str:
         Column("batch size", count),
         Column("steps", count),
         Column(frontier.metric_text, significant),
-        *(Column(f"validation {name}", _finite) for name in names),
+        *(Column(frontier.points[0].study.in_words(name), _finite) for name in names),
     )
     rows = [
         (

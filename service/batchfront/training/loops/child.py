@@ -119,7 +119,7 @@ class _Reports:
                 "next"
             )
 
-    def _report(self, step: Any, value: Any, loss: Any, examples: Any) -> None:
+    def _report(self, step: Any, value: Any, loss: Any, examples: Any, measures: Any) -> None:
         if not self._at:
             self._check_begun()
         if self._at < _TRIED:
@@ -130,14 +130,14 @@ class _Reports:
             }
             (self.trial.directory / ASKED_FOR).write_text(json.dumps(asked))
         try:
-            found = self.trial.measured(step, value, loss, examples)
+            found = self.trial.measured(step, value, loss, examples, measures)
         except WorkloadError as error:
             raise self._error(f"reports what it can't: {error}") from None
         if self._expected() is None:
             raise TrialEnded(f"the step budget of {self._steps.budget:,} steps is spent")
         self._check(found)
         self._at = found.step
-        report(found.step, found.value, found.loss, found.examples)
+        report(found.step, found.value, found.loss, found.examples, found.measures)
 
     def _check(self, found: Measured) -> None:
         expected, batch_size = self._expected(), self.trial.batch_size

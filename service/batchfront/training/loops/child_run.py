@@ -66,7 +66,7 @@ class ChildRun:
             heard = self._next(self._process)
             if heard is None:
                 raise WorkloadError(self._why_ended(self._process))
-            self.shown.append(Shown(heard.step, heard.value, heard.loss))
+            self.shown.append(Shown(heard.step, heard.value, heard.loss, heard.measures))
 
     def state(self) -> None:
         """It begins again."""

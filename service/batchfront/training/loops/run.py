@@ -3,7 +3,7 @@
 import logging
 import math
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,7 @@ class Shown(NamedTuple):
     step: int
     value: float
     loss: float | None
+    measures: Mapping[str, float] = {}
 
 
 class LoopRun:
@@ -187,12 +188,12 @@ class LoopRun:
 
     def evaluate(self, *, full: bool) -> GoalCheck:
         """What the loop has found at this step. A full evaluation is kept in `evaluations`."""
-        value = self.shown[-1].value
+        value, measures = self.shown[-1].value, self.shown[-1].measures
         if full:
             loss = fmean(self._losses) if self._losses else None
-            self.evaluations.append(Evaluation(self.step, loss, value))
+            self.evaluations.append(Evaluation(self.step, loss, value, measures))
             self._losses = []
-        return GoalCheck(self.loop.goal.passed(value), value, 0)
+        return GoalCheck(self.loop.goal.passed(value), value, 0, measures)
 
     def test_metric(self) -> float | None:
         """A loop tells no metric of a test split."""
@@ -361,7 +362,7 @@ class LoopRun:
         """Take note of an evaluation, or compare it with what it was before an interruption."""
         self._check(found)
         self._at = found.step
-        shown = Shown(found.step, found.value, found.loss)
+        shown = Shown(found.step, found.value, found.loss, found.measures)
         if self._shown_again < len(self.shown):
             before = self.shown[self._shown_again]
             if difference := differing(self.loop, before, shown):
@@ -410,9 +411,11 @@ def differing(loop: Loop, one: Shown, other: Shown, close: float = 0.0) -> str |
     """
     if one.step != other.step:
         return f"it yields step {one.step} and step {other.step}"
+    common = [name for name in one.measures if name in other.measures]
     for name, a, b in (
         (loop.goal.metric.name, one.value, other.value),
         ("loss", one.loss, other.loss),
+        *((name, one.measures[name], other.measures[name]) for name in common),
     ):
         if not _same(a, b, close):
             shown = [f"{a:.{digits}g} and {b:.{digits}g}" for digits in (4, 17) if a and b]

@@ -95,8 +95,10 @@ def check(
     """
     batch_sizes = sorted(batch_sizes)
     splits = _load(workload)
+    with naming(workload, "the number of training examples isn't known"):
+        len(splits.train)
     for batch_size in batch_sizes:
-        check_rates(workload, batch_size, len(splits.train))
+        check_rates(workload, batch_size, splits.train.per_epoch)
         if batch_size > len(splits.train):
             raise UsageError(
                 f"{workload.name}: batch size {batch_size} is larger than the training set "

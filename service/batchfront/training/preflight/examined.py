@@ -32,7 +32,7 @@ class ExaminedWorkload:
 
     @property
     def train_examples(self) -> int:
-        return len(self.checked.splits.train)
+        return self.checked.splits.train.per_epoch
 
     def refuse_devices(self, count: int) -> None:
         self.checked.refuse_devices(count)

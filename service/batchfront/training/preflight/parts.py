@@ -293,8 +293,8 @@ class _Try:
             parameter.requires_grad_(trained)
 
 
-def _alike(here: MicroBatch) -> DrawnAlike:
-    return DrawnAlike()
+def _alike(_here: MicroBatch) -> DrawnAlike:
+    return DrawnAlike()  # type: ignore[no-untyped-call]
 
 
 def _why_drawn(drawn: set[str]) -> str | None:

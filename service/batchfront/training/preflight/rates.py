@@ -6,8 +6,9 @@ from batchfront.errors import WorkloadError
 from batchfront.training.preflight.wording import naming
 from batchfront.training.training_step import clip_norm
 from batchfront.workload.lr_schedule import TrainingSize
+from batchfront.workload.scheduled_rate import Unfit
 from batchfront.workload.search_space import Metaparameters, point_at
-from batchfront.workload.torch_schedule import FactorSchedule, Unfit
+from batchfront.workload.torch_schedule import FactorSchedule
 from batchfront.workload.workload import Workload
 
 _ASKED = 1000  # steps over the budget, at the middle of the search space

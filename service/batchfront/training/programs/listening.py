@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation
 from batchfront.training.programs.output import OutputReader
 from batchfront.training.programs.output_files import Follower, OutputFile, Told
 from batchfront.training.programs.report_channel import Report, ReportChannel
+from batchfront.workload.measures import refuse_names
 from batchfront.workload.program import Program
 
 Tell = Callable[[Evaluation], None]
@@ -124,14 +126,22 @@ class Reported:
         return self._channel.environment
 
     def _take(self, report: Report) -> None:
-        if (wrong := self._wrong_examples(report)) is not None:
+        if (wrong := self._wrong(report)) is not None:
             self._broken(wrong)
         elif 0 < report.step <= self._after:
             self._channel.go()
         else:
-            self._tell(Evaluation(report.step, report.loss, report.value))
+            self._tell(Evaluation(report.step, report.loss, report.value, report.measures))
             if report.step == 0:
                 self._channel.go()
+
+    def _wrong(self, report: Report) -> str | None:
+        """How it is said that a report can't be one of this trial's, if it can't be."""
+        try:
+            refuse_names(report.measures, self._program.goal.metric.name)
+        except WorkloadError as error:
+            return f"step {report.step:,} is reported with measures that can't be: {error}"
+        return self._wrong_examples(report)
 
     def _wrong_examples(self, report: Report) -> str | None:
         """How it is said that the batches aren't of the trial's size, if they can't be."""

@@ -3,7 +3,8 @@
 A socket for each start of a program, by whose path (`SOCKET` of `batchfront.reporting`) it is
 found. A line is a JSON object:
 
-    program -> worker   {"step": 10, "value": 0.4, "loss": 0.5, "examples": 320}
+    program -> worker   {"step": 10, "value": 0.4, "loss": 0.5, "examples": 320,
+                         "measures": {"perplexity": 1.6}}
     worker -> program   {"go": true}, once the trial may go on
                         {"go": false, "reason": "..."}, as it is over
                         {"error": "..."}, at once: this is no report, and counts for nothing
@@ -19,7 +20,7 @@ import shutil
 import socket
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -40,12 +41,14 @@ class Report(NamedTuple):
     value    -- the goal metric there
     loss     -- the mean training loss since its last report, if it has told that
     examples -- those that it has trained on so far, if it has told that
+    measures -- what else it has measured, by name
     """
 
     step: int
     value: float
     loss: float | None
     examples: int | None
+    measures: Mapping[str, float] = {}
 
 
 class ReportChannel:
@@ -185,14 +188,16 @@ def _short_folder() -> Path:
 def _parsed(line: bytes) -> Report | None:
     try:
         told = json.loads(line)
-        step, value, loss, examples = [told.get(name) for name in Report._fields]
+        step, value, loss, examples, measures = [told.get(name) for name in Report._fields]
         counts = [step, *([] if examples is None else [examples])]
-        numbers = [value, *([] if loss is None else [loss])]
+        measures = {} if measures is None else measures
+        numbers = [value, *([] if loss is None else [loss]), *measures.values()]
         if any(type(count) is not int or count < 0 for count in counts):
             return None
         if any(type(number) not in (int, float) for number in numbers):
             return None
-        return Report(step, float(value), None if loss is None else float(loss), examples)
+        found = {name: float(one) for name, one in measures.items()}
+        return Report(step, float(value), None if loss is None else float(loss), examples, found)
     except (ValueError, AttributeError, RecursionError, OverflowError):
         return None
 

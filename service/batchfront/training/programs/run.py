@@ -311,8 +311,8 @@ class ProgramRun:
     def evaluate(self, *, full: bool) -> GoalCheck:
         assert self._current is not None
         self.evaluations.append(self._current)
-        value = self._current.metric
-        return GoalCheck(self.trial.program.goal.passed(value), value, 0)
+        _, _, value, measures = self._current
+        return GoalCheck(self.trial.program.goal.passed(value), value, 0, measures)
 
     def test_metric(self) -> float | None:
         return None
@@ -358,9 +358,9 @@ class ProgramRun:
     def _crossed(self) -> GoalCrossing | None:
         """Where it has passed the goal, if it goes on past it."""
         before = 0
-        for step, _, metric, _ in self.evaluations:
+        for step, _, metric, measures in self.evaluations:
             if self.trial.program.goal.passed(metric):
-                return GoalCrossing(step, before, metric, None)
+                return GoalCrossing(step, before, metric, None, measures)
             before = step
         return None
 

@@ -15,7 +15,6 @@ from torch.optim import optimizer as optimizer_hooks
 
 from batchfront.training.memory import is_lost_device, is_out_of_memory
 from batchfront.training.model_run import ModelRun
-from batchfront.training.training_step import clip_norm
 from batchfront.training.vectorized.forward import HOOKS
 from batchfront.training.vectorized.holdings import Holdings, sharing
 from batchfront.training.vectorized.proof import difference
@@ -61,10 +60,8 @@ def why_never(
         return f"{len(devices)} devices compute each trial"
     if workload.execution.compile or workload.execution.precision != "float32":
         return "it is compiled, or computed in bfloat16"
-    if workload.update is not None or workload.loss_takes_model:
-        return "its loss, or its update, calls the model itself"
-    if workload.average is not None:
-        return "the average of its weights is evaluated"
+    if workload.update is not None:
+        return "its own update trains each model by itself"
     if splits.train.ahead or splits.validation.ahead:
         return "its examples are loaded ahead"
     return None
@@ -140,8 +137,6 @@ def _of_hooks(run: ModelRun) -> str | None:
 def _of_step(run: ModelRun) -> str | None:
     if run.optimizer.needs_closure:
         return "its optimizer calls a closure"
-    if clip_norm(run.workload, run.values) is not None:  # few steps may show none that are
-        return "its gradients are clipped"
     return None
 
 

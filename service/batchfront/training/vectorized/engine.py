@@ -13,11 +13,9 @@ from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
 from batchfront.training.vectorized.eligibility import NO_ROOM, why_not_alike, why_unlike
-from batchfront.training.vectorized.forward import is_layered, kind_of
-from batchfront.training.vectorized.stack import Stack
-from batchfront.workload.algorithm import chosen
+from batchfront.training.vectorized.forward import is_layered
+from batchfront.training.vectorized.stack import Stack, kind_of_run
 from batchfront.workload.metrics import SplitMetric
-from batchfront.workload.search_space import Metaparameters
 
 log = logging.getLogger(__name__)
 
@@ -217,5 +215,4 @@ class Vectorized:
 
 
 def _kind(run: ModelRun) -> str:
-    values: Metaparameters = chosen(run.workload.model, run.values)
-    return f"{run.batch_size} {run.device} {kind_of(run.model, values)}"
+    return f"{run.batch_size} {run.device} {kind_of_run(run)}"

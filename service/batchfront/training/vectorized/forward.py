@@ -1,7 +1,7 @@
 """Models of one shape, computed as one: from inputs [K, n, ...] of K trials to their outputs.
 
 Layers in a row (`nn.Sequential`, in any depth) of the kinds of LAYERS are computed by a batched
-operation each; every other model by `torch.vmap` over the stacked weights.
+operation each; every other model by `torch.vmap` over the stacked weights (`mapped`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,16 +10,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchfront.training.vectorized.holdings import Holdings
-from batchfront.workload.data import Examples, is_in_memory
+from batchfront.training.vectorized.mapped import Mapped, Weights
+from batchfront.workload.calling import arguments_for
 from batchfront.workload.layers import Dropout, dropout_factors
-from batchfront.workload.microbatch import MicroBatch, computing_together
-
-Weights = Mapping[str, Tensor]
-"""By name in the model: the weights, or buffers, of K trials, [K, ...]."""
+from batchfront.workload.microbatch import MicroBatch
+from batchfront.workload.nested import Nested
 
 Layer = Callable[[Any, Weights, Tensor], Tensor]
 """A layer of the first trial, all trials' weights of it by their names in it, inputs -> outputs."""
@@ -130,6 +127,7 @@ class Layered:
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._model = models[0]
         self.layers = list(_in_a_row(models[0]))
         # Of tied weights the first name counts, as in `named_parameters`.
         names = {id(p): name for name, p in models[0].named_parameters()}
@@ -143,7 +141,7 @@ class Layered:
         ]
 
     def __call__(
-        self, weights: Weights, inputs: Tensor, micro_batches: Sequence[MicroBatch]
+        self, weights: Weights, inputs: Nested, micro_batches: Sequence[MicroBatch]
     ) -> Tensor:
         """`micro_batches`: in training, each trial's; in evaluation none."""
         for step in self.steps(weights, inputs, micro_batches):
@@ -151,10 +149,10 @@ class Layered:
         return outputs
 
     def steps(
-        self, weights: Weights, inputs: Tensor, micro_batches: Sequence[MicroBatch]
+        self, weights: Weights, inputs: Nested, micro_batches: Sequence[MicroBatch]
     ) -> Iterator[Step]:
         """The same, layer by layer."""
-        x = inputs
+        x = inputs if isinstance(inputs, Tensor) else self._only(inputs)
         for layer, own, dropped in zip(self.layers, self.own, self._dropped, strict=True):
             factors = None
             if not isinstance(layer, Dropout):
@@ -169,27 +167,13 @@ class Layered:
             yield Step(x, y, factors)
             x = y
 
-
-class Mapped:
-    """Any models that are alike but for their weights, by `torch.vmap`."""
-
-    def __init__(self, models: Sequence[nn.Module]) -> None:
-        self._model = models[0]
-
-    def __call__(
-        self, weights: Weights, inputs: Tensor, micro_batches: Sequence[MicroBatch]
-    ) -> Tensor:
-        """`micro_batches`: in training, each trial's; in evaluation none."""
-        self._model.train(bool(micro_batches))
-        # Of attention, vmap knows how to batch what the fused kernels are made of, not them.
-        with computing_together(micro_batches), sdpa_kernel(SDPBackend.MATH):
-            outputs: Tensor = torch.vmap(self.one)(dict(weights), inputs)
-        return outputs
-
-    def one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """The outputs of one of them."""
-        outputs: Tensor = functional_call(self._model, weights, (inputs,))
-        return outputs
+    def _only(self, inputs: Nested) -> Tensor:
+        """What layers in a row are called with: one tensor, whose name they may be given by."""
+        args, kwargs = arguments_for(self._model, inputs)
+        given = (*args, *kwargs.values())
+        if len(given) != 1 or not isinstance(given[0], Tensor):
+            raise ValueError("layers in a row take one tensor")
+        return given[0]
 
 
 Forward = Layered | Mapped
@@ -200,11 +184,12 @@ def forward_of(models: Sequence[nn.Module]) -> Forward:
     return Layered(models) if is_layered(models[0]) else Mapped(models)
 
 
-def kind_of(model: nn.Module, values: Mapping[str, Any]) -> str:
+def kind_of(model: nn.Module, values: Mapping[str, Any], *, layered: bool) -> str:
     """Models of the same kind can be stacked. `values` are those metaparameters that the model was
-    made with: of what they set, only a dropout's probability is known to be no matter."""
+    made with, or is called for its loss with: of what they set, only a dropout's probability is
+    known to be no matter, where models are trained as layers in a row."""
     shapes = [(n, p.shape, p.dtype, p.requires_grad) for n, p in model.named_parameters()]
-    if is_layered(model):
+    if layered:
         return f"layers {[_of_layer(layer) for layer in _in_a_row(model)]} {shapes}"
     buffers = [(name, b.shape, b.dtype) for name, b in model.named_buffers()]
     held = Holdings({"model": model}).digest
@@ -252,30 +237,3 @@ def _in_a_row(model: nn.Module) -> Iterator[nn.Module]:
             yield from _in_a_row(part)
     else:
         yield model
-
-
-def gathered(
-    examples: Examples, indices: Tensor, seeds: Sequence[int | None]
-) -> tuple[Tensor, Tensor]:
-    """Inputs and targets, [K, n, ...], of the examples at `indices` [K, n].
-
-    seeds -- each trial's, to augment by
-
-    Raises ValueError where the trials' batches have different shapes.
-    """
-    if is_in_memory(examples):
-        return apart(examples.batch(indices.flatten()), indices)
-    each: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for own, seed in zip(indices.unbind(), seeds, strict=True):
-        for batches, part in zip(each, examples.batch(own, seed), strict=True):
-            batches.append(part.clone())  # some put the next batch in the place of the last one
-    for batches in each:
-        if len({(batch.shape, batch.dtype) for batch in batches}) > 1:
-            raise ValueError("the batches of its trials have different shapes")
-    return torch.stack(each[0]), torch.stack(each[1])
-
-
-def apart(batch: tuple[Tensor, Tensor], indices: Tensor) -> tuple[Tensor, Tensor]:
-    """A batch of several trials' examples, trial by trial."""
-    inputs, targets = (part.view(*indices.shape, *part.shape[1:]) for part in batch)
-    return inputs, targets

@@ -10,35 +10,39 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from batchfront.training.vectorized.forward import Forward, Layered, Weights
+from batchfront.training.vectorized.forward import Layered
 from batchfront.training.vectorized.losses import Losses
+from batchfront.training.vectorized.mapped import Weights
+from batchfront.workload.data import Batch
 from batchfront.workload.layers import Dropout
 from batchfront.workload.microbatch import MicroBatch
 
 
 class Gradients(Protocol):
-    """Inputs and targets, both [K, n, ...], and each trial's micro-batch -> losses [K], and the
-    gradients of the weights, [K, ...] each, in the order of those that are trained; None of a
-    weight that the losses don't depend on."""
+    """A batch of all trials, in tensors [K, n, ...], and each trial's micro-batch -> losses [K],
+    and the gradients of the weights, [K, ...] each, in the order of those that are trained; None
+    of a weight that the losses don't depend on."""
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
+        self, batch: Batch, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor | None]]: ...
 
 
 class ByAutograd:
-    """The gradients of any models."""
+    """The gradients of any losses.
+
+    losses -- a batch of all trials, and their micro-batches, to their losses [K]
+    """
 
     def __init__(
-        self, forward: Forward, weights: Weights, trained: Sequence[Tensor], losses: Losses
+        self, losses: Callable[[Batch, Sequence[MicroBatch]], Tensor], trained: Sequence[Tensor]
     ) -> None:
-        self._forward, self._weights, self._trained = forward, weights, trained
-        self._losses = losses
+        self._losses, self._trained = losses, trained
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
+        self, batch: Batch, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        losses = self._losses(self._forward(self._weights, inputs, micro_batches), targets)
+        losses = self._losses(batch, micro_batches)
         # No loss depends on another trial's weights: the sum's gradient is each one's own.
         gradients = torch.autograd.grad(losses.sum(), self._trained, allow_unused=True)
         return losses.detach(), gradients
@@ -91,16 +95,16 @@ class Written:
         self._first = next(i for i, own in enumerate(layered.own) if own)
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
+        self, batch: Batch, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         with self._mode():
-            return self._computed(inputs, targets, micro_batches)
+            return self._computed(batch, micro_batches)
 
     def _computed(
-        self, inputs: Tensor, targets: Tensor, micro_batches: Sequence[MicroBatch]
+        self, batch: Batch, micro_batches: Sequence[MicroBatch]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        steps = list(self._layered.steps(self._weights, inputs, micro_batches))
-        losses, above = self._losses.with_gradient(steps[-1].outputs, targets)
+        steps = list(self._layered.steps(self._weights, batch.inputs, micro_batches))
+        losses, above = self._losses.with_gradient(steps[-1].outputs, batch.targets)
         found: dict[str, Tensor] = {}
         layers = list(zip(self._layered.layers, self._layered.own, steps, strict=True))
         for place in range(len(layers) - 1, self._first - 1, -1):

@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from batchfront.training.vectorized.batches import of_each
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET
+from batchfront.workload.nested import Nested, map_tensors, tensors_in
 
 
 class Losses:
     """A workload's loss of K trials that each have their own `values` of its metaparameters:
-    outputs and targets, both [K, n, ...], to their mean losses [K].
+    outputs and targets, whose tensors are [K, n, ...], to their mean losses [K].
 
     Cross-entropies are computed together; any other loss is called once a trial.
     """
@@ -33,16 +35,18 @@ class Losses:
         smoothing = torch.tensor(shares, dtype=torch.float64, device=device)
         self._smoothing = smoothing if any(shares) else None
 
-    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, outputs: Nested, targets: Nested) -> Tensor:
         if self._fits(outputs, targets):
             return self._cross_entropies(_logs(outputs), targets.flatten(1))[0]
-        trials = zip(outputs.unbind(), targets.unbind(), self._values, strict=True)
+        each = of_each(outputs, len(self._values)), of_each(targets, len(self._values))
+        trials = zip(*each, self._values, strict=True)
         losses = [self._loss(found, wanted, **own) for found, wanted, own in trials]
-        if outputs.requires_grad and not all(loss.requires_grad for loss in losses):
+        trained = any(tensor.requires_grad for tensor in tensors_in(outputs))
+        if trained and not all(loss.requires_grad for loss in losses):
             raise ValueError("a loss doesn't depend on the model's outputs")
         return torch.stack(losses)
 
-    def with_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def with_gradient(self, outputs: Tensor, targets: Nested) -> tuple[Tensor, Tensor]:
         """The losses, and the gradient of their sum by the outputs. Of no use to autograd."""
         if self._fits(outputs, targets):
             logs, flat = _logs(outputs), targets.flatten(1)
@@ -51,12 +55,14 @@ class Losses:
             return losses, gradient.view(outputs.shape)
         with torch.inference_mode(False), torch.enable_grad():
             leaf = outputs.clone().requires_grad_()
-            losses = self(leaf, targets.clone() if targets.is_inference() else targets)
+            losses = self(leaf, map_tensors(_usual, targets))
             return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]
 
-    def _fits(self, outputs: Tensor, targets: Tensor) -> bool:
+    def _fits(self, outputs: Nested, targets: Nested) -> bool:
         return (
-            (outputs.ndim, targets.ndim) == self._dimensions
+            isinstance(outputs, Tensor)
+            and isinstance(targets, Tensor)
+            and (outputs.ndim, targets.ndim) == self._dimensions
             and targets.dtype == torch.int64  # and no probabilities
             and targets.shape == outputs.shape[:-1]
         )
@@ -83,6 +89,11 @@ class Losses:
         smoothing = self._smoothing.to(logs.dtype).view(-1, 1, 1)
         above.scatter_add_(-1, wanted, (smoothing - 1).expand(wanted.shape))
         return above.sub_(smoothing / logs.shape[-1])
+
+
+def _usual(tensor: Tensor) -> Tensor:
+    """One that autograd may keep."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _logs(outputs: Tensor) -> Tensor:

@@ -21,10 +21,10 @@ from batchfront.training.evaluation import Evaluator, OpenEvaluation
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
-from batchfront.training.vectorized.forward import kind_of
 from batchfront.training.vectorized.holdings import Holdings, sharing
-from batchfront.training.vectorized.stack import Stack
+from batchfront.training.vectorized.stack import Stack, kind_of_run
 from batchfront.training.vectorized.watching import Kept, Stacked, Watched
+from batchfront.workload.calling import called
 from batchfront.workload.data import Examples, Part, is_in_memory
 from batchfront.workload.lr_schedule import Constant
 from batchfront.workload.metrics import SplitMetric
@@ -96,22 +96,18 @@ def _of_making(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> str |
     one, again = alone[0].model, together[0].model
     held = [Holdings({"model": run.model}) for run in (*alone, together[0])]
     other = held[0].difference(held[2])
-    if other is not None or _kind(alone[0]) != _kind(together[0]):
+    if other is not None or kind_of_run(alone[0]) != kind_of_run(together[0]):
         return f"its models are not made from the seed alone ({other or 'their shapes'})"
     for name, tensor in one.state_dict().items():
         if isinstance(tensor, Tensor) and not _same(tensor, again.state_dict()[name]):
             return f"its models are not made from the seed alone ({name})"
     own = held[0].difference(held[1])
-    if own is not None or _kind(alone[0]) != _kind(alone[1]):
+    if own is not None or kind_of_run(alone[0]) != kind_of_run(alone[1]):
         return f"its trials have more than weights of their own ({own or 'other shapes'})"
     parameters = [p for run in alone for p in run.model.parameters()]
     if len({id(p) for p in parameters}) < len(parameters):
         return "its trials share parameters"
     return None
-
-
-def _kind(run: ModelRun) -> str:
-    return kind_of(run.model, {})
 
 
 def _of_schedule(run: ModelRun) -> str | None:
@@ -130,9 +126,8 @@ def _of_batches(examples: Examples) -> str | None:
     some = torch.arange(min(_EXAMPLES, len(examples)), device=examples.indexed_on)
     batch = examples.batch(some, 1)
     for part in some.split(1):  # type: ignore[no-untyped-call]
-        for whole, own in zip(batch, examples.batch(part, 1), strict=True):
-            if whole.shape[1:] != own.shape[1:]:
-                return "the shape of an example depends on what it is gathered with"
+        if examples.batch(part, 1).shapes != batch.shapes:
+            return "the shape of an example depends on what it is gathered with"
     return None
 
 
@@ -214,6 +209,10 @@ def _of_state(
         moved, right = ((after[name] - before)[steady] for after in (found, true))
         if not _close(moved, right, 8 * torch.finfo(before.dtype).eps * _largest(before)):
             return f"its weights are others when it is stacked ({name})"
+    if together.average is not None and alone.average is not None:
+        averages = zip(together.average.weights, alone.average.weights, strict=True)
+        if not all(_close(one, other, 0.0) for one, other in averages):
+            return "the average of its weights is another when it is stacked"
     frozen = [dict(run.model.named_buffers()) for run in (together, alone)]
     for run, own in zip((together, alone), frozen, strict=True):
         own |= {n: p for n, p in run.model.named_parameters() if not p.requires_grad}
@@ -254,9 +253,9 @@ def _of_evaluation(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> s
     before = [Kept(run) for run in alone]
     split = alone[0].evaluator.split
     with torch.inference_mode():
-        inputs, targets = split.batch(torch.arange(len(split), device=split.indexed_on))
+        batch = split.batch(torch.arange(len(split), device=split.indexed_on))
         undrawn = states(alone[0].device)
-        metric.per_example(alone[0].model.eval()(inputs), targets)
+        metric.per_example(called(alone[0].evaluated.eval(), batch.inputs), batch.targets)
         if drawn_since(undrawn, alone[0].device):
             return "its evaluation draws from generators that all trials share"
     seen: list[GoalCheck] = [run.evaluate(full=True) for run in alone]
@@ -269,7 +268,8 @@ def _of_evaluation(alone: Sequence[ModelRun], together: Sequence[ModelRun]) -> s
         found = stack.evaluate(range(len(together)), full=True)
     if stacked.failed is not None:
         return stacked.failed
-    if [one.examples for one in found] != [one.examples for one in seen]:
+    looked = [one.examples for one in found if isinstance(one, GoalCheck)]
+    if looked != [one.examples for one in seen]:
         return "its evaluation is another when it is stacked"
     for one, other in zip(alone, together, strict=True):
         costs = [run.evaluator.costs for run in (other, one)]  # type: ignore[attr-defined]
@@ -300,9 +300,13 @@ def _weights(run: ModelRun) -> dict[str, Tensor]:
 @torch.no_grad()
 def _copy(source: ModelRun, target: ModelRun) -> None:
     """Give a model another's weights, so that rounding in training is no matter."""
-    given = dict(source.model.named_parameters())
-    for name, parameter in target.model.named_parameters():
-        parameter.copy_(given[name])
+    pairs = [(source.model, target.model)]
+    if source.average is not None and target.average is not None:
+        pairs.append((source.average.module, target.average.module))
+    for one, other in pairs:
+        given = dict(one.named_parameters())
+        for name, parameter in other.named_parameters():
+            parameter.copy_(given[name])
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

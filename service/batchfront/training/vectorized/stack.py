@@ -16,11 +16,17 @@ from batchfront.training.evaluation import OpenEvaluation
 from batchfront.training.generators import Silence
 from batchfront.training.model_run import ModelRun
 from batchfront.training.run import GoalCheck
+from batchfront.training.training_step import clip_norm
+from batchfront.training.vectorized.averages import Averages
+from batchfront.training.vectorized.batches import gathered, of_each
+from batchfront.training.vectorized.clipping import Clipping
 from batchfront.training.vectorized.cuda_graphs import AFTER, Graphed, may_be_graphed
-from batchfront.training.vectorized.forward import Layered, forward_of, gathered
+from batchfront.training.vectorized.forward import Layered, forward_of, is_layered, kind_of
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from batchfront.training.vectorized.losses import Losses
+from batchfront.training.vectorized.mapped import MappedLoss
 from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, stacked
+from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Batch, Examples, is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.lr_schedule import Constant
@@ -78,18 +84,16 @@ class Stack:
         self._sums = torch.stack([run.loss_sum for run in runs])
         for run, own in zip(runs, self._sums.unbind(), strict=True):
             run.loss_sum = own
-        values = [run.loss_values for run in runs]
-        assert first.workload.loss is not None
-        losses = Losses(first.workload.loss, values, first.device)
         plain = not all(type(run.optimizer) is SGDOptimizer for run in runs)
-        self._backward: Gradients
-        if isinstance(self.forward, Layered) and is_written(self.forward, self.weights):
-            self._backward = Written(self.forward, self.weights, losses, plain=plain)
-        else:
-            self._backward = ByAutograd(self.forward, self.weights, self._trained, losses)
+        self.own_loss: MappedLoss | None = None
+        self._backward = self._gradients(plain=plain)
+        norms = [clip_norm(run.workload, run.values) for run in runs]
+        self._clipping = Clipping(norms, self._trained[0]) if any(norms) else None
         # The last step's: kept so long that the next find their memory as it is, not new.
         self.gradients: Sequence[Tensor | None] = ()
         self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
+        averaged = [run.average for run in runs if run.average is not None]
+        self._averages = Averages(averaged, self.weights) if averaged else None
         self._silence = Silence(first.device)
         self._from: list[int] = []  # each run's step from which on indices and rates are known
         self._place = 0  # steps since then
@@ -98,6 +102,24 @@ class Stack:
         self._done = 0
         self._static: _Static
         self._graphed: Graphed | None = None
+
+    def _gradients(self, *, plain: bool) -> Gradients:
+        """What computes them; `plain`, so that whatever comes next may change them in place."""
+        workload, weights, forward = self._first.workload, self.weights, self.forward
+        values = [run.loss_values for run in self.runs]
+        assert workload.loss is not None
+        if workload.loss_takes_model:
+            models = [run.model for run in self.runs]
+            self.own_loss = MappedLoss(models, workload.loss, values[0])
+            return ByAutograd(partial(self.own_loss, weights), self._trained)
+        losses = Losses(workload.loss, values, self._first.device)
+        if isinstance(forward, Layered) and is_written(forward, weights):
+            return Written(forward, weights, losses, plain=plain)
+
+        def of_outputs(batch: Batch, micro_batches: Sequence[MicroBatch]) -> Tensor:
+            return losses(forward(weights, batch.inputs, micro_batches), batch.targets)
+
+        return ByAutograd(of_outputs, self._trained)
 
     def advance(self, to_steps: Sequence[int], stop: Event) -> list[bool | Failed]:
         """Train each until its own `to_steps` updates are done.
@@ -141,8 +163,8 @@ class Stack:
         weigh = self._first.workload.weight
         if weigh is None or self._counting:
             return weigh is None or self._counting[self._place]
-        _, targets = self._load(self._place)
-        return all(bool(weigh(own).any()) for own in targets.unbind())
+        targets = of_each(self._load(self._place).targets, len(self.runs))
+        return all(bool(weigh(own).any()) for own in targets)
 
     def _together(self, steps: int, stop: Event) -> tuple[int, dict[int, Failed]]:
         """Train for up to so many steps, the first of which is one that all count in: how many were
@@ -182,15 +204,18 @@ class Stack:
             self._static.come(self._indices[place], place)
             self._graphed()
         else:
-            inputs, targets = self._load(place)
-            losses, gradients = self._backward(inputs, targets, self._micro_batches(place))
+            losses, gradients = self._backward(self._load(place), self._micro_batches(place))
             self._silence.check()
+            if self._clipping is not None:
+                gradients = self._clipping(gradients)
             failed = self._update(gradients, place)
             for row, own in enumerate(losses.unbind()) if failed else ():
                 if row not in failed:
                     self._sums[row].add_(own)
             if not failed:
                 self._sums.add_(losses)
+            if self._averages is not None:
+                self._averages.update(place)
             self.gradients = gradients
             self._done += 1
             if self._done == AFTER:
@@ -201,10 +226,12 @@ class Stack:
     def _graph(self) -> None:
         """From now on steps are replayed as a graph, if theirs is one that can be."""
         train, update = self._first.splits.train, self._update
-        if self._dropout or not isinstance(update, SGDUpdate):
+        if self._dropout or self._averages is not None or not isinstance(update, SGDUpdate):
             return
         if may_be_graphed(self._first.device, train):
-            self._static = _Static(train, self._backward, update, self._sums, self._indices[0])
+            self._static = _Static(
+                train, self._backward, self._clipping, update, self._sums, self._indices[0]
+            )
             self._graphed = Graphed(self._static, [*self._trained, *update.state, self._sums])
 
     def _look_up(self, steps: list[int]) -> None:
@@ -225,6 +252,8 @@ class Stack:
                 for i in range(_BLOCK)
             ]
         self._update.plan(rates)
+        if self._averages is not None:
+            self._averages.plan(steps, _BLOCK)
         train, weigh = self._first.splits.train, self._first.workload.weight
         if weigh is not None and is_in_memory(train):
             weights = train.weights(weigh)
@@ -242,8 +271,8 @@ class Stack:
         own = zip(self.runs, self._from, strict=True)
         return [mix(run.dropout_seed, first + place) for run, first in own]
 
-    def _load(self, place: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, [K, n, ...]."""
+    def _load(self, place: int) -> Batch:
+        """Of all trials, in tensors [K, n, ...]."""
         train, indices = self._first.splits.train, self._indices[place]
         seeds = [] if is_in_memory(train) else self._seeds(place)
         return gathered(train, indices, seeds)
@@ -260,9 +289,10 @@ class Stack:
         going, before = list(range(len(runs))), -1
         self._silence.begin()
         weights: dict[str, Tensor] = {}
+        whole = self._evaluated()
         while going:
             if len(going) != before:
-                weights, before = self._of([rows[i] for i in going]), len(going)
+                weights, before = self._of([rows[i] for i in going], whole), len(going)
             self._evaluate_chunk([evaluations[i] for i in going], weights)
             going = [i for i in going if evaluations[i].going]
         measured = [attempt(one.measured) for one in evaluations]
@@ -280,11 +310,22 @@ class Stack:
                 run.record(one, seconds, full=full)
         return found
 
-    def _of(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def _of(self, rows: Sequence[int], whole: dict[str, Tensor]) -> dict[str, Tensor]:
         if len(rows) == len(self.runs):
-            return self.weights
+            return whole
         chosen_rows = torch.tensor(rows, device=self._sums.device)
-        return {name: w.index_select(0, chosen_rows) for name, w in self.weights.items()}
+        return {name: w.index_select(0, chosen_rows) for name, w in whole.items()}
+
+    def _evaluated(self) -> dict[str, Tensor]:
+        """What evaluations are of. Of averages, the buffers are copies: what an evaluation makes of
+        them is forgotten."""
+        if self._averages is None:
+            return self.weights
+        averages = self._averages.whole
+        return {
+            name: averages[name] if name in averages else w.clone()
+            for name, w in self.weights.items()
+        }
 
     def _evaluate_chunk(
         self, evaluations: Sequence[OpenEvaluation], weights: dict[str, Tensor]
@@ -292,14 +333,16 @@ class Stack:
         """Take evaluations that have come equally far on by a chunk."""
         evaluator = self._first.evaluator
         indices = torch.stack([evaluation.next() for evaluation in evaluations])
-        inputs, targets = gathered(evaluator.split, indices, [None] * len(evaluations))
-        outputs = self.forward(weights, inputs, ())
+        batch = gathered(evaluator.split, indices, [None] * len(evaluations))
+        outputs, targets = self.forward(weights, batch.inputs, ()), batch.targets
         metric = cast(Metric, evaluator.goal.metric)
-        if metric.per_example in _BY_EXAMPLE:
+        plain = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
+        if plain and metric.per_example in _BY_EXAMPLE:
             costs = numbers_of(metric, outputs.flatten(0, 1), targets.flatten(0, 1))
         else:
-            each = zip(outputs.unbind(), targets.unbind(), strict=True)
-            costs = torch.stack([numbers_of(metric, *one) for one in each])
+            trials, examples = indices.shape
+            each = zip(of_each(outputs, trials), of_each(targets, trials), strict=True)
+            costs = torch.stack([numbers_of(metric, *one, examples) for one in each])
         costs = evaluator.counted(costs.view(indices.shape).to(indices.device), indices)
         totals = costs.sum(1, dtype=torch.float64).tolist()
         for row, (evaluation, own, total) in enumerate(
@@ -307,11 +350,19 @@ class Stack:
         ):
             if evaluation.measures is not None:
                 at = itemgetter(row)
-                parts = evaluation.measures.parts(
-                    map_tensors(at, outputs), Batch(inputs, targets).map(at)
-                )
+                parts = evaluation.measures.parts(map_tensors(at, outputs), batch.map(at))
                 evaluation.measures.add(parts, indices[row])
             evaluation.add(own, total)
+
+
+def kind_of_run(run: ModelRun) -> str:
+    """What runs have in common that can be stacked: see `kind_of`."""
+    workload = run.workload
+    values = chosen(workload.model, run.values)
+    if not workload.loss_takes_model:
+        return kind_of(run.model, values, layered=is_layered(run.model))
+    # Such a loss is called once for all, with the values and the layers of one of them.
+    return kind_of(run.model, {**values, **run.loss_values}, layered=False)
 
 
 class _Static:
@@ -321,11 +372,13 @@ class _Static:
         self,
         train: Examples,
         gradients: Gradients,
+        clipping: Clipping | None,
         update: SGDUpdate,
         sums: Tensor,
         indices: Tensor,
     ) -> None:
         self._train, self._gradients, self._update, self._sums = train, gradients, update, sums
+        self._clipping = clipping
         self._indices = torch.empty_like(indices)
         self._planned = torch.empty_like(update.planned(0))
         (self._rates,) = update.shaped(self._planned)
@@ -337,6 +390,8 @@ class _Static:
 
     def __call__(self) -> None:
         batch = gathered(self._train, self._indices, ())
-        losses, gradients = self._gradients(*batch, [_NO_DRAWS])
+        losses, gradients = self._gradients(batch, [_NO_DRAWS])
+        if self._clipping is not None:
+            gradients = self._clipping(gradients)
         self._update.apply(gradients, self._rates)
         self._sums.add_(losses)

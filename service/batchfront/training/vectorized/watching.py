@@ -16,12 +16,13 @@ from torch.overrides import TorchFunctionMode
 
 from batchfront.training.generators import drawn_since, states
 from batchfront.training.model_run import ModelRun
-from batchfront.training.vectorized.forward import Mapped
+from batchfront.training.vectorized.forward import Layered
 from batchfront.training.vectorized.holdings import Holdings
 from batchfront.training.vectorized.stack import Stack
 from batchfront.workload.data import is_in_memory
 from batchfront.workload.layers import Dropout
 from batchfront.workload.metrics import SplitMetric
+from batchfront.workload.nested import Nested
 from batchfront.workload.optimizers import Closure, Optimizer
 
 
@@ -49,22 +50,29 @@ class Watched(Optimizer):
         run = self._run
         run.alone.begin(run.step)
         fresh = states(run.device)
+        run.model.train()
+        modes = self._modes()
         run.advance(step)
+        if self._modes() != modes:  # alone, it is put back after some steps, and in a stack each
+            self._why.append("its training changes its modules' modes")
         if drawn_since(fresh, run.device):
             self._why.append("its training draws from generators that all trials share")
         if self._why:
             return self._why[0]
         return self.changed() if step == 1 else None
 
+    def _modes(self) -> list[bool]:
+        return [module.training for module in self._run.model.modules()]
+
     def changed(self) -> str | None:
         """What the steps have changed beside parameters, in a clause."""
         path = self._kept.changed()
         return None if path is None else f"its training changes {path}"
 
-    def _watched(self, inputs: Tensor) -> Tensor:
+    def _watched(self, *args: Nested, **named: Nested) -> Nested:
         unseen = torch.autograd.graph.disable_saved_tensors_hooks("it packs what it saves")
         with _Seen(self._why) as seen, unseen:
-            outputs: Tensor = self._forward(inputs)
+            outputs = self._forward(*args, **named)
         self.calls = seen.calls
         return outputs
 
@@ -104,6 +112,7 @@ class Kept:
         optimizers = [type(o) for o in (*own, *(o for o in held if isinstance(o, Optimizer)))]
         roots = {
             "model": run.model,
+            **({} if run.average is None else {"average": run.average.module}),
             "parameters": {name: id(p) for name, p in run.model.named_parameters()},
             "buffers": dict(run.model.named_buffers()),
             "frozen": frozen,
@@ -128,9 +137,11 @@ class Stacked(TorchFunctionMode):
         self.calls: list[str] = []
         self.failed: str | None = None
         self._in_forward = False
-        if isinstance(stack.forward, Mapped):
-            self._one = stack.forward.one
-            stack.forward.one = self._watched  # type: ignore[method-assign]
+        # Of a model that is called for its loss, that is what training goes through.
+        through = stack.forward if stack.own_loss is None else stack.own_loss
+        if not isinstance(through, Layered):
+            self._one: Callable[..., Nested] = through.one
+            through.one = self._watched  # type: ignore[method-assign]
 
     def otherwise(self, alone: Watched) -> str | None:
         """What the stack's step did otherwise than that of a trial by itself, in a clause."""
@@ -138,7 +149,7 @@ class Stacked(TorchFunctionMode):
             return "its forward pass calls other functions when it is stacked"
         return self.failed
 
-    def _watched(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    def _watched(self, weights: dict[str, Tensor], inputs: Nested) -> Nested:
         self.calls, self._in_forward = [], True
         outputs = self._one(weights, inputs)
         self._in_forward = False

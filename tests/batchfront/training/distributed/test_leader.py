@@ -26,11 +26,13 @@ from batchfront.training.model_run import ModelRun
 from batchfront.training.prefetch import Prefetch
 from tests import nested
 from tests.striped import (
+    AVERAGING,
     GAPPY,
     GHOST_SIZE,
     SEARCHING,
     SPEC,
     Rows,
+    averaging,
     gappy,
     gappy_splits,
     searching,
@@ -306,3 +308,27 @@ def test_closures_and_clipping_are_one_devices(gappy_pool: FollowerPool) -> None
         pool.close()
     for wanted, found in zip(one.model.parameters(), two.model.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-8)
+
+
+def test_an_average_of_weights_and_a_schedule_of_torchs_are_one_devices(
+    gappy_pool: FollowerPool,
+) -> None:
+    gappy_pool.close()
+    trial = (averaging(), DATA, 10, VALUES, 5, CPU)
+    pool = FollowerPool(AVERAGING, None, None, [CPU, CPU], MicroBatchSizes())
+    one, two = ModelRun(*trial), LeaderRun(pool, *trial, MicroBatchSizes())
+    again = LeaderRun(pool, *trial, MicroBatchSizes())
+    try:
+        for run in (one, two):
+            assert run.advance(STEPS // 2)
+        again.restore(unpacked(packed(two.state())))
+        for run in (one, two, again):
+            assert run.advance(STEPS)
+    finally:
+        pool.close()
+    for run in (two, again):
+        assert_close(one, run)
+        for name, wanted in one.evaluated.state_dict().items():
+            found = run.evaluated.state_dict()[name]
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+    assert not torch.equal(one.evaluated.outputs.weight, one.model.outputs.weight)  # type: ignore[arg-type,union-attr]

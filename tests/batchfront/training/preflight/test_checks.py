@@ -21,7 +21,7 @@ from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Split, Splits
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
-from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, Metric
+from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, Metric, SplitMetric
 from batchfront.workload.search_space import Integer, Log
 from batchfront.workload.workload import Workload
 from tests.toy import clouds, splits
@@ -114,7 +114,7 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a model that is none": (
         {"model": lambda: 7},
-        ["model() must return a torch.nn.Module, returned int"],
+        ["model() must return a torch.nn.Module, returned 7 (int)"],
     ),
     "a model that returns no tensor": (
         {"model": lambda: Wordy(2, 3)},
@@ -190,11 +190,14 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a scheduler of torch's": (
         {"algorithm": TorchOptimizer("scheduled", _scheduled)},
-        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=LinearDecay()"],
+        ["'scheduled': a torch.optim.lr_scheduler is attached", "schedule=TorchSchedule("],
     ),
     "a hook that sets rates": (
         {"algorithm": TorchOptimizer("hooked", _hooked)},
-        ["'hooked': somebody else has set the rate of parameter group 0", "schedule=LinearDecay()"],
+        [
+            "'hooked': somebody else has set the rate of parameter group 0",
+            "schedule=TorchSchedule(",
+        ],
     ),
     "a learning rate without effect": (
         {"algorithm": TorchOptimizer("ignoring", _ignoring)},
@@ -203,6 +206,38 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a metric outside of its bounds": (
         {"goal": Goal(NEGATIVE, 200.0)},
         ["the goal's metric 'nll' has given", "below its low=100: give it low= the lowest number"],
+    ),
+    "a measure that raises": (
+        {"measures": (CRASHING,)},
+        ["measures: hit does not accept outputs of shape (4, 3) and targets", "class 7"],
+    ),
+    "a measure of one number a batch": (
+        {"measures": (PER_BATCH,)},
+        ["measures: metric 'hit' must give one number per example, shape (4,); found shape ()"],
+    ),
+    "a measure that changes what it is given": (
+        {"measures": (SplitMetric("sharp", lambda y, _: float(y.mul_(2).max()), "higher"),)},
+        ["measures: sharp changes the outputs or targets that it is given", "a clone()"],
+    ),
+    "a measure that draws as the goal may": (
+        {"measures": (SplitMetric("luck", lambda y, _: np.random.rand(), "higher"),)},
+        ["measures: luck draws from NumPy's random numbers", "let it draw from torch's"],
+    ),
+    "a measure that depends on other examples": (
+        {"measures": (Metric("rank", lambda y, _: y[:, 0].argsort().float(), "lower"),)},
+        ["measures: rank gives an example another number beside other examples"],
+    ),
+    "a measure without anything to measure": (
+        {"data": _without_targets, "measures": (LABELLED,)},
+        ["no example of the validation split has anything to predict: the weights that metric"],
+    ),
+    "a measure that no seed sets": (
+        {
+            "measures": (
+                SplitMetric("dice", lambda y, _: np.random.default_rng().random(), "higher"),
+            )
+        },
+        ["two trials of one seed differ in what measure 'dice' finds: something draws random"],
     ),
     "a validation split without targets": (
         {"data": _without_targets, "goal": Goal(LABELLED, 0.5)},

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, default_collate
 
 from batchfront.errors import WorkloadError
 from batchfront.training.generators import drawn_since, states
@@ -330,3 +331,44 @@ def test_examples_in_memory_are_not_asked_twice(monkeypatch: pytest.MonkeyPatch)
         [8],
     )
     assert not asked
+
+
+def test_what_is_kept_hides_no_draw_that_no_seed_sets() -> None:
+    drawn = np.random.default_rng()
+
+    class Wild(Dataset[Any]):
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, index: int) -> Any:
+            return torch.full((2,), drawn.random()), index % 2
+
+    for processes in (0, 2):
+        examples = Examples.of(Wild(), cache=True, processes=processes)
+        with pytest.raises(WorkloadError, match="gives other examples when it is asked again"):
+            check_examples(plain("toy/of/data"), Splits(examples, examples))
+
+
+def test_a_collate_function_that_draws_is_refused() -> None:
+    def masking(some: list[Any]) -> Any:
+        inputs, targets = default_collate(some)
+        return inputs * (torch.rand(len(some), 1) > 0.5), targets
+
+    examples = Examples.of(
+        [(torch.full((2,), index + 1.0), index % 2) for index in range(40)], masking, processes=2
+    )
+    with pytest.raises(WorkloadError, match="by torch's global generator"):
+        check_examples(plain("toy/of/data"), Splits(examples, examples))
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_transforms_that_draw_from_global_generators_are_no_matter(processes: int) -> None:
+    class Augmented(Dataset[Any]):
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, index: int) -> Any:
+            return torch.rand(2) + random.random() + np.random.rand(), index % 2
+
+    examples = Examples.of(Augmented(), processes=processes)
+    check_examples(plain("toy/of/data"), Splits(examples, examples))

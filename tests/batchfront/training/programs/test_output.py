@@ -43,7 +43,7 @@ def told(reader: OutputReader, *lines: object) -> list[tuple[int, float | None, 
     found = []
     for line in lines:
         found += reader.take(line)  # type: ignore[arg-type]
-    return [tuple(evaluation) for evaluation in found]
+    return [evaluation[:3] for evaluation in found]
 
 
 def test_a_line_that_matches_is_an_evaluation_and_any_other_is_none(reader: Make) -> None:

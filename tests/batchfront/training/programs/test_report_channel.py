@@ -73,7 +73,7 @@ def test_a_program_waits_in_its_report_until_it_may_go_on(heard: Hearing, start:
         "    batchfront.report(step, 0.5, loss=2.0, examples=32 * step)\n"
         "    print('past', step, flush=True)"
     )
-    assert heard.next() == (1, 0.5, 2.0, 32)
+    assert heard.next() == Report(1, 0.5, 2.0, 32)
     assert program.poll() is None
     heard.channel.go()
     assert program.stdout is not None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from batchfront.training.vectorized.forward import Layered
 from batchfront.training.vectorized.gradients import ByAutograd, Written, is_written
 from batchfront.training.vectorized.losses import Losses
+from batchfront.workload.data import Batch
 from batchfront.workload.layers import Dropout
 from batchfront.workload.losses import cross_entropy, token_cross_entropy
 from batchfront.workload.metrics import NO_TARGET
@@ -51,10 +52,13 @@ def assert_same(
 ) -> None:
     forward, weights = stacked(model)
     assert is_written(forward, weights)
-    expected = ByAutograd(forward, weights, list(weights.values()), losses)
+    expected = ByAutograd(
+        lambda batch, parts: losses(forward(weights, batch.inputs, parts), batch.targets),
+        list(weights.values()),
+    )
     micro_batches = [[MicroBatch(0, 5, 5, seed) for seed in range(TRIALS)] for _ in range(2)]
-    one, gradients = Written(forward, weights, losses)(inputs, targets, micro_batches[0])
-    other, wanted = expected(inputs, targets, micro_batches[1])
+    one, gradients = Written(forward, weights, losses)(Batch(inputs, targets), micro_batches[0])
+    other, wanted = expected(Batch(inputs, targets), micro_batches[1])
     torch.testing.assert_close(one, other.detach(), rtol=1e-12, atol=1e-12)
     for found, true in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(found, true, rtol=1e-10, atol=1e-12)
