@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """A small ResNet on JPEG files with random crops and flips, as kuangliu/pytorch-cifar trains it."""
+=======
+"""A small ResNet on JPEG files with random crops and flips, as kuangliu/pytorch-cifar trains."""
+>>>>>>> refs/heads/examples
 
 from pathlib import Path
 

@@ -42,6 +42,7 @@ TAKEN = (
     "socket",
     "storage",
     "trial",
+    "workers_here",
 )
 """Names that a metaparameter can't have, as BATCHFRONT_<NAME> in its environment is another's."""
 

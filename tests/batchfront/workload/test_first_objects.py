@@ -153,9 +153,7 @@ WORKS: dict[str, dict[str, Any]] = {
         "model": OfDicts,
     },
     "tuple inputs": {
-        "data": lambda: splits(
-            Split((X[:40], X[:40]), Y[:40]), Split((X[40:], X[40:]), Y[40:])
-        ),
+        "data": lambda: splits(Split((X[:40], X[:40]), Y[:40]), Split((X[40:], X[40:]), Y[40:])),
         "model": OfTwo,
     },
     "map dataset": {
@@ -399,7 +397,11 @@ def test_a_metric_of_ours_is_known_by_its_name_in_a_workload_and_reported_by_a_l
     assert workload.goal == Goal(ACCURACY, 0.9)
     assert workload.describe() == replace(MLP, goal=Goal(ACCURACY, 0.9)).describe()
     loop = Loop(
-        name="a/b/c", goal=("accuracy", 0.9), search_space={}, step_budget=9, batch_sizes=8,
+        name="a/b/c",
+        goal=("accuracy", 0.9),
+        search_space={},
+        step_budget=9,
+        batch_sizes=8,
         train=lambda trial: iter(()),
     )
     assert loop.goal.metric.better == "higher"

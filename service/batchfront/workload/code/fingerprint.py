@@ -22,7 +22,7 @@ from batchfront.workload.workload import Workload
 class Fingerprint:
     """A workload's code.
 
-    parts -- what its model, loss, metric, algorithm, schedule and weight hang on
+    parts -- what its model, loss, update, metric, algorithm, schedule and weight hang on
     data  -- what its data hang on beside that
     """
 
@@ -36,6 +36,7 @@ class Fingerprint:
         for role, part in (
             ("model", workload.model),
             ("loss", workload.loss),
+            ("update", workload.update),
             ("metric", workload.goal.metric),
             ("algorithm", workload.algorithm),
             ("schedule", workload.schedule),
