@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""A small ResNet on JPEG files with random crops and flips, as kuangliu/pytorch-cifar trains it."""
-=======
 """A small ResNet on JPEG files with random crops and flips, as kuangliu/pytorch-cifar trains."""
->>>>>>> refs/heads/examples
 
 from pathlib import Path
 
