@@ -128,9 +128,8 @@ def parse_url(text: str) -> URL:
         if "@" in (url.host or ""):
             raise ArgumentError
     except (ArgumentError, ValueError):  # the latter of a port that is no number
-        hidden = re.sub(r"(//[^:/]*):.*@", r"\1:***@", text)
         raise UsageError(
-            f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
+            f"storage {_without_secrets(text)!r} is not a URL; write sqlite:///FILE.db or "
             "postgresql+psycopg2://USER@HOST/DATABASE, with %40 for an @ in a password"
         ) from None
     if url.drivername in ("postgres", "postgresql"):
@@ -154,8 +153,21 @@ def now(engine: Engine) -> ColumnElement[float]:
 
 def shown(url: URL) -> str:
     """The URL without its passwords, of which libpq takes some as parameters too."""
-    secret = {name: "***" for name in url.query if "password" in name}
+    secret = {name: "***" for name in url.query if re.search(_SECRET, name, re.IGNORECASE)}
     return url.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+_SECRET = "pass|pwd|secret|token"
+"""In the name of a parameter that holds a password: password, passwd, sslpassword, PWD."""
+
+_NAMED = re.compile(rf"(\w*(?:{_SECRET})\w*\s*=\s*)('[^']*'?|[^\s&;]*)", re.IGNORECASE)
+
+_PLACED = re.compile(r"((?:^|[/\s'\"])[^:/\s@]+):(?!/).*@")  # before the last @: it may hold others
+
+
+def _without_secrets(text: str) -> str:
+    """What was meant as a database's URL, with what looks like a password in it hidden."""
+    return _NAMED.sub(r"\1***", _PLACED.sub(r"\1:***@", text))
 
 
 def _first_line(error: Exception) -> str:

@@ -48,6 +48,34 @@ def test_a_url_is_shown_without_its_password() -> None:
     assert shown(parse_url(DEFAULT_URL)) == DEFAULT_URL
 
 
+MISWRITTEN = [
+    "me:{}@host/trials",
+    "postgresql:/me:{}@host/trials",
+    "postgresql//me:{}@host/trials",
+    "postgres:me:{}@host/trials",
+    "jdbc:postgresql://me:{}@host/trials",
+    "jdbc:postgresql://host/trials?user=me&password={}",
+    "host=localhost user=me password={} dbname=trials",
+    "host=localhost password='{} x' dbname=trials",
+    "Driver=PostgreSQL;UID=me;PWD={};",
+    "postgresql://me:{}@host:port/trials",
+    "postgresql://me:x@{}@host/trials",
+    "mysql://host/trials?user=me&passwd={}",
+]
+
+
+@pytest.mark.parametrize("text", MISWRITTEN)
+def test_the_password_in_a_url_that_is_miswritten_is_hidden(text: str) -> None:
+    assert "storage" in refusal(UsageError, text.format(SECRET))
+
+
+@pytest.mark.parametrize("name", ["password", "passwd", "sslpassword", "PWD"])
+def test_a_password_that_is_a_parameter_is_hidden(name: str) -> None:
+    url = f"postgresql://me@host/trials?{name}={SECRET}&sslmode=require"
+    assert SECRET not in shown(parse_url(url))
+    assert "sslmode=require" in shown(parse_url(url))
+
+
 @pytest.mark.parametrize("text", ["trials.db", "", "sqlite", "/tmp/trials.db"])
 def test_what_is_no_url_is_refused_with_what_to_write(text: str) -> None:
     assert "is not a URL; write sqlite:///FILE.db" in refusal(UsageError, text)
