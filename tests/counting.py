@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from threading import Event
 
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
-from batchfront.training.run import EvaluationSteps, GoalCheck, Run, State
+from batchfront.training.run import EvaluationSteps, GoalCheck, Run, State, Weights
 from batchfront.workload.evaluation_grid import EvaluationGrid, GridSteps
 from batchfront.workload.goal import Goal
 from batchfront.workload.search_space import Metaparameters
@@ -55,6 +55,9 @@ class Counter:
 
     def test_metric(self) -> float | None:
         return None
+
+    def weights(self) -> Weights | None:
+        return {"step": self.step}
 
     def state(self) -> State | None:
         kept = {"step": self.step, "evaluations": list(map(tuple, self.evaluations))}

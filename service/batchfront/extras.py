@@ -11,6 +11,7 @@ from urllib.request import url2pathname
 
 _TRAIN = {
     "PIL": "pillow",
+    "safetensors": "safetensors",
     "sklearn": "scikit-learn",
     "tokenizers": "tokenizers",
     "torch": "torch",

@@ -120,6 +120,13 @@ class AfterGoal(StrEnum):
     CONTINUE = "continue"
 
 
+class KeepModel(StrEnum):
+    """Whose weights are kept when a trial passes the goal."""
+
+    BEST = "best"  # of each batch size, the best trial's so far
+    NONE = "none"
+
+
 class EngineName(StrEnum):
     """What computes the trials of a heat."""
 

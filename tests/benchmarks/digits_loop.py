@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from batchfront import Goal, Loop, Measured, Trial
-from batchfront.training.data_order import DataOrder
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.seeds import mix
 from batchfront_studies import digits as studied
 from batchfront_studies.datasets.digits import digits as load

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from batchfront import EvaluationGrid, Goal, Loop, Measured, Splits, Trial
-from batchfront.training.data_order import DataOrder
 from batchfront.training.generators import seed_generators
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.seeds import mix
 from batchfront_studies.datasets import digits
 from batchfront_studies.digits import model, momentum

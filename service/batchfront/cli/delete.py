@@ -34,8 +34,8 @@ def command(
     """Delete a workload's studies, with all that was run, for good.
 
     WORKLOAD is a name as `batchfront status` shows it. What ran the winners again goes with them,
-    and so do Optuna's trials, the checkpoints, and the folders of programs with their logs. Asks
-    first.
+    and so do Optuna's trials, the checkpoints, the weights of winners, and the folders of programs
+    with their logs. Asks first.
     """
     from batchfront.plan.delete import delete_doomed, find_doomed
     from batchfront.store.commands import command as whole

@@ -132,6 +132,12 @@ batch_sizes = option(
     help="Such as 2,8,32 or 2..1024 (the powers of two).  [default: all]",
 )
 
+batch_size = click.option(  # not from the environment, where it is a trial's
+    "--batch-size", type=int, required=True, help="Examples of a step."
+)
+
+device = _flag("device", options_of(WorkerOptions)["device"], WorkerOptions.device)
+
 checkpoint_dir = _flag("checkpoint_dir", options_of(WorkerOptions)["checkpoint_dir"], None)
 
 trial_dir = _flag("trial_dir", options_of(WorkerOptions)["trial_dir"], None)

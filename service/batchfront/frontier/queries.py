@@ -26,8 +26,9 @@ from batchfront.workload.search_space import Value
 class Trial:
     """One slot as the frontier and the report see it.
 
-    outcome  -- None while it is not done
-    rerun_of -- of a trial that runs another one again, that one's number in the search
+    outcome     -- None while it is not done
+    rerun_of    -- of a trial that runs another one again, that one's number in the search
+    micro_batch -- examples that were computed at once, where memory was too small for a batch
     """
 
     number: int
@@ -43,6 +44,7 @@ class Trial:
     evaluated_examples: int | None
     versions: Mapping[str, str]
     rerun_of: int | None = None
+    micro_batch: int | None = None
 
     @classmethod
     def from_row(cls, row: Any) -> "Trial":
@@ -61,6 +63,7 @@ class Trial:
             row.evaluated_examples,
             json.loads(row.versions) if row.versions else {},
             row.repeats,
+            row.micro_batch,
         )
 
 

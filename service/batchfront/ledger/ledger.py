@@ -40,7 +40,7 @@ from batchfront.store.bulk import finite, update_rows
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import create_trials
 from batchfront.store.retry import Tries, impatient
-from batchfront.store.schema import LEASE_SECONDS, free, leased, slots, studies, workers
+from batchfront.store.schema import LEASE_SECONDS, free, leased, reached, slots, studies, workers
 from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged
@@ -440,6 +440,15 @@ class Ledger:
         with self.storage.read() as conn:
             undone = set(conn.execute(query).scalars())
         return [slot for slot in taken if slot.id not in undone]
+
+    @_repeatable
+    def steps_to_target(self, study: Study) -> dict[int, int]:
+        """The steps of a study's trials that have passed the goal, by number. Writes and locks
+        nothing."""
+        query = select(slots.c.number, slots.c.steps_to_target)
+        with self.storage.read() as conn:
+            rows = conn.execute(query.where(slots.c.study_id == study.id, reached))
+            return {row.number: int(row.steps_to_target) for row in rows}
 
     @_repeatable
     def is_open(self, wanted: Filter) -> bool:

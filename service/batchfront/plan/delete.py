@@ -24,6 +24,7 @@ from batchfront.store.schema import (
 from batchfront.study.create import wait_for_planners
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.training.checkpoint_files import CheckpointFiles
+from batchfront.training.kept_models import KeptModels, models_beside
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.vocabulary import SEARCHES
 from batchfront.workload.lr_scaling import RULES
@@ -85,7 +86,7 @@ def delete_doomed(
 ) -> None:
     """Delete studies, whole or not at all, and what is kept of their trials in files.
 
-    checkpoints -- where checkpoints are
+    checkpoints -- where checkpoints are, and winners' weights if not beside an SQLite database
     trials      -- where the folders of programs' trials are, with their logs
 
     Raises BatchfrontError, naming them, while workers are at them. A worker that was given up for
@@ -103,6 +104,10 @@ def delete_doomed(
         kept = CheckpointFiles(checkpoints, database_name(storage))
         for study in found:
             kept.drop_study(study.id)
+    if (models := models_beside(storage.url, checkpoints)) is not None:
+        weights = KeptModels(models, database_name(storage))
+        for study in found:
+            weights.drop_study(study.id)
     if trials is not None:
         folders = TrialFolders(trials, database_name(storage))
         for study in found:

@@ -1,4 +1,4 @@
-"""Where the checkpoints of trials lie, in a folder or an object store."""
+"""Where files of trials lie, checkpoints above all: in a folder or an object store."""
 
 import os
 from contextlib import suppress
@@ -20,8 +20,8 @@ class Named(Protocol):
     def number(self) -> int: ...
 
 
-class CheckpointFiles:
-    """A file for each slot, and how they are forgotten.
+class StudyFiles:
+    """Files of studies' trials, and how those of a study are forgotten.
 
     where    -- a folder, or any URL that fsspec has a file system for
     database -- the name of the database whose slots they are: several may share a place
@@ -35,6 +35,29 @@ class CheckpointFiles:
         self._root = root.rstrip("/")
         self._folder = f"{self._root}/{database}" if database else self._root
 
+    def drop_study(self, study_id: int) -> None:
+        """Forget all slots of a study that is deleted."""
+        with suppress(FileNotFoundError):  # none was kept
+            self._files.rm(f"{self._folder}/study-{study_id}", recursive=True)
+            self._tidy(self._folder)
+
+    def _remove(self, path: str) -> None:
+        """A file, and the folders that it leaves empty."""
+        with suppress(Exception):  # never there
+            self._files.rm_file(path)
+        self._tidy(path.rpartition("/")[0], self._folder)
+
+    def _tidy(self, *folders: str) -> None:
+        """Remove these folders, each in the next, where they are empty, and then the root."""
+        if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
+            with suppress(OSError):  # not empty: it holds others
+                for folder in (*folders, self._root):
+                    Path(folder).rmdir()
+
+
+class CheckpointFiles(StudyFiles):
+    """A file for each slot, until it is done."""
+
     @timed_as("storage")
     def drop(self, slot: Named) -> None:
         """Forget a slot that is done."""
@@ -43,20 +66,6 @@ class CheckpointFiles:
             for left in Path(path).parent.glob(f"{Path(path).name}.*.tmp"):  # a killed writer's
                 left.unlink(missing_ok=True)
         self._remove(path)
-
-    def drop_study(self, study_id: int) -> None:
-        """Forget all slots of a study that is deleted."""
-        with suppress(FileNotFoundError):  # none was kept
-            self._files.rm(f"{self._folder}/study-{study_id}", recursive=True)
-
-    def _remove(self, path: str) -> None:
-        """A file, and the folders that it leaves empty."""
-        with suppress(Exception):  # never there
-            self._files.rm_file(path)
-        if "file" in self._files.protocol:  # elsewhere a folder is but a part of a file's name
-            with suppress(OSError):  # not empty: it holds others
-                for folder in (path.rpartition("/")[0], self._folder, self._root):
-                    Path(folder).rmdir()
 
     def _path(self, slot: Named) -> str:
         return f"{self._folder}/study-{slot.study_id}/trial-{slot.number}.pt"

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchfront.errors import WorkloadError
-from batchfront.training.data_order import DataOrder
 from batchfront.training.generators import Streams
 from batchfront.training.memory import MicroBatchSize, release
 from batchfront.training.model_call import Computed, LossOfModel
@@ -20,6 +19,7 @@ from batchfront.training.prefetch import Prefetch, Request
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.calling import called
 from batchfront.workload.data import Batch, Examples
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.microbatch import MicroBatch, computing

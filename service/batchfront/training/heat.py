@@ -50,7 +50,8 @@ R = TypeVar("R", bound=Run)
 class Heat(Generic[S, R]):
     """Runs of one study with the slots they fill: call `round` after `round` until none is live.
 
-    engine -- what computes them: one after another, unless it is told otherwise
+    engine  -- what computes them: one after another, unless it is told otherwise
+    crossed -- called of each run that passes the goal, as it stands there; None: nothing is
 
     A heat counts its own trials that pass; of those in other heats it is told (`lower_cap`,
     `count_passed`). Told late, it caps a trial late, and lets one more go on: never one too few.
@@ -62,8 +63,9 @@ class Heat(Generic[S, R]):
         runs: Iterable[tuple[S, R]] = (),
         *,
         engine: Engine[R] | None = None,
+        crossed: Callable[[S, R], None] | None = None,
     ) -> None:
-        self.rules = rules
+        self.rules, self._crossed = rules, crossed
         self.live: list[tuple[S, R]] = list(runs)
         self.engine: Engine[R] = Sequential() if engine is None else engine
         self.cap: int | None = None
@@ -241,6 +243,8 @@ class Heat(Generic[S, R]):
             if self._passed < self.rules.continuing:
                 self._continuing.add(slot.number)
             self._passed += 1
+        if self._crossed is not None:
+            self._crossed(slot, run)
         return crossing
 
     def _exhausted(self, run: R) -> TrialResult:

@@ -14,17 +14,17 @@ from torch import Tensor
 from batchfront.errors import WorkloadError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
 from batchfront.phase_timer import timed_as
-from batchfront.training.data_order import DataOrder
 from batchfront.training.evaluation import Evaluator, full_metric
 from batchfront.training.generators import Streams, seed_generators
 from batchfront.training.gradient import BatchGradient, Gradient
 from batchfront.training.memory import MicroBatchSizes
 from batchfront.training.memory_estimate import estimate
 from batchfront.training.model_call import Computed
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.training.training_step import SEES_WHOLE_BATCH, start_optimizer, training_step
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.metrics import as_weights
 from batchfront.workload.optimizers import SGDOptimizer
@@ -173,6 +173,10 @@ class ModelRun:
     def engine(self) -> str | None:
         """What has computed its steps: both are named if both have."""
         return " and ".join(sorted(self.engines)) or None
+
+    def weights(self) -> Weights:
+        """What it was evaluated with: what `load_state_dict` of the workload's model takes."""
+        return self.model.state_dict()
 
     def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same trial continues exactly."""

@@ -9,7 +9,7 @@ from time import monotonic
 
 from batchfront.errors import CheckpointError
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialCost
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
 from batchfront.workload.search_space import Metaparameters
@@ -88,6 +88,9 @@ class ReportedRun:
         return GoalCheck(self._goal.passed(self._now.metric), self._now.metric, 0)
 
     def test_metric(self) -> float | None:
+        return None
+
+    def weights(self) -> Weights | None:
         return None
 
     def state(self) -> State | None:

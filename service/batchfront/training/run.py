@@ -17,6 +17,9 @@ from batchfront.workload.stopping_rules import StoppingRules
 State = dict[str, Any]
 """What a checkpoint keeps of a run: dicts, lists, tuples, plain values and tensors."""
 
+Weights = Mapping[str, Any]
+"""What a run has learned, by name: tensors, arrays, plain values, and dicts and lists of these."""
+
 
 @dataclass(frozen=True)
 class GoalCheck:
@@ -110,6 +113,10 @@ class Run(Protocol):
 
     def test_metric(self) -> float | None:
         """The goal's metric on the test split, if there is one."""
+
+    def weights(self) -> Weights | None:
+        """What it was evaluated with, which may change once it is advanced again; None if nobody
+        but itself knows."""
 
     def state(self) -> State | None:
         """Everything from which `restore` on a fresh run of the same trial continues exactly.

@@ -56,12 +56,17 @@ def training_step(
     computed: Computed,
 ) -> TrainingStep:
     """What a trial with these metaparameters does with its batches."""
+    norm = clip_norm(workload, values)
     if workload.update is not None:
         return _Update(workload, values, optimizer, gradient, computed)
-    norm = clip_norm(workload, values)
     clip = None if norm is None else _Clip(gradient.model, norm)
     _refuse_two_steps(workload, optimizer, gradient.model)
     if optimizer.needs_closure:
+        if len(optimizer.of_torch()) > 1:
+            raise WorkloadError(
+                f"{workload.name}: one of its several optimizers takes a closure, and when the "
+                "others make their steps can't be told; write update=, which steps them all"
+            )
         return _WithClosure(gradient.model, clip)
     return _plain if clip is None else partial(_clipped, clip)
 
@@ -81,7 +86,7 @@ def clip_norm(workload: Workload, values: Metaparameters) -> float | None:
     norm = values.get("clip_norm", workload.clip_norm) if workload.takes_clip_norm else None
     if norm is None:
         return None
-    if isinstance(norm, bool) or not isinstance(norm, Real) or not 0 < norm < math.inf:
+    if isinstance(norm, bool | str) or not 0 < norm < math.inf:
         raise WorkloadError(
             f"{workload.name}: clip_norm must be a number above 0, the norm that gradients are "
             f"clipped to; found {norm!r}"
@@ -211,7 +216,7 @@ class _Update:
             return None
         if isinstance(found, Tensor) and found.numel() == 1 and not found.is_complex():
             return found.detach().reshape(()).to(self._gradient.device)
-        if isinstance(found, Real) and not isinstance(found, bool):
+        if isinstance(found, Real) and found is not True and found is not False:
             return float(found)
         raise WorkloadError(
             f"{self._name}: update() must return the step's loss as one number or a tensor of one, "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from batchfront.options import DURATION, at_least, check, option
-from batchfront.vocabulary import EngineName
+from batchfront.vocabulary import EngineName, KeepModel
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,13 @@ class WorkerOptions:
         "reach.",
         metavar="DIR",
         otherwise="beside an SQLite database",
+    )
+    keep_model: KeepModel = option(
+        str,
+        "Whose weights are kept, as they are when a trial passes the goal: those of each batch "
+        "size's best trial so far, beside an SQLite database or else in --checkpoint-dir, or none.",
+        choices=tuple(KeepModel),
+        default=KeepModel.BEST,
     )
     trial_dir: str | None = option(
         str,

@@ -22,6 +22,7 @@ from batchfront.vocabulary import Outcome, Schedule
 from batchfront.worker.backfill import Backfill
 from batchfront.worker.checkpoint_policy import HeatCheckpoints, Kept
 from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.kept_winner import KeptWinner
 from batchfront.worker.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Race(Generic[R]):
     engine      -- what computes them: one after another, unless it is told otherwise
     kept        -- where interrupted ones are kept; None: they start again
     backfill    -- claims further trials in the places of those that have ended, if it may
+    winner      -- keeps the weights of the study's best trial; None: nobody's are kept
     pace        -- how often training stops for something else
     after_round -- called after each round of the heat
     """
@@ -55,6 +57,7 @@ class Race(Generic[R]):
         engine: Engine[R] | None = None,
         kept: Kept | None = None,
         backfill: Backfill | None = None,
+        winner: KeptWinner | None = None,
         pace: Pace | None = None,
         after_round: Callable[[], None] | None = None,
     ) -> None:
@@ -62,7 +65,12 @@ class Race(Generic[R]):
         self.heartbeat, self.stop = heartbeat, stop
         self._pace = Pace() if pace is None else pace
         self._backfill, self._after_round = backfill, after_round
-        self.heat: Heat[Slot, R] = Heat(race_rules(study, factory), engine=engine)
+        self._winner = winner
+        self.heat: Heat[Slot, R] = Heat(
+            race_rules(study, factory),
+            engine=engine,
+            crossed=None if winner is None else winner.crossed,
+        )
         self.checkpoints = HeatCheckpoints(study, kept, factory.versions, stop, self._pace)
         self._recorded: set[int] = set()  # ids of slots whose goal crossing the ledger has
 
@@ -124,6 +132,8 @@ class Race(Generic[R]):
             result.outcome == Outcome.REACHED for _, result in ended
         ):
             self.poll()
+        if self._winner is not None:
+            self._winner.settle()
         return written
 
     def _fill(self) -> bool:

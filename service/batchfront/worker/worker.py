@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,10 +20,12 @@ from batchfront.study.study import Filter, Study
 from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoint_files import CheckpointFiles
 from batchfront.training.device_names import describe_all, following, visible_gpus
-from batchfront.vocabulary import EngineName
+from batchfront.training.kept_models import KeptModels, models_beside
+from batchfront.vocabulary import EngineName, KeepModel, Purpose
 from batchfront.worker.backend import Backend, Place
 from batchfront.worker.backfill import Backfill
 from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.kept_winner import KeptWinner
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
@@ -82,9 +84,13 @@ class Worker:
         self._clock = Clock() if clock is None else clock
         self.ledger = Ledger(storage, settings.worker_id, patience, self._clock)
         self._files: CheckpointFiles | None = None
+        self._models: KeptModels | None = None
+        name = self.ledger.tries(lambda: database_name(storage))
         if options.checkpoint_dir is not None:
-            name = self.ledger.tries(lambda: database_name(storage))
             self._files = CheckpointFiles(options.checkpoint_dir, name)
+        models = models_beside(storage.url, options.checkpoint_dir)
+        if models is not None and options.keep_model == KeepModel.BEST:
+            self._models = KeptModels(models, name)
         self._place = Place(
             storage, settings.device, settings.sharing, options, self.ledger.tries, stop
         )
@@ -157,7 +163,7 @@ class Worker:
     @timed_as("set-up")
     def _backend(self, kind: str | None) -> Backend:
         if kind not in self._backends:
-            self._backends[kind] = _backend_of(kind, self._place)
+            self._backends[kind] = backend_of(kind, self._place)
         return self._backends[kind]
 
     def _limit(self, study: Study) -> int:
@@ -211,6 +217,7 @@ class Worker:
                 engine=heat.engine,
                 kept=heat.kept,
                 backfill=backfill,
+                winner=self._winner(study, factory.versions),
                 pace=pace,
                 after_round=heat.after_round,
             )
@@ -219,6 +226,12 @@ class Worker:
             except WorkloadError as error:  # no trial of it can do better
                 self.ledger.release([(slot, 0) for slot, _ in race.heat.live])
                 self._leave(study, error)
+
+    def _winner(self, study: Study, versions: Mapping[str, str]) -> KeptWinner | None:
+        """What keeps the weights of a search's winner; reruns have none."""
+        if self._models is None or study.purpose != Purpose.SEARCH:
+            return None
+        return KeptWinner(study, self._models, self.ledger, versions)
 
     def _leave(self, study: Study, error: BatchfrontError) -> None:
         """Leave a workload that can't be run here to other workers."""
@@ -239,7 +252,7 @@ class Worker:
         return [sampled.get(slot.number, slot) for slot in taken]
 
 
-def _backend_of(kind: str | None, place: Place) -> Backend:
+def backend_of(kind: str | None, place: Place) -> Backend:
     """The backend for workloads of a kind, as a study's identity says it; None: those that
     batchfront trains."""
     # Late: of what these import, a worker needs only one.

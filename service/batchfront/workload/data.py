@@ -1,7 +1,7 @@
 """Data sets: examples gathered by index, wherever they are kept."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from hashlib import blake2b
@@ -50,7 +50,8 @@ class Batch(NamedTuple):
         if isinstance(found, Batch):
             return found
         if isinstance(found, tuple | list) and len(found) == 2 and not hasattr(found, "_fields"):
-            return cls(*found)
+            return cls(*map(_known, found))
+        found = _known(found)
         return cls(found, found)
 
     @property
@@ -83,6 +84,12 @@ class Batch(NamedTuple):
     def at(self, rows: Tensor) -> "Batch":
         """The examples that stand at these positions."""
         return self.map(lambda tensor: tensor[rows.to(tensor.device)])
+
+
+def _known(found: Any) -> Any:
+    """A mapping of another kind than torch's pytrees know, such as what transformers' collate
+    functions give, as a dict."""
+    return dict(found) if isinstance(found, Mapping) and pytree.tree_is_leaf(found) else found
 
 
 class Examples(ABC):

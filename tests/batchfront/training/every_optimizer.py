@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.utils import clip_grad_norm_
 
-from batchfront.training.data_order import DataOrder
 from batchfront.training.model_run import ModelRun
 from batchfront.workload.algorithm import TorchOptimizer
 from batchfront.workload.data import Split, Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.losses import cross_entropy
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import mix

@@ -1,5 +1,6 @@
 """Examples in memory, parts of them, and what they weigh."""
 
+from collections import UserDict
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.data import TensorDataset
 from batchfront.errors import WorkloadError
 from batchfront.training.evaluation import full_metric
 from batchfront.training.prefetch import Prefetch
-from batchfront.workload.data import Examples, Part, Split, Splits
+from batchfront.workload.data import Batch, Examples, Part, Split, Splits
 from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, token_count
 
 
@@ -228,3 +229,11 @@ def test_a_split_without_targets_stands_for_both() -> None:
     assert batch.map(lambda tensor: tensor + 1).whole.tolist() == [[3, 4]]
     moved = Split({"pixels": torch.ones(3, 2)}).to(torch.device("cpu")).batch(torch.tensor([1]))
     assert moved.inputs is moved.targets
+
+
+def test_a_batch_may_be_a_mapping_of_another_kind_than_a_dict() -> None:
+    found = Batch.of(UserDict(rows=torch.zeros(3, 2)))  # what transformers' collate functions give
+    assert type(found.whole) is dict
+    assert found.shapes == [(2,)]
+    inputs, _ = Batch.of((UserDict(rows=torch.zeros(3, 2)), torch.zeros(3)))
+    assert type(inputs) is dict

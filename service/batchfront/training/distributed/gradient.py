@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from batchfront.errors import FollowerFailed
-from batchfront.training.data_order import DataOrder
 from batchfront.training.distributed.process_group import ProcessGroup
 from batchfront.training.gradient import BatchGradient, divide
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.microbatch import MicroBatch
 
 

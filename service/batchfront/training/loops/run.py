@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +20,7 @@ from batchfront.training.loops.turns import Turns
 from batchfront.training.loops.watch import BrokenOff, Watch
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.programs.folder import TrialFolder
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.vocabulary import EngineName
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.loop import Loop, Measured, Stateful, Trial
@@ -37,6 +38,12 @@ def _is_stateful(value: Any) -> bool:
     """Whether it has both methods of a `Stateful`."""
     kind = type(value)
     return all(callable(getattr(kind, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def _is_module(part: Any) -> bool:
+    """Whether it is a module of torch's."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(part, torch.nn.Module)
 
 
 def _with_modules(part: Any) -> Iterator[Any]:
@@ -190,6 +197,20 @@ class LoopRun:
     def test_metric(self) -> float | None:
         """A loop tells no metric of a test split."""
         return None
+
+    def weights(self) -> Weights | None:
+        """The states of what the loop keeps: of one module, under its own names; of several parts,
+        under their places among those that `keep` was given. Where there are modules, these alone.
+
+        Returns None if it keeps nothing.
+        """
+        if self._parts is None:
+            return None
+        numbered = list(enumerate(self._parts))
+        modules = [(place, part) for place, part in numbered if _is_module(part)]
+        if len(modules) == 1:
+            return modules[0][1].state_dict()
+        return {str(place): part.state_dict() for place, part in modules or numbered}
 
     def state(self) -> State | None:
         """What it has shown, and with it what it keeps, or else what it has to show again.

@@ -99,7 +99,7 @@ def check(
         if tries is None:
             check_examples(workload, splits)
         with left_alone(workload, splits):
-            _train_once(workload, _model(workload, values), splits.train, values, batch_sizes)
+            _train_once(workload, _model(workload, values), splits, values, batch_sizes)
             if not planned:
                 _refuse_passed_goal(workload, _model(workload, values), splits.validation)
                 _refuse_weightless(workload, splits)
@@ -215,12 +215,13 @@ def _refuse_shared_weights(workload: Workload, one: nn.Module, other: nn.Module)
 def _train_once(
     workload: Workload,
     model: nn.Module,
-    train: Examples,
+    splits: Splits,
     values: Metaparameters,
     batch_sizes: Sequence[int],
 ) -> None:
     """A training step with a batch of the smallest size, and the loss of others; the largest are
     tried by what fits everywhere."""
+    train = splits.train
     with naming(workload, "its algorithm can't be started"):
         workload.algorithm.refuse_unused_rate(_model(workload, values), values)
         optimizer = start_optimizer(workload, model, values)
@@ -231,7 +232,9 @@ def _train_once(
             _loss_once(workload, model, batch, values)
     with naming(workload, "a training step fails"):
         _step_once(workload, model, train, values, optimizer, first)
-    _measure_once(workload, model, batches[first])
+    # What an update trains on, its model needn't take.
+    measured = train if workload.update is None else splits.validation
+    _measure_once(workload, model, _first(measured, min(first, len(measured))))
     _refuse_lone_examples(workload, model, train, batch_sizes)
 
 

@@ -81,6 +81,30 @@ class DrawnByExample(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return [*sizes[:axis], own, *sizes[axis + 1 :]]
 
 
+_NUMBERS = frozenset(
+    "bernoulli bernoulli_ normal_ rand rand_like randn randn_like uniform_".split()
+)
+"""Names of what draws numbers, and does nothing else."""
+
+
+class DrawnAlike(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While it is on, each number that torch draws is one and the same, so that it doesn't matter
+    how many are drawn: dropout multiplies all by one number."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        drawing = torch.Tag.nondeterministic_seeded in func.tags
+        if drawing and func.overloadpacket.__name__ in _NUMBERS:
+            found.fill_(0.5)
+        return found
+
+
 def _sizes(arg: Any) -> list[int] | None:
     """Of a tensor, or of the shape of one. Returns None of anything else."""
     if isinstance(arg, Tensor):

@@ -5,7 +5,7 @@ gradient in micro-batches and on several devices than it has in one go: nothing 
 another one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from batchfront.errors import BatchfrontError
 from batchfront.training.gradient import batch_normalization
 from batchfront.training.memory import MicroBatchSize
-from batchfront.training.preflight.draws import DrawnByExample
+from batchfront.training.preflight.draws import DrawnAlike, DrawnByExample
 from batchfront.training.preflight.loss_parts import why_whole_loss
 from batchfront.training.preflight.rounding import alike, close
 from batchfront.training.preflight.varied import is_large
@@ -26,7 +26,7 @@ from batchfront.training.preflight.wording import in_one_line
 from batchfront.training.training_step import SEES_WHOLE_BATCH
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.calling import called
-from batchfront.workload.data import Batch, Examples
+from batchfront.workload.data import Batch, Examples, Split
 from batchfront.workload.execution import Execution
 from batchfront.workload.layers import GhostBatchNorm2d
 from batchfront.workload.microbatch import MicroBatch, computing
@@ -171,15 +171,31 @@ class _Try:
         for name, buffer in whole.buffers.items():
             if not close({name: buffer}, {name: parts.buffers[name]}):
                 return f"the model's buffer {name}, which moves with each pass, can't be split"
-        if close(whole.gradient, parts.gradient):
+        if close(whole.gradient, parts.gradient) or self._is_drawn_alone(indices, round_):
             return None
         return self._why_mixed(indices, round_)
+
+    def _is_drawn_alone(self, indices: Tensor, round_: _Round) -> bool:
+        """Whether parts that are padded to other lengths than their batch have another gradient
+        only because dropout draws as many numbers as there are places: they have that of the batch
+        where all numbers drawn are alike, and where they are padded as it is."""
+        if not self._by_example or not self._is_padded(indices, round_):
+            return False
+        sizes, scale = (None, round_.part), round_.scale
+        padded, places = Split(*self._load(indices)), torch.arange(len(indices))
+        as_batch = [self._gradient(places, size, scale, padded) for size in sizes]
+        drawn_alike = [self._gradient(indices, size, scale, drawing=_alike) for size in sizes]
+        return all(close(one.gradient, other.gradient) for one, other in (as_batch, drawn_alike))
+
+    def _is_padded(self, indices: Tensor, round_: _Round) -> bool:
+        """Whether the tensors of its parts differ in shape."""
+        parts = indices.split(round_.part)  # type: ignore[no-untyped-call]
+        return len({str(self._load(part).shapes) for part in (indices, *parts)}) > 1
 
     def _why_mixed(self, indices: Tensor, round_: _Round) -> str:
         """What it is that makes the gradient of the parts another one, the loss being a mean."""
         parts = indices.split(round_.part)  # type: ignore[no-untyped-call]
-        loaded = [self._load(part) for part in parts]
-        if any(batch.shapes != loaded[0].shapes for batch in loaded):
+        if self._is_padded(indices, round_):
             return (
                 "a batch whose examples are padded to the longest of them, where the model counts "
                 "the padding, can't be split; pad to one length, or mask the padding"
@@ -240,10 +256,18 @@ class _Try:
         axes = self._axes if axes is None else axes
         return DrawnByExample(here, axes) if self._by_example else nullcontext()
 
-    def _gradient(self, indices: Tensor, part: int | None, scale: float) -> _Found:
+    def _gradient(
+        self,
+        indices: Tensor,
+        part: int | None,
+        scale: float,
+        examples: Examples | None = None,
+        drawing: Callable[[MicroBatch], Any] | None = None,
+    ) -> _Found:
         self._put_back(scale)
-        model, drawing = self.model, self._drawing
-        told = (self.workload, model, self.values, self.examples, MicroBatchSize(part), 0, _CPU)
+        model, drawing = self.model, drawing or self._drawing
+        examples = self.examples if examples is None else examples
+        told = (self.workload, model, self.values, examples, MicroBatchSize(part), 0, _CPU)
         watched = Watched(*told, drawing=drawing)
         model.train()
         watched.of(0, indices)
@@ -267,6 +291,10 @@ class _Try:
             layer.discard()
         for parameter, trained in zip(parameters.values(), self._trained, strict=True):
             parameter.requires_grad_(trained)
+
+
+def _alike(here: MicroBatch) -> DrawnAlike:
+    return DrawnAlike()
 
 
 def _why_drawn(drawn: set[str]) -> str | None:

@@ -17,7 +17,7 @@ from batchfront.training.programs.listening import Listener, Printed, Reported, 
 from batchfront.training.programs.output import OutputReader
 from batchfront.training.programs.output_files import output_file
 from batchfront.training.programs.process import ProgramProcess
-from batchfront.training.run import GoalCheck, State
+from batchfront.training.run import GoalCheck, State, Weights
 from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
 
@@ -315,6 +315,9 @@ class ProgramRun:
         return GoalCheck(self.trial.program.goal.passed(value), value, 0)
 
     def test_metric(self) -> float | None:
+        return None
+
+    def weights(self) -> Weights | None:
         return None
 
     # -- its end

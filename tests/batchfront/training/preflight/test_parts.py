@@ -14,7 +14,6 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
-from batchfront.training.data_order import DataOrder
 from batchfront.training.memory import MicroBatchSize, MicroBatchSizes
 from batchfront.training.model_run import ModelRun
 from batchfront.training.preflight.checks import check
@@ -23,6 +22,7 @@ from batchfront.training.preflight.rounding import close
 from batchfront.training.preflight.varied import varied
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Part, Split, Splits
+from batchfront.workload.data_order import DataOrder
 from batchfront.workload.execution import Execution
 from batchfront.workload.goal import Goal
 from batchfront.workload.layers import Dropout, GhostBatchNorm2d
@@ -415,3 +415,31 @@ def test_outputs_and_targets_that_torch_would_broadcast_are_refused_before_the_f
 def test_columns_that_a_loss_brings_together_are_let_be() -> None:
     workload = plain("c", data=column, model=one, loss=brought_together, goal=ANY)
     assert check(workload, [8]).whole is None
+
+
+class DroppedTokens(nn.Module):
+    """The sum, or in training the mean, of a sentence's tokens, some of which are dropped."""
+
+    def __init__(self, *, counting: bool = False) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(20, 8, padding_idx=0), nn.Linear(8, 2)
+        self.dropout, self.counting = nn.Dropout(0.5), counting
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        kept = self.dropout(self.embedding(tokens))
+        counted = self.counting and self.training
+        y: Tensor = self.head(kept.mean(1) if counted else kept.sum(1))
+        return y
+
+
+def test_dropout_of_what_is_padded_to_the_longest_can_be_split_unless_the_padding_counts() -> None:
+    padded = next(case.workload for case in ZOO if case.name == "padded_to_longest")
+    masked = plain("masked", data=padded.data, model=DroppedTokens)
+    assert whole(masked) is None
+    counting = plain("counting", data=padded.data, model=lambda: DroppedTokens(counting=True))
+    assert whole(counting) is not None
+
+    def mixing(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs - outputs.mean(0), targets)
+
+    assert whole(replace(masked, loss=mixing)) is not None

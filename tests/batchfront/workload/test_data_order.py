@@ -6,7 +6,7 @@ from random import Random
 import pytest
 import torch
 
-from batchfront.training.data_order import DataOrder
+from batchfront.workload.data_order import DataOrder
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,108 @@
+"""`batchfront replay`"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchfront.cli import options
+from batchfront.cli.completion import stored
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  batchfront replay digits/mlp/momentum --batch-size 64 --save weights.safetensors
+  batchfront replay digits/mlp/momentum --batch-size 64 --trial 3 --save third.safetensors
+"""
+)
+@click.argument("workload", shell_complete=stored)
+@options.storage
+@options.batch_size
+@click.option(
+    "--trial", type=int, help="The number of one that reached the goal.  [default: the winner]"
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="PATH",
+    help="The file to write the weights to, as safetensors.",
+)
+@options.device
+@options.checkpoint_dir
+@options.data_dir
+def command(
+    workload: str,
+    storage: str,
+    batch_size: int,
+    trial: int | None,
+    save: Path,
+    device: str,
+    checkpoint_dir: str | None,
+) -> int:
+    """Run a trial again by itself, and write its weights as it passes the goal.
+
+    WORKLOAD is a name as `batchfront status` shows it. Says whether the trial reached the goal at
+    the same step, and, where its weights were kept, whether these are the same to the bit. Nothing
+    is written to the database.
+    """
+    from batchfront.exchange.model import KeptWeights, require_new_file, write_whole
+    from batchfront.frontier.reached_trial import find_reached
+    from batchfront.store.url import open_storage
+    from batchfront.training.device_names import resolve, visible_gpus
+    from batchfront.worker.replay import replay
+
+    opened = open_storage(storage)
+    reached = find_reached(opened, workload, batch_size, trial)
+    reached.require_weights()
+    require_new_file(save, "--save")
+    chosen = resolve(device, 0 if device == "cpu" else len(visible_gpus()))
+    name = f"trial {reached.trial.number} of study {reached.study.name}"
+    click.echo(f"Replaying {name}, {reached.steps:,} steps …", err=True)
+    replayed = replay(opened, reached, chosen, _progress(reached.steps))
+    _say_outcome(name, replayed)
+    if replayed.weights is not None:
+        write_whole(save, replayed.weights, "--save")
+        kept = KeptWeights(opened, checkpoint_dir).of(reached)
+        click.echo(f"{save}: {_compared(replayed.weights, kept)}")
+    for difference in replayed.differs:
+        click.echo(f"batchfront: computed otherwise: {difference}", err=True)
+    return 0 if replayed.same else 1
+
+
+def _progress(steps: int) -> Any:
+    """Shows on a terminal how far a replay is."""
+
+    def show(step: int) -> None:
+        end = "\n" if step >= steps else ""
+        click.echo(f"\r{step:,} of {steps:,} steps{end}", err=True, nl=False)
+
+    return show if sys.stderr.isatty() else lambda _: None
+
+
+def _say_outcome(name: str, replayed: Any) -> None:
+    expected, found = replayed.reached.steps, replayed.result.steps_to_target
+    if replayed.same:
+        click.echo(f"{name}: passed the goal at step {expected:,}, as in the search")
+    elif found is not None:
+        click.echo(f"{name}: passed the goal at step {found:,}, and at {expected:,} in the search")
+    else:
+        reason = replayed.result.reason.splitlines()[0]
+        click.echo(f"{name}: not passed ({reason}); it was at step {expected:,} in the search")
+
+
+def _compared(weights: bytes, kept: bytes | None) -> str:
+    from batchfront.training.kept_models import differing
+
+    if kept is None:
+        return "written; none were kept of it to compare them with"
+    found = differing(weights, kept)
+    if not found:
+        return "written, the same to the bit as those that were kept of it"
+    largest = max(found.values())
+    return (
+        f"written; {len(found)} of its tensors differ from those that were kept of it, by "
+        f"{largest:.2g} at most"
+    )
