@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     and_,
     case,
+    exists,
     false,
     func,
     not_,
@@ -153,6 +154,15 @@ def reap_stale(conn: Connection, now: Clock) -> list[Slot]:
     """Reap the workers whose lease has run out. Returns the slots whose retries are exhausted."""
     stale = lose_stale(conn, now)
     return reap(conn, now, stale) if stale else []
+
+
+def reap_unlisted(conn: Connection, now: Clock) -> list[Slot]:
+    """Reap whoever holds slots and isn't in the list of workers, or has stopped: in a database that
+    was put back, say, no lease of theirs would ever run out. Returns what `reap` does."""
+    there = exists().where(workers.c.id == slots.c.worker_id, present)
+    query = select(slots.c.worker_id).where(leased, not_(there)).distinct()
+    gone = conn.execute(query.order_by(slots.c.worker_id)).scalars().all()
+    return reap(conn, now, gone) if gone else []
 
 
 def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:

@@ -22,6 +22,7 @@ from batchfront.ledger.claims import (
     left_for_others,
     reap,
     reap_stale,
+    reap_unlisted,
     release,
     take,
 )
@@ -101,6 +102,7 @@ class Ledger:
         self.storage, self.worker_id, self.tries = storage, worker_id, tries
         self.retries_exhausted: list[Slot] = []
         self._clock = clock
+        self._about: dict[str, Any] = {}  # host, pid and device, once it is registered
         self._last: int | None = None  # the study that it was at
         self._race_state = RaceStateQuery(storage.now, worker_id)
 
@@ -111,8 +113,14 @@ class Ledger:
         """Enter the worker in the list of workers, with a lease. It may be there already."""
         with self.storage.write() as conn:
             roster.excuse_absence(conn, self.storage.now, self.worker_id)
-            about = {"host": host, "pid": pid, "device": device}
-            roster.enter(conn, self.storage.now, self.worker_id, **about)
+            self._about = {"host": host, "pid": pid, "device": device}
+            self._enter(conn)
+
+    def _enter(self, conn: Connection) -> None:
+        """Enter the worker in the list, also of a database that was put back to before it came:
+        while it isn't there, nobody would see it die."""
+        if self._about:
+            roster.enter(conn, self.storage.now, self.worker_id, **self._about)
 
     @_repeatable
     def wait(self, wanted: Filter) -> None:
@@ -122,7 +130,8 @@ class Ledger:
             now = self.storage.now
             joins = roster.study_to_join(conn, now, self.worker_id, wanted)
             said = {"study_id": joins, **_IDLE, **self._time()}
-            roster.seen(conn, now, self.worker_id, state=WorkerState.IDLE, **said)
+            if not roster.seen(conn, now, self.worker_id, state=WorkerState.IDLE, **said):
+                self._enter(conn)
 
     @_repeatable
     def leave(self, *, in_order: bool) -> None:
@@ -175,10 +184,11 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            roster.lock(conn, self.worker_id)
+            if not roster.lock(conn, self.worker_id):
+                self._enter(conn)
             release(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
-            given_up = reap_stale(conn, now)
+            given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
             claimed = self._claim(conn, wanted, limit)
         self.retries_exhausted += given_up
         return claimed
@@ -272,7 +282,10 @@ class Ledger:
             now = self.storage.now
             steps = min((steps for _, steps in held.values()), default=0)
             said = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
-            roster.seen(conn, now, self.worker_id, state=WorkerState.BUSY, **said, **self._time())
+            busy = {"state": WorkerState.BUSY, **said, **self._time()}
+            if not roster.seen(conn, now, self.worker_id, **busy):
+                self._enter(conn)
+                roster.note(conn, now, self.worker_id, **busy)
             # A trial that a dead worker holds may be one that is behind.
             self.retries_exhausted += reap_stale(conn, now)
             return self._race_state.poll(conn, study_id, held)

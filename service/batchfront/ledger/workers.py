@@ -34,25 +34,27 @@ def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
         conn.execute(new)
 
 
-def lock(conn: Connection, worker_id: str) -> None:
+def lock(conn: Connection, worker_id: str) -> bool:
     """Hold the worker's row until the transaction ends: whoever goes on to its slots has to, so
-    that two who do can't wait for each other."""
-    conn.execute(select(workers.c.id).where(workers.c.id == worker_id).with_for_update())
+    that two who do can't wait for each other. Returns whether there is one."""
+    row = select(workers.c.id).where(workers.c.id == worker_id).with_for_update()
+    return conn.execute(row).first() is not None
 
 
-def seen(conn: Connection, now: Clock, worker_id: str, **said: Any) -> None:
+def seen(conn: Connection, now: Clock, worker_id: str, **said: Any) -> bool:
     """The worker is there: excuse an absence of all, and do as `note` does."""
     excuse_absence(conn, now, worker_id)
-    note(conn, now, worker_id, **said)
+    return note(conn, now, worker_id, **said)
 
 
-def note(conn: Connection, now: Clock, worker_id: str, **said: Any) -> None:
-    """Renew the worker's lease, and note what it is at."""
-    conn.execute(
+def note(conn: Connection, now: Clock, worker_id: str, **said: Any) -> bool:
+    """Renew the worker's lease, and note what it is at. Returns whether it is in the list."""
+    noted = conn.execute(
         update(workers)
         .where(workers.c.id == worker_id)
         .values(seen_at=now, lease_expires=now + LEASE_SECONDS, **said)
     )
+    return bool(noted.rowcount)
 
 
 def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from batchfront.errors import LeaseLost
 from batchfront.ledger import ledger as ledger_module
@@ -205,6 +205,49 @@ def test_an_expired_lease_is_taken_over_and_the_late_result_refused(storage: Sto
     assert rows(storage)[0].outcome == "reached"
     (trial,) = optuna_trials(storage)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
+
+
+def _forget_workers(storage: Storage) -> None:
+    """As if the database had been put back to before they came."""
+    with storage.write() as conn:
+        conn.execute(delete(workers))
+
+
+def test_a_worker_that_the_list_has_lost_is_in_it_again_before_it_is_given_trials(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=1)
+    one, other = worker(storage, "one"), worker(storage, "other")
+    _forget_workers(storage)
+    _, first = started(one)
+    assert _leases(storage).keys() == {"one"}
+    assert other.claim(ALL, lambda _: 9) is None
+    expire(storage)
+    _, second = started(other)
+    assert second[0].id == first[0].id
+
+
+def test_a_heartbeat_enters_the_worker_again_with_its_trials(storage: Storage) -> None:
+    planned(storage, trials=2)
+    one = worker(storage, "one")
+    study, mine = started(one)
+    _forget_workers(storage)
+    assert not one.heartbeat(study.id, in_hand(mine)).lost
+    with storage.read() as conn:
+        (row,) = conn.execute(select(workers)).all()
+    assert (row.id, row.state, row.study_id, row.trials) == ("one", "busy", study.id, 2)
+    _forget_workers(storage)
+    one.wait(ALL)
+    assert _leases(storage).keys() == {"one"}
+
+
+def test_trials_of_workers_that_are_in_no_list_are_free(storage: Storage) -> None:
+    planned(storage, trials=1)
+    _, first = started(worker(storage, "gone"))
+    _forget_workers(storage)
+    _, second = started(worker(storage, "other"))
+    assert second[0].id == first[0].id
+    assert second[0].deaths == 1
 
 
 def _set_back_an_hour(storage: Storage) -> None:
