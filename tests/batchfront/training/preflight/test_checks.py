@@ -23,6 +23,7 @@ from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, Metric, SplitMetric
 from batchfront.workload.search_space import Integer, Log
+from batchfront.workload.weight_average import WeightAverage
 from batchfront.workload.workload import Workload
 from tests.toy import clouds, splits
 
@@ -86,6 +87,35 @@ def _without_targets() -> Splits:
 
 def _there(targets: Tensor) -> Tensor:
     return targets != NO_TARGET
+
+
+class ByLambda(nn.Module):
+    """A copy of it computes with the weights of the one that it is a copy of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+        self.through = lambda x: self.layer(x)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.through(x)
+
+
+class Remembering(ByLambda):
+    """A copy of it looks for what the hook keeps in the one that it is a copy of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Tensor] = []
+        self.layer.register_forward_hook(lambda _, __, outputs: self.kept.append(outputs))
+
+    def forward(self, x: Tensor) -> Any:
+        self.layer(x)
+        return self.kept.pop()
+
+
+def _loss_of_net(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return F.cross_entropy(net(batch[0]), batch[1])
 
 
 ONCE = nn.Linear(2, 3)
@@ -167,6 +197,18 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a loss whose targets are spread over its outputs": (
         {"loss": lambda outputs, targets: F.mse_loss(outputs, targets[:, None, None])},
         ["the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give both the"],
+    ),
+    "a loss that takes the model by another name": (
+        {"loss": _loss_of_net},
+        ["to be called with the model and the batch, call its first parameter model, not net"],
+    ),
+    "an average in a copy that computes with the model's weights": (
+        {"model": ByLambda, "average": WeightAverage()},
+        ["a copy of the model, which still computes with the weights of the model itself: copy."],
+    ),
+    "an average in a copy that doesn't work": (
+        {"model": Remembering, "average": WeightAverage()},
+        ["average= evaluates a copy of the model, and that fails: IndexError: pop from empty list"],
     ),
     "a model that is made once": (
         {"model": lambda: ONCE},
