@@ -40,6 +40,7 @@ from batchfront.training.preflight.wording import (
     naming,
     of_first_parameter,
     of_structures,
+    of_tuple,
     refusing_broadcasts,
     shape,
 )
@@ -386,7 +387,8 @@ def _same(one: Nested, other: Nested) -> bool:
 
 
 def _outputs(workload: Workload, model: nn.Module, batch: Batch) -> Nested:
-    with naming(workload, f"the model does not accept {_given(batch)}"):
+    hint = of_tuple(model, batch.inputs)
+    with naming(workload, f"the model does not accept {_given(batch)}{hint}"):
         outputs = called(model, batch.inputs)
     if not tensors_in(outputs):
         raise WorkloadError(

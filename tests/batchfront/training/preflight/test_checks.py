@@ -44,6 +44,15 @@ class Pair(nn.Linear):
         return super().forward(x), x
 
 
+class OfTwo(nn.Linear):
+    def forward(self, x: Tensor, shift: Any = 0.0) -> Any:
+        return super().forward(x) + shift
+
+
+def _of_two_inputs() -> Splits:
+    return Splits(*(Split((s.inputs, s.inputs[:, :1]), s.targets) for s in (splits().train,) * 2))
+
+
 class Wordy(nn.Linear):
     def forward(self, x: Tensor) -> Any:
         return str(super().forward(x))
@@ -133,6 +142,10 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
             "the model does not accept inputs of shape (4, 2) (torch.float32)",
             "mat1 and mat2 shapes cannot be multiplied (4x2 and 5x3)",
         ],
+    ),
+    "a tuple for a model that could take one argument": (
+        {"model": lambda: OfTwo(2, 3), "data": _of_two_inputs},
+        ["the model does not accept inputs that are a tuple", "is given all of them as that; to"],
     ),
     "a model without parameters": (
         {"model": lambda: nn.Flatten()},
