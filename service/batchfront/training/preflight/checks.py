@@ -40,7 +40,6 @@ from batchfront.training.preflight.wording import (
     naming,
     of_first_parameter,
     of_structures,
-    of_tuple,
     refusing_broadcasts,
     shape,
 )
@@ -387,8 +386,7 @@ def _same(one: Nested, other: Nested) -> bool:
 
 
 def _outputs(workload: Workload, model: nn.Module, batch: Batch) -> Nested:
-    hint = of_tuple(model, batch.inputs)
-    with naming(workload, f"the model does not accept {_given(batch)}{hint}"):
+    with naming(workload, f"the model does not accept {_given(batch)}"):
         outputs = called(model, batch.inputs)
     if not tensors_in(outputs):
         raise WorkloadError(
@@ -403,10 +401,11 @@ def _given(batch: Batch) -> str:
     if isinstance(inputs, Tensor):
         return f"inputs of shape {shape(inputs)} ({inputs.dtype})"
     how = (
-        "as one argument, or as several where its forward(self, first, second) takes no single one"
+        "as one argument, or as several where its forward(self, first, second) takes no single one "
+        "or takes *args; in a dict, by their names"
     )
     if isinstance(inputs, Mapping):
-        how = "by its names where its forward has them all as parameters, or else as one argument"
+        how = "by its names where its forward takes them all, or else as one argument"
     return f"inputs that are a {describe_nested(inputs)} (it is given them {how})"
 
 

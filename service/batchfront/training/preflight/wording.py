@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.workload.algorithm import first_parameter
-from batchfront.workload.calling import arguments_for
 from batchfront.workload.metrics import Metric, SplitMetric
 from batchfront.workload.nested import Nested, describe_nested
 from batchfront.workload.workload import Workload
@@ -117,16 +116,6 @@ def of_first_parameter(loss: Callable[..., Any]) -> str:
     return (
         f" (it is called with the model's outputs and the targets; to be called with the model and "
         f"the batch, call its first parameter model, not {name})"
-    )
-
-
-def of_tuple(model: nn.Module, inputs: Nested) -> str:
-    """What to write where a model may take several arguments, and is given a tuple as one."""
-    if not isinstance(inputs, tuple | list) or arguments_for(model, inputs)[0] != (inputs,):
-        return ""
-    return (
-        " (its forward takes one argument, and is given all of them as that; to give it several, "
-        "name them as forward does: {'left': ..., 'right': ...})"
     )
 
 

@@ -145,7 +145,10 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a tuple for a model that could take one argument": (
         {"model": lambda: OfTwo(2, 3), "data": _of_two_inputs},
-        ["the model does not accept inputs that are a tuple", "is given all of them as that; to"],
+        [
+            "the model does not accept inputs that are a tuple",
+            "or takes *args; in a dict, by their names)",
+        ],
     ),
     "a model without parameters": (
         {"model": lambda: nn.Flatten()},
