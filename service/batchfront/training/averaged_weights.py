@@ -30,7 +30,7 @@ class AveragedWeights:
         device: torch.device,
     ) -> None:
         self._average, self._model, self._values = average, model, values
-        self.module = _copied(workload, model)
+        self.module = copied(workload, model)
         self.computed = Computed(self.module, workload.execution, device)
         self.weights: list[Tensor] = list(self.module.parameters())
         self._sources: list[Tensor] = list(model.parameters())
@@ -70,7 +70,9 @@ class AveragedWeights:
             parameter.copy_(state[name])
 
 
-def _copied(workload: Workload, model: nn.Module) -> nn.Module:
+def copied(workload: Workload, model: nn.Module) -> nn.Module:
+    """A copy of a model, with nothing in it that is the model's. Raises WorkloadError if there can
+    be none."""
     try:
         return deepcopy(model)
     except Exception as error:

@@ -129,7 +129,11 @@ class ModelRun:
         return self.step >= to_step
 
     def is_finite(self) -> bool:
-        """Whether every training loss since the last full evaluation was a finite number."""
+        """Whether every training loss since the last full evaluation was a finite number; where an
+        update has told none, whether all trained weights are."""
+        if self.workload.update is not None and not self.loss_steps:
+            trained = (p for p in self.model.parameters() if p.requires_grad)
+            return all(bool(weight.isfinite().all()) for weight in trained)
         return math.isfinite(self.loss_sum.item())
 
     def evaluate(self, *, full: bool) -> GoalCheck:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from batchfront.errors import WorkloadError
-from batchfront.workload.given import shown
+from batchfront.workload.given import class_within, shown, written
 from batchfront.workload.search_space import Metaparameters
 
 if TYPE_CHECKING:  # which bring torch
@@ -247,7 +247,7 @@ class TorchOptimizer(Algorithm):
     def describe(self) -> dict[str, Any]:
         factory = self.factory
         if isinstance(factory, partial) and _class_of(factory) is not None:
-            return {"name": self.name, "factory": _written(factory)}
+            return {"name": self.name, "factory": written(factory)}
         # Of other partials the code tells which is meant.
         return {
             "name": self.name,
@@ -268,12 +268,7 @@ class _Keyword:
 
 def _class_of(factory: object) -> type | None:
     """The class of torch's optimizers that a factory is, or is a partial of."""
-    while isinstance(factory, partial):
-        factory = factory.func
-    if not isinstance(factory, type):
-        return None
-    base = ("torch.optim.optimizer", "Optimizer")
-    return factory if base in [(k.__module__, k.__name__) for k in factory.__mro__[1:]] else None
+    return class_within(factory, ("torch.optim.optimizer", "Optimizer"))
 
 
 def _keywords(factory: Callable[..., object]) -> Iterator[_Keyword]:
@@ -305,13 +300,6 @@ def _keywords_from(factory: Callable[..., object], values: Metaparameters) -> di
             entries[k.place] = values[k.metaparameter]
             given[k.name] = tuple(entries)
     return given
-
-
-def _written(factory: partial[Any]) -> str:
-    """A partial as it is written: "partial(AdamW, betas=(0.9, 0.95))"."""
-    args = [getattr(a, "__qualname__", repr(a)) for a in (factory.func, *factory.args)]
-    named = [f"{k}={getattr(v, '__qualname__', repr(v))}" for k, v in factory.keywords.items()]
-    return f"partial({', '.join([*args, *named])})"
 
 
 def _found(made: object) -> str:

@@ -13,23 +13,20 @@ from batchfront.workload.nested import Nested
 def arguments_for(model: nn.Module, inputs: Nested) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments, by place and by name, that a model is called with for these inputs.
 
-    A dict is given by its names if the model's `forward` has a parameter for each of them, and as
-    one argument otherwise; a tuple or list as one argument if `forward` takes one, and as several
-    otherwise.
+    A dict is given by its names if the model's `forward` takes each of them, as its parameters or
+    by `**kwargs`, and as one argument otherwise; a tuple or list as one argument if `forward` takes
+    one, and as several if it doesn't, or takes `*args`.
     """
     if isinstance(inputs, Tensor):
         return (inputs,), {}
     signature = _signature(type(model).forward)
     if isinstance(inputs, Mapping):
-        named = {
-            name
-            for name, parameter in signature.parameters.items()
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        }
-        if inputs.keys() <= named and _binds(signature, **inputs):
+        if _binds(signature, **inputs):
             return (), dict(inputs)
-    elif isinstance(inputs, tuple | list) and not _binds(signature, inputs):
-        return tuple(inputs), {}
+    elif isinstance(inputs, tuple | list):
+        any_number = any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+        if any_number or not _binds(signature, inputs):
+            return tuple(inputs), {}
     return (inputs,), {}
 
 

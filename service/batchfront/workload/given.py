@@ -8,6 +8,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from batchfront.errors import WorkloadError
@@ -64,6 +65,25 @@ def name_of(function: object, otherwise: str) -> str:
     """A function's name, or another where it has none that can be written."""
     name = _name(function)
     return name if name.isidentifier() else otherwise
+
+
+def written(function: Callable[..., object]) -> str:
+    """A function's name, or a partial as it is written: "partial(AdamW, betas=(0.9, 0.95))"."""
+    if not isinstance(function, partial):
+        return getattr(function, "__qualname__", type(function).__name__)
+    args = [getattr(a, "__qualname__", repr(a)) for a in (function.func, *function.args)]
+    named = [f"{k}={getattr(v, '__qualname__', repr(v))}" for k, v in function.keywords.items()]
+    return f"partial({', '.join([*args, *named])})"
+
+
+def class_within(factory: object, base: tuple[str, str]) -> type | None:
+    """The class that a factory is, or is a partial of, if it descends from the one of this module
+    and name; without importing that."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    if not isinstance(factory, type):
+        return None
+    return factory if base in [(k.__module__, k.__name__) for k in factory.__mro__[1:]] else None
 
 
 def _is_number(value: object) -> bool:

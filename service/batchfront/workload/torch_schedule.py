@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.algorithm import REQUIRED, first_parameter, keyword_metaparameters
-from batchfront.workload.given import shown
+from batchfront.workload.given import class_within, shown, written
 from batchfront.workload.lr_schedule import Schedule, TrainingSize
 from batchfront.workload.scheduled_rate import PLATEAU, ScheduledRate, Unfit
 from batchfront.workload.search_space import Metaparameters
@@ -99,7 +99,7 @@ class TorchSchedule(_Called):
         return self.factory(optimizer, **_given(taken, training, values))
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "factory": _written(self.factory), "every": self.every}
+        return {**super().describe(), "factory": written(self.factory), "every": self.every}
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class FactorSchedule(_Called):
         return _Factors(self, training)
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "function": _written(self.function), "every": self.every}
+        return {**super().describe(), "function": written(self.function), "every": self.every}
 
 
 class _OfTrial(Schedule):
@@ -198,12 +198,7 @@ def _given(
 
 def _class_of(factory: object) -> type | None:
     """The class of torch's schedulers that a factory is, or is a partial of."""
-    while isinstance(factory, partial):
-        factory = factory.func
-    if not isinstance(factory, type):
-        return None
-    bases = {(k.__module__, k.__name__) for k in factory.__mro__}
-    return factory if ("torch.optim.lr_scheduler", "LRScheduler") in bases else None
+    return class_within(factory, ("torch.optim.lr_scheduler", "LRScheduler"))
 
 
 def _keywords(factory: Callable[..., object]) -> dict[str, Any]:
@@ -256,15 +251,6 @@ def _example(kind: type) -> str:
     return f'TorchSchedule(lambda optimizer: {kind.__name__}({", ".join(given)}), every="epoch")'
 
 
-def _written(function: Callable[..., object]) -> str:
-    """A function's name, or a partial as it is written: "partial(StepLR, step_size=30)"."""
-    if not isinstance(function, partial):
-        return getattr(function, "__qualname__", type(function).__name__)
-    args = [getattr(a, "__qualname__", repr(a)) for a in (function.func, *function.args)]
-    named = [f"{k}={getattr(v, '__qualname__', repr(v))}" for k, v in function.keywords.items()]
-    return f"partial({', '.join([*args, *named])})"
-
-
 def as_schedule(given: object, workload: str) -> Schedule:
     """The schedule that is meant by what a workload is given as one: a `Schedule`, or a function of
     the step or the epoch.
@@ -298,13 +284,13 @@ def _of_scheduler(given: Any) -> str:
         _refuse_other_factories(given)
     except Unfit as error:
         return str(error)
-    kind, written = _class_of(given), _written(given)
+    kind = _class_of(given)
     assert kind is not None
     names = ", ".join(name for name in _keywords(given) if name not in FILLED_IN)
     return (
-        f"torch's schedulers count steps or epochs; say which, schedule=TorchSchedule({written}, "
-        f'every="epoch") or every="step", with its keywords ({names}) in the search space, fixed '
-        "or searched"
+        "torch's schedulers count steps or epochs; say which, schedule=TorchSchedule("
+        f'{written(given)}, every="epoch") or every="step", with its keywords ({names}) in the '
+        "search space, fixed or searched"
     )
 
 
@@ -313,7 +299,7 @@ def _of_function(function: Callable[..., Any], workload: str) -> Schedule:
         case "optimizer" | "opt":
             said = (
                 "a function that makes a scheduler of an optimizer is given with how often that "
-                f'steps: schedule=TorchSchedule({_written(function)}, every="step") or '
+                f'steps: schedule=TorchSchedule({written(function)}, every="step") or '
                 'every="epoch"'
             )
         case "epoch":

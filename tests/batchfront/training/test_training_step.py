@@ -441,6 +441,15 @@ def test_an_update_that_tells_no_loss_is_judged_by_the_metric_alone() -> None:
     assert run.is_finite()
 
 
+def test_weights_that_are_no_finite_numbers_are_seen_where_an_update_tells_no_loss() -> None:
+    def update(model: nn.Module, batch: Any, optimizer: optim.Optimizer) -> None:
+        inputs, targets = batch
+        (cross_entropy(model(inputs), targets) * math.nan).backward()
+        optimizer.step()
+
+    assert not trained(plain("poisoned", update=update, loss=None)).is_finite()
+
+
 @pytest.mark.parametrize("broken", [math.nan, torch.tensor(math.inf)], ids=["nan", "inf"])
 def test_a_loss_that_is_no_finite_number_is_seen(broken: Any) -> None:
     assert not trained(plain("broken", update=lambda *_: broken)).is_finite()

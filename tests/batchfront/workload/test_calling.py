@@ -40,7 +40,9 @@ CASES = [
     (Several(), (X, Y), ("several", X, Y)),
     (Several(), [X, Y], ("several", X, Y)),
     (Several(), {"right": Y, "left": X}, ("several", X, Y)),
-    (Open(), {"pixels": X}, ("open", ({"pixels": X},), {})),
+    (Open(), X, ("open", (X,), {})),
+    (Open(), {"pixels": X}, ("open", (), {"pixels": X})),
+    (Open(), (X, Y), ("open", (X, Y), {})),
 ]
 
 

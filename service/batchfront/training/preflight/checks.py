@@ -21,6 +21,7 @@ from batchfront.training.gradient import BatchGradient
 from batchfront.training.measures import Measures
 from batchfront.training.memory import MicroBatchSize
 from batchfront.training.model_call import Computed
+from batchfront.training.preflight.averaged import refuse_uncopied
 from batchfront.training.preflight.checked import Checked
 from batchfront.training.preflight.evaluation import refuse_mixed_evaluation
 from batchfront.training.preflight.examples import check_examples, left_alone
@@ -37,6 +38,7 @@ from batchfront.training.preflight.wording import (
     in_one_line,
     named_metrics,
     naming,
+    of_first_parameter,
     of_structures,
     refusing_broadcasts,
     shape,
@@ -136,6 +138,7 @@ def _tries(
     with warnings.catch_warnings():  # of what is tried, much is as nobody would have it
         warnings.simplefilter("ignore")
         refuse_mixed_evaluation(workload, _model(workload, values), splits.validation)
+        refuse_uncopied(workload, _model(workload, values), splits.validation)
         whole = _why_whole(workload, splits.train, batch_sizes[0])
         large = is_large(_model(workload, values))
         lost = lost_state(workload, splits, values, batch_sizes[0], large=large)
@@ -309,7 +312,9 @@ def _loss_once(
         outputs = _outputs(workload, model, batch)
         broadcasts = refusing_broadcasts(workload, "the loss", outputs, batch.targets)
         both = _outputs_and_targets(outputs, batch)
-        hint = "" if isinstance(outputs, Tensor) else of_structures(outputs)
+        hint = of_first_parameter(workload.loss)
+        if not isinstance(outputs, Tensor):
+            hint = hint or of_structures(outputs)
         with naming(workload, f"the loss does not accept {both}{hint}"), broadcasts:
             loss = loss_of(outputs, batch.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
@@ -396,10 +401,11 @@ def _given(batch: Batch) -> str:
     if isinstance(inputs, Tensor):
         return f"inputs of shape {shape(inputs)} ({inputs.dtype})"
     how = (
-        "as one argument, or as several where its forward(self, first, second) takes no single one"
+        "as one argument, or as several where its forward(self, first, second) takes no single one "
+        "or takes *args; in a dict, by their names"
     )
     if isinstance(inputs, Mapping):
-        how = "by its names where its forward has them all as parameters, or else as one argument"
+        how = "by its names where its forward takes them all, or else as one argument"
     return f"inputs that are a {describe_nested(inputs)} (it is given them {how})"
 
 

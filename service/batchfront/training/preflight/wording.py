@@ -1,16 +1,21 @@
 """What goes wrong in a user's code, in one line."""
 
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from batchfront.errors import BatchfrontError, WorkloadError
+from batchfront.workload.algorithm import first_parameter
 from batchfront.workload.metrics import Metric, SplitMetric
 from batchfront.workload.nested import Nested, describe_nested
 from batchfront.workload.workload import Workload
+
+_MODEL_NAMES = re.compile(r"^(net|network|module)$|model(?!_?out)")
 
 MEASURES = "measures:"
 """Whose a measure is, before its name."""
@@ -101,6 +106,17 @@ def each_of(loss: object, examples: int) -> str:
     if isinstance(loss, Tensor) and loss.shape[:1] == (examples,):
         return '; write its .mean() (of torch\'s losses, leave reduction="none" out)'
     return ""
+
+
+def of_first_parameter(loss: Callable[..., Any]) -> str:
+    """What to write where a loss seems to expect the model, and is given its outputs."""
+    name = first_parameter(loss)
+    if name is None or not _MODEL_NAMES.search(name):
+        return ""
+    return (
+        f" (it is called with the model's outputs and the targets; to be called with the model and "
+        f"the batch, call its first parameter model, not {name})"
+    )
 
 
 def of_structures(outputs: Nested) -> str:

@@ -23,6 +23,7 @@ from batchfront.workload.evaluation_grid import EvaluationGrid
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import ERROR_RATE, NO_TARGET, Metric, SplitMetric
 from batchfront.workload.search_space import Integer, Log
+from batchfront.workload.weight_average import WeightAverage
 from batchfront.workload.workload import Workload
 from tests.toy import clouds, splits
 
@@ -41,6 +42,15 @@ def _adam_without_rate(parameters: list[Tensor]) -> torch.optim.Optimizer:
 class Pair(nn.Linear):
     def forward(self, x: Tensor) -> Any:
         return super().forward(x), x
+
+
+class OfTwo(nn.Linear):
+    def forward(self, x: Tensor, shift: Any = 0.0) -> Any:
+        return super().forward(x) + shift
+
+
+def _of_two_inputs() -> Splits:
+    return Splits(*(Split((s.inputs, s.inputs[:, :1]), s.targets) for s in (splits().train,) * 2))
 
 
 class Wordy(nn.Linear):
@@ -88,6 +98,35 @@ def _there(targets: Tensor) -> Tensor:
     return targets != NO_TARGET
 
 
+class ByLambda(nn.Module):
+    """A copy of it computes with the weights of the one that it is a copy of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+        self.through = lambda x: self.layer(x)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.through(x)
+
+
+class Remembering(ByLambda):
+    """A copy of it looks for what the hook keeps in the one that it is a copy of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Tensor] = []
+        self.layer.register_forward_hook(lambda _, __, outputs: self.kept.append(outputs))
+
+    def forward(self, x: Tensor) -> Any:
+        self.layer(x)
+        return self.kept.pop()
+
+
+def _loss_of_net(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return F.cross_entropy(net(batch[0]), batch[1])
+
+
 ONCE = nn.Linear(2, 3)
 LABELLED = Metric(
     "labelled", lambda o, t: F.cross_entropy(o, t, reduction="none"), "lower", weight=_there
@@ -102,6 +141,13 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "the model does not accept inputs of shape (4, 2) (torch.float32)",
             "mat1 and mat2 shapes cannot be multiplied (4x2 and 5x3)",
+        ],
+    ),
+    "a tuple for a model that could take one argument": (
+        {"model": lambda: OfTwo(2, 3), "data": _of_two_inputs},
+        [
+            "the model does not accept inputs that are a tuple",
+            "or takes *args; in a dict, by their names)",
         ],
     ),
     "a model without parameters": (
@@ -167,6 +213,18 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a loss whose targets are spread over its outputs": (
         {"loss": lambda outputs, targets: F.mse_loss(outputs, targets[:, None, None])},
         ["the loss broadcasts outputs of shape (4, 3) and targets of shape (4); give both the"],
+    ),
+    "a loss that takes the model by another name": (
+        {"loss": _loss_of_net},
+        ["to be called with the model and the batch, call its first parameter model, not net"],
+    ),
+    "an average in a copy that computes with the model's weights": (
+        {"model": ByLambda, "average": WeightAverage()},
+        ["a copy of the model, which still computes with the weights of the model itself: copy."],
+    ),
+    "an average in a copy that doesn't work": (
+        {"model": Remembering, "average": WeightAverage()},
+        ["average= evaluates a copy of the model, and that fails: IndexError: pop from empty list"],
     ),
     "a model that is made once": (
         {"model": lambda: ONCE},
