@@ -38,9 +38,9 @@ def as_measures(workload: str, given: Any, goal: str) -> tuple[Metric | SplitMet
     for one in given:
         metric = metric_of_ours(one) if isinstance(one, str) else one
         if not is_metric(metric) or isinstance(metric, ReportedMetric):
-            named = f"{shown(one)}, no metric of batchfront's; a measure is {_WRITE}"
+            named = f"{shown(one)} is no metric of batchfront's; a measure is {_WRITE}"
             why = named if isinstance(one, str) else not_a_metric(one)
-            raise WorkloadError(f"{workload}: measures holds {why}")
+            raise WorkloadError(f"{workload}: measures: {why}")
         measures.append(metric)
     try:
         refuse_names([one.name for one in measures], goal)

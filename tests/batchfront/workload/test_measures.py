@@ -27,7 +27,7 @@ def test_measures_are_no_part_of_what_a_study_is() -> None:
 REFUSED = {
     "a name that isn't ours": (("top five",), "no metric of batchfront's; a measure is Metric("),
     "a dict": ({"top": ACCURACY}, "give a tuple of metrics, such as (ACCURACY,)"),
-    "a function": ((named,), "measures holds the function named"),
+    "a function": ((named,), "measures: the function named is no metric yet; if it gives a number"),
     "a number": (3, "measures is 3 (int); give a tuple of metrics, such as (ACCURACY,)"),
     "the goal's": ((ERROR_RATE,), "measure 'error rate' has the name of the goal's metric"),
     "one twice": ((ACCURACY, ACCURACY), "two measures are called 'accuracy'"),
