@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -33,6 +34,8 @@ _RESTARTS = 3  # per place; a worker that dies more often than this has a cause 
 
 _LAST_WORDS_SECONDS = 2.0  # in which what an ended worker has said is read
 
+_LONGEST_LINE = 1 << 16  # bytes; what is longer comes in parts
+
 _POLL_SECONDS = 0.2  # after which it is asked again whether all are alive
 
 
@@ -42,7 +45,7 @@ class _Place:
 
     device: str
     worker_id: str
-    process: subprocess.Popen[str] = field(init=False)
+    process: subprocess.Popen[bytes] = field(init=False)
     listener: Thread = field(init=False)
     restarts: int = 0
     last_line: str = ""
@@ -164,7 +167,6 @@ class LocalWorkers:
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            text=True,
             start_new_session=True,  # a Ctrl-C is for this process, which then tells the workers
         )
         place.listener = Thread(target=self._forward, args=(place,), daemon=True)
@@ -177,9 +179,11 @@ class LocalWorkers:
     def _forward(self, place: _Place) -> None:
         assert place.process.stderr is not None
         with place.process.stderr as said:
-            for line in said:
-                place.last_line = line.rstrip()
-                self.tell(place.last_line)
+            # Whatever it is, and wherever it goes: a worker waits while its pipe is full.
+            while line := said.readline(_LONGEST_LINE):
+                place.last_line = line.decode(errors="replace").rstrip()
+                with suppress(OSError, ValueError):  # of an output that has been closed
+                    self.tell(place.last_line)
 
 
 def devices_for(specs: Collection[str], worker: WorkerOptions, workers: int | None) -> list[str]:

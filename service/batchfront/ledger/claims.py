@@ -51,7 +51,7 @@ def left_for_others(conn: Connection, now: Clock, worker_id: str) -> ColumnEleme
     )
     if conn.execute(others.limit(1)).first() is None:
         return false()
-    lately = slots.c.failed_at > now - LEASE_SECONDS
+    lately = slots.c.failed_at.between(now - LEASE_SECONDS, now)
     return and_(func.coalesce(slots.c.failed_by, "") == worker_id, lately)
 
 

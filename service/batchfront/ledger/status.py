@@ -188,7 +188,8 @@ def load_status(source: Source, wanted: Filter) -> Status:
             for row in rows
         ),
         tuple(
-            WorkerStatus(w.id, w.host, w.pid, w.device, w.state, w.study, at - w.seen_at)
+            # Ahead of the clock, which was set back since, it is as silent as it is behind.
+            WorkerStatus(w.id, w.host, w.pid, w.device, w.state, w.study, abs(at - w.seen_at))
             for w in at_work
         ),
         tuple(_failure(row, url) for row in failed),

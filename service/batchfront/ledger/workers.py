@@ -7,7 +7,7 @@ All functions work inside the caller's transaction, and by the database's clock.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from batchfront.store.schema import LEASE_SECONDS, studies, workers
 from batchfront.study.study import Filter
@@ -78,16 +78,22 @@ def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:
 
 def lose_stale(conn: Connection, now: Clock) -> Sequence[str]:
     """Count the workers whose lease has run out as lost, but for those that another transaction is
-    at. Returns their ids."""
-    late = (
-        select(workers.c.id)
-        .where(present, workers.c.lease_expires <= now)
-        .with_for_update(skip_locked=True)
-    )
-    found = conn.execute(late).scalars().all()
-    if found:
-        conn.execute(update(workers).where(workers.c.id.in_(found)).values(state=WorkerState.LOST))
-    return found
+    at. Returns their ids.
+
+    A lease that ends further ahead than a lease lasts is from before the database's clock was set
+    back: it is cut to a whole one from now on, which whoever is alive renews in time.
+    """
+    over = workers.c.lease_expires <= now
+    odd = or_(over, workers.c.lease_expires > now + LEASE_SECONDS)
+    query = select(workers.c.id, over.label("over")).where(present, odd)
+    rows = conn.execute(query.with_for_update(skip_locked=True)).all()
+    stale, ahead = ([row.id for row in rows if bool(row.over) is late] for late in (True, False))
+    if stale:
+        conn.execute(update(workers).where(workers.c.id.in_(stale)).values(state=WorkerState.LOST))
+    if ahead:
+        cut = {"lease_expires": now + LEASE_SECONDS, "seen_at": now}
+        conn.execute(update(workers).where(workers.c.id.in_(ahead)).values(cut))
+    return stale
 
 
 def busy_by_study(now: Clock, without: str) -> Any:

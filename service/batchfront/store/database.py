@@ -47,10 +47,16 @@ _POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in t
     "-c idle_in_transaction_session_timeout=60000",
 }
 
-_PASSING = ("08", "53", "57", "40", "55P03", "25006")
+_PASSING = ("08", "53", "57", "58", "40", "55P03", "25006", "25P03")
 """SQLSTATEs (or classes of them) of what passes by itself: connections and servers that break
-off or start up, resources that run short, deadlocks, locks and statements timed out, a server
-that only reads until another has handed over to it."""
+off or start up, resources that run short, an operating system's errors, deadlocks, locks,
+statements and idle transactions timed out, a server that only reads until another has handed over
+to it."""
+
+_HANDING_OVER = ("recovery", "standby", "read-only")
+"""Words of what a server says that isn't, or isn't yet, the one to write to, under whichever
+SQLSTATE: "cannot set transaction read-write mode during recovery" comes as a feature that isn't
+supported. Its connections are given up: the next may reach the server that has taken over."""
 
 _LASTING = (
     "authentication failed",
@@ -109,6 +115,8 @@ class Storage:
         try:
             yield
         except (DatabaseError, InterfaceError, errors.TimeoutError) as error:
+            if _hands_over(error):
+                self.engine.dispose()
             kind = Unreachable if _passes(error) else StorageError
             raise kind(f"{self}: {_first_line(error)}") from error
 
@@ -120,9 +128,8 @@ def parse_url(text: str) -> URL:
         if "@" in (url.host or ""):
             raise ArgumentError
     except (ArgumentError, ValueError):  # the latter of a port that is no number
-        hidden = re.sub(r"(//[^:/]*):.*@", r"\1:***@", text)
         raise UsageError(
-            f"storage {hidden!r} is not a URL; write sqlite:///FILE.db or "
+            f"storage {_without_secrets(text)!r} is not a URL; write sqlite:///FILE.db or "
             "postgresql+psycopg2://USER@HOST/DATABASE, with %40 for an @ in a password"
         ) from None
     if url.drivername in ("postgres", "postgresql"):
@@ -146,8 +153,21 @@ def now(engine: Engine) -> ColumnElement[float]:
 
 def shown(url: URL) -> str:
     """The URL without its passwords, of which libpq takes some as parameters too."""
-    secret = {name: "***" for name in url.query if "password" in name}
+    secret = {name: "***" for name in url.query if re.search(_SECRET, name, re.IGNORECASE)}
     return url.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+_SECRET = "pass|pwd|secret|token"
+"""In the name of a parameter that holds a password: password, passwd, sslpassword, PWD."""
+
+_NAMED = re.compile(rf"(\w*(?:{_SECRET})\w*\s*=\s*)('[^']*'?|[^\s&;]*)", re.IGNORECASE)
+
+_PLACED = re.compile(r"((?:^|[/\s'\"])[^:/\s@]+):(?!/).*@")  # before the last @: it may hold others
+
+
+def _without_secrets(text: str) -> str:
+    """What was meant as a database's URL, with what looks like a password in it hidden."""
+    return _NAMED.sub(r"\1***", _PLACED.sub(r"\1:***@", text))
 
 
 def _first_line(error: Exception) -> str:
@@ -161,14 +181,23 @@ def _passes(error: Exception) -> bool:
         return isinstance(error, errors.TimeoutError)  # no connection left in the pool
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
-    if not isinstance(error, OperationalError):
-        return False
     code, words = getattr(error.orig, "pgcode", None), str(error.orig)
     if code is not None:
-        return str(code).startswith(_PASSING)
+        return str(code).startswith(_PASSING) or _hands_over(error)
+    if not isinstance(error, OperationalError):
+        return False
     if type(error.orig).__module__ == "sqlite3":
         return "locked" in words or "full" in words or "disk I/O" in words
     return not any(word in words for word in _LASTING)
+
+
+def _hands_over(error: Exception) -> bool:
+    """Whether a PostgreSQL server says that another is, or will be, the one that is written to."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if getattr(cause, "pgcode", None) is None:
+        return False
+    first = str(cause).splitlines()[0]
+    return any(word in first for word in _HANDING_OVER)
 
 
 def connect_args(url: URL) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _refuse_at_work(storage: Storage) -> None:
         select(func.count())
         .select_from(schema.workers)
         .where(schema.workers.c.state != WorkerState.STOPPED)
-        .where(schema.workers.c.seen_at > storage.now - _QUIET_SECONDS)
+        .where(schema.workers.c.seen_at.between(storage.now - _QUIET_SECONDS, storage.now))
     )
     with storage.read() as conn:
         at_work = conn.execute(query).scalar_one()

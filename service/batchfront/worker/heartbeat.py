@@ -64,7 +64,7 @@ class Heartbeat:
     def catch_up(self) -> None:
         """Learn at once what there is to know, if nobody has asked for as long as a lease lasts:
         the machine has slept, say, and others may have the slots."""
-        if time() - self._asked_at > LEASE_SECONDS:
+        if abs(time() - self._asked_at) > LEASE_SECONDS:
             self._ask(self._ledger.poll)
 
     def _beat(self) -> None:

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM mean to a command that runs trials."""
+"""What Ctrl-C, SIGTERM and SIGHUP mean to a command that runs trials."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -18,21 +18,32 @@ GRACE_SECONDS = 8.0
 meant to take less; what is left then passes to others with the lease."""
 
 
+def _ending() -> list[signal.Signals]:
+    """The signals that ask a process to end: SIGTERM, and SIGHUP of a session that was dropped,
+    unless the process was started to outlive that (`nohup`)."""
+    outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGTERM] if outlives else [signal.SIGTERM, signal.SIGHUP]
+
+
 @contextmanager
 def end_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the process at once, with exit code 0: for while there is nothing to save."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    """SIGTERM, or SIGHUP, ends the process at once, with exit code 0: for while there is nothing
+    to save."""
+    before = {n: signal.signal(n, lambda *_: sys.exit(0)) for n in _ending()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets. A second Ctrl-C raises KeyboardInterrupt.
+    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C raises
+    KeyboardInterrupt.
 
-    within -- seconds after a SIGTERM in which the block has to end, or else the process does
+    within -- seconds after a SIGTERM or SIGHUP in which the block has to end, or else the process
+              does
     """
     stop = threading.Event()
 
@@ -43,9 +54,10 @@ def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]
             click.echo("\nSaving the trials in hand (Ctrl-C again to drop them) …", err=True)
         stop.set()
 
-    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    ending = _ending()
+    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, *ending)}
     try:
-        with _sigterm_heard(stop, within):
+        with _ending_heard(ending, stop, within):
             yield stop
     finally:
         for number, handler in before.items():
@@ -53,9 +65,12 @@ def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]
 
 
 @contextmanager
-def _sigterm_heard(stop: threading.Event, within: float | None) -> Iterator[None]:
-    """Set `stop` on SIGTERM from a thread of its own: the handler has to wait for its turn while
-    the main thread is in a call that doesn't return, such as to a database that is frozen."""
+def _ending_heard(
+    ending: Sequence[int], stop: threading.Event, within: float | None
+) -> Iterator[None]:
+    """Set `stop` on the signals that ask to end, from a thread of its own: the handler has to wait
+    for its turn while the main thread is in a call that doesn't return, such as to a database that
+    is frozen."""
     told, telling = socket.socketpair()
     telling.setblocking(False)
     before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
@@ -63,7 +78,7 @@ def _sigterm_heard(stop: threading.Event, within: float | None) -> Iterator[None
 
     def listen() -> None:
         while number := told.recv(1):
-            if number[0] == signal.SIGTERM:
+            if number[0] in ending:
                 stop.set()
                 if within is not None and not over.wait(within):
                     log.warning("out of time: what isn't released is free in half a minute")

@@ -85,7 +85,8 @@ def workload_file(folder: Path) -> Callable[..., str]:
 @pytest.fixture
 def batchfront(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
     """Runs the command in this process: torch is imported already, which saves seconds."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in taken}
 
     def run(*arguments: str) -> Result:
         with pytest.raises(SystemExit) as ended:

@@ -255,3 +255,44 @@ def test_training_may_fork_and_what_it_leaves_running_holds_nobody_up(
         if left.exists():
             os.kill(int(left.read_text()), signal.SIGKILL)
     assert states(storage) == {"done"}
+
+
+NOISY = """
+import os
+from batchfront import Goal, Loop, Log
+
+def train(trial):
+    os.write(2, b"libfoo: donn\\xe9es\\n")
+    os.write(2, b"w" * 100_000 + b"\\n")
+    for step, _ in trial.batches(100):
+        os.write(2, b"w" * 199 + b"\\n")
+        if trial.evaluates(step):
+            yield trial.measured(step, trial["learning_rate"] / step)
+
+loop = Loop(
+    name="a/loop/sgd",
+    train=train,
+    goal=Goal("error", 1e-9, better="lower"),
+    search_space={"learning_rate": Log(0.1, 1.0)},
+    step_budget=800,
+    batch_sizes=(4,),
+)
+"""
+
+
+def closed(line: str) -> None:
+    raise BrokenPipeError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tell", [lambda line: None, closed], ids=["told", "nobody listens"])
+def test_whatever_workers_print_and_wherever_it_goes_they_go_on(
+    storage: Storage, tmp_path: Path, tell: Any
+) -> None:
+    path = tmp_path / "noisy.py"
+    path.write_text(NOISY)
+    spec = f"{path}:loop"
+    work = plan(storage, spec, catalog.load(spec), SearchOptions(trials=2))
+    with local(storage, work, tmp_path / "kept", tell) as workers:
+        eventually(lambda: not workers.watch())
+    assert states(storage) == {"done"}

@@ -207,6 +207,60 @@ def test_an_expired_lease_is_taken_over_and_the_late_result_refused(storage: Sto
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 40)
 
 
+def _set_back_an_hour(storage: Storage) -> None:
+    """As if the database's clock had been: all that it has written is an hour ahead of it."""
+    with storage.write() as conn:
+        ahead = {c: workers.c[c] + 3600 for c in ("lease_expires", "seen_at", "started_at")}
+        conn.execute(update(workers).values(ahead))
+        conn.execute(update(slots).values(failed_at=slots.c.failed_at + 3600))
+
+
+def _leases(storage: Storage) -> dict[str, float]:
+    left = (workers.c.lease_expires - storage.now).label("left")
+    with storage.read() as conn:
+        return {row.id: row.left for row in conn.execute(select(workers.c.id, left))}
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_s_trials_for_longer_than_a_lease(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=1)
+    dead, other = worker(storage, "dead"), worker(storage, "other")
+    _, first = started(dead)
+    _set_back_an_hour(storage)
+    assert _leases(storage)["dead"] > 3000
+    assert other.claim(ALL, lambda _: 9) is None  # it may be alive, and has a lease to say so in
+    assert 0 < _leases(storage)["dead"] <= LEASE_SECONDS
+    expire(storage)
+    _, second = started(other)
+    assert second[0].id == first[0].id
+
+
+def test_a_worker_that_is_alive_when_the_clock_is_set_back_keeps_its_trials(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=1)
+    one, other = worker(storage, "one"), worker(storage, "other")
+    study, mine = started(one)
+    _set_back_an_hour(storage)
+    assert other.claim(ALL, lambda _: 9) is None
+    assert not one.heartbeat(study.id, in_hand(mine)).lost
+    assert one.finish(study, [(mine[0], REACHED)]) == []
+
+
+def test_a_slot_that_failed_before_the_clock_was_set_back_is_not_left_for_others(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=1)
+    one = worker(storage, "one")
+    worker(storage, "two")
+    _, mine = claim(one)
+    one.release([(mine[0], 0)], failed=True)
+    assert one.claim(ALL, lambda _: 9) is None
+    _set_back_an_hour(storage)
+    assert one.claim(ALL, lambda _: 9) is not None
+
+
 def test_a_worker_that_lost_its_lease_can_neither_start_release_nor_renew(
     storage: Storage,
 ) -> None:

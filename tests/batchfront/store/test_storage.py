@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import pytest
 import sqlalchemy
 from sqlalchemy import insert, select, update
 
-from batchfront.errors import BatchfrontError, StorageError, UsageError
+from batchfront.errors import BatchfrontError, StorageError, Unreachable, UsageError
 from batchfront.store import schema
 from batchfront.store.database import DEFAULT_URL, Storage, parse_url, shown
 from batchfront.store.url import open_storage
+from tests.postgres import Postgres
 
 SECRET = "open-sesame"
 
@@ -45,6 +46,34 @@ def test_a_bare_postgresql_url_means_psycopg2(scheme: str) -> None:
 def test_a_url_is_shown_without_its_password() -> None:
     assert SECRET not in shown(parse_url(f"postgresql://me:{SECRET}@host/trials"))
     assert shown(parse_url(DEFAULT_URL)) == DEFAULT_URL
+
+
+MISWRITTEN = [
+    "me:{}@host/trials",
+    "postgresql:/me:{}@host/trials",
+    "postgresql//me:{}@host/trials",
+    "postgres:me:{}@host/trials",
+    "jdbc:postgresql://me:{}@host/trials",
+    "jdbc:postgresql://host/trials?user=me&password={}",
+    "host=localhost user=me password={} dbname=trials",
+    "host=localhost password='{} x' dbname=trials",
+    "Driver=PostgreSQL;UID=me;PWD={};",
+    "postgresql://me:{}@host:port/trials",
+    "postgresql://me:x@{}@host/trials",
+    "mysql://host/trials?user=me&passwd={}",
+]
+
+
+@pytest.mark.parametrize("text", MISWRITTEN)
+def test_the_password_in_a_url_that_is_miswritten_is_hidden(text: str) -> None:
+    assert "storage" in refusal(UsageError, text.format(SECRET))
+
+
+@pytest.mark.parametrize("name", ["password", "passwd", "sslpassword", "PWD"])
+def test_a_password_that_is_a_parameter_is_hidden(name: str) -> None:
+    url = f"postgresql://me@host/trials?{name}={SECRET}&sslmode=require"
+    assert SECRET not in shown(parse_url(url))
+    assert "sslmode=require" in shown(parse_url(url))
 
 
 @pytest.mark.parametrize("text", ["trials.db", "", "sqlite", "/tmp/trials.db"])
@@ -279,3 +308,85 @@ def test_eight_processes_write_at_once_and_no_write_is_lost(
     with storage.read() as conn:
         query = select(schema.meta.c.value).where(schema.meta.c.key == "sum")
         assert conn.execute(query).scalar_one() == "320"
+
+
+# What passes
+
+
+@pytest.fixture
+def postgres_storage(postgres_database: str) -> Iterator[Storage]:
+    opened = open_storage(postgres_database)
+    yield opened
+    opened.close()
+
+
+PASSING = {
+    "08006": "connection failure",
+    "25006": "cannot execute SELECT FOR UPDATE in a read-only transaction",
+    "25P03": "terminating connection due to idle-in-transaction timeout",
+    "40001": "canceling statement due to conflict with recovery",
+    "40P01": "deadlock detected",
+    "53100": "could not extend file: No space left on device",
+    "53300": "sorry, too many clients already",
+    "55P03": "canceling statement due to lock timeout",
+    "57014": "canceling statement due to statement timeout",
+    "57P01": "terminating connection due to administrator command",
+    "57P03": "the database system is starting up",
+    "58030": "could not read block 0: Input/output error",
+    "0A000": "cannot set transaction read-write mode during recovery",
+    "XX000": "cannot assign TransactionIds during recovery",
+    "55000": "recovery is in progress",
+}
+
+LASTING = {
+    "0A000": "cross-database references are not implemented",
+    "23505": "duplicate key value violates unique constraint",
+    "42501": "permission denied for table studies",
+    "42P01": "relation does not exist",
+    "XX001": "invalid page in block 3",
+}
+
+
+def _raised(storage: Storage, code: str, words: str) -> BatchfrontError:
+    statement = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{words}'; END $$"
+    with pytest.raises(BatchfrontError) as raised, storage.write() as conn:
+        conn.exec_driver_sql(statement)
+    return raised.value
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(("code", "words"), PASSING.items(), ids=PASSING)
+def test_what_a_server_says_while_it_is_away_or_changes_hands_is_waited_for(
+    code: str, words: str, postgres_storage: Storage
+) -> None:
+    assert isinstance(_raised(postgres_storage, code, words), Unreachable)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(("code", "words"), LASTING.items(), ids=LASTING)
+def test_what_no_waiting_mends_is_not_waited_for(
+    code: str, words: str, postgres_storage: Storage
+) -> None:
+    assert isinstance(_raised(postgres_storage, code, words), StorageError)
+    assert not isinstance(_raised(postgres_storage, code, words), Unreachable)
+
+
+@pytest.mark.postgresql
+def test_connections_to_a_server_that_has_become_read_only_are_given_up(
+    postgres: Postgres, postgres_storage: Storage
+) -> None:
+    name = postgres_storage.url.database
+
+    def process() -> int:
+        with postgres_storage.write() as conn:
+            conn.execute(update(schema.studies).values(seed=1))
+            return int(conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+    before = process()
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert process() == before  # a session keeps what it began with
+    postgres_storage.close()
+    with pytest.raises(Unreachable, match="read-only transaction"):
+        process()
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+    process()  # by a new connection: the old one would go on refusing

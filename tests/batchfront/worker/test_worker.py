@@ -133,7 +133,9 @@ def test_a_killed_workers_trials_are_finished_by_another_with_the_same_frontier(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
+    number: signal.Signals,
     storage: Storage,
     undisturbed: Storage,
     checkpoints: Path,
@@ -143,7 +145,7 @@ def test_a_stopped_worker_hands_back_its_trials_and_another_continues_them(
     planned(storage)
     stopped = start("stopped")
     eventually(lambda: advanced(storage))
-    stopped.send_signal(signal.SIGTERM)
+    stopped.send_signal(number)
     _, said = stopped.communicate(timeout=LONG)
     assert (stopped.returncode, said) == (0, "")
     handed_back = rows(storage)

@@ -343,7 +343,7 @@ def test_a_range_of_optuna_s_and_a_number_of_any_kind_are_taken(given: Any, mean
         (lambda batch_size: Log(0.1, batch_size), "lambda batch_size: {...}"),
         (optuna.distributions.FloatDistribution(0.0, 1.0, step=0.5), "Choice(0, 0.5, 1)"),
     ],
-    ids=str,
+    ids=lambda one: one if isinstance(one, str) else type(one).__name__,
 )
 def test_a_range_of_another_kind_is_told_as_it_is_written_here(given: Any, says: str) -> None:
     line = refused(lambda: replace(MLP, search_space={"learning_rate": given}))

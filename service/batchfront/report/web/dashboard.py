@@ -147,6 +147,8 @@ def _while_the_database_answers(app: WSGIApplication, storage: Storage) -> WSGIA
             away = True
             return refuse(start, "503 Service Unavailable", "the database does not answer")
         away = False
+        # The dashboard takes it for granted, and clients needn't send it.
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")
         return app(environ, start)
 
     return asking

@@ -403,7 +403,12 @@ def _given(batch: Batch) -> str:
     inputs = batch.inputs
     if isinstance(inputs, Tensor):
         return f"inputs of shape {shape(inputs)} ({inputs.dtype})"
-    return f"inputs that are a {describe_nested(inputs)}"
+    how = (
+        "as one argument, or as several where its forward(self, first, second) takes no single one"
+    )
+    if isinstance(inputs, Mapping):
+        how = "by its names where its forward has them all as parameters, or else as one argument"
+    return f"inputs that are a {describe_nested(inputs)} (it is given them {how})"
 
 
 def _outputs_and_targets(outputs: Nested, batch: Batch) -> str:

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from optuna_dashboard._app import create_app
@@ -18,6 +20,7 @@ from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
 from tests.docs.pages import blocks
 from tests.postgres import Postgres
+from tests.waiting import LONG
 from tests.web import Answer, ask, served
 
 WORKLOAD = "clouds/mlp/momentum"
@@ -136,6 +139,15 @@ def figures(answer: Answer) -> list[dict[str, Any]]:
 
 
 @pytest.mark.every_storage
+def test_its_page_needs_no_accept_encoding(raced: Storage, address: str) -> None:
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=LONG)
+    connection.putrequest("GET", "/static/bundle.js", skip_accept_encoding=True)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, len(answer.read()) > 1000) == (200, True)
+    connection.close()
+
+
 def test_every_study_shows_the_frontier_as_it_is_now(raced: Storage, address: str) -> None:
     frontier = load_frontier(raced, WORKLOAD)
     for study in (1, 2):

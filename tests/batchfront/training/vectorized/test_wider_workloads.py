@@ -173,7 +173,9 @@ class Frozen(nn.Module):
 
 
 @pytest.mark.parametrize("model", [mlp, Frozen], ids=["layers", "frozen"])
-@pytest.mark.parametrize("algorithm", [Momentum(), TorchOptimizer("adamw", adamw)], ids=str)
+@pytest.mark.parametrize(
+    "algorithm", [Momentum(), TorchOptimizer("adamw", adamw)], ids=["momentum", "adamw"]
+)
 @pytest.mark.parametrize("warmup", [False, True], ids=["plain", "warm-up"])
 def test_with_averages_of_each_trials_own_decay(
     data: Splits, model: Callable[[], nn.Module], algorithm: Algorithm, warmup: bool

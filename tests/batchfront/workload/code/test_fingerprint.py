@@ -567,3 +567,34 @@ def test_another_process_finds_the_same() -> None:
     there = json.loads(subprocess.run(run, capture_output=True, check=True, text=True).stdout)
     assert there == Fingerprint.of(catalog.load("digits/mlp/adamw")).parts
     assert {"digits.py:_adamw", "fully_connected.py:fully_connected"} <= there.keys()
+
+
+def test_an_update_of_the_user_s_own_counts(tmp_path: Path) -> None:
+    text = """
+import torch
+from torch import nn
+from batchfront import ERROR_RATE, Goal, Log, Split, Splits, Workload
+
+def update(model, batch, optimizer):
+    loss = model(batch[0]).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+def workload():
+    some = lambda: Split(torch.ones(4, 2), torch.zeros(4, dtype=torch.int64))
+    return Workload(
+        name="a/b/c", data=lambda: Splits(some(), some()), model=lambda: nn.Linear(2, 2),
+        update=update, algorithm=torch.optim.SGD, goal=Goal(ERROR_RATE, 0.1),
+        search_space={"learning_rate": Log(0.1, 1.0)}, step_budget=9, batch_sizes=(2,),
+    )
+"""
+    found = []
+    for folder, edited in (("one", text), ("other", text.replace("square()", "abs()"))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(edited)
+        made = function_in(tmp_path / folder / "mine.py", "workload")
+        assert callable(made)
+        found.append(Fingerprint.of(made()).parts)
+    assert changes(*found) == ["mine.py:update"]
