@@ -24,7 +24,7 @@ from torch.utils.data import (
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.phrases import first_few
 from batchfront.workload.data import Batch, Examples, Split
-from batchfront.workload.dataset_identity import describe_dataset
+from batchfront.workload.dataset_identity import describe_dataset, file_of
 from batchfront.workload.decoding import (
     CAN_FORK,
     Decoders,
@@ -206,8 +206,10 @@ class Source:
         except BatchfrontError:
             raise
         except (Exception, SystemExit) as error:
+            file = file_of(self.dataset, index)
             raise WorkloadError(
-                f"example {index:,} of the data set ({self.name}) can't be read: {error_in(error)}"
+                f"example {index:,} of the data set ({self.name}{f', {file}' if file else ''}) "
+                f"can't be read: {error_in(error)}"
             ) from error
         return example, before is not None and _states() != before
 

@@ -130,7 +130,7 @@ def test_a_loop_that_keeps_nothing_has_no_weights(storage: Storage) -> None:
     best = find_reached(storage, loops.replayed().name, 4)
     with pytest.raises(BatchfrontError, match="it has no weights to give"):
         replay(storage, best, "cpu")
-    with pytest.raises(UsageError, match="none are kept of its loop.*batchfront recipe"):
+    with pytest.raises(UsageError, match=r"none are kept of its loop.*batchfront recipe"):
         best.require_weights()
 
 

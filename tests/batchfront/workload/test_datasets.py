@@ -293,3 +293,12 @@ def test_an_augmentation_in_place_changes_nothing_that_the_data_set_holds(
     held = [(row, 0) for row in rows] if pairs else list(rows)
     every_batch(Examples.of(held, augment=cut, cache=False, processes=0))
     assert (rows == 1.0).all()
+
+
+def test_the_file_of_an_example_that_cant_be_read_is_named() -> None:
+    class Folder(Numbers):
+        samples = [(f"pictures/{index}.jpg", 0) for index in range(COUNT)]  # noqa: RUF012
+
+    subset = torch.utils.data.Subset(Folder(broken), [3, 13])
+    with pytest.raises(WorkloadError, match=r"example 1 of .*Subset, pictures/13\.jpg\) can't be"):
+        Examples.of(subset, cache=False, processes=0).batch(torch.tensor([1]))
