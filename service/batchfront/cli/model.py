@@ -45,9 +45,9 @@ def command(
     with snapshot(opened) as moment:
         winner = find_reached(moment, workload, batch_size)
         recipe = load_recipe(moment, workload, batch_size)
-    winner.require_weights()
-    require_folder(output)
     weights = KeptWeights(opened, checkpoint_dir).of(winner)
+    winner.require_weights(kept=weights is not None)
+    require_folder(output)
     files = write_model(output, weights, recipe.to_dict())
     if weights is None:
         raise BatchfrontError(

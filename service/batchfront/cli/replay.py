@@ -56,7 +56,8 @@ def command(
 
     opened = open_storage(storage)
     reached = find_reached(opened, workload, batch_size, trial)
-    reached.require_weights()
+    kept = KeptWeights(opened, checkpoint_dir).of(reached)
+    reached.require_weights(kept=kept is not None)
     require_new_file(save, "--save")
     chosen = resolve(device, 0 if device == "cpu" else len(visible_gpus()))
     name = f"trial {reached.trial.number} of study {reached.study.name}"
@@ -65,7 +66,6 @@ def command(
     _say_outcome(name, replayed)
     if replayed.weights is not None:
         write_whole(save, replayed.weights, "--save")
-        kept = KeptWeights(opened, checkpoint_dir).of(reached)
         click.echo(f"{save}: {_compared(replayed.weights, kept)}")
     for difference in replayed.differs:
         click.echo(f"batchfront: computed otherwise: {difference}", err=True)

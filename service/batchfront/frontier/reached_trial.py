@@ -36,9 +36,12 @@ class ReachedTrial:
         told = ("--batch-size", str(self.study.batch_size), "--trial", str(self.trial.number))
         return command(self.frontier.url, "replay", self.study.workload, *told, "--save", path)
 
-    def require_weights(self) -> None:
-        """Raise UsageError, with what there is instead, of a trial of which nobody has weights."""
-        why = _why_no_weights(self.study)
+    def require_weights(self, *, kept: bool = False) -> None:
+        """Raise UsageError, with what there is instead, of a trial of which nobody has weights.
+
+        kept -- whether its loop is known to give some
+        """
+        why = why_no_weights(self.study, kept=kept)
         if why is not None:
             told = ("--batch-size", str(self.study.batch_size))
             recipe = command(self.frontier.url, "recipe", self.study.workload, *told)
@@ -90,14 +93,17 @@ def _why_no_winner(point: Point) -> str:
     return f"no trial of {workload} has reached the goal there{still}"
 
 
-def _why_no_weights(study: Study) -> str | None:
-    """Why nobody but its own code has a trial's weights, if that is so."""
+def why_no_weights(study: Study, *, kept: bool = False) -> str | None:
+    """Why nobody but its own code has a trial's weights, if that is so, as far as the study says.
+
+    kept -- whether its loop is known to give some: also one may that doesn't go on from them
+    """
     if not study.spec:
         return "it was imported, without its code and without weights"
     if study.kind == "program":
         return "it is a program, which keeps its model itself, if at all"
-    if study.kind == "loop":
+    if study.kind == "loop" and not kept:
         tries = study.identity.get("preflight", {})
         if tries.get("resumption") != Resumption.KEPT:
-            return "its loop has no trial.keep, so nobody but the loop has its weights"
+            return "none are kept of its loop, which doesn't go on from what trial.keep has"
     return None

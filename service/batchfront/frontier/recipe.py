@@ -13,6 +13,7 @@ from batchfront.frontier.curve.answers import fit_curve
 from batchfront.frontier.curve.estimates import REACH
 from batchfront.frontier.frontier import Frontier, Point, load_frontier
 from batchfront.frontier.queries import load_reruns
+from batchfront.frontier.reached_trial import why_no_weights
 from batchfront.frontier.reruns import Confirmation, confirmations
 from batchfront.phrases import first_few
 from batchfront.store.commands import command
@@ -130,7 +131,7 @@ class Recipe:
     def reproduce(self) -> str | None:
         """The command that runs the winner again and writes its weights, where that can be."""
         study, trial = self.sources[0].study, self.sources[0].trial
-        if not self.measured or trial is None or not study.spec or study.kind == "program":
+        if not self.measured or trial is None or why_no_weights(study) is not None:
             return None
         told = ("--batch-size", str(self.batch_size), "--trial", str(trial))
         saved = ("--save", "weights.safetensors")

@@ -65,7 +65,7 @@ def replay(
     Raises IdentityError if the code found here gives its study another identity, UsageError for a
     trial that has no weights, and BatchfrontError, with its reason, if it fails.
     """
-    reached.require_weights()
+    reached.require_weights(kept=True)  # of a loop, the run says whether it gives any
     study, trial = reached.study, reached.trial
     with TemporaryDirectory(prefix="batchfront-replay-") as folder:
         options = WorkerOptions(device=device, trial_dir=folder)

@@ -55,6 +55,14 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
 
 
+def file_of(dataset: Any, index: int) -> str | None:
+    """The file that an example is in, where a data set, or what it is a `Subset` of, says so."""
+    if isinstance(dataset, Subset):
+        return file_of(dataset.dataset, int(dataset.indices[index]))
+    files = _files(dataset)
+    return os.fspath(files[index][0]) if files else None
+
+
 def _structure(dataset: Any) -> dict[str, Any]:
     said: dict[str, Any] = {"dataset": type(dataset).__name__}
     if isinstance(dataset, Subset):

@@ -24,7 +24,7 @@ from torch.utils.data import (
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.phrases import first_few
 from batchfront.workload.data import Batch, Examples, Split
-from batchfront.workload.dataset_identity import describe_dataset
+from batchfront.workload.dataset_identity import describe_dataset, file_of
 from batchfront.workload.decoding import (
     CAN_FORK,
     Decoders,
@@ -81,7 +81,7 @@ def examples_of(
     source = Source(dataset, collate, augment)
     count = usual_processes() if processes is None else processes * CAN_FORK
     decoders = Decoders(source.draw, count) if count else None
-    return DatasetExamples(source, decoders, _Store.of(source, cache), _CPU)
+    return DatasetExamples(source, decoders, Store.of(source, cache), _CPU)
 
 
 def refuse_unindexed(dataset: Any) -> None:
@@ -206,8 +206,10 @@ class Source:
         except BatchfrontError:
             raise
         except (Exception, SystemExit) as error:
+            file = file_of(self.dataset, index)
             raise WorkloadError(
-                f"example {index:,} of the data set ({self.name}) can't be read: {error_in(error)}"
+                f"example {index:,} of the data set ({self.name}{f', {file}' if file else ''}) "
+                f"can't be read: {error_in(error)}"
             ) from error
         return example, before is not None and _states() != before
 
@@ -219,8 +221,8 @@ class Source:
         pair = isinstance(example, tuple | list) and len(example) == 2
         try:
             if pair:
-                return (self.augment(example[0]), example[1])
-            return self.augment(example)
+                return (self.augment(_copied(example[0])), example[1])
+            return self.augment(_copied(example))
         except (Exception, SystemExit) as error:
             raise WorkloadError(
                 f"augment fails for example {index:,} of the data set ({self.name}): "
@@ -243,6 +245,13 @@ class Source:
                     "or give Examples.of(..., collate=...)"
                 )
             raise WorkloadError(f"the data set ({self.name}): {said}") from error
+
+
+def _copied(example: Any) -> Any:
+    """The same, whose tensors and arrays may be changed in place: a data set that lies in memory
+    gives those that it holds."""
+    copies = lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf.copy()  # noqa: E731
+    return pytree.tree_map_only((Tensor, np.ndarray), copies, example)
 
 
 def _in_words(examples: list[Any]) -> str:
@@ -289,7 +298,7 @@ def _generators_kept() -> Iterator[None]:
         random.setstate(pythons)
 
 
-class _Store:
+class Store:
     """What has been decoded of a split, in this process: rows of tensors, or examples as bytes
     where they are augmented or collated anew each time."""
 
@@ -300,7 +309,7 @@ class _Store:
         self._examples: list[Packed | None] = []
 
     @classmethod
-    def of(cls, source: Source, cache: Cache) -> "tuple[_Store | None, bool]":
+    def of(cls, source: Source, cache: Cache) -> "tuple[Store | None, bool]":
         """A store where examples are to be kept; and whether a few of them were drawn at random."""
         if cache is False:
             return None, True
@@ -364,7 +373,7 @@ class DatasetExamples(Examples):
         self,
         source: Source,
         decoders: Decoders | None,
-        kept: tuple[_Store | None, bool],
+        kept: tuple[Store | None, bool],
         device: torch.device,
     ) -> None:
         self._source, self._decoders, self._device = source, decoders, device
@@ -418,7 +427,7 @@ class DatasetExamples(Examples):
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self._device else tensor.to(self._device)
 
-    def _of(self, store: _Store, indices: Tensor, seed: int | None) -> Any:
+    def _of(self, store: Store, indices: Tensor, seed: int | None) -> Any:
         source = self._source
         missing = store.lacks(indices, seed)
         if missing:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from batchfront.errors import WorkloadError
 from batchfront.workload.algorithm import REQUIRED, first_parameter, keyword_metaparameters
-from batchfront.workload.given import class_within, shown, written
+from batchfront.workload.given import class_within, name_of, shown, written
 from batchfront.workload.lr_schedule import Schedule, TrainingSize
 from batchfront.workload.scheduled_rate import PLATEAU, ScheduledRate, Unfit
 from batchfront.workload.search_space import Metaparameters
@@ -297,9 +297,11 @@ def _of_scheduler(given: Any) -> str:
 def _of_function(function: Callable[..., Any], workload: str) -> Schedule:
     match first_parameter(function):
         case "optimizer" | "opt":
+            named = isinstance(function, partial) or name_of(function, "") != ""
+            called = written(function).split(".")[-1] if named else "lambda optimizer: ..."
             said = (
                 "a function that makes a scheduler of an optimizer is given with how often that "
-                f'steps: schedule=TorchSchedule({written(function)}, every="step") or '
+                f'steps: schedule=TorchSchedule({called}, every="step") or '
                 'every="epoch"'
             )
         case "epoch":

@@ -102,7 +102,9 @@ class Workload(WorkloadBase):
             clip_norm=as_clip_norm(name, self.clip_norm),
             schedule=as_schedule(self.schedule, name),
             grid=as_one_of(name, "grid", self.grid, EvaluationGrid, "EvaluationGrid()"),
-            execution=as_one_of(name, "execution", self.execution, Execution, "Execution()"),
+            execution=as_one_of(
+                name, "execution", self.execution, Execution, 'Execution(precision="bfloat16"), say'
+            ),
         )
         self._take(measures=as_measures(name, self.measures, self.goal.metric.name))
         if self.weight is not None:

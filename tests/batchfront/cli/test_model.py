@@ -196,3 +196,62 @@ def test_a_program_has_a_recipe_and_no_model(batchfront: Batchfront, folder: Pat
         assert "it is a program, which keeps its model itself" in refused.err
         assert batchfront(*advised(refused.err)).code == 0
     assert not (folder / "m").exists()
+
+
+LOOP = """
+import torch
+from torch import nn
+
+from batchfront import Goal, Log, Loop
+
+inputs = torch.randn(80, 4, generator=torch.Generator().manual_seed(0))
+targets = inputs.sum(1, keepdim=True)
+
+
+def train(trial):
+    net = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(net.parameters(), trial["learning_rate"], momentum=0.5)
+    KEEP
+    for step, batch in trial.batches(80):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(net(inputs[batch]), targets[batch]).backward()
+        optimizer.step()
+        if trial.evaluates(step):
+            yield trial.measured(step, nn.functional.mse_loss(net(inputs), targets).item())
+
+
+loop = Loop(
+    name="sums/linear/sgd",
+    train=train,
+    goal=Goal("error", 0.1, better="lower"),
+    search_space={"learning_rate": Log(0.01, 0.1)},
+    step_budget=200,
+    batch_sizes=(8,),
+)
+"""
+
+
+def test_a_loop_that_keeps_its_model_alone_has_one_to_give(
+    batchfront: Batchfront, folder: Path
+) -> None:
+    (folder / "sums.py").write_text(LOOP.replace("KEEP", "trial.keep(net)  # not the momentum"))
+    assert batchfront("run", "./sums.py:loop", "--trials", "2").code == 0
+    told = "sums/linear/sgd", "--batch-size", "8"
+    written = batchfront("model", *told, "--output", "m")
+    assert written.code == 0, written.err
+    again = batchfront(*advised(written.out))
+    assert (again.code, "the same to the bit" in again.out) == (0, True), again.err
+
+
+def test_a_loop_that_keeps_nothing_has_a_recipe_without_a_line(
+    batchfront: Batchfront, folder: Path
+) -> None:
+    (folder / "sums.py").write_text(LOOP.replace("KEEP", ""))
+    assert batchfront("run", "./sums.py:loop", "--trials", "2").code == 0
+    told = "sums/linear/sgd", "--batch-size", "8"
+    recipe = json.loads(batchfront("recipe", *told, "--format", "json").out)
+    assert recipe["reproduce"] is None
+    for one in (("model", "--output", "m"), ("replay", "--save", "w")):
+        refused = batchfront(one[0], *told, *one[1:])
+        assert (refused.code, "none are kept of its loop" in refused.err) == (2, True)
+        assert batchfront(*advised(refused.err)).code == 0

@@ -13,7 +13,7 @@ from safetensors.torch import load
 from sqlalchemy import MetaData
 
 from batchfront import Splits, Workload
-from batchfront.errors import IdentityError, UsageError
+from batchfront.errors import BatchfrontError, IdentityError, UsageError
 from batchfront.exchange.model import KeptWeights
 from batchfront.frontier.reached_trial import find_reached
 from batchfront.plan.options import SearchOptions
@@ -128,8 +128,10 @@ def test_a_loop_that_keeps_nothing_has_no_weights(storage: Storage) -> None:
     plan(storage, f"{loops.SPEC}replayed", loops.replayed(), options)
     work(storage)
     best = find_reached(storage, loops.replayed().name, 4)
-    with pytest.raises(UsageError, match=r"has no trial\.keep.*batchfront recipe"):
+    with pytest.raises(BatchfrontError, match="it has no weights to give"):
         replay(storage, best, "cpu")
+    with pytest.raises(UsageError, match=r"none are kept of its loop.*batchfront recipe"):
+        best.require_weights()
 
 
 def test_what_is_computed_otherwise_is_said(storage: Storage) -> None:

@@ -278,3 +278,27 @@ def test_subsets_and_joined_data_sets_are_told_apart() -> None:
     some, others = (described(Subset(Numbers(), part)) for part in ([1, 2, 3], [1, 3, 2]))
     assert some != others
     assert described(ConcatDataset([Numbers(), Numbers()]))["examples"] == 2 * COUNT
+
+
+@pytest.mark.parametrize("kept", [torch.ones, np.ones])
+@pytest.mark.parametrize("pairs", [True, False])
+def test_an_augmentation_in_place_changes_nothing_that_the_data_set_holds(
+    kept: Any, pairs: bool
+) -> None:
+    def cut(row: Any) -> Any:
+        row[random.randrange(8)] = 0.0
+        return row
+
+    rows = kept((COUNT, 8))
+    held = [(row, 0) for row in rows] if pairs else list(rows)
+    every_batch(Examples.of(held, augment=cut, cache=False, processes=0))
+    assert (rows == 1.0).all()
+
+
+def test_the_file_of_an_example_that_cant_be_read_is_named() -> None:
+    class Folder(Numbers):
+        samples = [(f"pictures/{index}.jpg", 0) for index in range(COUNT)]  # noqa: RUF012
+
+    subset = torch.utils.data.Subset(Folder(broken), [3, 13])
+    with pytest.raises(WorkloadError, match=r"example 1 of .*Subset, pictures/13\.jpg\) can't be"):
+        Examples.of(subset, cache=False, processes=0).batch(torch.tensor([1]))

@@ -233,13 +233,17 @@ LINES: dict[str, tuple[dict[str, Any], str]] = {
     "loss with weights": ({"loss": nn.Bilinear(8, 3, 1)}, "parameters of its own (weight, bias)"),
     "algorithm by name": ({"algorithm": "adamw"}, "torch.optim.AdamW"),
     "schedule by name": ({"schedule": "cosine"}, "WarmupCosine()"),
+    "a function of an optimizer without a name": (
+        {"schedule": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)},
+        'TorchSchedule(lambda optimizer: ..., every="step") or every="epoch"',
+    ),
     "scheduler class": (
         {"schedule": torch.optim.lr_scheduler.StepLR},
         'schedule=TorchSchedule(StepLR, every="epoch")',
     ),
     "grid as a dict": ({"grid": {"first": 10}}, "write EvaluationGrid(first=10)"),
     "rules as a dict": ({"stopping": {"patience": 50}}, "write StoppingRules(patience=50)"),
-    "execution by name": ({"execution": "bfloat16"}, "write Execution()"),
+    "execution by name": ({"execution": "bfloat16"}, 'write Execution(precision="bfloat16"), say'),
     "average as a number": ({"average": 0.99}, "write WeightAverage(decay=0.999)"),
     "clipping at 0": ({"clip_norm": 0}, "above 0"),
     "clipping in quotes": ({"clip_norm": "1.0"}, "write 1.0, without quotes"),

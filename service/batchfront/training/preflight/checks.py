@@ -38,8 +38,10 @@ from batchfront.training.preflight.wording import (
     in_one_line,
     named_metrics,
     naming,
+    of_classes,
     of_first_parameter,
     of_structures,
+    of_types,
     refusing_broadcasts,
     shape,
 )
@@ -312,9 +314,9 @@ def _loss_once(
         outputs = _outputs(workload, model, batch)
         broadcasts = refusing_broadcasts(workload, "the loss", outputs, batch.targets)
         both = _outputs_and_targets(outputs, batch)
+        one = isinstance(outputs, Tensor)
         hint = of_first_parameter(workload.loss)
-        if not isinstance(outputs, Tensor):
-            hint = hint or of_structures(outputs)
+        hint = hint or (of_classes(outputs, batch.targets) if one else of_structures(outputs))
         with naming(workload, f"the loss does not accept {both}{hint}"), broadcasts:
             loss = loss_of(outputs, batch.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
@@ -356,7 +358,8 @@ def _compute_once(
     targets, count, name = batch.targets, batch.examples, f"{whose} {metric.name}"
     broadcasts = refusing_broadcasts(workload, name, outputs, targets)
     both = _outputs_and_targets(outputs, batch)
-    with naming(workload, f"{name} does not accept {both}"), broadcasts:
+    hint = of_classes(outputs, targets)
+    with naming(workload, f"{name} does not accept {both}{hint}"), broadcasts:
         try:
             if isinstance(metric, SplitMetric):
                 value_of(metric, outputs, targets)
@@ -386,8 +389,12 @@ def _same(one: Nested, other: Nested) -> bool:
 
 
 def _outputs(workload: Workload, model: nn.Module, batch: Batch) -> Nested:
-    with naming(workload, f"the model does not accept {_given(batch)}"):
+    try:
         outputs = called(model, batch.inputs)
+    except Exception as error:
+        hint = of_types(model, batch.inputs, error)
+        with naming(workload, f"the model does not accept {_given(batch)}{hint}"):
+            raise
     if not tensors_in(outputs):
         raise WorkloadError(
             f"{workload.name}: the model must return a tensor, or several in a dict, tuple or "

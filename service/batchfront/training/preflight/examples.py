@@ -46,16 +46,26 @@ _BY_SEED = (
     "number of indices.tolist()"
 )
 
+_BY_GLOBALS = (
+    "a data set, its transforms and augment may draw from torch's, NumPy's and Python's global "
+    "generators alone, which are seeded for each example, and collate from none"
+)
+
 
 def check_examples(workload: Workload, splits: Splits) -> None:
     """Raise WorkloadError if a split's examples depend on more than their index and the seed."""
+    compared: list[tuple[str, Examples, int | None, _Known]] = []
     for name, split in splits.named():
         if not is_in_memory(split):
             for seed in (None, 1, 2) if name == "train" else (None,):
                 asked = f"{workload.name}: the {name} split's batch(indices, seed={seed})"
                 what = f"the {name} split of {len(split):,} examples can't be read"
                 with naming(workload, what):
-                    _compare(asked, split.decoded_anew(), seed)
+                    compared.append(
+                        (asked, split, seed, _compare(asked, split.decoded_anew(), seed))
+                    )
+    for asked, split, seed, known in compared:
+        _refuse_changed(asked, split.decoded_anew(), seed, known)
     _check_weights(workload, splits)
 
 
@@ -82,7 +92,11 @@ def _first(split: Examples) -> Batch:
     return found
 
 
-def _compare(asked: str, split: Examples, seed: int | None) -> None:
+_Known = Sequence[tuple[Tensor, Batch]]
+"""Indices that were asked for, and copies of what they gave."""
+
+
+def _compare(asked: str, split: Examples, seed: int | None) -> _Known:
     known: list[tuple[Tensor, Batch]] = []
     until = perf_counter() + _SECONDS
     shared: set[str] = set()
@@ -95,19 +109,44 @@ def _compare(asked: str, split: Examples, seed: int | None) -> None:
         _set_generators(2 * number + 1)
         if not _same(first, split.batch(indices, seed)):
             by = f", by {' and '.join(drawn)}'s global generator" if drawn else ""
-            how = "; where seed is None, nothing may be drawn" if seed is None else f"; {_BY_SEED}"
+            how = f"; {_how(split, seed) or 'where seed is None, nothing may be drawn'}"
             raise WorkloadError(f"{asked} gives other examples when it is asked again{by}{how}")
         _refuse_company(asked, split, seed, indices, first)
-        known.append((indices, first))
+        known.append((indices, first.map(torch.clone)))
         if perf_counter() > until:
             break
     if _is_threaded(split):
         if shared:
             raise WorkloadError(
                 f"{asked} draws from {' and '.join(sorted(shared))}'s global generator, which "
-                f"threads that load ahead share; {_BY_SEED}, or leave ahead at 0"
+                f"threads that load ahead share; {_how(split, seed) or _BY_SEED}, or leave "
+                "ahead at 0"
             )
         _refuse_threads(asked, split, seed, known)
+    return known
+
+
+def _refuse_changed(asked: str, split: Examples, seed: int | None, known: _Known) -> None:
+    """Ask again, now that others have been asked for."""
+    until = perf_counter() + _SECONDS
+    for indices, first in known:
+        if not _same(first, split.batch(indices, seed)):
+            raise WorkloadError(
+                f"{asked} gives other examples after some have been asked for with other seeds: "
+                "something changes them in place where they are kept; change a copy (x.clone(), "
+                "x.copy())"
+            )
+        if perf_counter() > until:
+            return
+
+
+def _how(split: Examples, seed: int | None) -> str:
+    """How to draw what may be drawn."""
+    while isinstance(split, Part):
+        split = split.whole
+    if isinstance(split, DatasetExamples):
+        return _BY_GLOBALS
+    return "" if seed is None else _BY_SEED
 
 
 def _batches(split: Examples) -> Iterator[Tensor]:
@@ -126,16 +165,15 @@ def _refuse_company(
     other = split.batch(indices[rows.to(indices.device)], seed)
     for one, found in zip(first.at(rows).tensors, other.tensors, strict=True):
         if not _alike(one, found):
-            how = "" if seed is None else f"; {_BY_SEED}"
+            how = _how(split, seed)
             raise WorkloadError(
                 f"{asked} gives an example otherwise in another order, or beside other examples; "
-                f"it must depend on its index alone{' and the seed' if how else ''}{how}"
+                f"it must depend on its index alone{' and the seed' * (seed is not None)}"
+                f"{f'; {how}' if how else ''}"
             )
 
 
-def _refuse_threads(
-    asked: str, split: Examples, seed: int | None, known: Sequence[tuple[Tensor, Batch]]
-) -> None:
+def _refuse_threads(asked: str, split: Examples, seed: int | None, known: _Known) -> None:
     barrier = Barrier(_THREADS)
 
     def give_way(*_: object) -> Any:
@@ -164,7 +202,7 @@ def _refuse_threads(
     if not all(same):
         raise WorkloadError(
             f"{asked} gives other examples when two threads ask at once; share nothing between "
-            f"calls ({_BY_SEED}), or leave ahead at 0"
+            f"calls ({_how(split, seed) or _BY_SEED}), or leave ahead at 0"
         )
 
 

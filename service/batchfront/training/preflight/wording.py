@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from batchfront.errors import BatchfrontError, WorkloadError
 from batchfront.workload.algorithm import first_parameter
 from batchfront.workload.metrics import Metric, SplitMetric
-from batchfront.workload.nested import Nested, describe_nested
+from batchfront.workload.nested import Nested, describe_nested, tensors_in
 from batchfront.workload.workload import Workload
 
 _MODEL_NAMES = re.compile(r"^(net|network|module)$|model(?!_?out)")
@@ -127,3 +127,31 @@ def of_structures(outputs: Nested) -> str:
         f" (name the tensor that is meant, as in lambda outputs, targets: loss({one}, targets), or "
         "where the model computes its own loss, write loss(model, batch))"
     )
+
+
+def of_types(model: nn.Module, inputs: Nested, error: Exception) -> str:
+    """What to write where torch says that a model's inputs are of another type than its weights."""
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    given = {tensor.dtype for tensor in tensors_in(inputs)} - {weights}
+    if weights is None or not given or "type" not in str(error):
+        return ""
+    kind = str(weights).removeprefix("torch.")
+    if all(one.is_floating_point for one in given):
+        return f" (its weights are {kind}: give inputs.to(torch.{kind}))"
+    return f" (its weights are {kind}: give inputs.to(torch.{kind}), or indices as inputs.long())"
+
+
+def of_classes(outputs: Nested, targets: Nested) -> str:
+    """What to write where targets may be classes in another form than their numbers."""
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return ""
+    if outputs.ndim != 2 or outputs.shape[1] == 1:
+        return ""
+    whole = ".long()" * targets.is_floating_point()
+    if targets.shape == outputs.shape:
+        return " (where these are classes, one-hot, give their numbers: targets.argmax(1))"
+    if targets.shape == (len(outputs), 1):
+        return f" (where these are the numbers of classes, give targets[:, 0]{whole})"
+    if targets.ndim == 1 and whole:
+        return f" (where these are the numbers of classes, give targets{whole})"
+    return ""

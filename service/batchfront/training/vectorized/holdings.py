@@ -33,6 +33,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from batchfront.workload.datasets import Store
+from batchfront.workload.decoding import Decoders
+
 UNREADABLE = "unreadable"
 """What an entry begins with of which nobody can tell whether it is the same as another."""
 
@@ -48,7 +51,7 @@ _LEAVES = (
 _STATELESS = (
     ModuleType, ReferenceType, GetSetDescriptorType, MemberDescriptorType, MethodWrapperType,
     WrapperDescriptorType, type(threading.Lock()), type(threading.RLock()), torch._ops.OpOverload,
-    torch._ops.OpOverloadPacket,
+    torch._ops.OpOverloadPacket, Store, Decoders,
 )  # fmt: skip
 
 _CONTENTS = (
@@ -133,9 +136,7 @@ class Holdings:
             case Mapping():
                 for place, (key, part) in enumerate(value.items()):
                     yield str(key if isinstance(key, str | int) else place), part
-            case list() | tuple() | deque() if len(value) > _LONG and all(
-                isinstance(part, _LEAVES) for part in value
-            ):
+            case list() | tuple() | deque() if len(value) > _LONG and all(map(_is_plain, value)):
                 self.entries[path] += f" {_checksum(repr(list(value)).encode())}"
             case list() | tuple() | deque():
                 yield from ((str(place), part) for place, part in enumerate(value))
@@ -228,6 +229,13 @@ class Holdings:
         if self._shared and value.nbytes > _LARGE:
             return f"{said} {id(value)}"
         return f"{said} {_checksum(np.ascontiguousarray(value).tobytes())}"
+
+
+def _is_plain(part: Any) -> bool:
+    """Whether it is a leaf, or a tuple of them, such as a file's name and class."""
+    return isinstance(part, _LEAVES) or (
+        type(part) is tuple and all(isinstance(inner, _LEAVES) for inner in part)
+    )
 
 
 def enclosed(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -135,6 +135,11 @@ NEGATIVE = Metric("nll", lambda o, _: o[:, 0], "lower", low=100.0)
 PER_BATCH = Metric("hit", lambda outputs, targets: outputs.mean(), "lower", high=1.0)
 CRASHING = Metric("hit", _raising(IndexError("class 7")), "lower", high=1.0)
 
+
+def _of(inputs: Tensor, targets: Tensor) -> Splits:
+    return Splits(Split(inputs[:40], targets[:40]), Split(inputs[40:], targets[40:]))
+
+
 bad: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a model that does not accept its data": (
         {"model": lambda: nn.Linear(5, 3)},
@@ -149,6 +154,26 @@ bad: dict[str, tuple[dict[str, Any], list[str]]] = {
             "the model does not accept inputs that are a tuple",
             "or takes *args; in a dict, by their names)",
         ],
+    ),
+    "inputs as NumPy has them": (
+        {"data": lambda: _of(torch.randn(60, 2).double(), torch.arange(60) % 3)},
+        ["(torch.float64) (its weights are float32: give inputs.to(torch.float32))"],
+    ),
+    "pixels as they are stored": (
+        {"data": lambda: _of(torch.zeros(60, 2, dtype=torch.uint8), torch.arange(60) % 3)},
+        ["float32: give inputs.to(torch.float32), or indices as inputs.long())"],
+    ),
+    "classes as floats": (
+        {"data": lambda: _of(torch.randn(60, 2), (torch.arange(60) % 3).float())},
+        ["the loss does not accept", "give targets.long())"],
+    ),
+    "classes in a column": (
+        {"data": lambda: _of(torch.randn(60, 2), (torch.arange(60) % 3)[:, None])},
+        ["the loss does not accept", "give targets[:, 0])"],
+    ),
+    "classes one-hot, as a loss takes them and a metric doesn't": (
+        {"data": lambda: _of(torch.randn(60, 2), F.one_hot(torch.arange(60) % 3).float())},
+        ["the goal's error rate does not accept", "give their numbers: targets.argmax(1))"],
     ),
     "a model without parameters": (
         {"model": lambda: nn.Flatten()},

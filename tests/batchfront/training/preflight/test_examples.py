@@ -372,3 +372,33 @@ def test_transforms_that_draw_from_global_generators_are_no_matter(processes: in
 
     examples = Examples.of(Augmented(), processes=processes)
     check_examples(plain("toy/of/data"), Splits(examples, examples))
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_data_set_whose_transform_changes_what_it_holds_is_refused(
+    processes: int, cache: bool
+) -> None:
+    class Cut(Dataset[Any]):
+        """Each draw sets a number to 0, for good: the same draw changes nothing more."""
+
+        inputs = torch.ones(40, 8)
+
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, index: int) -> Any:
+            row = self.inputs[index]
+            row[random.randrange(8)] = 0.0
+            return row, index % 2
+
+    examples = Examples.of(Cut(), processes=processes, cache=cache)
+    with pytest.raises(WorkloadError, match="in place where they are kept; change a copy"):
+        check_examples(plain("toy/of/data"), Splits(examples, examples))
+
+
+def test_a_data_set_is_told_what_it_may_draw_from() -> None:
+    drawn = np.random.default_rng()
+    examples = Examples.of([1.0, 2.0, 3.0], augment=lambda x: x + drawn.random(), processes=0)
+    with pytest.raises(WorkloadError, match="global generators alone, which are seeded for each"):
+        check_examples(plain("toy/of/data"), Splits(examples, examples))

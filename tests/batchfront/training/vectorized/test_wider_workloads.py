@@ -18,7 +18,7 @@ from batchfront.training.vectorized.clipping import Clipping
 from batchfront.training.vectorized.eligibility import why_not
 from batchfront.training.vectorized.engine import Vectorized
 from batchfront.workload.algorithm import SGD, Algorithm, Momentum, NesterovMomentum, TorchOptimizer
-from batchfront.workload.data import Split, Splits
+from batchfront.workload.data import Examples, Split, Splits
 from batchfront.workload.goal import Goal
 from batchfront.workload.metrics import Metric
 from batchfront.workload.weight_average import WeightAverage
@@ -42,6 +42,19 @@ from tests.batchfront.training.vectorized.trials import (
 def test_with_any_structure_of_tensors(made: Callable[[], Workload]) -> None:
     of = made()
     follow(of, of.data(), draws(4), steps=60)
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_with_examples_of_a_data_set_whatever_is_kept_of_them(processes: int) -> None:
+    def of(split: Split) -> Examples:
+        rows = list(zip(split.inputs, split.targets, strict=True))
+        return Examples.of(rows, augment=lambda x: x + 0.1 * torch.rand(()), processes=processes)
+
+    memory = splits(16)
+    made = Splits(of(memory.train), of(memory.validation))  # type: ignore[arg-type]
+    of_these = workload(mlp, SGD())
+    assert why_not(of_these, 8, made, {"learning_rate": 0.1}, [CPU]) is None
+    follow(of_these, made, [{"learning_rate": 0.02 * 3**k} for k in range(3)], steps=12)
 
 
 def adamw(parameters: list[Tensor], *, learning_rate: float) -> torch.optim.Optimizer:
