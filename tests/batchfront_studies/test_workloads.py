@@ -89,7 +89,7 @@ def test_each_draw_starts_the_algorithm_on_the_model_and_makes_a_step(name: str)
 
 @pytest.mark.parametrize("name", OURS)
 def test_only_what_is_meant_to_be_searched_can_be(name: str) -> None:
-    takes = {"learning_rate", "weight_decay", "label_smoothing"}
+    takes = {"learning_rate", "weight_decay", "label_smoothing", "clip_norm"}
     takes |= {"adamw": {"beta1"}, "sgd": set()}.get(name.split("/")[-1], {"momentum"})
     takes |= {"decay_steps", "decay_factor"} if decays(name) else set()
     assert set(load(name).metaparameters()) == takes

@@ -22,9 +22,14 @@ def compare(undisturbed: str, disturbed: str, checkpoints: Path) -> list[str]:
     found = [*_each_ended_once(rough), *_same_results(calm, rough)]
     if _frontiers(calm) != _frontiers(rough):
         found.append(f"another frontier: {_frontiers(rough)} in place of {_frontiers(calm)}")
-    left = [str(path) for path in checkpoints.rglob("*") if path.is_file()]
+    files = [path for path in checkpoints.rglob("*") if path.is_file()]
+    left = [str(path) for path in files if path.suffix != ".safetensors"]
     if left:
         found.append(f"{len(left)} files are left among the checkpoints: {left[:3]}")
+    kept = Counter(path.parent for path in files if path.suffix == ".safetensors")
+    for folder, number in kept.items():
+        if number > 1:  # the winner's weights are kept, and nobody else's
+            found.append(f"the weights of {number} trials are kept in {folder}")
     calm.close()
     rough.close()
     return found

@@ -23,7 +23,7 @@ Examples:
 @options.option(
     "--micro-batch",
     type=int,
-    help="Examples that a device holds at once, at most.  [default: all of its share]",
+    help="The most examples that a device holds at once.  [default: all of its share]",
 )
 @options.table_or_json
 def command(

@@ -264,7 +264,7 @@ mine = Loop(
         ('trial["learning_rate"]', 'trial["lr"]', "no metaparameter 'lr'"),
         ('trial["learning_rate"]', "0.5", "learning_rate"),
         ("        trial.batch_size\n", "", "batch_size"),
-        ("step / 100", "step / 100 < 1", "value is True (bool), not a number"),
+        ("step / 100", "step / 100 < 1", "value is True, not a number"),
         ("trial.measured(step,", "trial.measured(5 - step,", "step"),
         ("trial.measured(step,", "1 / 0; yield trial.measured(step,", "division by zero"),
     ],

@@ -36,13 +36,14 @@ class Fingerprint:
         for role, part in (
             ("model", workload.model),
             ("loss", workload.loss),
-            ("update", workload.update),
             ("metric", workload.goal.metric),
             ("algorithm", workload.algorithm),
             ("schedule", workload.schedule),
             ("weight", workload.weight),
         ):
             walk.follow(role, part)
+        if workload.update is not None:  # which older studies know nothing of
+            walk.follow("update", workload.update)
         parts = dict(walk.entries)
         walk.versions = False
         walk.follow("data", workload.data)
