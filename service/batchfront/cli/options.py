@@ -133,7 +133,7 @@ batch_sizes = option(
 )
 
 batch_size = click.option(  # not from the environment, where it is a trial's
-    "--batch-size", type=int, required=True, help="Examples of a step."
+    "--batch-size", type=int, required=True, help="How many examples a step takes."
 )
 
 device = _flag("device", options_of(WorkerOptions)["device"], WorkerOptions.device)
