@@ -161,8 +161,8 @@ def reap_unlisted(conn: Connection, now: Clock) -> list[Slot]:
     was put back, say, no lease of theirs would ever run out. Returns what `reap` does."""
     there = exists().where(workers.c.id == slots.c.worker_id, present)
     query = select(slots.c.worker_id).where(leased, not_(there)).distinct()
-    gone = conn.execute(query.order_by(slots.c.worker_id)).scalars().all()
-    return reap(conn, now, gone) if gone else []
+    unlisted = conn.execute(query.order_by(slots.c.worker_id)).scalars().all()
+    return reap(conn, now, unlisted) if unlisted else []
 
 
 def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
