@@ -44,13 +44,22 @@ def join_rows(parts: Sequence[Nested]) -> Nested:
     Raises ValueError where they are of different kinds, or hold something of their own that isn't a
     tensor.
     """
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts))
+    return combine(parts, _joined, "the parts of a batch have outputs of different structures")
+
+
+def combine(
+    parts: Sequence[Nested], of_leaves: Callable[[Sequence[Any]], Any], unlike: str
+) -> Nested:
+    """One structure of several of a kind: at each place, `of_leaves` of what they hold there.
+
+    Raises ValueError, with what `unlike` says, where they are of different kinds.
+    """
+    if all(isinstance(part, Tensor) for part in parts):
+        return of_leaves(parts)
     leaves, kinds = zip(*map(pytree.tree_flatten, parts), strict=True)
     if any(kind != kinds[0] for kind in kinds):
-        raise ValueError("the parts of a batch have outputs of different structures")
-    return pytree.tree_unflatten([_joined(rows) for rows in zip(*leaves, strict=True)], kinds[0])
+        raise ValueError(unlike)
+    return pytree.tree_unflatten([of_leaves(own) for own in zip(*leaves, strict=True)], kinds[0])
 
 
 def _joined(leaves: Sequence[Any]) -> Any:

@@ -1,13 +1,13 @@
 """Batches of K trials at once: whatever tensors a data set gives, each of shape [K, n, ...]."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from batchfront.workload.data import Batch, Examples, is_in_memory
-from batchfront.workload.nested import Nested, map_tensors
+from batchfront.workload.nested import Nested, combine, map_tensors
 
 
 def gathered(examples: Examples, indices: Tensor, seeds: Sequence[int | None]) -> Batch:
@@ -36,13 +36,7 @@ def gathered(examples: Examples, indices: Tensor, seeds: Sequence[int | None]) -
 
 def _stacked(parts: Sequence[Nested]) -> Nested:
     """Structures of one kind as one, their tensors as rows of one each."""
-    if all(isinstance(part, Tensor) for part in parts):
-        return _alike(parts)
-    leaves, kinds = zip(*map(pytree.tree_flatten, parts), strict=True)
-    if any(kind != kinds[0] for kind in kinds):
-        raise ValueError("the batches of its trials are of different structures")
-    rows = [_alike(own) for own in zip(*leaves, strict=True)]
-    return pytree.tree_unflatten(rows, kinds[0])
+    return combine(parts, _alike, "the batches of its trials are of different structures")
 
 
 def _alike(rows: Sequence[Tensor | None]) -> Tensor | None:
@@ -58,8 +52,4 @@ def of_each(nested: Nested, trials: int) -> list[Nested]:
     """Each trial's own of a structure of tensors [K, ...]."""
     if isinstance(nested, Tensor):
         return list(nested.unbind())
-    return [map_tensors(_row(k), nested) for k in range(trials)]
-
-
-def _row(k: int) -> Callable[[Tensor], Tensor]:
-    return lambda tensor: tensor[k]
+    return [map_tensors(itemgetter(row), nested) for row in range(trials)]
