@@ -122,6 +122,13 @@ class Ledger:
         if self._about:
             roster.enter(conn, self.storage.now, self.worker_id, **self._about)
 
+    def _seen(self, conn: Connection, **said: Any) -> None:
+        """Renew the lease, and note what the worker is at: in a list that has lost it, too."""
+        said |= self._time()
+        if not roster.seen(conn, self.storage.now, self.worker_id, **said):
+            self._enter(conn)
+            roster.note(conn, self.storage.now, self.worker_id, **said)
+
     @_repeatable
     def wait(self, wanted: Filter) -> None:
         """Renew the lease of a worker that has nothing to do, and say which study it would take a
@@ -129,9 +136,7 @@ class Ledger:
         with self.storage.write() as conn:
             now = self.storage.now
             joins = roster.study_to_join(conn, now, self.worker_id, wanted)
-            said = {"study_id": joins, **_IDLE, **self._time()}
-            if not roster.seen(conn, now, self.worker_id, state=WorkerState.IDLE, **said):
-                self._enter(conn)
+            self._seen(conn, state=WorkerState.IDLE, study_id=joins, **_IDLE)
 
     @_repeatable
     def leave(self, *, in_order: bool) -> None:
@@ -282,10 +287,7 @@ class Ledger:
             now = self.storage.now
             steps = min((steps for _, steps in held.values()), default=0)
             said = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
-            busy = {"state": WorkerState.BUSY, **said, **self._time()}
-            if not roster.seen(conn, now, self.worker_id, **busy):
-                self._enter(conn)
-                roster.note(conn, now, self.worker_id, **busy)
+            self._seen(conn, state=WorkerState.BUSY, **said)
             # A trial that a dead worker holds may be one that is behind.
             self.retries_exhausted += reap_stale(conn, now)
             return self._race_state.poll(conn, study_id, held)
