@@ -1,12 +1,14 @@
 """Searches of the toy workloads: planned, worked on or ended by hand, and read back."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import optuna
+import pytest
 from sqlalchemy import select, update
 
 from batchfront.ledger.ledger import Ledger
@@ -17,6 +19,7 @@ from batchfront.store.schema import slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, find_studies
+from batchfront.training.model_run import ModelRun
 from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
@@ -54,6 +57,21 @@ def work(
     options = WorkerOptions(engine=engine, checkpoint_dir=kept)
     told = Settings(name, "cpu", options=options, **settings)
     Worker(storage, told, stop or Event(), pace=pace).run()
+
+
+@contextmanager
+def stopping_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """While the block runs, an event that is set when a run is told to advance to this step."""
+    stop, advance = Event(), ModelRun.advance
+
+    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
+        if to_step >= step:
+            stop.set()
+        return advance(self, to_step, stopped)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelRun, "advance", stopping)
+        yield stop
 
 
 def worker(storage: Storage, name: str = "one", **given: Any) -> Ledger:

@@ -36,7 +36,7 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from tests import loops, searches, toy
 from tests.counting import Counter
-from tests.searches import NAME, rows, work
+from tests.searches import NAME, rows, stopping_at, work
 from tests.waiting import LONG, eventually
 
 planned = partial(searches.planned, trials=8, batch_sizes=(4,))
@@ -146,15 +146,7 @@ def test_an_interrupted_winner_is_kept_as_an_undisturbed_one(
     storage: Storage, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    stop, advance = Event(), ModelRun.advance
-
-    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
-        if to_step >= 6:
-            stop.set()
-        return advance(self, to_step, stopped)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ModelRun, "advance", stopping)
+    with stopping_at(6, monkeypatch) as stop:
         work(storage, folder, stop=stop)
     assert {row.state for row in rows(storage)} == {"free"}
     work(storage, folder, "heir")

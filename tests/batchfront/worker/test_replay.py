@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -20,12 +19,11 @@ from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.url import Storage
 from batchfront.training.kept_models import differing
-from batchfront.training.model_run import ModelRun
 from batchfront.vocabulary import EngineName
 from batchfront.worker.replay import replay
 from batchfront.workload import catalog
 from tests import loops, searches, toy
-from tests.searches import NAME, rows, work
+from tests.searches import NAME, rows, stopping_at, work
 
 planned = partial(searches.planned, trials=8, batch_sizes=(4,))
 
@@ -68,15 +66,7 @@ def test_so_does_one_that_was_interrupted(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(storage)
-    stop, advance = Event(), ModelRun.advance
-
-    def stopping(self: ModelRun, to_step: int, stopped: Event | None = None) -> bool:
-        if to_step >= 6:
-            stop.set()
-        return advance(self, to_step, stopped)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ModelRun, "advance", stopping)
+    with stopping_at(6, monkeypatch) as stop:
         work(storage, tmp_path / "checkpoints", stop=stop)
     assert min(row.steps for row in rows(storage)) > 0
     work(storage, tmp_path / "checkpoints", "heir")
