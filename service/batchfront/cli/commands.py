@@ -1,9 +1,10 @@
 """The command that is running, for messages that advise it with other options."""
 
 import re
-import shlex
 
 import click
+
+from batchfront.printable import shell_line
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)|([?&])password=[^&]*")
 
@@ -19,7 +20,7 @@ def same_command(*more: str, without: str = "") -> str:
         for before, one in zip(["", *given], given, strict=False)
         if not without or (before != without and one.partition("=")[0] != without)
     ]
-    return f"`{shlex.join(['batchfront', *map(_without_password, [*kept, *more])])}`"
+    return f"`{shell_line(['batchfront', *map(_without_password, [*kept, *more])])}`"
 
 
 def _without_password(argument: str) -> str:

@@ -4,6 +4,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli import serving as listening
+from batchfront.cli.output.lines import say
 
 
 @click.command(
@@ -34,5 +35,5 @@ def command(storage: str, host: str, port: int, allow_changes: bool) -> int:
     may = "read, change and delete every study" if allow_changes else "read every study"
     listening.warn_if_open(host, may)
     mode = "changes allowed" if allow_changes else "for reading"
-    click.echo(f"Optuna dashboard, {mode}, on {server.address} (Ctrl-C ends it)", err=True)
+    say(f"Optuna dashboard, {mode}, on {server.address} (Ctrl-C ends it)")
     return serve(server)

@@ -8,6 +8,7 @@ import click
 from batchfront.cli import options
 from batchfront.cli import serving as listening
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put, say
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,14 +84,14 @@ def command(
         from batchfront.report.figures import write_figures
 
         for path in write_figures(opened, workloads, figures, figure_format):
-            click.echo(path)
+            put(path)
         return 0
     if serve:
         return _serve(opened, workloads, dashboard, host, port)
     from batchfront.report.page import write_report
 
     write_report(opened, workloads, output, dashboard)
-    click.echo(f"Report: {output}", err=True)
+    say(f"Report: {output}")
     return 0
 
 
@@ -104,7 +105,7 @@ def _serve(
     app, kept = live_report(opened, workloads, dashboard=dashboard)
     server = Server(guarded(only_reading(app, "the report is for reading"), host), host, port)
     listening.warn_if_open(host, "read it")
-    click.echo(f"Report on {server.address} (Ctrl-C ends it)", err=True)
+    say(f"Report on {server.address} (Ctrl-C ends it)")
     code = serve(server)
     kept.close()
     return code

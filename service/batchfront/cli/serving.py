@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from batchfront.cli.options import option
+from batchfront.cli.output.lines import warn
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,8 +34,7 @@ def warn_if_open(host: str, may: str) -> None:
     from batchfront.report.web.guards import is_loopback
 
     if not is_loopback(host):
-        click.echo(
-            f"batchfront: warning: whoever reaches {host} can {may}: there is no authentication; "
-            "use 127.0.0.1, or a proxy that has one",
-            err=True,
+        warn(
+            f"whoever reaches {host} can {may}: there is no authentication; "
+            "use 127.0.0.1, or a proxy that has one"
         )

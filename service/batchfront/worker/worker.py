@@ -11,6 +11,7 @@ from threading import Event
 
 from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable, WorkloadError
 from batchfront.ledger.ledger import Ledger
+from batchfront.log_lines import about
 from batchfront.phase_timer import Clock, timed_as
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
@@ -172,7 +173,7 @@ class Worker:
         return self._backends[study.kind].limit(study)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
-        with Heartbeat(self.ledger, study.id) as heartbeat:
+        with about(study=study.name), Heartbeat(self.ledger, study.id) as heartbeat:
             # From now on: loading the data may take longer than a lease lasts.
             heartbeat.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
