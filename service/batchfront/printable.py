@@ -10,6 +10,7 @@ import shlex
 import unicodedata
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain
 
 LINES = "\n\t"
@@ -22,7 +23,12 @@ plane are in _TAGS."""
 
 _TAGS = range(0xE0000, 0xE1000)
 
-_UNUSUAL = re.compile(r"[^ -~]")
+
+@cache
+def _unusual(keep: str = "") -> re.Pattern[str]:
+    """What has to be looked at: all but ASCII that can be seen, and what is kept anyway."""
+    return re.compile(f"[^ -~{re.escape(keep)}]")
+
 
 _HUE = r"(?:[0-79]|[1-9]\d|10\d|[345]8[:;]5[:;]\d{1,3}|[345]8[:;]2(?:[:;]\d{1,3}){3})"
 
@@ -43,7 +49,7 @@ def printable(text: str, keep: str = "") -> str:
     overrides, isolates and marks, zero-width characters, tags), line and paragraph separators,
     lone surrogates, private and unassigned characters, and letters and marks that show nothing.
     """
-    return _UNUSUAL.sub(lambda found: _shown(found[0], keep), text)
+    return _unusual(keep).sub(lambda found: _shown(found[0]), text)
 
 
 def shell_word(text: str) -> str:
@@ -52,7 +58,7 @@ def shell_word(text: str) -> str:
     if printable(text) == text:
         return shlex.quote(text)
     plain = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"$'{_UNUSUAL.sub(lambda found: _in_shell(found[0]), plain)}'"
+    return f"$'{_unusual().sub(lambda found: _in_shell(found[0]), plain)}'"
 
 
 def shell_line(words: Iterable[str]) -> str:
@@ -96,8 +102,8 @@ def _cut(text: str) -> int:
 _OUTPUT = LINES + "\r"
 
 
-def _shown(character: str, keep: str) -> str:
-    if character in keep or _is_visible(character):
+def _shown(character: str) -> str:
+    if _is_visible(character):
         return character
     return character.encode("unicode_escape").decode()
 
@@ -106,7 +112,7 @@ def _in_shell(character: str) -> str:
     r"""There, \xad is a byte, and no character."""
     code = ord(character)
     if _is_visible(character) or code < 0x80:
-        return _shown(character, "")
+        return _shown(character)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 

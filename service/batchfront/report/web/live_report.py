@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
-from html import escape
 from threading import Condition, Thread
 from time import monotonic
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -15,6 +14,7 @@ from batchfront.report.data import load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard
 from batchfront.report.page import NOTICE, page
 from batchfront.report.scripts import linked_scripts
+from batchfront.report.text import escape
 from batchfront.store.database import Storage
 
 log = logging.getLogger(__name__)
