@@ -11,7 +11,6 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
-from batchfront.cli.output.lines import speak_json, speaks_json
 from batchfront.errors import IdentityError
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
@@ -54,8 +53,6 @@ def command(
     trials in hand and gives them back.
     """
     clock = Clock()  # before the imports, which take a second or more
-    if speaks_json():
-        speak_json(worker_id)
     with end_on_sigterm():
         from batchfront.cli.output.progress import showing
         from batchfront.frontier.queries import require
