@@ -263,11 +263,21 @@ def _from_5(conn: Connection) -> None:
             conn.execute(text(statement))
 
 
+def _from_6(conn: Connection) -> None:
+    """Workers say what they are made of, and what time their own machine's clock has."""
+    for statement in (
+        "ALTER TABLE bf_workers ADD COLUMN clock DOUBLE PRECISION",
+        "ALTER TABLE bf_workers ADD COLUMN about TEXT",
+    ):
+        conn.execute(text(statement))
+
+
 _UPGRADES: dict[int, Callable[[Connection], None]] = {
     1: _from_1,
     2: _from_2,
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }
 """Each brings the tables from the version that is its key to the next."""

@@ -68,6 +68,9 @@ _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
+TABLES = tuple(models.BaseModel.metadata.tables)
+"""The names of all of Optuna's tables."""
+
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
 
