@@ -107,9 +107,10 @@ def _rights(conn: Connection) -> Finding:
         "WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(:tables) "
         "AND NOT has_table_privilege(c.oid, r.name) UNION ALL "
         "SELECT s.relname, 'USAGE' FROM pg_class s JOIN pg_depend d ON d.objid = s.oid "
-        "JOIN pg_class c ON c.oid = d.refobjid WHERE s.relkind = 'S' "
-        "AND c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(:tables) "
-        "AND NOT has_sequence_privilege(s.oid, 'USAGE') ORDER BY 1, 2"
+        "JOIN pg_class c ON c.oid = d.refobjid "
+        "WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(:tables) AND "
+        "CASE s.relkind WHEN 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') ELSE false END "
+        "ORDER BY 1, 2"
     )
     missing = conn.execute(
         query, {"rights": list(_RIGHTS), "tables": [*schema.metadata.tables, *TABLES]}

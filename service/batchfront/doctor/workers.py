@@ -16,7 +16,7 @@ from batchfront.store.schema import leased, slots, workers
 from batchfront.vocabulary import WorkerState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ListedWorker:
     """A worker that hasn't stopped.
 
