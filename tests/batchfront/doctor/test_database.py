@@ -1,5 +1,7 @@
 """What is wrong with a database is found by looking, and nothing is written to it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,11 +68,10 @@ def test_a_server_that_only_reads_is_told(postgres: Postgres, postgres_database:
 
 def test_a_damaged_file_is_told(database: str, storage: Storage) -> None:
     file = Path(storage.url.database or "")
-    with storage.engine.connect() as conn:
+    storage.close()  # and the last connection takes the log into the file
+    with closing(sqlite3.connect(file)) as conn:
         root = "SELECT rootpage FROM sqlite_master WHERE name = 'bf_slots_won'"
-        page = int(conn.exec_driver_sql(root).scalar_one())
-        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    storage.close()
+        page = int(conn.execute(root).fetchone()[0])
     content = bytearray(file.read_bytes())
     content[4096 * (page - 1) : 4096 * page] = bytes(4096)
     file.write_bytes(content)
