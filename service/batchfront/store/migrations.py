@@ -131,11 +131,10 @@ def _alone(storage: Storage) -> Iterator[None]:
 
 
 def _without_limits(conn: Connection) -> None:
-    """Let this transaction take whatever time it needs: a large table isn't rewritten in the minute
-    that other statements have."""
     if conn.dialect.name == "postgresql":
-        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-            conn.exec_driver_sql(f"SET LOCAL {limit} = 0")
+        from batchfront.store.postgresql import without_limits
+
+        without_limits(conn)
 
 
 def _version(storage: Storage) -> int | None:
