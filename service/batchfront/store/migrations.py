@@ -131,11 +131,10 @@ def _alone(storage: Storage) -> Iterator[None]:
 
 
 def _without_limits(conn: Connection) -> None:
-    """Let this transaction take whatever time it needs: a large table isn't rewritten in the minute
-    that other statements have."""
     if conn.dialect.name == "postgresql":
-        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-            conn.exec_driver_sql(f"SET LOCAL {limit} = 0")
+        from batchfront.store.postgresql import without_limits
+
+        without_limits(conn)
 
 
 def _version(storage: Storage) -> int | None:
@@ -306,11 +305,21 @@ def _from_5(conn: Connection) -> None:
             conn.execute(text(statement))
 
 
+def _from_6(conn: Connection) -> None:
+    """Workers say what they are made of, and what time their own machine's clock has."""
+    for statement in (
+        "ALTER TABLE bf_workers ADD COLUMN clock DOUBLE PRECISION",
+        "ALTER TABLE bf_workers ADD COLUMN about TEXT",
+    ):
+        conn.execute(text(statement))
+
+
 _UPGRADES: dict[int, Callable[[Connection], None]] = {
     1: _from_1,
     2: _from_2,
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }
 """Each brings the tables from the version that is its key to the next."""

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from batchfront.median import exact
 from batchfront.vocabulary import Purpose, SlotState
 
-VERSION = 6
+VERSION = 7
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
@@ -166,6 +166,8 @@ workers = Table(
     Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
     Column("seconds", Text),  # JSON: of its life so far, by phase_timer.Part
+    Column("clock", Float(53)),  # seconds since 1970, by its own machine's clock, at `seen_at`
+    Column("about", Text),  # JSON: see ledger/self_description.py
     # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
     Index("bf_workers_at", "state", "study_id"),
     postgresql_with={"fillfactor": 50},
