@@ -263,11 +263,18 @@ def _from_5(conn: Connection) -> None:
             conn.execute(text(statement))
 
 
+def _from_6(conn: Connection) -> None:
+    """Studies know the checksums of the files that their workload's code is made of; those of
+    studies from before aren't known until they are planned again."""
+    conn.execute(text("ALTER TABLE bf_studies ADD COLUMN checksums TEXT"))
+
+
 _UPGRADES: dict[int, Callable[[Connection], None]] = {
     1: _from_1,
     2: _from_2,
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }
 """Each brings the tables from the version that is its key to the next."""

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from batchfront.median import exact
 from batchfront.vocabulary import Purpose, SlotState
 
-VERSION = 6
+VERSION = 7
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
@@ -81,6 +81,7 @@ studies = Table(
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
     Column("extensions", Text),  # JSON: wider search spaces, and the slots sampled from them
     Column("train_examples", BigInteger, nullable=False),
+    Column("checksums", Text),  # JSON, of the workload's own files; empty: they aren't known
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
 
