@@ -48,10 +48,11 @@ def command(
     the same step, and, where its weights were kept, whether these are the same to the bit. Nothing
     is written to the database.
     """
-    from batchfront.exchange.model import KeptWeights, require_new_file, write_whole
+    from batchfront.exchange.model import KeptWeights, require_new_file
     from batchfront.frontier.reached_trial import find_reached
     from batchfront.store.url import open_storage
     from batchfront.training.device_names import resolve, visible_gpus
+    from batchfront.whole_file import write_files
     from batchfront.worker.replay import replay
 
     opened = open_storage(storage)
@@ -65,7 +66,7 @@ def command(
     replayed = replay(opened, reached, chosen, _progress(reached.steps))
     _say_outcome(name, replayed)
     if replayed.weights is not None:
-        write_whole(save, replayed.weights, "--save")
+        write_files({save: replayed.weights}, "--save")
         click.echo(f"{save}: {_compared(replayed.weights, kept)}")
     for difference in replayed.differs:
         click.echo(f"batchfront: computed otherwise: {difference}", err=True)

@@ -35,6 +35,7 @@ from batchfront.ledger.results import (
     write_evaluations,
     write_measurements,
 )
+from batchfront.ledger.self_description import SelfDescription
 from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import finite, update_rows
@@ -109,11 +110,14 @@ class Ledger:
     # -- the worker itself
 
     @_repeatable
-    def register(self, host: str, pid: int, device: str) -> None:
+    def register(
+        self, host: str, pid: int, device: str, about: SelfDescription | None = None
+    ) -> None:
         """Enter the worker in the list of workers, with a lease. It may be there already."""
         with self.storage.write() as conn:
             roster.excuse_absence(conn, self.storage.now, self.worker_id)
-            self._about = {"host": host, "pid": pid, "device": device}
+            said = None if about is None else about.to_json()
+            self._about = {"host": host, "pid": pid, "device": device, "about": said}
             self._enter(conn)
 
     def _enter(self, conn: Connection) -> None:

@@ -167,6 +167,8 @@ workers = Table(
     Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
     Column("seconds", Text),  # JSON: of its life so far, by phase_timer.Part
+    Column("clock", Float(53)),  # seconds since 1970, by its own machine's clock, at `seen_at`
+    Column("about", Text),  # JSON: see ledger/self_description.py
     # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
     Index("bf_workers_at", "state", "study_id"),
     postgresql_with={"fillfactor": 50},

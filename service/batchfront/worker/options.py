@@ -50,10 +50,14 @@ class WorkerOptions:
         metavar="DIR",
         otherwise="beside an SQLite database, or else ./batchfront-trials",
     )
-    code: str | None = option(
+    code: tuple[str, ...] = option(
         str,
-        "Where sweep files are looked for that aren't where they were planned from.",
+        "A folder, or a file, whose code may run: files that a workload was planned from, which are "
+        "found there also where they aren't at the path that it was planned from. Can be repeated.",
         metavar="DIR",
+        otherwise="only the catalog's, and what the command line names",
+        default=(),
+        repeated=True,
     )
     max_time: float | None = option(
         DURATION,

@@ -10,7 +10,9 @@ from functools import partial
 from threading import Event
 
 from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable, WorkloadError
+from batchfront.extras import installed
 from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.self_description import SelfDescription
 from batchfront.phase_timer import Clock, timed_as
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
@@ -31,6 +33,8 @@ from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
 
 log = logging.getLogger(__name__)
+
+_TOLD_PACKAGES = ("batchfront", "optuna", "torch")
 
 _IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
 
@@ -114,7 +118,7 @@ class Worker:
             gpus = visible_gpus() if self.settings.device != "cpu" else []
             together = self.settings.options.devices_per_trial
             device = describe_all(following(self.settings.device, together, len(gpus)), gpus)
-            self.ledger.register(socket.gethostname(), os.getpid(), device)
+            self.ledger.register(socket.gethostname(), os.getpid(), device, self._description())
             self._work()
             in_order = True
         except Unreachable as error:
@@ -126,6 +130,15 @@ class Worker:
                 backend.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
+
+    def _description(self) -> SelfDescription:
+        found = {package: installed(package) for package in _TOLD_PACKAGES}
+        versions = {package: version for package, version in found.items() if version}
+        if self._files is None:
+            return SelfDescription(versions)
+        # Only a server has workers on other machines, which may not reach the same place.
+        mark = "" if self.storage.url.get_backend_name() == "sqlite" else self._files.mark()
+        return SelfDescription(versions, self.settings.options.checkpoint_dir, mark)
 
     def _work(self) -> None:
         pause = _IDLE_SECONDS

@@ -18,7 +18,7 @@ from batchfront.frontier.queries import last_change
 from batchfront.report.web.dashboard_figure import NAME, frontier_figure
 from batchfront.report.web.guards import only_reading, refuse
 from batchfront.store.commands import command
-from batchfront.store.database import Storage, connect_args
+from batchfront.store.database import Storage, engine_options
 from batchfront.store.optuna_dashboard import figure_attributes, without_figure
 from batchfront.store.schema import studies
 
@@ -49,10 +49,10 @@ class Studies(RDBStorage):
 
 
 def _engine_options(storage: Storage, changes: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {"connect_args": connect_args(storage.url)}
+    options = engine_options(storage.url)
     if storage.engine.dialect.name == "sqlite":
         return options
-    pool = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 6}
+    pool = {"pool_size": 2, "max_overflow": 6}
     return options | pool | {"execution_options": {"postgresql_readonly": not changes}}
 
 
