@@ -1,6 +1,5 @@
 """From a workload to studies filled with slots."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from batchfront.training.examine import examine
 from batchfront.vocabulary import SEARCHES, AfterGoal
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.versions import Code, digest
-from batchfront.workload.source import find_source
+from batchfront.workload.source import Checksums, find_source
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +103,8 @@ def plan(
     parts = identity_parts(described, code, asked.variant)
     count = examined.train_examples
     pairs = zip(batch_sizes, searches, strict=True)
-    wanted = [
-        replace(_definition(workload, spec, b, search, parts, count), checksums=checksums)
-        for b, search in pairs
-    ]
+    where = spec, checksums
+    wanted = [_definition(workload, where, b, search, parts, count) for b, search in pairs]
     for study in wanted:
         for stored in existing.values():
             refuse_difference(stored, study)
@@ -140,7 +137,9 @@ def _keep_code(conn: Connection, planned: Definition, now: Mapping[str, Any]) ->
     """
     for study in find_studies(conn, Filter((planned.workload,))):
         identity = {**study.identity, **now}
-        kept = replace(study, identity=identity, spec=planned.spec, checksums=planned.checksums)
+        kept = replace(study, identity=identity)
+        if study.spec:  # it wasn't imported
+            kept = replace(kept, spec=planned.spec, checksums=planned.checksums)
         if study != kept:
             refuse_difference(study, kept)
             lock_study(conn, study.id)  # first, as whoever ends trials does
@@ -182,18 +181,20 @@ def _batch_sizes(chosen: Sequence[int]) -> list[int]:
 
 def _definition(
     workload: WorkloadBase,
-    spec: str,
+    where: tuple[str, Checksums | None],
     batch_size: int,
     search: Mapping[str, Any],
     parts: Mapping[str, Any],
     train_examples: int,
 ) -> Definition:
-    """A study's definition, from the values of its search's options."""
+    """A study's definition, from the values of its search's options, and where its code is: the
+    spec and the checksums."""
     columns = {name: search[name] for name in search if name in Definition.__dataclass_fields__}
     return Definition(
         name=f"{workload.name}/b{batch_size}",
         workload=workload.name,
-        spec=spec,
+        spec=where[0],
+        checksums=where[1],
         batch_size=batch_size,
         identity=study_identity(workload, batch_size, parts, search_identity(search)),
         goal_value=search["goal"],

@@ -125,6 +125,10 @@ leased = slots.c.state == literal_column(f"'{SlotState.LEASED}'")
 reached = slots.c.steps_to_target.is_not(None)
 """Conditions on a slot, said with literals: a planner has to see that they are an index's own."""
 
+imported = studies.c.spec == ""
+"""The condition on a study that it came from elsewhere without its code, so that nobody can run
+more of its trials here."""
+
 
 def _index(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> Index:
     """An index of the slots of one condition alone, however many others there are."""

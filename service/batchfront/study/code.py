@@ -4,9 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import exists, select
+
 from batchfront.errors import IdentityError, UsageError
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
+from batchfront.store.schema import free, imported, slots, studies
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.study.variants import base_of
 from batchfront.workload import catalog
@@ -64,13 +67,22 @@ def meant(storage: Storage, workloads: Sequence[str], here: Path) -> Meant:
     return Meant(tuple(dict.fromkeys(names)), tuple(code))
 
 
-def _planned_from(source: Source, studies: Iterable[Study]) -> Iterable[Study]:
+def open_without_code(storage: Storage, wanted: Filter) -> list[str]:
+    """The workloads whose trials aren't all done, and which nobody can run here: they were
+    imported."""
+    some = exists().where(slots.c.study_id == studies.c.id, free)
+    query = select(studies.c.workload).where(wanted.clause(), imported, some).distinct()
+    with storage.read() as conn:
+        return list(conn.execute(query.order_by(studies.c.workload)).scalars())
+
+
+def _planned_from(source: Source, there: Iterable[Study]) -> Iterable[Study]:
     """The studies that were planned from a file, here or, as far as can be told, elsewhere."""
     program = None
     if catalog.is_sweep_file(source.path.name):
         program = read_sweep_file(source.file).program.name
     checksums = source.checksums()
-    for study in studies:
+    for study in there:
         if program is not None:
             if study.kind == "program" and base_of(study.workload, study.variant) == program:
                 yield study
@@ -78,7 +90,6 @@ def _planned_from(source: Source, studies: Iterable[Study]) -> Iterable[Study]:
         planned = find_source(study.spec)
         same_file = planned is not None and planned.file == source.file
         function = "" if study.spec.endswith(".py") else study.spec.rpartition(":")[2]
-        if (same_file or study.checksums == checksums) and (
-            not (source.function and function) or source.function == function
-        ):
+        same_function = not (source.function and function) or source.function == function
+        if same_function and (same_file or study.checksums == checksums):
             yield study

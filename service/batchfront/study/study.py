@@ -21,6 +21,7 @@ from batchfront.store.database import Storage
 from batchfront.store.schema import studies
 from batchfront.study.variants import base_of
 from batchfront.vocabulary import ADAPTIVE, Purpose, Schedule
+from batchfront.workload.catalog import place_of
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
 from batchfront.workload.source import Checksums
@@ -105,6 +106,12 @@ class Definition:
         """Whose its training loop is: of a `program`, of a `loop`, or, None, batchfront's."""
         kind: str | None = self.identity.get("kind")
         return kind
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The option by which a command may run its code, where that isn't the catalog's."""
+        place = place_of(self.spec)
+        return () if place is None else ("--code", place)
 
     @property
     def warm_start(self) -> bool:

@@ -52,8 +52,8 @@ class WorkerOptions:
     )
     code: tuple[str, ...] = option(
         str,
-        "A folder, or a file, whose code may run: files that a workload was planned from, which are "
-        "found there also where they aren't at the path that it was planned from. Can be repeated.",
+        "A folder, or a file, whose code workers may run: what workloads were planned from. It is "
+        "found there also where it was planned from another path. Can be repeated.",
         metavar="DIR",
         otherwise="only the catalog's, and what the command line names",
         default=(),

@@ -140,6 +140,13 @@ def is_of_a_file(spec: str) -> bool:
     return ":" in spec or spec.endswith(".py") or is_sweep_file(spec)
 
 
+def place_of(spec: str) -> str | None:
+    """The file that a spec from any folder names, or the folder of its module; None if neither."""
+    if is_sweep_file(spec):
+        return spec
+    return split_file(spec)[0] or split_module(spec)[0] or None
+
+
 def offers(function: str, file: Path) -> bool:
     """Whether a function of a module's file makes one of the catalog's workloads."""
     for make in entries().values():

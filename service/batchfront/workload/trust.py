@@ -53,9 +53,9 @@ class Trust:
         if planned is not None and self.holds(planned.file):
             refuse_changed(workload, planned, checksums)
             return spec
-        if planned is not None and planned.module:
-            if catalog.offers(planned.function, planned.file):
-                return spec
+        is_module = planned is not None and bool(planned.module)
+        if planned is not None and is_module and catalog.offers(planned.function, planned.file):
+            return spec
         for source in self.elsewhere(spec):
             if checksums is not None and source.checksums() == checksums:
                 return source.spec
@@ -71,8 +71,10 @@ class Trust:
     def elsewhere(self, spec: str) -> Iterator[Source]:
         """The files in the places that have the name of the one that a spec says; of a module, its
         packages too."""
+        if not catalog.is_of_a_file(spec):
+            return
         if catalog.is_sweep_file(spec):
-            found = ((str(path)) for path in self._named(Path(spec).name))
+            found = (str(path) for path in self._named(Path(spec).name))
         elif catalog.split_file(spec)[0]:
             path, function = catalog.split_file(spec)
             end = f":{function}" if function else ""
@@ -106,12 +108,12 @@ class Trust:
         planned = find_source(spec)
         if planned is None:
             return UntrustedCode(
-                f"{workload}: there is no {spec} here, with which it was planned, nor the same in a "
-                "place that --code names; copy it here, and name its folder by --code"
+                f"{workload}: there is no {spec} here, which it was planned from, nor a file like "
+                "it where --code says; copy it here, and name its folder by --code"
             )
         return UntrustedCode(
-            f"{workload}: the database says that its code is {planned.file}, and nobody here that "
-            "it may run, so that nothing of it has",
+            f"{workload}: the database names its code, {planned.file}, and nobody here has allowed "
+            "that to run",
             str(planned.file),
         )
 
