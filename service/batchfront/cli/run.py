@@ -1,12 +1,13 @@
 """`batchfront run`"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchfront.cli import options, sweep
-from batchfront.cli.local_run import refuse_engine, run_here
+from batchfront.cli.local_run import named_code, refuse_engine, run_here
 from batchfront.cli.output.lines import complain, say, speaks_json
 from batchfront.cli.plan import plan_workload
 from batchfront.errors import BatchfrontError
@@ -71,6 +72,7 @@ def command(
     devices = devices_for([workload], worker, workers)
     say(f"Planning {workload} …")
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
+    worker = replace(worker, code=(*worker.code, *named_code(planned)))
     worker = options.with_checkpoints(worker, storage)
     refuse_engine(planned, worker)
     began = time_of(opened)
