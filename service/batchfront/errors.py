@@ -15,6 +15,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── FollowerFailed             another device's part of a trial has failed
 ├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
+│   └── StudyGone              as its study has been deleted through Optuna
 └── WorkersFailed              local workers died and could not be replaced
 """
 
@@ -84,6 +85,10 @@ class FollowerFailed(BatchfrontError):
 
 class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
+
+
+class StudyGone(LeaseLost):
+    """A study that Optuna no longer has, whatever has its id by now: its slots are nobody's."""
 
 
 class NothingLeft(BatchfrontError):

@@ -6,6 +6,11 @@ once, and a claim of 32 slots a handful of statements. This is the only module t
 Optuna's columns (schema of Optuna 5); tests/batchfront/store/test_optuna_tables.py reads everything
 back through Optuna's own API.
 
+Others write here too: through Optuna and its dashboard they delete studies, enqueue trials, tell
+how one ended, and set attributes. So a study of ours is known by more than its id (`is_tied`), a
+trial is looked at before it is written to (`look_at_trials`), and its number follows from those
+that are there.
+
 Trials of our own are created when their slots are started, finished, and perhaps reopened. Whole
 trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere by an import.
 """
@@ -14,6 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count, islice
 from types import MappingProxyType
 from typing import Any
 
@@ -27,8 +33,22 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
+from batchfront.errors import StudyGone
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import insert_rows, load_columns
 from batchfront.vocabulary import Outcome
@@ -70,6 +90,23 @@ _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
+
+_SLOT = "slot"
+"""The attribute that says which slot a trial belongs to, where its number is another's."""
+
+MARK = "batchfront"
+"""The attribute that tells a study of ours from another of the same id and name: the version that
+made it."""
+
+
+def is_tied(study_id: ColumnElement[int], name: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition on a study of ours that Optuna's of this id is the one that was made with it.
+
+    Whoever works with Optuna may delete a study, and SQLite gives its id to the next one.
+    """
+    mine = and_(_studies.c.study_id == study_id, _studies.c.study_name == name)
+    marked = and_(_study_attributes.c.study_id == study_id, _study_attributes.c.key == MARK)
+    return and_(exists().where(mine), exists().where(marked))
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -144,33 +181,57 @@ class Searched:
 def create_trials(
     conn: Connection,
     study_id: int,
+    name: str,
     space: SearchSpace,
     params: Mapping[int, Metaparameters],
     attributes: Mapping[str, Any],
     own: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[int]:
-    """Insert RUNNING trials with these numbers and metaparameters. Locks the study's row.
+    """Insert RUNNING trials for slots, by their numbers, with these metaparameters. Locks the
+    study's row.
 
-    The numbers are ours, the slots', in whatever order workers come to start them.
+    A trial has its slot's number where that is free, and else an attribute that says it.
 
-    own -- further attributes, by number
+    own -- further attributes, by number of the slot
 
-    Returns their ids in the same order.
+    Returns their ids in the same order. Raises StudyGone if the study is no longer Optuna's.
     """
-    lock_study(conn, study_id)
-    if not params:
-        return []
-    common = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": utc_now()}
-    ids = _insert_trials(conn, [{"number": number, **common} for number in params])
+    _require_study(conn, study_id, name)
+    common = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
+    numbers = _free_numbers(conn, study_id, list(params))
+    ids = _insert_trials(conn, study_id, [{"number": number, **common} for number in numbers])
     searched, (_, columns) = Searched(space), _PARTS["params"]
     rows, attrs = [], []
-    for trial_id, (number, point) in zip(ids, params.items(), strict=True):
+    for trial_id, number, (slot, point) in zip(ids, numbers, params.items(), strict=True):
         mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
         rows += [{"trial_id": trial_id, **row} for row in mine]
-        attrs += _json_rows("trial_id", trial_id, {**attributes, **(own or {}).get(number, {})})
+        told = {} if number == slot else {_SLOT: slot}
+        told |= {**attributes, **(own or {}).get(slot, {})}
+        attrs += _json_rows("trial_id", trial_id, told)
     insert_rows(conn, _params, rows)
     insert_rows(conn, _attributes, attrs)
     return ids
+
+
+def look_at_trials(
+    conn: Connection, study_id: int, name: str, trial_ids: Sequence[int]
+) -> dict[int, bool]:
+    """Those of these trials that are this study's, locked: whether each has been written to by
+    others since it began, who have told Optuna how it ended, say."""
+    told = or_(
+        _trials.c.state != TrialState.RUNNING,
+        *(exists().where(t.c.trial_id == _trials.c.trial_id) for t in (_values, _intermediate)),
+        exists().where(
+            _attributes.c.trial_id == _trials.c.trial_id, _attributes.c.key.in_(RESULT_ATTRIBUTES)
+        ),
+    )
+    query = select(_trials.c.trial_id, told.label("told")).where(
+        _trials.c.trial_id.in_(trial_ids),
+        _trials.c.study_id == study_id,
+        is_tied(literal(study_id), literal(name)),
+    )
+    locked = query.order_by(_trials.c.trial_id).with_for_update(of=_trials)
+    return {row.trial_id: bool(row.told) for row in conn.execute(locked)}
 
 
 def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
@@ -192,15 +253,16 @@ def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
             values.append({"trial_id": trial_id, **value})
         shown += [{"trial_id": trial_id, **row} for row in _intermediate_rows(result)]
         attrs += _json_rows("trial_id", trial_id, _result_attributes(result))
-    if values:
-        conn.execute(insert(_values), values)
-    if shown:
-        conn.execute(insert(_intermediate), shown)
-    insert_rows(conn, _attributes, attrs)
+    # Others may have written the same since it was looked at.
+    insert_rows(conn, _values, values, over=("trial_id", "objective"))
+    insert_rows(conn, _intermediate, shown, over=("trial_id", "step"))
+    insert_rows(conn, _attributes, attrs, over=("trial_id", "key"))
 
 
-def reopen_trials(conn: Connection, trial_ids: Sequence[int]) -> None:
-    """Take back how trials ended: they are RUNNING again, as `create_trials` left them."""
+def reopen_trials(conn: Connection, trial_ids: Iterable[int]) -> None:
+    """Take back how trials, which `look_at_trials` has found, ended, whoever says so: they are
+    RUNNING again, as `create_trials` left them."""
+    trial_ids = list(trial_ids)
     for table in (_values, _intermediate):
         conn.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
     ended = _attributes.c.key.in_(RESULT_ATTRIBUTES)
@@ -225,10 +287,38 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _insert_trials(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def _require_study(conn: Connection, study_id: int, name: str) -> None:
+    """Hold the row of a study of ours. Raises StudyGone if Optuna has no such study."""
+    ours = _studies.c.study_id == study_id, is_tied(literal(study_id), literal(name))
+    if conn.execute(select(_studies.c.study_id).where(*ours).with_for_update()).first() is None:
+        raise StudyGone(f"study {name} is given up: it has been deleted through Optuna")
+
+
+def _free_numbers(conn: Connection, study_id: int, wanted: Sequence[int]) -> list[int]:
+    """Numbers for new trials of a study, whose row is locked: those wanted where they may be.
+
+    Optuna numbers a trial by how many there are, so that two would have one number if ours left
+    gaps. Where an earlier batchfront has left some, they are filled.
+    """
+    mine = _trials.c.study_id == study_id
+    there = select(func.count(), func.max(_trials.c.number)).where(mine)
+    first, last = conn.execute(there).one()
+    taken: set[int] = set()
+    if first and last >= first:
+        taken, first = set(conn.execute(select(_trials.c.number).where(mine)).scalars()), 0
+    free = list(islice((n for n in count(first) if n not in taken), len(wanted)))
+    own = set(free) & set(wanted)
+    others = (number for number in free if number not in own)
+    return [number if number in own else next(others) for number in wanted]
+
+
+def _insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Returns the trials' ids in the same order."""
+    if not rows:
+        return []
     new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
-    return [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
+    made = conn.execute(new, [{"study_id": study_id, **row} for row in rows])
+    return [int(trial_id) for trial_id in made.scalars()]
 
 
 def _state(result: TrialResult) -> TrialState:
@@ -335,17 +425,17 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
     if not copies:
         return []
     lock_study(conn, study_id)
+    numbers = _free_numbers(conn, study_id, [copy.number for copy in copies])
     rows = [
         {
-            "study_id": study_id,
-            "number": copy.number,
+            "number": number,
             "state": TrialState[copy.state],
             "datetime_start": copy.started,
             "datetime_complete": copy.completed,
         }
-        for copy in copies
+        for number, copy in zip(numbers, copies, strict=True)
     ]
-    ids = _insert_trials(conn, rows)
+    ids = _insert_trials(conn, study_id, rows)
     for name, (table, columns) in _PARTS.items():
         owned = [
             (trial_id, *row)
