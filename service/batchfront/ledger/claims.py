@@ -24,7 +24,7 @@ from sqlalchemy import (
 from batchfront.errors import StudyGone
 from batchfront.ledger.results import with_crossing
 from batchfront.ledger.trials import end_trials
-from batchfront.ledger.workers import Clock, busy_by_study, lose_stale, present
+from batchfront.ledger.workers import Clock, busy_by_study, has_lease, lose_stale, present
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import LEASE_SECONDS, free, leased, slots, studies, workers
@@ -50,9 +50,7 @@ alone = or_(slots.c.attempts >= ATTEMPTS - 1, slots.c.deaths >= COMPANY_DEATHS)
 def left_for_others(conn: Connection, now: Clock, worker_id: str) -> ColumnElement[bool]:
     """The condition on a slot that it failed with this worker lately: it is left for another,
     who may have what this one lacks, if there is any."""
-    others = select(workers.c.id).where(
-        workers.c.id != worker_id, present, workers.c.lease_expires > now
-    )
+    others = select(workers.c.id).where(workers.c.id != worker_id, present, has_lease(now))
     if conn.execute(others.limit(1)).first() is None:
         return false()
     lately = slots.c.failed_at.between(now - LEASE_SECONDS, now)
