@@ -16,10 +16,10 @@ trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere b
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count, islice
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +51,7 @@ from sqlalchemy import (
 from batchfront.errors import StudyGone
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import insert_rows, load_columns
+from batchfront.store.schema import slots
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
@@ -92,7 +93,10 @@ RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
 
 _SLOT = "slot"
-"""The attribute that says which slot a trial belongs to, where its number is another's."""
+"""The attribute that says which slot a trial belongs to, where another trial has its number."""
+
+_KEPT = "kept"
+"""The attribute of a trial whose slot has not begun."""
 
 MARK = "batchfront"
 """The attribute that tells a study of ours from another of the same id and name: the version that
@@ -190,19 +194,18 @@ def create_trials(
     """Insert RUNNING trials for slots, by their numbers, with these metaparameters. Locks the
     study's row.
 
-    A trial has its slot's number where that is free, and else an attribute that says it.
+    A trial has its slot's number, unless another trial has that: then an attribute says the slot's.
 
     own -- further attributes, by number of the slot
 
     Returns their ids in the same order. Raises StudyGone if the study is no longer Optuna's.
     """
     _require_study(conn, study_id, name)
-    common = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
-    numbers = _free_numbers(conn, study_id, list(params))
-    ids = _insert_trials(conn, study_id, [{"number": number, **common} for number in numbers])
+    made = _number_trials(conn, study_id, list(params))
     searched, (_, columns) = Searched(space), _PARTS["params"]
     rows, attrs = [], []
-    for trial_id, number, (slot, point) in zip(ids, numbers, params.items(), strict=True):
+    for slot, point in params.items():
+        number, trial_id = made[slot]
         mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
         rows += [{"trial_id": trial_id, **row} for row in mine]
         told = {} if number == slot else {_SLOT: slot}
@@ -210,7 +213,78 @@ def create_trials(
         attrs += _json_rows("trial_id", trial_id, told)
     insert_rows(conn, _params, rows)
     insert_rows(conn, _attributes, attrs)
-    return ids
+    return [trial_id for _, trial_id in made.values()]
+
+
+def _number_trials(
+    conn: Connection, study_id: int, wanted: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """Insert RUNNING trials for slots of a study whose row is locked, without any rows of theirs.
+
+    Optuna numbers a trial by how many there are. So that none of it gets a number that one of ours
+    has, ours leave no gaps: where slots before these have not begun, as other workers have them,
+    their trials are inserted as well, with an attribute that says so, and taken when they begin.
+
+    Returns number of the slot to number and id of the trial.
+    """
+    taken = _taken_numbers(conn, study_id)
+    kept = _take_kept(conn, study_id, [number for number in wanted if number in taken])
+    anew = {number for number in wanted if number not in taken}
+    keep: list[int] = []
+    if anew and max(anew) >= len(taken) + len(anew):
+        before = _unbegun(conn, study_id, max(anew))
+        keep = [number for number in before if number not in taken and number not in anew]
+    used = anew.union(keep)
+    free = (number for number in count() if number not in taken and number not in used)
+    numbers = {slot: slot if slot in anew else next(free) for slot in wanted if slot not in kept}
+    running = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
+    new = [*numbers.values(), *keep]
+    ids = _insert_trials(conn, study_id, [{"number": number, **running} for number in new])
+    marks = [
+        {"trial_id": id_, "key": _KEPT, "value_json": json.dumps(f"for slot {number}")}
+        for number, id_ in zip(keep, ids[len(numbers) :], strict=True)
+    ]
+    insert_rows(conn, _attributes, marks)
+    made = {slot: (slot, trial_id) for slot, trial_id in kept.items()}
+    made |= {slot: (numbers[slot], id_) for slot, id_ in zip(numbers, ids, strict=False)}
+    return {slot: made[slot] for slot in wanted}
+
+
+def _taken_numbers(conn: Connection, study_id: int) -> Collection[int]:
+    """The numbers of a study's trials, of which an earlier batchfront may have left out some."""
+    mine = _trials.c.study_id == study_id
+    there = select(func.count(), func.max(_trials.c.number)).where(mine)
+    number, highest = conn.execute(there).one()
+    if not number or highest == number - 1:
+        return range(number)
+    return set(conn.execute(select(_trials.c.number).where(mine)).scalars())
+
+
+def _take_kept(conn: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, int]:
+    """Those of these numbers that are kept for their slots: to the ids of the trials, which are
+    then theirs."""
+    if not numbers:
+        return {}
+    mark = _attributes.c.key == _KEPT
+    found = (
+        select(_trials.c.number, _trials.c.trial_id)
+        .join(_attributes, _attributes.c.trial_id == _trials.c.trial_id)
+        .where(_trials.c.study_id == study_id, _trials.c.number.in_(numbers), mark)
+    )
+    kept = {row.number: row.trial_id for row in conn.execute(found)}
+    if kept:
+        ids = list(kept.values())
+        conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(ids), mark))
+        begun = update(_trials).where(_trials.c.trial_id.in_(ids))
+        conn.execute(begun.values(datetime_start=utc_now()))
+    return kept
+
+
+def _unbegun(conn: Connection, study_id: int, number: int) -> Sequence[int]:
+    """The numbers of a study's slots before one that have no trial."""
+    earlier = slots.c.study_id == study_id, slots.c.number < number, slots.c.trial_id.is_(None)
+    query = select(slots.c.number).where(*earlier).order_by(slots.c.number)
+    return conn.execute(query).scalars().all()
 
 
 def look_at_trials(
@@ -292,24 +366,6 @@ def _require_study(conn: Connection, study_id: int, name: str) -> None:
     ours = _studies.c.study_id == study_id, is_tied(literal(study_id), literal(name))
     if conn.execute(select(_studies.c.study_id).where(*ours).with_for_update()).first() is None:
         raise StudyGone(f"study {name} is given up: it has been deleted through Optuna")
-
-
-def _free_numbers(conn: Connection, study_id: int, wanted: Sequence[int]) -> list[int]:
-    """Numbers for new trials of a study, whose row is locked: those wanted where they may be.
-
-    Optuna numbers a trial by how many there are, so that two would have one number if ours left
-    gaps. Where an earlier batchfront has left some, they are filled.
-    """
-    mine = _trials.c.study_id == study_id
-    there = select(func.count(), func.max(_trials.c.number)).where(mine)
-    first, last = conn.execute(there).one()
-    taken: set[int] = set()
-    if first and last >= first:
-        taken, first = set(conn.execute(select(_trials.c.number).where(mine)).scalars()), 0
-    free = list(islice((n for n in count(first) if n not in taken), len(wanted)))
-    own = set(free) & set(wanted)
-    others = (number for number in free if number not in own)
-    return [number if number in own else next(others) for number in wanted]
 
 
 def _insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -425,7 +481,10 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
     if not copies:
         return []
     lock_study(conn, study_id)
-    numbers = _free_numbers(conn, study_id, [copy.number for copy in copies])
+    taken = set(_taken_numbers(conn, study_id))
+    own = {copy.number for copy in copies}
+    free = (number for number in count() if number not in taken | own)
+    numbers = [next(free) if copy.number in taken else copy.number for copy in copies]
     rows = [
         {
             "number": number,

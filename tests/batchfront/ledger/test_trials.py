@@ -26,7 +26,17 @@ from batchfront.study.study import Study
 from batchfront.training.model_run import ModelRun
 from tests import searches
 from tests.backups import Backup, backup
-from tests.searches import NAME, claim, optuna_trials, reached, rows, started, work, worker
+from tests.searches import (
+    NAME,
+    VERSIONS,
+    claim,
+    optuna_trials,
+    reached,
+    rows,
+    started,
+    work,
+    worker,
+)
 
 pytestmark = pytest.mark.every_storage
 planned = partial(searches.planned, trials=8, batch_sizes=(4,))
@@ -368,12 +378,30 @@ def test_trials_of_others_before_ours_and_between_them_share_no_number(storage: 
         assert (theirs.best_value, len(theirs.trials)) == (7.0, 11)
 
 
-def test_without_others_a_trial_has_the_number_of_its_slot(storage: Storage) -> None:
+def test_without_others_a_trial_has_the_number_of_its_slot_whichever_begins_first(
+    storage: Storage,
+) -> None:
     planned(storage)
-    started(worker(storage))
-    assert [t.number for t in optuna_trials(storage)] == [row.number for row in rows(storage)]
-    assert all("slot" not in t.user_attrs for t in optuna_trials(storage))
+    one, two = worker(storage, "one"), worker(storage, "two")
+    study, first = claim(one, limit=3)
+    _, second = started(two, limit=3)
+    with in_optuna(storage) as theirs:
+        kept = [trial.user_attrs.get("kept") for trial in theirs.trials]
+        assert kept == ["for slot 0", "for slot 1", "for slot 2", None, None, None]
+        assert theirs.ask({}).number == 6
+    first = one.start(study, first, study.space, VERSIONS)
+    assert one.finish(study, ends(first)) == two.finish(study, ends(second)) == []
+    _, last = started(one)
+    assert one.finish(study, ends(last)) == []
     check_record(storage)
+    trials = {trial._trial_id: trial for trial in optuna_trials(storage)}
+    assert [trials[slot.trial_id].number for slot in [*first, *second]] == [*range(6)]
+    assert [trials[slot.trial_id].number for slot in last] == [8, 7]
+    for slot in [*first, *second, *last]:
+        trial = trials[slot.trial_id]
+        assert trial.params["learning_rate"] == slot.params["learning_rate"]
+        assert trial.user_attrs["versions"] == VERSIONS
+        assert "kept" not in trial.user_attrs
 
 
 def test_gaps_that_an_earlier_batchfront_has_left_are_filled(storage: Storage) -> None:
@@ -381,12 +409,20 @@ def test_gaps_that_an_earlier_batchfront_has_left_are_filled(storage: Storage) -
     one, two = worker(storage, "one"), worker(storage, "two")
     study, first = claim(one, limit=4)
     started(two)
-    with storage.write() as conn:
-        conn.execute(text("UPDATE trials SET number = number + 4"))
-        conn.execute(text("DELETE FROM trial_user_attributes WHERE key = 'slot'"))
+    _forget_kept(storage)
+    assert [trial.number for trial in optuna_trials(storage)] == [4, 5, 6, 7]
     one.start(study, first, study.space, {})
     assert [trial.number for trial in optuna_trials(storage)] == [*range(8)]
     check_record(storage)
+
+
+def _forget_kept(storage: Storage) -> None:
+    """As if nothing had been kept for slots that others have begun after."""
+    with storage.write() as conn:
+        query = "SELECT trial_id FROM trial_user_attributes WHERE key = 'kept'"
+        ids = ", ".join(str(id_) for id_ in conn.execute(text(query)).scalars())
+        for table in ("trial_user_attributes", "trials"):
+            conn.execute(text(f"DELETE FROM {table} WHERE trial_id IN ({ids})"))
 
 
 # Studies that are deleted through Optuna

@@ -100,19 +100,17 @@ def test_running_trials_are_read_back_with_number_parameters_and_distributions(
         assert trial.datetime_complete is None
 
 
-def test_trials_are_numbered_without_gaps_in_whatever_order_their_slots_start(
+def test_trials_keep_their_numbers_in_whatever_order_they_start(
     storage: Storage, rdb: optuna.storages.RDBStorage
 ) -> None:
-    """As Optuna would number them; each keeps the number of its slot where it may."""
     study_id = make_study(storage)
-    later = make_trials(storage, study_id, range(1, 4))
-    first = make_trials(storage, study_id, range(1))
+    later = make_trials(storage, study_id, range(2, 4))
+    assert [t.number for t in load(rdb).trials] == [2, 3]
+    first = make_trials(storage, study_id, range(2))
     trials = load(rdb).trials
     assert [t.number for t in trials] == [0, 1, 2, 3]
-    assert [t._trial_id for t in trials] == [later[2], *later[:2], *first]
-    assert [t.user_attrs.get("slot") for t in trials] == [3, None, None, 0]
-    rates = [trials[n].params["learning_rate"] for n in (3, 1, 2, 0)]
-    assert rates == [point["learning_rate"] for point in POINTS]
+    assert [t._trial_id for t in trials] == [*first, *later]
+    assert [t.params["learning_rate"] for t in trials] == [p["learning_rate"] for p in POINTS]
 
 
 def finish(storage: Storage, ids: list[int]) -> None:
