@@ -1,18 +1,19 @@
 """The page itself: everything in one file that asks for nothing else, or served with its parts."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from batchfront import __version__
-from batchfront.errors import BatchfrontError, UsageError
+from batchfront.errors import UsageError
 from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.text import percent
 from batchfront.frontier.queries import require, workload_names
+from batchfront.printable import LINES, printable
 from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard, Part, joined, rendered
 from batchfront.report.plotly import Figure
@@ -30,6 +31,7 @@ from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
 from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.snapshot import Source, snapshot
+from batchfront.whole_file import writing
 
 
 def section(subject: Subject) -> Part:
@@ -101,14 +103,8 @@ def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) ->
     path. Raises BatchfrontError where the file can't be written.
     """
     text = page(subjects, inline_scripts(), dashboard)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise BatchfrontError(f"report {path}: can't be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path, "report") as file:
+        file.write_text(text, encoding="utf-8")
     return path
 
 
@@ -142,5 +138,15 @@ def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) ->
 
 def _embedded(figures: Mapping[str, Figure]) -> str:
     """JSON that can stand inside a script element, whatever the names in it."""
-    text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    seen = _seen(figures)
+    text = json.dumps(seen, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _seen(data: Any) -> Any:
+    """Plain data in whose texts all can be seen."""
+    if isinstance(data, str):
+        return printable(data, LINES)
+    if isinstance(data, Mapping):
+        return {printable(key, LINES): _seen(value) for key, value in data.items()}
+    return list(map(_seen, data)) if isinstance(data, list | tuple) else data
