@@ -120,6 +120,18 @@ def is_tied(study_id: ColumnElement[int], name: ColumnElement[str]) -> ColumnEle
     return and_(exists().where(mine), exists().where(marked))
 
 
+def has_trial(trial_id: ColumnElement[int], study_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """The condition on a slot that the trial of this id is one of this study."""
+    return exists().where(_trials.c.trial_id == trial_id, _trials.c.study_id == study_id)
+
+
+def find_named(conn: Connection, name: str, study_id: int) -> dict[int, str]:
+    """Optuna's studies of this name, or of this id: id to name."""
+    meant = or_(_studies.c.study_name == name, _studies.c.study_id == study_id)
+    rows = conn.execute(select(_studies.c.study_id, _studies.c.study_name).where(meant))
+    return {row.study_id: row.study_name for row in rows}
+
+
 def distribution(dimension: Dimension) -> BaseDistribution:
     """The Optuna distribution under which a dimension's values are shown and stored."""
     if isinstance(dimension, Choice):
