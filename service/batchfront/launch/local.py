@@ -13,7 +13,7 @@ from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
-from batchfront.errors import BatchfrontError, Unreachable, UsageError, WorkersFailed
+from batchfront.errors import BatchfrontError, StorageGone, Unreachable, UsageError, WorkersFailed
 from batchfront.extras import has_torch
 from batchfront.launch.launcher import Launched
 from batchfront.launch.worker_options import Order
@@ -72,6 +72,7 @@ class LocalWorkers:
         self.storage, self.order, self.tell = storage, order, tell
         self._devices = devices
         self._places: list[_Place] = []
+        self._gone: str | None = None  # why there is no database left: said once, not by each
 
     def __enter__(self) -> "LocalWorkers":
         for device in self._devices:
@@ -86,8 +87,14 @@ class LocalWorkers:
     def watch(self) -> int:
         """Replace the workers that died; how many are alive now.
 
-        Raises WorkersFailed when one has died too often, with the last line that it wrote.
+        Raises WorkersFailed when one has died too often, with the last line that it wrote, and
+        StorageGone when there is no database left to work on.
         """
+        try:
+            self.storage.check_file()
+        except StorageGone as error:
+            self._gone = str(error)
+            raise
         alive = 0
         for place in self._places:
             code = place.process.poll()
@@ -154,6 +161,9 @@ class LocalWorkers:
         sweep_left()
         try:
             Ledger(self.storage, place.worker_id).reap()
+        except StorageGone:
+            if self._gone is None:
+                raise
         except Unreachable as error:
             log.warning("%s", error)
 
@@ -182,6 +192,8 @@ class LocalWorkers:
             # Whatever it is, and wherever it goes: a worker waits while its pipe is full.
             while line := said.readline(_LONGEST_LINE):
                 place.last_line = line.decode(errors="replace").rstrip()
+                if self._gone is not None and self._gone in place.last_line:
+                    continue
                 with suppress(OSError, ValueError):  # of an output that has been closed
                     self.tell(place.last_line)
 

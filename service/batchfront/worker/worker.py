@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 
-from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable, WorkloadError
+from batchfront.errors import (
+    BatchfrontError,
+    LeaseLost,
+    StorageError,
+    StorageGone,
+    Unreachable,
+    WorkloadError,
+)
 from batchfront.ledger.ledger import Ledger
 from batchfront.phase_timer import Clock, timed_as
 from batchfront.store.database import Storage
@@ -124,7 +131,9 @@ class Worker:
         finally:
             for backend in self._backends.values():
                 backend.close()
-            with suppress(Unreachable):  # then the list of workers learns it from the lease
+            with suppress(
+                StorageGone, Unreachable
+            ):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
 
     def _work(self) -> None:
