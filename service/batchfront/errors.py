@@ -6,6 +6,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   ├── WorkloadError          a workload whose parts do not fit together
 │   │   ├── SearchSpaceError   a dimension without values
 │   │   └── SweepFileError     a sweep file that says what can't be
+│   ├── UntrustedCode          code of which nobody has said here that it may run
 │   └── IdentityError          a study exists under another definition
 ├── StorageError               the database can't be opened, read or written
 │   ├── StorageGone            its file is no longer the one that was opened
@@ -57,6 +58,17 @@ class IdentityError(UsageError):
     def __init__(self, message: str, planned: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.planned = planned
+
+
+class UntrustedCode(UsageError):
+    """Code that a database names, and of which nobody has said here that it may run.
+
+    place -- the file that `--code` would have to name; None if there is none
+    """
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class StorageError(BatchfrontError):

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from batchfront.ledger.ledger import Ledger
@@ -30,19 +30,24 @@ _SHARES: dict[Outcome, float] = {
 }  # the rest is capped
 
 
-def finish_studies(storage: Storage, trials: int, a_study: int = TRIALS_A_STUDY) -> int:
-    """Plan workloads of 13 batch sizes each, and end so many trials of them as a race might.
+def finish_studies(
+    storage: Storage,
+    trials: int,
+    a_study: int = TRIALS_A_STUDY,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+) -> int:
+    """Plan workloads of these batch sizes each, and end so many trials of them as a race might.
 
     A tenth of the trials keep their curves. The number of studies that it took.
     """
     count = max(round(trials / a_study), 1)
     ledger = Ledger(storage, "the one")
     ledger.register("here", 1, "cpu")
-    for first in range(0, count, len(BATCH_SIZES)):
-        of_workload = min(count - first, len(BATCH_SIZES))
-        name = f"clouds/mlp_{first // len(BATCH_SIZES)}/momentum"
+    for first in range(0, count, len(batch_sizes)):
+        of_workload = tuple(batch_sizes[: count - first])
+        name = f"clouds/mlp_{first // len(batch_sizes)}/momentum"
         most = math.ceil(trials / count)
-        request = SearchOptions(BATCH_SIZES[:of_workload], most)
+        request = SearchOptions(of_workload, most)
         rng = random.Random(first)
         for index, study in enumerate(_planned(storage, name, request), first):
             extra = trials - count * (most - 1)  # so many studies have one trial more than others

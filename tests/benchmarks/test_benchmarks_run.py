@@ -23,6 +23,7 @@ from tests.benchmarks import (
     import_speed,
     jpeg_files,
     ledger_throughput,
+    looking,
     program_search,
     scaling_workers,
     search_price,
@@ -196,6 +197,17 @@ def test_our_frontiers_are_those_of_optunas_own_api(
     assert aggregation.main(["--quick", "--check"]) == 0  # 1 where a frontier differs
     shown = capsys.readouterr().out
     assert shown.count("| sqlite, ") == shown.count("| postgresql, ") == 2
+
+
+@pytest.mark.postgresql
+def test_what_looking_costs_is_measured_in_either_storage(
+    postgres_server: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert looking.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    for storage in ("SQLite", "PostgreSQL"):
+        assert all(f"\n| {storage}: {what} " in shown for what in ("status", "report", "export"))
+        assert shown.count(f"{storage}: report --serve, ") == 4
 
 
 @pytest.mark.postgresql

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from batchfront.errors import BatchfrontError, UsageError
+from batchfront.errors import UsageError
+from batchfront.whole_file import write_files
 
 _PROGRAM = "least_squares.py"
 """The program that the starting sweep file runs: a name that few projects have already."""
@@ -105,12 +106,7 @@ def _write(texts: Mapping[Path, str], first: str = "") -> None:
     for path in texts:
         if path.exists():
             raise UsageError(f"{path}: is there already, and stays; name another file")
-    for path, text in texts.items():
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise BatchfrontError(f"{path}: can't be written: {error.strerror}") from error
+    write_files({path: text.encode() for path, text in texts.items()}, "new file")
     path, *others = texts
     beside = "".join(f" and {other}, which it runs" for other in others)
     spec = shlex.quote(str(path) if len(path.parts) > 1 else f"./{path}")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
 
 
@@ -32,6 +33,7 @@ Examples:
 )
 @options.device
 @options.checkpoint_dir
+@options.code
 @options.data_dir
 def command(
     workload: str,
@@ -41,6 +43,7 @@ def command(
     save: Path,
     device: str,
     checkpoint_dir: str | None,
+    code: tuple[str, ...],
 ) -> int:
     """Run a trial again by itself, and write its weights as it passes the goal.
 
@@ -48,10 +51,11 @@ def command(
     the same step, and, where its weights were kept, whether these are the same to the bit. Nothing
     is written to the database.
     """
-    from batchfront.exchange.model import KeptWeights, require_new_file, write_whole
+    from batchfront.exchange.model import KeptWeights, require_new_file
     from batchfront.frontier.reached_trial import find_reached
     from batchfront.store.url import open_storage
     from batchfront.training.device_names import resolve, visible_gpus
+    from batchfront.whole_file import write_files
     from batchfront.worker.replay import replay
 
     opened = open_storage(storage)
@@ -62,10 +66,11 @@ def command(
     chosen = resolve(device, 0 if device == "cpu" else len(visible_gpus()))
     name = f"trial {reached.trial.number} of study {reached.study.name}"
     click.echo(f"Replaying {name}, {reached.steps:,} steps …", err=True)
-    replayed = replay(opened, reached, chosen, _progress(reached.steps))
+    with telling_how_it_may():
+        replayed = replay(opened, reached, chosen, _progress(reached.steps), code)
     _say_outcome(name, replayed)
     if replayed.weights is not None:
-        write_whole(save, replayed.weights, "--save")
+        write_files({save: replayed.weights}, "--save")
         click.echo(f"{save}: {_compared(replayed.weights, kept)}")
     for difference in replayed.differs:
         click.echo(f"batchfront: computed otherwise: {difference}", err=True)

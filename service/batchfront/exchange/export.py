@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from batchfront import __version__
-from batchfront.errors import UsageError
+from batchfront.exchange.folder import replacing
 from batchfront.exchange.tables import (
-    FORMATS,
-    MANIFEST,
     SCHEMAS,
+    Columns,
     TableFile,
     by_column,
     exported,
@@ -20,13 +20,16 @@ from batchfront.exchange.tables import (
 )
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.frontier import Frontier, load_frontiers
+from batchfront.frontier.queries import workload_names
 from batchfront.store.optuna_tables import read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter, find_studies
 from batchfront.vocabulary import SlotState
 
-_ROWS = 50_000  # measurements to hold at once
+_STUDIES, _TRIALS, _MEASUREMENTS = 50, 500, 20_000  # to hold at once
+
+_WORKLOADS = 10  # whose frontiers are held at once
 
 
 def export(
@@ -36,33 +39,32 @@ def export(
     format_: str,
     advance: Callable[[int], None],
 ) -> dict[str, int]:
-    """Write all studies of these workloads, or of all.
+    """Write all studies of these workloads, or of all, in place of an earlier export.
 
     advance -- is called with how many more studies have been written
 
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
 
-    Returns how many rows each table has, by its name.
+    Returns how many rows each table has, by its name. Raises what
+    `batchfront.exchange.folder.replacing` does.
     """
-    _make_room(folder)
-    files = {name: TableFile(folder, name, format_) for name in SCHEMAS}
-    try:
-        with snapshot(source) as conn:
-            wanted = select(studies).where(Filter(tuple(workloads)).clause())
-            for row in conn.execute(wanted.order_by(studies.c.name)).all():
-                files["studies"].write(by_column("studies", [study_row(conn, row)]))
-                files["trials"].write(by_column("trials", trial_rows(conn, row)))
-                for columns in _measurements(conn, row):
+    with snapshot(source) as conn, replacing(folder) as part:
+        with ExitStack() as open_files:
+            files = {
+                name: open_files.enter_context(TableFile(part, name, format_)) for name in SCHEMAS
+            }
+            for some in _parts(conn, workloads):
+                files["studies"].write(by_column("studies", study_rows(conn, some)))
+                for columns in trial_columns(conn, some):
+                    files["trials"].write(columns)
+                for columns in _measurement_columns(conn, some):
                     files["measurements"].write(columns)
-                advance(1)
-            for frontier in load_frontiers(conn, workloads):
+                advance(len(some))
+            for frontier in _frontiers(conn, workloads):
                 files["frontier"].write(by_column("frontier", _points(frontier)))
-    finally:
-        for file in files.values():
-            file.close()
-    rows = {name: file.rows for name, file in files.items()}
-    write_manifest(folder, format_, __version__, rows)
+        rows = {name: file.rows for name, file in files.items()}
+        write_manifest(part, format_, __version__, rows)
     return rows
 
 
@@ -72,58 +74,67 @@ def count_studies(source: Source, workloads: Sequence[str]) -> int:
         return len(find_studies(conn, Filter(tuple(workloads))))
 
 
-def _make_room(folder: Path) -> None:
-    """An empty folder, or one whose earlier export goes."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: is a file; name a folder")
-    ours = {MANIFEST, *(f"{name}.{format_}" for name in SCHEMAS for format_ in FORMATS)}
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there and not (there <= ours):
-        raise UsageError(
-            f"--output {folder}: holds {min(there - ours)}, which is no part of an export; name a "
-            "new folder"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, *there):
-        (folder / name).unlink(missing_ok=True)
+def _parts(conn: Connection, workloads: Sequence[str]) -> Iterator[list[int]]:
+    """The ids of the studies of these workloads, by name, a few at a time."""
+    meant = Filter(tuple(workloads)).clause()
+    ids = list(conn.execute(select(studies.c.id).where(meant).order_by(studies.c.name)).scalars())
+    return (ids[at : at + _STUDIES] for at in range(0, len(ids), _STUDIES))
 
 
-def study_row(conn: Connection, row: Row[Any]) -> dict[str, Any]:
-    """A row of `bf_studies`, with Optuna's attributes of the study."""
-    attributes, settings = read_attributes(conn, row.id)
-    optuna = json.dumps({"attributes": attributes, "settings": settings}, ensure_ascii=False)
-    return {**{name: getattr(row, name) for name in exported(studies)}, "optuna": optuna}
+def study_rows(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of `bf_studies`, by name, with Optuna's attributes of each study."""
+    names = exported(studies)
+    attributes, settings = read_attributes(conn, ids)
+    found = []
+    for row in conn.execute(_of(studies.select(), ids)):
+        about = {"attributes": attributes[row.id], "settings": settings[row.id]}
+        optuna = json.dumps(about, ensure_ascii=False)
+        found.append({**{name: getattr(row, name) for name in names}, "optuna": optuna})
+    return found
 
 
-def trial_rows(conn: Connection, study: Row[Any]) -> list[dict[str, Any]]:
-    """A study's slots, by number, each with its Optuna trial if it has one."""
-    theirs = read_trials(conn, study.id)
-    query = select(slots).where(slots.c.study_id == study.id).order_by(slots.c.number)
-    rows = []
-    for slot in conn.execute(query):
-        row = {name: getattr(slot, name) for name in exported(slots)}
-        if slot.state == SlotState.LEASED:
-            row["state"] = SlotState.FREE
-        if slot.state != SlotState.DONE:
-            row["steps"] = 0
-        trial = theirs.get(slot.trial_id) if slot.trial_id is not None else None
-        rows.append({"study": study.name, **row, "optuna": trial and trial.to_json()})
-    return rows
+def trial_columns(conn: Connection, ids: Sequence[int]) -> Iterator[Columns]:
+    """The slots of studies, by the study's name and number, each with its Optuna trial if it has
+    one."""
+    names = exported(slots)
+    columns = (slots.c.study_id, slots.c.trial_id, studies.c.name, *(slots.c[n] for n in names))
+    query = _of(select(*columns).select_from(slots.join(studies)), ids, slots.c.number)
+    for rows in _streamed(conn, query, _TRIALS):
+        study_ids, trial_ids, of, *values = zip(*rows, strict=True)
+        found = {"study": of, **dict(zip(names, values, strict=True))}
+        done = [state == SlotState.DONE for state in found["state"]]
+        found["steps"] = [n if ended else 0 for n, ended in zip(found["steps"], done, strict=True)]
+        found["state"] = [SlotState.FREE if s == SlotState.LEASED else s for s in found["state"]]
+        owners = dict(zip(trial_ids, study_ids, strict=True))
+        owners.pop(None, None)
+        theirs = {trial_id: copy.to_json() for trial_id, copy in read_trials(conn, owners).items()}
+        yield {**found, "optuna": list(map(theirs.get, trial_ids))}
 
 
-def _measurements(conn: Connection, study: Row[Any]) -> Iterator[dict[str, Sequence[Any]]]:
+def _measurement_columns(conn: Connection, ids: Sequence[int]) -> Iterator[Columns]:
     own = [measurements.c[name] for name in exported(measurements)]
-    query = (
-        select(slots.c.number, *own)
-        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
-        .where(slots.c.study_id == study.id)
-        .order_by(slots.c.number, measurements.c.step, measurements.c.split, measurements.c.metric)
-        .execution_options(yield_per=_ROWS)
+    query = select(studies.c.name, slots.c.number, *own).select_from(
+        measurements.join(slots, measurements.c.slot_id == slots.c.id).join(studies)
     )
-    names = SCHEMAS["measurements"].names
-    for rows in conn.execute(query).partitions():
-        values = zip(*rows, strict=True)
-        yield dict(zip(names, ([study.name] * len(rows), *values), strict=True))
+    place = (slots.c.number, measurements.c.step, measurements.c.split, measurements.c.metric)
+    for rows in _streamed(conn, _of(query, ids, *place), _MEASUREMENTS):
+        yield dict(zip(SCHEMAS["measurements"].names, zip(*rows, strict=True), strict=True))
+
+
+def _of(query: Select[Any], ids: Sequence[int], *place: ColumnElement[Any]) -> Select[Any]:
+    """Of these studies, by name, and within each by its place."""
+    return query.where(studies.c.id.in_(ids)).order_by(studies.c.name, *place)
+
+
+def _streamed(conn: Connection, query: Select[Any], rows: int) -> Iterator[Sequence[Row[Any]]]:
+    """What a query finds, so many rows at once, of which the database sends no more before."""
+    return conn.execute(query.execution_options(yield_per=rows)).partitions()
+
+
+def _frontiers(conn: Connection, workloads: Sequence[str]) -> Iterator[Frontier]:
+    names = [name for name in workload_names(conn) if not workloads or name in workloads]
+    for at in range(0, len(names), _WORKLOADS):
+        yield from load_frontiers(conn, names[at : at + _WORKLOADS])
 
 
 def _points(frontier: Frontier) -> list[dict[str, Any]]:

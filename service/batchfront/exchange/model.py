@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from batchfront.frontier.reached_trial import ReachedTrial
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
 from batchfront.training.kept_models import KeptModels, models_beside
+from batchfront.whole_file import write_files
 
 WEIGHTS, RECIPE = "weights.safetensors", "recipe.json"
 
@@ -81,12 +83,18 @@ def write_model(folder: Path, weights: bytes | None, recipe: Mapping[str, Any]) 
     BatchfrontError where they can't be written."""
     files = {} if weights is None else {folder / WEIGHTS: weights}
     files[folder / RECIPE] = (json.dumps(recipe, indent=2) + "\n").encode()
+    is_new = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise BatchfrontError(f"--output {folder}: can't be made: {error.strerror}") from error
-    for path, data in files.items():
-        write_whole(path, data, "--output")
+    try:
+        write_files(files, "--output")
+    except BatchfrontError:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
     return list(files)
 
 
@@ -98,15 +106,3 @@ def require_new_file(path: Path, told: str) -> None:
         raise UsageError(f"{told} {path}: the folder {path.parent} does not exist")
     if not os.access(path.absolute().parent, os.W_OK):
         raise UsageError(f"{told} {path}: the folder {path.parent} can't be written to")
-
-
-def write_whole(path: Path, data: bytes, told: str) -> None:
-    """Write a file, whole or not at all. Raises BatchfrontError where it can't be written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise BatchfrontError(f"{told} {path}: can't be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)

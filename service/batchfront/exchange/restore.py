@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from batchfront.errors import DataError, IdentityError
-from batchfront.exchange.export import study_row, trial_rows
-from batchfront.exchange.tables import exported, pieces, read_manifest
+from batchfront.exchange.export import study_rows, trial_columns
+from batchfront.exchange.tables import by_row, exported, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import TrialCopy, create_study, write_trials
@@ -105,9 +105,11 @@ def _restore(
 
 
 def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]]) -> bool:
-    there = conn.execute(select(studies).where(studies.c.name == row["name"])).first()
+    there = conn.scalar(select(studies.c.id).where(studies.c.name == row["name"]))
     if there is not None:
-        if study_row(conn, there) == row and trial_rows(conn, there) == trials:
+        stored = [one for part in trial_columns(conn, [there]) for one in by_row(part)]
+        (same,) = study_rows(conn, [there])
+        if {**same, "spec": row["spec"]} == row and stored == trials:
             return True
         raise IdentityError(
             f"study {row['name']} is in this database with other content; import the export into "
@@ -129,7 +131,8 @@ def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]
 def _add_study(conn: Connection, row: dict[str, Any]) -> int:
     theirs = json.loads(row["optuna"])
     study_id = create_study(conn, row["name"], theirs["attributes"], theirs["settings"])
-    own = {name: row[name] for name in exported(studies)}
+    # What it was planned from is the word of whoever made the export: nothing is run by it here.
+    own = {name: row[name] for name in exported(studies)} | {"spec": ""}
     conn.execute(insert(studies).values(id=study_id, **own))
     return study_id
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -22,10 +23,12 @@ _VERSION = 1  # of the tables below
 
 _ROWS = 100_000  # in a piece, and in a row group
 
+_BYTES = 1 << 23  # in a row group, of long texts
+
 _BLOCK = 1 << 25  # bytes of CSV read at once, which no row may exceed
 
 _HERE = {  # what belongs to one database, and to workers at work with it
-    "bf_studies": {"id"},
+    "bf_studies": {"id", "checksums"},
     "bf_slots": {
         *("id", "study_id", "trial_id", "worker_id", "fence"),
         *("attempts", "deaths", "failed_by", "failed_at"),
@@ -70,11 +73,14 @@ SCHEMAS: Mapping[str, Any] = {
 }
 """Table to its columns. `optuna` is JSON: what Optuna keeps of a study, or of a trial."""
 
+FILES = frozenset({MANIFEST, *(f"{name}.{format_}" for name in SCHEMAS for format_ in FORMATS)})
+"""The names of all files that an export may have."""
+
 Columns = Mapping[str, Sequence[Any]]
 
 
 class TableFile:
-    """A table that is being written; rows are kept until they make a piece."""
+    """A table that is being written, as a context; rows are kept until they make a piece."""
 
     def __init__(self, folder: Path, name: str, format_: str) -> None:
         self._schema = SCHEMAS[name]
@@ -86,18 +92,31 @@ class TableFile:
         self._kept: list[Any] = []
         self.rows = 0
 
+    def __enter__(self) -> "TableFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write what is left, unless an error ends it: a full disk would only say so again."""
+        if kind is None:
+            self._flush()
+            self._writer.close()
+            return
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
     def write(self, columns: Columns) -> None:
         """Append rows, by column."""
         table = pa.table(dict(columns), self._schema)
         self._kept.append(table)
         self.rows += table.num_rows
-        if sum(part.num_rows for part in self._kept) >= _ROWS:
+        rows = sum(part.num_rows for part in self._kept)
+        if rows >= _ROWS or sum(part.nbytes for part in self._kept) >= _BYTES:
             self._flush()
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._flush()
-        self._writer.close()
 
     def _flush(self) -> None:
         if self._kept:
@@ -108,6 +127,11 @@ class TableFile:
 def by_column(name: str, rows: Sequence[Mapping[str, Any]]) -> Columns:
     """Rows of a table as its columns."""
     return {column: [row[column] for row in rows] for column in SCHEMAS[name].names}
+
+
+def by_row(columns: Columns) -> list[dict[str, Any]]:
+    """Columns of a table as its rows."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def pieces(folder: Path, name: str, format_: str) -> Iterator[Any]:

@@ -1,7 +1,6 @@
 """The page itself: everything in one file that asks for nothing else, or served with its parts."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from batchfront import __version__
-from batchfront.errors import BatchfrontError, UsageError
+from batchfront.errors import UsageError
 from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.text import percent
 from batchfront.frontier.queries import require, workload_names
@@ -30,6 +29,7 @@ from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
 from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.snapshot import Source, snapshot
+from batchfront.whole_file import writing
 
 
 def section(subject: Subject) -> Part:
@@ -101,14 +101,8 @@ def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) ->
     path. Raises BatchfrontError where the file can't be written.
     """
     text = page(subjects, inline_scripts(), dashboard)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise BatchfrontError(f"report {path}: can't be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path, "report") as file:
+        file.write_text(text, encoding="utf-8")
     return path
 
 

@@ -27,10 +27,10 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, String, Table, delete, insert, select, type_coerce, update
 
 from batchfront.outcomes import TrialResult
-from batchfront.store.bulk import insert_rows, load_columns
+from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
@@ -67,6 +67,11 @@ names."""
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
+
+TABLES = tuple(models.BaseModel.metadata.tables)
+"""The names of all of Optuna's tables."""
+Attributes = dict[int, dict[str, Any]]
+"""Id of a study to its attributes, by key."""
 
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
@@ -302,31 +307,42 @@ def ended_trial(
     return TrialCopy(number, _state(result).name, at, at, parts)
 
 
-def read_trials(conn: Connection, study_id: int) -> dict[int, TrialCopy]:
-    """A study's trials, by Optuna's id."""
-    mine = _trials.c.study_id == study_id
-    rows = conn.execute(select(_trials).where(mine).order_by(_trials.c.trial_id)).all()
-    parts: dict[int, dict[str, list[tuple[Any, ...]]]] = {
-        row.trial_id: {name: [] for name in _PARTS} for row in rows
+def read_trials(conn: Connection, owners: Mapping[int, int]) -> dict[int, TrialCopy]:
+    """Trials by Optuna's id, those of them that are there.
+
+    owners -- a trial's id to the study's that it must be of
+    """
+    read: dict[int, TrialCopy] = {}
+    ids = list(owners)
+    for at in range(0, len(ids), _IN_A_QUERY):
+        read |= _read_trials(conn, ids[at : at + _IN_A_QUERY], owners)
+    return read
+
+
+def _read_trials(
+    conn: Connection, ids: Sequence[int], owners: Mapping[int, int]
+) -> dict[int, TrialCopy]:
+    parts: dict[int, dict[str, list[Any]]] = {
+        trial_id: {name: [] for name in _PARTS} for trial_id in ids
     }
     for name, (table, columns) in _PARTS.items():
-        found = (
-            select(table.c.trial_id, *(table.c[column] for column in columns))
-            .select_from(table.join(_trials, table.c.trial_id == _trials.c.trial_id))
-            .where(mine)
-            .order_by(table.c.trial_id, *table.primary_key)
-        )
-        for trial_id, *values in conn.execute(found):
-            parts[trial_id][name].append(tuple(getattr(v, "name", v) for v in values))
+        owned = fetch_columns(conn, table, ("trial_id", *columns), "trial_id", ids)
+        for trial_id, *row in owned:
+            parts[trial_id][name].append(row)
+    rows = conn.execute(
+        select(
+            _trials.c.trial_id,
+            _trials.c.study_id,
+            _trials.c.number,
+            type_coerce(_trials.c.state, String),  # its name, as which the database holds it
+            _trials.c.datetime_start,
+            _trials.c.datetime_complete,
+        ).where(_trials.c.trial_id.in_(ids))
+    )
     return {
-        row.trial_id: TrialCopy(
-            row.number,
-            row.state.name,
-            row.datetime_start,
-            row.datetime_complete,
-            parts[row.trial_id],
-        )
-        for row in rows
+        trial_id: TrialCopy(number, state, started, completed, parts[trial_id])
+        for trial_id, study_id, number, state, started, completed in rows
+        if owners[trial_id] == study_id
     }
 
 
@@ -365,14 +381,16 @@ def delete_trials(conn: Connection, trial_ids: Iterable[int]) -> None:
             conn.execute(delete(table).where(table.c.trial_id.in_(some)))
 
 
-def read_attributes(conn: Connection, study_id: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A study's own attributes: its users', and those of Optuna and its dashboard."""
-    found = []
-    for model in (models.StudyUserAttributeModel, models.StudySystemAttributeModel):
-        table: Any = model.__table__
-        rows = select(table.c.key, table.c.value_json).where(table.c.study_id == study_id)
-        ordered = conn.execute(rows.order_by(table.c.key))
-        found.append({key: json.loads(text) for key, text in ordered})
+def read_attributes(conn: Connection, study_ids: Sequence[int]) -> tuple[Attributes, Attributes]:
+    """Studies' own attributes by study: their users', and those of Optuna and its dashboard."""
+    found: list[Attributes] = []
+    for table in (_study_attributes, _study_settings):
+        of_all: Attributes = {study_id: {} for study_id in study_ids}
+        query = select(table.c.study_id, table.c.key, table.c.value_json)
+        meant = query.where(table.c.study_id.in_(study_ids)).order_by(table.c.key)
+        for study_id, key, text in conn.execute(meant):
+            of_all[study_id][key] = json.loads(text)
+        found.append(of_all)
     return found[0], found[1]
 
 

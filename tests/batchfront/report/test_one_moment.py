@@ -98,7 +98,7 @@ def test_a_served_page_is_one_transaction_each_time_it_is_made(written: Storage)
         reading.clear()
         add_study(written, NAME, 32, TRIALS)
         reading.clear()
-        assert "batch size 32" in kept.read()
+        assert "batch size 32" in kept.read().body.decode()
     kept.close()
     assert len(reading) == 1
 

@@ -1,112 +1,15 @@
 """The report page, served: made anew when the database has changed, while someone looks at it."""
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from hashlib import sha256
-from html import escape
-from threading import Condition, Thread
-from time import monotonic
+from collections.abc import Iterable, Sequence
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from batchfront.errors import StorageError
 from batchfront.frontier.queries import last_change, require
 from batchfront.report.data import load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard
-from batchfront.report.page import NOTICE, page
+from batchfront.report.page import page as page_of
 from batchfront.report.scripts import linked_scripts
+from batchfront.report.web.kept_page import EVERY, PATIENCE, KeptPage
 from batchfront.store.database import Storage
-
-log = logging.getLogger(__name__)
-
-EVERY = 3.0
-"""Seconds between two reads of the database, at least."""
-
-PATIENCE = 2.0
-"""Seconds that a reader waits for a newer page, and then gets the one there is."""
-
-_AWAY = "The database does not answer."
-
-Renew = Callable[[object], tuple[object, str] | None]
-
-
-class KeptPage:
-    """A page that is looked after by a thread of its own, so that no reader waits for long.
-
-    Nobody asks, nothing is done: the database is read when the page is, at most once in `every`
-    seconds.
-
-    renew    -- gives a state and the page of that state, or None where the state is still the one
-                that it is given, of the page before
-    patience -- seconds that a reader waits for a newer page
-    overdue  -- seconds after which a read that has not come back is said on the page
-    """
-
-    def __init__(
-        self, renew: Renew, every: float = EVERY, patience: float = PATIENCE, overdue: float = 10.0
-    ) -> None:
-        self._renew, self._every = renew, every
-        self._patience, self._overdue = patience, overdue
-        self._news = Condition()
-        self._state, self._text = renew(None) or (None, "")
-        self._good = datetime.now()  # when the database last answered
-        self._read_at = monotonic()
-        self._asked: float | None = None  # when the read began that has not come back yet
-        self._trouble = ""
-        self._closed = False
-        self._thread = Thread(target=self._keep, name="page", daemon=True)
-        self._thread.start()
-
-    def read(self) -> str:
-        """The page as it is now, or, where that takes long, as it last was; never a half one."""
-        with self._news:
-            due = monotonic() - self._every
-            if self._read_at < due:
-                self._asked = self._asked or monotonic()
-                self._news.notify_all()
-                self._news.wait_for(lambda: self._read_at >= due or self._closed, self._patience)
-            overdue = self._asked is not None and monotonic() - self._asked > self._overdue
-            trouble = self._trouble or (_AWAY if overdue else "")
-            return self._text.replace(NOTICE, _notice(trouble, self._good), 1)
-
-    def close(self) -> None:
-        """End the thread."""
-        with self._news:
-            self._closed = True
-            self._news.notify_all()
-        self._thread.join(1)
-
-    def _keep(self) -> None:
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._asked is not None or self._closed)
-                if self._closed:
-                    return
-            self._read_anew()
-
-    def _read_anew(self) -> None:
-        try:
-            state, text = self._renew(self._state) or (self._state, self._text)
-            trouble = ""
-        except Exception as error:  # whatever it is, the last page is worth more than none
-            away = isinstance(error, StorageError)
-            trouble = _AWAY if away else "This page could not be made anew."
-            if trouble != self._trouble:
-                said = str(error) if away else f"{type(error).__name__}: {error}"
-                log.warning("the page is not up to date: %s", said.partition("\n")[0])
-        with self._news:
-            if not trouble:
-                self._state, self._text, self._good = state, text, datetime.now()
-            self._trouble, self._read_at, self._asked = trouble, monotonic(), None
-            self._news.notify_all()
-
-
-def _notice(trouble: str, good: datetime) -> str:
-    """The place for a notice stays, so that one that comes moves nothing else."""
-    if not trouble:
-        return '<p id="notice" class="notes" role="status" hidden></p>'
-    text = f"{trouble} Below is what it showed on {good.day} {good:%B at %H:%M:%S}."
-    return f'<p id="notice" class="notes" role="status">{escape(text)}</p>'
 
 
 def live_report(
@@ -130,7 +33,7 @@ def live_report(
             if state == before:
                 return None
             subjects = load_subjects(moment, workloads, linked)
-        return state, page(subjects, scripts, linked)
+        return state, page_of(subjects, scripts, linked)
 
     kept = KeptPage(renew, every, patience)
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
@@ -147,18 +50,17 @@ def live_report(
         if path != "/":
             plain = [("Content-Type", "text/plain; charset=utf-8")]
             return _answer(start, "404 Not Found", b"there is only one page, /\n", plain, head)
-        body = kept.read().encode()
-        tag = f'"{sha256(body).hexdigest()[:24]}"'
+        page = kept.read()
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", scripts.policy),
             ("Cache-Control", "no-cache"),  # kept by the browser, and asked for each time
-            ("ETag", tag),
+            ("ETag", page.tag),
         ]
-        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+        if page.tag in environ.get("HTTP_IF_NONE_MATCH", ""):
             start("304 Not Modified", headers[1:])
             return []
-        return _answer(start, "200 OK", body, headers, head)
+        return _answer(start, "200 OK", page.body, headers, head)
 
     return serve, kept
 

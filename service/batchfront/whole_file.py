@@ -1,0 +1,47 @@
+"""Files that are written whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from batchfront.errors import BatchfrontError
+
+
+@contextmanager
+def writing(path: Path, told: str) -> Iterator[Path]:
+    """Write the file that this gives, beside its place, into which it is renamed in one step:
+    whoever reads the place finds the file from before, or all of the new one. What is no plain
+    file, such as /dev/stdout, is itself written to.
+
+    told -- what the path is called, such as an option
+
+    Raises BatchfrontError where it can't be written; then nothing of it is left.
+    """
+    place = Path(os.path.realpath(path))  # of a link, the file that it leads to is replaced
+    beside = place.with_name(f".{uuid4().hex[:12]}.part")  # however long the name
+    if place.exists() and not place.is_file():
+        beside = place
+    try:
+        yield beside
+        if beside != place:
+            if place.exists():
+                shutil.copymode(place, beside)
+            beside.replace(place)
+    except OSError as error:
+        why = error.strerror or error
+        raise BatchfrontError(f"{told} {path}: can't be written: {why}") from error
+    finally:
+        if beside != place:
+            with suppress(OSError):  # of a disk that can't even be removed from
+                beside.unlink(missing_ok=True)
+
+
+def write_files(files: Mapping[Path, bytes], told: str) -> None:
+    """Write files, each whole, and none of them before the last can be. Raises BatchfrontError as
+    `writing` does."""
+    with ExitStack() as all_written:
+        for path, data in files.items():
+            all_written.enter_context(writing(path, told)).write_bytes(data)
