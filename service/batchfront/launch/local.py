@@ -72,7 +72,6 @@ class LocalWorkers:
         self.storage, self.order, self.tell = storage, order, tell
         self._devices = devices
         self._places: list[_Place] = []
-        self._gone: str | None = None  # why there is no database left: said once, not by each
 
     def __enter__(self) -> "LocalWorkers":
         for device in self._devices:
@@ -90,11 +89,7 @@ class LocalWorkers:
         Raises WorkersFailed when one has died too often, with the last line that it wrote, and
         StorageGone when there is no database left to work on.
         """
-        try:
-            self.storage.check_file()
-        except StorageGone as error:
-            self._gone = str(error)
-            raise
+        self.storage.check_file()
         alive = 0
         for place in self._places:
             code = place.process.poll()
@@ -103,6 +98,7 @@ class LocalWorkers:
                 continue
             _hang_up(place)
             self._reap(place)
+            self.storage.check_file()
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == 2 or place.restarts >= _RESTARTS:
                 raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
@@ -162,8 +158,7 @@ class LocalWorkers:
         try:
             Ledger(self.storage, place.worker_id).reap()
         except StorageGone:
-            if self._gone is None:
-                raise
+            pass  # nothing is held any more
         except Unreachable as error:
             log.warning("%s", error)
 
@@ -192,10 +187,17 @@ class LocalWorkers:
             # Whatever it is, and wherever it goes: a worker waits while its pipe is full.
             while line := said.readline(_LONGEST_LINE):
                 place.last_line = line.decode(errors="replace").rstrip()
-                if self._gone is not None and self._gone in place.last_line:
-                    continue
-                with suppress(OSError, ValueError):  # of an output that has been closed
-                    self.tell(place.last_line)
+                if not self._says_all_is_gone(place.last_line):
+                    with suppress(OSError, ValueError):  # of an output that has been closed
+                        self.tell(place.last_line)
+
+    def _says_all_is_gone(self, line: str) -> bool:
+        """Whether it is what every worker says that finds no database any more: `watch` does."""
+        try:
+            self.storage.check_file()
+        except StorageGone as error:
+            return str(error) in line
+        return False
 
 
 def devices_for(specs: Collection[str], worker: WorkerOptions, workers: int | None) -> list[str]:
