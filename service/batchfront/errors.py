@@ -6,8 +6,10 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   ├── WorkloadError          a workload whose parts do not fit together
 │   │   ├── SearchSpaceError   a dimension without values
 │   │   └── SweepFileError     a sweep file that says what can't be
+│   ├── UntrustedCode          code of which nobody has said here that it may run
 │   └── IdentityError          a study exists under another definition
 ├── StorageError               the database can't be opened, read or written
+│   ├── StorageGone            its file is no longer the one that was opened
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── CheckpointError            a checkpoint that a trial can't go on from
@@ -58,8 +60,23 @@ class IdentityError(UsageError):
         self.planned = planned
 
 
+class UntrustedCode(UsageError):
+    """Code that a database names, and of which nobody has said here that it may run.
+
+    place -- the file that `--code` would have to name; None if there is none
+    """
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class StorageError(BatchfrontError):
     """The database can't be opened, read or written."""
+
+
+class StorageGone(StorageError):
+    """The database's file was removed, or replaced by another, while it was in use."""
 
 
 class Unreachable(StorageError):

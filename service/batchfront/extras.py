@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +18,14 @@ _TRAIN = {
     "torchvision": "torchvision",
 }
 """What `batchfront[train]` adds: module to package."""
+
+
+def installed(package: str) -> str | None:
+    """A package's version, without importing it; None if it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def has_torch() -> bool:

@@ -2,8 +2,12 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+
+from batchfront.errors import UntrustedCode
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)|([?&])password=[^&]*")
 
@@ -20,6 +24,18 @@ def same_command(*more: str, without: str = "") -> str:
         if not without or (before != without and one.partition("=")[0] != without)
     ]
     return f"`{shlex.join(['batchfront', *map(_without_password, [*kept, *more])])}`"
+
+
+@contextmanager
+def telling_how_it_may() -> Iterator[None]:
+    """Have the error of code that may not run say by which command it would."""
+    try:
+        yield
+    except UntrustedCode as error:
+        if error.place is None:
+            raise
+        allow = same_command("--code", error.place)
+        raise UntrustedCode(f"{error}; to allow it: {allow}", error.place) from None
 
 
 def _without_password(argument: str) -> str:

@@ -32,11 +32,22 @@ def run_here(opened: Any, wanted: Any, worker: WorkerOptions, devices: Sequence[
     return finished
 
 
+def named_code(planned: Any) -> tuple[str, ...]:
+    """The file of the workload that was planned just now, which its workers may run."""
+    from batchfront.workload.source import find_source
+
+    source = find_source(planned.studies[0].spec)
+    return () if source is None else (str(source.file),)
+
+
 def refuse_engine(planned: Any, worker: WorkerOptions) -> None:
     """Raise UsageError where the vectorized engine is asked for and can't compute the studies."""
     if worker.engine == EngineName.VECTORIZED and planned.studies:
+        from batchfront.study.code import spec_here
         from batchfront.training.devices import following, resolve
         from batchfront.worker.engine_choice import refuse_unfit
+        from batchfront.workload.trust import Trust
 
         devices = following(resolve(worker.device), worker.devices_per_trial)
-        refuse_unfit(planned.studies[0], devices)
+        study = planned.studies[0]
+        refuse_unfit(study, spec_here(study, Trust.of(worker.code)), devices)

@@ -38,6 +38,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "export": "Write studies, trials, measurements and frontier as tables.",
     "delete": "Delete a workload's studies, with all that was run.",
     "workloads": "List the workloads there are, or show one.",
+    "doctor": "Look for what keeps a search from going on.",
     "dashboard": "Open the Optuna dashboard on the studies.",
 }
 

@@ -92,6 +92,9 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
         about["type"] = Written(said.kind)
     elif said.kind is bool:
         about["is_flag"] = True
+    elif said.repeated:
+        # In the environment they are separated as in PATH.
+        about |= {"multiple": True, "type": click.Path(path_type=str)}
     else:
         about["type"] = OneOf(said.choices) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
@@ -140,6 +143,8 @@ device = _flag("device", options_of(WorkerOptions)["device"], WorkerOptions.devi
 
 checkpoint_dir = _flag("checkpoint_dir", options_of(WorkerOptions)["checkpoint_dir"], None)
 
+code = _flag("code", options_of(WorkerOptions)["code"], WorkerOptions.code)
+
 trial_dir = _flag("trial_dir", options_of(WorkerOptions)["trial_dir"], None)
 
 workers = option(
@@ -177,7 +182,8 @@ def with_checkpoints(worker: WorkerOptions, url: str) -> WorkerOptions:
     """The options, with the places for checkpoints and for programs found where none was named."""
     checkpoint_dir = checkpoints_for(url, worker.checkpoint_dir)
     trial_dir = str(trials_for(url, worker.trial_dir))
-    return replace(worker, checkpoint_dir=checkpoint_dir, trial_dir=trial_dir)
+    code = tuple(str(Path(place).absolute()) for place in worker.code if place)
+    return replace(worker, checkpoint_dir=checkpoint_dir, trial_dir=trial_dir, code=code)
 
 
 def trials_for(url: str, given: str | None) -> Path:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,16 +52,20 @@ def open_and_order(
     from batchfront.frontier.queries import require
     from batchfront.store.database import parse_url
     from batchfront.store.url import open_storage
+    from batchfront.study.code import meant
     from batchfront.study.study import require_code
 
     opened = open_storage(storage)
+    named = meant(opened, workloads, Path.cwd())
     if worker.until_done:
-        require(opened, workloads)
-    require_code(opened, workloads)
+        require(opened, named.names)
+    require_code(opened, named.names)
     url = parse_url(storage) if environment_goes_along else opened.url
     if url.get_backend_name() == "sqlite" and url.database:
         url = url.set(database=str(Path(url.database).absolute()))  # for any working directory
-    return opened, order(url, options.with_checkpoints(worker, storage), workloads, batch_sizes)
+    worker = replace(worker, code=(*worker.code, *named.code))
+    told = options.with_checkpoints(worker, storage)
+    return opened, order(url, told, named.names, batch_sizes)
 
 
 def order(

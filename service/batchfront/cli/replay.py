@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
 
 
@@ -32,6 +33,7 @@ Examples:
 )
 @options.device
 @options.checkpoint_dir
+@options.code
 @options.data_dir
 def command(
     workload: str,
@@ -41,6 +43,7 @@ def command(
     save: Path,
     device: str,
     checkpoint_dir: str | None,
+    code: tuple[str, ...],
 ) -> int:
     """Run a trial again by itself, and write its weights as it passes the goal.
 
@@ -63,7 +66,8 @@ def command(
     chosen = resolve(device, 0 if device == "cpu" else len(visible_gpus()))
     name = f"trial {reached.trial.number} of study {reached.study.name}"
     click.echo(f"Replaying {name}, {reached.steps:,} steps …", err=True)
-    replayed = replay(opened, reached, chosen, _progress(reached.steps))
+    with telling_how_it_may():
+        replayed = replay(opened, reached, chosen, _progress(reached.steps), code)
     _say_outcome(name, replayed)
     if replayed.weights is not None:
         write_files({save: replayed.weights}, "--save")

@@ -1,12 +1,13 @@
 """`batchfront run`"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchfront.cli import options, sweep
-from batchfront.cli.local_run import refuse_engine, run_here
+from batchfront.cli.local_run import named_code, refuse_engine, run_here
 from batchfront.cli.plan import plan_workload
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Outcome
@@ -69,6 +70,7 @@ def command(
     devices = devices_for([workload], worker, workers)
     click.echo(f"Planning {workload} …", err=True)
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
+    worker = replace(worker, code=(*worker.code, *named_code(planned)))
     worker = options.with_checkpoints(worker, storage)
     refuse_engine(planned, worker)
     began = time_of(opened)

@@ -68,6 +68,8 @@ _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
+TABLES = tuple(models.BaseModel.metadata.tables)
+"""The names of all of Optuna's tables."""
 Attributes = dict[int, dict[str, Any]]
 """Id of a study to its attributes, by key."""
 

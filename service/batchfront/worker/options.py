@@ -50,10 +50,14 @@ class WorkerOptions:
         metavar="DIR",
         otherwise="beside an SQLite database, or else ./batchfront-trials",
     )
-    code: str | None = option(
+    code: tuple[str, ...] = option(
         str,
-        "Where sweep files are looked for that aren't where they were planned from.",
+        "A folder, or a file, whose code workers may run: what workloads were planned from. It is "
+        "found there also where it was planned from another path. Can be repeated.",
         metavar="DIR",
+        otherwise="only the catalog's, and what the command line names",
+        default=(),
+        repeated=True,
     )
     max_time: float | None = option(
         DURATION,

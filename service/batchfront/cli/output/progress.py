@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from rich import box
@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from batchfront.cli.output.status import duration
-from batchfront.errors import StorageError
-from batchfront.ledger.status import Status, StudyStatus, load_status
+from batchfront.errors import StorageError, Unreachable
+from batchfront.ledger.status import Status, StudyStatus, load_status, pause_after
 from batchfront.ledger.time_profile import load_profile, time_of
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
@@ -66,6 +66,27 @@ def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iter
     finally:
         done.set()
         thread.join(_LEAVING_SECONDS)
+
+
+def show_until_finished(storage: Storage, wanted: Filter) -> None:
+    """Show the progress of these studies on standard error, line by line, until they are done."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    away = False
+    with _plain(console) as shown:
+        while True:
+            began = monotonic()
+            try:
+                status = load_status(storage, wanted)
+            except Unreachable as error:
+                if not away:  # once an outage
+                    log.warning("%s", error)
+                away = True
+            else:
+                away = False
+                shown.update(status)
+                if status.finished:
+                    return
+            sleep(pause_after(monotonic() - began, _SECONDS))
 
 
 class Shown(NamedTuple):
@@ -125,8 +146,7 @@ def _follow(
                 if not away:  # once an outage
                     log.warning("%s", error)
                 away = True
-            # A large database is not to be kept busy by those who only look.
-            pause = max(_SECONDS, 20 * (monotonic() - began))
+            pause = pause_after(monotonic() - began, _SECONDS)
 
 
 @contextmanager

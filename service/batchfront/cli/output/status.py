@@ -11,7 +11,7 @@ from rich.text import Text
 from batchfront.cli.output.tables import print_json, print_tables, view
 from batchfront.errors import Unreachable
 from batchfront.frontier.curve.text import count
-from batchfront.ledger.status import Status, StudyStatus
+from batchfront.ledger.status import Status, StudyStatus, pause_after
 from batchfront.ledger.time_profile import Profile
 from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
@@ -37,11 +37,13 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
 
 
 def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
-    """Show the status on a terminal, anew after so many seconds, until everything is done."""
+    """Show the status on a terminal until everything is done: anew after so many seconds, or less
+    often where that would keep the database, or this machine, busy."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         shown: RenderableType = Text()
         while True:
+            began = time.monotonic()
             try:
                 status = load()
             except Unreachable as error:
@@ -51,7 +53,7 @@ def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
                     return
                 shown = view(_tables(status))
                 live.update(shown, refresh=True)
-            time.sleep(every)
+            time.sleep(pause_after(time.monotonic() - began, every))
 
 
 def _tables(status: Status) -> list[Table]:
