@@ -27,7 +27,20 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, String, Table, delete, insert, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    and_,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
@@ -75,6 +88,33 @@ Attributes = dict[int, dict[str, Any]]
 
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
+
+
+MARK = "batchfront"
+"""The attribute that tells a study of ours from another of the same id and name: the version that
+made it."""
+
+
+def is_tied(study_id: ColumnElement[int], name: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition on a study of ours that Optuna's of this id is the one that was made with it.
+
+    Whoever works with Optuna may delete a study, and SQLite gives its id to the next one.
+    """
+    mine = and_(_studies.c.study_id == study_id, _studies.c.study_name == name)
+    marked = and_(_study_attributes.c.study_id == study_id, _study_attributes.c.key == MARK)
+    return and_(exists().where(mine), exists().where(marked))
+
+
+def has_trial(trial_id: ColumnElement[int], study_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """The condition on a slot that the trial of this id is one of this study."""
+    return exists().where(_trials.c.trial_id == trial_id, _trials.c.study_id == study_id)
+
+
+def find_named(conn: Connection, name: str, study_id: int) -> dict[int, str]:
+    """Optuna's studies of this name, or of this id: id to name."""
+    meant = or_(_studies.c.study_name == name, _studies.c.study_id == study_id)
+    rows = conn.execute(select(_studies.c.study_id, _studies.c.study_name).where(meant))
+    return {row.study_id: row.study_name for row in rows}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
