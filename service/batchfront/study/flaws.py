@@ -211,6 +211,30 @@ def versions_flaw(text: Any) -> str | None:
     return next((f"its version of {name} is {_short(versions[name])}" for name in wrong), None)
 
 
+def trial_flaw(columns: Mapping[str, Any], space: SearchSpace) -> str | None:
+    """What can't be right in a trial, by its columns in `bf_slots`; None if nothing."""
+    for name, (low, high) in _TRIAL_NUMBERS.items():
+        value = columns[name]
+        if value is not None and not (_is_number(value) and low <= value <= high):
+            return f"{name}: {_short(value)} must be from {low} to {high}"
+    for name, words in (("state", SlotState), ("outcome", Outcome)):
+        if columns[name] is not None and columns[name] not in tuple(words):
+            return f"{name}: {_short(columns[name])} must be one of {', '.join(words)}"
+    is_done, outcome = columns["state"] == SlotState.DONE, columns["outcome"]
+    to_target, lower = columns["steps_to_target"], columns["steps_lower"]
+    if is_done != (outcome is not None):
+        return f"outcome: {_short(outcome)} of a trial that is {columns['state']}"
+    if outcome == Outcome.REACHED and to_target is None:
+        return "steps_to_target: is empty, of a trial that has reached the goal"
+    if None not in (to_target, lower) and lower > to_target:
+        return f"steps_lower: {lower} lies beyond steps_to_target, {to_target}"
+    if (wrong := params_flaw(columns["params"], space)) is not None:
+        return f"params: {wrong}"
+    if (wrong := versions_flaw(columns["versions"])) is not None:
+        return f"versions: {wrong}"
+    return None
+
+
 def trial_flaws(
     conn: Connection, spaces: Mapping[int, SearchSpace]
 ) -> Iterator[tuple[int, str, str]]:
