@@ -1,5 +1,6 @@
 """`batchfront report`"""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,12 @@ Examples:
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("report.html"),
+    type=click.Path(),
+    default="report.html",
     show_default=True,
     envvar="BATCHFRONT_REPORT",
-    help="Where to write the page.",
+    metavar="PATH",
+    help="Where to write the page. In a folder: an index, and a page for each workload.",
 )
 @options.option(
     "--dashboard",
@@ -60,7 +62,7 @@ Examples:
 def command(
     workloads: tuple[str, ...],
     storage: str,
-    output: Path,
+    output: str,
     dashboard: str,
     figures: Path | None,
     figure_format: str,
@@ -70,9 +72,10 @@ def command(
 ) -> int:
     """Write the interactive report page, or serve it.
 
-    One self-contained HTML file, of these WORKLOADS or of all that the database holds. Served, it
-    is made anew while trials end, and a browser that shows it follows. A database role that can
-    only read is enough.
+    One self-contained HTML file, of these WORKLOADS or of all that the database holds; of more
+    than 24 it is an index, and their pages are in a folder beside it. Served, there is a page for
+    each workload, which is made anew while trials end, and a browser that shows it follows. A
+    database role that can only read is enough.
     """
     from batchfront.store.url import open_storage
 
@@ -87,10 +90,16 @@ def command(
         return 0
     if serve:
         return _serve(opened, workloads, dashboard, host, port)
-    from batchfront.report.page import write_report
+    from batchfront.cli.output.progress import bar
+    from batchfront.frontier.queries import workload_names
+    from batchfront.report.files import write_report
 
-    write_report(opened, workloads, output, dashboard)
-    click.echo(f"Report: {output}", err=True)
+    path = Path(output)
+    if output.endswith(os.sep) and not path.is_dir():
+        raise UsageError(f"--output {output}: there is no such folder; make it, or name a file")
+    with bar("workloads", len(workloads) or len(workload_names(opened))) as advance:
+        written = write_report(opened, workloads, path, dashboard, advance)
+    click.echo(f"Report: {written}", err=True)
     return 0
 
 
@@ -101,10 +110,10 @@ def _serve(
     from batchfront.report.web.live_report import live_report
     from batchfront.report.web.server import Server, serve
 
-    app, kept = live_report(opened, workloads, dashboard=dashboard)
+    app, pages = live_report(opened, workloads, dashboard=dashboard)
     server = Server(guarded(only_reading(app, "the report is for reading"), host), host, port)
     listening.warn_if_open(host, "read it")
     click.echo(f"Report on {server.address} (Ctrl-C ends it)", err=True)
     code = serve(server)
-    kept.close()
+    pages.close()
     return code

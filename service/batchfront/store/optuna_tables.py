@@ -345,7 +345,9 @@ def _read_trials(
             parts[row[0]][name].append(row[1:])
     columns = ("trial_id", "study_id", "number", "state", "datetime_start", "datetime_complete")
     rows = conn.execute(
-        select(*(_plain(_trials.c[column]) for column in columns)).where(_trials.c.trial_id.in_(ids))
+        select(*(_plain(_trials.c[column]) for column in columns)).where(
+            _trials.c.trial_id.in_(ids)
+        )
     )
     return {
         trial_id: TrialCopy(number, state, started, completed, parts[trial_id])
