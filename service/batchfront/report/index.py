@@ -20,12 +20,15 @@ COMPARED = TOLD_APART
 
 _LABEL = "workloads"
 
+_ASKED = ("useful_until", "perfect_until")  # of a curve's TITLES
+
 
 @dataclass(frozen=True)
 class Answers:
     """What the index says of a workload.
 
-    estimates -- of each of its curve's TITLES; None where there is no curve
+    estimates -- how far a larger batch is useful, and how far scaling is near-perfect; None where
+                 there is no curve
     notes     -- how many sentences on its page are about what to know before trusting it
     frontier  -- to compare it with others
     """
@@ -40,7 +43,7 @@ class Answers:
         """Those of a workload that has been read. Only if it is to be compared is all of that
         kept."""
         known = len(notes(frontier)) + len(fitted.warnings)
-        shown = tuple(estimates(fitted.curve))
+        shown = tuple(estimates(fitted.curve, _ASKED))
         return cls(frontier.goal_text, shown, known, frontier if compared else None)
 
 
@@ -88,7 +91,7 @@ def _table(
     columns = (
         Column("workload", link, True),
         Column("goal", words=True),
-        *(Column(title, words=True) for title in TITLES.values()),
+        *(Column(TITLES[name], words=True) for name in _ASKED),
         Column("trials done", _done),
         Column("state", _state, True),
         Column("notes", count),
@@ -96,7 +99,7 @@ def _table(
     rows = []
     for name, progress in workloads.items():
         known = answers.get(name)
-        said = (None, *[None] * len(TITLES)) if known is None else (known.goal, *known.estimates)
+        said = (None,) * (1 + len(_ASKED)) if known is None else (known.goal, *known.estimates)
         rows.append((name, *said, progress, progress, known.notes or None if known else None))
     return Table(columns, rows)
 

@@ -2,7 +2,7 @@
 // stay, and with them the reader's place on the page, choices, focus and zoom.
 (() => {
   "use strict";
-  const EVERY = 3000, SOON = 500; // ms
+  const EVERY = 3000, SOON = 300; // ms
   const shown = () => document.querySelector("main").dataset;
   let tag = null;
 

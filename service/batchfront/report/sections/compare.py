@@ -1,6 +1,6 @@
 """All workloads of the page side by side: normalized in a figure, and their answers in a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from markupsafe import Markup
@@ -113,15 +113,14 @@ TITLES = {
 def _table(subjects: Sequence[Subject]) -> Table:
     links = Column("workload", Markup('<a href="#{0.key}">{0.frontier.workload}</a>').format, True)
     columns = (links, *(Column(title, words=True) for title in TITLES.values()))
-    return Table(columns, [(subject, *estimates(subject.fitted.curve)) for subject in subjects])
+    rows = [(subject, *estimates(subject.fitted.curve, TITLES)) for subject in subjects]
+    return Table(columns, rows)
 
 
-def estimates(curve: Curve | None) -> list[str | None]:
-    """What a curve says of each of TITLES, in words; None where there is no curve."""
+def estimates(curve: Curve | None, names: Iterable[str]) -> list[str | None]:
+    """What a curve says of each of these TITLES, in words; None where there is no curve."""
     if curve is None:
-        return [None] * len(TITLES)
-    shown = (size if name in BATCH_SIZES else number for name in TITLES)
-    texts = (
-        estimate_text(getattr(curve, name), how) for name, how in zip(TITLES, shown, strict=True)
-    )
+        return [None for _ in names]
+    shown = ((name, size if name in BATCH_SIZES else number) for name in names)
+    texts = (estimate_text(getattr(curve, name), how) for name, how in shown)
     return [text.replace("90\u00a0% interval ", "") for text in texts]

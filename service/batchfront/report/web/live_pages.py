@@ -1,7 +1,7 @@
 """What each served page shows: the index of a database's workloads, and the page of each."""
 
 from collections.abc import Mapping, Sequence
-from time import monotonic
+from time import thread_time
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -21,7 +21,7 @@ from batchfront.store.database import Storage
 INDEX = ""
 """The name of the first page: the index of all workloads, or the page of the only one."""
 
-_AT_ONCE = 1.0  # seconds for which answers are worked out before they are shown
+_AT_ONCE = 1.0  # seconds of CPU for which answers are worked out before they are shown
 
 
 class LivePages:
@@ -93,9 +93,9 @@ class LivePages:
         compared = len(progress) <= COMPARED
         kept = {name: one for name, one in self._answers.items() if name in progress}
         old = [name for name, (change, _) in kept.items() if change != progress[name].change]
-        until = monotonic() + _AT_ONCE
+        until = thread_time() + _AT_ONCE
         for name in [*(name for name in progress if name not in kept), *old]:
-            if monotonic() > until:
+            if thread_time() > until:
                 break
             (frontier,) = load_frontiers(moment, (name,))
             kept.pop(name, None)  # the latest comes last
