@@ -47,7 +47,8 @@ class Listening:
             name = socket.gethostname() if is_every_address(self.host) else self.host
             raise UsageError(
                 f"--allow-changes on --host {printable(self.host)} needs the name that it is asked "
-                f"for by, or another site's page may change it: {same_command('--allowed-host', name)}"
+                "for by, or another site's page may change it: "
+                f"{same_command('--allowed-host', name)}"
             )
 
     def open(self, app: "WSGIApplication", storage: "Storage", what: str, may: str) -> "Server":
@@ -66,14 +67,13 @@ class Listening:
         server = Server(all_, self.host, self.port)
         if self.token is not None and self.token.weak:
             _warn(f"a token as short as that of {self._file} can be guessed")
-        if not is_loopback(self.host):
+        if not is_loopback(self.host) and self.token is None:
             _warn(
-                f"whoever reaches {self.host} can {may}: there is no authentication; use 127.0.0.1, "
-                "--token-file, or a proxy that has one"
-                if self.token is None
-                else f"the token and the pages go to who reaches {self.host} unencrypted; use a proxy "
-                "with TLS"
+                f"whoever reaches {self.host} can {may}: there is no authentication; "
+                "use 127.0.0.1, --token-file, or a proxy that has one"
             )
+        elif not is_loopback(self.host):
+            _warn(f"{self.host}: the token and the pages travel unencrypted; use a proxy with TLS")
         whom = "" if self.token is None else f", to who has the token of {self._file}"
         click.echo(f"{what} on {server.address}{whom} (Ctrl-C ends it)", err=True)
         return server
