@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put, say
 from batchfront.cli.serving import Listening, listening
 from batchfront.errors import UsageError
 
@@ -81,14 +82,14 @@ def command(
         from batchfront.report.figures import write_figures
 
         for path in write_figures(opened, workloads, figures, figure_format):
-            click.echo(path)
+            put(path)
         return 0
     if serve:
         return _serve(opened, workloads, dashboard, at)
     from batchfront.report.page import write_report
 
     write_report(opened, workloads, output, dashboard)
-    click.echo(f"Report: {output}", err=True)
+    say(f"Report: {output}")
     return 0
 
 

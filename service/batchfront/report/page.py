@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -12,6 +13,7 @@ from batchfront.errors import UsageError
 from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.text import percent
 from batchfront.frontier.queries import require, workload_names
+from batchfront.printable import LINES, printable
 from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard, Part, joined, rendered
 from batchfront.report.plotly import Figure
@@ -136,5 +138,15 @@ def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) ->
 
 def _embedded(figures: Mapping[str, Figure]) -> str:
     """JSON that can stand inside a script element, whatever the names in it."""
-    text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    seen = _seen(figures)
+    text = json.dumps(seen, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _seen(data: Any) -> Any:
+    """Plain data in whose texts all can be seen."""
+    if isinstance(data, str):
+        return printable(data, LINES)
+    if isinstance(data, Mapping):
+        return {printable(key, LINES): _seen(value) for key, value in data.items()}
+    return list(map(_seen, data)) if isinstance(data, list | tuple) else data

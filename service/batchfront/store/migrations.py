@@ -306,8 +306,11 @@ def _from_5(conn: Connection) -> None:
 
 
 def _from_6(conn: Connection) -> None:
-    """Workers say what they are made of, and what time their own machine's clock has."""
+    """Studies know the checksums of the files that their workload's code is made of, which aren't
+    known of those from before until they are planned again. Workers say what they are made of, and
+    what time their own machine's clock has."""
     for statement in (
+        "ALTER TABLE bf_studies ADD COLUMN checksums TEXT",
         "ALTER TABLE bf_workers ADD COLUMN clock DOUBLE PRECISION",
         "ALTER TABLE bf_workers ADD COLUMN about TEXT",
     ):

@@ -81,6 +81,7 @@ studies = Table(
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
     Column("extensions", Text),  # JSON: wider search spaces, and the slots sampled from them
     Column("train_examples", BigInteger, nullable=False),
+    Column("checksums", Text),  # JSON, of the workload's own files; empty: they aren't known
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
 
@@ -123,6 +124,10 @@ leased = slots.c.state == literal_column(f"'{SlotState.LEASED}'")
 
 reached = slots.c.steps_to_target.is_not(None)
 """Conditions on a slot, said with literals: a planner has to see that they are an index's own."""
+
+imported = studies.c.spec == ""
+"""The condition on a study that it came from elsewhere without its code, so that nobody can run
+more of its trials here."""
 
 
 def _index(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> Index:

@@ -1,4 +1,5 @@
-"""A SQLite file: opened as it is, watched while it is in use, and read where nothing can be written."""
+"""A SQLite file: opened as it is, watched while it is in use, and read where none can be
+written."""
 
 import sqlite3
 from collections.abc import Iterator
