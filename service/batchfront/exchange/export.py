@@ -107,10 +107,7 @@ def trial_columns(conn: Connection, ids: Sequence[int]) -> Iterator[Columns]:
         found["state"] = [SlotState.FREE if s == SlotState.LEASED else s for s in found["state"]]
         owners = dict(zip(trial_ids, study_ids, strict=True))
         owners.pop(None, None)
-        theirs = {
-            trial_id: copy.to_json()
-            for trial_id, copy in read_trials(conn, owners).items()
-        }
+        theirs = {trial_id: copy.to_json() for trial_id, copy in read_trials(conn, owners).items()}
         yield {**found, "optuna": list(map(theirs.get, trial_ids))}
 
 
