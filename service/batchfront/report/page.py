@@ -123,6 +123,7 @@ def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) ->
         freshness=scripts.freshness,
         version=__version__,
         studies=dashboard.studies,
+        numbers=json.dumps({k: n for one in subjects for k, n in one.dashboard.numbers.items()}),
         subjects=[] if len(subjects) < 2 else subjects,
         answer=answer,
         sections=Markup(body.html),
