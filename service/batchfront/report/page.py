@@ -83,7 +83,8 @@ def page(
     names = [subject.frontier.workload for subject in subjects]
     title = names[0] if len(names) == 1 else f"{len(names)} workloads"
     nav = rendered("contents.html", index=where.index, subjects=subjects, answer=answer)
-    return framed(title, nav, body, scripts, dashboard, where)
+    numbers = {key: n for one in subjects for key, n in one.dashboard.numbers.items()}
+    return framed(title, nav, body, scripts, dashboard, where, numbers=numbers)
 
 
 def framed(
@@ -94,11 +95,13 @@ def framed(
     dashboard: Dashboard,
     where: Where = ALONE,
     soon: bool = False,
+    numbers: Mapping[int, Mapping[int, int]] | None = None,
 ) -> str:
     """A page with what all of them have: styles, scripts, and the words explained.
 
-    nav  -- links that stand below the heading, as HTML
-    soon -- whether there will be more to show in a moment
+    nav     -- links that stand below the heading, as HTML
+    soon    -- whether there will be more to show in a moment
+    numbers -- those that links to trials go by, as `Dashboard` has them
     """
     made = datetime.now().astimezone()
     text = rendered(
@@ -113,6 +116,7 @@ def framed(
         studies=dashboard.studies,
         where=where,
         soon=soon,
+        numbers=json.dumps(numbers or {}),
         nav=nav,
         sections=Markup(body.html),
         extra=percent(EXTRA),

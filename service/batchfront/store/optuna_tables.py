@@ -570,6 +570,21 @@ def _read_trials(
     }
 
 
+def other_numbers(conn: Connection, study_ids: Sequence[int]) -> dict[int, dict[int, int]]:
+    """Of studies in which others' trials stand among ours: id of the study to the numbers of slots
+    whose trials have other numbers, and to these."""
+    tied = slots.c.trial_id == _trials.c.trial_id, slots.c.study_id == _trials.c.study_id
+    query = (
+        select(slots.c.study_id, slots.c.number, _trials.c.number.label("theirs"))
+        .join(_trials, and_(*tied))
+        .where(slots.c.study_id.in_(study_ids), slots.c.number != _trials.c.number)
+    )
+    found: dict[int, dict[int, int]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.study_id, {})[row.number] = row.theirs
+    return found
+
+
 def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -> list[int]:
     """Insert trials as they were. Locks the study's row. Returns their ids in the same order."""
     if not copies:

@@ -19,6 +19,7 @@ from batchfront.errors import LeaseLost
 from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
+from batchfront.store.optuna_tables import other_numbers
 from batchfront.store.schema import measurements, slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
@@ -371,7 +372,11 @@ def test_trials_of_others_before_ours_and_between_them_share_no_number(storage: 
     assert one.finish(study, ends(first)) == two.finish(study, ends(second)) == []
     check_record(storage)
     trials = {trial._trial_id: trial for trial in optuna_trials(storage)}
+    with storage.read() as conn:
+        others = other_numbers(conn, [study.id]).get(study.id, {})
+    assert len(others) == 3  # as many as others' trials have the numbers of
     for slot in [*first, *second]:
+        assert others.get(slot.number, slot.number) == trials[slot.trial_id].number
         rate = trials[slot.trial_id].params["learning_rate"]
         assert rate == slot.params["learning_rate"]
     with in_optuna(storage) as theirs:
