@@ -66,8 +66,10 @@
 
   // A trial's own page in the Optuna dashboard; none for a point that is no trial's.
   const trialPage = (study, number) => {
-    const { studies, numbers } = document.querySelector("main").dataset;
-    return `${studies}${study}/trials?numbers=${JSON.parse(numbers)[study]?.[number] ?? number}`;
+    const [{ studies }, ...sections] =
+      [...document.querySelectorAll("main, [data-numbers]")].map(({ dataset }) => dataset);
+    const theirs = sections.map(({ numbers }) => JSON.parse(numbers)[study]?.[number]);
+    return `${studies}${study}/trials?numbers=${theirs.find((n) => n !== undefined) ?? number}`;
   };
   const pageOf = ({ data: { meta, customdata }, pointNumber: n }) => {
     if (!meta || !customdata) return null;
@@ -159,6 +161,17 @@
   }, { rootMargin: "1200px" });
   const begin = (place) => { places().length > MANY ? near.observe(place) : draw(place); };
 
+  // Rows of a long table that hold the words that are looked for.
+  const find = (input) => {
+    const wanted = input.value.toLowerCase().split(/\s+/);
+    for (const row of document.querySelectorAll(`[aria-labelledby="${input.dataset.rows}"] tbody tr`)) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !wanted.every((word) => text.includes(word));
+    }
+  };
+  const finders = () => [...document.querySelectorAll("input[data-rows]")];
+  document.addEventListener("input", ({ target }) => target.matches("input[data-rows]") && find(target));
+
   document.addEventListener("change", ({ target: select }) => {
     if (!select.matches("select")) return;
     const section = select.closest("section");
@@ -175,6 +188,7 @@
       else if (changed(place)) draw(place);
     }
     tables().filter(changed).forEach(tabulate);
+    finders().forEach(find);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 

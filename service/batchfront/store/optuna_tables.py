@@ -29,6 +29,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
@@ -53,6 +54,7 @@ from sqlalchemy import (
 from batchfront.errors import StudyGone
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
+from batchfront.store.columns import unfit
 from batchfront.store.schema import slots
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
@@ -118,6 +120,18 @@ def is_tied(study_id: ColumnElement[int], name: ColumnElement[str]) -> ColumnEle
     mine = and_(_studies.c.study_id == study_id, _studies.c.study_name == name)
     marked = and_(_study_attributes.c.study_id == study_id, _study_attributes.c.key == MARK)
     return and_(exists().where(mine), exists().where(marked))
+
+
+def has_trial(trial_id: ColumnElement[int], study_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """The condition on a slot that the trial of this id is one of this study."""
+    return exists().where(_trials.c.trial_id == trial_id, _trials.c.study_id == study_id)
+
+
+def find_named(conn: Connection, name: str, study_id: int) -> dict[int, str]:
+    """Optuna's studies of this name, or of this id: id to name."""
+    meant = or_(_studies.c.study_name == name, _studies.c.study_id == study_id)
+    rows = conn.execute(select(_studies.c.study_id, _studies.c.study_name).where(meant))
+    return {row.study_id: row.study_name for row in rows}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -435,6 +449,68 @@ class TrialCopy:
         started, completed = (_time(read[name]) for name in ("started", "completed"))
         parts = {name: tuple(map(tuple, read[name])) for name in _PARTS}
         return cls(number, read["state"], started, completed, parts)
+
+
+def check_study_attributes(read: Any) -> None:
+    """Raise ValueError, in words, unless these are attributes and settings for `create_study`."""
+    if not (isinstance(read, dict) and {*read} == {"attributes", "settings"}):
+        raise ValueError("must be an object of attributes and settings")
+    for name, entries in read.items():
+        if not isinstance(entries, dict):
+            raise ValueError(f"{name} must be an object")
+        for key in entries:
+            _require_fit(_study_attributes.c.key, key, f"a key of {name}")
+    if not isinstance(read["attributes"].get(MARK), str):
+        raise ValueError(f"attributes lack {MARK!r}, the version that made the study")
+
+
+def check_trial(read: Any) -> None:
+    """Raise ValueError, in words, unless this is what `TrialCopy.to_json` writes."""
+    named = {"state", "started", "completed", *_PARTS}
+    if not (isinstance(read, dict) and {*read} == named):
+        raise ValueError(f"must be an object of {', '.join(sorted(named))}")
+    _require_fit(_trials.c.state, read["state"], "state")
+    for name in ("started", "completed"):
+        try:
+            at = _time(read[name])
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is {read[name]!r}, and no time") from None
+        if at is not None and at.tzinfo is not None:
+            raise ValueError(f"{name} is {read[name]!r}; times are in UTC, without saying so")
+    for name, (table, columns) in _PARTS.items():
+        rows = read[name]
+        if not (isinstance(rows, list) and all(_is_row(row, columns) for row in rows)):
+            raise ValueError(f"{name} must be a list of lists of {', '.join(columns)}")
+        for row in rows:
+            for column, value in zip(columns, row, strict=True):
+                _require_fit(table.c[column], value, f"{name}: {column}")
+        if len({row[0] for row in rows}) < len(rows):
+            raise ValueError(f"{name}: one {columns[0]} stands twice")
+    for name, value, text in read["params"]:
+        _check_param(name, value, text)
+    for key, text in (*read["attributes"], *read["settings"]):
+        try:
+            json.loads(text)
+        except (RecursionError, ValueError):
+            raise ValueError(f"attribute {key!r} is no JSON") from None
+
+
+def _check_param(name: str, value: float, text: str) -> None:
+    """Raise ValueError unless Optuna can read a parameter."""
+    try:
+        json_to_distribution(text).to_external_repr(value)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"parameter {name!r} is none of Optuna's: {error}") from None
+
+
+def _is_row(row: Any, columns: Sequence[str]) -> bool:
+    return isinstance(row, list) and len(row) == len(columns)
+
+
+def _require_fit(column: Any, value: Any, called: str) -> None:
+    wrong = unfit(column, value)
+    if wrong is not None:
+        raise ValueError(f"{called} {wrong}")
 
 
 def ended_trial(
