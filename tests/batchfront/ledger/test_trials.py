@@ -452,6 +452,26 @@ def test_a_study_that_is_deleted_under_a_worker_is_given_up_and_no_other_touched
     assert (optuna_trials(storage, put) if put else []) == theirs
 
 
+def test_a_worker_goes_on_to_other_studies_when_one_is_deleted_under_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, trials=3, batch_sizes=(4, 16))
+    advance = ModelRun.advance
+
+    def deleting(self: ModelRun, *arguments: Any) -> bool:
+        monkeypatch.setattr(ModelRun, "advance", advance)
+        delete_in_optuna(storage, put="somebody/else/s")
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(ModelRun, "advance", deleting)
+    work(storage)
+    other = searches.stored(storage, f"{NAME}/b16").id
+    assert {row.state for row in rows(storage, slots.c.study_id == other)} == {"done"}
+    assert {row.state for row in rows(storage, slots.c.study_id != other)} == {"free"}
+    for trial in optuna_trials(storage, "somebody/else/s"):
+        assert (trial.state, trial.user_attrs) == (TrialState.RUNNING, {})
+
+
 def test_a_study_that_is_deleted_before_its_trials_start_is_given_up(storage: Storage) -> None:
     planned(storage, batch_sizes=(4, 16))
     one = worker(storage)
