@@ -47,8 +47,10 @@ def section(subject: Subject) -> Part:
             frontier_part(subject),
         )
     )
+    numbers = subject.dashboard.numbers  # for the links of its figures
+    marked = Markup(' data-numbers="{}"').format(json.dumps(numbers)) if numbers else ""
     html = (
-        f'<section class="workload" id="{key}" aria-labelledby="{key}-name">\n'
+        f'<section class="workload" id="{key}" aria-labelledby="{key}-name"{marked}>\n'
         f"{inner.html}\n</section>"
     )
     return Part(html, inner.figures)
@@ -83,8 +85,7 @@ def page(
     names = [subject.frontier.workload for subject in subjects]
     title = names[0] if len(names) == 1 else f"{len(names)} workloads"
     nav = rendered("contents.html", index=where.index, subjects=subjects, answer=answer)
-    numbers = {key: n for one in subjects for key, n in one.dashboard.numbers.items()}
-    return framed(title, nav, body, scripts, dashboard, where, numbers=numbers)
+    return framed(title, nav, body, scripts, dashboard, where)
 
 
 def framed(
@@ -95,13 +96,11 @@ def framed(
     dashboard: Dashboard,
     where: Where = ALONE,
     soon: bool = False,
-    numbers: Mapping[int, Mapping[int, int]] | None = None,
 ) -> str:
     """A page with what all of them have: styles, scripts, and the words explained.
 
-    nav     -- links that stand below the heading, as HTML
-    soon    -- whether there will be more to show in a moment
-    numbers -- those that links to trials go by, as `Dashboard` has them
+    nav  -- links that stand below the heading, as HTML
+    soon -- whether there will be more to show in a moment
     """
     made = datetime.now().astimezone()
     text = rendered(
@@ -116,7 +115,6 @@ def framed(
         studies=dashboard.studies,
         where=where,
         soon=soon,
-        numbers=json.dumps(numbers or {}),
         nav=nav,
         sections=Markup(body.html),
         extra=percent(EXTRA),
