@@ -59,7 +59,7 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
         def taking(**values: Any) -> Any:
             made = options(**{name: values.pop(name) for name in given})
             if isinstance(made, WorkerOptions) and made.log_format == LogFormat.JSON:
-                speak_json()
+                speak_json(values.get("worker_id"), launched=values.get("leash", False))
             return command(**values, **{argument: made})
 
         decorated: Any = taking

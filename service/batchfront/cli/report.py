@@ -1,5 +1,6 @@
 """`batchfront report`"""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,12 @@ Examples:
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("report.html"),
+    type=click.Path(),
+    default="report.html",
     show_default=True,
     envvar="BATCHFRONT_REPORT",
-    help="Where to write the page.",
+    metavar="PATH",
+    help="Where to write the page. In a folder: an index, and a page for each workload.",
 )
 @options.option(
     "--dashboard",
@@ -60,7 +62,7 @@ Examples:
 def command(
     workloads: tuple[str, ...],
     storage: str,
-    output: Path,
+    output: str,
     dashboard: str,
     figures: Path | None,
     figure_format: str,
@@ -69,9 +71,10 @@ def command(
 ) -> int:
     """Write the interactive report page, or serve it.
 
-    One self-contained HTML file, of these WORKLOADS or of all that the database holds. Served, it
-    is made anew while trials end, and a browser that shows it follows. A database role that can
-    only read is enough.
+    One self-contained HTML file, of these WORKLOADS or of all that the database holds; of more
+    than 24 it is an index, and their pages are in a folder beside it. Served, there is a page for
+    each workload, which is made anew while trials end, and a browser that shows it follows. A
+    database role that can only read is enough.
     """
     from batchfront.store.url import open_storage
 
@@ -86,10 +89,16 @@ def command(
         return 0
     if serve:
         return _serve(opened, workloads, dashboard, at)
-    from batchfront.report.page import write_report
+    from batchfront.cli.output.progress import bar
+    from batchfront.frontier.queries import workload_names
+    from batchfront.report.files import write_report
 
-    write_report(opened, workloads, output, dashboard)
-    say(f"Report: {output}")
+    path = Path(output)
+    if output.endswith(os.sep) and not path.is_dir():
+        raise UsageError(f"--output {output}: there is no such folder; make it, or name a file")
+    with bar("workloads", len(workloads) or len(workload_names(opened))) as advance:
+        written = write_report(opened, workloads, path, dashboard, advance)
+    say(f"Report: {written}")
     return 0
 
 
@@ -99,8 +108,8 @@ def _serve(opened: "Storage", workloads: tuple[str, ...], dashboard: str, at: Li
     from batchfront.report.web.metrics import with_metrics
     from batchfront.report.web.server import serve
 
-    app, kept = live_report(opened, workloads, dashboard=dashboard)
+    app, pages = live_report(opened, workloads, dashboard=dashboard)
     reading = only_reading(with_metrics(app, opened), "the report is for reading")
     code = serve(at.open(reading, opened, "Report", "read it"))
-    kept.close()
+    pages.close()
     return code

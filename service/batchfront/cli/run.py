@@ -62,8 +62,8 @@ def command(
     from batchfront.launch.local import devices_for
     from batchfront.ledger.time_profile import time_of
     from batchfront.report.data import load_subjects
+    from batchfront.report.files import require_place, write_page
     from batchfront.report.html import Dashboard
-    from batchfront.report.page import require_place, write_page
     from batchfront.report.web.dashboard_figure import store_figure
     from batchfront.store.snapshot import snapshot
     from batchfront.study.variants import base_of, family

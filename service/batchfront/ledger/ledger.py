@@ -10,13 +10,15 @@ from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, and_, case, func, not_, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 
-from batchfront.errors import LeaseLost
+from batchfront.errors import LeaseLost, StudyGone
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
     ATTEMPTS,
+    begun_by,
     choose_studies,
+    claimed_by,
     held_by,
     is_alone,
     left_for_others,
@@ -26,9 +28,8 @@ from batchfront.ledger.claims import (
     release,
     take,
 )
-from batchfront.ledger.race_state import Held, RaceState, RaceStateQuery
+from batchfront.ledger.race_state import Begun, Held, RaceState, RaceStateQuery
 from batchfront.ledger.results import (
-    end_trials,
     read_learning_curves,
     with_crossing,
     with_engine,
@@ -36,11 +37,11 @@ from batchfront.ledger.results import (
     write_measurements,
 )
 from batchfront.ledger.self_description import SelfDescription
+from batchfront.ledger.trials import begin_trials, end_trials
 from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import finite, update_rows
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import create_trials
 from batchfront.store.retry import Tries, impatient
 from batchfront.store.schema import (
     LEASE_SECONDS,
@@ -55,7 +56,7 @@ from batchfront.store.schema import (
 from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter, Study, read_study
 from batchfront.vocabulary import Count, Outcome, Schedule, SlotState, WorkerState
 from batchfront.workload.search_space import SearchSpace
 
@@ -114,6 +115,10 @@ class Ledger:
         self._clock = clock
         self._about: dict[str, Any] = {}  # host, pid and device, once it is registered
         self._last: int | None = None  # the study that it was at
+        self._begun: Begun = {}  # since its last claim
+        self._left_out: set[int] = (
+            set()
+        )  # ids of studies that it couldn't read when it claimed last
         self._race_state = RaceStateQuery(storage.now, worker_id)
 
     # -- the worker itself
@@ -148,7 +153,8 @@ class Ledger:
         part of."""
         with self.storage.write() as conn:
             now = self.storage.now
-            joins = roster.study_to_join(conn, now, self.worker_id, wanted)
+            meant = self._readable(wanted)
+            joins = roster.study_to_join(conn, now, self.worker_id, meant)
             self._seen(conn, state=WorkerState.IDLE, study_id=joins, **_IDLE)
 
     @_repeatable
@@ -208,6 +214,7 @@ class Ledger:
             roster.excuse_absence(conn, now, self.worker_id)
             given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
             claimed = self._claim(conn, wanted, limit)
+        self._begun = {}
         self.retries_exhausted += given_up
         return claimed
 
@@ -216,7 +223,9 @@ class Ledger:
     ) -> tuple[Study, list[Slot]] | None:
         now = self.storage.now
         spared = left_for_others(conn, now, self.worker_id)
-        for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
+        self._left_out = set()
+        asks = (wanted, self._last, spared, self._left_out)
+        for study in choose_studies(conn, now, self.worker_id, *asks):
             room = 1 if study.schedule == Schedule.ONE_BY_ONE else limit(study)
             taken = take(conn, self.worker_id, study, room, spared)
             if taken:
@@ -226,6 +235,9 @@ class Ledger:
                 roster.note(conn, now, self.worker_id, state=WorkerState.BUSY, **said)
                 return study, taken
         return None
+
+    def _readable(self, wanted: Filter) -> Filter:
+        return replace(wanted, left_out=tuple(self._left_out))
 
     @_repeatable
     def claim_more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
@@ -240,11 +252,14 @@ class Ledger:
             roster.lock(conn, self.worker_id)
             unknown = slots.c.id.not_in(held.keys())
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            row = conn.execute(select(studies).where(studies.c.id == study.id)).first()
-            stored = None if row is None else Study.from_row(row)
-            if stored is None or stored.identity != study.identity:
+            try:
+                stored = read_study(conn, study.id)
+            except StudyGone:
                 return None
-            spared = left_for_others(conn, now, self.worker_id)
+            if stored.identity != study.identity:
+                return None
+            # What it has in hand is never free, but in a database that was put back.
+            spared = or_(left_for_others(conn, now, self.worker_id), slots.c.id.in_(held.keys()))
             taken = take(conn, self.worker_id, stored, limit, spared, in_company=True)
             if taken:
                 roster.note(conn, now, self.worker_id, trials=len(held) + len(taken))
@@ -259,23 +274,19 @@ class Ledger:
         versions: Mapping[str, Any],
     ) -> list[Slot]:
         """Give each slot, its `params` sampled, an Optuna trial where it has none yet. Locks the
-        slots.
+        slots, then Optuna's row of the study.
 
         Returns the slots that are still this worker's, with their trials. Raises LeaseLost if none
-        is.
+        is, or if the study has been deleted through Optuna.
         """
         with self.storage.write() as conn:
-            rows = self._lock(conn, taken, slots.c.trial_id)
+            # As they were claimed: an earlier try may have given them their trials.
+            mine = and_(claimed_by(self.worker_id, taken), leased)
+            rows = self._lock(conn, mine, slots.c.trial_id)
             held = [replace(s, trial_id=rows[s.id].trial_id) for s in taken if s.id in rows]
             if not held:
                 raise LeaseLost(f"worker {self.worker_id} lost its lease before it could start")
-            new = [s for s in held if s.trial_id is None]
-            params = {s.number: s.params or {} for s in new}
-            origins = {s.number: {"origin": s.origin} for s in new if s.origin is not None}
-            common = {"versions": dict(versions)}
-            ids = create_trials(conn, study.id, space, params, common, origins)
-            created = dict(zip((s.id for s in new), ids, strict=True))
-            started = [replace(s, trial_id=created.get(s.id, s.trial_id)) for s in held]
+            started = begin_trials(conn, study, held, space, versions)
             changed = [
                 {"id": s.id, "trial_id": s.trial_id, "params": json.dumps(dict(s.params))}
                 for s in started
@@ -284,6 +295,7 @@ class Ledger:
             started_at = func.coalesce(slots.c.started_at, self.storage.now)
             said = json.dumps(dict(versions))
             update_rows(conn, slots, changed, versions=said, started_at=started_at)
+        self._begun = {**self._begun, **{(s.id, s.fence): s.trial_id for s in started}}
         return started
 
     # -- while it runs
@@ -303,7 +315,7 @@ class Ledger:
             self._seen(conn, state=WorkerState.BUSY, **said)
             # A trial that a dead worker holds may be one that is behind.
             self.retries_exhausted += reap_stale(conn, now)
-            return self._race_state.poll(conn, study_id, held)
+            return self._race_state.poll(conn, study_id, held, self._begun)
 
     def poll(self, study_id: int, held: Held) -> RaceState:
         """Ask for the state of the race, between two heartbeats: writes and locks nothing.
@@ -311,7 +323,7 @@ class Ledger:
         Returns it as `heartbeat` does. To be repeated: it is tried once.
         """
         with self.storage.read() as conn:
-            return self._race_state.poll(conn, study_id, held)
+            return self._race_state.poll(conn, study_id, held, self._begun)
 
     @_repeatable
     def record_evaluations(
@@ -344,7 +356,8 @@ class Ledger:
         if not crossings:
             return
         with self.storage.write() as conn:
-            rows = self._lock(conn, [slot for slot, _ in crossings], slots.c.steps_to_target)
+            mine = held_by(self.worker_id, [slot for slot, _ in crossings])
+            rows = self._lock(conn, mine, slots.c.steps_to_target)
             new = {id_ for id_, row in rows.items() if row.steps_to_target is None}
             changed = [
                 {
@@ -380,7 +393,7 @@ class Ledger:
         given = list(taken)
         if given:
             with self.storage.write() as conn:
-                mine = held_by(self.worker_id, [slot for slot, _ in given])
+                mine = claimed_by(self.worker_id, [slot for slot, _ in given])
                 values = {"steps": _steps(given)}
                 if failed:
                     values |= {"attempts": slots.c.attempts, "failed_by": self.worker_id}
@@ -398,17 +411,23 @@ class Ledger:
         "feasible", each diverged slot opens another, up to three times the budget. Where a
         generation is over, the next is free.
 
-        Returns the slots that were lost to other workers, of which nothing is written.
+        Returns the slots that were lost, of which nothing is written: another worker has them, or
+        the database has lost the commit with which they were begun, so that they are free again,
+        or their study has been deleted through Optuna.
         """
-        with self.storage.write() as conn:
-            taken = [slot for slot, _ in results]
-            crossing = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
-            rows = self._lock(conn, taken, *crossing, slots.c.versions)
-            written = [(s, with_crossing(r, rows[s.id])) for s, r in results if s.id in rows]
-            if written:
-                versions = {id_: row.versions for id_, row in rows.items()}
-                self._write(conn, study, written, versions)
-            return self._lost(conn, [slot for slot in taken if slot.id not in rows])
+        taken = [slot for slot, _ in results]
+        try:
+            with self.storage.write() as conn:
+                crossing = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
+                mine = held_by(self.worker_id, taken)
+                rows = self._lock(conn, mine, *crossing, slots.c.versions)
+                written = [(s, with_crossing(r, rows[s.id])) for s, r in results if s.id in rows]
+                if written:
+                    versions = {id_: row.versions for id_, row in rows.items()}
+                    self._write(conn, study, written, versions)
+                return self._lost(conn, [slot for slot in taken if slot.id not in rows])
+        except StudyGone:
+            return taken
 
     def _write(
         self,
@@ -429,7 +448,7 @@ class Ledger:
             for slot, result in written
         ]
         update_rows(conn, slots, changed, state=SlotState.DONE, finished_at=self.storage.now)
-        end_trials(conn, [(slot.trial_id, result) for slot, result in written])
+        end_trials(conn, study, written, versions)
         write_measurements(conn, study, written)
         open_next(conn, study)
         if study.count == Count.FEASIBLE:
@@ -438,22 +457,21 @@ class Ledger:
         if any(result.outcome in REOPENED for _, result in written):
             reopen_if_raised(conn, study)
 
-    def _lock(self, conn: Connection, taken: Sequence[Slot], *columns: Any) -> dict[int, Any]:
-        """The rows of those slots that are still this worker's, by id, locked in this order."""
-        mine = select(slots.c.id, *columns).where(held_by(self.worker_id, taken))
+    def _lock(self, conn: Connection, condition: Any, *columns: Any) -> dict[int, Any]:
+        """The rows of slots by a condition, by id, locked in this order."""
+        mine = select(slots.c.id, *columns).where(condition)
         rows = conn.execute(mine.order_by(slots.c.id).with_for_update())
         return {row.id: row for row in rows}
 
     def _lost(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
-        """Those that ended under another claim, not by an earlier try of this one."""
-        claims = [(slot.id, slot.fence) for slot in missing]
-        query = select(slots.c.id).where(
-            tuple_(slots.c.id, slots.c.fence).in_(claims),
-            slots.c.worker_id == self.worker_id,
-            slots.c.state == SlotState.DONE,
-        )
-        mine = set(conn.execute(query).scalars()) if missing else set()
-        return [slot for slot in missing if slot.id not in mine]
+        """Those that ended under another claim, not by an earlier try of this one. Any that this
+        worker holds, but not as it began it, is free again."""
+        if not missing:
+            return []
+        query = select(slots.c.id).where(begun_by(self.worker_id, missing))
+        ended = set(conn.execute(query.where(slots.c.state == SlotState.DONE)).scalars())
+        release(conn, claimed_by(self.worker_id, missing), steps=0)
+        return [slot for slot in missing if slot.id not in ended]
 
     @_repeatable
     def ended(self, taken: Sequence[Slot]) -> list[Slot]:
@@ -483,7 +501,7 @@ class Ledger:
         """Whether some slot is not done yet, whoever holds it, that a worker could do. Writes and
         locks nothing."""
         some_slot = select(slots.c.id).select_from(slots.join(studies)).limit(1)
-        meant = some_slot.where(wanted.clause(), not_(imported))
+        meant = some_slot.where(self._readable(wanted).clause(), not_(imported))
         # Each in the order of an index, so that no planner reads the whole table instead.
         in_order = ((free, slots.c.study_id, slots.c.steps), (leased, slots.c.worker_id))
         some = [meant.where(state).order_by(*columns) for state, *columns in in_order]

@@ -235,6 +235,31 @@ def versions_flaw(text: Any) -> str | None:
     return next((f"its version of {name} is {_short(versions[name])}" for name in wrong), None)
 
 
+def trial_flaw(columns: Mapping[str, Any], space: SearchSpace) -> str | None:
+    """What can't be right in a trial, by its columns in `bf_slots`; None if nothing."""
+    for name, (low, high) in _TRIAL_NUMBERS.items():
+        value = columns[name]
+        if value is not None and not (_is_number(value) and low <= value <= high):
+            return f"{name}: {_short(value)} must be from {low} to {high}"
+    for name, words in (("state", SlotState), ("outcome", Outcome)):
+        if columns[name] is not None and columns[name] not in tuple(words):
+            return f"{name}: {_short(columns[name])} must be one of {', '.join(words)}"
+    is_done, outcome = columns["state"] == SlotState.DONE, columns["outcome"]
+    to_target, lower = columns["steps_to_target"], columns["steps_lower"]
+    if is_done != (outcome is not None):
+        return f"outcome: {_short(outcome)} of a trial that is {columns['state']}"
+    if outcome == Outcome.REACHED and to_target is None:
+        return "steps_to_target: is empty, of a trial that has reached the goal"
+    if None not in (to_target, lower) and lower > to_target:
+        return f"steps_lower: {lower} lies beyond steps_to_target, {to_target}"
+    params = columns["params"]
+    if params is not None and (wrong := _Params(space).flaw(params, is_done=is_done)) is not None:
+        return f"params: {wrong}"
+    if (wrong := versions_flaw(columns["versions"])) is not None:
+        return f"versions: {wrong}"
+    return None
+
+
 def trial_flaws(
     conn: Connection, spaces: Mapping[int, SearchSpace]
 ) -> Iterator[tuple[int, str, str]]:
@@ -280,6 +305,8 @@ def curve_flaws(conn: Connection, wanted: ColumnElement[bool]) -> Iterator[tuple
         yield study_id, f"trial {number} was measured as {_short(found)} at step {at}"
 
 
+_has_trial = has_trial(slots.c.trial_id, slots.c.study_id)
+
 is_measurable = measurements.c.value.between(-_FINITE, _FINITE)
 """The condition on a measurement that its value is a finite number; of text it doesn't hold."""
 
@@ -299,7 +326,8 @@ def _flaws() -> list[tuple[ColumnElement[bool], Any]]:
         column = slots.c[name]
         found.append((column.not_in(tuple(words)), f"its {name} is " + cast(column, Text)))
     is_done, to_target = slots.c.state == SlotState.DONE, slots.c.steps_to_target
-    lost = and_(slots.c.trial_id.is_not(None), ~has_trial(slots.c.trial_id, slots.c.study_id))
+    # One that is to run gets another.
+    lost = and_(is_done, slots.c.trial_id.is_not(None), ~_has_trial)
     return [
         *found,
         (and_(is_done, slots.c.outcome.is_(None)), "it is done, without an outcome"),

@@ -18,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from batchfront.errors import UsageError
+from batchfront.errors import StudyGone, UsageError
 from batchfront.printable import printable
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
@@ -294,14 +294,20 @@ def find_named(conn: Connection, name: str) -> Stored | None:
     return next(iter(_stored(conn, studies.c.name == name)), None)
 
 
+def find_study(conn: Connection, study_id: int) -> Stored | None:
+    """The study of this id; None if there is none."""
+    return next(iter(_stored(conn, studies.c.id == study_id)), None)
+
+
 def _stored(conn: Connection, condition: ColumnElement[bool]) -> list[Stored]:
-    query = select(studies, is_tied(studies.c.id, studies.c.name).label("is_tied"))
-    ordered = query.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
+    ordered = _rows.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
     rows = conn.execute(ordered.where(condition)).all()
     known = _judged(conn)
     known |= _judge(conn, [row for row in rows if row.id not in known])
     return [known[row.id] for row in rows]
 
+
+_rows = select(studies, is_tied(studies.c.id, studies.c.name).label("is_tied"))
 
 _known: WeakKeyDictionary[Connection, dict[int, Stored]] = WeakKeyDictionary()
 """By a moment of a database, what has been found of its studies: a page asks for them often."""
@@ -319,9 +325,7 @@ def _judge(conn: Connection, rows: Sequence[Row[Any]]) -> dict[int, Stored]:
     spaces = {}
     for row in rows:
         try:
-            if not row.is_tied:
-                raise Flaw(_orphaned(conn, row))
-            spaces[row.id] = check_study(row._asdict())
+            spaces[row.id] = _check(conn, row)
         except Flaw as flaw:
             found[row.id] = _unreadable(row, str(flaw))
     wrong: dict[int, str] = {}
@@ -333,6 +337,13 @@ def _judge(conn: Connection, rows: Sequence[Row[Any]]) -> dict[int, Stored]:
         elif row.id in spaces:
             found[row.id] = Study.from_row(row)
     return found
+
+
+def _check(conn: Connection, row: Row[Any]) -> SearchSpace:
+    """Raise Flaw for a study whose definition can't be read. Returns its search space."""
+    if not row.is_tied:
+        raise Flaw(_orphaned(conn, row))
+    return check_study(row._asdict())
 
 
 def _unreadable(row: Row[Any], why: str) -> Unreadable:
@@ -400,8 +411,17 @@ def _warn(line: str) -> None:
 
 
 def read_study(conn: Connection, study_id: int) -> Study:
-    """A study as it is stored now."""
-    return Study.from_row(conn.execute(select(studies).where(studies.c.id == study_id)).one())
+    """A study as it is stored now. Raises StudyGone where that can't be read, or is gone."""
+    row = conn.execute(_rows.where(studies.c.id == study_id)).first()
+    if row is None:
+        raise StudyGone(f"study {study_id} is given up: it has been deleted")
+    try:
+        _check(conn, row)
+    except Flaw as flaw:
+        raise StudyGone(
+            f"study {printable(row.name)} is given up: {printable(str(flaw))}"
+        ) from None
+    return Study.from_row(row)
 
 
 def refuse_imported(storage: Storage, studies: Iterable[Study]) -> None:
