@@ -19,6 +19,7 @@ import psutil
 
 from batchfront.training import checkpoints as checkpoint
 from batchfront.training.programs.leftovers import sweep_left
+from tests import toy
 from tests.processes import Child, forkserver
 from tests.waiting import LONG
 
@@ -233,7 +234,8 @@ def _work(url: str, folder: str, log: str, pause: float) -> None:
     from batchfront.cli.main import main
 
     places = ["--checkpoint-dir", f"{folder}/checkpoints", "--trial-dir", f"{folder}/trials"]
-    main(["work", "--device", "cpu", *places, "--max-outage", "60s", "--quiet"])
+    trusted = ["--code", str(Path(toy.__file__).parent), "--code", str(Path(folder).parent)]
+    main(["work", "--device", "cpu", *places, *trusted, "--max-outage", "60s", "--quiet"])
 
 
 def _hurry() -> None:
