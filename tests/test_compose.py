@@ -204,7 +204,9 @@ def test_the_image_runs_batchfront_and_is_given_what_it_copies() -> None:
 def test_the_packages_are_those_that_the_tests_ran_with() -> None:
     before, _, after = DOCKERFILE.partition("pip --python")
     constraints = re.findall(r"^ENV PIP_CONSTRAINT=(\S+) PIP_BUILD_CONSTRAINT=(\S+)$", before, re.M)
-    assert constraints == [("/source/constraints.txt",) * 2]  # of a stage that the others begin with
+    assert constraints == [
+        ("/source/constraints.txt",) * 2
+    ]  # of a stage that the others begin with
     assert "WORKDIR /source\n" in before
     assert "COPY constraints.txt pyproject.toml ./" in before
     assert re.findall(r"^FROM (\w+) AS (?:training|code)$", after, re.M) == ["packages"] * 2

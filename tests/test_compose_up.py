@@ -106,7 +106,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "secrets").mkdir()
     (folder / "workloads").mkdir()
     shutil.copytree(ROOT / "deploy", folder / "deploy")
-    passwords = {name: secrets.token_hex(24) for name in ("postgres", "batchfront", "worker", "reader")}
+    passwords = {
+        name: secrets.token_hex(24) for name in ("postgres", "batchfront", "worker", "reader")
+    }
     for name, password in passwords.items():
         (folder / "secrets" / name).write_text(password)
     ports = {name: str(free_port()) for name in PORTS}

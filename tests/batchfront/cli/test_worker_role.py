@@ -141,7 +141,9 @@ def test_an_upgrade_is_left_to_the_owner_of_the_tables(
     finally:
         server.execute(older.format(stored[0]), database="batchfront")
     assert (advised.code, advised.err.count("\n")) == (1, 1)
-    assert "`batchfront init --upgrade` as the owner of its tables, role 'batchfront'" in advised.err
+    assert (
+        "`batchfront init --upgrade` as the owner of its tables, role 'batchfront'" in advised.err
+    )
     assert (refused.code, refused.err.count("\n")) == (1, 1)
     assert "only the owner of its tables, role 'batchfront', may change them" in refused.err
     assert batchfront("status").code == 0
