@@ -36,26 +36,25 @@ class Restored:
     made: bool
 
 
-def count_studies(folder: Path) -> int:
-    """How many studies an export holds. Raises DataError if the folder holds none that is whole."""
-    return read_manifest(folder)[1]["studies"]
-
-
 def restore(storage: Storage, folder: Path) -> Iterator[Restored]:
     """Make the studies of an export, one by one; those that are there, the same, are passed over.
 
-    Raises DataError, before it makes any, for an export that is damaged or says what can't be, and
-    IdentityError for a study that is there with other content, or whose workload has another
+    folder -- of an export that `check_export` has found nothing wrong with
+
+    Raises IdentityError for a study that is there with other content, or whose workload has another
     definition there; what was made before stays.
     """
-    _check(folder)
     for found in _studies(folder):
         trials = [row for _, row in found.trials]
         yield Restored(found.row["name"], _restore(storage, found.row, trials, found.measured))
 
 
-def _check(folder: Path) -> None:
-    """Read a whole export, and raise DataError for the first thing that can't be taken."""
+def check_export(folder: Path) -> int:
+    """Read a whole export, and store nothing.
+
+    Returns how many studies it holds. Raises DataError for the first thing in it that can't be
+    taken, naming the file, and the row and column where it is one.
+    """
     counted = dict.fromkeys(("studies", "trials", "measurements"), 0)
     names: set[str] = set()
     for found in _studies(folder):
@@ -79,6 +78,7 @@ def _check(folder: Path) -> None:
         if said[name] != rows:
             path = folder / f"{name}.{format_}"
             raise DataError(f"{path}: has {rows} rows, where {MANIFEST} says {said[name]}")
+    return counted["studies"]
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ def check_study(columns: Mapping[str, Any]) -> SearchSpace:
     if columns["goal_value"] is not None and not _is_finite(columns["goal_value"]):
         raise Flaw(f"its goal is {_short(columns['goal_value'])}")
     identity = _object(columns["identity"], "its identity")
-    if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), 1):
+    least = 0 if columns["sampler"] == Sampler.IMPORTED else 1  # 0: trials had a time budget
+    if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), least):
         raise Flaw(f"its identity's step_budget is {_short(identity.get('step_budget'))}")
     if identity.get("batch_size") != columns["batch_size"]:
         raise Flaw(
@@ -166,9 +167,9 @@ def _space(described: Any) -> SearchSpace:
         raise Flaw(f"its search space is {_short(described)}") from None
     for name, entry in space.items():
         if not isinstance(entry, Dimension):
-            if not _is_value(entry):
+            if not is_value(entry):
                 raise Flaw(f"its search space has {name} = {_short(entry)}")
-        elif not all(_is_value(entry.at(end)) for end in (0.0, 1.0)):
+        elif not all(is_value(entry.at(end)) for end in (0.0, 1.0)):
             raise Flaw(f"its search space has {name} = {entry}")
     return space
 
@@ -182,7 +183,7 @@ def params_flaw(text: Any, space: SearchSpace) -> str | None:
     except Flaw as flaw:
         return str(flaw)
     for name, value in params.items():
-        if not _is_value(value):
+        if not is_value(value):
             return f"its {name} is {_short(value)}"
     for name, dimension in dimensions(space).items():
         if name not in params:
@@ -316,7 +317,7 @@ def _is_whole(value: Any, low: int, high: int = _WHOLE) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_value(value: Any) -> bool:
+def is_value(value: Any) -> bool:
     """Whether a metaparameter can have it."""
     return value is None or isinstance(value, str | bool) or _is_finite(value)
 

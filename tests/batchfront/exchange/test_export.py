@@ -17,7 +17,7 @@ from batchfront.errors import DataError, IdentityError, UsageError
 from batchfront.exchange.export import export
 from batchfront.exchange.points import import_points
 from batchfront.exchange.points_file import read_points
-from batchfront.exchange.restore import restore
+from batchfront.exchange.restore import check_export, restore
 from batchfront.exchange.tables import SCHEMAS
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_trials
@@ -268,11 +268,9 @@ def test_a_damaged_export_is_refused_with_its_file(
 ) -> None:
     folder = written(filled, tmp_path / "out", "parquet")
     damage(folder)
-    other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
     with pytest.raises(DataError, match=says) as refused:
-        list(restore(other, folder))
+        check_export(folder)
     assert "\n" not in str(refused.value)
-    other.close()
 
 
 @pytest.mark.parametrize(
