@@ -15,10 +15,14 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── CheckpointError            a checkpoint that a trial can't go on from
 ├── ProgramError               a program that can't be started or ended, or says what can't be
 ├── FollowerFailed             another device's part of a trial has failed
+├── OutputLost                 standard output can't be written to
 ├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
+│   └── StudyGone              as its study has been deleted through Optuna
 └── WorkersFailed              local workers died and could not be replaced
 """
+
+import errno
 
 
 class BatchfrontError(Exception):
@@ -101,6 +105,23 @@ class FollowerFailed(BatchfrontError):
 
 class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
+
+
+class StudyGone(LeaseLost):
+    """A study that Optuna no longer has, whatever has its id by now: its slots are nobody's."""
+
+
+class OutputLost(BatchfrontError):
+    """Standard output can't be written to; its reader may have gone, which is nothing to tell.
+
+    Exit code 141 then, as of a process that SIGPIPE has ended.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        why = "it is closed" if error.errno == errno.EBADF else error.strerror
+        super().__init__(f"standard output can't be written to: {why}")
+        self.reader_gone = error.errno == errno.EPIPE
+        self.exit_code = 141 if self.reader_gone else 1
 
 
 class NothingLeft(BatchfrontError):

@@ -1,13 +1,13 @@
 """The command that is running, for messages that advise it with other options."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
 from batchfront.errors import UntrustedCode
+from batchfront.printable import shell_line
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)|([?&])password=[^&]*")
 
@@ -23,7 +23,7 @@ def same_command(*more: str, without: str = "") -> str:
         for before, one in zip(["", *given], given, strict=False)
         if not without or (before != without and one.partition("=")[0] != without)
     ]
-    return f"`{shlex.join(['batchfront', *map(_without_password, [*kept, *more])])}`"
+    return f"`{shell_line(['batchfront', *map(_without_password, [*kept, *more])])}`"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import click
 from batchfront.cli import options
 from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
 from batchfront.vocabulary import Purpose
 from batchfront.worker.options import WHEN_TO_END, WorkerOptions
@@ -76,7 +77,7 @@ def command(
     planned = _plan(opened, workload, **asked)
     if plan_only:
         for study, added in zip(planned.studies, planned.added, strict=True):
-            click.echo(f"{study.name}: {study.trials} trials, {added} new")
+            put(f"{study.name}: {study.trials} trials, {added} new")
         return 0
     finished = load_status(opened, planned.filter).finished
     if not finished:

@@ -1,11 +1,9 @@
 """Planned studies run by workers on this machine, their progress shown."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-import click
-
+from batchfront.cli.output.lines import pass_on, say
 from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
@@ -22,13 +20,13 @@ def run_here(opened: Any, wanted: Any, worker: WorkerOptions, devices: Sequence[
     order = Order(opened.url, wanted, worker)
     with (
         stop_on_signals() as stop,
-        LocalWorkers(opened, order, devices, partial(click.echo, err=True)) as local,
+        LocalWorkers(opened, order, devices, pass_on) as local,
         showing(opened, wanted, profiled=True),
     ):
         local.hold(stop)
     finished = load_status(opened, wanted).finished
     if not finished:
-        click.echo("Interrupted; everything is kept. The same command continues.", err=True)
+        say("Interrupted; everything is kept. The same command continues.")
     return finished
 
 

@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 import click
 
 from batchfront.cli.completion import folder
+from batchfront.cli.output.lines import speak_json
 from batchfront.errors import UsageError
 from batchfront.options import BATCH_SIZES, Kind, Option, flag, options_of
 from batchfront.store.database import DEFAULT_URL, parse_url
+from batchfront.vocabulary import LogFormat
 from batchfront.worker.options import WorkerOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,8 +57,10 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
     def decorate(command: F) -> F:
         @wraps(command)
         def taking(**values: Any) -> Any:
-            values[argument] = options(**{name: values.pop(name) for name in given})
-            return command(**values)
+            made = options(**{name: values.pop(name) for name in given})
+            if isinstance(made, WorkerOptions) and made.log_format == LogFormat.JSON:
+                speak_json(values.get("worker_id"), launched=values.get("leash", False))
+            return command(**values, **{argument: made})
 
         decorated: Any = taking
         for name, said in reversed(given.items()):

@@ -11,6 +11,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put, say, warn
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
 
@@ -88,8 +89,9 @@ def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> 
 
     launched = launcher.launch(told, workers)
     for name in launched.ids:
-        click.echo(name)
-    click.echo(f"Watch with: {launched.watch}\nStop with: {launched.cancel}", err=True)
+        put(name)
+    say(f"Watch with: {launched.watch}")
+    say(f"Stop with: {launched.cancel}")
     if launched.hold is None:
         return 0
     progress = showing(watching, told.wanted) if watching else nullcontext()
@@ -101,8 +103,4 @@ def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> 
 def warn_of_one_machine(opened: Any) -> None:
     """For launchers whose workers may be on several."""
     if opened.url.get_backend_name() == "sqlite":
-        click.echo(
-            "batchfront: warning: SQLite serves the processes of one machine; "
-            "workers on several need postgresql://",
-            err=True,
-        )
+        warn("SQLite serves the processes of one machine; workers on several need postgresql://")

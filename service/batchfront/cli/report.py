@@ -1,5 +1,6 @@
 """`batchfront report`"""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put, say
 from batchfront.cli.serving import Listening, listening
 from batchfront.errors import UsageError
 
@@ -28,11 +30,12 @@ Examples:
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("report.html"),
+    type=click.Path(),
+    default="report.html",
     show_default=True,
     envvar="BATCHFRONT_REPORT",
-    help="Where to write the page.",
+    metavar="PATH",
+    help="Where to write the page. In a folder: an index, and a page for each workload.",
 )
 @options.option(
     "--dashboard",
@@ -59,7 +62,7 @@ Examples:
 def command(
     workloads: tuple[str, ...],
     storage: str,
-    output: Path,
+    output: str,
     dashboard: str,
     figures: Path | None,
     figure_format: str,
@@ -68,9 +71,10 @@ def command(
 ) -> int:
     """Write the interactive report page, or serve it.
 
-    One self-contained HTML file, of these WORKLOADS or of all that the database holds. Served, it
-    is made anew while trials end, and a browser that shows it follows. A database role that can
-    only read is enough.
+    One self-contained HTML file, of these WORKLOADS or of all that the database holds; of more
+    than 24 it is an index, and their pages are in a folder beside it. Served, there is a page for
+    each workload, which is made anew while trials end, and a browser that shows it follows. A
+    database role that can only read is enough.
     """
     from batchfront.store.url import open_storage
 
@@ -81,14 +85,20 @@ def command(
         from batchfront.report.figures import write_figures
 
         for path in write_figures(opened, workloads, figures, figure_format):
-            click.echo(path)
+            put(path)
         return 0
     if serve:
         return _serve(opened, workloads, dashboard, at)
-    from batchfront.report.page import write_report
+    from batchfront.cli.output.progress import bar
+    from batchfront.frontier.queries import workload_names
+    from batchfront.report.files import write_report
 
-    write_report(opened, workloads, output, dashboard)
-    click.echo(f"Report: {output}", err=True)
+    path = Path(output)
+    if output.endswith(os.sep) and not path.is_dir():
+        raise UsageError(f"--output {output}: there is no such folder; make it, or name a file")
+    with bar("workloads", len(workloads) or len(workload_names(opened))) as advance:
+        written = write_report(opened, workloads, path, dashboard, advance)
+    say(f"Report: {written}")
     return 0
 
 
@@ -98,8 +108,8 @@ def _serve(opened: "Storage", workloads: tuple[str, ...], dashboard: str, at: Li
     from batchfront.report.web.metrics import with_metrics
     from batchfront.report.web.server import serve
 
-    app, kept = live_report(opened, workloads, dashboard=dashboard)
+    app, pages = live_report(opened, workloads, dashboard=dashboard)
     reading = only_reading(with_metrics(app, opened), "the report is for reading")
     code = serve(at.open(reading, opened, "Report", "read it"))
-    kept.close()
+    pages.close()
     return code

@@ -11,8 +11,8 @@ import click
 
 from batchfront.cli.commands import same_command
 from batchfront.cli.options import option
+from batchfront.cli.output.lines import say, warn
 from batchfront.errors import UsageError
-from batchfront.printable import printable
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -46,8 +46,9 @@ class Listening:
         if not self.allowed and not is_loopback(self.host):
             name = socket.gethostname() if is_every_address(self.host) else self.host
             raise UsageError(
-                f"--allow-changes on --host {printable(self.host)} needs the name that it is asked "
-                f"for by, or another site's page may change it: {same_command('--allowed-host', name)}"
+                f"--allow-changes on --host {self.host} needs the name that it is asked "
+                "for by, or another site's page may change it: "
+                f"{same_command('--allowed-host', name)}"
             )
 
     def open(self, app: "WSGIApplication", storage: "Storage", what: str, may: str) -> "Server":
@@ -65,22 +66,21 @@ class Listening:
         all_ = guarded(with_health(shown, storage), self.host, self.allowed)
         server = Server(all_, self.host, self.port)
         if self.token is not None and self.token.weak:
-            _warn(f"a token as short as that of {self._file} can be guessed")
-        if not is_loopback(self.host):
-            _warn(
-                f"whoever reaches {self.host} can {may}: there is no authentication; use 127.0.0.1, "
-                "--token-file, or a proxy that has one"
-                if self.token is None
-                else f"the token and the pages go to who reaches {self.host} unencrypted; use a proxy "
-                "with TLS"
+            warn(f"a token as short as that of {self._file} can be guessed")
+        if not is_loopback(self.host) and self.token is None:
+            warn(
+                f"whoever reaches {self.host} can {may}: there is no authentication; "
+                "use 127.0.0.1, --token-file, or a proxy that has one"
             )
+        elif not is_loopback(self.host):
+            warn(f"{self.host}: the token and the pages travel unencrypted; use a proxy with TLS")
         whom = "" if self.token is None else f", to who has the token of {self._file}"
-        click.echo(f"{what} on {server.address}{whom} (Ctrl-C ends it)", err=True)
+        say(f"{what} on {server.address}{whom} (Ctrl-C ends it)")
         return server
 
     @property
     def _file(self) -> str:
-        return printable(str(self.token_file))
+        return str(self.token_file)
 
 
 def listening(default_port: int) -> Callable[[F], F]:
@@ -139,7 +139,3 @@ def _options(default_port: int) -> list[Callable[[F], F]]:
             help="Show it to who has the token in this file, and to nobody else.",
         ),
     ]
-
-
-def _warn(text: str) -> None:
-    click.echo(f"batchfront: warning: {text}", err=True)

@@ -96,9 +96,7 @@ def _move(part: Path, folder: Path) -> None:
     for name in names:
         with (part / name).open("rb") as file:
             os.fsync(file.fileno())
-    (folder / MANIFEST).unlink(
-        missing_ok=True
-    )  # it says that the files beside it are of one export
+    (folder / MANIFEST).unlink(missing_ok=True)  # it says that the files beside it are of one export
     for name in sorted(names, key=lambda name: name == MANIFEST):
         (part / name).replace(folder / name)
     for name in FILES.difference(names):

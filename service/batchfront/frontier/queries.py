@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
 
 from batchfront.errors import UsageError
-from batchfront.store.schema import measurements, reached, slots, studies
+from batchfront.store.schema import leased, measurements, reached, slots, studies
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter
-from batchfront.vocabulary import SEARCHES, Outcome, Purpose
+from batchfront.vocabulary import SEARCHES, Outcome, Purpose, SlotState
 from batchfront.workload.search_space import Value
 
 
@@ -122,11 +122,46 @@ def require(source: Source, workloads: Iterable[str]) -> None:
 def last_change(source: Source, workloads: Sequence[str] = ()) -> dict[str, tuple[object, ...]]:
     """By workload, a value that differs once studies, slots or results have been added: whether
     a frontier must be read again, in one query."""
-    query = (
+    with snapshot(source) as moment:
+        return {row[0]: tuple(row[1:]) for row in moment.execute(_by_workload(workloads))}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a workload's trials are.
+
+    change  -- as of `last_change`
+    total   -- trials, those run again included; of them are so many done, `running` and `failed`
+    """
+
+    change: tuple[object, ...]
+    total: int
+    done: int
+    running: int
+    failed: int
+
+
+def load_progress(source: Source, workloads: Sequence[str] = ()) -> dict[str, Progress]:
+    """How far these workloads are, or all, by name, in one query."""
+    query = _by_workload(workloads).add_columns(
+        func.count(case((slots.c.state == SlotState.DONE, 1))),
+        func.count(case((leased, 1))),
+        func.count(case((slots.c.outcome == Outcome.FAILED, 1))),
+    )
+    with snapshot(source) as moment:
+        return {
+            row.workload: Progress(tuple(row[1:-3]), row.slots, *row[-3:])
+            for row in moment.execute(query)
+        }
+
+
+def _by_workload(workloads: Sequence[str]) -> Select[Any]:
+    """What differs, by workload, once studies, slots or results have been added."""
+    return (
         select(
             studies.c.workload,
             func.count(studies.c.id.distinct()),
-            func.count(slots.c.id),
+            func.count(slots.c.id).label("slots"),
             func.count(slots.c.trial_id),
             func.count(slots.c.finished_at),
             func.count(slots.c.steps_to_target),
@@ -136,8 +171,6 @@ def last_change(source: Source, workloads: Sequence[str] = ()) -> dict[str, tupl
         .where(Filter(tuple(workloads)).clause())
         .group_by(studies.c.workload)
     )
-    with snapshot(source) as moment:
-        return {row[0]: tuple(row[1:]) for row in moment.execute(query)}
 
 
 def load_trials(source: Source, study_id: int) -> tuple[Trial, ...]:

@@ -4,7 +4,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from batchfront.report.page import write_report
+from batchfront.report.files import write_report
 from batchfront.reporting import report
 
 __all__ = ["write_report"]

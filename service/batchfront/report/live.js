@@ -2,7 +2,8 @@
 // stay, and with them the reader's place on the page, choices, focus and zoom.
 (() => {
   "use strict";
-  const EVERY = 3000; // ms
+  const EVERY = 3000, SOON = 300; // ms
+  const shown = () => document.querySelector("main").dataset;
   let tag = null;
 
   // Two nodes that may stand for the same thing. A figure's children are Plotly's, a trials
@@ -14,8 +15,16 @@
     return [node.nodeName, node.id, node.className, node.getAttribute("name"), words].join(" ");
   };
 
-  // Pairs of children that stay, by the longest common subsequence of their keys.
+  // Pairs of children that stay: what is alike at the beginning, and of the rest the longest common
+  // subsequence of their keys.
   const pairs = (old, fresh) => {
+    let same = 0;
+    const alike = () => same < old.length && same < fresh.length && key(old[same]) === key(fresh[same]);
+    while (alike()) same++;
+    const begin = fresh.slice(0, same).map((node, i) => [node, old[i]]);
+    return new Map([...begin, ...subsequence(old.slice(same), fresh.slice(same))]);
+  };
+  const subsequence = (old, fresh) => {
     const a = old.map(key), b = fresh.map(key);
     const length = Array.from({ length: a.length + 1 }, () => new Array(b.length + 1).fill(0));
     for (let i = a.length - 1; i >= 0; i--) {
@@ -70,16 +79,17 @@
   const unreachable = document.createElement("p");
   unreachable.className = "notes";
   unreachable.setAttribute("role", "status");
-  const missed = () => {
+  const missed = (said) => {
     if (unreachable.isConnected) return;
     const time = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    unreachable.textContent = `This page’s server has not answered since ${time}.`;
+    unreachable.textContent = `${said} since ${time}.`;
     document.querySelector("main").prepend(unreachable);
   };
 
   const look = async () => {
     try {
-      const answer = await fetch(location.pathname, { cache: "no-cache" });
+      const answer = await fetch(shown().page ?? location.href, { cache: "no-cache" });
+      if (answer.status === 404) return missed("This workload has not been in the database");
       if (!answer.ok) throw new Error(answer.statusText);
       unreachable.remove();
       if (answer.headers.get("ETag") === tag) return;
@@ -87,13 +97,13 @@
       tag = answer.headers.get("ETag");
       take(html);
     } catch {
-      missed();
+      missed("This page’s server has not answered");
     }
   };
 
   const soon = async () => {
     if (!document.hidden) await look();
-    setTimeout(soon, EVERY);
+    setTimeout(soon, "soon" in shown() ? SOON : EVERY);
   };
   document.addEventListener("visibilitychange", () => document.hidden || look());
   soon();

@@ -157,6 +157,17 @@
   }, { rootMargin: "1200px" });
   const begin = (place) => { places().length > MANY ? near.observe(place) : draw(place); };
 
+  // Rows of a long table that hold the words that are looked for.
+  const find = (input) => {
+    const wanted = input.value.toLowerCase().split(/\s+/);
+    for (const row of document.querySelectorAll(`[aria-labelledby="${input.dataset.rows}"] tbody tr`)) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !wanted.every((word) => text.includes(word));
+    }
+  };
+  const finders = () => [...document.querySelectorAll("input[data-rows]")];
+  document.addEventListener("input", ({ target }) => target.matches("input[data-rows]") && find(target));
+
   document.addEventListener("change", ({ target: select }) => {
     if (!select.matches("select")) return;
     const section = select.closest("section");
@@ -173,6 +184,7 @@
       else if (changed(place)) draw(place);
     }
     tables().filter(changed).forEach(tabulate);
+    finders().forEach(find);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 

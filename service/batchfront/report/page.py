@@ -1,21 +1,21 @@
-"""The page itself: everything in one file that asks for nothing else, or served with its parts."""
+"""The page itself, with its scripts in it or beside it."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from batchfront import __version__
-from batchfront.errors import UsageError
 from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.text import percent
-from batchfront.frontier.queries import require, workload_names
-from batchfront.report.data import Subject, load_subjects
-from batchfront.report.html import DASHBOARD, Dashboard, Part, joined, rendered
+from batchfront.printable import LINES, printable
+from batchfront.report.data import Subject
+from batchfront.report.html import Dashboard, Part, joined, rendered
 from batchfront.report.plotly import Figure
-from batchfront.report.scripts import Scripts, asset, inline_scripts
+from batchfront.report.scripts import Scripts, asset
 from batchfront.report.sections.budget import budget_part
 from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
@@ -28,8 +28,6 @@ from batchfront.report.sections.study import study_part
 from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
 from batchfront.report.text import OUTCOME_STYLES
-from batchfront.store.snapshot import Source, snapshot
-from batchfront.whole_file import writing
 
 
 def section(subject: Subject) -> Part:
@@ -60,60 +58,52 @@ NOTICE = Markup("<!-- notice -->")
 """Where a served page says what is wrong with it. No name can bring a second one: they are
 escaped."""
 
-_TITLE = "steps to target by batch size"
 
+@dataclass(frozen=True)
+class Where:
+    """Where a page stands among others, as addresses relative to it.
 
-def write_report(
-    source: Source, workloads: Sequence[str], path: Path, dashboard: str = DASHBOARD
-) -> Path:
-    """Write the page of these workloads, or of all in the database when none are named.
-
-    dashboard -- the URL of the Optuna dashboard that the page's trials are linked to
-
-    Returns the path. Raises UsageError for an unknown workload or a dashboard at no http URL, and
-    as `require_place` and `write_page` do.
+    page  -- its own, from which a served one is brought up to date; empty of a file
+    index -- of the page that lists all workloads; empty where it is the only one
     """
-    require_place(path)
-    linked = Dashboard(dashboard)
-    with snapshot(source) as moment:
-        require(moment, workloads)
-        if not workload_names(moment):
-            raise UsageError("this database holds no studies to report")
-        subjects = load_subjects(moment, workloads, linked)
-    return write_page(subjects, path, linked)
+
+    page: str = ""
+    index: str = ""
 
 
-def require_place(path: Path, told: str = "report") -> None:
-    """Raise UsageError if a page can't be written there, before what it shows is read or run.
-
-    told -- what the path is called
-    """
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{told} {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise UsageError(f"{told} {path}: is a folder; name a file")
+ALONE = Where()
+"""Of a file that is the only one."""
 
 
-def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) -> Path:
-    """Write the page of workloads that have been read.
-
-    An existing file is replaced in one step, so that a reader never sees half a page. Returns the
-    path. Raises BatchfrontError where the file can't be written.
-    """
-    text = page(subjects, inline_scripts(), dashboard)
-    with writing(path, "report") as file:
-        file.write_text(text, encoding="utf-8")
-    return path
-
-
-def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) -> str:
+def page(
+    subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard, where: Where = ALONE
+) -> str:
     """The page of these workloads."""
     body = joined((compare_part(subjects), *map(section, subjects)))
     names = [subject.frontier.workload for subject in subjects]
+    title = names[0] if len(names) == 1 else f"{len(names)} workloads"
+    nav = rendered("contents.html", index=where.index, subjects=subjects, answer=answer)
+    return framed(title, nav, body, scripts, dashboard, where)
+
+
+def framed(
+    title: str,
+    nav: Markup,
+    body: Part,
+    scripts: Scripts,
+    dashboard: Dashboard,
+    where: Where = ALONE,
+    soon: bool = False,
+) -> str:
+    """A page with what all of them have: styles, scripts, and the words explained.
+
+    nav  -- links that stand below the heading, as HTML
+    soon -- whether there will be more to show in a moment
+    """
     made = datetime.now().astimezone()
     text = rendered(
         "page.html",
-        title=f"{names[0] if len(names) == 1 else f'{len(names)} workloads'}: {_TITLE}",
+        title=f"{title}: steps to target by batch size",
         policy=Markup(scripts.policy),
         notice=NOTICE,
         made=f"{made.day} {made:%B %Y, %H:%M}",
@@ -121,8 +111,9 @@ def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) ->
         freshness=scripts.freshness,
         version=__version__,
         studies=dashboard.studies,
-        subjects=[] if len(subjects) < 2 else subjects,
-        answer=answer,
+        where=where,
+        soon=soon,
+        nav=nav,
         sections=Markup(body.html),
         extra=percent(EXTRA),
         share=percent(SHARE),
@@ -136,5 +127,15 @@ def page(subjects: Sequence[Subject], scripts: Scripts, dashboard: Dashboard) ->
 
 def _embedded(figures: Mapping[str, Figure]) -> str:
     """JSON that can stand inside a script element, whatever the names in it."""
-    text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    seen = _seen(figures)
+    text = json.dumps(seen, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _seen(data: Any) -> Any:
+    """Plain data in whose texts all can be seen."""
+    if isinstance(data, str):
+        return printable(data, LINES)
+    if isinstance(data, Mapping):
+        return {printable(key, LINES): _seen(value) for key, value in data.items()}
+    return list(map(_seen, data)) if isinstance(data, list | tuple) else data

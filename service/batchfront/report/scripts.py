@@ -1,8 +1,10 @@
 """The page's scripts, in the page or linked from it, and the policy that allows no others."""
 
 from base64 import b64encode
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from html import escape
 from importlib import resources
 
 from plotly.offline.offline import get_plotlyjs
@@ -42,15 +44,28 @@ def asset(name: str) -> str:
 
 
 def linked_scripts() -> tuple[Scripts, dict[str, str]]:
-    """For a server: named by the page and cached by the browser, and the files, name to text.
-
-    The names change with what is in them.
-    """
-    texts = {"plotly.js": _plotly(), "page.js": asset("page.js"), "live.js": asset("live.js")}
-    files = {f"{sha256(text.encode()).hexdigest()[:12]}.{n}": text for n, text in texts.items()}
-    html = "\n".join(f'<script src="{name}"></script>' for name in files)
+    """For a server: named by the page and cached by the browser, and the files, name to text."""
+    files = _files("plotly.js", "page.js", "live.js")
     kept_fresh = " · kept up to date while it is open"
-    return Scripts(html, "script-src 'self'; connect-src 'self'", kept_fresh), files
+    return Scripts(_linked(files, ""), "script-src 'self'; connect-src 'self'", kept_fresh), files
+
+
+def shared_scripts() -> tuple[Callable[[str], Scripts], dict[str, str]]:
+    """For pages in a folder that share them: those of a page from which the files are reached by
+    this prefix, and the files, name to text."""
+    files = _files("plotly.js", "page.js")
+    # Opened from a disk, no page is of the origin of another file there.
+    return lambda prefix: Scripts(_linked(files, prefix), "script-src 'self' file:"), files
+
+
+def _files(*names: str) -> dict[str, str]:
+    """Scripts under names that change with what is in them."""
+    texts = {name: _plotly() if name == "plotly.js" else asset(name) for name in names}
+    return {f"{sha256(text.encode()).hexdigest()[:12]}.{n}": text for n, text in texts.items()}
+
+
+def _linked(files: Iterable[str], prefix: str) -> str:
+    return "\n".join(f'<script src="{escape(prefix)}{name}"></script>' for name in files)
 
 
 def _plotly() -> str:

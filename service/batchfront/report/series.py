@@ -13,6 +13,9 @@ COLORS = 8
 
 _DASHES = {"solid": "", "dash": "dash", "dot": "dot"}
 
+TOLD_APART = COLORS * len(_DASHES)
+"""The most lines that a figure can tell apart."""
+
 
 @dataclass(frozen=True)
 class Mark:

@@ -23,8 +23,8 @@ _WHOLE = 2**31 - 1
 
 _LARGE = 2**63 - 1
 
-_SECONDS = 1e11
-"""Some 3,000 years."""
+_SECONDS = 1e13
+"""Some 300,000 years."""
 
 _KINDS = (None, "program", "loop")
 
@@ -174,8 +174,9 @@ def _space(described: Any) -> SearchSpace:
     return space
 
 
-def params_flaw(text: Any, space: SearchSpace) -> str | None:
-    """What can't be right in a trial's metaparameters, as they are stored; None if nothing."""
+def params_flaw(text: Any, space: SearchSpace, *, is_done: bool) -> str | None:
+    """What can't be right in a trial's metaparameters, as they are stored; None if nothing. Of one
+    that is to run all have to be there."""
     if text is None:
         return None
     try:
@@ -187,6 +188,8 @@ def params_flaw(text: Any, space: SearchSpace) -> str | None:
             return f"its {name} is {_short(value)}"
     for name, dimension in dimensions(space).items():
         if name not in params:
+            if is_done:
+                continue
             return f"it has no {name}"
         try:
             placed = math.isfinite(dimension.position(params[name]))
@@ -247,9 +250,11 @@ def trial_flaws(
         found = select(slots.c.study_id, _NUMBER, flaw).where(mine, flaw.is_not(None))
         for study_id, number, said in conn.execute(found.order_by(slots.c.study_id, _NUMBER)):
             yield study_id, number, said
-        params = select(slots.c.study_id, _NUMBER, slots.c.params)
-        for study_id, number, text in conn.execute(params.where(mine, slots.c.params.is_not(None))):
-            if said := params_flaw(text, spaces[study_id]):
+        is_done = slots.c.state == SlotState.DONE
+        params = select(slots.c.study_id, _NUMBER, slots.c.params, is_done)
+        params = params.where(mine, slots.c.params.is_not(None))
+        for study_id, number, text, done in conn.execute(params):
+            if said := params_flaw(text, spaces[study_id], is_done=done):
                 yield study_id, number, said
         # Most trials of a study ran on the same.
         ran_on = select(slots.c.study_id, func.min(_NUMBER), slots.c.versions)

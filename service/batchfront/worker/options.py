@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from batchfront.options import DURATION, at_least, check, option
-from batchfront.vocabulary import EngineName, KeepModel
+from batchfront.vocabulary import EngineName, KeepModel, LogFormat
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,14 @@ class WorkerOptions:
     )
     max_outage: float = option(
         DURATION, "How long the database may be away before a worker gives up.", default=3600.0
+    )
+
+    log_format: LogFormat = option(
+        str,
+        "What standard error says: lines for a person, or an object a line with time, level, "
+        "message and, where they are known, worker, study and trial.",
+        choices=tuple(LogFormat),
+        default=LogFormat.TEXT,
     )
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from batchfront.errors import (
     IdentityError,
     LeaseLost,
     StorageError,
+    StorageGone,
     Unreachable,
     UntrustedCode,
     WorkloadError,
@@ -21,6 +22,7 @@ from batchfront.errors import (
 from batchfront.extras import installed
 from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.self_description import SelfDescription
+from batchfront.log_lines import about
 from batchfront.phase_timer import Clock, timed_as
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
@@ -138,7 +140,8 @@ class Worker:
         finally:
             for backend in self._backends.values():
                 backend.close()
-            with suppress(Unreachable):  # then the list of workers learns it from the lease
+            # If not, the list of workers learns it from the lease.
+            with suppress(StorageGone, Unreachable):
                 self.ledger.leave(in_order=in_order)
 
     def _description(self) -> SelfDescription:
@@ -195,7 +198,7 @@ class Worker:
         return self._backends[study.kind].limit(study)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
-        with Heartbeat(self.ledger, study.id) as heartbeat:
+        with about(study=study.name), Heartbeat(self.ledger, study.id) as heartbeat:
             # From now on: loading the data may take longer than a lease lasts.
             heartbeat.hold({s.id: (s.fence, s.steps) for s in taken})
             try:

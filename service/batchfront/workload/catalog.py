@@ -7,7 +7,6 @@ workload, or to a function that returns such a mapping.
 
 import importlib
 import inspect
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
+from batchfront.printable import shell_word
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
 from batchfront.workload.given import shown
 from batchfront.workload.program import Program
@@ -304,7 +304,7 @@ def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
     if spec.endswith((".yaml", ".yml")):
         return (
             "a sweep file is TOML; one of Weights & Biases is translated by "
-            f"`batchfront new program --from {shlex.quote(spec)}`"
+            f"`batchfront new program --from {shell_word(spec)}`"
         )
     near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
     if near:

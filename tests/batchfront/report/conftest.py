@@ -9,7 +9,7 @@ import pytest
 
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
-from batchfront.report.page import write_report
+from batchfront.report.files import write_report
 from batchfront.store.url import Storage, open_storage
 from batchfront.workload import catalog
 from tests.batchfront.report.rows import add_study

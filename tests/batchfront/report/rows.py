@@ -74,12 +74,12 @@ def _add_trial(
     conn: Any, study: int, number: int, trial: Mapping[str, Any], space: SearchSpace
 ) -> None:
     passed = trial.get("outcome") == "reached" or "steps_to_target" in trial
-    middle = point_at(space, [0.5] * len(space))
+    waiting = {} if trial.get("outcome") else point_at(space, [0.5] * len(space))
     row = {
         "study_id": study,
         "number": number,
         "state": "done" if trial.get("outcome") else "free",
-        "params": json.dumps({**middle, **trial.get("params", {})}),
+        "params": json.dumps({**waiting, **trial.get("params", {})}),
         "steps": trial.get("steps", 0),
         "steps_to_target": trial.get("steps_to_target", trial["steps"]) if passed else None,
         "steps_lower": trial.get("steps_lower") if passed else None,

@@ -40,10 +40,10 @@ def trials(steps: int) -> list[dict[str, Any]]:
 def address(storage: Storage) -> Iterator[str]:
     for batch, steps in ((8, 800), (16, 400), (32, 200)):
         add_study(storage, "a/b/c", batch, trials(steps))
-    app, kept = live_report(storage, (), every=0.0)
+    app, pages = live_report(storage, (), every=0.0)
     with served(guarded(app, "127.0.0.1")) as found:
         yield found
-    kept.close()
+    pages.close()
 
 
 def wait_for(tab: Any, condition: str) -> None:
@@ -106,7 +106,7 @@ def test_it_follows_and_the_reader_keeps_place_choices_zoom_and_focus(
 
 
 def test_it_begins_empty_and_fills(opened: Any, storage: Storage) -> None:
-    app, kept = live_report(storage, (), every=0.0)
+    app, pages = live_report(storage, (), every=0.0)
     with served(guarded(app, "127.0.0.1")) as address:
         opened.goto(address)
         wait_for(opened, has("There are no studies yet."))
@@ -114,13 +114,13 @@ def test_it_begins_empty_and_fills(opened: Any, storage: Storage) -> None:
         wait_for(opened, has("a/b/c"))  # by itself
         wait_for(opened, "document.querySelector('.figure.tall .main-svg') !== null")
         assert "a/b/c" in opened.title()
-    kept.close()
+    pages.close()
     assert opened.heard == []
 
 
 def test_a_server_that_has_gone_is_said_and_its_return_too(opened: Any, storage: Storage) -> None:
     add_study(storage, "a/b/c", 8, trials(100))
-    app, kept = live_report(storage, (), every=0.0)
+    app, pages = live_report(storage, (), every=0.0)
     with served(app) as address:
         opened.goto(address)
         wait_for(opened, has("a/b/c"))
@@ -135,12 +135,12 @@ def test_a_server_that_has_gone_is_said_and_its_return_too(opened: Any, storage:
     wait_for(opened, f"!{has('server has not answered since')}")
     server.stop()
     thread.join(LONG)
-    kept.close()
+    pages.close()
 
 
 def test_hostile_names_stay_text_when_they_arrive_later(opened: Any, storage: Storage) -> None:
     add_study(storage, "a/b/c", 8, trials(100))
-    app, kept = live_report(storage, (), every=0.0)
+    app, pages = live_report(storage, (), every=0.0)
     with served(guarded(app, "127.0.0.1")) as address:
         opened.goto(address)
         wait_for(opened, has("a/b/c"))
@@ -157,5 +157,5 @@ def test_hostile_names_stay_text_when_they_arrive_later(opened: Any, storage: St
         opened.locator(".figure.study .points path").last.hover(force=True)
         wait_for(opened, "document.querySelector('.hoverlayer .hovertext') !== null")
         assert opened.evaluate("window.pwned") is None
-    kept.close()
+    pages.close()
     assert opened.heard == []

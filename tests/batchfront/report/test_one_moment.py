@@ -13,8 +13,9 @@ from batchfront.cli.main import main
 from batchfront.frontier.dataframes import load_trials_frame
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_trials
-from batchfront.report.page import write_report
+from batchfront.report.files import write_report
 from batchfront.report.web.dashboard import Studies
+from batchfront.report.web.live_pages import INDEX
 from batchfront.report.web.live_report import live_report
 from batchfront.store.snapshot import snapshot
 from batchfront.store.url import Storage, open_storage
@@ -93,13 +94,15 @@ def test_a_page_is_one_transaction_and_parses_each_studys_space_once(
 
 def test_a_served_page_is_one_transaction_each_time_it_is_made(written: Storage) -> None:
     with transactions() as reading:
-        _, kept = live_report(written, (), every=0.0)
-        kept.read()
+        _, pages = live_report(written, (), every=0.0)
+        pages.read(INDEX)
         reading.clear()
         add_study(written, NAME, 32, TRIALS)
         reading.clear()
-        assert "batch size 32" in kept.read().body.decode()
-    kept.close()
+        page = pages.read(INDEX)
+        assert page is not None
+        assert b"batch size 32" in page.body
+    pages.close()
     assert len(reading) == 1
 
 

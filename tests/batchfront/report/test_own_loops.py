@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchfront.report.page import write_report
+from batchfront.report.files import write_report
 from batchfront.store.url import Storage
 from tests.batchfront.report.rows import add_program, add_study
 

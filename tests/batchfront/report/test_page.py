@@ -13,7 +13,7 @@ import pytest
 
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.report.page import write_report
+from batchfront.report.files import require_place, write_report
 from batchfront.report.text import OUTCOME_STYLES
 from batchfront.store.url import Storage
 from batchfront.vocabulary import Outcome
@@ -175,7 +175,7 @@ def test_every_outcome_of_training_is_explained_in_its_order() -> None:
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from batchfront.report.page import write_report\n"
+        "from batchfront.report.files import require_place, write_report\n"
         "from batchfront.store.url import open_storage\n"
         "write_report(open_storage(sys.argv[1]), (), Path(sys.argv[2]))\n"
         "assert 'torch' not in sys.modules"
@@ -213,9 +213,9 @@ def test_a_path_in_no_folder_is_refused(raced: Storage, tmp_path: Path) -> None:
         write_report(raced, (), tmp_path / "nowhere" / "report.html")
 
 
-def test_a_folder_is_refused(raced: Storage, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder; name a file"):
-        write_report(raced, (), tmp_path)
+def test_a_folder_is_refused_where_a_file_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--report .*: is a folder; name a file"):
+        require_place(tmp_path, "--report")
 
 
 def test_an_unknown_workload_is_refused_with_those_there_are(

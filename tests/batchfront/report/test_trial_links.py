@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchfront.frontier.frontier import Point, load_frontier
-from batchfront.report.page import write_report
+from batchfront.report.files import write_report
 from batchfront.report.web.dashboard import dashboard
 from batchfront.report.web.guards import guarded
 from batchfront.store.url import Storage

@@ -14,7 +14,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.queries import load_goal_curves, load_measure_curves
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
-from batchfront.report.page import write_report
+from batchfront.report.files import write_report
 from batchfront.store.url import Storage
 from batchfront.vocabulary import EngineName
 from batchfront.workload.catalog import load

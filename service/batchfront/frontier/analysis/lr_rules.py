@@ -9,7 +9,7 @@ from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Reruns, Trial, Trials
 from batchfront.vocabulary import Outcome
 from batchfront.workload.lr_scaling import RULES, effective_rate, followed
-from batchfront.workload.search_space import Choice, SearchSpace, Value, dimensions
+from batchfront.workload.search_space import Choice, Dimension, SearchSpace, Value, dimensions
 
 NEAREST = 3
 """So many trials nearest to a point are given."""
@@ -44,17 +44,18 @@ def nearest_trials(
     Trials that failed, or that lack a searched metaparameter, are no neighbours.
     """
     ended = [trial for trial in trials if trial.outcome not in (None, Outcome.FAILED)]
-    found = [(trial, _distance(space, params, trial.params)) for trial in ended]
+    searched = dimensions(space)
+    found = [(trial, _distance(searched, params, trial.params)) for trial in ended]
     known = [(trial, distance) for trial, distance in found if distance is not None]
     return sorted(known, key=lambda pair: (pair[1], pair[0].number))[:NEAREST]
 
 
 def _distance(
-    space: SearchSpace, one: Mapping[str, Value], other: Mapping[str, Value]
+    searched: Mapping[str, Dimension], one: Mapping[str, Value], other: Mapping[str, Value]
 ) -> float | None:
     """How far apart two points lie in the unit cube; None if one lacks a searched metaparameter."""
     total = 0.0
-    for name, dimension in dimensions(space).items():
+    for name, dimension in searched.items():
         if name not in one or name not in other:
             return None
         if isinstance(dimension, Choice):

@@ -1,7 +1,6 @@
 """All workloads of the page side by side: normalized in a figure, and their answers in a table."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
@@ -14,7 +13,7 @@ from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, place, scrolled
 from batchfront.report.plotly import Figure, log2_axis, log_axis
 from batchfront.report.series import Mark, Series, lines_figure, lines_key
-from batchfront.report.text import count, significant
+from batchfront.report.text import count, escape, significant
 from batchfront.table import Column, Table
 
 NAME = "compared"
@@ -24,17 +23,22 @@ def compare_part(subjects: Sequence[Subject]) -> Part:
     """Nothing for a page of one workload."""
     if len(subjects) < 2:
         return Part()
-    found = compare([subject.frontier for subject in subjects])
-    html, figures = "", {}
-    lines = _lines(found)
-    if len(lines) > 1:
-        html = f"{lines_key(lines)}{place(NAME, 'wide')}{caption(*_sentences(found))}"
-        figures[NAME] = _figure(lines)
+    figure = compared([subject.frontier for subject in subjects])
     return Part(
         '<section class="compared" aria-labelledby="compared"><h2 id="compared">All workloads</h2>'
-        f"{html}{scrolled('compared', _table(subjects))}</section>",
-        figures,
+        f"{figure.html}{scrolled('compared', _table(subjects))}</section>",
+        figure.figures,
     )
+
+
+def compared(frontiers: Sequence[Frontier]) -> Part:
+    """Their normalized steps, drawn with a key; nothing unless two have reached their goals."""
+    found = compare(frontiers)
+    lines = _lines(found)
+    if len(lines) < 2:
+        return Part()
+    html = f"{lines_key(lines)}{place(NAME, 'wide')}{caption(*_sentences(found))}"
+    return Part(html, {NAME: _figure(lines)})
 
 
 def compared_figure(frontiers: Sequence[Frontier]) -> Figure | None:
@@ -95,26 +99,27 @@ def _figure(lines: Sequence[Series]) -> Figure:
     )
 
 
-_TITLES = {
+TITLES = {
     "perfect_until": "near-perfect until",
     "useful_until": "useful up to",
     "half_efficiency": Markup("B<sub>c</sub>"),
     "s_min": Markup("S<sub>min</sub>"),
     "e_min": Markup("E<sub>min</sub>"),
 }
+"""What a table says of each workload's curve: the field of `Curve` to the title of the column."""
 
 
 def _table(subjects: Sequence[Subject]) -> Table:
     links = Column("workload", Markup('<a href="#{0.key}">{0.frontier.workload}</a>').format, True)
-    columns = (links, *(Column(title, words=True) for title in _TITLES.values()))
-    return Table(columns, [(subject, *_estimates(subject.fitted.curve)) for subject in subjects])
+    columns = (links, *(Column(title, words=True) for title in TITLES.values()))
+    rows = [(subject, *estimates(subject.fitted.curve, TITLES)) for subject in subjects]
+    return Table(columns, rows)
 
 
-def _estimates(curve: Curve | None) -> list[str | None]:
+def estimates(curve: Curve | None, names: Iterable[str]) -> list[str | None]:
+    """What a curve says of each of these TITLES, in words; None where there is no curve."""
     if curve is None:
-        return [None] * len(_TITLES)
-    shown = (size if name in BATCH_SIZES else number for name in _TITLES)
-    texts = (
-        estimate_text(getattr(curve, name), how) for name, how in zip(_TITLES, shown, strict=True)
-    )
+        return [None for _ in names]
+    shown = ((name, size if name in BATCH_SIZES else number) for name in names)
+    texts = (estimate_text(getattr(curve, name), how) for name, how in shown)
     return [text.replace("90\u00a0% interval ", "") for text in texts]

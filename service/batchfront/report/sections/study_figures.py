@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from textwrap import wrap
 from typing import Any
 
@@ -180,10 +180,15 @@ def _marks(
 def _said(trial: Trial, names: Sequence[str]) -> list[Any]:
     """A trial's number, steps and reason, then its metaparameters, as text for a figure."""
     reason = (trial.reason or "") if trial.outcome not in _EXPLAINED else ""
-    # Narrow enough for a phone.
-    lines = map(in_figure, wrap(reason, 40, max_lines=2, placeholder=" …"))
     values = (in_figure(significant(trial.params.get(name))) for name in names)
-    return [trial.number, count(trial.steps), "".join(f"<br>{line}" for line in lines), *values]
+    return [trial.number, count(trial.steps), _in_lines(reason), *values]
+
+
+@lru_cache(maxsize=1024)  # most of a study's trials end for a few reasons
+def _in_lines(reason: str) -> str:
+    """A reason below other lines of a label, narrow enough for a phone."""
+    lines = map(in_figure, wrap(reason, 40, max_lines=2, placeholder=" …"))
+    return "".join(f"<br>{line}" for line in lines)
 
 
 _EXPLAINED = (Outcome.REACHED, Outcome.CAPPED, None)
@@ -199,4 +204,4 @@ def _hover(outcome: str, names: Sequence[str]) -> str:
 
 def _literal(name: str) -> str:
     """A name within a template, whatever is in it."""
-    return in_figure(name).replace("%{", "%⁠{")
+    return in_figure(name).replace("%{", "%&#123;")

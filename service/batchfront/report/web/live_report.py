@@ -1,14 +1,14 @@
-"""The report page, served: made anew when the database has changed, while someone looks at it."""
+"""The report, served: a page each is made anew when it has changed, while someone looks at it."""
 
 from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from batchfront.frontier.queries import last_change, require
-from batchfront.report.data import load_subjects
+from batchfront.frontier.queries import require
 from batchfront.report.html import DASHBOARD, Dashboard
-from batchfront.report.page import page as page_of
 from batchfront.report.scripts import linked_scripts
-from batchfront.report.web.kept_page import EVERY, PATIENCE, KeptPage
+from batchfront.report.web.kept_pages import EVERY, PATIENCE, KeptPages
+from batchfront.report.web.live_pages import INDEX, LivePages
 from batchfront.store.database import Storage
 
 
@@ -18,24 +18,15 @@ def live_report(
     every: float = EVERY,
     dashboard: str = DASHBOARD,
     patience: float = PATIENCE,
-) -> tuple[WSGIApplication, KeptPage]:
-    """An application that serves the page of these workloads, or of all, and the page itself.
+) -> tuple[WSGIApplication, KeptPages]:
+    """An application that serves the pages of these workloads, or of all, and the pages themselves.
 
     Raises UsageError for a workload without studies, or a dashboard at no http URL.
     """
     require(storage, workloads)
-    linked = Dashboard(dashboard)
     scripts, files = linked_scripts()
-
-    def renew(before: object) -> tuple[object, str] | None:
-        with storage.read() as moment:
-            state = last_change(moment, workloads)
-            if state == before:
-                return None
-            subjects = load_subjects(moment, workloads, linked)
-        return state, page_of(subjects, scripts, linked)
-
-    kept = KeptPage(renew, every, patience)
+    live = LivePages(storage, workloads, Dashboard(dashboard), scripts)
+    pages = KeptPages(live.renew, live.waiting(), every, patience)
     encoded = {f"/{name}": text.encode() for name, text in files.items()}
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -47,10 +38,11 @@ def live_report(
                 ("Cache-Control", "max-age=31536000, immutable"),
             ]
             return _answer(start, "200 OK", encoded[path], lasting, head)
-        if path != "/":
+        page = pages.read(_workload(environ)) if path == "/" else None
+        if page is None:
             plain = [("Content-Type", "text/plain; charset=utf-8")]
-            return _answer(start, "404 Not Found", b"there is only one page, /\n", plain, head)
-        page = kept.read()
+            said = b"there is no such page; / has all\n"
+            return _answer(start, "404 Not Found", said, plain, head)
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", scripts.policy),
@@ -62,7 +54,12 @@ def live_report(
             return []
         return _answer(start, "200 OK", page.body, headers, head)
 
-    return serve, kept
+    return serve, pages
+
+
+def _workload(environ: WSGIEnvironment) -> str:
+    """The one whose page is asked for; empty of the first page."""
+    return parse_qs(environ.get("QUERY_STRING", "")).get("workload", [INDEX])[0]
 
 
 def _answer(

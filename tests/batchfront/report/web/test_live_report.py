@@ -22,10 +22,10 @@ REACHED = [{"outcome": "reached", "steps": 100, "steps_lower": 90}]
 @pytest.fixture
 def address(storage: Storage) -> Iterator[str]:
     """The report of the test's own database, looked at anew for each reader."""
-    app, kept = live_report(storage, (), every=0.0, patience=LONG)
+    app, pages = live_report(storage, (), every=0.0, patience=LONG)
     with served(guarded(only_reading(app, "for reading"), "127.0.0.1")) as found:
         yield found
-    kept.close()
+    pages.close()
 
 
 def test_the_page_is_served_before_there_is_a_study_and_follows(
@@ -82,10 +82,10 @@ def test_head_and_unknown_paths_and_changes(address: str) -> None:
 def test_only_the_named_workloads_are_served(storage: Storage) -> None:
     add_study(storage, "a/b/c", 8, REACHED)
     add_study(storage, "d/e/f", 8, REACHED)
-    app, kept = live_report(storage, ["a/b/c"])
+    app, pages = live_report(storage, ["a/b/c"])
     with served(app) as found:
         assert "d/e/f" not in ask(found).text
-    kept.close()
+    pages.close()
     with pytest.raises(UsageError, match="no studies of 'x/y/z'"):
         live_report(storage, ["x/y/z"])
 
@@ -94,15 +94,16 @@ def test_only_the_named_workloads_are_served(storage: Storage) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_real_outage_is_said_on_the_page_and_ends(storage: Storage, postgres: Postgres) -> None:
     add_study(storage, "a/b/c", 8, REACHED)
-    app, kept = live_report(storage, (), every=0.0, patience=LONG)
+    app, pages = live_report(storage, (), every=0.0, patience=LONG)
     with served(app) as address:
+        assert "a/b/c" in ask(address).text
         postgres.crash()
         eventually(lambda: "The database does not answer." in ask(address).text)
         assert "a/b/c" in ask(address).text
         assert postgres.password not in ask(address).text
         postgres.start()
         eventually(lambda: "does not answer" not in ask(address).text)
-    kept.close()
+    pages.close()
 
 
 @pytest.mark.every_storage

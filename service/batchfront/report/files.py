@@ -1,0 +1,139 @@
+"""The report as files: one page of a few workloads, or an index with a page for each of many."""
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection
+
+from batchfront.errors import BatchfrontError, UsageError
+from batchfront.frontier.queries import load_progress, require, workload_names
+from batchfront.report.data import Subject, load_subjects
+from batchfront.report.html import DASHBOARD, Dashboard
+from batchfront.report.index import COMPARED, Answers, index_page
+from batchfront.report.page import Where, page
+from batchfront.report.scripts import inline_scripts, shared_scripts
+from batchfront.store.snapshot import Source, snapshot
+from batchfront.whole_file import writing
+
+TOGETHER = COMPARED
+"""So many workloads are written on one page."""
+
+INDEX = "index.html"
+
+_STEM = 80  # characters of a workload's name in that of its file
+
+
+def write_report(
+    source: Source,
+    workloads: Sequence[str],
+    path: Path,
+    dashboard: str = DASHBOARD,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Path:
+    """Write the report of these workloads, or of all in the database when none are named.
+
+    path      -- of one page. With more workloads than TOGETHER it is their index, and their pages
+                 go into the folder `NAME_files` beside it. In a folder, the index is INDEX and the
+                 pages are beside it, however few
+    dashboard -- the URL of the Optuna dashboard that the trials are linked to
+    advance   -- told how many workloads more have been written
+
+    All is read in one moment, and of many workloads one is held in memory at a time. Returns the
+    path of the page or index. Raises UsageError for an unknown workload or a dashboard at no http
+    URL, and as `require_place` and `write_page` do.
+    """
+    folder = path.is_dir()
+    require_place(path, folders=True)
+    linked = Dashboard(dashboard)
+    with snapshot(source) as moment:
+        require(moment, workloads)
+        there = workload_names(moment)
+        if not there:
+            raise UsageError("this database holds no studies to report")
+        named = [name for name in there if name in workloads or not workloads]
+        if folder:
+            return _write_each(moment, named, path / INDEX, "", linked, advance)
+        if len(named) > TOGETHER:
+            beside = f"{path.stem}_files"
+            return _write_each(moment, named, path, f"{beside}/", linked, advance)
+        subjects = load_subjects(moment, named, linked)
+    write_page(subjects, path, linked)
+    advance(len(named))
+    return path
+
+
+def require_place(path: Path, told: str = "report", *, folders: bool = False) -> None:
+    """Raise UsageError if a page can't be written there, before what it shows is read or run.
+
+    told    -- what the path is called
+    folders -- whether it may be one
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{told} {path}: the folder {path.parent} does not exist")
+    if path.is_dir() and not folders:
+        raise UsageError(f"{told} {path}: is a folder; name a file")
+
+
+def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) -> Path:
+    """Write the page of workloads that have been read.
+
+    An existing file is replaced in one step, so that a reader never sees half a page. Returns the
+    path. Raises BatchfrontError where the file can't be written.
+    """
+    _write(path, page(subjects, inline_scripts(), dashboard))
+    return path
+
+
+def _write_each(
+    moment: Connection,
+    workloads: Sequence[str],
+    path: Path,
+    beside: str,
+    dashboard: Dashboard,
+    advance: Callable[[int], None],
+) -> Path:
+    """Write a page for each of these workloads, and last the index of them at this path.
+
+    beside -- what leads from the index to the pages: empty, or a folder's name and a slash
+    """
+    folder = path.parent / beside
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise BatchfrontError(f"report {folder}: can't be made: {error.strerror}") from error
+    scripts, files = shared_scripts()
+    for name, text in files.items():
+        _write(folder / name, text)
+    where = Where(index=f"{'../' if beside else ''}{quote(path.name)}")
+    answers: dict[str, Answers] = {}
+    for name in workloads:
+        (subject,) = load_subjects(moment, (name,), dashboard)
+        _write(folder / _file_name(name), page([subject], scripts(""), dashboard, where))
+        compared = len(workloads) <= COMPARED
+        answers[name] = Answers.of(subject.frontier, subject.fitted, compared)
+        advance(1)
+    progress = load_progress(moment, workloads)
+    index = index_page(
+        {name: progress[name] for name in workloads},
+        answers,
+        0,
+        lambda name: quote(f"{beside}{_file_name(name)}"),
+        scripts(quote(beside)),
+        dashboard,
+    )
+    _write(path, index)
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(path, "report") as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def _file_name(workload: str) -> str:
+    """That of a workload's page: the same whatever else there is, and no other's."""
+    stem = re.sub(r"[^\w.@]+", "-", workload, flags=re.ASCII).strip("-.")[:_STEM]
+    return f"{stem}-{sha256(workload.encode()).hexdigest()[:8]}.html"

@@ -1,0 +1,116 @@
+"""The page that lists all workloads of a database, each with its answers and a page of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from batchfront.frontier.frontier import Frontier
+from batchfront.frontier.queries import Progress
+from batchfront.report.html import Dashboard, Part, rendered, scrolled
+from batchfront.report.page import ALONE, Where, framed
+from batchfront.report.scripts import Scripts
+from batchfront.report.sections.compare import TITLES, compared, estimates
+from batchfront.report.series import TOLD_APART
+from batchfront.report.text import Fitted, count, notes
+from batchfront.table import Column, Table
+
+COMPARED = TOLD_APART
+"""So many workloads are drawn in one figure."""
+
+_LABEL = "workloads"
+
+_ASKED = ("useful_until", "perfect_until")  # of a curve's TITLES
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the index says of a workload.
+
+    estimates -- how far a larger batch is useful, and how far scaling is near-perfect; None where
+                 there is no curve
+    notes     -- how many sentences on its page are about what to know before trusting it
+    frontier  -- to compare it with others
+    """
+
+    goal: str
+    estimates: tuple[str | None, ...]
+    notes: int
+    frontier: Frontier | None
+
+    @classmethod
+    def of(cls, frontier: Frontier, fitted: Fitted, compared: bool) -> "Answers":
+        """Those of a workload that has been read. Only if it is to be compared is all of that
+        kept."""
+        known = len(notes(frontier)) + len(fitted.warnings)
+        shown = tuple(estimates(fitted.curve, _ASKED))
+        return cls(frontier.goal_text, shown, known, frontier if compared else None)
+
+
+def index_page(
+    workloads: Mapping[str, Progress],
+    answers: Mapping[str, Answers],
+    owed: int,
+    address: Callable[[str], str],
+    scripts: Scripts,
+    dashboard: Dashboard,
+    where: Where = ALONE,
+) -> str:
+    """The index of these workloads.
+
+    answers -- those that have been worked out; `owed` are still to be, as far as they were before
+               their workload changed or not at all
+    address -- of a workload's page
+    """
+    title = f"{count(len(workloads))} workloads"
+    found = [answers[name].frontier for name in workloads if name in answers]
+    there = [frontier for frontier in found if frontier is not None]
+    figure = compared(there) if len(there) == len(workloads) else Part()
+    body = rendered(
+        "index.html",
+        label=_LABEL,
+        title=title,
+        owed=owed,
+        figure=Markup(figure.html),
+        table=scrolled(_LABEL, _table(workloads, answers, address)),
+    )
+    part = Part(body, figure.figures)
+    return framed(
+        title, Markup(), part, scripts, dashboard, where, soon=len(found) < len(workloads)
+    )
+
+
+def _table(
+    workloads: Mapping[str, Progress],
+    answers: Mapping[str, Answers],
+    address: Callable[[str], str],
+) -> Table:
+    def link(workload: str) -> Markup:
+        return Markup('<a href="{}">{}</a>').format(address(workload), workload)
+
+    columns = (
+        Column("workload", link, True),
+        Column("goal", words=True),
+        *(Column(TITLES[name], words=True) for name in _ASKED),
+        Column("trials done", _done),
+        Column("state", _state, True),
+        Column("notes", count),
+    )
+    rows = []
+    for name, progress in workloads.items():
+        known = answers.get(name)
+        said = (None,) * (1 + len(_ASKED)) if known is None else (known.goal, *known.estimates)
+        rows.append((name, *said, progress, progress, known.notes or None if known else None))
+    return Table(columns, rows)
+
+
+def _done(progress: Progress) -> str:
+    return f"{count(progress.done)} of {count(progress.total)}"
+
+
+def _state(progress: Progress) -> str:
+    """What is going on with a workload's trials, in a word or two."""
+    failed = f", {count(progress.failed)} failed" if progress.failed else ""
+    if progress.done == progress.total:
+        return f"done{failed}"
+    return f"{f'{count(progress.running)} running' if progress.running else 'waiting'}{failed}"
