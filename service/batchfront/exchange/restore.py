@@ -17,7 +17,7 @@ from batchfront.exchange.export_checks import (
     check_study_row,
     check_trial_rows,
 )
-from batchfront.exchange.tables import MANIFEST, by_row, exported, pieces, read_manifest
+from batchfront.exchange.tables import MANIFEST, by_row, exported, path_of, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import TrialCopy, create_study, write_trials
@@ -76,7 +76,7 @@ def check_export(folder: Path) -> int:
     format_, said = read_manifest(folder)
     for name, rows in counted.items():
         if said[name] != rows:
-            path = folder / f"{name}.{format_}"
+            path = path_of(folder, name, format_)
             raise DataError(f"{path}: has {rows} rows, where {MANIFEST} says {said[name]}")
     return counted["studies"]
 
@@ -120,7 +120,7 @@ class _Runs:
     """The rows of a table's file, given out study by study, in the file's order."""
 
     def __init__(self, folder: Path, name: str, format_: str) -> None:
-        self._path = folder / f"{name}.{format_}"
+        self._path = path_of(folder, name, format_)
         self._pieces = pieces(folder, name, format_)
         self._parts = self._split()
         self._next: tuple[str, Place, Any] | None = None

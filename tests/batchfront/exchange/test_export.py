@@ -1,5 +1,6 @@
 """What is exported and imported is what it was: in another database, and of another kind."""
 
+import csv as plain_csv
 import json
 import math
 import shutil
@@ -27,6 +28,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import Filter
+from tests.batchfront.test_table import FORMULAS, HARMLESS
 from tests.reading import load_curves
 from tests.searches import claim, worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
@@ -311,3 +313,30 @@ def test_an_earlier_export_is_replaced_and_nothing_else(filled: Storage, tmp_pat
     folder.write_text("mine")
     with pytest.raises(UsageError, match="is a file; name a folder"):
         written(filled, folder, "parquet")
+
+
+def test_tables_for_spreadsheets_hold_no_formula_and_come_back_bit_by_bit(
+    storage: Storage, tmp_path: Path
+) -> None:
+    texts = [*FORMULAS, *HARMLESS]
+    points = [
+        {"workload": f"{t}/{n}/x", "batch_size": 8, "steps": 1, "goal": t, "param:x": t}
+        for n, t in enumerate(texts)
+    ]
+    file = tmp_path / "points.json"
+    file.write_text(json.dumps([point for point in points if point["workload"][:1] != "/"]))
+    import_points(storage, read_points(file))
+    with storage.write() as conn:
+        for n, text in enumerate(texts):
+            conn.execute(update(slots).where(slots.c.id == n).values(reason=text))
+    folder = written(storage, tmp_path / "out", "spreadsheet")
+    with (folder / "trials.csv").open(newline="") as lines:
+        cells = [cell for row in plain_csv.reader(lines) for cell in row]
+    assert not any(cell[:1] in tuple("=@\t\r\n＝") for cell in cells if cell)
+    other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
+    check_export(folder)
+    assert all(result.made for result in restore(other, folder))
+    again = written(other, tmp_path / "again", "parquet")
+    before = written(storage, tmp_path / "before", "parquet")
+    assert tables(again, "parquet") == tables(before, "parquet")
+    other.close()

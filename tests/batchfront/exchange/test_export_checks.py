@@ -111,7 +111,10 @@ TRIALS = {
     "a metric": (sets(metric=float("inf")), "metric: is inf, and no finite number"),
     "seconds below 0": (sets(training_seconds=-1.0), "training_seconds: -1.0"),
     "metaparameters": (sets(params='{"learning_rate": 1e999}'), "params: "),
-    "too few of them": (sets(params="{}"), "params: it has no learning_rate"),
+    "one beyond its scale": (
+        sets(params='{"learning_rate": -1}'),
+        r"params: its learning_rate is -1, which Log\(.*\) can't hold",
+    ),
     "deep ones": (sets(params=DEEP), "params: .* levels deep"),
     "versions": (sets(versions="[]"), "versions: "),
     "a number twice": (sets(again=1), "number: trial 0 stands twice"),

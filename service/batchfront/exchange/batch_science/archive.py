@@ -181,7 +181,7 @@ def _trial(folder: Path, space: SearchSpace) -> Trial:
     if status not in STATUSES:
         raise DataError(f"{file}: status {status!r} is none of {', '.join(STATUSES)}")
     params = read_params(space, _entry(about, "parameters", dict, file), file)
-    flaw = params_flaw(json.dumps(params), space)
+    flaw = params_flaw(json.dumps(params), space, is_done=True)
     if flaw is not None:
         raise DataError(f"{file}: parameters: {flaw}")
     return Trial(folder, number, status, steps, params)
