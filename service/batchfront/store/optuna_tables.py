@@ -91,6 +91,9 @@ names."""
 
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
+LONGEST_KEY: int = _params.c.param_name.type.length
+"""Characters of the name of a metaparameter, or of an attribute, that Optuna keeps."""
+
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
 TABLES = tuple(models.BaseModel.metadata.tables)
