@@ -440,6 +440,12 @@ def _json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[di
     return [{owner: owner_id, "key": k, "value_json": json.dumps(v)} for k, v in entries.items()]
 
 
+def encodable_json(data: Any) -> str:
+    """Plain data as text that every file takes: half of a surrogate pair, which JSON can hold,
+    stays escaped."""
+    return json.dumps(data, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True)
 class TrialCopy:
     """A trial as Optuna keeps it.
@@ -458,7 +464,7 @@ class TrialCopy:
     def to_json(self) -> str:
         """The copy as text, but for its number."""
         times = {"started": _iso(self.started), "completed": _iso(self.completed)}
-        return json.dumps({"state": self.state, **times, **self.parts}, ensure_ascii=False)
+        return encodable_json({"state": self.state, **times, **self.parts})
 
     @classmethod
     def from_json(cls, number: int, text: str) -> "TrialCopy":
