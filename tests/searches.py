@@ -32,6 +32,8 @@ ALL = Filter()
 VERSIONS = {"torch": "2", "device": "cpu"}
 SHORT_STRETCHES = Pace(kept_whole=0.0, set_up_share=math.inf)
 """Heats are handed on as soon as it is others' turn."""
+CODE = (str(Path(__file__).parent),)
+"""What workers of the tests are allowed to run."""
 KEPT_AT_ONCE = Pace(first_checkpoint=0.0)
 
 
@@ -54,7 +56,7 @@ def work(
 ) -> None:
     """Be a worker until nothing is left to do, with checkpoints in a folder if one is given."""
     kept = None if folder is None else str(folder)
-    options = WorkerOptions(engine=engine, checkpoint_dir=kept)
+    options = WorkerOptions(engine=engine, checkpoint_dir=kept, code=CODE)
     told = Settings(name, "cpu", options=options, **settings)
     Worker(storage, told, stop or Event(), pace=pace).run()
 

@@ -58,7 +58,7 @@ def test_passwords_come_from_the_service_s_own_secret_files(service: dict[str, A
 
 
 def test_secrets_are_files_that_neither_git_nor_the_build_takes_in() -> None:
-    assert set(COMPOSE["secrets"]) == {"postgres", "batchfront", "reader"}
+    assert set(COMPOSE["secrets"]) == {"postgres", "batchfront", "worker", "reader"}
     for name, secret in COMPOSE["secrets"].items():
         assert secret == {"file": f"./secrets/{name}"}
     assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
@@ -111,10 +111,23 @@ def test_the_pages_have_a_role_that_only_reads(name: str) -> None:
     service = SERVICES[name]
     assert service["secrets"] == ["reader"]
     assert make_url(service["environment"]["BATCHFRONT_STORAGE"]).username == "reader"
-    assert re.findall(r"GRANT .* TO reader", ROLES) == [
+    assert re.findall(r"GRANT .* TO .*reader", ROLES) == [
+        "GRANT CONNECT ON DATABASE batchfront TO worker, reader",
         "GRANT pg_read_all_data TO reader",
-        "GRANT CONNECT ON DATABASE batchfront TO reader",
     ]
+
+
+@pytest.mark.parametrize("name", sorted({*OURS} - {*PAGES, "init"}))
+def test_workers_and_commands_have_a_role_that_may_change_rows_and_no_tables(name: str) -> None:
+    service = SERVICES[name]
+    assert service["secrets"] == ["worker"]
+    assert make_url(service["environment"]["BATCHFRONT_STORAGE"]).username == "worker"
+    assert SERVICES["init"]["secrets"] == ["batchfront"]  # the owner
+    assert {tuple(rights.split(", ")) for rights in re.findall(r"GRANT ([A-Z, ]+) ON", ROLES)} == {
+        ("CONNECT",),
+        ("SELECT", "INSERT", "UPDATE", "DELETE"),
+        ("USAGE",),
+    }
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -124,7 +137,15 @@ def test_the_pages_are_probed_where_they_listen(name: str) -> None:
     compile(probe[-1], name, "exec")
     port = re.search(r'"127\.0\.0\.1", (\d+)', probe[-1]).group(1)
     assert service["command"][-4:] == ["--host", "0.0.0.0", "--port", port]
+    assert 'request("GET", "/healthz")' in probe[-1]
     assert [published.rsplit(":", 1)[1] for published in service["ports"]] == [port]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_answer_to_the_names_of_this_machine_alone(name: str) -> None:
+    command = SERVICES[name]["command"]
+    named = [command[n + 1] for n, word in enumerate(command) if word == "--allowed-host"]
+    assert named == ["localhost", "127.0.0.1"]
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -181,8 +202,21 @@ def test_the_image_runs_batchfront_and_is_given_what_it_copies() -> None:
 
 
 def test_the_packages_are_those_that_the_tests_ran_with() -> None:
-    installs = re.findall(r"pip --python \S+ install +(.*)$", DOCKERFILE, re.M)
-    assert len(installs) == 3
-    for install in installs:
-        assert "-c constraints.txt" in install or "--no-deps" in install
+    before, _, after = DOCKERFILE.partition("pip --python")
+    constraints = re.findall(r"^ENV PIP_CONSTRAINT=(\S+) PIP_BUILD_CONSTRAINT=(\S+)$", before, re.M)
+    assert constraints == [
+        ("/source/constraints.txt",) * 2
+    ]  # of a stage that the others begin with
+    assert "WORKDIR /source\n" in before
+    assert "COPY constraints.txt pyproject.toml ./" in before
+    assert re.findall(r"^FROM (\w+) AS (?:training|code)$", after, re.M) == ["packages"] * 2
     assert "://" not in DOCKERFILE  # an index is whoever builds's to name
+
+
+def test_the_base_images_can_be_pinned_by_their_digests() -> None:
+    assert set(re.findall(r"^FROM (\$\S+)", DOCKERFILE, re.M)) == {"${PYTHON_IMAGE}"}
+    assert all("PYTHON_IMAGE" in SERVICES[name]["build"]["args"] for name in OURS)
+    assert SERVICES["postgres"]["image"].startswith("${POSTGRES_IMAGE:-postgres:")
+    guide = (ROOT / "docs" / "guides" / "docker.md").read_text()
+    assert "POSTGRES_IMAGE=" in guide
+    assert "PYTHON_IMAGE=" in guide

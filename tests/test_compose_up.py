@@ -106,7 +106,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "secrets").mkdir()
     (folder / "workloads").mkdir()
     shutil.copytree(ROOT / "deploy", folder / "deploy")
-    passwords = {name: secrets.token_hex(24) for name in ("postgres", "batchfront", "reader")}
+    passwords = {
+        name: secrets.token_hex(24) for name in ("postgres", "batchfront", "worker", "reader")
+    }
     for name, password in passwords.items():
         (folder / "secrets" / name).write_text(password)
     ports = {name: str(free_port()) for name in PORTS}
@@ -171,6 +173,12 @@ def test_the_pages_answer_and_change_nothing(stack: Stack, frontier: list[dict[s
     study = json.loads(listed)["study_summaries"][0]["study_id"]
     assert stack.ask("DASHBOARD_PORT", f"/api/studies/{study}", "DELETE")[0] in (403, 405)
     assert stack.ask("DASHBOARD_PORT", "/api/studies")[1] == listed
+
+
+def test_the_worker_s_role_owns_nothing(stack: Stack) -> None:
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+    assert stack.sql(owners) == "batchfront"
+    assert "worker" in stack.sql("SELECT DISTINCT usename FROM pg_stat_activity")
 
 
 def test_the_reader_can_change_nothing_even_in_a_transaction_that_may_write(stack: Stack) -> None:

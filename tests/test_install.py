@@ -14,9 +14,9 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.distributions import needed
 from tests.programs import NAME, write_sweep
 from tests.without import hiding
 
@@ -159,9 +159,9 @@ def _environment(folder: Path, wheel: Path, extra: str, *others: str) -> Run:
     subprocess.run(make, check=True)
     _pip("--python", python, "install", "--no-deps", wheel)
     (info,) = folder.glob("lib/*/site-packages/batchfront-*.dist-info")
-    wanted = {"batchfront"} | _needed(Distribution.at(info), extra)
+    wanted = {"batchfront"} | needed(Distribution.at(info), extra)
     for name in others:
-        wanted |= {name} | _needed(distribution(name))
+        wanted |= {name} | needed(distribution(name))
     unwanted = [
         module
         for module, providers in packages_distributions().items()
@@ -179,24 +179,6 @@ def _environment(folder: Path, wheel: Path, extra: str, *others: str) -> Run:
         return subprocess.run(told, cwd=cwd, env=variables, capture_output=True, text=True)
 
     return run
-
-
-def _needed(of: Distribution, extra: str = "") -> set[str]:
-    """The distributions that one asks for with an extra, and that these ask for."""
-    found: set[str] = set()
-    ahead = [(of, extra)]
-    while ahead:
-        one, extra = ahead.pop()
-        for text in one.requires or ():
-            requirement = Requirement(text)
-            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-                continue
-            for further in ("", *requirement.extras):
-                key = f"{canonicalize_name(requirement.name)}[{further}]"
-                if key not in found:
-                    found.add(key)
-                    ahead.append((distribution(requirement.name), further))
-    return {key.partition("[")[0] for key in found}
 
 
 def _pip(*told: str | Path) -> None:

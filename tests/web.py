@@ -1,10 +1,11 @@
 """Real servers in a thread, and real requests to them."""
 
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPMessage
+from http.client import HTTPConnection, HTTPMessage, HTTPResponse
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,3 +72,13 @@ def ask(
         return Answer(answer.status, answer.headers, answer.read())
     finally:
         connection.close()
+
+
+def send(address: str, *lines: str) -> Answer:
+    """One request as it is written here: its first line and its headers, and no others."""
+    where = urlsplit(address)
+    with socket.create_connection((where.hostname, where.port), LONG) as connection:
+        connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
+        answer = HTTPResponse(connection, method=lines[0].partition(" ")[0])
+        answer.begin()
+        return Answer(answer.status, answer.headers, answer.read())

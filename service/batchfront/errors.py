@@ -6,17 +6,22 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   ├── WorkloadError          a workload whose parts do not fit together
 │   │   ├── SearchSpaceError   a dimension without values
 │   │   └── SweepFileError     a sweep file that says what can't be
+│   ├── UntrustedCode          code of which nobody has said here that it may run
 │   └── IdentityError          a study exists under another definition
 ├── StorageError               the database can't be opened, read or written
+│   ├── StorageGone            its file is no longer the one that was opened
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── CheckpointError            a checkpoint that a trial can't go on from
 ├── ProgramError               a program that can't be started or ended, or says what can't be
 ├── FollowerFailed             another device's part of a trial has failed
+├── OutputLost                 standard output can't be written to
 ├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
 └── WorkersFailed              local workers died and could not be replaced
 """
+
+import errno
 
 
 class BatchfrontError(Exception):
@@ -58,8 +63,23 @@ class IdentityError(UsageError):
         self.planned = planned
 
 
+class UntrustedCode(UsageError):
+    """Code that a database names, and of which nobody has said here that it may run.
+
+    place -- the file that `--code` would have to name; None if there is none
+    """
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class StorageError(BatchfrontError):
     """The database can't be opened, read or written."""
+
+
+class StorageGone(StorageError):
+    """The database's file was removed, or replaced by another, while it was in use."""
 
 
 class Unreachable(StorageError):
@@ -84,6 +104,19 @@ class FollowerFailed(BatchfrontError):
 
 class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
+
+
+class OutputLost(BatchfrontError):
+    """Standard output can't be written to; its reader may have gone, which is nothing to tell.
+
+    Exit code 141 then, as of a process that SIGPIPE has ended.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        why = "it is closed" if error.errno == errno.EBADF else error.strerror
+        super().__init__(f"standard output can't be written to: {why}")
+        self.reader_gone = error.errno == errno.EPIPE
+        self.exit_code = 141 if self.reader_gone else 1
 
 
 class NothingLeft(BatchfrontError):

@@ -1,13 +1,14 @@
 """What is installed only on demand, and the command that installs it."""
 
 import json
-import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from batchfront.printable import shell_line
 
 _TRAIN = {
     "PIL": "pillow",
@@ -18,6 +19,14 @@ _TRAIN = {
     "torchvision": "torchvision",
 }
 """What `batchfront[train]` adds: module to package."""
+
+
+def installed(package: str) -> str | None:
+    """A package's version, without importing it; None if it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def has_torch() -> bool:
@@ -47,7 +56,7 @@ def installing(extra: str) -> str:
     requirement = _requirement(extra)
     if requirement is None or find_spec("pip") is None:
         return f"install batchfront[{extra}] for {sys.executable}"
-    return f"`{shlex.join([sys.executable, '-m', 'pip', 'install', *requirement])}`"
+    return f"`{shell_line([sys.executable, '-m', 'pip', 'install', *requirement])}`"
 
 
 def _requirement(extra: str) -> list[str] | None:

@@ -43,6 +43,7 @@ class Option:
     flags      -- of the command line, where the name alone doesn't give them
     metavar    -- what the help calls its value
     superseded -- what says the same today, of an option of earlier versions; it is taken, not shown
+    repeated   -- whether it may be said more than once, each time with another value of a tuple
     """
 
     kind: type | Kind
@@ -55,6 +56,7 @@ class Option:
     flags: str = ""
     metavar: str | None = None
     superseded: str = ""
+    repeated: bool = False
 
     def text(self, value: Any) -> str:
         """A value as it is written on a command line."""
@@ -100,6 +102,8 @@ def arguments(options: Any) -> list[str]:
         if said.kind is bool:
             on, _, off = (said.flags or flag(name)).partition("/")
             told += [on] if value else [off] if off else []
+        elif said.repeated:
+            told += [word for one in value for word in (flag(name), said.text(one))]
         elif value is not None:
             told += [flag(name), said.text(value)]
     return told

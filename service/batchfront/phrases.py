@@ -15,6 +15,11 @@ def first_few(items: Sequence[str], most: int = 6) -> str:
     return ", ".join(items) if more <= 1 else f"{', '.join(items[:most])} and {more} more"
 
 
+def several(number: int, thing: str) -> str:
+    """A number of things: 1 worker, 2,000 workers."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """What was perhaps meant by a word that isn't known, to add to a message: "; did you mean a or
     b?"; or all there is, "; there is a, b and c"."""

@@ -6,7 +6,12 @@ clipboard of whoever looks, and a bidirectional override would turn a sentence a
 """
 
 import re
+import shlex
 import unicodedata
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import chain
 
 LINES = "\n\t"
 """What text of several lines keeps."""
@@ -18,12 +23,19 @@ plane are in _TAGS."""
 
 _TAGS = range(0xE0000, 0xE1000)
 
-_UNUSUAL = re.compile(r"[^ -~]")
+
+@cache
+def _unusual(keep: str = "") -> re.Pattern[str]:
+    """What has to be looked at: all but ASCII that can be seen, and what is kept anyway."""
+    return re.compile(f"[^ -~{re.escape(keep)}]")
+
 
 _HUE = r"(?:[0-79]|[1-9]\d|10\d|[345]8[:;]5[:;]\d{1,3}|[345]8[:;]2(?:[:;]\d{1,3}){3})"
 
 _COLOUR = re.compile(rf"\x1b\[(?:{_HUE}(?:;{_HUE})*)?m")
 """Sets colours and emphasis (ECMA-48, section 8.3.117), but for 8, which conceals."""
+
+_BEGUN = re.compile(r"\x1b(?:\[[0-9:;]{0,60})?\Z")
 
 _RESET = "\x1b[0m"
 
@@ -37,27 +49,71 @@ def printable(text: str, keep: str = "") -> str:
     overrides, isolates and marks, zero-width characters, tags), line and paragraph separators,
     lone surrogates, private and unassigned characters, and letters and marks that show nothing.
     """
-    return _UNUSUAL.sub(lambda found: _shown(found[0], keep), text)
+    return _unusual(keep).sub(lambda found: _shown(found[0]), text)
+
+
+def shell_word(text: str) -> str:
+    r"""A word of a command for a shell, in which all can be seen: what can't is escaped within the
+    quotes of bash and zsh that know escapes, as in $'a\x1b'."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{_unusual().sub(lambda found: _in_shell(found[0]), plain)}'"
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """A command for a shell."""
+    return " ".join(map(shell_word, words))
 
 
 def printable_output(text: str) -> str:
-    """Write what a program has printed for a terminal, with its colours, lines and progress bars,
-    which return to the start of their line; all else is as in `printable`."""
-    parts = _COLOUR.split(text)
-    if len(parts) == 1:
-        return printable(text, _OUTPUT)
-    colours = [*_COLOUR.findall(text), _RESET]  # what a program leaves on isn't for what follows
-    kept = [printable(part, _OUTPUT) for part in parts]
-    return "".join(one for pair in zip(kept, colours, strict=True) for one in pair)
+    """Write a line that a program has printed for a terminal, with its colours; all else is as in
+    `printable`."""
+    return _without_escapes(text) + (_RESET if _COLOUR.search(text) else "")
+
+
+def printable_pieces(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Write what a program has printed, as it comes, with its colours, lines and progress bars,
+    which return to the start of their line. Bytes that are no UTF-8 are written as in `printable`.
+    """
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    begun, coloured = "", False
+    for piece in pieces:
+        text = begun + decoder.decode(piece)
+        begun = text[_cut(text) :]
+        yield _without_escapes(text[: _cut(text)])
+        coloured = coloured or _COLOUR.search(text) is not None
+    yield _without_escapes(begun + decoder.decode(b"", final=True))
+    yield _RESET if coloured else ""  # what it leaves on isn't for what follows
+
+
+def _without_escapes(text: str) -> str:
+    """Text of which only colours reach a terminal."""
+    kept = [printable(part, _OUTPUT) for part in _COLOUR.split(text)]
+    return "".join(chain(*zip(kept, [*_COLOUR.findall(text), ""], strict=True)))
+
+
+def _cut(text: str) -> int:
+    """Where a colour begins that text which comes in pieces may go on with."""
+    found = _BEGUN.search(text)
+    return len(text) if found is None else found.start()
 
 
 _OUTPUT = LINES + "\r"
 
 
-def _shown(character: str, keep: str) -> str:
-    if character in keep or _is_visible(character):
+def _shown(character: str) -> str:
+    if _is_visible(character):
         return character
     return character.encode("unicode_escape").decode()
+
+
+def _in_shell(character: str) -> str:
+    r"""There, \xad is a byte, and no character."""
+    code = ord(character)
+    if _is_visible(character) or code < 0x80:
+        return _shown(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _is_visible(character: str) -> bool:

@@ -127,6 +127,13 @@ class KeepModel(StrEnum):
     NONE = "none"
 
 
+class LogFormat(StrEnum):
+    """How a command writes what it says on standard error."""
+
+    TEXT = "text"  # lines for a person, and on a terminal a display
+    JSON = "json"  # an object a line
+
+
 class EngineName(StrEnum):
     """What computes the trials of a heat."""
 

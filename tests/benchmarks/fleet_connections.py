@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from batchfront.ledger.ledger import Ledger
-from batchfront.store.database import Storage, connect_args
+from batchfront.store.database import Storage, engine_options
 from batchfront.store.url import open_storage
 from tests.benchmarks.markdown import table
 from tests.benchmarks.noop_trials import planned, race, reached
@@ -72,8 +72,8 @@ def transaction_costs(on: Server, anew: bool, repetitions: int) -> tuple[float, 
     storage = on.fresh()
     if anew:
         storage.close()
-        arguments = connect_args(storage.url)
-        storage.engine = create_engine(storage.url, connect_args=arguments, poolclass=NullPool)
+        options = engine_options(storage.url)
+        storage.engine = create_engine(storage.url, poolclass=NullPool, **options)
     times = []
     with on.watched() as spent:
         for _ in range(repetitions):

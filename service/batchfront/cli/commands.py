@@ -1,9 +1,13 @@
 """The command that is running, for messages that advise it with other options."""
 
 import re
-import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+
+from batchfront.errors import UntrustedCode
+from batchfront.printable import shell_line
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*(?=@)|([?&])password=[^&]*")
 
@@ -19,7 +23,19 @@ def same_command(*more: str, without: str = "") -> str:
         for before, one in zip(["", *given], given, strict=False)
         if not without or (before != without and one.partition("=")[0] != without)
     ]
-    return f"`{shlex.join(['batchfront', *map(_without_password, [*kept, *more])])}`"
+    return f"`{shell_line(['batchfront', *map(_without_password, [*kept, *more])])}`"
+
+
+@contextmanager
+def telling_how_it_may() -> Iterator[None]:
+    """Have the error of code that may not run say by which command it would."""
+    try:
+        yield
+    except UntrustedCode as error:
+        if error.place is None:
+            raise
+        allow = same_command("--code", error.place)
+        raise UntrustedCode(f"{error}; to allow it: {allow}", error.place) from None
 
 
 def _without_password(argument: str) -> str:

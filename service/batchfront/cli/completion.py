@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 from sqlalchemy import URL
 
+from batchfront.printable import printable
 from batchfront.store.database import DEFAULT_URL, parse_url
 
 _LONGEST_SECONDS = 1.0  # that a database may take
@@ -54,7 +55,9 @@ def folder(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    """Those that can be typed: what can't be seen in a name would reach the shell."""
+    found = [name for name in names if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in found if printable(name) == name]
 
 
 _NAMES = "SELECT DISTINCT workload FROM bf_studies ORDER BY workload"

@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
 from batchfront.vocabulary import Purpose
 from batchfront.worker.options import WHEN_TO_END, WorkerOptions
@@ -63,15 +65,19 @@ def command(
     opened = open_storage(storage)
     if not plan_only:
         from batchfront.launch.local import devices_for
+        from batchfront.study.code import spec_here
         from batchfront.study.study import Filter, find_studies
+        from batchfront.workload.trust import Trust
 
         with opened.read() as conn:
-            specs = {study.spec for study in find_studies(conn, Filter((workload,)))}
+            there = find_studies(conn, Filter((workload,)))
+        with telling_how_it_may():
+            specs = {spec_here(study, Trust.of(worker.code)) for study in there}
         devices = devices_for(specs, worker, workers)
     planned = _plan(opened, workload, **asked)
     if plan_only:
         for study, added in zip(planned.studies, planned.added, strict=True):
-            click.echo(f"{study.name}: {study.trials} trials, {added} new")
+            put(f"{study.name}: {study.trials} trials, {added} new")
         return 0
     finished = load_status(opened, planned.filter).finished
     if not finished:

@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
 
 
@@ -49,12 +50,12 @@ def command(
         told += [] if trial_dir is None else ["--trial-dir", trial_dir]
         at_once = whole(opened, "delete", workload, *told, "--yes")
         raise UsageError(f"nobody is there to be asked; without asking: {at_once}")
-    click.echo(_summary(doomed))
+    put(_summary(doomed))
     if not yes:
         click.confirm("Delete all of it, for good?", abort=True)
     checkpoints = options.checkpoints_for(storage, checkpoint_dir)
     delete_doomed(opened, doomed, checkpoints, options.trials_for(storage, trial_dir))
-    click.echo("Deleted.")
+    put("Deleted.")
 
 
 def _summary(doomed: Any) -> str:

@@ -6,6 +6,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put
 
 
 @click.command(
@@ -47,4 +48,4 @@ def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str
         require(moment, workloads)
         with bar("studies", count_studies(moment, workloads)) as advance:
             rows = export(moment, workloads, output, format_, advance)
-    click.echo(f"{output}: {', '.join(f'{n:,} {name}' for name, n in rows.items())}")
+    put(f"{output}: {', '.join(f'{n:,} {name}' for name, n in rows.items())}")

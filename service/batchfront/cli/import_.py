@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.output.lines import complain, put, warn
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -66,13 +67,13 @@ def batch_science(folder: Path, goals: tuple[str, ...], workloads: str | None, s
         results = list(import_archive(opened, folders, given, advance))
     opened.close()
     for line in _summary(results):
-        click.echo(line)
+        put(line)
     for result in results:
         if result.warning:
-            click.echo(f"batchfront: warning: {result.warning}", err=True)
+            warn(f"{result.warning}")
     errors = list(dict.fromkeys(result.error for result in results if result.error))
     for error in errors:
-        click.echo(f"batchfront: not imported: {error}", err=True)
+        complain(f"not imported: {error}")
     return 1 if errors else 0
 
 
@@ -118,7 +119,7 @@ def points(file: Path, train_examples: int | None, replace: bool, storage: str) 
     measured = read_points(file, train_examples)
     opened = open_storage(storage, create=True)
     for taken in import_points(opened, measured, replace_changed=replace):
-        click.echo(
+        put(
             f"{taken.workload}: {taken.batch_sizes} batch size{'s' * (taken.batch_sizes > 1)}, "
             f"{taken.new} measurement{'s' * (taken.new != 1)} new, "
             f"{taken.replaced} replaced, {taken.unchanged} unchanged"
@@ -148,4 +149,4 @@ def exported(folder: Path, storage: str) -> None:
             made += restored.made
             advance(1)
     opened.close()
-    click.echo(f"{total} studies, {made} of them new")
+    put(f"{total} studies, {made} of them new")

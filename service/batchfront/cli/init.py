@@ -3,6 +3,7 @@
 import click
 
 from batchfront.cli import options
+from batchfront.cli.output.lines import put
 
 
 @click.command(
@@ -22,4 +23,4 @@ def command(storage: str, upgrade: bool) -> None:
     """
     from batchfront.store.url import init_storage
 
-    click.echo(init_storage(storage, upgrade=upgrade))
+    put(init_storage(storage, upgrade=upgrade))

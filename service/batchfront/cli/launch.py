@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from batchfront.cli import options, orders
 from batchfront.cli.main import work_as_command, work_here
+from batchfront.cli.output.lines import pass_on
 from batchfront.errors import UsageError
 from batchfront.options import DURATION
 from batchfront.worker.options import WorkerOptions
@@ -57,7 +57,7 @@ def local(workers: int | None, storage: str, **told: Any) -> int:
     from batchfront.launch.local import Local
 
     opened, order = orders.open_and_order(storage, **told)
-    return orders.run(Local(opened, partial(click.echo, err=True)), order, workers, watching=opened)
+    return orders.run(Local(opened, pass_on), order, workers, watching=opened)
 
 
 @command.command()

@@ -8,7 +8,9 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import say
 from batchfront.errors import UsageError
+from batchfront.printable import printable_pieces
 
 
 @click.command(
@@ -49,9 +51,10 @@ def command(
     if not log_files(folder):
         raise UsageError(_why_none(opened, found, folder, root))
     if earlier := earlier_starts(folder):
-        click.echo(f"What earlier starts of it have printed: {earlier[0].parent}", err=True)
-    for piece in read_log(folder, until=lambda: not follow or is_done(opened, found)):
-        click.echo(piece, nl=False)
+        say(f"What earlier starts of it have printed: {earlier[0].parent}")
+    pieces = read_log(folder, until=lambda: not follow or is_done(opened, found))
+    for piece in printable_pieces(pieces):
+        print(piece, end="", flush=True)
 
 
 def _why_none(opened: Any, found: Any, folder: Path, root: Path) -> str:

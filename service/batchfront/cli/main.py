@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
 from importlib import import_module
@@ -14,7 +15,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from batchfront import __version__
-from batchfront.errors import BatchfrontError
+from batchfront.cli.output.lines import LOG_LINES, complain
+from batchfront.cli.streams import close_output, give_up_output, open_streams
+from batchfront.errors import BatchfrontError, OutputLost
 from batchfront.extras import missing_for_training
 
 _COMMANDS = {  # in the order in which --help shows them
@@ -38,6 +41,7 @@ _COMMANDS = {  # in the order in which --help shows them
     "export": "Write studies, trials, measurements and frontier as tables.",
     "delete": "Delete a workload's studies, with all that was run.",
     "workloads": "List the workloads there are, or show one.",
+    "doctor": "Look for what keeps a search from going on.",
     "dashboard": "Open the Optuna dashboard on the studies.",
 }
 
@@ -96,16 +100,19 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 where
+    whoever read standard output has gone."""
     if os.environ.get(_COMPLETE, "").endswith("_complete"):
         _complete()
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or os.environ.get("BATCHFRONT_DEBUG", "") not in ("", "0")
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="batchfront: %(message)s",
-        stream=sys.stderr,
-    )
+    if open_streams():
+        sys.excepthook = _uncaught
+        threading.excepthook = lambda told: _uncaught(*told[:3])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LOG_LINES)
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
+    logging.captureWarnings(True)
     for noisy in ("optuna", "matplotlib", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if not debug:  # what is told once, and isn't a warning
@@ -140,6 +147,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         result: Any = cli.main(
             arguments, prog_name="batchfront", standalone_mode=False, obj=tuple(arguments)
         )
+        close_output()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -150,9 +158,11 @@ def _run(arguments: list[str], debug: bool) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OutputLost as error:
+        give_up_output()
+        if not error.reader_gone:
+            _say(str(error))
+        return error.exit_code
     except Exception as error:
         if debug:
             raise
@@ -172,8 +182,13 @@ def _run(arguments: list[str], debug: bool) -> int:
         return 1
 
 
+def _uncaught(*error: Any) -> None:
+    """Say what nothing has caught, such as with --debug, as all else is said."""
+    logging.getLogger(__name__).error("%s", error[1], exc_info=error)
+
+
 def _say(message: str) -> None:
-    click.echo(f"batchfront: {' '.join(message.split())}", err=True)
+    complain(message, level=logging.ERROR)
 
 
 if __name__ == "__main__":

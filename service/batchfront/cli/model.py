@@ -6,6 +6,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put
 
 
 @click.command(
@@ -55,11 +56,11 @@ def command(
             f"{output / RECIPE} is written, and this makes them: "
             f"{winner.replayed(str(output / WEIGHTS))}"
         )
-    click.echo(
+    put(
         f"{winner.study.name}: trial {winner.trial.number}, {winner.frontier.goal_text} in "
         f"{winner.steps:,} steps"
     )
     for path in files:
-        click.echo(f"{path}  {path.stat().st_size:,} bytes")
-    click.echo(f"The same weights again: {winner.replayed()}")
+        put(f"{path}  {path.stat().st_size:,} bytes")
+    put(f"The same weights again: {winner.replayed()}")
     return 0

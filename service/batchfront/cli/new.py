@@ -1,6 +1,5 @@
 """`batchfront new`"""
 
-import shlex
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
+from batchfront.printable import shell_word
 from batchfront.whole_file import write_files
 
 _PROGRAM = "least_squares.py"
@@ -109,6 +110,6 @@ def _write(texts: Mapping[Path, str], first: str = "") -> None:
     write_files({path: text.encode() for path, text in texts.items()}, "new file")
     path, *others = texts
     beside = "".join(f" and {other}, which it runs" for other in others)
-    spec = shlex.quote(str(path) if len(path.parts) > 1 else f"./{path}")
+    spec = shell_word(str(path) if len(path.parts) > 1 else f"./{path}")
     steps = "; then ".join(filter(None, [first, f"batchfront run {spec}"]))
-    click.echo(f"Wrote {path}{beside}. Next: {steps}")
+    put(f"Wrote {path}{beside}. Next: {steps}")

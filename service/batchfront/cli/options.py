@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 import click
 
 from batchfront.cli.completion import folder
+from batchfront.cli.output.lines import speak_json
 from batchfront.errors import UsageError
 from batchfront.options import BATCH_SIZES, Kind, Option, flag, options_of
 from batchfront.store.database import DEFAULT_URL, parse_url
+from batchfront.vocabulary import LogFormat
 from batchfront.worker.options import WorkerOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,8 +57,10 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
     def decorate(command: F) -> F:
         @wraps(command)
         def taking(**values: Any) -> Any:
-            values[argument] = options(**{name: values.pop(name) for name in given})
-            return command(**values)
+            made = options(**{name: values.pop(name) for name in given})
+            if isinstance(made, WorkerOptions) and made.log_format == LogFormat.JSON:
+                speak_json()
+            return command(**values, **{argument: made})
 
         decorated: Any = taking
         for name, said in reversed(given.items()):
@@ -92,6 +96,9 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
         about["type"] = Written(said.kind)
     elif said.kind is bool:
         about["is_flag"] = True
+    elif said.repeated:
+        # In the environment they are separated as in PATH.
+        about |= {"multiple": True, "type": click.Path(path_type=str)}
     else:
         about["type"] = OneOf(said.choices) if said.choices else said.kind
     return option(said.flags or flag(name), **about)
@@ -140,6 +147,8 @@ device = _flag("device", options_of(WorkerOptions)["device"], WorkerOptions.devi
 
 checkpoint_dir = _flag("checkpoint_dir", options_of(WorkerOptions)["checkpoint_dir"], None)
 
+code = _flag("code", options_of(WorkerOptions)["code"], WorkerOptions.code)
+
 trial_dir = _flag("trial_dir", options_of(WorkerOptions)["trial_dir"], None)
 
 workers = option(
@@ -177,7 +186,8 @@ def with_checkpoints(worker: WorkerOptions, url: str) -> WorkerOptions:
     """The options, with the places for checkpoints and for programs found where none was named."""
     checkpoint_dir = checkpoints_for(url, worker.checkpoint_dir)
     trial_dir = str(trials_for(url, worker.trial_dir))
-    return replace(worker, checkpoint_dir=checkpoint_dir, trial_dir=trial_dir)
+    code = tuple(str(Path(place).absolute()) for place in worker.code if place)
+    return replace(worker, checkpoint_dir=checkpoint_dir, trial_dir=trial_dir, code=code)
 
 
 def trials_for(url: str, given: str | None) -> Path:

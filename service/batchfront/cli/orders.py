@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put, say, warn
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import stop_on_signals
 
@@ -51,16 +53,20 @@ def open_and_order(
     from batchfront.frontier.queries import require
     from batchfront.store.database import parse_url
     from batchfront.store.url import open_storage
+    from batchfront.study.code import meant
     from batchfront.study.study import require_code
 
     opened = open_storage(storage)
+    named = meant(opened, workloads, Path.cwd())
     if worker.until_done:
-        require(opened, workloads)
-    require_code(opened, workloads)
+        require(opened, named.names)
+    require_code(opened, named.names)
     url = parse_url(storage) if environment_goes_along else opened.url
     if url.get_backend_name() == "sqlite" and url.database:
         url = url.set(database=str(Path(url.database).absolute()))  # for any working directory
-    return opened, order(url, options.with_checkpoints(worker, storage), workloads, batch_sizes)
+    worker = replace(worker, code=(*worker.code, *named.code))
+    told = options.with_checkpoints(worker, storage)
+    return opened, order(url, told, named.names, batch_sizes)
 
 
 def order(
@@ -83,8 +89,9 @@ def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> 
 
     launched = launcher.launch(told, workers)
     for name in launched.ids:
-        click.echo(name)
-    click.echo(f"Watch with: {launched.watch}\nStop with: {launched.cancel}", err=True)
+        put(name)
+    say(f"Watch with: {launched.watch}")
+    say(f"Stop with: {launched.cancel}")
     if launched.hold is None:
         return 0
     progress = showing(watching, told.wanted) if watching else nullcontext()
@@ -96,8 +103,4 @@ def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> 
 def warn_of_one_machine(opened: Any) -> None:
     """For launchers whose workers may be on several."""
     if opened.url.get_backend_name() == "sqlite":
-        click.echo(
-            "batchfront: warning: SQLite serves the processes of one machine; "
-            "workers on several need postgresql://",
-            err=True,
-        )
+        warn("SQLite serves the processes of one machine; workers on several need postgresql://")

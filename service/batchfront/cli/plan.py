@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options, sweep
 from batchfront.cli.commands import same_command
+from batchfront.cli.output.lines import complain, put, say
 from batchfront.errors import IdentityError
 from batchfront.plan.options import SearchOptions, superseded
 
@@ -39,7 +40,7 @@ def command(workload: str, storage: str, search: SearchOptions, extend: bool) ->
     opened, planned = plan_workload(workload, storage, search)
     for study, added, again in zip(planned.studies, planned.added, planned.reopened, strict=True):
         begun = f", {again} begun again" if again else ""
-        click.echo(f"{study.name}: {study.trials} trials, {added} new{begun}")
+        put(f"{study.name}: {study.trials} trials, {added} new{begun}")
     if extend:
         _extend(opened, planned.workload.name, planned.filter.batch_sizes)
 
@@ -50,14 +51,12 @@ def _extend(opened: Any, workload: str, batch_sizes: tuple[int, ...]) -> None:
     found = extend(opened, workload, batch_sizes)
     for extension in found:
         for name, (before, after) in extension.ranges.items():
-            click.echo(f"{extension.study.name}: {name} {before} is {after} now")
+            put(f"{extension.study.name}: {name} {before} is {after} now")
         for name, side in extension.stuck.items():
-            click.echo(f"{extension.study.name}: {name} can't go {side}er than it does")
-        click.echo(
-            f"{extension.study.name}: {extension.study.trials} trials, {extension.added} new"
-        )
+            put(f"{extension.study.name}: {name} can't go {side}er than it does")
+        put(f"{extension.study.name}: {extension.study.trials} trials, {extension.added} new")
     if not found:
-        click.echo("No winner lies at an edge of its search space.", err=True)
+        say("No winner lies at an edge of its search space.")
 
 
 def plan_workload(
@@ -86,10 +85,10 @@ def plan_workload(
         ways = [*(go_on if error.planned else ()), f"keep both, side by side: {beside}"]
         raise IdentityError(f"{error}. Undo the change; or {'; or '.join(ways)}") from error
     for note in (*planned.notes, *superseded(search)):
-        click.echo(note, err=True)
+        say(note)
     larger = [s for s in planned.studies if search.trials and s.trials > search.trials]
     if larger:
         kept = ", ".join(f"{study.name} keeps its {study.trials}" for study in larger)
         asked = sweep.said("trials", search.trials)
-        click.echo(f"batchfront: {asked} takes none away: {kept}", err=True)
+        complain(f"{asked} takes none away: {kept}")
     return opened, planned

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from batchfront.cli import options
+from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import complain, put, say
 
 
 @click.command(
@@ -32,6 +34,7 @@ Examples:
 )
 @options.device
 @options.checkpoint_dir
+@options.code
 @options.data_dir
 def command(
     workload: str,
@@ -41,6 +44,7 @@ def command(
     save: Path,
     device: str,
     checkpoint_dir: str | None,
+    code: tuple[str, ...],
 ) -> int:
     """Run a trial again by itself, and write its weights as it passes the goal.
 
@@ -62,14 +66,15 @@ def command(
     require_new_file(save, "--save")
     chosen = resolve(device, 0 if device == "cpu" else len(visible_gpus()))
     name = f"trial {reached.trial.number} of study {reached.study.name}"
-    click.echo(f"Replaying {name}, {reached.steps:,} steps …", err=True)
-    replayed = replay(opened, reached, chosen, _progress(reached.steps))
+    say(f"Replaying {name}, {reached.steps:,} steps …")
+    with telling_how_it_may():
+        replayed = replay(opened, reached, chosen, _progress(reached.steps), code)
     _say_outcome(name, replayed)
     if replayed.weights is not None:
         write_files({save: replayed.weights}, "--save")
-        click.echo(f"{save}: {_compared(replayed.weights, kept)}")
+        put(f"{save}: {_compared(replayed.weights, kept)}")
     for difference in replayed.differs:
-        click.echo(f"batchfront: computed otherwise: {difference}", err=True)
+        complain(f"computed otherwise: {difference}")
     return 0 if replayed.same else 1
 
 
@@ -78,7 +83,7 @@ def _progress(steps: int) -> Any:
 
     def show(step: int) -> None:
         end = "\n" if step >= steps else ""
-        click.echo(f"\r{step:,} of {steps:,} steps{end}", err=True, nl=False)
+        print(f"\r{step:,} of {steps:,} steps", end=end, file=sys.stderr, flush=True)
 
     return show if sys.stderr.isatty() else lambda _: None
 
@@ -86,12 +91,12 @@ def _progress(steps: int) -> Any:
 def _say_outcome(name: str, replayed: Any) -> None:
     expected, found = replayed.reached.steps, replayed.result.steps_to_target
     if replayed.same:
-        click.echo(f"{name}: passed the goal at step {expected:,}, as in the search")
+        put(f"{name}: passed the goal at step {expected:,}, as in the search")
     elif found is not None:
-        click.echo(f"{name}: passed the goal at step {found:,}, and at {expected:,} in the search")
+        put(f"{name}: passed the goal at step {found:,}, and at {expected:,} in the search")
     else:
         reason = replayed.result.reason.splitlines()[0]
-        click.echo(f"{name}: not passed ({reason}); it was at step {expected:,} in the search")
+        put(f"{name}: not passed ({reason}); it was at step {expected:,} in the search")
 
 
 def _compared(weights: bytes, kept: bytes | None) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from batchfront.cli import options
-from batchfront.cli import serving as listening
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import put, say
+from batchfront.cli.serving import Listening, listening
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ Examples:
     help="Of the files that --figures writes.",
 )
 @options.option("--serve", is_flag=True, help="Serve the page instead, kept up to date.")
-@listening.host
-@listening.port(8090)
+@listening(8090)
 def command(
     workloads: tuple[str, ...],
     storage: str,
@@ -67,8 +67,7 @@ def command(
     figures: Path | None,
     figure_format: str,
     serve: bool,
-    host: str,
-    port: int,
+    at: Listening,
 ) -> int:
     """Write the interactive report page, or serve it.
 
@@ -86,10 +85,10 @@ def command(
         from batchfront.report.figures import write_figures
 
         for path in write_figures(opened, workloads, figures, figure_format):
-            click.echo(path)
+            put(path)
         return 0
     if serve:
-        return _serve(opened, workloads, dashboard, host, port)
+        return _serve(opened, workloads, dashboard, at)
     from batchfront.cli.output.progress import bar
     from batchfront.frontier.queries import workload_names
     from batchfront.report.files import write_report
@@ -99,21 +98,18 @@ def command(
         raise UsageError(f"--output {output}: there is no such folder; make it, or name a file")
     with bar("workloads", len(workloads) or len(workload_names(opened))) as advance:
         written = write_report(opened, workloads, path, dashboard, advance)
-    click.echo(f"Report: {written}", err=True)
+    say(f"Report: {written}")
     return 0
 
 
-def _serve(
-    opened: "Storage", workloads: tuple[str, ...], dashboard: str, host: str, port: int
-) -> int:
-    from batchfront.report.web.guards import guarded, only_reading
+def _serve(opened: "Storage", workloads: tuple[str, ...], dashboard: str, at: Listening) -> int:
+    from batchfront.report.web.guards import only_reading
     from batchfront.report.web.live_report import live_report
-    from batchfront.report.web.server import Server, serve
+    from batchfront.report.web.metrics import with_metrics
+    from batchfront.report.web.server import serve
 
     app, pages = live_report(opened, workloads, dashboard=dashboard)
-    server = Server(guarded(only_reading(app, "the report is for reading"), host), host, port)
-    listening.warn_if_open(host, "read it")
-    click.echo(f"Report on {server.address} (Ctrl-C ends it)", err=True)
-    code = serve(server)
+    reading = only_reading(with_metrics(app, opened), "the report is for reading")
+    code = serve(at.open(reading, opened, "Report", "read it"))
     pages.close()
     return code

@@ -1,13 +1,16 @@
 """`batchfront run`"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchfront.cli import options, sweep
-from batchfront.cli.local_run import refuse_engine, run_here
+from batchfront.cli.local_run import named_code, refuse_engine, run_here
+from batchfront.cli.output.lines import complain, say, speaks_json
 from batchfront.cli.plan import plan_workload
+from batchfront.errors import BatchfrontError
 from batchfront.plan.options import SearchOptions
 from batchfront.vocabulary import Outcome
 from batchfront.worker.options import WHEN_TO_END, WorkerOptions
@@ -67,8 +70,9 @@ def command(
 
     require_place(report, "--report")
     devices = devices_for([workload], worker, workers)
-    click.echo(f"Planning {workload} …", err=True)
+    say(f"Planning {workload} …")
     opened, planned = plan_workload(workload, storage, search, worker.devices_per_trial)
+    worker = replace(worker, code=(*worker.code, *named_code(planned)))
     worker = options.with_checkpoints(worker, storage)
     refuse_engine(planned, worker)
     began = time_of(opened)
@@ -80,12 +84,19 @@ def command(
         subjects = load_subjects(moment, together, linked)
     found = {subject.frontier.workload: subject.frontier for subject in subjects}
     frontier = found[planned.workload.name]  # the page shows what is printed
+    # First what is kept: who reads the words may have gone, or the page's place be full.
+    store_figure(opened, frontier)
+    unwritten = None
+    try:
+        write_page(subjects, report, linked)
+    except BatchfrontError as error:
+        unwritten = error
     print_frontier(frontier, format_)
     if format_ == "table" and frontier.reached:
         print_answers(frontier)
-    write_page(subjects, report, linked)
-    store_figure(opened, frontier)
-    click.echo(f"Report: {report}", err=True)
+    if unwritten is not None:
+        raise unwritten
+    say(f"Report: {report}")
     if profile:
         _print_profile(opened, began)
     if not finished:
@@ -98,7 +109,11 @@ def _print_profile(storage: Any, since: float) -> None:
     from batchfront.cli.output.tables import console_for_errors, view
     from batchfront.ledger.time_profile import load_profile
 
-    console_for_errors().print(view([profile_table(load_profile(storage, since))]))
+    profile = load_profile(storage, since)
+    if speaks_json():
+        say(f"where the time went: {profile.in_words()}")
+    else:
+        console_for_errors().print(view([profile_table(profile)]))
 
 
 def _explain(storage: Any, frontier: Any) -> int:
@@ -107,13 +122,12 @@ def _explain(storage: Any, frontier: Any) -> int:
     from batchfront.outcomes import in_words
 
     ended = in_words(frontier.outcomes)
-    click.echo(f"batchfront: no trial passed the goal, {frontier.goal_text}: {ended}", err=True)
+    complain(f"no trial passed the goal, {frontier.goal_text}: {ended}")
     for point in frontier.points:
         for trial in load_trials(storage, point.study.id):
             if trial.outcome == Outcome.FAILED:
                 first = (trial.reason or "").splitlines()[0]
-                click.echo(
-                    f"batchfront: {point.study.name} trial {trial.number}: {first}", err=True
-                )
+                about = {"study": point.study.name, "trial": trial.number}
+                complain(f"{point.study.name} trial {trial.number}: {first}", **about)
                 return 1
     return 1

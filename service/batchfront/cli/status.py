@@ -1,7 +1,6 @@
 """`batchfront status`"""
 
 import sys
-import time
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ def command(
     workloads: tuple[str, ...], storage: str, watch: bool, profile: bool, format_: str
 ) -> None:
     """Show how far the studies are, who works on them, and what failed lately."""
-    from batchfront.cli.output.progress import showing
+    from batchfront.cli.output.progress import show_until_finished
     from batchfront.cli.output.status import print_status, watch_status
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.queries import require
@@ -36,9 +35,7 @@ def command(
     if watch and sys.stderr.isatty():
         watch_status(lambda: load_status(opened, wanted))
     elif watch:
-        with showing(opened, wanted):
-            while not load_status(opened, wanted).finished:
-                time.sleep(0.5)
+        show_until_finished(opened, wanted)
     with snapshot(opened) as moment:
         require(moment, workloads)
         status = load_status(moment, wanted)

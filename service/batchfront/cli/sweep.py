@@ -23,6 +23,7 @@ _ELSEWHERE = {
     "batch_sizes": "they stand in [workload]",
     "storage": "every command needs it, not `run` alone; set BATCHFRONT_STORAGE",
     "data_dir": "every command needs it, not `run` alone; set BATCHFRONT_DATA_DIR",
+    "code": "whoever starts the workers says what they may run, by --code",
     "accept_changes": "each change is accepted for itself, by --accept-changes",
     "precision": "a program says itself what it computes in",
 }

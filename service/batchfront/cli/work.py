@@ -1,27 +1,34 @@
 """`batchfront work`"""
 
+import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
-from batchfront.errors import IdentityError
+from batchfront.cli.output.lines import speak_json, speaks_json
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.signals import GRACE_SECONDS, end_on_sigterm, stop_on_signals
+
+log = logging.getLogger(__name__)
 
 
 @click.command(
     epilog="""\b
 Examples:
   batchfront work
+  batchfront work ./my_workload.py:my_workload
+  batchfront work --code .
   batchfront work digits/mlp/momentum --batch-sizes 2..64 --device cuda:1
   batchfront work --storage postgresql://batchfront@db/batchfront --forever --max-time 12h
 """
@@ -49,16 +56,22 @@ def command(
 ) -> None:
     """Run trials of planned studies until none is left.
 
+    WORKLOAD restricts it to some of them, each a name as `batchfront status` shows it, or what it
+    was planned from, such as a file.py:function. Only code of the catalog is run, of the files that
+    are named here, and of --code.
+
     Start as many as there are devices, on any machine, at any time. Ctrl-C, or SIGTERM, saves the
     trials in hand and gives them back.
     """
     clock = Clock()  # before the imports, which take a second or more
+    if speaks_json():
+        speak_json(worker_id)
     with end_on_sigterm():
         from batchfront.cli.output.progress import showing
         from batchfront.frontier.queries import require
-        from batchfront.store.commands import command as command_on
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage
+        from batchfront.study.code import meant, open_without_code
         from batchfront.study.study import require_code
         from batchfront.training.device_names import resolve, visible_gpus
         from batchfront.worker.worker import Settings, Worker
@@ -66,11 +79,15 @@ def command(
         longest = min(worker.max_outage, worker.max_time or worker.max_outage)
         patience = Patience(longest, threading.Event())
         opened = patience(lambda: open_storage(storage))
+        named = patience(lambda: meant(opened, workloads, Path.cwd()))
         if worker.until_done:
-            patience(lambda: require(opened, workloads))
-        patience(lambda: require_code(opened, workloads))
-        meant = tuple(filter(None, purposes.split(",")))
-        wanted = Filter(workloads, batch_sizes or (), purposes=meant)
+            patience(lambda: require(opened, named.names))
+        patience(lambda: require_code(opened, named.names))
+        of = tuple(filter(None, purposes.split(",")))
+        wanted = Filter(named.names, batch_sizes or (), purposes=of)
+        for imported in patience(lambda: open_without_code(opened, wanted)):
+            log.warning("%s: passed over, as it was imported, and its code isn't here", imported)
+        worker = replace(worker, code=(*worker.code, *named.code))
         worker = options.with_checkpoints(worker, storage)
         device = resolve(worker.device, 0 if worker.device == "cpu" else len(visible_gpus()))
         settings = Settings(worker_id, device, wanted, worker, sharing)
@@ -81,15 +98,7 @@ def command(
     ):
         if leash:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
-        try:
-            Worker(opened, settings, stop, clock).run()
-        except IdentityError as error:
-            if not error.planned:
-                raise IdentityError(f"{error}. Undo the change on this machine") from error
-            accept = command_on(opened, "plan", *error.planned)
-            raise IdentityError(
-                f"{error}. Bring the code here to that version, or accept it: {accept}"
-            ) from error
+        Worker(opened, settings, stop, clock).run()
     opened.close()
 
 

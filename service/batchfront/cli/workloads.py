@@ -1,6 +1,5 @@
 """`batchfront workloads`"""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import to_run
+from batchfront.cli.output.lines import put_json
 from batchfront.workload.search_space import describe_space
 
 
@@ -30,7 +30,7 @@ def command(ctx: click.Context, format_: str) -> None:
     from batchfront.workload import catalog
 
     listed = [describe(catalog.load(name)) for name in catalog.names()]
-    click.echo(json.dumps(listed, indent=2)) if format_ == "json" else print_workloads(listed)
+    put_json(listed) if format_ == "json" else print_workloads(listed)
 
 
 @command.command(epilog="\b\nExample:\n  batchfront workloads show ./my_workload.py:my_workload")
@@ -42,7 +42,7 @@ def show(workload: str, format_: str) -> None:
     from batchfront.workload import catalog
 
     shown = describe(catalog.load(workload, Path.cwd()))
-    click.echo(json.dumps(shown, indent=2)) if format_ == "json" else print_workload(shown)
+    put_json(shown) if format_ == "json" else print_workload(shown)
 
 
 _PARTS = ("algorithm", "schedule", "grid", "command", "output", "env", "cwd", "resume")

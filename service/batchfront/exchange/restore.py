@@ -108,7 +108,8 @@ def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]
     there = conn.scalar(select(studies.c.id).where(studies.c.name == row["name"]))
     if there is not None:
         stored = [one for part in trial_columns(conn, [there]) for one in by_row(part)]
-        if study_rows(conn, [there]) == [row] and stored == trials:
+        (same,) = study_rows(conn, [there])
+        if {**same, "spec": row["spec"]} == row and stored == trials:
             return True
         raise IdentityError(
             f"study {row['name']} is in this database with other content; import the export into "
@@ -130,7 +131,8 @@ def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]
 def _add_study(conn: Connection, row: dict[str, Any]) -> int:
     theirs = json.loads(row["optuna"])
     study_id = create_study(conn, row["name"], theirs["attributes"], theirs["settings"])
-    own = {name: row[name] for name in exported(studies)}
+    # What it was planned from is the word of whoever made the export: nothing is run by it here.
+    own = {name: row[name] for name in exported(studies)} | {"spec": ""}
     conn.execute(insert(studies).values(id=study_id, **own))
     return study_id
 

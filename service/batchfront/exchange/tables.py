@@ -28,7 +28,7 @@ _BYTES = 1 << 23  # in a row group, of long texts
 _BLOCK = 1 << 25  # bytes of CSV read at once, which no row may exceed
 
 _HERE = {  # what belongs to one database, and to workers at work with it
-    "bf_studies": {"id"},
+    "bf_studies": {"id", "checksums"},
     "bf_slots": {
         *("id", "study_id", "trial_id", "worker_id", "fence"),
         *("attempts", "deaths", "failed_by", "failed_at"),

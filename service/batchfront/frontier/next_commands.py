@@ -14,6 +14,8 @@ def advise(frontier: Frontier, name: str, *options: str) -> str | None:
         subject = (study.spec, *(() if study.variant is None else ("--variant", study.variant)))
     if not study.spec and name in ("plan", "run", "confirm"):
         return None
+    if name == "confirm":
+        options = (*options, *study.allowed)
     return command(frontier.url, name, *subject, *options)
 
 

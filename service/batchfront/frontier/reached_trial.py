@@ -34,7 +34,8 @@ class ReachedTrial:
     def replayed(self, path: str = "weights.safetensors") -> str:
         """The command, in backticks, that runs it again and writes its weights to a file."""
         told = ("--batch-size", str(self.study.batch_size), "--trial", str(self.trial.number))
-        return command(self.frontier.url, "replay", self.study.workload, *told, "--save", path)
+        saved = ("--save", path, *self.study.allowed)
+        return command(self.frontier.url, "replay", self.study.workload, *told, *saved)
 
     def require_weights(self, *, kept: bool = False) -> None:
         """Raise UsageError, with what there is instead, of a trial of which nobody has weights.

@@ -134,7 +134,7 @@ class Recipe:
         if not self.measured or trial is None or why_no_weights(study) is not None:
             return None
         told = ("--batch-size", str(self.batch_size), "--trial", str(trial))
-        saved = ("--save", "weights.safetensors")
+        saved = ("--save", "weights.safetensors", *study.allowed)
         return command(self.frontier.url, "replay", study.workload, *told, *saved).strip("`")
 
     def to_dict(self) -> dict[str, Any]:
@@ -215,7 +215,8 @@ def _measured(
     rerun = next((one for one in reruns if one.trial == point.trial), None)
     notes = []
     if rerun is None and point.study.spec:
-        confirm = command(frontier.url, "confirm", frontier.workload)
+        allowed = point.study.allowed
+        confirm = command(frontier.url, "confirm", frontier.workload, *allowed)
         notes.append(
             f"The winner is the luckiest of {point.trials} trials; {confirm} shows what its "
             "metaparameters come to with other seeds."

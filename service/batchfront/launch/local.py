@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from select import select
 from signal import SIGKILL, SIGTERM
 from threading import Event, Thread
 from time import monotonic
@@ -39,6 +41,10 @@ _LONGEST_LINE = 1 << 16  # bytes; what is longer comes in parts
 _POLL_SECONDS = 0.2  # after which it is asked again whether all are alive
 
 
+Tell = Callable[[str, str], None]
+"""Says on standard error a line that a worker has said there, and the worker's id."""
+
+
 @dataclass
 class _Place:
     """One of the worker processes, and what has happened to it so far."""
@@ -46,7 +52,7 @@ class _Place:
     device: str
     worker_id: str
     process: subprocess.Popen[bytes] = field(init=False)
-    listener: Thread = field(init=False)
+    listener: "_Listener" = field(init=False)
     restarts: int = 0
     last_line: str = ""
 
@@ -67,7 +73,7 @@ class LocalWorkers:
         storage: Storage,
         order: Order,
         devices: Sequence[str],
-        tell: Callable[[str], None],
+        tell: Tell,
     ) -> None:
         self.storage, self.order, self.tell = storage, order, tell
         self._devices = devices
@@ -169,21 +175,62 @@ class LocalWorkers:
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C is for this process, which then tells the workers
         )
-        place.listener = Thread(target=self._forward, args=(place,), daemon=True)
-        place.listener.start()
+        place.listener = _Listener(place.process, partial(self._heard, place, place.worker_id))
 
     def _processes(self) -> str:
         """How many of this launcher's processes train, those of several devices among them."""
         return str(len(self._devices) * self.order.worker.devices_per_trial)
 
-    def _forward(self, place: _Place) -> None:
-        assert place.process.stderr is not None
-        with place.process.stderr as said:
-            # Whatever it is, and wherever it goes: a worker waits while its pipe is full.
-            while line := said.readline(_LONGEST_LINE):
-                place.last_line = line.decode(errors="replace").rstrip()
-                with suppress(OSError, ValueError):  # of an output that has been closed
-                    self.tell(place.last_line)
+    def _heard(self, place: _Place, worker_id: str, line: str) -> None:
+        place.last_line = line
+        self.tell(line, worker_id)
+
+
+class _Listener:
+    """Reads what a process and all that it starts write to its standard error, a line at a time.
+
+    It reads on whatever comes, and wherever that goes: a worker waits while its pipe is full. And
+    the pipe stays open for as long as anything that the worker has started has it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
+        assert process.stderr is not None
+        self._said, self._hear = process.stderr, hear
+        self._ended, self._all_heard = Event(), Event()
+        Thread(target=self._listen, daemon=True).start()
+
+    def hear_out(self) -> None:
+        """Wait until all has been heard that the process, which has ended, had to say."""
+        self._ended.set()
+        self._all_heard.wait(_LAST_WORDS_SECONDS)
+
+    def _listen(self) -> None:
+        begun = b""
+        with self._said:
+            while (data := self._next()) != b"":
+                *lines, begun = (begun + (data or b"")).split(b"\n")
+                if data is None or len(begun) > _LONGEST_LINE:  # nothing follows now, or too much
+                    lines, begun = [*lines, begun], b""
+                for line in lines:
+                    self._pass(line)
+                if data is None:
+                    self._all_heard.set()
+            self._pass(begun)
+        self._all_heard.set()
+
+    def _next(self) -> bytes | None:
+        """What comes next: nothing at the end; None where the process has ended and others, which
+        have its standard error still, write nothing."""
+        while not select([self._said], [], [], _POLL_SECONDS)[0]:
+            if self._ended.is_set() and not self._all_heard.is_set():
+                return None
+        return os.read(self._said.fileno(), _LONGEST_LINE)
+
+    def _pass(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip().rpartition("\r")[2]  # of a progress bar
+        if text:
+            with suppress(Exception):  # wherever it goes, the next is to be read
+                self._hear(text)
 
 
 def devices_for(specs: Collection[str], worker: WorkerOptions, workers: int | None) -> list[str]:
@@ -227,7 +274,7 @@ def _gpus_needed(spec: str) -> int:
 class Local:
     """Launches workers as processes of this machine, on every device in turn."""
 
-    def __init__(self, storage: Storage, tell: Callable[[str], None]) -> None:
+    def __init__(self, storage: Storage, tell: Tell) -> None:
         self.storage, self.tell = storage, tell
 
     def launch(self, order: Order, workers: int | None = None) -> Launched:
@@ -249,7 +296,7 @@ class Local:
 
 
 def _hang_up(place: _Place) -> None:
-    """Read what an ended worker still had to say. What it has left running may hold on to that."""
-    place.listener.join(_LAST_WORDS_SECONDS)
+    """Hear what an ended worker still had to say."""
+    place.listener.hear_out()
     if place.process.stdin is not None:
         place.process.stdin.close()

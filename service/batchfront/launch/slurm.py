@@ -151,7 +151,9 @@ def _pre_empted() -> bool:
     job = _submitit().JobEnvironment().job_id
     command = ["scontrol", "--oneliner", "show", "job", job]
     try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        shown = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        ).stdout
     except FileNotFoundError:  # a node without Slurm's commands: its jobs can't ask
         return False
     fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)

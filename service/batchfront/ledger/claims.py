@@ -24,7 +24,7 @@ from batchfront.ledger.results import end_trials, with_crossing
 from batchfront.ledger.workers import Clock, busy_by_study, lose_stale, present
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import update_rows
-from batchfront.store.schema import LEASE_SECONDS, free, leased, slots, studies, workers
+from batchfront.store.schema import LEASE_SECONDS, free, imported, leased, slots, studies, workers
 from batchfront.study.generations import open_next
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, read_study
@@ -78,7 +78,7 @@ def choose_studies(
     query = (
         select(studies)
         .select_from(studies.outerjoin(busy, busy.c.study_id == studies.c.id))
-        .where(wanted.clause(), some.scalar_subquery().is_not(None))
+        .where(wanted.clause(), not_(imported), some.scalar_subquery().is_not(None))
         .order_by(
             func.coalesce(busy.c.workers, 0),
             case((studies.c.id == (last or -1), 0), else_=1),

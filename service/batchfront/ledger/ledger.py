@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, and_, case, func, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, func, not_, or_, select, tuple_, update
 
 from batchfront.errors import LeaseLost
 from batchfront.ledger import workers as roster
@@ -35,13 +35,23 @@ from batchfront.ledger.results import (
     write_evaluations,
     write_measurements,
 )
+from batchfront.ledger.self_description import SelfDescription
 from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import finite, update_rows
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import create_trials
 from batchfront.store.retry import Tries, impatient
-from batchfront.store.schema import LEASE_SECONDS, free, leased, reached, slots, studies, workers
+from batchfront.store.schema import (
+    LEASE_SECONDS,
+    free,
+    imported,
+    leased,
+    reached,
+    slots,
+    studies,
+    workers,
+)
 from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged
@@ -109,11 +119,14 @@ class Ledger:
     # -- the worker itself
 
     @_repeatable
-    def register(self, host: str, pid: int, device: str) -> None:
+    def register(
+        self, host: str, pid: int, device: str, about: SelfDescription | None = None
+    ) -> None:
         """Enter the worker in the list of workers, with a lease. It may be there already."""
         with self.storage.write() as conn:
             roster.excuse_absence(conn, self.storage.now, self.worker_id)
-            self._about = {"host": host, "pid": pid, "device": device}
+            said = None if about is None else about.to_json()
+            self._about = {"host": host, "pid": pid, "device": device, "about": said}
             self._enter(conn)
 
     def _enter(self, conn: Connection) -> None:
@@ -467,8 +480,10 @@ class Ledger:
 
     @_repeatable
     def is_open(self, wanted: Filter) -> bool:
-        """Whether some slot is not done yet, whoever holds it. Writes and locks nothing."""
-        meant = select(slots.c.id).select_from(slots.join(studies)).where(wanted.clause()).limit(1)
+        """Whether some slot is not done yet, whoever holds it, that a worker could do. Writes and
+        locks nothing."""
+        some_slot = select(slots.c.id).select_from(slots.join(studies)).limit(1)
+        meant = some_slot.where(wanted.clause(), not_(imported))
         # Each in the order of an index, so that no planner reads the whole table instead.
         in_order = ((free, slots.c.study_id, slots.c.steps), (leased, slots.c.worker_id))
         some = [meant.where(state).order_by(*columns) for state, *columns in in_order]

@@ -20,6 +20,8 @@ from batchfront.vocabulary import SEARCHES, Outcome, Purpose, SlotState
 
 RECENT_FAILURES = 5
 
+_SHARE = 0.05  # of a core that those who only look may keep busy, here and at the server together
+
 _FURTHER = 1.25  # than it has come, a race may go that nobody has won
 
 
@@ -151,6 +153,12 @@ class Status:
     def _nearest(study: StudyStatus, among: Sequence[StudyStatus]) -> StudyStatus | None:
         mine = [s for s in among if s.workload == study.workload]
         return min(mine, key=lambda s: abs(math.log(s.batch_size / study.batch_size)), default=None)
+
+
+def pause_after(seconds: float, least: float) -> float:
+    """Return how long to wait before looking again, in seconds, where the last look took
+    `seconds`: a large database is not to be kept busy by those who only look."""
+    return max(least, seconds * (1 / _SHARE - 1))
 
 
 def load_status(source: Source, wanted: Filter) -> Status:

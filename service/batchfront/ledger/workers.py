@@ -4,6 +4,7 @@ A worker has one lease for all slots that it holds, on its row of `bf_workers`, 
 All functions work inside the caller's transaction, and by the database's clock.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def busy(now: Clock) -> ColumnElement[bool]:
 
 
 def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
-    """Add a worker (host, pid, device) to the list, unless it is there."""
+    """Add a worker (host, pid, device, about) to the list, unless it is there."""
     known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
     if known is None:
         fields = {"state": WorkerState.IDLE, "trials": 0, "steps": 0, "rate": 0.0}
@@ -52,7 +53,7 @@ def note(conn: Connection, now: Clock, worker_id: str, **said: Any) -> bool:
     noted = conn.execute(
         update(workers)
         .where(workers.c.id == worker_id)
-        .values(seen_at=now, lease_expires=now + LEASE_SECONDS, **said)
+        .values(seen_at=now, clock=time.time(), lease_expires=now + LEASE_SECONDS, **said)
     )
     return bool(noted.rowcount)
 

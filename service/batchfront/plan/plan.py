@@ -1,6 +1,5 @@
 """From a workload to studies filled with slots."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from batchfront.training.examine import examine
 from batchfront.vocabulary import SEARCHES, AfterGoal
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.versions import Code, digest
+from batchfront.workload.source import Checksums, find_source
 
 log = logging.getLogger(__name__)
 
@@ -98,16 +98,19 @@ def plan(
         log.warning(_UNKNOWN_CODE, workload.name)
     code = _versions(stored_code, examined.code, go_on=bool(asked.accept_changes))
     described = {**examined.identity_parts, "preflight": dict(examined.tries)}
+    source = find_source(spec)
+    checksums = None if source is None else source.checksums()
     parts = identity_parts(described, code, asked.variant)
     count = examined.train_examples
     pairs = zip(batch_sizes, searches, strict=True)
-    wanted = [_definition(workload, spec, b, search, parts, count) for b, search in pairs]
+    where = spec, checksums
+    wanted = [_definition(workload, where, b, search, parts, count) for b, search in pairs]
     for study in wanted:
         for stored in existing.values():
             refuse_difference(stored, study)
     with storage.write() as conn:
         wait_for_planners(conn)
-        _keep_code(conn, workload.name, {"code": code, "preflight": dict(examined.tries)})
+        _keep_code(conn, wanted[0], {"code": code, "preflight": dict(examined.tries)})
         made = [_make(storage, conn, s) for s in wanted]
     there, added, reopened = zip(*made, strict=True)
     return Planned(workload, there, added, reopened, tuple(examined.notes))
@@ -126,19 +129,23 @@ def _versions(stored: list[Code], now: Code, *, go_on: bool) -> list[Code]:
     return [*stored, now] if go_on else [now]
 
 
-def _keep_code(conn: Connection, workload: str, now: Mapping[str, Any]) -> None:
-    """Have all studies of a workload, whatever their purpose, know the versions of its code, and
-    what the checks of the last one have shown.
+def _keep_code(conn: Connection, planned: Definition, now: Mapping[str, Any]) -> None:
+    """Have all studies of a workload, whatever their purpose, know the versions of its code, where
+    it is now and by which checksums, and what the checks of the last version have shown.
 
     Raises IdentityError if they have come to know others meanwhile.
     """
-    for study in find_studies(conn, Filter((workload,))):
+    for study in find_studies(conn, Filter((planned.workload,))):
         identity = {**study.identity, **now}
-        if study.identity != identity:
-            refuse_difference(study, replace(study, identity=identity))
+        kept = replace(study, identity=identity)
+        if study.spec:  # it wasn't imported
+            kept = replace(kept, spec=planned.spec, checksums=planned.checksums)
+        if study != kept:
+            refuse_difference(study, kept)
             lock_study(conn, study.id)  # first, as whoever ends trials does
-            changed = update(studies).where(studies.c.id == study.id)
-            conn.execute(changed.values(identity=json.dumps(identity)))
+            row = kept.to_row()
+            changed = {name: row[name] for name in ("identity", "spec", "checksums")}
+            conn.execute(update(studies).where(studies.c.id == study.id).values(changed))
 
 
 def _refuse_lowering(storage: Storage, options: SearchOptions, study: Study) -> None:
@@ -174,18 +181,20 @@ def _batch_sizes(chosen: Sequence[int]) -> list[int]:
 
 def _definition(
     workload: WorkloadBase,
-    spec: str,
+    where: tuple[str, Checksums | None],
     batch_size: int,
     search: Mapping[str, Any],
     parts: Mapping[str, Any],
     train_examples: int,
 ) -> Definition:
-    """A study's definition, from the values of its search's options."""
+    """A study's definition, from the values of its search's options, and where its code is: the
+    spec and the checksums."""
     columns = {name: search[name] for name in search if name in Definition.__dataclass_fields__}
     return Definition(
         name=f"{workload.name}/b{batch_size}",
         workload=workload.name,
-        spec=spec,
+        spec=where[0],
+        checksums=where[1],
         batch_size=batch_size,
         identity=study_identity(workload, batch_size, parts, search_identity(search)),
         goal_value=search["goal"],
@@ -206,17 +215,12 @@ def _make(storage: Storage, conn: Connection, study: Definition) -> tuple[Study,
     lock_study(conn, before.id)  # before its row here, as in `_keep_code`
     stored = replace(
         before,
-        spec=study.spec,
         trials=max(study.trials, before.trials),
         finishers=max(study.finishers, before.finishers),
         continuing=max(study.continuing, before.continuing),
     )
     raised = {name: getattr(stored, name) for name in ("trials", *RAISED)}
     conn.execute(update(studies).where(studies.c.id == stored.id).values(raised))
-    # The file that holds the workload may have been moved or renamed: for what runs the search's
-    # trials again too.
-    there = (studies.c.workload == stored.workload, studies.c.batch_size == stored.batch_size)
-    conn.execute(update(studies).where(*there).values(spec=stored.spec))
     more = stored.trials - before.trials
     added = fill(conn, stored, _slots_after(conn, stored, more) if more else 0)
     return stored, added, _raise(conn, before, stored)

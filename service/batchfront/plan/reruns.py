@@ -95,9 +95,14 @@ def _plan(
         draws = [candidate.params] * missing
         add_slots(conn, study.id, len(there) + added, draws, repeats=candidate.trial)
         added += missing
-    study = replace(_holding(study, candidates), spec=search.spec, trials=study.trials + added)
+    study = replace(
+        _holding(study, candidates),
+        spec=search.spec,
+        checksums=search.checksums,
+        trials=study.trials + added,
+    )
     row = study.to_row()
-    changed = {name: row[name] for name in ("spec", "trials", "extensions")}
+    changed = {name: row[name] for name in ("spec", "checksums", "trials", "extensions")}
     conn.execute(update(studies).where(studies.c.id == study.id).values(changed))
     return study, added
 
@@ -145,6 +150,7 @@ def _definition(search: Study, purpose: str) -> Definition:
         precision=search.precision,
         trials=0,
         train_examples=search.train_examples,
+        checksums=search.checksums,
         purpose=purpose,
         **told,
     )

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,13 +10,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from batchfront.errors import UsageError
+from batchfront.printable import LINES, printable
 from batchfront.report.plotly import Figure
+from batchfront.report.text import escape
 from batchfront.table import Table
+
+
+def _seen(value: Any) -> Any:
+    """Text of which all can be seen."""
+    return printable(value, LINES) if isinstance(value, str) else value
+
 
 _TEMPLATES = Environment(
     loader=PackageLoader("batchfront.report"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=lambda value: value if isinstance(value, Markup) else _seen(value),
 )
 
 

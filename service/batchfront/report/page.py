@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from markupsafe import Markup
 
 from batchfront import __version__
 from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.text import percent
+from batchfront.printable import LINES, printable
 from batchfront.report.data import Subject
 from batchfront.report.html import Dashboard, Part, joined, rendered
 from batchfront.report.plotly import Figure
@@ -125,5 +127,15 @@ def framed(
 
 def _embedded(figures: Mapping[str, Figure]) -> str:
     """JSON that can stand inside a script element, whatever the names in it."""
-    text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    seen = _seen(figures)
+    text = json.dumps(seen, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _seen(data: Any) -> Any:
+    """Plain data in whose texts all can be seen."""
+    if isinstance(data, str):
+        return printable(data, LINES)
+    if isinstance(data, Mapping):
+        return {printable(key, LINES): _seen(value) for key, value in data.items()}
+    return list(map(_seen, data)) if isinstance(data, list | tuple) else data

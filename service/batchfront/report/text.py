@@ -24,6 +24,7 @@ from batchfront.frontier.queries import Trial
 from batchfront.frontier.warnings import outlier_warnings
 from batchfront.outcomes import in_words
 from batchfront.phrases import listed
+from batchfront.printable import LINES, printable
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Value
 
@@ -80,7 +81,12 @@ def words(name: str) -> str:
 
 def in_figure(text: str) -> str:
     """Text for a figure, where Plotly reads a few tags."""
-    return html.escape(text, quote=False)
+    return html.escape(printable(text), quote=False)
+
+
+def escape(text: str) -> str:
+    """Text for HTML, in which all can be seen: a browser, too, turns what follows an override."""
+    return html.escape(printable(text, LINES))
 
 
 def params_in_figure(params: dict[str, Value]) -> str:

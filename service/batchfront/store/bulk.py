@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -67,6 +67,23 @@ def _source(table: Table, rows: Rows) -> TableValuedAlias:
     text = cast(literal(json.dumps([dict(row) for row in rows])), JSON)
     said = func.json_to_recordset(text).table_valued(*columns, name="source")
     return said.render_derived(with_types=True)
+
+
+def fetch_columns(
+    conn: Connection, table: Table, names: Sequence[str], key: str, values: Iterable[int]
+) -> list[tuple[Any, ...]]:
+    """Fetch these columns of the rows whose `key` is one of some numbers, by primary key, for whole
+    exports: as the database's driver gives them, which takes a third less than rows of SQLAlchemy.
+    Of an enumeration it gives the members' names."""
+    said = ", ".join(f'"{name}"' for name in names)
+    order = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    wanted = ", ".join(map(str, map(int, values)))
+    found = conn.exec_driver_sql(
+        f'SELECT {said} FROM "{table.name}" WHERE "{key}" IN ({wanted}) ORDER BY {order}'
+    )
+    rows: list[tuple[Any, ...]] = found.cursor.fetchall()
+    found.close()
+    return rows
 
 
 def load_columns(conn: Connection, table: Table, columns: Mapping[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """The commands that messages advise: whole, so that they can be pasted into a shell as they are."""
 
 import os
-import shlex
 from pathlib import Path
 
 from sqlalchemy import URL
 
+from batchfront.printable import shell_line
 from batchfront.store.database import DEFAULT_URL, Storage, parse_url
 
 EXAMPLE = "digits/mlp/momentum"
@@ -23,7 +23,7 @@ def command(where: Storage | URL, name: str, *words: str) -> str:
     found, named = _found(), "BATCHFRONT_STORAGE" in os.environ
     known = _placed(url) == _placed(found) and (not named or found.password is not None)
     told = [] if known else ["--storage", _text(url)]
-    return f"`{shlex.join(['batchfront', *name.split(), *words, *told])}`"
+    return f"`{shell_line(['batchfront', *name.split(), *words, *told])}`"
 
 
 def _found() -> URL:

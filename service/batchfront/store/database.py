@@ -3,7 +3,7 @@ PostgreSQL."""
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import (
@@ -28,24 +28,10 @@ from sqlalchemy.exc import (
 
 from batchfront.errors import StorageError, Unreachable, UsageError
 from batchfront.phase_timer import timed_as
+from batchfront.store.sqlite import WRITE_AHEAD, SqliteFile
 
 DEFAULT_URL = "sqlite:///batchfront.db"
 """Of the database that commands work on unless they are told another."""
-
-_BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
-
-_POSTGRESQL = {  # libpq's connection parameters; each can be set otherwise in the URL
-    "application_name": "batchfront",
-    "connect_timeout": 5,  # seconds
-    # A host that vanishes leaves its connections open: ask every so often whether it is there.
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,  # milliseconds
-    # Milliseconds. Transactions here take a few; what waits this long will not get through.
-    "options": "-c statement_timeout=60000 -c lock_timeout=20000 "
-    "-c idle_in_transaction_session_timeout=60000",
-}
 
 _PASSING = ("08", "53", "57", "58", "40", "55P03", "25006", "25P03")
 """SQLSTATEs (or classes of them) of what passes by itself: connections and servers that break
@@ -76,9 +62,14 @@ _LASTING = (
 class Storage:
     """A database that holds studies. Reads and writes go through `read` and `write`."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, create: bool = False) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self._file = None
+        if url.get_backend_name() == "sqlite":
+            self._file = SqliteFile(url, create=create)
+            self.engine = _file_engine(url, self._file)
+        else:
+            self.engine = _server_engine(url)
 
     def __str__(self) -> str:
         return f"database {shown(self.url)}"
@@ -86,7 +77,12 @@ class Storage:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads, and sees one state from its first query to its last."""
-        with timed_as("storage"), self.errors_named(), self.engine.connect() as conn:
+        with (
+            timed_as("storage"),
+            self.errors_named(),
+            self._watched(),
+            self.engine.connect() as conn,
+        ):
             if self.engine.dialect.name == "postgresql":
                 conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield conn
@@ -95,10 +91,16 @@ class Storage:
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; on SQLite it takes the write lock at once, because a read
         that turns into a write fails immediately there when another process wrote in between."""
-        with timed_as("storage"), self.errors_named(), self.engine.connect() as plain:
+        with (
+            timed_as("storage"),
+            self.errors_named(),
+            self._watched(),
+            self.engine.connect() as plain,
+        ):
             conn = plain.execution_options(batchfront_write=True)
             with conn.begin():
                 yield conn
+                self.check_file()  # or what is committed now would be lost with it
 
     @property
     def now(self) -> ColumnElement[float]:
@@ -108,6 +110,14 @@ class Storage:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+    def check_file(self) -> None:
+        """Raise StorageGone if the database is a file and no longer the one that was opened."""
+        if self._file is not None:
+            self._file.check()
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._file is None else self._file.watched(self.engine)
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -200,34 +210,35 @@ def _hands_over(error: Exception) -> bool:
     return any(word in first for word in _HANDING_OVER)
 
 
-def connect_args(url: URL) -> dict[str, Any]:
-    """What every connection to a database is told that its URL leaves open: time-outs above all."""
-    if url.get_backend_name() == "postgresql":
-        return {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
-    return {"timeout": _BUSY_SECONDS}
+def engine_options(url: URL) -> dict[str, Any]:
+    """What an engine is told of a database that is there: how to connect to it above all."""
+    if url.get_backend_name() == "sqlite":
+        return {"creator": SqliteFile(url).connect}
+    from batchfront.store import postgresql  # and its driver, which files don't need
+
+    return {"connect_args": postgresql.connect_args(url), "pool_pre_ping": True}
 
 
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() == "postgresql":
-        return create_engine(
-            url,
-            connect_args=connect_args(url),
-            pool_pre_ping=True,
-            pool_size=1,  # a thousand workers keep a thousand connections, no more
-            max_overflow=4,
-        )
-    engine = create_engine(url, connect_args=connect_args(url))
+def _server_engine(url: URL) -> Engine:
+    # A thousand workers keep a thousand connections, no more.
+    return create_engine(url, pool_size=1, max_overflow=4, **engine_options(url))
+
+
+def _file_engine(url: URL, file: SqliteFile) -> Engine:
+    engine = create_engine(url, creator=file.connect)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection, _record):  # type: ignore[no-untyped-def]
         connection.isolation_level = None  # transactions begin where _on_begin says, not later
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
     def _on_begin(conn: Connection) -> None:
-        write = conn.get_execution_options().get("batchfront_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        if not conn.get_execution_options().get("batchfront_write", False):
+            conn.exec_driver_sql("BEGIN")
+            return
+        if not conn.info.get("write-ahead"):
+            conn.exec_driver_sql(WRITE_AHEAD)
+            conn.info["write-ahead"] = True
+        conn.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

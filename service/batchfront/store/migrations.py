@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, func, insert, inspect, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from batchfront.errors import StorageError
@@ -45,9 +45,11 @@ def check_schema(storage: Storage) -> None:
             if version < schema.VERSION
             else (f"Optuna's version {optuna}", OPTUNA_SCHEMA)
         )
+        owner = _foreign_owner(storage)
         raise StorageError(
             f"{storage} has schema {have}, which is older than this batchfront's {want}: stop "
             f"all workers, back it up, and run {command(storage, 'init', '--upgrade')}"
+            + (f" as the owner of its tables, role {owner!r}" if owner else "")
         )
     if optuna > OPTUNA_SCHEMA:
         raise StorageError(
@@ -62,10 +64,13 @@ def make_schema(storage: Storage) -> bool:
     Several processes may meet the same empty database: they queue on PostgreSQL's advisory lock,
     and on SQLite the losers find the tables made.
 
-    Returns whether it made them. Raises StorageError as `check_schema` does.
+    Returns whether it made them. Raises StorageError as `check_schema` does, and for a role that
+    may make none.
     """
     made = False
     with _alone(storage):
+        if _version(storage) is None:
+            _require_schema(storage)
         for pause in (0.05, 0.2, 0.5, 1.0, 2.0, None):
             try:
                 if _version(storage) is None:
@@ -86,7 +91,7 @@ def upgrade_schema(storage: Storage) -> tuple[int, int]:
     """Bring older tables to this version, whole or not at all.
 
     Returns the versions before and after. Raises StorageError while workers are at work, which know
-    the old tables.
+    the old tables, and for a role that doesn't own them.
     """
     before = _version(storage)
     if before is None:
@@ -96,6 +101,7 @@ def upgrade_schema(storage: Storage) -> tuple[int, int]:
         with storage.read() as conn:
             old_optuna = _optuna_version(conn) < OPTUNA_SCHEMA
         if before < schema.VERSION or old_optuna:
+            _require_owner(storage)
             _refuse_at_work(storage)
         if old_optuna:
             _upgrade_optuna(storage)
@@ -125,11 +131,10 @@ def _alone(storage: Storage) -> Iterator[None]:
 
 
 def _without_limits(conn: Connection) -> None:
-    """Let this transaction take whatever time it needs: a large table isn't rewritten in the minute
-    that other statements have."""
     if conn.dialect.name == "postgresql":
-        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-            conn.exec_driver_sql(f"SET LOCAL {limit} = 0")
+        from batchfront.store.postgresql import without_limits
+
+        without_limits(conn)
 
 
 def _version(storage: Storage) -> int | None:
@@ -177,6 +182,43 @@ def _upgrade_optuna(storage: Storage) -> None:
     theirs = RDBStorage(url, skip_compatibility_check=True)
     theirs.upgrade()
     theirs.engine.dispose()
+
+
+def _require_schema(storage: Storage) -> None:
+    """Raise StorageError for a role that may not make the tables that are missing."""
+    if storage.engine.dialect.name != "postgresql":
+        return
+    may = func.has_schema_privilege(func.current_schema(), "CREATE")
+    with storage.read() as conn:
+        role, allowed = conn.execute(select(literal_column("current_user"), may)).one()
+    if allowed is False:  # NULL: no schema, of which the database says more
+        raise StorageError(
+            f"{storage} has no tables yet, and role {role!r} may not make them: "
+            f"run {command(storage, 'init')} as the owner of the database"
+        )
+
+
+def _require_owner(storage: Storage) -> None:
+    """Raise StorageError for a role that may not change the tables."""
+    owner = _foreign_owner(storage)
+    if owner is not None:
+        raise StorageError(
+            f"{storage} can't be upgraded by this role: only the owner of its tables, role "
+            f"{owner!r}, may change them; nothing has been changed"
+        )
+
+
+def _foreign_owner(storage: Storage) -> str | None:
+    """The role that owns the tables, where this one may not act as it."""
+    if storage.engine.dialect.name != "postgresql":
+        return None
+    query = text(
+        "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass(:table) "
+        "AND NOT pg_has_role(relowner, 'USAGE')"
+    )
+    with storage.read() as conn:
+        owner = conn.execute(query, {"table": schema.meta.name}).scalar_one_or_none()
+    return None if owner is None else str(owner)
 
 
 def _refuse_at_work(storage: Storage) -> None:
@@ -263,11 +305,24 @@ def _from_5(conn: Connection) -> None:
             conn.execute(text(statement))
 
 
+def _from_6(conn: Connection) -> None:
+    """Studies know the checksums of the files that their workload's code is made of, which aren't
+    known of those from before until they are planned again. Workers say what they are made of, and
+    what time their own machine's clock has."""
+    for statement in (
+        "ALTER TABLE bf_studies ADD COLUMN checksums TEXT",
+        "ALTER TABLE bf_workers ADD COLUMN clock DOUBLE PRECISION",
+        "ALTER TABLE bf_workers ADD COLUMN about TEXT",
+    ):
+        conn.execute(text(statement))
+
+
 _UPGRADES: dict[int, Callable[[Connection], None]] = {
     1: _from_1,
     2: _from_2,
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }
 """Each brings the tables from the version that is its key to the next."""

@@ -27,22 +27,10 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Enum,
-    String,
-    Table,
-    delete,
-    insert,
-    select,
-    type_coerce,
-    update,
-)
+from sqlalchemy import Connection, String, Table, delete, insert, select, type_coerce, update
 
 from batchfront.outcomes import TrialResult
-from batchfront.store.bulk import insert_rows, load_columns
+from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
@@ -80,6 +68,8 @@ _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
+TABLES = tuple(models.BaseModel.metadata.tables)
+"""The names of all of Optuna's tables."""
 Attributes = dict[int, dict[str, Any]]
 """Id of a study to its attributes, by key."""
 
@@ -332,33 +322,28 @@ def read_trials(conn: Connection, owners: Mapping[int, int]) -> dict[int, TrialC
 def _read_trials(
     conn: Connection, ids: Sequence[int], owners: Mapping[int, int]
 ) -> dict[int, TrialCopy]:
-    parts: dict[int, dict[str, list[Sequence[Any]]]] = {
+    parts: dict[int, dict[str, list[Any]]] = {
         trial_id: {name: [] for name in _PARTS} for trial_id in ids
     }
     for name, (table, columns) in _PARTS.items():
-        found = (
-            select(table.c.trial_id, *(_plain(table.c[column]) for column in columns))
-            .where(table.c.trial_id.in_(ids))
-            .order_by(*table.primary_key)
-        )
-        for row in conn.execute(found):
-            parts[row[0]][name].append(row[1:])
-    columns = ("trial_id", "study_id", "number", "state", "datetime_start", "datetime_complete")
+        owned = fetch_columns(conn, table, ("trial_id", *columns), "trial_id", ids)
+        for trial_id, *row in owned:
+            parts[trial_id][name].append(row)
     rows = conn.execute(
-        select(*(_plain(_trials.c[column]) for column in columns)).where(
-            _trials.c.trial_id.in_(ids)
-        )
+        select(
+            _trials.c.trial_id,
+            _trials.c.study_id,
+            _trials.c.number,
+            type_coerce(_trials.c.state, String),  # its name, as which the database holds it
+            _trials.c.datetime_start,
+            _trials.c.datetime_complete,
+        ).where(_trials.c.trial_id.in_(ids))
     )
     return {
         trial_id: TrialCopy(number, state, started, completed, parts[trial_id])
         for trial_id, study_id, number, state, started, completed in rows
         if owners[trial_id] == study_id
     }
-
-
-def _plain(column: Column[Any]) -> ColumnElement[Any]:
-    """A column, of an enumeration's members the names, which the database itself holds."""
-    return type_coerce(column, String) if isinstance(column.type, Enum) else column
 
 
 def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -> list[int]:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from batchfront.median import exact
 from batchfront.vocabulary import Purpose, SlotState
 
-VERSION = 6
+VERSION = 7
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
@@ -81,6 +81,7 @@ studies = Table(
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
     Column("extensions", Text),  # JSON: wider search spaces, and the slots sampled from them
     Column("train_examples", BigInteger, nullable=False),
+    Column("checksums", Text),  # JSON, of the workload's own files; empty: they aren't known
     Column("created_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
 )
 
@@ -124,6 +125,10 @@ leased = slots.c.state == literal_column(f"'{SlotState.LEASED}'")
 reached = slots.c.steps_to_target.is_not(None)
 """Conditions on a slot, said with literals: a planner has to see that they are an index's own."""
 
+imported = studies.c.spec == ""
+"""The condition on a study that it came from elsewhere without its code, so that nobody can run
+more of its trials here."""
+
 
 def _index(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> Index:
     """An index of the slots of one condition alone, however many others there are."""
@@ -166,6 +171,8 @@ workers = Table(
     Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
     Column("seconds", Text),  # JSON: of its life so far, by phase_timer.Part
+    Column("clock", Float(53)),  # seconds since 1970, by its own machine's clock, at `seen_at`
+    Column("about", Text),  # JSON: see ledger/self_description.py
     # Not of what changes with every renewal: PostgreSQL then rewrites the row within its page.
     Index("bf_workers_at", "state", "study_id"),
     postgresql_with={"fillfactor": 50},

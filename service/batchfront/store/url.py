@@ -67,7 +67,7 @@ def _storage(url: URL, create: bool) -> Storage:
     if url.get_backend_name() == "sqlite":
         _check_file(url, create)
     try:
-        return Storage(with_password(url))
+        return Storage(with_password(url), create=create)
     except (NoSuchModuleError, ImportError) as error:
         raise UsageError(
             f"storage {shown(url)}: its database driver can't be loaded ({error}); "

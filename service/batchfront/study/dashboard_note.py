@@ -2,6 +2,7 @@
 
 import re
 
+from batchfront.printable import LINES, printable
 from batchfront.study.identity import command_text
 from batchfront.study.study import Definition, goal_text
 from batchfront.vocabulary import Outcome, Purpose, Schedule
@@ -33,7 +34,7 @@ def study_note(study: Definition) -> str:
     family = f"{'It goes with' if again else 'This study is one of'} a family"
     best = "medians, of all seeds," if study.purpose == Purpose.POINTS else "best trials"
     trials = again or _SCHEDULES[Schedule(study.schedule)] + _in_generations(study) + _beyond(study)
-    return f"""\
+    note = f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 
 - **Goal**: {_plain(goal)}.
@@ -51,6 +52,7 @@ nothing but the batch size and what depends on it. Their {best} are the workload
 drawn on the first page of each of them here, and by `batchfront report`. \
 Trials are started, sampled and ended by `batchfront work`; a change made here is unknown to it.
 """
+    return printable(note, LINES)
 
 
 def _own_loop(study: Definition) -> str:

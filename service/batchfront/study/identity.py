@@ -1,13 +1,13 @@
 """What a study is: the definition that all of its trials share, and how two of them differ."""
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from batchfront.errors import IdentityError
 from batchfront.phrases import first_few
+from batchfront.printable import shell_word
 from batchfront.study.study import Definition, Study
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.versions import Code, changes, digest
@@ -58,7 +58,7 @@ def study_identity(
 def command_text(identity: Mapping[str, Any]) -> str:
     """A program's command as it is written; braces of its placeholders need no quotes."""
     words = identity["command"]
-    return " ".join(word if word.split() == [word] else shlex.quote(word) for word in words)
+    return " ".join(word if word.split() == [word] else shell_word(word) for word in words)
 
 
 def code_differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -21,8 +21,10 @@ from batchfront.store.database import Storage
 from batchfront.store.schema import studies
 from batchfront.study.variants import base_of
 from batchfront.vocabulary import ADAPTIVE, Purpose, Schedule
+from batchfront.workload.catalog import place_of
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
+from batchfront.workload.source import Checksums
 
 
 def goal_text(goal: Mapping[str, Any]) -> str:
@@ -50,6 +52,7 @@ class Definition:
     precision  -- the user's own, where it replaces the workload's
     extensions -- wider search spaces since, each `{"first": slot number, "outside": slots from
                   that one on whose points lie in what it has gained, "space": ...}`
+    checksums  -- of the files that its workload's own code is made of; None: they aren't known
     """
 
     name: str
@@ -69,6 +72,7 @@ class Definition:
     continuing: int = 0
     precision: str | None = None
     extensions: tuple[Mapping[str, Any], ...] = ()
+    checksums: Checksums | None = None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -102,6 +106,12 @@ class Definition:
         """Whose its training loop is: of a `program`, of a `loop`, or, None, batchfront's."""
         kind: str | None = self.identity.get("kind")
         return kind
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The option by which a command may run its code, where that isn't the catalog's."""
+        place = place_of(self.spec)
+        return () if place is None else ("--code", place)
 
     @property
     def warm_start(self) -> bool:
@@ -172,15 +182,18 @@ class Study(Definition):
         fields = {name: getattr(row, name) for name in cls.__dataclass_fields__}
         fields["identity"] = json.loads(row.identity)
         fields["extensions"] = tuple(json.loads(row.extensions or "[]"))
+        fields["checksums"] = json.loads(row.checksums or "null")
         return cls(**fields)
 
     def to_row(self) -> dict[str, Any]:
         """The study as `bf_studies` keeps it."""
         extensions = json.dumps(self.extensions) if self.extensions else None
+        checksums = None if self.checksums is None else json.dumps(dict(self.checksums))
         return {
             **self.columns,
             "identity": json.dumps(dict(self.identity)),
             "extensions": extensions,
+            "checksums": checksums,
         }
 
 

@@ -3,12 +3,16 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Protocol
+from uuid import uuid4
 
 import fsspec
 
 from batchfront.errors import UsageError
 from batchfront.phase_timer import timed_as
+
+_MARK, _READS = ".batchfront", 10
 
 
 class Named(Protocol):
@@ -34,6 +38,21 @@ class StudyFiles:
             raise UsageError(f"--checkpoint-dir {where}: {error}") from None
         self._root = root.rstrip("/")
         self._folder = f"{self._root}/{database}" if database else self._root
+
+    def mark(self) -> str:
+        """Read the mark of this place, made by whoever comes first: workers that read the same
+        reach the same place. Returns an empty text where none can be made or read."""
+        path = f"{self._root}/{_MARK}"
+        with suppress(Exception):  # whatever a store's own library raises; checkpoints will tell
+            if not self._files.exists(path):
+                self._files.makedirs(self._root, exist_ok=True)
+                with suppress(FileExistsError):
+                    self._files.pipe_file(path, uuid4().hex.encode(), mode="create")
+            for _ in range(_READS):
+                if found := self._files.cat_file(path):
+                    return str(found.decode())
+                sleep(0.1)  # whoever made it is about to write it
+        return ""
 
     def drop_study(self, study_id: int) -> None:
         """Forget all slots of a study that is deleted."""

@@ -75,7 +75,12 @@ class CheckpointWriter(Generic[S]):
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            log.warning("no memory for a checkpoint of trial %s: %s", slot.number, error)
+            log.warning(
+                "no memory for a checkpoint of trial %s: %s",
+                slot.number,
+                error,
+                extra={"trial": slot.number},
+            )
             return True
         copy = _Copy(slot, run.step, state, tag, sum(tensor.nbytes for tensor in _tensors(state)))
         with self._lock:

@@ -68,7 +68,12 @@ class Checkpoints(CheckpointFiles):
         except Exception as error:  # each file system has its own, and torch one for a full disk
             with suppress(Exception):
                 self._files.rm_file(scratch)
-            log.warning("checkpoint of trial %s not written: %s", slot.number, error)
+            log.warning(
+                "checkpoint of trial %s not written: %s",
+                slot.number,
+                error,
+                extra={"trial": slot.number},
+            )
         return False
 
     def _write(self, state: State, path: str) -> None:

@@ -132,7 +132,7 @@ def _installed() -> list[_Installed]:
     """This machine's GPUs, as the driver's own tool lists them."""
     try:
         listed = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_SECONDS
+            ["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=_SECONDS
         ).stdout
     except FileNotFoundError:  # as in a container that is given the driver, and not its tools
         return _in_proc()

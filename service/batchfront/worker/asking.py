@@ -20,7 +20,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage, parse_url
 from batchfront.store.url import open_storage
 from batchfront.study.identity import refuse_difference, study_identity
-from batchfront.study.study import Filter, Study, find_studies
+from batchfront.study.study import Filter, Study, find_studies, refuse_imported
 from batchfront.training.device_names import resolve, visible_gpus
 from batchfront.vocabulary import SEARCHES
 from batchfront.worker.asked_trial import AskedTrial, Claimed, Holder
@@ -204,6 +204,7 @@ class Database:
         require(storage, [name])
         with storage.read() as conn:
             there = find_studies(conn, Filter((name,), purposes=SEARCHES))
+        refuse_imported(storage, there)
         if batch_size is not None and batch_size not in {study.batch_size for study in there}:
             sizes = ", ".join(str(study.batch_size) for study in there)
             raise UsageError(f"{name} is not planned at batch size {batch_size}, but at {sizes}")

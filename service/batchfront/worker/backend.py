@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Event
 from typing import Any, Protocol
 
 from batchfront.store.database import Storage
 from batchfront.store.retry import Tries
+from batchfront.study.code import spec_here
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Engine
 from batchfront.training.run import RunFactory
 from batchfront.worker.checkpoint_policy import Kept
 from batchfront.worker.options import WorkerOptions
+from batchfront.workload.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,18 @@ class Place:
     options: WorkerOptions
     tries: Tries
     stop: Event
+
+    @cached_property
+    def trust(self) -> Trust:
+        """Whose code it may load."""
+        return Trust.of(self.options.code)
+
+    def spec(self, study: Study) -> str:
+        """The spec by which a study's code is loaded: asked each time that it is, and before.
+
+        Raises UntrustedCode if it may not be, and IdentityError if it has changed.
+        """
+        return spec_here(study, self.trust)
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,8 @@ class Backend(Protocol):
     def prepare(self, study: Study) -> RunFactory[Any]:
         """Make a study ready, from which its runs come then; what was ready before may be dropped.
 
-        Raises BatchfrontError if its code is gone, or gives the study another identity.
+        Raises BatchfrontError if its code is gone, may not run here, or gives the study another
+        identity.
         """
 
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:

@@ -150,9 +150,12 @@ class EngineChoice:
         }
 
 
-def refuse_unfit(study: Study, devices: Sequence[torch.device]) -> None:
-    """Raise UsageError if the vectorized engine can't compute a study's workload."""
-    workload = catalog.load_trained(study.spec).as_asked(study.goal_value, study.precision)
+def refuse_unfit(study: Study, spec: str, devices: Sequence[torch.device]) -> None:
+    """Raise UsageError if the vectorized engine can't compute a study's workload.
+
+    spec -- by which it is loaded here
+    """
+    workload = catalog.load_trained(spec).as_asked(study.goal_value, study.precision)
     given = (workload, study.batch_size, workload.load_data().to(devices[0]), devices)
     _refuse(study.workload, _why_not(*given))
 

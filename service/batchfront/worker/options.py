@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from batchfront.options import DURATION, at_least, check, option
-from batchfront.vocabulary import EngineName, KeepModel
+from batchfront.vocabulary import EngineName, KeepModel, LogFormat
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,14 @@ class WorkerOptions:
         metavar="DIR",
         otherwise="beside an SQLite database, or else ./batchfront-trials",
     )
-    code: str | None = option(
+    code: tuple[str, ...] = option(
         str,
-        "Where sweep files are looked for that aren't where they were planned from.",
+        "A folder, or a file, whose code workers may run: what workloads were planned from. It is "
+        "found there also where it was planned from another path. Can be repeated.",
         metavar="DIR",
+        otherwise="only the catalog's, and what the command line names",
+        default=(),
+        repeated=True,
     )
     max_time: float | None = option(
         DURATION,
@@ -69,6 +73,14 @@ class WorkerOptions:
     )
     max_outage: float = option(
         DURATION, "How long the database may be away before a worker gives up.", default=3600.0
+    )
+
+    log_format: LogFormat = option(
+        str,
+        "What standard error says: lines for a person, or an object a line with time, level, "
+        "message and, where they are known, worker, study and trial.",
+        choices=tuple(LogFormat),
+        default=LogFormat.TEXT,
     )
 
     def __post_init__(self) -> None:

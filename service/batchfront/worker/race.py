@@ -206,6 +206,7 @@ class Race(Generic[R]):
                     slot.attempts,
                     ATTEMPTS,
                     result.reason.splitlines()[0],
+                    extra={"trial": slot.number},
                 )
         lost = self.ledger.finish(self.study, final) if final else []
         self._say_lost(lost)

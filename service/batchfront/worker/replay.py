@@ -56,19 +56,22 @@ def replay(
     reached: ReachedTrial,
     device: str,
     watch: Callable[[int], None] = lambda _: None,
+    code: tuple[str, ...] = (),
 ) -> Replayed:
     """Run a trial again until it reaches the goal, or ends without.
 
     device -- by name: "cpu" or "cuda:1"
     watch  -- called with the step that it has come to
+    code   -- the folders and files whose code may run, beside the catalog's
 
-    Raises IdentityError if the code found here gives its study another identity, UsageError for a
-    trial that has no weights, and BatchfrontError, with its reason, if it fails.
+    Raises IdentityError if the code found here gives its study another identity, UntrustedCode if
+    it may not run, UsageError for a trial that has no weights, and BatchfrontError, with its
+    reason, if it fails.
     """
     reached.require_weights(kept=True)  # of a loop, the run says whether it gives any
     study, trial = reached.study, reached.trial
     with TemporaryDirectory(prefix="batchfront-replay-") as folder:
-        options = WorkerOptions(device=device, trial_dir=folder)
+        options = WorkerOptions(device=device, trial_dir=folder, code=code)
         backend = backend_of(study.kind, Place(storage, device, 1, options, impatient, Event()))
         try:
             factory = backend.prepare(study)

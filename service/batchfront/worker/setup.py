@@ -89,19 +89,22 @@ def set_up(
     devices: torch.device | Sequence[torch.device],
     current: LoadedWorkload | None,
     recall: Callable[[Workload], MicroBatchSizes] = lambda _: MicroBatchSizes(),
+    find: Callable[[Study], str] = lambda study: study.spec,
 ) -> LoadedWorkload:
     """The loaded workload for a study: the current one if it is the same.
 
     devices -- those that compute each trial together; the first is this process's
     recall  -- the micro-batch sizes that a workload is known to need
+    find    -- gives the spec by which its code may be loaded here, if it may
 
-    Raises IdentityError if the code found here gives the study another identity.
+    Raises IdentityError if the code found here gives the study another identity, and what `find`
+    raises of code that may not be loaded.
     """
     if current is None or not current.serves(study):
         if current is not None:
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
-        current = _load(study, together, recall)
+        current = _load(study, find(study), together, recall)
     if current.confirmed.get(study.id) != study.identity:
         refuse_other_identity(study, current.workload, current.identity_parts)
         current.confirmed[study.id] = study.identity
@@ -109,9 +112,12 @@ def set_up(
 
 
 def _load(
-    study: Study, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
+    study: Study,
+    spec: str,
+    devices: Sequence[torch.device],
+    recall: Callable[[Workload], MicroBatchSizes],
 ) -> LoadedWorkload:
-    found = as_variant(catalog.load_trained(study.spec), study.variant)
+    found = as_variant(catalog.load_trained(spec), study.variant)
     fingerprint = Fingerprint.of(found)  # before it has run, and changed what it may hold
     workload = found.as_asked(study.goal_value, study.precision)
     tries = study.identity.get("preflight")
@@ -140,6 +146,6 @@ def _load(
         resumes=checked.lost is None,
     )
     if len(devices) > 1:
-        given = (study.spec, study.goal_value, study.precision)
+        given = (spec, study.goal_value, study.precision)
         loaded.followers = FollowerPool(*given, devices, loaded.micro_batches, versions["source"])
     return loaded

@@ -9,8 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import click
-
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 8.0
@@ -50,8 +48,6 @@ def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]
     def on_signal(number: int, _: object) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not stop.is_set() and number == signal.SIGINT:
-            click.echo("\nSaving the trials in hand (Ctrl-C again to drop them) …", err=True)
         stop.set()
 
     ending = _ending()
@@ -77,7 +73,12 @@ def _ending_heard(
     over = threading.Event()
 
     def listen() -> None:
+        asked = False
         while number := told.recv(1):
+            # Not in the handler, which may have come into the middle of another line.
+            if number[0] == signal.SIGINT and not asked:
+                asked = True
+                log.warning("saving the trials in hand (Ctrl-C again to drop them) …")
             if number[0] in ending:
                 stop.set()
                 if within is not None and not over.wait(within):

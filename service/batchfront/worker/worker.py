@@ -9,9 +9,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 
-from batchfront.errors import BatchfrontError, LeaseLost, StorageError, Unreachable, WorkloadError
+from batchfront.errors import (
+    BatchfrontError,
+    IdentityError,
+    LeaseLost,
+    StorageError,
+    Unreachable,
+    UntrustedCode,
+    WorkloadError,
+)
+from batchfront.extras import installed
 from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.self_description import SelfDescription
+from batchfront.log_lines import about
 from batchfront.phase_timer import Clock, timed_as
+from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
 from batchfront.store.retry import Patience
@@ -31,6 +43,8 @@ from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
 
 log = logging.getLogger(__name__)
+
+_TOLD_PACKAGES = ("batchfront", "optuna", "torch")
 
 _IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
 
@@ -94,6 +108,7 @@ class Worker:
         self._place = Place(
             storage, settings.device, settings.sharing, options, self.ledger.tries, stop
         )
+        _ = self._place.trust  # said now, if there is no such place
         self._backends: dict[str | None, Backend] = {}
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
@@ -114,7 +129,7 @@ class Worker:
             gpus = visible_gpus() if self.settings.device != "cpu" else []
             together = self.settings.options.devices_per_trial
             device = describe_all(following(self.settings.device, together, len(gpus)), gpus)
-            self.ledger.register(socket.gethostname(), os.getpid(), device)
+            self.ledger.register(socket.gethostname(), os.getpid(), device, self._description())
             self._work()
             in_order = True
         except Unreachable as error:
@@ -126,6 +141,15 @@ class Worker:
                 backend.close()
             with suppress(Unreachable):  # then the list of workers learns it from the lease
                 self.ledger.leave(in_order=in_order)
+
+    def _description(self) -> SelfDescription:
+        found = {package: installed(package) for package in _TOLD_PACKAGES}
+        versions = {package: version for package, version in found.items() if version}
+        if self._files is None:
+            return SelfDescription(versions)
+        # Only a server has workers on other machines, which may not reach the same place.
+        mark = "" if self.storage.url.get_backend_name() == "sqlite" else self._files.mark()
+        return SelfDescription(versions, self.settings.options.checkpoint_dir, mark)
 
     def _work(self) -> None:
         pause = _IDLE_SECONDS
@@ -172,7 +196,7 @@ class Worker:
         return self._backends[study.kind].limit(study)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:
-        with Heartbeat(self.ledger, study.id) as heartbeat:
+        with about(study=study.name), Heartbeat(self.ledger, study.id) as heartbeat:
             # From now on: loading the data may take longer than a lease lasts.
             heartbeat.hold({s.id: (s.fence, s.steps) for s in taken})
             try:
@@ -235,9 +259,23 @@ class Worker:
 
     def _leave(self, study: Study, error: BatchfrontError) -> None:
         """Leave a workload that can't be run here to other workers."""
-        self._unfit[study.workload] = error
+        self._unfit[study.workload] = error = self._advised(error)
         if not self.settings.options.until_done:  # there is no end at which to tell
             log.warning("left to other workers: %s", error)
+
+    def _advised(self, error: BatchfrontError) -> BatchfrontError:
+        """The error with what would let the workload run here."""
+        if isinstance(error, UntrustedCode) and error.place is not None:
+            allow = command(self.storage, "work", "--code", error.place)
+            return UntrustedCode(f"{error}; to allow it: {allow}", error.place)
+        if not isinstance(error, IdentityError):
+            return error
+        if not error.planned:
+            return IdentityError(f"{error}. Undo the change on this machine")
+        accept = command(self.storage, "plan", *error.planned)
+        return IdentityError(
+            f"{error}. Bring the code here to that version, or accept it: {accept}", error.planned
+        )
 
     @timed_as("set-up")
     def _sampled(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:

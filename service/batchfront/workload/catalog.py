@@ -7,7 +7,6 @@ workload, or to a function that returns such a mapping.
 
 import importlib
 import inspect
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from batchfront.errors import BatchfrontError, CatalogError
+from batchfront.printable import shell_word
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
 from batchfront.workload.given import shown
 from batchfront.workload.program import Program
@@ -29,7 +29,7 @@ from batchfront.workload.workload import Workload
 
 GROUP = "batchfront.workloads"
 
-_BEFORE = {"studies": "batchfront_studies"}
+BEFORE = {"studies": "batchfront_studies"}
 """The names that packages of ours had before, which stored studies still say."""
 
 Maker = Callable[[], WorkloadBase]
@@ -79,14 +79,14 @@ def load(spec: str, here: Path | None = None) -> WorkloadBase:
     Raises CatalogError if there is no such workload or its code does not run, and passes on the
     WorkloadError of a workload whose parts do not fit together.
     """
-    if spec.endswith(_NOWHERE):
+    if spec.endswith(NOWHERE):
         raise CatalogError(
-            f"{spec.removesuffix(_NOWHERE)} was planned from Python, and stands in no file that a "
+            f"{spec.removesuffix(NOWHERE)} was planned from Python, and stands in no file that a "
             "worker could load; its trials are asked for, by batchfront.open(URL).trial(NAME)"
         )
     if is_sweep_file(spec):
         return read_sweep_file(Path(spec)).program
-    path, function = _split_file(spec)
+    path, function = split_file(spec)
     if path:
         return _made(function_in(Path(path), function), spec)
     if ":" in spec:
@@ -118,12 +118,12 @@ def spec_for_workers(spec: str, here: Path | None = None) -> str:
     the folder of a module that was loaded from `here`, unless it is installed."""
     if is_sweep_file(spec):
         return str(Path(spec).resolve())
-    path, function = _split_file(spec)
+    path, function = split_file(spec)
     if path:
         return f"{Path(path).resolve()}{':' if function else ''}{function}"
     if here is None or ":" not in spec:
         return spec
-    folder, name, _ = _split_module(spec)
+    folder, name, _ = split_module(spec)
     held = Path(folder or here).resolve()
     module = sys.modules.get(name)
     if module is None or not lies_in(held, module) or (not folder and _is_installed(name, held)):
@@ -131,13 +131,31 @@ def spec_for_workers(spec: str, here: Path | None = None) -> str:
     return f"{held}:{spec.removeprefix(f'{folder}:')}"
 
 
-_NOWHERE = " (planned from Python)"
+NOWHERE = " (planned from Python)"
 """The end of the spec of a workload that stands in no file."""
 
 
 def is_of_a_file(spec: str) -> bool:
     """Whether a spec names a file or a module, and not a workload of the catalog."""
     return ":" in spec or spec.endswith(".py") or is_sweep_file(spec)
+
+
+def place_of(spec: str) -> str | None:
+    """The file that a spec from any folder names, or the folder of its module; None if neither."""
+    if is_sweep_file(spec):
+        return spec
+    return split_file(spec)[0] or split_module(spec)[0] or None
+
+
+def offers(function: str, file: Path) -> bool:
+    """Whether a function of a module's file makes one of the catalog's workloads."""
+    for make in entries().values():
+        module = sys.modules.get(getattr(make, "__module__", None) or "")
+        if module is not None and getattr(make, "__qualname__", None) == function:
+            own = getattr(module, "__file__", None)
+            if own is not None and Path(own).resolve() == file:
+                return True
+    return False
 
 
 def spec_of(workload: WorkloadBase) -> str:
@@ -150,7 +168,7 @@ def spec_of(workload: WorkloadBase) -> str:
     module = sys.modules.get(getattr(train, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     names = [name for name, value in vars(module).items() if value is workload] if module else []
-    return f"{Path(file).resolve()}:{names[0]}" if file and names else workload.name + _NOWHERE
+    return f"{Path(file).resolve()}:{names[0]}" if file and names else workload.name + NOWHERE
 
 
 def _is_installed(name: str, folder: Path) -> bool:
@@ -163,7 +181,7 @@ def _is_installed(name: str, folder: Path) -> bool:
     return any(spec.origin == top.__file__ for spec in specs if spec is not None and spec.origin)
 
 
-def _split_file(spec: str) -> tuple[str, str]:
+def split_file(spec: str) -> tuple[str, str]:
     """Path and function of a file spec; the function is empty if not given, both if it is none."""
     if spec.endswith(".py"):
         return spec, ""
@@ -171,7 +189,7 @@ def _split_file(spec: str) -> tuple[str, str]:
     return (head, tail) if head.endswith(".py") else ("", "")
 
 
-def _split_module(spec: str) -> tuple[str, str, str]:
+def split_module(spec: str) -> tuple[str, str, str]:
     """Folder, module and function of a module spec; the folder is empty if not given."""
     where, _, function = spec.rpartition(":")
     folder, _, name = where.rpartition(":")
@@ -200,7 +218,7 @@ def _shown(entry_point: EntryPoint) -> str:
 
 
 def _attribute(spec: str, here: Path | None) -> object:
-    folder, name, attribute = _split_module(spec)
+    folder, name, attribute = split_module(spec)
     first = Path(folder).resolve() if folder else here
     if folder and not Path(folder).is_dir():
         raise CatalogError(f"{spec}: no folder {folder}")
@@ -238,10 +256,10 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         top, dot, rest = name.partition(".")
-        ours = f"{_BEFORE.get(top)}{dot}{rest}"
+        ours = f"{BEFORE.get(top)}{dot}{rest}"
         # And not for want of something that it imports.
         is_missing = f"{name}.".startswith(f"{error.name}.")
-        if top not in _BEFORE or not is_missing or not _exists(ours):
+        if top not in BEFORE or not is_missing or not _exists(ours):
             raise
         return importlib.import_module(ours)
 
@@ -286,7 +304,7 @@ def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
     if spec.endswith((".yaml", ".yml")):
         return (
             "a sweep file is TOML; one of Weights & Biases is translated by "
-            f"`batchfront new program --from {shlex.quote(spec)}`"
+            f"`batchfront new program --from {shell_word(spec)}`"
         )
     near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
     if near:

@@ -30,7 +30,7 @@ def planned(storage: Storage) -> Planned:
 
 
 def local(
-    storage: Storage, work: Planned, folder: Path, tell: Any = lambda _: None
+    storage: Storage, work: Planned, folder: Path, tell: Any = lambda line, worker: None
 ) -> LocalWorkers:
     order = Order(storage.url, work.filter, WorkerOptions(checkpoint_dir=str(folder)))
     return LocalWorkers(storage, order, ["cpu"], tell)
@@ -129,7 +129,9 @@ def test_a_worker_with_other_code_ends_it_all_with_what_it_said(
     said: list[str] = []
 
     def run() -> None:
-        with local(storage, work, tmp_path / "kept", tell=said.append) as started:
+        with local(
+            storage, work, tmp_path / "kept", tell=lambda line, worker: said.append(line)
+        ) as started:
             eventually(lambda: not started.watch())
 
     with pytest.raises(WorkersFailed) as failed:
@@ -280,12 +282,14 @@ loop = Loop(
 """
 
 
-def closed(line: str) -> None:
+def closed(line: str, worker: str) -> None:
     raise BrokenPipeError
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tell", [lambda line: None, closed], ids=["told", "nobody listens"])
+@pytest.mark.parametrize(
+    "tell", [lambda line, worker: None, closed], ids=["told", "nobody listens"]
+)
 def test_whatever_workers_print_and_wherever_it_goes_they_go_on(
     storage: Storage, tmp_path: Path, tell: Any
 ) -> None:

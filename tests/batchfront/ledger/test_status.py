@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status
+from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status, pause_after
 from batchfront.outcomes import GoalCrossing, TrialCost, TrialResult
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import workers
@@ -203,3 +203,9 @@ def test_without_anything_that_tells_the_time_left_is_unknown() -> None:
     assert left(of(8)) is None
     other = of(16, best=100, cost=0.5)
     assert left(of(8), StudyStatus(**{**vars(other), "workload": "another"})) is None
+
+
+def test_those_who_only_look_take_a_twentieth_of_a_core_at_most() -> None:
+    assert pause_after(0.001, 1.0) == 1.0
+    took = 2.0
+    assert took / (took + pause_after(took, 1.0)) == pytest.approx(0.05)

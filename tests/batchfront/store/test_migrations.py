@@ -45,8 +45,20 @@ def set_version(database: str, version: int) -> None:
     storage.close()
 
 
+def as_of_version_6(storage: Storage) -> None:
+    """Undo what has changed since."""
+    with storage.write() as conn:
+        for statement in (
+            "ALTER TABLE bf_workers DROP COLUMN clock",
+            "ALTER TABLE bf_workers DROP COLUMN about",
+            "UPDATE bf_meta SET value = '6' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
 def as_of_version_5(storage: Storage) -> None:
     """Undo what has changed since."""
+    as_of_version_6(storage)
     with storage.write() as conn:
         conn.execute(text("ALTER TABLE bf_slots DROP COLUMN seed"))
         if conn.dialect.name == "postgresql":
@@ -193,7 +205,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     as_of_version_1(storage)
     assert layout(storage) != now
 
-    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 6")
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 7")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), SearchOptions(trials=4, finishers=1, after_goal="stop"))
     assert (again.added, again.studies[0].finishers) == ((0,), 1)
@@ -210,7 +222,13 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
 @pytest.mark.every_storage
 @pytest.mark.parametrize(
     ("older", "version"),
-    [(as_of_version_2, 2), (as_of_version_3, 3), (as_of_version_4, 4), (as_of_version_5, 5)],
+    [
+        (as_of_version_2, 2),
+        (as_of_version_3, 3),
+        (as_of_version_4, 4),
+        (as_of_version_5, 5),
+        (as_of_version_6, 6),
+    ],
 )
 def test_a_database_of_a_later_version_is_upgraded_too(
     database: str, storage: Storage, older: Callable[[Storage], None], version: int
@@ -218,7 +236,7 @@ def test_a_database_of_a_later_version_is_upgraded_too(
     plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,)))
     now = layout(storage)
     older(storage)
-    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 6")
+    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 7")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), SearchOptions(trials=4))
     assert (again.added, again.studies[0].precision) == ((0,), None)
@@ -257,7 +275,7 @@ def test_an_upgrade_of_a_large_table_has_all_the_time_it_needs(postgres_database
         )
         conn.execute(text("CREATE INDEX large ON bf_slots (unhurried(id))"))
     storage.close()
-    assert init_storage(postgres_database, upgrade=True).endswith("upgraded from version 5 to 6")
+    assert init_storage(postgres_database, upgrade=True).endswith("upgraded from version 5 to 7")
 
 
 @pytest.mark.every_storage

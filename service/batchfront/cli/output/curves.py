@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
+from batchfront.cli.output.lines import put
 from batchfront.cli.output.tables import Output, print_output, warn_of_mixed_code
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve import EXTRA, SHARE
@@ -84,9 +83,9 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
 
 def print_answers(frontier: Frontier) -> None:
     """How far a larger batch helps, in sentences, by the curve's usual shares."""
-    click.echo()
+    put()
     for sentence in Fitted(frontier, fit_curve(frontier, EXTRA, SHARE), EXTRA, SHARE).answers:
-        click.echo(sentence)
+        put(sentence)
 
 
 def _tables(fitted: Fitted) -> Iterator[Table]:

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from rich import box
@@ -15,9 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batchfront.cli.output.lines import say, shown, speaks_json
 from batchfront.cli.output.status import duration
-from batchfront.errors import StorageError
-from batchfront.ledger.status import Status, StudyStatus, load_status
+from batchfront.cli.output.tables import console_for_errors
+from batchfront.errors import StorageError, Unreachable
+from batchfront.ledger.status import Status, StudyStatus, load_status, pause_after
 from batchfront.ledger.time_profile import load_profile, time_of
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
@@ -40,7 +42,7 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
     what -- the pieces, in the plural
     """
-    console = Console(stderr=True)
+    console = console_for_errors()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
@@ -54,8 +56,8 @@ def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iter
     profiled -- also say once, after a minute, where the time of the workers that started since has
                 gone
     """
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    show = _live(console) if console.is_terminal else _plain(console)
+    console = console_for_errors()
+    show = _live(console) if console.is_terminal and not speaks_json() else _plain()
     done = threading.Event()
     watch = TimeWatch(storage) if profiled else None
     follow = (storage, wanted, show, done, watch)
@@ -66,6 +68,26 @@ def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iter
     finally:
         done.set()
         thread.join(_LEAVING_SECONDS)
+
+
+def show_until_finished(storage: Storage, wanted: Filter) -> None:
+    """Show the progress of these studies on standard error, line by line, until they are done."""
+    away = False
+    with _plain() as shown:
+        while True:
+            began = monotonic()
+            try:
+                status = load_status(storage, wanted)
+            except Unreachable as error:
+                if not away:  # once an outage
+                    log.warning("%s", error)
+                away = True
+            else:
+                away = False
+                shown.update(status)
+                if status.finished:
+                    return
+            sleep(pause_after(monotonic() - began, _SECONDS))
 
 
 class Shown(NamedTuple):
@@ -109,24 +131,23 @@ def _follow(
     done: threading.Event,
     watch: TimeWatch | None,
 ) -> None:
-    with show as shown:
+    with show as place:
         last, away, pause = False, False, _SECONDS
         while not last:
             last = done.wait(pause)
             began = monotonic()
             try:
                 status = load_status(storage, wanted)
-                shown.update(status)
+                place.update(status)
                 away = False
                 line = watch.due() if watch is not None and not status.finished else None
                 if line is not None:
-                    shown.say(line)
+                    place.say(line)
             except StorageError as error:
                 if not away:  # once an outage
                     log.warning("%s", error)
                 away = True
-            # A large database is not to be kept busy by those who only look.
-            pause = max(_SECONDS, 20 * (monotonic() - began))
+            pause = pause_after(monotonic() - began, _SECONDS)
 
 
 @contextmanager
@@ -137,7 +158,7 @@ def _live(console: Console) -> Iterator[Shown]:
         def update(status: Status) -> None:
             live.update(render(status, monotonic() - began), refresh=True)
 
-        yield Shown(update, lambda text: live.console.print(text, soft_wrap=True))
+        yield Shown(update, lambda text: live.console.print(shown(text), soft_wrap=True))
 
 
 def render(status: Status, elapsed: float) -> Group:
@@ -163,8 +184,8 @@ def render(status: Status, elapsed: float) -> Group:
     at_work = (
         f"{busy} of {len(status.workers)} workers busy" if status.workers else "no workers yet"
     )
-    line = f"{', '.join(names)} · {at_work}"
-    return Group(table, Text(f"{line} · {duration(elapsed)}{_total_left(status)}", style="dim"))
+    line = f"{', '.join(names)} · {at_work} · {duration(elapsed)}{_total_left(status)}"
+    return Group(table, Text(shown(line), style="dim"))
 
 
 def _cells(study: StudyStatus, status: Status) -> tuple[str, str, str, str, str]:
@@ -184,25 +205,24 @@ def _total_left(status: Status) -> str:
 
 
 @contextmanager
-def _plain(console: Console) -> Iterator[Shown]:
+def _plain() -> Iterator[Shown]:
     """A line for every study that ends, and one now and then in between."""
     began = last_line = monotonic()
     told: set[str] = set()
 
-    def say(text: str) -> None:
+    def timed(text: str, **facts: str) -> None:
         nonlocal last_line
         last_line = monotonic()
-        line = f"[{duration(last_line - began)}] {text}"
-        console.print(line, soft_wrap=True)
+        say(text, before=f"[{duration(last_line - began)}] ", **facts)
 
     def update(status: Status) -> None:
         for study in status.studies:
             if not study.open and study.name not in told:
                 told.add(study.name)
                 best = "goal not reached" if study.best is None else f"{study.best:,} steps"
-                say(f"{study.name}: {best}, {study.total} trials done")
+                timed(f"{study.name}: {best}, {study.total} trials done", study=study.name)
         if monotonic() - last_line > _PLAIN_SECONDS and not status.finished:
             done, total = (sum(getattr(s, n) for s in status.studies) for n in ("done", "total"))
-            say(f"{done} of {total} trials done{_total_left(status)}")
+            timed(f"{done} of {total} trials done{_total_left(status)}")
 
-    yield Shown(update, say)
+    yield Shown(update, timed)

@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from batchfront.cli.output.tables import print_json, print_tables, view
+from batchfront.cli.output.lines import shown
+from batchfront.cli.output.tables import console_for_errors, print_json, print_tables, view
 from batchfront.errors import Unreachable
 from batchfront.frontier.curve.text import count
-from batchfront.ledger.status import Status, StudyStatus
+from batchfront.ledger.status import Status, StudyStatus, pause_after
 from batchfront.ledger.time_profile import Profile
 from batchfront.outcomes import in_words
 from batchfront.table import Column, Table
@@ -37,21 +38,22 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
 
 
 def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
-    """Show the status on a terminal, anew after so many seconds, until everything is done."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        shown: RenderableType = Text()
+    """Show the status on a terminal until everything is done: anew after so many seconds, or less
+    often where that would keep the database, or this machine, busy."""
+    with Live(console=console_for_errors(), auto_refresh=False, transient=True) as live:
+        drawn: RenderableType = Text()
         while True:
+            began = time.monotonic()
             try:
                 status = load()
             except Unreachable as error:
-                live.update(Group(shown, Text(f"\n{error}")), refresh=True)
+                live.update(Group(drawn, Text(f"\n{shown(str(error))}")), refresh=True)
             else:
                 if status.finished:
                     return
-                shown = view(_tables(status))
-                live.update(shown, refresh=True)
-            time.sleep(every)
+                drawn = view(_tables(status))
+                live.update(drawn, refresh=True)
+            time.sleep(pause_after(time.monotonic() - began, every))
 
 
 def _tables(status: Status) -> list[Table]:

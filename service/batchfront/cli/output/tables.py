@@ -1,21 +1,21 @@
 """What commands print: one printer each for a terminal, CSV and JSON."""
 
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
-import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from batchfront.cli.output.lines import put_json, shown, shown_lines, warn
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.frontier import Frontier
+from batchfront.printable import LINES, printable
 from batchfront.table import Table
 
 _WORDS = 10  # characters that a column of words keeps on a narrow terminal
@@ -42,7 +42,7 @@ def print_output(output: Output, format_: str) -> None:
 
 def print_json(plain: Any) -> None:
     """Print plain data, a dataclass of it, or a list of these."""
-    click.echo(json.dumps(plain, indent=2, default=_plain))
+    put_json(plain, default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -52,11 +52,13 @@ def _plain(value: Any) -> Any:
 
 
 def print_csv(records: Table) -> None:
-    """Print a header and a line for each row; nothing of a table without columns."""
+    """Print a header and a line for each row; nothing of a table without columns. What can't be
+    seen in a name is written as in tables; JSON, and the files of an export, have it exactly."""
     if records.columns:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([column.title for column in records.columns])
-        writer.writerows(records.rows)
+        writer.writerow([printable(column.title) for column in records.columns])
+        for row in records.rows:
+            writer.writerow([printable(x, LINES) if isinstance(x, str) else x for x in row])
 
 
 def print_tables(tables: Sequence[Table]) -> None:
@@ -70,9 +72,9 @@ def view(tables: Sequence[Table]) -> Group:
     parts: list[RenderableType] = []
     for table in tables:
         if table.title or (table.columns and parts):
-            parts.append(Text(f"\n{table.title}\n" if table.title else ""))
+            parts.append(Text(f"\n{shown(table.title)}\n" if table.title else ""))
         parts += [drawn(table)] if table.columns else []
-        parts += map(Text, table.notes)
+        parts += [Text(shown_lines(note)) for note in table.notes]
     return Group(*parts)
 
 
@@ -80,13 +82,14 @@ def drawn(table: Table) -> RichTable:
     """A table's columns and rows as they stand on a terminal. Where that is narrow, titles and
     words are folded; a number, or a name, is never cut."""
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    rows = list(table.cells())
+    rows = [list(map(shown, row)) for row in table.cells()]
     for number, column in enumerate(table.columns):
+        title = shown(column.title)
         widest = max((cell_len(row[number]) for row in rows), default=0)
         least = min(widest, _WORDS) if column.words else widest
-        least = max(least, *map(cell_len, column.title.split()), 0)
+        least = max(least, *map(cell_len, title.split()), 0)
         side: JustifyMethod = "left" if column.words else "right"
-        made.add_column(column.title, justify=side, min_width=least, overflow="fold")
+        made.add_column(title, justify=side, min_width=least, overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
@@ -96,7 +99,7 @@ def warn_of_mixed_code(frontier: Frontier) -> None:
     """Say on standard error, beside numbers for a machine, if they mix versions of the code."""
     said = mixed(frontier)
     if said is not None:
-        click.echo(f"batchfront: warning: {frontier.workload}: {said}", err=True)
+        warn(f"{frontier.workload}: {said}")
 
 
 def console_for_output() -> Console:

@@ -1,11 +1,11 @@
 """The catalog of workloads on standard output."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchfront.cli.output.tables import console_for_output, drawn, print_tables
 from batchfront.frontier.curve.text import count
+from batchfront.printable import shell_line
 from batchfront.study.study import goal_text
 from batchfront.table import Column, Table
 
@@ -45,7 +45,7 @@ def print_workload(shown: Mapping[str, Any]) -> None:
     lines.append(f"\ngoal         {goal_text(shown['goal'])}")
     lines += [f"{part:<12} {shown[part]['name']}" for part in _NAMED if part in shown]
     if "command" in shown:
-        lines.append(f"command      {shlex.join(shown['command'])}")
+        lines.append(f"command      {shell_line(shown['command'])}")
     lines.append(f"batch sizes  {sizes(shown['batch_sizes'])}")
     by_size = {b: s for b, s in shown["search_space"].items() if b.isdigit()}
     for batch_size, space in (by_size or {"": shown["search_space"]}).items():

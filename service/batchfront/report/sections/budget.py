@@ -1,7 +1,6 @@
 """The best goal metric within budgets of steps, and of epochs or examples."""
 
 from collections.abc import Sequence
-from html import escape
 
 from batchfront.frontier.analysis.budget import BestWithin, Budget, BudgetResult, budgets
 from batchfront.frontier.next_commands import going_on
@@ -9,7 +8,7 @@ from batchfront.report.data import Subject
 from batchfront.report.html import Part, advised, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis, plain_axis
 from batchfront.report.series import Mark, Series, batch_axis, lines_figure, lines_key
-from batchfront.report.text import count, in_figure, significant
+from batchfront.report.text import count, escape, in_figure, significant
 from batchfront.table import NOTHING, Column, Table, by_batch_size
 
 

@@ -1,7 +1,6 @@
 """All workloads of the page side by side: normalized in a figure, and their answers in a table."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 from markupsafe import Markup
 
@@ -14,7 +13,7 @@ from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, place, scrolled
 from batchfront.report.plotly import Figure, log2_axis, log_axis
 from batchfront.report.series import Mark, Series, lines_figure, lines_key
-from batchfront.report.text import count, significant
+from batchfront.report.text import count, escape, significant
 from batchfront.table import Column, Table
 
 NAME = "compared"

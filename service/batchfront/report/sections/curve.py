@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from batchfront.frontier.curve.curve import Curve
@@ -22,6 +21,7 @@ from batchfront.report.sections.curve_traces import (
 from batchfront.report.text import (
     WINNER,
     count,
+    escape,
     params_in_figure,
     reading,
     short_count,

@@ -1,14 +1,13 @@
 """What each choice of a metaparameter does to the steps to target."""
 
 from collections.abc import Sequence
-from html import escape
 
 from batchfront.frontier.analysis.effect import Effect, ValueEffect, effect, searched
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, joined, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
-from batchfront.report.text import count, in_figure, significant, words
+from batchfront.report.text import count, escape, in_figure, significant, words
 from batchfront.table import Column, Table
 
 

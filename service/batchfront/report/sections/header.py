@@ -1,7 +1,6 @@
 """How a workload's part of the page begins: what was asked, and what was found."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from batchfront.frontier.curve.text import unreached_answers
@@ -9,7 +8,15 @@ from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.intervals import how_far_apart
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, with_code
-from batchfront.report.text import batch_sizes_text, count, goal_text, notes, reading, trials_text
+from batchfront.report.text import (
+    batch_sizes_text,
+    count,
+    escape,
+    goal_text,
+    notes,
+    reading,
+    trials_text,
+)
 from batchfront.study.identity import command_text
 
 

@@ -1,7 +1,6 @@
 """What it would cost to scale the learning rate by a rule instead of tuning it."""
 
 from collections.abc import Sequence
-from html import escape
 
 from batchfront.frontier.analysis.lr_rules import Followed, Rules, rules
 from batchfront.frontier.next_commands import rule_run
@@ -10,7 +9,7 @@ from batchfront.report.data import Subject
 from batchfront.report.html import Part, advised, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
-from batchfront.report.text import count, significant, words
+from batchfront.report.text import count, escape, significant, words
 from batchfront.table import NOTHING, Column, Table
 from batchfront.workload.lr_scaling import RULES
 

@@ -1,14 +1,13 @@
 """Steps to other goals, from the same measurements."""
 
 from dataclasses import replace
-from html import escape
 
 from batchfront.frontier.analysis.other_goals import GoalFrontier, GoalPoint, goals
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, lines_figure, lines_key
-from batchfront.report.text import count
+from batchfront.report.text import count, escape
 from batchfront.table import NOTHING, Column, Table, by_batch_size
 
 

@@ -1,6 +1,5 @@
 """One study of a workload, which the reader chooses: its trials, their curves and their table."""
 
-from html import escape
 from math import isfinite
 
 from batchfront.frontier.frontier import Frontier, Point
@@ -14,7 +13,7 @@ from batchfront.report.sections.study_figures import (
     second_coordinates,
     trials_figure,
 )
-from batchfront.report.text import count
+from batchfront.report.text import count, escape
 from batchfront.workload.search_space import dimensions
 
 

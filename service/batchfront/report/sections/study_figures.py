@@ -204,4 +204,4 @@ def _hover(outcome: str, names: Sequence[str]) -> str:
 
 def _literal(name: str) -> str:
     """A name within a template, whatever is in it."""
-    return in_figure(name).replace("%{", "%⁠{")
+    return in_figure(name).replace("%{", "%&#123;")

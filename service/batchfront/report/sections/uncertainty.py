@@ -1,7 +1,6 @@
 """How sure the points are: what fewer trials would have found, and what running them again gave."""
 
 from collections.abc import Sequence
-from html import escape
 
 from batchfront.frontier.curve.text import number
 from batchfront.frontier.frontier import Frontier
@@ -21,7 +20,7 @@ from batchfront.report.html import Part, advised, caption, joined, place, scroll
 from batchfront.report.plotly import Figure, log2_axis, log_axis
 from batchfront.report.sections.curve import span
 from batchfront.report.series import Mark, Series, level, lines_figure, lines_key
-from batchfront.report.text import count
+from batchfront.report.text import count, escape
 from batchfront.table import NOTHING, Column, Table
 
 

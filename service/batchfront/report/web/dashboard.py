@@ -15,10 +15,11 @@ from sqlalchemy import event, select
 from batchfront.errors import StorageError
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import last_change
+from batchfront.report.web.answers import refuse
 from batchfront.report.web.dashboard_figure import NAME, frontier_figure
-from batchfront.report.web.guards import only_reading, refuse
+from batchfront.report.web.guards import only_reading
 from batchfront.store.commands import command
-from batchfront.store.database import Storage, connect_args
+from batchfront.store.database import Storage, engine_options
 from batchfront.store.optuna_dashboard import figure_attributes, without_figure
 from batchfront.store.schema import studies
 
@@ -49,10 +50,10 @@ class Studies(RDBStorage):
 
 
 def _engine_options(storage: Storage, changes: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {"connect_args": connect_args(storage.url)}
+    options = engine_options(storage.url)
     if storage.engine.dialect.name == "sqlite":
         return options
-    pool = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 6}
+    pool = {"pool_size": 2, "max_overflow": 6}
     return options | pool | {"execution_options": {"postgresql_readonly": not changes}}
 
 
@@ -145,7 +146,7 @@ def _while_the_database_answers(app: WSGIApplication, storage: Storage) -> WSGIA
             if not away:
                 log.warning("%s", error)
             away = True
-            return refuse(start, "503 Service Unavailable", "the database does not answer")
+            return refuse(environ, start, "503 Service Unavailable", "the database does not answer")
         away = False
         # The dashboard takes it for granted, and clients needn't send it.
         environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")

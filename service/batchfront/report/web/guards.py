@@ -1,14 +1,15 @@
 """What stands between a browser and an application, whatever the application answers.
 
-Each guard takes a WSGI application and gives one. None of them knows a user: whoever reaches the
-server may read it.
+Each guard takes a WSGI application and gives one. None of them knows a user: who may read is up to
+`behind_login`.
 """
 
-import json
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from batchfront.report.web.answers import refuse
+from batchfront.report.web.hosts import known_hosts
 
 _HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -20,21 +21,13 @@ _HEADERS = [
 ]
 
 
-def guarded(app: WSGIApplication, host: str) -> WSGIApplication:
-    """What every server here has: headers that browsers heed, and on loopback the host check.
+def guarded(app: WSGIApplication, host: str, allowed: Sequence[str] = ()) -> WSGIApplication:
+    """What every server here has: headers that browsers heed, and the host check.
 
-    host -- the address that the server listens on
+    host    -- the address that the server listens on
+    allowed -- names that it may be asked for by, beside those that `known_hosts` says
     """
-    app = _same_origin_changes(app)
-    return _with_headers(_known_hosts(app) if is_loopback(host) else app)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is one that only this machine reaches: localhost, 127.0.0.1, ::1."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _with_headers(known_hosts(_same_origin_changes(app), host, allowed))
 
 
 def only_reading(app: WSGIApplication, reason: str) -> WSGIApplication:
@@ -47,37 +40,9 @@ def only_reading(app: WSGIApplication, reason: str) -> WSGIApplication:
     def reading(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return app(environ, start)
-        return refuse(start, "405 Method Not Allowed", reason, [("Allow", "GET, HEAD")])
+        return refuse(environ, start, "405 Method Not Allowed", reason, [("Allow", "GET, HEAD")])
 
     return reading
-
-
-def refuse(
-    start: StartResponse, status: str, reason: str, headers: Iterable[tuple[str, str]] = ()
-) -> list[bytes]:
-    """One line of JSON: what the Optuna dashboard's page reads a reason from, and a person can."""
-    body = json.dumps({"reason": reason}).encode() + b"\n"
-    about = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    start(status, [*about, *headers])
-    return [body]
-
-
-def _known_hosts(app: WSGIApplication) -> WSGIApplication:
-    """Answers only those who ask for this machine by a loopback name.
-
-    Another site can let its own name point to 127.0.0.1 (DNS rebinding) and then read, in a
-    visitor's browser, whatever a local server answers; but the Host header keeps the site's name.
-    The port is left out of it: a tunnel (`ssh -L 9000:localhost:8080`) has another one.
-    """
-
-    def known(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        asked = environ.get("HTTP_HOST", "")
-        if is_loopback(_name(asked)):
-            return app(environ, start)
-        reason = f"host {asked[:80]!r} is not this server's; ask for it as localhost"
-        return refuse(start, "403 Forbidden", reason)
-
-    return known
 
 
 def _same_origin_changes(app: WSGIApplication) -> WSGIApplication:
@@ -86,7 +51,9 @@ def _same_origin_changes(app: WSGIApplication) -> WSGIApplication:
     def same(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") or not _from_elsewhere(environ):
             return app(environ, start)
-        return refuse(start, "403 Forbidden", "a page of another site may change nothing here")
+        return refuse(
+            environ, start, "403 Forbidden", "a page of another site may change nothing here"
+        )
 
     return same
 
@@ -108,14 +75,6 @@ def _with_headers(app: WSGIApplication) -> WSGIApplication:
         return app(environ, started)
 
     return answering
-
-
-def _name(host: str) -> str:
-    """The name in a Host header, without its port; empty if it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _netloc(origin: str) -> str:

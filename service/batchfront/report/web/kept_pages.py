@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
-from html import escape
 from threading import Condition, Thread
 from time import monotonic
 
 from batchfront.errors import StorageError
 from batchfront.report.page import NOTICE
+from batchfront.report.text import escape
 
 log = logging.getLogger(__name__)
 

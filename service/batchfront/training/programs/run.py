@@ -263,7 +263,13 @@ class ProgramRun:
             elif not self.step:
                 budget = f"the step budget of {self.trial.budget:,}"
                 self.why_over = f"the first evaluation is at step {told.step:,}, beyond {budget}"
-                log.warning("%s trial %d: %s", self.trial.study, self.trial.number, self.why_over)
+                log.warning(
+                    "%s trial %d: %s",
+                    self.trial.study,
+                    self.trial.number,
+                    self.why_over,
+                    extra={"trial": self.trial.number},
+                )
             return not self.is_over
         if self._broken is not None:
             self.is_mute = not self.step

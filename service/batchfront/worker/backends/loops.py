@@ -139,7 +139,8 @@ class LoopBackend:
             versions["torch"] = sys.modules["torch"].__version__
         given = self._folders, device, versions
         if loop.calls_back:
-            program = as_program(loop, study.spec, digest(code))
+            # Each trial loads it again: it is to be what this has loaded.
+            program = as_program(loop, self._place.spec(study), digest(code))
             self._loaded = LoadedProgram(study, program, *given)
             return self._loaded
         resumption = Resumption(tries["resumption"])
@@ -168,16 +169,18 @@ class LoopBackend:
         """A study's loop and its code, loaded once: its file may hold what it has loaded itself."""
         key = study.spec, study.variant, study.goal_value
         if key not in self._found:
-            found = as_variant(catalog.load(study.spec), study.variant)
+            spec = self._place.spec(study)
+            found = as_variant(catalog.load(spec), study.variant)
             if not isinstance(found, Loop):
-                raise CatalogError(f"{study.spec} is a {type(found).__name__}, not a Loop")
+                raise CatalogError(f"{spec} is a {type(found).__name__}, not a Loop")
             if found.trained_elsewhere:
                 raise CatalogError(
                     f"{found.name} has no function to train it: its trials are asked for, by "
                     "batchfront.open(URL).trial(NAME), and trained by whoever asks"
                 )
             code = loop_code(found)  # before it has run, and changed what it may hold
-            self._found[key] = found.as_asked(study.goal_value, study.precision), code
+            asked = found.as_asked(study.goal_value, study.precision)
+            self._found[key] = asked, code
         return self._found[key]
 
     def _room(self, loaded: LoadedLoop) -> int:

@@ -28,6 +28,7 @@ class ModelBackend:
 
     def __init__(self, place: Place) -> None:
         use_one_thread()
+        self._place = place
         options, storage, tries = place.options, place.storage, place.tries
         # Torch may see no GPU where there is one; then it wasn't asked for.
         found = place.options.device == "auto" and place.device != "cpu"
@@ -57,7 +58,9 @@ class ModelBackend:
 
     @timed_as("set-up")
     def prepare(self, study: Study) -> LoadedWorkload:
-        self._loaded = set_up(study, self._devices, self._loaded, self._sizes.recall)
+        self._loaded = set_up(
+            study, self._devices, self._loaded, self._sizes.recall, self._place.spec
+        )
         return self._loaded
 
     def heat(self, study: Study, taken: Sequence[Slot]) -> HeatSetup:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Condition
 
 from sqlalchemy import select
 
 from batchfront import __version__
-from batchfront.errors import BatchfrontError, SweepFileError, UsageError
+from batchfront.errors import BatchfrontError, SweepFileError
 from batchfront.phase_timer import timed_as
 from batchfront.store.migrations import database_name
 from batchfront.store.schema import measurements, slots
@@ -32,6 +31,7 @@ from batchfront.workload.program import Program
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.stopping_rules import StoppingRules
 from batchfront.workload.sweep_file import read_sweep_file
+from batchfront.workload.trust import Trust
 
 STRETCH = 300.0
 """Seconds for which programs that resume run on while others wait for their turn: what starting
@@ -114,7 +114,7 @@ class ProgramBackend:
     def limit(self, study: Study) -> int:
         if study.id not in self._at_once:
             try:
-                at_once = find_program(study, self._place.options.code).resources.at_once
+                at_once = find_program(study, self._place.trust).resources.at_once
             except BatchfrontError:  # which `prepare` tells
                 at_once = 1
             self._at_once[study.id] = max(at_once // max(self._place.sharing, 1), 1)
@@ -123,8 +123,8 @@ class ProgramBackend:
     @timed_as("set-up")
     def prepare(self, study: Study) -> LoadedProgram:
         self.close()
-        program = find_program(study, self._place.options.code)
-        examined = examine(program, [study.batch_size], study.spec)
+        program = find_program(study, self._place.trust)
+        examined = examine(program, [study.batch_size], str(program.path))
         parts = identity_parts(examined.identity_parts, [examined.code], study.variant)
         refuse_other_identity(study, program, parts)
         versions = {
@@ -161,30 +161,21 @@ def engine_of(loaded: LoadedProgram, place: Place) -> Together:
     return Together(loaded.news, any_heard=place.tries(any_heard))
 
 
-def find_program(study: Study, code: str | None) -> Program:
-    """The program of a study, from the sweep file that this machine has: the one that it was
-    planned with, or one of that name in the folder `code`, or below it.
+def find_program(study: Study, trust: Trust) -> Program:
+    """The program of a study, from a sweep file that may be run here: the one that it was planned
+    with, or another of that file's name.
 
-    The command comes from there alone, never from the database. Raises UsageError if there is none,
-    and SweepFileError for one that can't be read where no other is it.
+    The command comes from there alone, never from the database. Raises UntrustedCode if there is
+    none, and SweepFileError for one that can't be read where no other is it.
     """
-    planned = Path(study.spec)
-    places = [] if code is None else sorted(Path(code).rglob(planned.name))
     broken: SweepFileError | None = None
-    for path in (planned, *places):
-        if path.is_file():
-            try:
-                program = read_sweep_file(path).program
-            except SweepFileError as error:  # which may be another project's
-                broken = broken or error
-                continue
-            if as_variant(program, study.variant).name == study.workload:
-                asked = program.as_asked(study.goal_value, study.precision)
-                return as_variant(asked, study.variant)
-    if broken is not None:
-        raise broken
-    where = f"in {code}" if code is not None else f"at {planned}"
-    raise UsageError(
-        f"{study.workload} is a program, and this machine has no sweep file of it {where}: copy "
-        f"{planned.name} here, and name its folder by --code"
-    )
+    for path in trust.sweep_files(study.spec):
+        try:
+            program = read_sweep_file(path).program
+        except SweepFileError as error:  # which may be another project's
+            broken = broken or error
+            continue
+        if as_variant(program, study.variant).name == study.workload:
+            asked = program.as_asked(study.goal_value, study.precision)
+            return as_variant(asked, study.variant)
+    raise broken or trust.untrusted(study.workload, study.spec)

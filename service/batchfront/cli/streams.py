@@ -1,0 +1,107 @@
+"""Standard output and error, wherever they lead: closed, full, without a reader, or in ASCII.
+
+What a command has found goes to standard output, so a failure there fails the command, in one line.
+What it says beside that goes to standard error, and is done without where that can't be written to.
+"""
+
+import codecs
+import os
+import sys
+from contextlib import suppress
+from io import BufferedWriter, FileIO, TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+from batchfront.errors import OutputLost
+
+_SPELLED = "batchfront.spelled"
+
+_ASCII = {
+    **{"\u00a0": " ", "·": "-", "–": "-", "−": "-", "’": "'", "“": '"', "”": '"'},
+    **{"×": "x", "±": "+/-", "≤": "<=", "≥": ">=", "…": "...", "√": "sqrt ", "α": "alpha"},
+}
+
+
+class _Output(FileIO):
+    """Raises OutputLost."""
+
+    def write(self, data: object) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            raise OutputLost(error) from error
+
+
+class _Error(FileIO):
+    """Takes what can't be written as written."""
+
+    def write(self, data: object) -> int | None:  # type: ignore[override]
+        size = memoryview(data).nbytes  # type: ignore[arg-type]
+        with suppress(OSError):
+            return super().write(data) or size  # type: ignore[arg-type]
+        return size
+
+
+def open_streams() -> bool:
+    """Have this process's standard streams fail in one way, or not at all, and say in ASCII what
+    their encoding lacks. Returns whether they are its own: those of a notebook or a test stay."""
+    codecs.register_error(_SPELLED, _spelled)
+    _fill_in()
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
+    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        return False
+    sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout)
+    sys.stderr = _text(_Error(2, "wb", closefd=False), sys.stderr, at_once=True)
+    return True
+
+
+def close_output() -> None:
+    """Write what standard output still holds. Raises OutputLost where that can't be."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def give_up_output() -> None:
+    """Let go of standard output, which would be tried again as the process ends."""
+    if isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Output):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def fitting(text: str) -> str:
+    """The text as the encoding of standard output can say it, so that its width is known."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if encoding.lower().startswith("utf"):
+        return text
+    return text.encode(encoding, _SPELLED).decode(encoding)
+
+
+def _fill_in() -> None:
+    """Put something in the place of streams that are closed: a file that is opened later, such as
+    the database, would be in it, and get what others print. Output fails there; it is for reading.
+    """
+    for number, way in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, way)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+
+
+def _text(raw: FileIO, before: TextIO | None, *, at_once: bool = False) -> TextIO:
+    encoding = "utf-8" if before is None else before.encoding
+    at_once = at_once or raw.isatty()
+    return TextIOWrapper(BufferedWriter(raw), encoding, _SPELLED, line_buffering=at_once)
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_ASCII.get(one) or _escaped(one) for one in lacking), error.end
+
+
+def _escaped(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode()

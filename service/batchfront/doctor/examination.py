@@ -1,0 +1,38 @@
+"""Everything there is to look at, in order."""
+
+from collections.abc import Iterator, Mapping
+
+from batchfront.doctor.database import examine_database
+from batchfront.doctor.finding import Finding, failure
+from batchfront.doctor.machine import examine_machine
+from batchfront.doctor.studies import examine_studies
+from batchfront.doctor.workers import examine_workers, load_workers
+from batchfront.errors import StorageError
+from batchfront.store.url import open_storage
+
+
+def examine(url: str, folders: Mapping[str, str]) -> list[Finding]:
+    """Look at a database, its workers and studies, and at this machine.
+
+    folders -- what a folder is for, to the folder or fsspec URL that workers here would use
+
+    Returns what was found, also where the database can't be opened. Raises UsageError for a URL
+    that can't be meant.
+    """
+    found: list[Finding] = []
+    try:
+        found.extend(_stored(url))  # as far as it comes
+    except StorageError as error:
+        found.append(failure("database", str(error)))
+    return found + list(examine_machine(folders))
+
+
+def _stored(url: str) -> Iterator[Finding]:
+    storage = open_storage(url)
+    try:
+        yield from examine_database(storage)
+        there = load_workers(storage)
+        yield from examine_workers(storage, there)
+        yield from examine_studies(storage, sum(worker.alive for worker in there))
+    finally:
+        storage.close()

@@ -1,0 +1,83 @@
+"""What batchfront says beside its output, a line at a time: for a person, or as JSON.
+
+    {"time": "2026-11-30T09:30:05.123Z", "level": "warning", "worker": "5f0c...",
+     "study": "digits/mlp/momentum/b64", "trial": 3, "message": "..."}
+
+is one line. `worker`, `study` and `trial` are there where they are known, `exception` with --debug.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from batchfront.printable import LINES, printable
+
+_FACTS = ("worker", "study", "trial")
+
+_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039, never changed
+
+
+@contextmanager
+def about(**facts: Any) -> Iterator[None]:
+    """What this thread says within the block is about this `study`, or `trial` of it."""
+    token = _about.set({**_about.get(), **facts})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+class TextLines(logging.Formatter):
+    """A line for a person, and below it the traceback, if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line, without anything that a terminal would act on."""
+        before = getattr(record, "before", "batchfront: ")
+        line = before + printable(_message(record))
+        trace = _trace(self, record)
+        return f"{line}\n{trace}" if trace else line
+
+
+class JsonLines(logging.Formatter):
+    """An object a line.
+
+    worker -- whose lines these are, if they are a worker's
+    """
+
+    def __init__(self, worker: str | None = None) -> None:
+        super().__init__()
+        self.worker = worker
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the object, in ASCII."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, Any] = {
+            "time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z",
+            "level": record.levelname.lower(),
+        }
+        known = {"worker": self.worker, **_about.get(), **record.__dict__}
+        line |= {name: known[name] for name in _FACTS if known.get(name) is not None}
+        line["message"] = _message(record)
+        if trace := _trace(self, record):
+            line["exception"] = trace
+        return ascii_json(line)
+
+
+def ascii_json(plain: Any, **how: Any) -> str:
+    """Plain data as JSON in characters that can all be seen."""
+    return json.dumps(plain, **how).replace("\x7f", "\\u007f")
+
+
+def _message(record: logging.LogRecord) -> str:
+    """In one line: what others wrote must not look like a line of ours."""
+    return " ".join(record.getMessage().split())
+
+
+def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    if not record.exc_info:
+        return ""
+    return printable(formatter.formatException(record.exc_info), LINES)

@@ -1,0 +1,58 @@
+"""What a database says now, for whoever asks as often as they like."""
+
+import logging
+from collections.abc import Callable
+from threading import Condition, Thread
+from time import monotonic
+from typing import Generic, TypeVar
+
+from batchfront.errors import StorageError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_SHARE = 0.05  # of a core, which reading may take at most
+_LONGEST = 60.0  # seconds until the next read, however long one takes
+
+
+class Latest(Generic[T]):
+    """What reading gave last, read anew when somebody asks, and not too often.
+
+    read     -- reads it; a thread of its own does, one at a time
+    every    -- seconds between two reads, at least; more where they take long
+    patience -- seconds that whoever asks waits for a read
+    """
+
+    def __init__(self, read: Callable[[], T], every: float, patience: float) -> None:
+        self._read, self._every, self._patience = read, every, patience
+        self._news = Condition()
+        self._value: T | None = None
+        self._due = monotonic()
+        self._reading = False
+        self._trouble = ""
+
+    def get(self) -> T | None:
+        """What there is; None while the database doesn't answer, or can't be read."""
+        with self._news:
+            if not self._reading and monotonic() >= self._due:
+                self._reading = True
+                Thread(target=self._renew, name="latest", daemon=True).start()
+            self._news.wait_for(lambda: not self._reading, self._patience)
+            return None if self._reading else self._value
+
+    def _renew(self) -> None:
+        began, value, trouble = monotonic(), None, ""
+        try:
+            value = self._read()
+        except StorageError as error:
+            trouble = str(error)
+        except Exception as error:  # whatever it is, the server goes on
+            trouble = f"{type(error).__name__}: {error}"
+        if trouble and trouble != self._trouble:
+            log.warning("%s", trouble.partition("\n")[0])
+        with self._news:
+            pause = 0.0 if trouble else min((monotonic() - began) / _SHARE, _LONGEST)
+            self._due = monotonic() + max(self._every, pause)
+            self._value, self._trouble, self._reading = value, trouble, False
+            self._news.notify_all()
