@@ -1,11 +1,9 @@
 """A real PostgreSQL for the tests: started by them, restarted, crashed or frozen at will, and
 gone when they end, however they end."""
 
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +16,7 @@ import psutil
 import psycopg2
 from sqlalchemy import URL
 
+from tests.ports import free_port
 from tests.postgres_programs import NoPostgres, identity, programs
 
 ROLE = "batchfront"
@@ -55,7 +54,7 @@ class Postgres:
         self._settings = {**_SETTINGS, **settings}
         self.secret = secrets.token_hex(8)  # as it is in the password however that is quoted
         self.password = self.secret + "@/:%"
-        self.port = _free_port()
+        self.port = free_port()
         self._databases = 0
         self._guard: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="bf-pg-"))
@@ -226,16 +225,3 @@ class Postgres:
     def _processes(self) -> Sequence[psutil.Process]:
         guard = self._guard
         return psutil.Process(guard.pid).children(recursive=True) if guard else []
-
-
-def _free_port() -> int:
-    """A port below those that the system gives to outgoing connections, so that it is still
-    free when the server comes back."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

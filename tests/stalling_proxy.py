@@ -1,8 +1,8 @@
 """A TCP proxy on loopback between clients and a server: it passes everything on, goes silent while
 every connection stays open, or cuts them all.
 
-While it is silent its kernel still acknowledges what it is sent, so that neither side's TCP
-notices: what a firewall that forgets, a frozen machine or a load balancer does to a connection.
+While it is silent its kernel still acknowledges what it is sent, so that TCP notices nothing:
+what a firewall that forgets, a frozen machine or a load balancer does to a connection.
 """
 
 import selectors

@@ -1,7 +1,7 @@
 """The studies of an export, made again in a database: each whole, or not at all."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +11,13 @@ from sqlalchemy import Connection, insert, select
 
 from batchfront.errors import DataError, IdentityError
 from batchfront.exchange.export import study_rows, trial_columns
-from batchfront.exchange.tables import by_row, exported, pieces, read_manifest
+from batchfront.exchange.export_checks import (
+    Place,
+    check_measurements,
+    check_study_row,
+    check_trial_rows,
+)
+from batchfront.exchange.tables import MANIFEST, by_row, exported, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import TrialCopy, create_study, write_trials
@@ -38,73 +44,142 @@ def count_studies(folder: Path) -> int:
 def restore(storage: Storage, folder: Path) -> Iterator[Restored]:
     """Make the studies of an export, one by one; those that are there, the same, are passed over.
 
-    Raises IdentityError for a study that is there with other content, or whose workload has
-    another definition there, and DataError for a damaged file; what was made before stays.
+    Raises DataError, before it makes any, for an export that is damaged or says what can't be, and
+    IdentityError for a study that is there with other content, or whose workload has another
+    definition there; what was made before stays.
     """
+    _check(folder)
+    for found in _studies(folder):
+        trials = [row for _, row in found.trials]
+        yield Restored(found.row["name"], _restore(storage, found.row, trials, found.measured))
+
+
+def _check(folder: Path) -> None:
+    """Read a whole export, and raise DataError for the first thing that can't be taken."""
+    counted = dict.fromkeys(("studies", "trials", "measurements"), 0)
+    names: set[str] = set()
+    for found in _studies(folder):
+        space = check_study_row(found.place, found.row)
+        if found.row["name"] in names:
+            raise found.place.refuse(f"name: {found.row['name']!r} stands twice")
+        names.add(found.row["name"])
+        numbers = check_trial_rows(found.trials, space)
+        if found.row["trials"] and not numbers:
+            raise found.place.refuse(
+                "trials: its rows are missing, or out of place: they must be in the order of the "
+                "studies"
+            )
+        pieces = list(found.measured)
+        check_measurements(pieces, numbers)
+        counted["studies"] += 1
+        counted["trials"] += len(numbers)
+        counted["measurements"] += sum(piece.num_rows for _, piece in pieces)
+    format_, said = read_manifest(folder)
+    for name, rows in counted.items():
+        if said[name] != rows:
+            path = folder / f"{name}.{format_}"
+            raise DataError(f"{path}: has {rows} rows, where {MANIFEST} says {said[name]}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A study as an export has it: its row, those of its trials, and pieces of its measurements,
+    which come while they are asked for."""
+
+    place: Place
+    row: Mapping[str, Any]
+    trials: Sequence[tuple[Place, Mapping[str, Any]]]
+    measured: Iterator[tuple[Place, Any]]
+
+
+def _studies(folder: Path) -> Iterator[_Found]:
+    """The studies of an export, in its order. Raises DataError where its tables don't fit."""
     format_, _ = read_manifest(folder)
     trials = _Runs(folder, "trials", format_)
     measured = _Runs(folder, "measurements", format_)
-    for piece in pieces(folder, "studies", format_):
-        for row in piece.to_pylist():
-            name = row["name"]
-            own = [trial for part in trials.of(name) for trial in part.to_pylist()]
-            if row["trials"] and not own:
-                raise DataError(f"{trials.path}: {_OUT_OF_PLACE.format(name)}")
-            yield Restored(name, _restore(storage, row, own, measured.of(name)))
-    for rows in (trials, measured):
-        if rows.left is not None:
-            raise DataError(f"{rows.path}: {_OUT_OF_PLACE.format(rows.left)}")
-
-
-_OUT_OF_PLACE = "rows of {} are out of place: they must be in the order of the studies"
+    rows = _Runs(folder, "studies", format_)
+    for place, row in rows.each():
+        own = [
+            (Place(first.path, first.row + at), trial)
+            for first, part in trials.of(row["name"])
+            for at, trial in enumerate(part.to_pylist())
+        ]
+        pieces = measured.of(row["name"])
+        yield _Found(place, row, own, pieces)
+        for _ in pieces:  # passed over, up to the next study's
+            pass
+    for others in (trials, measured):
+        if others.left is not None:
+            place, study = others.left
+            raise place.refuse(
+                f"study: {study!r} is out of place; the rows must be in the order of the studies"
+            )
 
 
 class _Runs:
     """The rows of a table's file, given out study by study, in the file's order."""
 
     def __init__(self, folder: Path, name: str, format_: str) -> None:
-        self.path = folder / f"{name}.{format_}"
-        self._parts = self._split(pieces(folder, name, format_))
-        self._next = next(self._parts, None)
+        self._path = folder / f"{name}.{format_}"
+        self._pieces = pieces(folder, name, format_)
+        self._parts = self._split()
+        self._next: tuple[str, Place, Any] | None = None
 
-    @staticmethod
-    def _split(found: Iterator[Any]) -> Iterator[tuple[str, Any]]:
-        for piece in found:
+    def each(self) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+        """All rows, one by one."""
+        at = 1
+        for piece in self._pieces:
+            for row in piece.to_pylist():
+                yield Place(self._path, at), row
+                at += 1
+
+    def _split(self) -> Iterator[tuple[str, Place, Any]]:
+        row = 1
+        for piece in self._pieces:
             at = 0
             for study, run in groupby(piece.column("study").to_pylist()):
                 size = sum(1 for _ in run)
-                yield study, piece.slice(at, size)
+                yield study, Place(self._path, row + at), piece.slice(at, size)
                 at += size
+            row += len(piece)
 
-    def of(self, study: str) -> Iterator[Any]:
-        """The study's rows, in pieces, if they are next."""
+    def of(self, study: str) -> Iterator[tuple[Place, Any]]:
+        """The study's rows, in pieces, if they are next, each with the place of its first."""
+        self._ahead()
         while self._next is not None and self._next[0] == study:
-            yield self._next[1]
-            self._next = next(self._parts, None)
+            _, place, piece = self._next
+            self._next = None
+            yield place, piece
+            self._ahead()
+
+    def _ahead(self) -> None:
+        self._next = self._next or next(self._parts, None)
 
     @property
-    def left(self) -> str | None:
-        """The study whose rows are next, if there are any more."""
-        return None if self._next is None else self._next[0]
+    def left(self) -> tuple[Place, str] | None:
+        """The study whose rows are next, and where they begin, if there are any more."""
+        self._ahead()
+        return None if self._next is None else (self._next[1], self._next[0])
+
+
+Row = Mapping[str, Any]
 
 
 def _restore(
-    storage: Storage, row: dict[str, Any], trials: list[dict[str, Any]], measured: Iterator[Any]
+    storage: Storage, row: Row, trials: Sequence[Row], measured: Iterator[tuple[Place, Any]]
 ) -> bool:
     with storage.write() as conn:
         wait_for_planners(conn)
         if _is_there(conn, row, trials):
-            for _ in measured:  # passed over, up to the next study's
-                pass
             return False
         study_id = _add_study(conn, row)
         slot_ids = _add_trials(conn, study_id, trials)
-        for piece in measured:
-            _add_measurements(conn, row["name"], slot_ids, piece)
+        for _, piece in measured:
+            _add_measurements(conn, slot_ids, piece)
     return True
 
 
-def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]]) -> bool:
+def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
     there = conn.scalar(select(studies.c.id).where(studies.c.name == row["name"]))
     if there is not None:
         stored = [one for part in trial_columns(conn, [there]) for one in by_row(part)]
@@ -128,7 +203,7 @@ def _is_there(conn: Connection, row: dict[str, Any], trials: list[dict[str, Any]
     return False
 
 
-def _add_study(conn: Connection, row: dict[str, Any]) -> int:
+def _add_study(conn: Connection, row: Row) -> int:
     theirs = json.loads(row["optuna"])
     study_id = create_study(conn, row["name"], theirs["attributes"], theirs["settings"])
     # What it was planned from is the word of whoever made the export: nothing is run by it here.
@@ -137,7 +212,7 @@ def _add_study(conn: Connection, row: dict[str, Any]) -> int:
     return study_id
 
 
-def _add_trials(conn: Connection, study_id: int, trials: list[dict[str, Any]]) -> dict[int, int]:
+def _add_trials(conn: Connection, study_id: int, trials: Sequence[Row]) -> dict[int, int]:
     """Number to id of the slots made."""
     begun = [trial for trial in trials if trial["optuna"] is not None]
     copies = [TrialCopy.from_json(trial["number"], trial["optuna"]) for trial in begun]
@@ -155,11 +230,7 @@ def _add_trials(conn: Connection, study_id: int, trials: list[dict[str, Any]]) -
     return {row["number"]: int(id_) for row, id_ in zip(rows, made, strict=True)}
 
 
-def _add_measurements(conn: Connection, study: str, slot_ids: dict[int, int], piece: Any) -> None:
-    numbers = piece.column("number").to_pylist()
-    unknown = set(numbers) - set(slot_ids)
-    if unknown:
-        raise DataError(f"measurements of trial {min(unknown)} of {study}: there is no such trial")
+def _add_measurements(conn: Connection, slot_ids: Mapping[int, int], piece: Any) -> None:
     columns = {name: piece.column(name).to_pylist() for name in exported(measurements)}
-    ids = [slot_ids[number] for number in numbers]
+    ids = [slot_ids[number] for number in piece.column("number").to_pylist()]
     load_columns(conn, measurements, {"slot_id": ids, **columns})

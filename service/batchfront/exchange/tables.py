@@ -12,6 +12,7 @@ from pyarrow import csv, parquet
 from sqlalchemy import Column, Float, Integer, Table
 
 from batchfront.errors import DataError
+from batchfront.exchange.json_text import read_json
 from batchfront.store import schema
 
 FORMATS = ("parquet", "csv")
@@ -165,7 +166,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise DataError(f"{path}: is missing") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
@@ -192,12 +193,19 @@ def read_manifest(folder: Path) -> tuple[str, dict[str, int]]:
     """The format of the export in a folder, and how many rows its tables have."""
     path = folder / MANIFEST
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        version, format_, rows = about["version"], about["format"], about["rows"]
+        about = read_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path}: is missing, so {folder} holds no whole export") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({type(error).__name__}: {error})") from None
-    if version != _VERSION or format_ not in FORMATS:
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged: {error}") from None
+    if not isinstance(about, dict) or not {"version", "format", "rows"} <= about.keys():
+        raise DataError(f"{path}: is damaged: it must say version, format and rows")
+    if about["version"] != _VERSION or about["format"] not in FORMATS:
         raise DataError(f"{path}: was written by batchfront {about.get('batchfront')}, another one")
-    return format_, rows
+    rows = about["rows"]
+    counted = isinstance(rows, dict) and {*rows} == {*SCHEMAS}
+    if not counted or not all(isinstance(number, int) and number >= 0 for number in rows.values()):
+        raise DataError(f"{path}: is damaged: rows must be numbers of {', '.join(SCHEMAS)}")
+    return about["format"], rows

@@ -15,7 +15,7 @@ from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
-from batchfront.errors import BatchfrontError, Unreachable, UsageError, WorkersFailed
+from batchfront.errors import BatchfrontError, StorageGone, Unreachable, UsageError, WorkersFailed
 from batchfront.extras import has_torch
 from batchfront.launch.launcher import Launched
 from batchfront.launch.worker_options import Order
@@ -92,8 +92,10 @@ class LocalWorkers:
     def watch(self) -> int:
         """Replace the workers that died; how many are alive now.
 
-        Raises WorkersFailed when one has died too often, with the last line that it wrote.
+        Raises WorkersFailed when one has died too often, with the last line that it wrote, and
+        StorageGone when there is no database left to work on.
         """
+        self.storage.check_file()
         alive = 0
         for place in self._places:
             code = place.process.poll()
@@ -102,6 +104,7 @@ class LocalWorkers:
                 continue
             _hang_up(place)
             self._reap(place)
+            self.storage.check_file()
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             if code == 2 or place.restarts >= _RESTARTS:
                 raise WorkersFailed(f"a worker ended with {ended}: {place.last_line or 'no word'}")
@@ -160,6 +163,8 @@ class LocalWorkers:
         sweep_left()
         try:
             Ledger(self.storage, place.worker_id).reap()
+        except StorageGone:
+            pass  # nothing is held any more
         except Unreachable as error:
             log.warning("%s", error)
 
@@ -183,7 +188,16 @@ class LocalWorkers:
 
     def _heard(self, place: _Place, worker_id: str, line: str) -> None:
         place.last_line = line
-        self.tell(line, worker_id)
+        if not self._says_all_is_gone(line):
+            self.tell(line, worker_id)
+
+    def _says_all_is_gone(self, line: str) -> bool:
+        """Whether it is what every worker says that finds no database any more: `watch` does."""
+        try:
+            self.storage.check_file()
+        except StorageGone as error:
+            return str(error) in line
+        return False
 
 
 class _Listener:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +21,10 @@ from sqlalchemy import (
     update,
 )
 
-from batchfront.ledger.results import end_trials, with_crossing
-from batchfront.ledger.workers import Clock, busy_by_study, lose_stale, present
+from batchfront.errors import StudyGone
+from batchfront.ledger.results import with_crossing
+from batchfront.ledger.trials import end_trials
+from batchfront.ledger.workers import Clock, busy_by_study, has_lease, lose_stale, present
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import LEASE_SECONDS, free, imported, leased, slots, studies, workers
@@ -47,9 +50,7 @@ alone = or_(slots.c.attempts >= ATTEMPTS - 1, slots.c.deaths >= COMPANY_DEATHS)
 def left_for_others(conn: Connection, now: Clock, worker_id: str) -> ColumnElement[bool]:
     """The condition on a slot that it failed with this worker lately: it is left for another,
     who may have what this one lacks, if there is any."""
-    others = select(workers.c.id).where(
-        workers.c.id != worker_id, present, workers.c.lease_expires > now
-    )
+    others = select(workers.c.id).where(workers.c.id != worker_id, present, has_lease(now))
     if conn.execute(others.limit(1)).first() is None:
         return false()
     lately = slots.c.failed_at.between(now - LEASE_SECONDS, now)
@@ -134,14 +135,31 @@ def take(
     return [replace(s, fence=s.fence + 1, attempts=s.attempts + 1) for s in found]
 
 
-def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
-    """The condition on `bf_slots` that one is among those taken, and still the worker's."""
+def claimed_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
+    """The condition on `bf_slots` that one is among those taken, by the claim that took it."""
     claims = [(slot.id, slot.fence) for slot in taken]
-    return and_(
-        tuple_(slots.c.id, slots.c.fence).in_(claims),
-        slots.c.worker_id == worker_id,
-        leased,
-    )
+    return and_(tuple_(slots.c.id, slots.c.fence).in_(claims), slots.c.worker_id == worker_id)
+
+
+def begun_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
+    """The same, and that its trial is the one that was begun.
+
+    It isn't where the database has lost the commit of that, by a failover to a standby that lagged
+    behind or a backup that was put back: the trial's id is by then another's, or nobody's, and the
+    slot's metaparameters may be sampled anew.
+    """
+    begun = [(slot.id, _NONE if slot.trial_id is None else slot.trial_id) for slot in taken]
+    trial = func.coalesce(slots.c.trial_id, _NONE)
+    return and_(claimed_by(worker_id, taken), tuple_(slots.c.id, trial).in_(begun))
+
+
+_NONE = -1  # no trial's id
+
+
+def held_by(worker_id: str, taken: Sequence[Slot]) -> ColumnElement[bool]:
+    """The condition on `bf_slots` that one is among those taken, and still the worker's: whatever
+    is written about slots asks for it."""
+    return and_(begun_by(worker_id, taken), leased)
 
 
 def release(conn: Connection, condition: Any, **values: Any) -> None:
@@ -162,7 +180,10 @@ def reap_unlisted(conn: Connection, now: Clock) -> list[Slot]:
     there = exists().where(workers.c.id == slots.c.worker_id, present)
     query = select(slots.c.worker_id).where(leased, not_(there)).distinct()
     unlisted = conn.execute(query.order_by(slots.c.worker_id)).scalars().all()
-    return reap(conn, now, unlisted) if unlisted else []
+    if None in unlisted:  # it came so, with an import
+        release(conn, slots.c.worker_id.is_(None), attempts=slots.c.attempts)
+    named = [worker_id for worker_id in unlisted if worker_id is not None]
+    return reap(conn, now, named) if named else []
 
 
 def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
@@ -181,10 +202,14 @@ def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
     ends = [{"id": row.id, "outcome": r.outcome, "reason": r.reason} for row, r in results]
     common = {"fence": slots.c.fence + 1, "deaths": DEATHS, "finished_at": now}
     update_rows(conn, slots, ends, state=SlotState.DONE, **common)
-    end_trials(conn, [(row.trial_id, result) for row, result in results])
     release(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
+    versions = {row.id: row.versions for row in exhausted}
     for study_id in sorted({row.study_id for row in exhausted}):
-        open_next(conn, read_study(conn, study_id))
+        study = read_study(conn, study_id)
+        written = [(_slot(row), result) for row, result in results if row.study_id == study_id]
+        with suppress(StudyGone):
+            end_trials(conn, study, written, versions)
+        open_next(conn, study)
     return [_slot(row) for row in exhausted]
 
 

@@ -10,13 +10,15 @@ from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, and_, case, func, not_, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 
-from batchfront.errors import LeaseLost
+from batchfront.errors import LeaseLost, StudyGone
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
     ATTEMPTS,
+    begun_by,
     choose_studies,
+    claimed_by,
     held_by,
     is_alone,
     left_for_others,
@@ -26,9 +28,8 @@ from batchfront.ledger.claims import (
     release,
     take,
 )
-from batchfront.ledger.race_state import Held, RaceState, RaceStateQuery
+from batchfront.ledger.race_state import Begun, Held, RaceState, RaceStateQuery
 from batchfront.ledger.results import (
-    end_trials,
     read_learning_curves,
     with_crossing,
     with_engine,
@@ -36,11 +37,11 @@ from batchfront.ledger.results import (
     write_measurements,
 )
 from batchfront.ledger.self_description import SelfDescription
+from batchfront.ledger.trials import begin_trials, end_trials
 from batchfront.outcomes import Evaluation, GoalCrossing, LearningCurve, TrialResult
 from batchfront.phase_timer import Clock
 from batchfront.store.bulk import finite, update_rows
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import create_trials
 from batchfront.store.retry import Tries, impatient
 from batchfront.store.schema import (
     LEASE_SECONDS,
@@ -114,6 +115,7 @@ class Ledger:
         self._clock = clock
         self._about: dict[str, Any] = {}  # host, pid and device, once it is registered
         self._last: int | None = None  # the study that it was at
+        self._begun: Begun = {}  # since its last claim
         self._race_state = RaceStateQuery(storage.now, worker_id)
 
     # -- the worker itself
@@ -208,6 +210,7 @@ class Ledger:
             roster.excuse_absence(conn, now, self.worker_id)
             given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
             claimed = self._claim(conn, wanted, limit)
+        self._begun = {}
         self.retries_exhausted += given_up
         return claimed
 
@@ -244,7 +247,8 @@ class Ledger:
             stored = None if row is None else Study.from_row(row)
             if stored is None or stored.identity != study.identity:
                 return None
-            spared = left_for_others(conn, now, self.worker_id)
+            # What it has in hand is never free, but in a database that was put back.
+            spared = or_(left_for_others(conn, now, self.worker_id), slots.c.id.in_(held.keys()))
             taken = take(conn, self.worker_id, stored, limit, spared, in_company=True)
             if taken:
                 roster.note(conn, now, self.worker_id, trials=len(held) + len(taken))
@@ -259,23 +263,19 @@ class Ledger:
         versions: Mapping[str, Any],
     ) -> list[Slot]:
         """Give each slot, its `params` sampled, an Optuna trial where it has none yet. Locks the
-        slots.
+        slots, then Optuna's row of the study.
 
         Returns the slots that are still this worker's, with their trials. Raises LeaseLost if none
-        is.
+        is, or if the study has been deleted through Optuna.
         """
         with self.storage.write() as conn:
-            rows = self._lock(conn, taken, slots.c.trial_id)
+            # As they were claimed: an earlier try may have given them their trials.
+            mine = and_(claimed_by(self.worker_id, taken), leased)
+            rows = self._lock(conn, mine, slots.c.trial_id)
             held = [replace(s, trial_id=rows[s.id].trial_id) for s in taken if s.id in rows]
             if not held:
                 raise LeaseLost(f"worker {self.worker_id} lost its lease before it could start")
-            new = [s for s in held if s.trial_id is None]
-            params = {s.number: s.params or {} for s in new}
-            origins = {s.number: {"origin": s.origin} for s in new if s.origin is not None}
-            common = {"versions": dict(versions)}
-            ids = create_trials(conn, study.id, space, params, common, origins)
-            created = dict(zip((s.id for s in new), ids, strict=True))
-            started = [replace(s, trial_id=created.get(s.id, s.trial_id)) for s in held]
+            started = begin_trials(conn, study, held, space, versions)
             changed = [
                 {"id": s.id, "trial_id": s.trial_id, "params": json.dumps(dict(s.params))}
                 for s in started
@@ -284,6 +284,7 @@ class Ledger:
             started_at = func.coalesce(slots.c.started_at, self.storage.now)
             said = json.dumps(dict(versions))
             update_rows(conn, slots, changed, versions=said, started_at=started_at)
+        self._begun = {**self._begun, **{(s.id, s.fence): s.trial_id for s in started}}
         return started
 
     # -- while it runs
@@ -303,7 +304,7 @@ class Ledger:
             self._seen(conn, state=WorkerState.BUSY, **said)
             # A trial that a dead worker holds may be one that is behind.
             self.retries_exhausted += reap_stale(conn, now)
-            return self._race_state.poll(conn, study_id, held)
+            return self._race_state.poll(conn, study_id, held, self._begun)
 
     def poll(self, study_id: int, held: Held) -> RaceState:
         """Ask for the state of the race, between two heartbeats: writes and locks nothing.
@@ -311,7 +312,7 @@ class Ledger:
         Returns it as `heartbeat` does. To be repeated: it is tried once.
         """
         with self.storage.read() as conn:
-            return self._race_state.poll(conn, study_id, held)
+            return self._race_state.poll(conn, study_id, held, self._begun)
 
     @_repeatable
     def record_evaluations(
@@ -344,7 +345,8 @@ class Ledger:
         if not crossings:
             return
         with self.storage.write() as conn:
-            rows = self._lock(conn, [slot for slot, _ in crossings], slots.c.steps_to_target)
+            mine = held_by(self.worker_id, [slot for slot, _ in crossings])
+            rows = self._lock(conn, mine, slots.c.steps_to_target)
             new = {id_ for id_, row in rows.items() if row.steps_to_target is None}
             changed = [
                 {
@@ -380,7 +382,7 @@ class Ledger:
         given = list(taken)
         if given:
             with self.storage.write() as conn:
-                mine = held_by(self.worker_id, [slot for slot, _ in given])
+                mine = claimed_by(self.worker_id, [slot for slot, _ in given])
                 values = {"steps": _steps(given)}
                 if failed:
                     values |= {"attempts": slots.c.attempts, "failed_by": self.worker_id}
@@ -398,17 +400,23 @@ class Ledger:
         "feasible", each diverged slot opens another, up to three times the budget. Where a
         generation is over, the next is free.
 
-        Returns the slots that were lost to other workers, of which nothing is written.
+        Returns the slots that were lost, of which nothing is written: another worker has them, or
+        the database has lost the commit with which they were begun, so that they are free again,
+        or their study has been deleted through Optuna.
         """
-        with self.storage.write() as conn:
-            taken = [slot for slot, _ in results]
-            crossing = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
-            rows = self._lock(conn, taken, *crossing, slots.c.versions)
-            written = [(s, with_crossing(r, rows[s.id])) for s, r in results if s.id in rows]
-            if written:
-                versions = {id_: row.versions for id_, row in rows.items()}
-                self._write(conn, study, written, versions)
-            return self._lost(conn, [slot for slot in taken if slot.id not in rows])
+        taken = [slot for slot, _ in results]
+        try:
+            with self.storage.write() as conn:
+                crossing = (slots.c.steps_to_target, slots.c.steps_lower, slots.c.metric)
+                mine = held_by(self.worker_id, taken)
+                rows = self._lock(conn, mine, *crossing, slots.c.versions)
+                written = [(s, with_crossing(r, rows[s.id])) for s, r in results if s.id in rows]
+                if written:
+                    versions = {id_: row.versions for id_, row in rows.items()}
+                    self._write(conn, study, written, versions)
+                return self._lost(conn, [slot for slot in taken if slot.id not in rows])
+        except StudyGone:
+            return taken
 
     def _write(
         self,
@@ -429,7 +437,7 @@ class Ledger:
             for slot, result in written
         ]
         update_rows(conn, slots, changed, state=SlotState.DONE, finished_at=self.storage.now)
-        end_trials(conn, [(slot.trial_id, result) for slot, result in written])
+        end_trials(conn, study, written, versions)
         write_measurements(conn, study, written)
         open_next(conn, study)
         if study.count == Count.FEASIBLE:
@@ -438,22 +446,21 @@ class Ledger:
         if any(result.outcome in REOPENED for _, result in written):
             reopen_if_raised(conn, study)
 
-    def _lock(self, conn: Connection, taken: Sequence[Slot], *columns: Any) -> dict[int, Any]:
-        """The rows of those slots that are still this worker's, by id, locked in this order."""
-        mine = select(slots.c.id, *columns).where(held_by(self.worker_id, taken))
+    def _lock(self, conn: Connection, condition: Any, *columns: Any) -> dict[int, Any]:
+        """The rows of slots by a condition, by id, locked in this order."""
+        mine = select(slots.c.id, *columns).where(condition)
         rows = conn.execute(mine.order_by(slots.c.id).with_for_update())
         return {row.id: row for row in rows}
 
     def _lost(self, conn: Connection, missing: Sequence[Slot]) -> list[Slot]:
-        """Those that ended under another claim, not by an earlier try of this one."""
-        claims = [(slot.id, slot.fence) for slot in missing]
-        query = select(slots.c.id).where(
-            tuple_(slots.c.id, slots.c.fence).in_(claims),
-            slots.c.worker_id == self.worker_id,
-            slots.c.state == SlotState.DONE,
-        )
-        mine = set(conn.execute(query).scalars()) if missing else set()
-        return [slot for slot in missing if slot.id not in mine]
+        """Those that ended under another claim, not by an earlier try of this one. Any that this
+        worker holds, but not as it began it, is free again."""
+        if not missing:
+            return []
+        query = select(slots.c.id).where(begun_by(self.worker_id, missing))
+        ended = set(conn.execute(query.where(slots.c.state == SlotState.DONE)).scalars())
+        release(conn, claimed_by(self.worker_id, missing), steps=0)
+        return [slot for slot in missing if slot.id not in ended]
 
     @_repeatable
     def ended(self, taken: Sequence[Slot]) -> list[Slot]:

@@ -8,10 +8,14 @@ from sqlalchemy import Connection, Integer, bindparam, case, func, not_, select
 
 from batchfront.ledger.claims import alone
 from batchfront.ledger.workers import Clock, should_share, waiting
+from batchfront.store.optuna_tables import is_tied
 from batchfront.store.schema import free, leased, reached, slots, studies, workers
 
 Held = Mapping[int, tuple[int, int]]
 """The slots that a worker has in hand: id to its fence, and to its steps so far."""
+
+Begun = Mapping[tuple[int, int], int | None]
+"""The slots that it has begun, by id and fence: to the ids of their trials."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,59 @@ class RaceStateQuery:
         others = func.coalesce(slots.c.failed_by, "") != worker_id  # what failed here is theirs
         unheld = select(slots.c.steps).where(slots.c.study_id == study, free, not_(alone), others)
         idlers = select(func.count(workers.c.id)).where(waiting(now), workers.c.study_id == study)
-        mine = select(func.count(slots.c.id)).where(slots.c.worker_id == worker_id, leased)
+        held = slots.c.worker_id == worker_id, leased
+        there = select(studies.c.id).where(
+            studies.c.id == study, is_tied(studies.c.id, studies.c.name)
+        )
         passed = select(func.count()).where(slots.c.study_id == study, reached)
         self._query = select(
             _cap(study).scalar_subquery().label("cap"),
             passed.scalar_subquery().label("passed"),
             unheld.order_by(slots.c.steps).limit(1).scalar_subquery().label("behind"),
             idlers.scalar_subquery().label("idle"),
-            mine.scalar_subquery().label("mine"),
+            there.scalar_subquery().label("there"),
+            *(
+                select(sum_).where(*held).scalar_subquery().label(name)
+                for name, sum_ in {
+                    "mine": func.count(slots.c.id),
+                    "fences": func.sum(slots.c.fence),
+                    "trials": func.sum(slots.c.trial_id),
+                }.items()
+            ),
         )
 
-    def poll(self, conn: Connection, study_id: int, held: Held) -> RaceState:
+    def poll(self, conn: Connection, study_id: int, held: Held, begun: Begun) -> RaceState:
         """Ask for the state of a study's race, of which the worker holds some slots."""
         row = conn.execute(self._query, {"study": study_id}).one()
-        # A lease runs out for all slots at once: while the number is right, all are there.
-        lost = self._lost(conn, held) if row.mine < len(held) else frozenset()
+        if row.there is None:  # it has been deleted, here or through Optuna
+            lost = frozenset(held)
+        elif _are_there(row, held, begun):
+            lost = frozenset()
+        else:
+            lost = self._lost(conn, held, begun)
         share = bool(row.idle) and should_share(conn, self._worker_id, study_id, row.idle)
         return RaceState(row.cap, lost, share, row.behind, row.passed)
 
-    def _lost(self, conn: Connection, held: Held) -> frozenset[int]:
-        mine = select(slots.c.id, slots.c.fence).where(slots.c.worker_id == self._worker_id, leased)
-        fences = {row.id: row.fence for row in conn.execute(mine)}
-        return frozenset(id_ for id_, (fence, _) in held.items() if fences.get(id_) != fence)
+    def _lost(self, conn: Connection, held: Held, begun: Begun) -> frozenset[int]:
+        mine = select(slots.c.id, slots.c.fence, slots.c.trial_id)
+        mine = mine.where(slots.c.worker_id == self._worker_id, leased)
+        there = {row.id: (row.fence, row.trial_id) for row in conn.execute(mine)}
+        found = set()
+        for id_, (fence, _) in held.items():
+            now, trial_id = there.get(id_, (None, None))
+            if now != fence or begun.get((id_, fence), trial_id) != trial_id:
+                found.add(id_)
+        return frozenset(found)
+
+
+def _are_there(row: Any, held: Held, begun: Begun) -> bool:
+    """Whether all slots in hand are the worker's, as it began them, by their number and sums: they
+    pass to others together, or, in a database that was put back, many at once."""
+    claims = [(id_, fence) for id_, (fence, _) in held.items()]
+    trials = [begun.get(claim) for claim in claims]
+    if row.mine < len(held) or (row.fences or 0) != sum(fence for _, fence in claims):
+        return False
+    return None in trials or (row.trials or 0) == sum(filter(None, trials))
 
 
 _NEVER = 2**31 - 1  # so many trials no study has

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, select
 
 from batchfront.outcomes import CurvePoint, Evaluation, LearningCurve, TrialResult
 from batchfront.store.bulk import finite, insert_rows
-from batchfront.store.optuna_tables import finish_trials
 from batchfront.store.schema import measurements, slots
 from batchfront.study.slots import Slot
 from batchfront.study.study import Study
@@ -30,11 +29,6 @@ def with_crossing(result: TrialResult, slot: Any) -> TrialResult:
         metric=slot.metric,
         metric_step=slot.steps_to_target,
     )
-
-
-def end_trials(conn: Connection, written: Sequence[tuple[int | None, TrialResult]]) -> None:
-    """End the Optuna trials (by id; None for a slot that never had one) of ended slots."""
-    finish_trials(conn, {id_: result for id_, result in written if id_ is not None})
 
 
 def with_engine(versions: str | None, engine: str | None) -> str | None:

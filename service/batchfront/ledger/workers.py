@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, not_, select, update
 
 from batchfront.store.schema import LEASE_SECONDS, studies, workers
 from batchfront.study.study import Filter
@@ -20,9 +20,24 @@ present = workers.c.state.in_((WorkerState.BUSY, WorkerState.IDLE))
 """The condition on a worker that it has neither stopped nor been found to be lost."""
 
 
+def has_lease(now: Clock) -> ColumnElement[bool]:
+    """The condition on a worker that its lease hasn't run out.
+
+    One that ends further ahead than a lease lasts is from before the database's clock was set back,
+    and says nothing: whoever is alive renews it in time.
+    """
+    return workers.c.lease_expires.between(now, now + LEASE_SECONDS)
+
+
+def was_seen(now: Clock, seconds: float) -> ColumnElement[bool]:
+    """The condition on a worker that it was heard of so lately. What is ahead of the clock was
+    before it was set back, and nobody knows how long."""
+    return workers.c.seen_at.between(now - seconds, now)
+
+
 def busy(now: Clock) -> ColumnElement[bool]:
     """The condition on a worker that it holds slots, by a lease that hasn't run out."""
-    return and_(workers.c.state == WorkerState.BUSY, workers.c.lease_expires > now)
+    return and_(workers.c.state == WorkerState.BUSY, has_lease(now))
 
 
 def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
@@ -66,37 +81,39 @@ def excuse_absence(conn: Connection, now: Clock, worker_id: str) -> None:
     """
     if conn.dialect.name == "sqlite":
         return
-    long_ago = now - LEASE_SECONDS / 2
-    own = select(workers.c.seen_at).where(workers.c.id == worker_id).scalar_subquery()
-    last = select(func.max(workers.c.seen_at)).scalar_subquery()
+    heard = select(workers.c.id).where(was_seen(now, LEASE_SECONDS / 2))
+    own, anyone = exists(heard.where(workers.c.id == worker_id)), exists(heard)
     # Its own time comes first: if that is recent, nobody else's has to be read.
     conn.execute(
         update(workers)
-        .where(
-            func.coalesce(own, 0) < long_ago, last < long_ago, workers.c.state == WorkerState.BUSY
-        )
+        .where(not_(own), not_(anyone), workers.c.state == WorkerState.BUSY)
         .values(lease_expires=now + LEASE_SECONDS)
     )
 
 
 def lose_stale(conn: Connection, now: Clock) -> Sequence[str]:
     """Count the workers whose lease has run out as lost, but for those that another transaction is
-    at. Returns their ids.
-
-    A lease that ends further ahead than a lease lasts is from before the database's clock was set
-    back: it is cut to a whole one from now on, which whoever is alive renews in time.
-    """
-    over = workers.c.lease_expires <= now
-    odd = or_(over, workers.c.lease_expires > now + LEASE_SECONDS)
-    query = select(workers.c.id, over.label("over")).where(present, odd)
+    at. Cuts leases, too. Returns their ids."""
+    over = workers.c.lease_expires < now
+    query = select(workers.c.id, over.label("over")).where(present, not_(has_lease(now)))
     rows = conn.execute(query.with_for_update(skip_locked=True)).all()
     stale, ahead = ([row.id for row in rows if bool(row.over) is late] for late in (True, False))
     if stale:
         conn.execute(update(workers).where(workers.c.id.in_(stale)).values(state=WorkerState.LOST))
     if ahead:
-        cut = {"lease_expires": now + LEASE_SECONDS, "seen_at": now}
-        conn.execute(update(workers).where(workers.c.id.in_(ahead)).values(cut))
+        _cut(conn, now, workers.c.id.in_(ahead))
     return stale
+
+
+def cut_leases(conn: Connection, now: Clock) -> None:
+    """Cut leases that end further ahead than a lease lasts, as the database's clock was set back
+    since, to a whole one from now on, in which whoever is alive renews it."""
+    _cut(conn, now, and_(present, workers.c.lease_expires > now + LEASE_SECONDS))
+
+
+def _cut(conn: Connection, now: Clock, condition: ColumnElement[bool]) -> None:
+    cut = {"lease_expires": now + LEASE_SECONDS, "seen_at": now}
+    conn.execute(update(workers).where(condition).values(cut))
 
 
 def busy_by_study(now: Clock, without: str) -> Any:
@@ -111,7 +128,7 @@ def busy_by_study(now: Clock, without: str) -> Any:
 
 def waiting(now: Clock) -> ColumnElement[bool]:
     """The condition on `bf_workers` that one is there and has nothing to do."""
-    return and_(workers.c.state == WorkerState.IDLE, workers.c.seen_at > now - LEASE_SECONDS)
+    return and_(workers.c.state == WorkerState.IDLE, was_seen(now, LEASE_SECONDS))
 
 
 def study_to_join(conn: Connection, now: Clock, worker_id: str, wanted: Filter) -> int | None:

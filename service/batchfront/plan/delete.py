@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, up
 from batchfront.errors import BatchfrontError
 from batchfront.frontier.frontier import load_frontier, require_batch_sizes
 from batchfront.frontier.reruns import anchor
+from batchfront.ledger.workers import cut_leases, has_lease
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
 from batchfront.store.optuna_tables import delete_study
@@ -92,6 +93,8 @@ def delete_doomed(
     Raises BatchfrontError, naming them, while workers are at them. A worker that was given up for
     dead, and comes back, finds that it has lost its trials.
     """
+    with storage.write() as conn:  # also when it is refused: from now on leases run out in time
+        cut_leases(conn, storage.now)
     with storage.write() as conn:
         wait_for_planners(conn)
         found = _still_there(conn, doomed)
@@ -133,7 +136,7 @@ def _refuse_at_work(storage: Storage, conn: Connection, study: Study) -> None:
     mine = slots.c.study_id == study.id
     conn.execute(select(slots.c.id).where(mine).order_by(slots.c.id).with_for_update())
     holders = select(slots.c.worker_id).where(mine, leased)
-    alive = workers.c.id.in_(holders), workers.c.lease_expires > storage.now
+    alive = workers.c.id.in_(holders), has_lease(storage.now)
     found = conn.execute(select(workers).where(*alive).order_by(workers.c.host, workers.c.pid))
     named = ", ".join(f"{row.id[:8]} (process {row.pid} on {row.host})" for row in found)
     if named:

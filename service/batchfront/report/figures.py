@@ -1,7 +1,9 @@
 """A workload's main figures as Plotly's own objects, for notebooks and papers."""
 
 import asyncio
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -19,6 +21,8 @@ from batchfront.report.sections.uncertainty import uncertainty_figure
 from batchfront.report.sections.winners import winner_panels
 from batchfront.report.text import fitted
 from batchfront.store.snapshot import Source, snapshot
+from batchfront.whole_file import write_files
+from batchfront.workload.user_error import error_said
 
 if TYPE_CHECKING:
     from plotly.graph_objs._figure import Figure as PlotlyFigure
@@ -96,7 +100,7 @@ def write_figures(
     format_ -- one of FORMATS
 
     Raises UsageError for an unknown workload or a folder that is a file, BatchfrontError without
-    a Chromium.
+    a Chromium, and, naming them, for figures that could not be drawn or written; all others are.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"figures {folder}: is a file; name a folder")
@@ -104,25 +108,55 @@ def write_figures(
         require(moment, workloads)
         frontiers = load_frontiers(moment, workloads)
         again = [confirmations(f, load_reruns(moment, f.workload)) for f in frontiers]
-    files: dict[Path, PlotlyFigure] = {}
+    drawn: dict[tuple[str, ...], PlotlyFigure] = {}
     for frontier, confirmed in zip(frontiers, again, strict=True):
         for name, figure in figures(frontier, confirmed).items():
-            stem = re.sub(r"[^\w.@]+", "-", f"{frontier.workload}-{name}").strip("-.")
-            files[folder / f"{stem}.{format_}"] = figure
+            drawn[frontier.workload, name] = figure
     together = compared_figure(frontiers)
     if together is not None:
-        files[folder / f"compared.{format_}"] = plotly_figure(together)
-    if not files:
+        drawn["compared",] = plotly_figure(together)
+    if not drawn:
         raise BatchfrontError("no trial has reached the goal yet, so there is nothing to draw")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BatchfrontError(f"figures {folder}: can't be made: {error.strerror}") from error
+    stems = _stems(list(drawn))
+    files = {folder / f"{stems[of]}.{format_}": figure for of, figure in drawn.items()}
     # In a thread of its own, as a notebook's has a running event loop already.
     with ThreadPoolExecutor(1) as alone:
-        alone.submit(asyncio.run, _write(files)).result()
+        failed = alone.submit(asyncio.run, _write(files)).result()
+    if failed:
+        others = len(files) - len(failed)
+        raise BatchfrontError(
+            f"{'; '.join(failed)}; {f'the other {others} are in {folder}' if others else 'no other'}"
+        )
     return list(files)
 
 
-async def _write(files: "Mapping[Path, PlotlyFigure]") -> None:
-    """One browser for all; it is gone when the last is written."""
+_LONGEST = 200  # bytes of a file's name but for its ending; file systems take 255
+
+
+def _stems(named: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """The name of each figure's file: of its workload and its own name, with a checksum of both
+    where it is too long, or would be another's too."""
+    plain = {of: re.sub(r"[^\w.@]+", "-", "-".join(of)).strip("-.") for of in named}
+    taken = Counter(stem.casefold() for stem in plain.values())
+    return {
+        of: stem
+        if taken[stem.casefold()] == 1 and len(stem.encode()) <= _LONGEST
+        else f"{stem.encode()[:_LONGEST].decode(errors='ignore')}-{_checksum(of)}"
+        for of, stem in plain.items()
+    }
+
+
+def _checksum(of: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(of).encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+async def _write(files: "Mapping[Path, PlotlyFigure]") -> list[str]:
+    """Write figures, one browser for all; it is gone when the last is written. Returns what went
+    wrong, a phrase for each that is not written."""
     from choreographer.errors import ChromeNotFoundError
     from kaleido import Kaleido
 
@@ -133,11 +167,23 @@ async def _write(files: "Mapping[Path, PlotlyFigure]") -> None:
             "figures are drawn by Chrome or Chromium, and none is on the path; install one, or "
             "name it in BROWSER_PATH"
         ) from None
+    failed = []
     async with browser:
         for path, figure in files.items():
             sized = for_a_column(figure)
             size = {"width": sized.layout.width, "height": sized.layout.height}
-            await browser.write_fig(sized, path=path, opts={**size, "scale": _scale(path)})
+            options = {**size, "scale": _scale(path), "format": path.suffix.removeprefix(".")}
+            try:
+                # Told to write it, Kaleido says nothing of what goes wrong.
+                image = await browser.calc_fig(sized, opts=options)
+            except Exception as error:  # of the browser, and of what talks to it
+                failed.append(f"figure {path} can't be drawn: {error_said(error)}")
+                continue
+            try:
+                write_files({path: image}, "figure")
+            except BatchfrontError as error:
+                failed.append(str(error))
+    return failed
 
 
 def _scale(path: Path) -> int:

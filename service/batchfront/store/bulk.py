@@ -30,20 +30,27 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def insert_rows(conn: Connection, table: Table, rows: Rows, *, anew: bool = True) -> None:
-    """Insert rows, each with the same columns, of numbers and text.
+def insert_rows(
+    conn: Connection, table: Table, rows: Rows, *, anew: bool = True, over: Sequence[str] = ()
+) -> None:
+    """Insert rows, each with the same columns, of numbers, text and members of enumerations.
 
     anew -- False: some may be there, by their primary key, and stay as they are
+    over -- the columns of a unique key: those that are there by it are written over
     """
     if not rows:
         return
-    if conn.dialect.name != "postgresql":
-        one = sqlite.insert(table)
-        conn.execute(one if anew else one.on_conflict_do_nothing(), rows)
-        return
-    source = _source(table, rows)
-    all_ = postgresql.insert(table).from_select(list(rows[0]), select(*source.c))
-    conn.execute(all_ if anew else all_.on_conflict_do_nothing())
+    on_postgresql = conn.dialect.name == "postgresql"
+    one: Any = (postgresql if on_postgresql else sqlite).insert(table)
+    if on_postgresql:
+        source = _source(table, rows)
+        one = one.from_select(list(rows[0]), select(*source.c))
+    if over:
+        changed = {name: one.excluded[name] for name in rows[0] if name not in over}
+        one = one.on_conflict_do_update(index_elements=over, set_=changed)
+    elif not anew:
+        one = one.on_conflict_do_nothing()
+    conn.execute(one, None if on_postgresql else rows)
 
 
 def update_rows(conn: Connection, table: Table, rows: Rows, **values: Any) -> None:
@@ -64,9 +71,10 @@ def update_rows(conn: Connection, table: Table, rows: Rows, **values: Any) -> No
 def _source(table: Table, rows: Rows) -> TableValuedAlias:
     """The rows as PostgreSQL reads them from one JSON text."""
     columns = [column(name, table.c[name].type) for name in rows[0]]
-    text = cast(literal(json.dumps([dict(row) for row in rows])), JSON)
-    said = func.json_to_recordset(text).table_valued(*columns, name="source")
-    return said.render_derived(with_types=True)
+    said = json.dumps([dict(row) for row in rows], default=lambda member: member.name)
+    text = cast(literal(said), JSON)
+    source = func.json_to_recordset(text).table_valued(*columns, name="source")
+    return source.render_derived(with_types=True)
 
 
 def fetch_columns(

@@ -55,6 +55,7 @@ _LASTING = (
     "permission denied for database",
     "pg_hba.conf",
     "unrecognized configuration parameter",
+    "unsupported startup parameter",  # of a pooler's
 )
 """Words of those failures to connect that no waiting mends; libpq gives them no SQLSTATE."""
 
@@ -128,7 +129,7 @@ class Storage:
             if _hands_over(error):
                 self.engine.dispose()
             kind = Unreachable if _passes(error) else StorageError
-            raise kind(f"{self}: {_first_line(error)}") from error
+            raise kind(f"{self}: {_first_line(error)}{_advice(error)}") from error
 
 
 def parse_url(text: str) -> URL:
@@ -185,6 +186,16 @@ def _first_line(error: Exception) -> str:
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
+def _advice(error: Exception) -> str:
+    """What can be done about it, where that is known."""
+    if "unsupported startup parameter" in str(error):
+        return (
+            "; leave that parameter out of the URL, or have pgbouncer pass over it by "
+            "ignore_startup_parameters"
+        )
+    return ""
+
+
 def _passes(error: Exception) -> bool:
     """Whether the same may work when tried again."""
     if not isinstance(error, DBAPIError):
@@ -216,7 +227,11 @@ def engine_options(url: URL) -> dict[str, Any]:
         return {"creator": SqliteFile(url).connect}
     from batchfront.store import postgresql  # and its driver, which files don't need
 
-    return {"connect_args": postgresql.connect_args(url), "pool_pre_ping": True}
+    return {
+        "connect_args": postgresql.connect_args(url),
+        "pool_pre_ping": True,
+        "use_native_hstore": False,  # no such column here, and it asks by a cursor of its own
+    }
 
 
 def _server_engine(url: URL) -> Engine:

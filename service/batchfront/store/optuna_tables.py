@@ -6,14 +6,20 @@ once, and a claim of 32 slots a handful of statements. This is the only module t
 Optuna's columns (schema of Optuna 5); tests/batchfront/store/test_optuna_tables.py reads everything
 back through Optuna's own API.
 
+Others write here too: through Optuna and its dashboard they delete studies, enqueue trials, tell
+how one ended, and set attributes. So a study of ours is known by more than its id (`is_tied`), a
+trial is looked at before it is written to (`look_at_trials`), and its number follows from those
+that are there.
+
 Trials of our own are created when their slots are started, finished, and perhaps reopened. Whole
 trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere by an import.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
@@ -23,14 +29,33 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, String, Table, delete, insert, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
+from batchfront.errors import StudyGone
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
+from batchfront.store.columns import unfit
+from batchfront.store.schema import slots
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
@@ -75,6 +100,38 @@ Attributes = dict[int, dict[str, Any]]
 
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
+
+_SLOT = "slot"
+"""The attribute that says which slot a trial belongs to, where another trial has its number."""
+
+_KEPT = "kept"
+"""The attribute of a trial whose slot has not begun."""
+
+MARK = "batchfront"
+"""The attribute that tells a study of ours from another of the same id and name: the version that
+made it."""
+
+
+def is_tied(study_id: ColumnElement[int], name: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition on a study of ours that Optuna's of this id is the one that was made with it.
+
+    Whoever works with Optuna may delete a study, and SQLite gives its id to the next one.
+    """
+    mine = and_(_studies.c.study_id == study_id, _studies.c.study_name == name)
+    marked = and_(_study_attributes.c.study_id == study_id, _study_attributes.c.key == MARK)
+    return and_(exists().where(mine), exists().where(marked))
+
+
+def has_trial(trial_id: ColumnElement[int], study_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """The condition on a slot that the trial of this id is one of this study."""
+    return exists().where(_trials.c.trial_id == trial_id, _trials.c.study_id == study_id)
+
+
+def find_named(conn: Connection, name: str, study_id: int) -> dict[int, str]:
+    """Optuna's studies of this name, or of this id: id to name."""
+    meant = or_(_studies.c.study_name == name, _studies.c.study_id == study_id)
+    rows = conn.execute(select(_studies.c.study_id, _studies.c.study_name).where(meant))
+    return {row.study_id: row.study_name for row in rows}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -149,33 +206,127 @@ class Searched:
 def create_trials(
     conn: Connection,
     study_id: int,
+    name: str,
     space: SearchSpace,
     params: Mapping[int, Metaparameters],
     attributes: Mapping[str, Any],
     own: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[int]:
-    """Insert RUNNING trials with these numbers and metaparameters. Locks the study's row.
+    """Insert RUNNING trials for slots, by their numbers, with these metaparameters. Locks the
+    study's row.
 
-    The numbers are ours, the slots', in whatever order workers come to start them.
+    A trial has its slot's number, unless another trial has that: then an attribute says the slot's.
 
-    own -- further attributes, by number
+    own -- further attributes, by number of the slot
 
-    Returns their ids in the same order.
+    Returns their ids in the same order. Raises StudyGone if the study is no longer Optuna's.
     """
-    lock_study(conn, study_id)
-    if not params:
-        return []
-    common = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": utc_now()}
-    ids = _insert_trials(conn, [{"number": number, **common} for number in params])
+    _require_study(conn, study_id, name)
+    made = _number_trials(conn, study_id, list(params))
     searched, (_, columns) = Searched(space), _PARTS["params"]
     rows, attrs = [], []
-    for trial_id, (number, point) in zip(ids, params.items(), strict=True):
+    for slot, point in params.items():
+        number, trial_id = made[slot]
         mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
         rows += [{"trial_id": trial_id, **row} for row in mine]
-        attrs += _json_rows("trial_id", trial_id, {**attributes, **(own or {}).get(number, {})})
+        told = {} if number == slot else {_SLOT: slot}
+        told |= {**attributes, **(own or {}).get(slot, {})}
+        attrs += _json_rows("trial_id", trial_id, told)
     insert_rows(conn, _params, rows)
     insert_rows(conn, _attributes, attrs)
-    return ids
+    return [trial_id for _, trial_id in made.values()]
+
+
+def _number_trials(
+    conn: Connection, study_id: int, wanted: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """Insert RUNNING trials for slots of a study whose row is locked, without any rows of theirs.
+
+    Optuna numbers a trial by how many there are. So that none of it gets a number that one of ours
+    has, ours leave no gaps: where slots before these have not begun, as other workers have them,
+    their trials are inserted as well, with an attribute that says so, and taken when they begin.
+
+    Returns number of the slot to number and id of the trial.
+    """
+    taken = _taken_numbers(conn, study_id)
+    kept = _take_kept(conn, study_id, [number for number in wanted if number in taken])
+    anew = {number for number in wanted if number not in taken}
+    keep: list[int] = []
+    if anew and max(anew) >= len(taken) + len(anew):
+        before = _unbegun(conn, study_id, max(anew))
+        keep = [number for number in before if number not in taken and number not in anew]
+    used = anew.union(keep)
+    free = (number for number in count() if number not in taken and number not in used)
+    numbers = {slot: slot if slot in anew else next(free) for slot in wanted if slot not in kept}
+    running = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
+    new = [*numbers.values(), *keep]
+    ids = _insert_trials(conn, study_id, [{"number": number, **running} for number in new])
+    marks = [
+        {"trial_id": id_, "key": _KEPT, "value_json": json.dumps(f"for slot {number}")}
+        for number, id_ in zip(keep, ids[len(numbers) :], strict=True)
+    ]
+    insert_rows(conn, _attributes, marks)
+    made = {slot: (slot, trial_id) for slot, trial_id in kept.items()}
+    made |= {slot: (numbers[slot], id_) for slot, id_ in zip(numbers, ids, strict=False)}
+    return {slot: made[slot] for slot in wanted}
+
+
+def _taken_numbers(conn: Connection, study_id: int) -> Collection[int]:
+    """The numbers of a study's trials, of which an earlier batchfront may have left out some."""
+    mine = _trials.c.study_id == study_id
+    there = select(func.count(), func.max(_trials.c.number)).where(mine)
+    number, highest = conn.execute(there).one()
+    if not number or highest == number - 1:
+        return range(number)
+    return set(conn.execute(select(_trials.c.number).where(mine)).scalars())
+
+
+def _take_kept(conn: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, int]:
+    """Those of these numbers that are kept for their slots: to the ids of the trials, which are
+    then theirs."""
+    if not numbers:
+        return {}
+    mark = _attributes.c.key == _KEPT
+    found = (
+        select(_trials.c.number, _trials.c.trial_id)
+        .join(_attributes, _attributes.c.trial_id == _trials.c.trial_id)
+        .where(_trials.c.study_id == study_id, _trials.c.number.in_(numbers), mark)
+    )
+    kept = {row.number: row.trial_id for row in conn.execute(found)}
+    if kept:
+        ids = list(kept.values())
+        conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(ids), mark))
+        begun = update(_trials).where(_trials.c.trial_id.in_(ids))
+        conn.execute(begun.values(datetime_start=utc_now()))
+    return kept
+
+
+def _unbegun(conn: Connection, study_id: int, number: int) -> Sequence[int]:
+    """The numbers of a study's slots before one that have no trial."""
+    earlier = slots.c.study_id == study_id, slots.c.number < number, slots.c.trial_id.is_(None)
+    query = select(slots.c.number).where(*earlier).order_by(slots.c.number)
+    return conn.execute(query).scalars().all()
+
+
+def look_at_trials(
+    conn: Connection, study_id: int, name: str, trial_ids: Sequence[int]
+) -> dict[int, bool]:
+    """Those of these trials that are this study's, locked: whether each has been written to by
+    others since it began, who have told Optuna how it ended, say."""
+    told = or_(
+        _trials.c.state != TrialState.RUNNING,
+        *(exists().where(t.c.trial_id == _trials.c.trial_id) for t in (_values, _intermediate)),
+        exists().where(
+            _attributes.c.trial_id == _trials.c.trial_id, _attributes.c.key.in_(RESULT_ATTRIBUTES)
+        ),
+    )
+    query = select(_trials.c.trial_id, told.label("told")).where(
+        _trials.c.trial_id.in_(trial_ids),
+        _trials.c.study_id == study_id,
+        is_tied(literal(study_id), literal(name)),
+    )
+    locked = query.order_by(_trials.c.trial_id).with_for_update(of=_trials)
+    return {row.trial_id: bool(row.told) for row in conn.execute(locked)}
 
 
 def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
@@ -197,15 +348,16 @@ def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
             values.append({"trial_id": trial_id, **value})
         shown += [{"trial_id": trial_id, **row} for row in _intermediate_rows(result)]
         attrs += _json_rows("trial_id", trial_id, _result_attributes(result))
-    if values:
-        conn.execute(insert(_values), values)
-    if shown:
-        conn.execute(insert(_intermediate), shown)
-    insert_rows(conn, _attributes, attrs)
+    # Others may have written the same since it was looked at.
+    insert_rows(conn, _values, values, over=("trial_id", "objective"))
+    insert_rows(conn, _intermediate, shown, over=("trial_id", "step"))
+    insert_rows(conn, _attributes, attrs, over=("trial_id", "key"))
 
 
-def reopen_trials(conn: Connection, trial_ids: Sequence[int]) -> None:
-    """Take back how trials ended: they are RUNNING again, as `create_trials` left them."""
+def reopen_trials(conn: Connection, trial_ids: Iterable[int]) -> None:
+    """Take back how trials, which `look_at_trials` has found, ended, whoever says so: they are
+    RUNNING again, as `create_trials` left them."""
+    trial_ids = list(trial_ids)
     for table in (_values, _intermediate):
         conn.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
     ended = _attributes.c.key.in_(RESULT_ATTRIBUTES)
@@ -230,10 +382,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _insert_trials(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def _require_study(conn: Connection, study_id: int, name: str) -> None:
+    """Hold the row of a study of ours. Raises StudyGone if Optuna has no such study."""
+    ours = _studies.c.study_id == study_id, is_tied(literal(study_id), literal(name))
+    if conn.execute(select(_studies.c.study_id).where(*ours).with_for_update()).first() is None:
+        raise StudyGone(f"study {name} is given up: it has been deleted through Optuna")
+
+
+def _insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Returns the trials' ids in the same order."""
+    if not rows:
+        return []
     new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
-    return [int(trial_id) for trial_id in conn.execute(new, rows).scalars()]
+    made = conn.execute(new, [{"study_id": study_id, **row} for row in rows])
+    return [int(trial_id) for trial_id in made.scalars()]
 
 
 def _state(result: TrialResult) -> TrialState:
@@ -287,6 +449,68 @@ class TrialCopy:
         started, completed = (_time(read[name]) for name in ("started", "completed"))
         parts = {name: tuple(map(tuple, read[name])) for name in _PARTS}
         return cls(number, read["state"], started, completed, parts)
+
+
+def check_study_attributes(read: Any) -> None:
+    """Raise ValueError, in words, unless these are attributes and settings for `create_study`."""
+    if not (isinstance(read, dict) and {*read} == {"attributes", "settings"}):
+        raise ValueError("must be an object of attributes and settings")
+    for name, entries in read.items():
+        if not isinstance(entries, dict):
+            raise ValueError(f"{name} must be an object")
+        for key in entries:
+            _require_fit(_study_attributes.c.key, key, f"a key of {name}")
+    if not isinstance(read["attributes"].get(MARK), str):
+        raise ValueError(f"attributes lack {MARK!r}, the version that made the study")
+
+
+def check_trial(read: Any) -> None:
+    """Raise ValueError, in words, unless this is what `TrialCopy.to_json` writes."""
+    named = {"state", "started", "completed", *_PARTS}
+    if not (isinstance(read, dict) and {*read} == named):
+        raise ValueError(f"must be an object of {', '.join(sorted(named))}")
+    _require_fit(_trials.c.state, read["state"], "state")
+    for name in ("started", "completed"):
+        try:
+            at = _time(read[name])
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is {read[name]!r}, and no time") from None
+        if at is not None and at.tzinfo is not None:
+            raise ValueError(f"{name} is {read[name]!r}; times are in UTC, without saying so")
+    for name, (table, columns) in _PARTS.items():
+        rows = read[name]
+        if not (isinstance(rows, list) and all(_is_row(row, columns) for row in rows)):
+            raise ValueError(f"{name} must be a list of lists of {', '.join(columns)}")
+        for row in rows:
+            for column, value in zip(columns, row, strict=True):
+                _require_fit(table.c[column], value, f"{name}: {column}")
+        if len({row[0] for row in rows}) < len(rows):
+            raise ValueError(f"{name}: one {columns[0]} stands twice")
+    for name, value, text in read["params"]:
+        _check_param(name, value, text)
+    for key, text in (*read["attributes"], *read["settings"]):
+        try:
+            json.loads(text)
+        except (RecursionError, ValueError):
+            raise ValueError(f"attribute {key!r} is no JSON") from None
+
+
+def _check_param(name: str, value: float, text: str) -> None:
+    """Raise ValueError unless Optuna can read a parameter."""
+    try:
+        json_to_distribution(text).to_external_repr(value)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"parameter {name!r} is none of Optuna's: {error}") from None
+
+
+def _is_row(row: Any, columns: Sequence[str]) -> bool:
+    return isinstance(row, list) and len(row) == len(columns)
+
+
+def _require_fit(column: Any, value: Any, called: str) -> None:
+    wrong = unfit(column, value)
+    if wrong is not None:
+        raise ValueError(f"{called} {wrong}")
 
 
 def ended_trial(
@@ -351,17 +575,20 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
     if not copies:
         return []
     lock_study(conn, study_id)
+    taken = set(_taken_numbers(conn, study_id))
+    used = taken.union(copy.number for copy in copies)
+    free = (number for number in count() if number not in used)
+    numbers = [next(free) if copy.number in taken else copy.number for copy in copies]
     rows = [
         {
-            "study_id": study_id,
-            "number": copy.number,
+            "number": number,
             "state": TrialState[copy.state],
             "datetime_start": copy.started,
             "datetime_complete": copy.completed,
         }
-        for copy in copies
+        for number, copy in zip(numbers, copies, strict=True)
     ]
-    ids = _insert_trials(conn, rows)
+    ids = _insert_trials(conn, study_id, rows)
     for name, (table, columns) in _PARTS.items():
         owned = [
             (trial_id, *row)

@@ -1,5 +1,4 @@
-"""A SQLite file: opened as it is, watched while it is in use, and read where none can be
-written."""
+"""A SQLite file: opened as it is, watched while in use, and read where nothing can be written."""
 
 import sqlite3
 from collections.abc import Iterator

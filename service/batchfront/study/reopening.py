@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, or_, select, update
 
 from batchfront.outcomes import cap
-from batchfront.store.optuna_tables import reopen_trials
+from batchfront.store.optuna_tables import look_at_trials, reopen_trials
 from batchfront.store.schema import measurements, reached, slots, studies
 from batchfront.study.generations import start_of
 from batchfront.study.study import Study, read_study
@@ -61,7 +61,8 @@ def reopen(conn: Connection, before: Study, study: Study) -> int:
     # Another may have freed one at the same time, and a worker claimed it since.
     ended = slots.c.id.in_(ids), slots.c.state == SlotState.DONE
     conn.execute(update(slots).where(*ended).values(_AFRESH))
-    reopen_trials(conn, [row.trial_id for row in early if row.trial_id is not None])
+    trials = [row.trial_id for row in early if row.trial_id is not None]
+    reopen_trials(conn, look_at_trials(conn, study.id, study.name, trials))
     return len(ids)
 
 

@@ -1,12 +1,15 @@
 """Studies as the code passes them around, and which of them are meant."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
+    URL,
     ColumnElement,
     Connection,
     Row,
@@ -16,15 +19,20 @@ from sqlalchemy import (
 )
 
 from batchfront.errors import UsageError
+from batchfront.printable import printable
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
+from batchfront.store.optuna_tables import find_named, is_tied
 from batchfront.store.schema import studies
+from batchfront.study.flaws import Flaw, check_study, trial_flaws
 from batchfront.study.variants import base_of
 from batchfront.vocabulary import ADAPTIVE, Purpose, Schedule
 from batchfront.workload.catalog import place_of
 from batchfront.workload.search_space import SearchSpace, restore_space
 from batchfront.workload.seeds import study_seed, trial_seed
 from batchfront.workload.source import Checksums
+
+log = logging.getLogger(__name__)
 
 
 def goal_text(goal: Mapping[str, Any]) -> str:
@@ -199,15 +207,24 @@ class Study(Definition):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which studies are meant; an empty tuple means all, but for the workloads in `without`."""
+    """Which studies are meant; an empty tuple means all, but for the workloads in `without`.
+
+    left_out -- ids of studies that can't be read, as `readable` finds them
+    """
 
     workloads: tuple[str, ...] = ()
     batch_sizes: tuple[int, ...] = ()
     without: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
+    left_out: tuple[int, ...] = ()
 
     def clause(self) -> ColumnElement[bool]:
-        """The condition on `bf_studies` that says the same."""
+        """The condition on `bf_studies` that says the same of those that have their Optuna
+        study."""
+        return and_(self.stored(), is_tied(studies.c.id, studies.c.name))
+
+    def stored(self) -> ColumnElement[bool]:
+        """The condition on `bf_studies` that says the same, also of orphans."""
         clauses: list[ColumnElement[bool]] = [true()]
         if self.workloads:
             clauses.append(studies.c.workload.in_(self.workloads))
@@ -217,14 +234,130 @@ class Filter:
             clauses.append(studies.c.purpose.in_(self.purposes))
         if self.without:
             clauses.append(studies.c.workload.not_in(self.without))
+        if self.left_out:
+            clauses.append(studies.c.id.not_in(self.left_out))
         return and_(*clauses)
 
 
-def find_studies(conn: Connection, wanted: Filter) -> list[Study]:
-    """The studies that are meant, by workload and batch size, those of one as they were made."""
-    query = select(studies).where(wanted.clause())
+@dataclass(frozen=True)
+class Unreadable:
+    """A stored study that is left out everywhere, and why, in words.
+
+    is_orphan -- whether Optuna's study of its id is another's, or gone
+    """
+
+    id: int
+    name: str
+    workload: str
+    batch_size: int
+    why: str
+    is_orphan: bool
+
+    def told(self, where: URL) -> str:
+        """A line that names it, and the command that removes it from its database."""
+        removes = command(where, "delete", self.name)
+        return f"study {printable(self.name)} is left out: {self.why}; {removes} removes it"
+
+
+@dataclass(frozen=True)
+class Studies:
+    """Those studies that are meant, and can be read, and beside them those that can't."""
+
+    readable: tuple[Study, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+def load_studies(conn: Connection, wanted: Filter) -> Studies:
+    """Load the studies that are meant, by workload and batch size, those of one as they were made.
+
+    One that can't be read is told apart and takes no other with it: an orphan, whose Optuna study
+    was deleted, and one in whose definition or trials something can't be right.
+    """
+    query = select(studies, is_tied(studies.c.id, studies.c.name).label("is_tied"))
     ordered = query.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
-    return [Study.from_row(row) for row in conn.execute(ordered)]
+    rows = conn.execute(ordered.where(wanted.stored())).all()
+    known = _judged(conn)
+    known |= _judge(conn, [row for row in rows if row.id not in known])
+    found = [known[row.id] for row in rows]
+    return Studies(
+        tuple(one for one in found if isinstance(one, Study)),
+        tuple(one for one in found if isinstance(one, Unreadable)),
+    )
+
+
+_known: WeakKeyDictionary[Connection, dict[int, Study | Unreadable]] = WeakKeyDictionary()
+"""By a moment of a database, what has been found of its studies: a page asks for them often."""
+
+
+def _judged(conn: Connection) -> dict[int, Study | Unreadable]:
+    """What is known of this moment's studies; nothing of a transaction that writes."""
+    if conn.get_execution_options().get("batchfront_write"):
+        return {}
+    return _known.setdefault(conn, {})
+
+
+def _judge(conn: Connection, rows: Sequence[Row[Any]]) -> dict[int, Study | Unreadable]:
+    found: dict[int, Study | Unreadable] = {}
+    spaces = {}
+    for row in rows:
+        try:
+            if not row.is_tied:
+                raise Flaw(_orphaned(conn, row))
+            spaces[row.id] = check_study(row._mapping)
+        except Flaw as flaw:
+            found[row.id] = _unreadable(row, str(flaw))
+    wrong: dict[int, str] = {}
+    for study_id, number, flaw_text in trial_flaws(conn, spaces):
+        wrong.setdefault(study_id, f"trial {number}: {flaw_text}")
+    for row in rows:
+        if row.id in wrong:
+            found[row.id] = _unreadable(row, wrong[row.id])
+        elif row.id in spaces:
+            found[row.id] = Study.from_row(row)
+    return found
+
+
+def _unreadable(row: Row[Any], why: str) -> Unreadable:
+    names = (str(row.name), str(row.workload))
+    return Unreadable(row.id, *names, row.batch_size, printable(why), not row.is_tied)
+
+
+def _orphaned(conn: Connection, row: Row[Any]) -> str:
+    """How a study came to be an orphan."""
+    there = find_named(conn, row.name, row.id)
+    if there.get(row.id) == row.name:
+        return "another Optuna study has its id and its name"
+    if row.id in there:
+        return f"its Optuna study was deleted, and {there[row.id]} has its id now"
+    return "its Optuna study was deleted"
+
+
+def find_studies(conn: Connection, wanted: Filter) -> list[Study]:
+    """The studies that are meant, as `load_studies` has them. Warns of those that it leaves out,
+    once in a process."""
+    found = load_studies(conn, wanted)
+    warn_of(conn.engine.url, found.unreadable)
+    return list(found.readable)
+
+
+def readable(conn: Connection, wanted: Filter) -> Filter:
+    """The same without the studies that can't be read, for what asks the database about many.
+    Warns of them as `find_studies` does."""
+    found = load_studies(conn, wanted)
+    warn_of(conn.engine.url, found.unreadable)
+    without = (one.id for one in found.unreadable if not one.is_orphan)
+    return replace(wanted, left_out=(*wanted.left_out, *without))
+
+
+def warn_of(where: URL, left_out: Iterable[Unreadable]) -> None:
+    """Log a warning of each study that is left out, once in a process."""
+    for one in left_out:
+        _warn(one.told(where))
+
+
+@cache
+def _warn(line: str) -> None:
+    log.warning("%s", line)
 
 
 def read_study(conn: Connection, study_id: int) -> Study:

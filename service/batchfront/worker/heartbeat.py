@@ -6,6 +6,7 @@ from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic, time
 
+from batchfront.errors import StorageGone
 from batchfront.ledger.ledger import LEASE_SECONDS, Held, Ledger, RaceState
 from batchfront.phase_timer import timed_as
 
@@ -36,6 +37,7 @@ class Heartbeat:
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
         self._state = RaceState()
+        self._gone: StorageGone | None = None
         self._asked_at = time()  # which goes on while the machine sleeps
         self._closed = Event()
         self._speed = _Speed()
@@ -57,7 +59,12 @@ class Heartbeat:
 
     @property
     def race_state(self) -> RaceState:
-        """What was learned last. `lost` only names slots that are still held here."""
+        """What was learned last. `lost` only names slots that are still held here.
+
+        Raises StorageGone once there is nowhere left to write a result to.
+        """
+        if self._gone is not None:
+            raise self._gone
         with self._lock:
             return replace(self._state, lost=self._state.lost & self._held.keys())
 
@@ -89,6 +96,9 @@ class Heartbeat:
             held = dict(self._held)
         try:
             state = ask(self._study_id, held)
+        except StorageGone as error:
+            self._gone = error
+            return False
         except Exception as error:
             # The lease outlives a short outage, and after a longer one everyone's is renewed.
             log.debug("lease not renewed: %s", error)

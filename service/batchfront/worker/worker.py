@@ -14,6 +14,7 @@ from batchfront.errors import (
     IdentityError,
     LeaseLost,
     StorageError,
+    StorageGone,
     Unreachable,
     UntrustedCode,
     WorkloadError,
@@ -139,7 +140,8 @@ class Worker:
         finally:
             for backend in self._backends.values():
                 backend.close()
-            with suppress(Unreachable):  # then the list of workers learns it from the lease
+            # If not, the list of workers learns it from the lease.
+            with suppress(StorageGone, Unreachable):
                 self.ledger.leave(in_order=in_order)
 
     def _description(self) -> SelfDescription:

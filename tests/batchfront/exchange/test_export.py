@@ -257,7 +257,7 @@ DAMAGE = {
     "cut off": (cut("measurements.parquet"), r"measurements\.parquet: "),
     "bad JSON": (cut("export.json"), r"export\.json: is damaged"),
     "no column": (no_column, r"trials\.parquet: lacks the column reason"),
-    "out of order": (unordered, r"trials\.parquet: .* out of place"),
+    "out of order": (unordered, r"studies\.parquet, row 1: trials: .* out of place"),
     "another version": (other_version, r"export\.json: was written by batchfront"),
 }
 

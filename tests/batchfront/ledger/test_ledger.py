@@ -15,6 +15,7 @@ from batchfront.errors import LeaseLost
 from batchfront.ledger import ledger as ledger_module
 from batchfront.ledger.claims import COMPANY_DEATHS, DEATHS
 from batchfront.ledger.ledger import ATTEMPTS, LEASE_SECONDS, Ledger, RaceState
+from batchfront.ledger.status import load_status
 from batchfront.outcomes import Evaluation, TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -304,6 +305,43 @@ def test_a_slot_that_failed_before_the_clock_was_set_back_is_not_left_for_others
     assert one.claim(ALL, lambda _: 9) is not None
 
 
+def test_after_the_clock_is_set_back_nobody_counts_as_busy_or_idle_but_whoever_says_so(
+    storage: Storage,
+) -> None:
+    planned(storage, trials=4)
+    one, idle = worker(storage, "one"), worker(storage, "idle")
+    study, mine = started(one)
+    idle.wait(ALL)
+    assert one.heartbeat(study.id, in_hand(mine)).share
+    _set_back_an_hour(storage)
+    assert not one.poll(study.id, in_hand(mine)).share
+    assert [s.workers for s in load_status(storage, ALL).studies] == [0]
+    one.heartbeat(study.id, in_hand(mine))
+    idle.wait(ALL)
+    assert one.poll(study.id, in_hand(mine)).share
+    assert [s.workers for s in load_status(storage, ALL).studies] == [1]
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_after_a_silence_of_all_each_worker_has_a_lease_to_come_back_in(
+    storage: Storage, ahead: float
+) -> None:
+    """Whenever others, who have stopped, were last seen by a clock that has been set since."""
+    if storage.engine.dialect.name == "sqlite":
+        pytest.skip("no network comes between: silence means that they died")
+    planned(storage, trials=4)
+    one, two = worker(storage, "one"), worker(storage, "two")
+    worker(storage, "stopped").leave(in_order=True)
+    study, mine = started(one)
+    silent = {"seen_at": storage.now - LEASE_SECONDS, "lease_expires": storage.now - 1}
+    with storage.write() as conn:
+        conn.execute(update(workers).values(silent))
+        stopped = update(workers).where(workers.c.id == "stopped")
+        conn.execute(stopped.values(seen_at=storage.now + ahead))
+    assert two.claim(ALL, lambda _: 9) is None
+    assert not one.heartbeat(study.id, in_hand(mine)).lost
+
+
 def test_a_worker_that_lost_its_lease_can_neither_start_release_nor_renew(
     storage: Storage,
 ) -> None:
@@ -329,7 +367,7 @@ def test_only_the_slots_still_held_are_started(storage: Storage) -> None:
     one.release([(taken[1], 0)])
     held = one.start(study, taken, clouds().space(4), VERSIONS)
     assert [slot.number for slot in held] == [0, 2]
-    assert [trial.number for trial in optuna_trials(storage)] == [0, 2]
+    assert [row.trial_id is not None for row in rows(storage)] == [True, False, True]
 
 
 def test_renewing_keeps_the_lease_and_publishes_progress(storage: Storage) -> None:

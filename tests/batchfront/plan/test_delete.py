@@ -11,7 +11,7 @@ import torch
 from sqlalchemy import func, inspect, select, table, update
 
 from batchfront.errors import BatchfrontError, UsageError
-from batchfront.ledger.ledger import Ledger
+from batchfront.ledger.ledger import LEASE_SECONDS, Ledger
 from batchfront.plan.delete import delete_doomed, find_doomed
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -174,6 +174,22 @@ def test_live_workers_keep_it_and_dead_ones_do_not(claimed: Any, storage: Storag
     assert ledger.heartbeat(study.id, held).lost == held.keys()
     assert ledger.claim_more(study, held, 1) is None
     assert ledger.ended(taken) == taken
+
+
+@pytest.mark.every_storage
+def test_after_the_clock_is_set_back_a_dead_worker_keeps_it_for_no_longer_than_a_lease(
+    claimed: Any, storage: Storage
+) -> None:
+    study, _, _ = claimed
+    doomed = find_doomed(storage, study.workload)
+    with storage.write() as conn:
+        conn.execute(update(workers).values(lease_expires=storage.now + 3600))
+    with pytest.raises(BatchfrontError, match="while workers are at it"):
+        delete_doomed(storage, doomed)  # it may be alive, and has a lease to say so in
+    with storage.write() as conn:
+        conn.execute(update(workers).values(lease_expires=workers.c.lease_expires - LEASE_SECONDS))
+    delete_doomed(storage, doomed)
+    assert names(storage) == []
 
 
 @pytest.mark.every_storage

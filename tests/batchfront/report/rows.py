@@ -8,6 +8,7 @@ from sqlalchemy import func, insert, select, text
 
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import Storage
+from batchfront.workload.search_space import SearchSpace, point_at, restore_space
 
 SPACE = {
     "learning_rate": {"kind": "Log", "low": 1e-3, "high": 3.0},
@@ -40,13 +41,21 @@ def add_study(
             text("insert into studies (study_id, study_name) values (:id, :name)"),
             {"id": number, "name": name},
         )
+        conn.execute(
+            text(
+                "insert into study_user_attributes (study_id, key, value_json) "
+                "values (:id, 'batchfront', '\"0\"')"
+            ),
+            {"id": number},
+        )
+        described = {"batch_size": batch_size, "step_budget": 10_000, **(identity or {})}
         row = {
             "id": number,
             "name": name,
             "workload": workload,
             "spec": workload,
             "batch_size": batch_size,
-            "identity": json.dumps({**(identity or {}), "goal": goal, "search_space": space}),
+            "identity": json.dumps({**described, "goal": goal, "search_space": space}),
             "seed": 0,
             "schedule": "race",
             "sampler": "sobol",
@@ -58,16 +67,19 @@ def add_study(
         }
         conn.execute(insert(studies).values(row))
         for position, trial in enumerate(trials):
-            _add_trial(conn, number, position, trial)
+            _add_trial(conn, number, position, trial, restore_space(space))
 
 
-def _add_trial(conn: Any, study: int, number: int, trial: Mapping[str, Any]) -> None:
+def _add_trial(
+    conn: Any, study: int, number: int, trial: Mapping[str, Any], space: SearchSpace
+) -> None:
     passed = trial.get("outcome") == "reached" or "steps_to_target" in trial
+    waiting = {} if trial.get("outcome") else point_at(space, [0.5] * len(space))
     row = {
         "study_id": study,
         "number": number,
         "state": "done" if trial.get("outcome") else "free",
-        "params": json.dumps(trial.get("params", {})),
+        "params": json.dumps({**waiting, **trial.get("params", {})}),
         "steps": trial.get("steps", 0),
         "steps_to_target": trial.get("steps_to_target", trial["steps"]) if passed else None,
         "steps_lower": trial.get("steps_lower") if passed else None,

@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ import batchfront
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.reruns import load_confirmations
-from batchfront.report.figures import for_a_column, write_figures
+from batchfront.report.figures import _stems, for_a_column, write_figures
 from batchfront.store.url import Storage
 from tests.batchfront.report.conftest import WHOLE
 from tests.waiting import eventually
@@ -117,3 +118,45 @@ def test_where_nothing_was_reached_there_is_nothing_to_draw(
     with pytest.raises(BatchfrontError, match="nothing to draw"):
         write_figures(storage, (), tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
+
+
+def test_each_figure_has_a_file_of_its_own(raced: Storage) -> None:
+    alike = [("a/b-c/d", "steps"), ("a-b/c/d", "steps"), ("A/b/c/d", "steps"), ("é" * 300, "steps")]
+    plain = [("a/b/c", "steps"), ("a/b/c", "lr"), ("compared",)]
+    stems = _stems([*alike, *plain])
+    assert [stems[of] for of in plain] == ["a-b-c-steps", "a-b-c-lr", "compared"]
+    assert len({stem.casefold() for stem in stems.values()}) == len(alike) + len(plain)
+    assert all(len(f"{stem}.svg".encode()) <= 255 for stem in stems.values())
+    assert stems == _stems([*plain, *reversed(alike)])
+
+
+class Drawing:
+    """Stands for Kaleido: draws every figure but the second."""
+
+    def __init__(self, **_: object) -> None:
+        self.asked = 0
+
+    async def __aenter__(self) -> "Drawing":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def calc_fig(self, figure: Any, opts: dict[str, Any]) -> bytes:
+        self.asked += 1
+        if self.asked == 2:
+            raise RuntimeError("the page\nhas crashed")
+        return b"<svg"
+
+
+def test_what_could_not_be_drawn_is_an_error_that_names_it_and_the_others_are_written(
+    odd: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaleido.Kaleido", Drawing)
+    wrong = r"figure .*learning_rate\.svg can't be drawn: RuntimeError: the page has crashed"
+    with pytest.raises(BatchfrontError, match=wrong) as refused:
+        write_figures(odd, (WHOLE,), tmp_path / "figures")
+    assert "steps.svg" not in str(refused.value)
+    stem = WHOLE.replace("/", "-")
+    there = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert f"{stem}-steps.svg" in there
+    assert f"{stem}-learning_rate.svg" not in there

@@ -43,6 +43,7 @@ SPACE: SearchSpace = {
     "decay": 0.25,
 }
 POINTS = quasi_random_points(SPACE, 4, seed=0)
+NAME = "clouds/mlp/momentum/b4"
 
 
 @pytest.fixture
@@ -55,17 +56,17 @@ def rdb(database: str) -> Iterator[optuna.storages.RDBStorage]:
 
 def make_study(storage: Storage, **attributes: Any) -> int:
     with storage.write() as conn:
-        return create_study(conn, "clouds/mlp/momentum/b4", {"batch_size": 4, **attributes})
+        return create_study(conn, NAME, {"batchfront": "1", "batch_size": 4, **attributes})
 
 
 def make_trials(storage: Storage, study_id: int, numbers: range = range(4)) -> list[int]:
     draws = {number: POINTS[number] for number in numbers}
     with storage.write() as conn:
-        return create_trials(conn, study_id, SPACE, draws, {"versions": {"torch": "2"}})
+        return create_trials(conn, study_id, NAME, SPACE, draws, {"versions": {"torch": "2"}})
 
 
 def load(rdb: optuna.storages.RDBStorage) -> optuna.Study:
-    return optuna.load_study(study_name="clouds/mlp/momentum/b4", storage=rdb)
+    return optuna.load_study(study_name=NAME, storage=rdb)
 
 
 def test_a_study_is_read_back_with_direction_and_attributes(
@@ -77,7 +78,8 @@ def test_a_study_is_read_back_with_direction_and_attributes(
     assert study._study_id == study_id
     assert study.direction == optuna.study.StudyDirection.MINIMIZE
     assert study.metric_names == ["steps to target"]
-    assert study.user_attrs == {"goal": goal, "batch_size": 4, "note": "é"}
+    said = {"batchfront": "1", "goal": goal, "batch_size": 4, "note": "é"}
+    assert study.user_attrs == said
     assert study.trials == []
 
 
@@ -199,8 +201,8 @@ def test_each_dimension_is_stored_as_optuna_would_store_it(
     space = {"x": dimension}
     draws = {n: point_at(space, [n / 8]) for n in range(9)}
     with storage.write() as conn:
-        study_id = create_study(conn, "clouds/mlp/momentum/b4", {"batch_size": 4})
-        create_trials(conn, study_id, space, draws, {})
+        study_id = create_study(conn, NAME, {"batchfront": "1"})
+        create_trials(conn, study_id, NAME, space, draws, {})
     ours = load(rdb).trials
     theirs = optuna.create_study(study_name="theirs", storage=rdb)
     for draw in draws.values():
@@ -220,7 +222,8 @@ def test_a_study_without_a_searched_metaparameter_holds_trials_too(
 ) -> None:
     study_id = make_study(storage, batch_size=4)
     with storage.write() as conn:
-        create_trials(conn, study_id, {"decay": 0.5}, {0: {"decay": 0.5}, 1: {"decay": 0.5}}, {})
+        draws = {0: {"decay": 0.5}, 1: {"decay": 0.5}}
+        create_trials(conn, study_id, NAME, {"decay": 0.5}, draws, {})
     assert [t.params for t in load(rdb).trials] == [{}, {}]
 
 

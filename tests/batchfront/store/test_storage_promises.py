@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 
 from batchfront.frontier import frontier as frontier_module
 from batchfront.frontier.frontier import load_frontier
-from batchfront.ledger import ledger as ledger_module
+from batchfront.ledger import trials as trials_module
 from batchfront.ledger.ledger import LEASE_SECONDS
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
@@ -151,7 +151,7 @@ def test_a_start_that_outlasts_its_lease_makes_no_second_trial(
 ) -> None:
     """As when the worker is frozen in the midst of it, and another takes its slots over."""
     planned(storage, trials=3)
-    inside, go, making = Event(), Event(), ledger_module.create_trials
+    inside, go, making = Event(), Event(), trials_module.create_trials
 
     def frozen(*arguments: Any) -> list[int]:
         if not inside.is_set():
@@ -159,7 +159,7 @@ def test_a_start_that_outlasts_its_lease_makes_no_second_trial(
             assert go.wait(LONG)
         return making(*arguments)
 
-    monkeypatch.setattr(ledger_module, "create_trials", frozen)
+    monkeypatch.setattr(trials_module, "create_trials", frozen)
 
     def take_over() -> tuple[Study, list[Slot]]:
         other = open_storage(database)

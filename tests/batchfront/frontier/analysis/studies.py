@@ -26,7 +26,8 @@ def loaded(storage: Storage, workload: str) -> Loaded:
 
 def reached(steps: int, **columns: Any) -> dict[str, Any]:
     """A trial that reached the goal in so many steps."""
-    return {"outcome": "reached", "steps": steps, "steps_lower": steps - 1, **columns}
+    passed = columns.get("steps_to_target", steps)
+    return {"outcome": "reached", "steps": steps, "steps_lower": passed - 1, **columns}
 
 
 def ended(outcome: str, steps: int, **columns: Any) -> dict[str, Any]:
