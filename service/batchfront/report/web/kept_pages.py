@@ -99,8 +99,8 @@ class _Kept:
         return 2 * len(self._page.body)
 
     def _show(self, text: str) -> None:
-        self._text, self._said = text, ""
-        self._page = _page(text, "", self.good)
+        self._text, self._page = text, _page(text, "", self.good)
+        self._said: str = ""  # the trouble that is said on that page
 
 
 class KeptPages:
