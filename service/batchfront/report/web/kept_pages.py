@@ -77,6 +77,7 @@ class _Kept:
 
     def __init__(self, text: str) -> None:
         self.good: datetime | None = None
+        self._said = ""  # the trouble that is said on the page
         self._show(text)
         self.state: object = None
         self.due = 0.0
@@ -99,8 +100,8 @@ class _Kept:
         return 2 * len(self._page.body)
 
     def _show(self, text: str) -> None:
-        self._text, self._page = text, _page(text, "", self.good)
-        self._said: str = ""  # the trouble that is said on that page
+        self._text, self._said = text, ""
+        self._page = _page(text, "", self.good)
 
 
 class KeptPages:
