@@ -228,7 +228,7 @@ def trial_flaw(columns: Mapping[str, Any], space: SearchSpace) -> str | None:
         return "steps_to_target: is empty, of a trial that has reached the goal"
     if None not in (to_target, lower) and lower > to_target:
         return f"steps_lower: {lower} lies beyond steps_to_target, {to_target}"
-    if (wrong := params_flaw(columns["params"], space)) is not None:
+    if (wrong := params_flaw(columns["params"], space, is_done=is_done)) is not None:
         return f"params: {wrong}"
     if (wrong := versions_flaw(columns["versions"])) is not None:
         return f"versions: {wrong}"
