@@ -216,7 +216,8 @@ class _Watched:
     """A process that goes on, and what its parts take."""
 
     def __init__(self, pid: int, database: Callable[[], float]) -> None:
-        self._process, self._database = psutil.Process(pid), database
+        self._process = psutil.Process(pid)  # type: ignore[no-untyped-call]
+        self._database = database
 
     def cost(self, what: str, act: Callable[[], T]) -> tuple[Cost, T]:
         """What it took meanwhile, and what came of it."""
@@ -240,7 +241,7 @@ class _Watched:
 
 def _apart(act: Callable[..., None], *arguments: object) -> None:
     """In a process of its own: what starts others stays small, as each begins at its size."""
-    process = get_context("spawn").Process(target=act, args=arguments)  # type: ignore[no-untyped-call]
+    process = get_context("spawn").Process(target=act, args=arguments)
     process.start()
     process.join()
     assert process.exitcode == 0
