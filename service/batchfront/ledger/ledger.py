@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 
-from batchfront.errors import LeaseLost, StudyGone
+from batchfront.errors import LeaseLost, StudyDeleted
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
     ATTEMPTS,
@@ -262,7 +262,7 @@ class Ledger:
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
             try:
                 stored = read_study(conn, study.id)
-            except StudyGone:
+            except StudyDeleted:
                 return None
             if stored.identity != study.identity:
                 return None
@@ -434,7 +434,7 @@ class Ledger:
                     versions = {id_: row.versions for id_, row in rows.items()}
                     self._write(conn, study, written, versions)
                 return self._lost(conn, [slot for slot in taken if slot.id not in rows])
-        except StudyGone:
+        except StudyDeleted:
             return taken
 
     def _write(
