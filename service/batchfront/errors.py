@@ -18,7 +18,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── OutputLost                 standard output can't be written to
 ├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
-│   └── StudyDeleted              as its study has been deleted through Optuna
+│   └── StudyDeleted           as its study has been deleted through Optuna
 └── WorkersFailed              local workers died and could not be replaced
 """
 
