@@ -96,13 +96,6 @@ def _make(
     """Make the trials of slots. Returns their ids, by id of the slot."""
     if not lacking:
         return {}
-    missing = [slot for slot in lacking if slot.trial_id is not None]
-    if missing:
-        log.warning(
-            "%s: Optuna's record of it is gone, or another trial's by now, and is made anew: %s",
-            study.name,
-            _named(missing),
-        )
     own = {
         slot.number: {
             "versions": dict(versions[slot.id]),
@@ -112,6 +105,13 @@ def _make(
     }
     params = {slot.number: slot.params or {} for slot in lacking}
     ids = create_trials(conn, study.id, study.name, space, params, {}, own)
+    missed = [slot for slot in lacking if slot.trial_id is not None]
+    if missed:
+        log.warning(
+            "%s: Optuna's record of it is gone, or another trial's by now, and is made anew: %s",
+            study.name,
+            _named(missed),
+        )
     return dict(zip((slot.id for slot in lacking), ids, strict=True))
 
 
