@@ -24,7 +24,7 @@ from batchfront.frontier.queries import workload_names
 from batchfront.store.optuna_tables import read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import Filter, find_studies
+from batchfront.study.study import Filter, find_studies, readable
 from batchfront.vocabulary import SlotState
 
 _STUDIES, _TRIALS, _MEASUREMENTS = 50, 500, 20_000  # to hold at once
@@ -45,6 +45,8 @@ def export(
 
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
+
+    A study that can't be read is left out, with a warning.
 
     Returns how many rows each table has, by its name. Raises what
     `batchfront.exchange.folder.replacing` does.
@@ -76,7 +78,7 @@ def count_studies(source: Source, workloads: Sequence[str]) -> int:
 
 def _parts(conn: Connection, workloads: Sequence[str]) -> Iterator[list[int]]:
     """The ids of the studies of these workloads, by name, a few at a time."""
-    meant = Filter(tuple(workloads)).clause()
+    meant = readable(conn, Filter(tuple(workloads))).clause()
     ids = list(conn.execute(select(studies.c.id).where(meant).order_by(studies.c.name)).scalars())
     return (ids[at : at + _STUDIES] for at in range(0, len(ids), _STUDIES))
 
@@ -88,8 +90,7 @@ def study_rows(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     found = []
     for row in conn.execute(_of(studies.select(), ids)):
         about = {"attributes": attributes[row.id], "settings": settings[row.id]}
-        optuna = json.dumps(about, ensure_ascii=False)
-        found.append({**{name: getattr(row, name) for name in names}, "optuna": optuna})
+        found.append({**{name: getattr(row, name) for name in names}, "optuna": _json(about)})
     return found
 
 
@@ -119,6 +120,16 @@ def _measurement_columns(conn: Connection, ids: Sequence[int]) -> Iterator[Colum
     place = (slots.c.number, measurements.c.step, measurements.c.split, measurements.c.metric)
     for rows in _streamed(conn, _of(query, ids, *place), _MEASUREMENTS):
         yield dict(zip(SCHEMAS["measurements"].names, zip(*rows, strict=True), strict=True))
+
+
+def _json(about: Any) -> str:
+    """JSON of what others may have written: half of a surrogate pair stands as an escape."""
+    text = json.dumps(about, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(about)
+    return text
 
 
 def _of(query: Select[Any], ids: Sequence[int], *place: ColumnElement[Any]) -> Select[Any]:
@@ -152,7 +163,7 @@ def _points(frontier: Frontier) -> list[dict[str, Any]]:
             "examples": point.examples,
             "trial": point.trial,
             "trials": point.trials,
-            "params": json.dumps(dict(point.params), ensure_ascii=False),
+            "params": _json(dict(point.params)),
             "outcomes": json.dumps(dict(point.outcomes)),
             "code_version": fastest.get(point.batch_size),
         }

@@ -120,8 +120,10 @@ def optunas(storage: Storage) -> dict[str, Any]:
 
 
 def _in_order(value: Any) -> Any:
-    """A dictionary as text, in which a NaN is equal to itself."""
-    return repr(sorted(value.items())) if isinstance(value, dict) else value
+    """A dictionary as text, in which a NaN is equal to itself, and -0.0 is 0.0."""
+    if not isinstance(value, dict):
+        return value
+    return repr(sorted((k, v + 0.0 if isinstance(v, float) else v) for k, v in value.items()))
 
 
 def seen(storage: Storage) -> dict[str, Any]:
