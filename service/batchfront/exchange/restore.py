@@ -7,9 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
-from batchfront.errors import DataError, IdentityError
+from batchfront.errors import DataError, IdentityError, StorageError
 from batchfront.exchange.export import study_rows, trial_columns
 from batchfront.exchange.export_checks import (
     Place,
@@ -20,11 +20,11 @@ from batchfront.exchange.export_checks import (
 from batchfront.exchange.tables import MANIFEST, by_row, exported, path_of, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import TrialCopy, create_study, write_trials
+from batchfront.store.optuna_tables import TrialCopy, write_trials
 from batchfront.store.schema import measurements, slots, studies
-from batchfront.study.create import wait_for_planners
+from batchfront.study.create import new_id, wait_for_planners
 from batchfront.study.identity import refuse_difference
-from batchfront.study.study import Filter, find_studies
+from batchfront.study.study import Filter, Unreadable, find_named, find_studies
 from batchfront.vocabulary import SEARCHES
 
 
@@ -172,7 +172,7 @@ def _restore(
         wait_for_planners(conn)
         if _is_there(conn, row, trials):
             return False
-        study_id = _add_study(conn, row)
+        study_id = _add_study(storage, conn, row)
         slot_ids = _add_trials(conn, study_id, trials)
         for _, piece in measured:
             _add_measurements(conn, slot_ids, piece)
@@ -180,10 +180,12 @@ def _restore(
 
 
 def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
-    there = conn.scalar(select(studies.c.id).where(studies.c.name == row["name"]))
+    there = find_named(conn, row["name"])
+    if isinstance(there, Unreadable):
+        raise StorageError(there.told(conn.engine.url))
     if there is not None:
-        stored = [one for part in trial_columns(conn, [there]) for one in by_row(part)]
-        (same,) = study_rows(conn, [there])
+        stored = [one for part in trial_columns(conn, [there.id]) for one in by_row(part)]
+        (same,) = study_rows(conn, [there.id])
         if {**same, "spec": row["spec"]} == row and stored == trials:
             return True
         raise IdentityError(
@@ -203,9 +205,9 @@ def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
     return False
 
 
-def _add_study(conn: Connection, row: Row) -> int:
+def _add_study(storage: Storage, conn: Connection, row: Row) -> int:
     theirs = json.loads(row["optuna"])
-    study_id = create_study(conn, row["name"], theirs["attributes"], theirs["settings"])
+    study_id = new_id(storage, conn, row["name"], theirs["attributes"], theirs["settings"])
     # What it was planned from is the word of whoever made the export: nothing is run by it here.
     own = {name: row[name] for name in exported(studies)} | {"spec": ""}
     conn.execute(insert(studies).values(id=study_id, **own))

@@ -216,9 +216,16 @@ def _whole(batch: Any, wanted: Any) -> Any:
     return batch.select(wanted.names).cast(wanted)
 
 
-def write_manifest(folder: Path, format_: str, version: str, rows: Mapping[str, int]) -> None:
-    """Say that the export is whole, and in which format."""
+def write_manifest(
+    folder: Path,
+    format_: str,
+    version: str,
+    rows: Mapping[str, int],
+    left_out: Sequence[str],
+) -> None:
+    """Say that the export is whole, in which format, and what it leaves out, if anything."""
     about = {"version": _VERSION, "batchfront": version, "format": format_, "rows": dict(rows)}
+    about |= {"left_out": list(left_out)} if left_out else {}
     (folder / MANIFEST).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
