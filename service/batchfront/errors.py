@@ -120,8 +120,8 @@ class OutputLost(BatchfrontError):
     def __init__(self, error: OSError) -> None:
         why = "it is closed" if error.errno == errno.EBADF else error.strerror
         super().__init__(f"standard output can't be written to: {why}")
-        self.reader_gone = error.errno == errno.EPIPE
-        self.exit_code = 141 if self.reader_gone else 1
+        self.reader_left = error.errno == errno.EPIPE
+        self.exit_code = 141 if self.reader_left else 1
 
 
 class NothingLeft(BatchfrontError):
