@@ -74,11 +74,12 @@ def ask(
         connection.close()
 
 
-def send(address: str, *lines: str) -> Answer:
-    """One request as it is written here: its first line and its headers, and no others."""
+def send(address: str, *lines: str, body: str = "") -> Answer:
+    """One request as it is written here: its first line, its headers, and no others."""
     where = urlsplit(address)
     with socket.create_connection((where.hostname, where.port), LONG) as connection:
-        connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
+        head = "".join(f"{line}\r\n" for line in (*lines, ""))
+        connection.sendall(f"{head}{body}".encode("latin-1"))
         answer = HTTPResponse(connection, method=lines[0].partition(" ")[0])
         answer.begin()
         return Answer(answer.status, answer.headers, answer.read())

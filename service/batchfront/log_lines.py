@@ -9,7 +9,7 @@ is one line. `worker`, `study` and `trial` are there where they are known, `exce
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,17 @@ class JsonLines(logging.Formatter):
         if trace := _trace(self, record):
             line["exception"] = trace
         return ascii_json(line)
+
+
+def json_line(line: str, worker: str | None) -> str:
+    """A line of standard error as an object: one of ours as it is; of what others print there,
+    such as a library, one at level info."""
+    with suppress(ValueError, RecursionError):
+        said = json.loads(line)
+        if isinstance(said, dict) and {"time", "level", "message"} <= said.keys():
+            return ascii_json(said)
+    level = {"levelno": logging.INFO, "levelname": "INFO"}
+    return JsonLines(worker).format(logging.makeLogRecord({"msg": line, **level}))
 
 
 def ascii_json(plain: Any, **how: Any) -> str:

@@ -59,7 +59,7 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
         def taking(**values: Any) -> Any:
             made = options(**{name: values.pop(name) for name in given})
             if isinstance(made, WorkerOptions) and made.log_format == LogFormat.JSON:
-                speak_json()
+                speak_json(values.get("worker_id"), launched=values.get("leash", False))
             return command(**values, **{argument: made})
 
         decorated: Any = taking
@@ -166,10 +166,10 @@ profile = option(
 format_ = option(
     "--format",
     "format_",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "csv", "spreadsheet"]),
     default="table",
     show_default=True,
-    help="How to print.",
+    help="How to print; spreadsheet is CSV with an apostrophe before text that would be a formula.",
 )
 
 table_or_json = click.option(  # not from the environment, where --format may say csv

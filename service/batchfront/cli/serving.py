@@ -67,14 +67,13 @@ class Listening:
         server = Server(all_, self.host, self.port)
         if self.token is not None and self.token.weak:
             warn(f"a token as short as that of {self._file} can be guessed")
-        if not is_loopback(self.host):
+        if not is_loopback(self.host) and self.token is None:
             warn(
-                f"whoever reaches {self.host} can {may}: there is no authentication; use "
-                "127.0.0.1, --token-file, or a proxy that has one"
-                if self.token is None
-                else f"the token and the pages go to who reaches {self.host} unencrypted; use a "
-                "proxy with TLS"
+                f"whoever reaches {self.host} can {may}: there is no authentication; "
+                "use 127.0.0.1, --token-file, or a proxy that has one"
             )
+        elif not is_loopback(self.host):
+            warn(f"{self.host}: the token and the pages travel unencrypted; use a proxy with TLS")
         whom = "" if self.token is None else f", to who has the token of {self._file}"
         say(f"{what} on {server.address}{whom} (Ctrl-C ends it)")
         return server
@@ -130,8 +129,8 @@ def _options(default_port: int) -> list[Callable[[F], F]]:
             "--allowed-host",
             multiple=True,
             metavar="NAME",
-            help="Answer to this name too; can be repeated. Requests for other names than "
-            "localhost are refused.",
+            help="A name that it is asked for by, beside localhost; can be repeated. Other names "
+            "are refused.",
         ),
         option(
             "--token-file",

@@ -4,9 +4,12 @@ What a command has found goes to standard output, so a failure there fails the c
 What it says beside that goes to standard error, and is done without where that can't be written to.
 """
 
+import atexit
 import codecs
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
@@ -15,6 +18,8 @@ from typing import TextIO
 from batchfront.errors import OutputLost
 
 _SPELLED = "batchfront.spelled"
+
+_UNWRAPPING_SECONDS = 1.0
 
 _ASCII = {
     **{"\u00a0": " ", "·": "-", "–": "-", "−": "-", "’": "'", "“": '"', "”": '"'},
@@ -53,6 +58,30 @@ def open_streams() -> bool:
     sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout)
     sys.stderr = _text(_Error(2, "wb", closefd=False), sys.stderr, at_once=True)
     return True
+
+
+def wrap_errors(command: Sequence[str]) -> None:
+    """Have a process of its own stand between standard error and where that leads: it gets what
+    libraries write there, too, and a crash's last words. Not a thread of this process, which may
+    not get its turn while they write, so that they would wait for each other for ever."""
+    raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
+    if not isinstance(raw, _Error):  # another's
+        return
+    sys.stderr.flush()
+    between = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, stderr=subprocess.DEVNULL)
+    assert between.stdin is not None
+    os.dup2(between.stdin.fileno(), 2)
+    between.stdin.close()
+    atexit.register(_unwrap, between)
+
+
+def _unwrap(between: "subprocess.Popen[bytes]") -> None:
+    """Let it write what it has. What this process has started may still have the other end."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with suppress(subprocess.TimeoutExpired):
+        between.wait(_UNWRAPPING_SECONDS)
+    between.returncode = between.returncode or 0  # it ends by itself; Popen needn't warn of it
 
 
 def close_output() -> None:

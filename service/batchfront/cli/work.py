@@ -14,7 +14,6 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
-from batchfront.cli.output.lines import speak_json, speaks_json
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
@@ -64,8 +63,6 @@ def command(
     trials in hand and gives them back.
     """
     clock = Clock()  # before the imports, which take a second or more
-    if speaks_json():
-        speak_json(worker_id)
     with end_on_sigterm():
         from batchfront.cli.output.progress import showing
         from batchfront.frontier.queries import require

@@ -1,7 +1,7 @@
 """A workload, with everything that its part of the page is made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from batchfront.frontier.queries import (
 from batchfront.frontier.reruns import Confirmations, confirmations
 from batchfront.report.html import Dashboard
 from batchfront.report.text import Fitted, fitted
+from batchfront.store.optuna_tables import other_numbers
 from batchfront.study.study import Filter, load_studies
 
 Drawn = TypeVar("Drawn")
@@ -145,6 +146,8 @@ def _load(
     moment: Connection, key: str, frontier: Frontier, dashboard: Dashboard, limits: Limits
 ) -> Subject:
     reruns = load_reruns(moment, frontier.workload)
+    ids = [point.study.id for point in frontier.points]
+    dashboard = replace(dashboard, numbers=other_numbers(moment, ids))
     return Subject(
         key,
         frontier,

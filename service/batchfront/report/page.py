@@ -47,8 +47,10 @@ def section(subject: Subject) -> Part:
             frontier_part(subject),
         )
     )
+    numbers = subject.dashboard.numbers  # for the links of its figures
+    marked = Markup(' data-numbers="{}"').format(json.dumps(numbers)) if numbers else ""
     html = (
-        f'<section class="workload" id="{key}" aria-labelledby="{key}-name">\n'
+        f'<section class="workload" id="{key}" aria-labelledby="{key}-name"{marked}>\n'
         f"{inner.html}\n</section>"
     )
     return Part(html, inner.figures)

@@ -3,17 +3,13 @@
 All of it passes through `printable`, as names and errors in it may be anybody's.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from io import TextIOBase
-from threading import Lock
-from typing import Any, TextIO
+from typing import Any
 
-from batchfront.cli.streams import fitting
-from batchfront.log_lines import JsonLines, TextLines, ascii_json
+from batchfront.cli.streams import fitting, wrap_errors
+from batchfront.log_lines import JsonLines, TextLines, ascii_json, json_line
 from batchfront.printable import LINES, printable, printable_output
 
 _lines: logging.Formatter = TextLines()
@@ -30,13 +26,15 @@ LOG_LINES: logging.Formatter = _Lines()
 """How the log's lines are written: as all else on standard error is."""
 
 
-def speak_json(worker: str | None = None) -> None:
-    """From now on, standard error is JSON, an object a line; of this worker, if it is one's. What
-    others print there, such as a loop or a library, is told by such lines, too."""
+def speak_json(worker: str | None = None, *, launched: bool = False) -> None:
+    """From now on, standard error is JSON, an object a line; of this worker, if it is one's.
+
+    launched -- whether its launcher makes objects of what others print there
+    """
     global _lines
     _lines = JsonLines(worker)
-    if sys.stderr is not None and not isinstance(sys.stderr, _Others):
-        sys.stderr = _Others(sys.stderr)
+    if not launched:
+        wrap_errors([sys.executable, "-P", "-m", "batchfront.cli.json_pipe", worker or ""])
 
 
 def speaks_json() -> bool:
@@ -65,34 +63,7 @@ def say(line: str, *, before: str = "", level: int = logging.INFO, **facts: Any)
     """
     about = {"msg": line, "levelno": level, "levelname": logging.getLevelName(level)}
     record = logging.makeLogRecord({**about, "before": before, **facts})
-    _tell(_lines.format(record))
-
-
-def _tell(line: str) -> None:
-    stream = sys.stderr.beneath if isinstance(sys.stderr, _Others) else sys.stderr
-    print(line, file=stream, flush=True)
-
-
-class _Others(TextIOBase):
-    """Standard error as others find it that know nothing of JSON."""
-
-    def __init__(self, beneath: TextIO) -> None:
-        self.beneath, self.buffer = beneath, beneath.buffer
-        self._begun, self._lock = "", Lock()
-
-    def write(self, text: str) -> int:
-        with self._lock:
-            *lines, self._begun = (self._begun + text).split("\n")
-        for line in lines:
-            if line := line.rstrip().rpartition("\r")[2]:  # of a progress bar, its last state
-                say(line)
-        return len(text)
-
-    def fileno(self) -> int:
-        return self.beneath.fileno()
-
-    def writable(self) -> bool:
-        return True
+    print(_lines.format(record), file=sys.stderr, flush=True)
 
 
 def complain(line: str, *, level: int = logging.WARNING, **facts: Any) -> None:
@@ -107,20 +78,8 @@ def warn(line: str) -> None:
 
 def pass_on(line: str, worker: str) -> None:
     """Say on standard error what a worker has said there; colours in it are its program's."""
-    if not speaks_json():
-        _tell(printable_output(line))
-    elif (said := _object(line)) is not None:
-        _tell(ascii_json(said))
-    else:
-        say(line, worker=worker)
-
-
-def _object(line: str) -> dict[str, Any] | None:
-    """The object that a worker's line is, if it is one."""
-    with suppress(ValueError, RecursionError):
-        said = json.loads(line)
-        return said if isinstance(said, dict) and {"time", "message"} <= said.keys() else None
-    return None
+    said = json_line(line, worker) if speaks_json() else printable_output(line)
+    print(said, file=sys.stderr, flush=True)
 
 
 def shown(text: str) -> str:

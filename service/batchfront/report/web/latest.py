@@ -7,13 +7,11 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from batchfront.errors import StorageError
+from batchfront.ledger.status import pause_after
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-_SHARE = 0.05  # of a core, which reading may take at most
-_LONGEST = 60.0  # seconds until the next read, however long one takes
 
 
 class Latest(Generic[T]):
@@ -52,7 +50,8 @@ class Latest(Generic[T]):
         if trouble and trouble != self._trouble:
             log.warning("%s", trouble.partition("\n")[0])
         with self._news:
-            pause = 0.0 if trouble else min((monotonic() - began) / _SHARE, _LONGEST)
-            self._due = monotonic() + max(self._every, pause)
+            # What failed may have waited for long, which has kept nobody busy.
+            took = 0.0 if trouble else monotonic() - began
+            self._due = monotonic() + pause_after(took, self._every)
             self._value, self._trouble, self._reading = value, trouble, False
             self._news.notify_all()

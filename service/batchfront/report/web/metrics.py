@@ -11,15 +11,14 @@ from time import perf_counter
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from sqlalchemy import Connection, Engine, event, text
 
 from batchfront import __version__
@@ -62,23 +61,19 @@ def with_metrics(
     def asking(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != METRICS or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return app(environ, start)
-        encode, kind = _encoder(environ.get("HTTP_ACCEPT", ""))
-        return answer(
-            environ, start, encode(registry), kind, headers=[("Cache-Control", "no-store")]
-        )
+        body, kind = _written(registry, environ.get("HTTP_ACCEPT", ""))
+        return answer(environ, start, body, kind, headers=[("Cache-Control", "no-store")])
 
     return asking
 
 
-def _encoder(accepted: str) -> Any:
-    """OpenMetrics, and its content type; Prometheus's older text for who asks for other formats
-    alone, as a browser does."""
-    try:
-        if accepted not in ("", "*/*"):
-            return choose_encoder(accepted)
-    except ValueError:  # of a version that is no number
-        pass
-    return generate_latest, CONTENT_TYPE_LATEST
+def _written(registry: CollectorRegistry, accepted: str) -> tuple[bytes, str]:
+    """All samples and their content type: OpenMetrics, or Prometheus's older text for who asks for
+    other formats alone, as a browser does."""
+    if accepted in ("", "*/*") or "application/openmetrics-text" in accepted:
+        body = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return body, openmetrics.CONTENT_TYPE_LATEST
+    return generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _time_statements(engine: Engine, registry: CollectorRegistry) -> None:

@@ -72,7 +72,9 @@ def test_watching_goes_on_through_an_outage_and_ends_when_all_is_done(
 ) -> None:
     out = io.StringIO()
     monkeypatch.setattr(
-        status_view, "Console", lambda **_: Console(file=out, force_terminal=True, width=120)
+        status_view,
+        "console_for_errors",
+        lambda: Console(file=out, force_terminal=True, width=120),
     )
     done = replace(STATUS, studies=(replace(STUDY, done=10, running=0),))
     answers: list[Any] = [STATUS, Unreachable("database x: no answer"), STATUS, done]

@@ -221,25 +221,11 @@ def test_a_name_is_taken_as_requests_bring_it(given: str, meant: str) -> None:
     assert parse_host(given) == meant
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        "",
-        " ",
-        "http://a.example",
-        "a.example:80",
-        "a.example/x",
-        "*",
-        "*.a.example",
-        "a b",
-        ".",
-        "a..b",
-        "\x1b[31m",
-        "a@b",
-        "[::1]:80",
-        "x" * 64 + ".example",
-    ],
-)
+NO_NAMES = ["", " ", "http://a.example", "a.example:80", "a.example/x", "*", "*.a.example", "a b"]
+NO_NAMES += [".", "a..b", "\x1b[31m", "a@b", "[::1]:80", "x" * 64 + ".example"]
+
+
+@pytest.mark.parametrize("given", NO_NAMES)
 def test_what_is_no_name_is_refused_in_one_line(given: str) -> None:
     with pytest.raises(UsageError, match="is no host's name") as refused:
         parse_host(given)
