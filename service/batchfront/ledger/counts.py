@@ -46,8 +46,8 @@ class Counts:
     lease_age: float | None
 
 
-def load_counts(source: Source) -> Counts:
-    """Count what is in a database, in three queries."""
+def load_counts(source: Source, wanted: Filter) -> Counts:
+    """Count the slots of the studies that are meant, and all workers, in three queries."""
     with snapshot(source) as conn:
         clock = now(conn.engine)
         by_slot = conn.execute(
@@ -59,7 +59,7 @@ def load_counts(source: Source) -> Counts:
                 func.max(slots.c.finished_at).label("last"),
             )
             .select_from(studies.join(slots))
-            .where(Filter().clause())
+            .where(wanted.clause())
             .group_by(studies.c.workload, slots.c.state, slots.c.outcome)
             .order_by(studies.c.workload)
         ).all()
