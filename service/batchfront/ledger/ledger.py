@@ -56,7 +56,7 @@ from batchfront.store.schema import (
 from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter, Study, read_study
 from batchfront.vocabulary import Count, Outcome, Schedule, SlotState, WorkerState
 from batchfront.workload.search_space import SearchSpace
 
@@ -116,6 +116,9 @@ class Ledger:
         self._about: dict[str, Any] = {}  # host, pid and device, once it is registered
         self._last: int | None = None  # the study that it was at
         self._begun: Begun = {}  # since its last claim
+        self._left_out: set[int] = (
+            set()
+        )  # ids of studies that it couldn't read when it claimed last
         self._race_state = RaceStateQuery(storage.now, worker_id)
 
     # -- the worker itself
@@ -137,6 +140,13 @@ class Ledger:
         if self._about:
             roster.enter(conn, self.storage.now, self.worker_id, **self._about)
 
+    def _is_listed(self, conn: Connection) -> bool:
+        """Whether the worker is in the list, in which it is entered again; locks its row."""
+        if roster.lock(conn, self.worker_id):
+            return True
+        self._enter(conn)
+        return roster.lock(conn, self.worker_id)
+
     def _seen(self, conn: Connection, **said: Any) -> None:
         """Renew the lease, and note what the worker is at: in a list that has lost it, too."""
         said |= self._time()
@@ -150,7 +160,8 @@ class Ledger:
         part of."""
         with self.storage.write() as conn:
             now = self.storage.now
-            joins = roster.study_to_join(conn, now, self.worker_id, wanted)
+            meant = self._readable(wanted)
+            joins = roster.study_to_join(conn, now, self.worker_id, meant)
             self._seen(conn, state=WorkerState.IDLE, study_id=joins, **_IDLE)
 
     @_repeatable
@@ -204,8 +215,8 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            if not roster.lock(conn, self.worker_id):
-                self._enter(conn)
+            if not self._is_listed(conn):
+                return None
             release(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
             given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
@@ -219,7 +230,9 @@ class Ledger:
     ) -> tuple[Study, list[Slot]] | None:
         now = self.storage.now
         spared = left_for_others(conn, now, self.worker_id)
-        for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
+        self._left_out = set()
+        asks = (wanted, self._last, spared, self._left_out)
+        for study in choose_studies(conn, now, self.worker_id, *asks):
             room = 1 if study.schedule == Schedule.ONE_BY_ONE else limit(study)
             taken = take(conn, self.worker_id, study, room, spared)
             if taken:
@@ -229,6 +242,9 @@ class Ledger:
                 roster.note(conn, now, self.worker_id, state=WorkerState.BUSY, **said)
                 return study, taken
         return None
+
+    def _readable(self, wanted: Filter) -> Filter:
+        return replace(wanted, left_out=tuple(self._left_out))
 
     @_repeatable
     def claim_more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
@@ -240,12 +256,15 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            roster.lock(conn, self.worker_id)
+            if not self._is_listed(conn):
+                return None
             unknown = slots.c.id.not_in(held.keys())
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            row = conn.execute(select(studies).where(studies.c.id == study.id)).first()
-            stored = None if row is None else Study.from_row(row)
-            if stored is None or stored.identity != study.identity:
+            try:
+                stored = read_study(conn, study.id)
+            except StudyGone:
+                return None
+            if stored.identity != study.identity:
                 return None
             # What it has in hand is never free, but in a database that was put back.
             spared = or_(left_for_others(conn, now, self.worker_id), slots.c.id.in_(held.keys()))
@@ -490,7 +509,7 @@ class Ledger:
         """Whether some slot is not done yet, whoever holds it, that a worker could do. Writes and
         locks nothing."""
         some_slot = select(slots.c.id).select_from(slots.join(studies)).limit(1)
-        meant = some_slot.where(wanted.clause(), not_(imported))
+        meant = some_slot.where(self._readable(wanted).clause(), not_(imported))
         # Each in the order of an index, so that no planner reads the whole table instead.
         in_order = ((free, slots.c.study_id, slots.c.steps), (leased, slots.c.worker_id))
         some = [meant.where(state).order_by(*columns) for state, *columns in in_order]
