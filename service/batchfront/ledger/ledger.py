@@ -134,6 +134,14 @@ class Ledger:
             self._about = {"host": host, "pid": pid, "device": device, "about": said}
             self._enter(conn)
 
+    @_repeatable
+    def describe(self, about: SelfDescription) -> None:
+        """Write what the worker says of itself by now."""
+        self._about |= {"about": about.to_json()}
+        with self.storage.write() as conn:
+            mine = update(workers).where(workers.c.id == self.worker_id)
+            conn.execute(mine.values(about=self._about["about"]))
+
     def _enter(self, conn: Connection) -> None:
         """Enter the worker in the list, also of a database that was put back to before it came:
         while it isn't there, nobody would see it die."""
