@@ -32,6 +32,7 @@ from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.whole_ours import spent_in
 from tests.benchmarks.whole_tasks import Task
 from tests.processes import Child, forkserver
+from tests.searches import CODE
 
 PROMISE = 1.0
 """Of the growth of the trials: the most that the training steps grow by."""
@@ -169,7 +170,9 @@ def _work(url: str, folder: str, number: int, run: Run, ready: Any, answers: Any
     TASK.workload().data()  # what a process does once is no part of it
     given = (torch.device("cpu"), Filter())
     settings = Settings(
-        f"worker-{number}", *given, options=WorkerOptions(checkpoint_dir=folder, engine=run.engine)
+        f"worker-{number}",
+        *given,
+        options=WorkerOptions(checkpoint_dir=folder, engine=run.engine, code=CODE),
     )
     worker = Worker(storage, settings, Event())
     ready.wait(120)

@@ -46,6 +46,7 @@ from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from batchfront.workload.datasets import Piece, Source
 from tests.benchmarks.markdown import table
+from tests.searches import CODE
 
 _FOLDER = "BATCHFRONT_DATA_DIR"
 _WAY = "BATCHFRONT_BENCHMARK_WAY"
@@ -151,7 +152,7 @@ def race(folder: Path, way: str, trials: int, goal: float) -> tuple[float, list[
         began = perf_counter()
         asked = SearchOptions((64,), trials, seed=0, goal=goal)
         planned = plan(storage, spec, catalog.load(spec), asked)
-        options = WorkerOptions(engine=EngineName.SEQUENTIAL)
+        options = WorkerOptions(engine=EngineName.SEQUENTIAL, code=CODE)
         Worker(storage, Settings("here", "cpu", planned.filter, options), Event()).run()
         seconds = perf_counter() - began
         query = select(slots.c.number, slots.c.outcome, slots.c.steps_to_target)

@@ -37,6 +37,7 @@ from tests.benchmarks import slow_digits
 from tests.benchmarks.markdown import spread, table
 from tests.benchmarks.production_server import Server, server
 from tests.processes import Child, forkserver
+from tests.searches import CODE
 
 PROMISE = 5.0
 """The speed-up of 8 workers, at least."""
@@ -104,7 +105,7 @@ def _work(url: str, worker_id: str, folder: str, sharing: bool, pause: float, re
         worker_id,
         "cpu",
         Filter(),
-        options=WorkerOptions(engine="sequential", checkpoint_dir=folder),
+        options=WorkerOptions(engine="sequential", checkpoint_dir=folder, code=CODE),
     )
     worker = Worker(storage, settings, Event())
     ready.wait(120)

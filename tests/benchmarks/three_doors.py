@@ -34,6 +34,7 @@ from batchfront.workload.seeds import study_seed, trial_seed
 from batchfront_studies.digits import momentum
 from tests.benchmarks import digits_trial
 from tests.benchmarks.markdown import table
+from tests.searches import CODE
 
 PROGRAM = Path(digits_trial.__file__).resolve()
 NAME = momentum().name
@@ -123,7 +124,9 @@ def search(
     """
     storage = open_storage(f"sqlite:///{folder / 'batchfront.db'}", create=True)
     planned = plan(storage, spec, catalog.load(spec), asked)
-    options = WorkerOptions(engine=engine, trial_dir=str(folder / "trials"))
+    options = WorkerOptions(
+        engine=engine, trial_dir=str(folder / "trials"), code=(*CODE, str(folder))
+    )
     began = cpu_seconds()
     Worker(storage, Settings("here", "cpu", planned.filter, options), Event()).run()
     spent = cpu_seconds() - began

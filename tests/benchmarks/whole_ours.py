@@ -22,6 +22,7 @@ from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from tests.benchmarks.protocols import UNTRAINED
 from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task
+from tests.searches import CODE
 
 
 def race_on(
@@ -49,7 +50,9 @@ def race_on(
         for trials in allowed if reference is not None else allowed[-1:]:
             asked = replace(request, batch_sizes=left, trials=trials, seed=seed, goal=task.goal)
             planned = plan(storage, task.spec, workload, asked)
-            settings = Settings("here", "cpu", planned.filter, options=WorkerOptions(engine=engine))
+            settings = Settings(
+                "here", "cpu", planned.filter, options=WorkerOptions(engine=engine, code=CODE)
+            )
             Worker(storage, settings, Event()).run()
             spent = spent_in(storage)
             left = tuple(

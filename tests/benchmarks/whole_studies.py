@@ -16,6 +16,7 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from tests.benchmarks.whole_ours import totals_in
+from tests.searches import CODE
 
 ASKED: dict[str, dict[str, Any]] = {
     "warm start": {"warm_start": True},
@@ -65,7 +66,7 @@ def searched(search: Search) -> list[Found]:
         plan(storage, search.workload, catalog.load(search.workload), request)
         Worker(
             storage,
-            Settings("one", "cpu", options=WorkerOptions(engine=engine)),
+            Settings("one", "cpu", options=WorkerOptions(engine=engine, code=CODE)),
             Event(),
         ).run()
         studies = totals_in(storage)

@@ -9,11 +9,11 @@ from batchfront.doctor.database import clock_finding
 from batchfront.doctor.finding import Finding, Level, failure, ok, warning
 from batchfront.extras import installed
 from batchfront.ledger.self_description import SelfDescription
+from batchfront.ledger.workers import has_lease, present
 from batchfront.phrases import first_few, several
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.schema import leased, slots, workers
-from batchfront.vocabulary import WorkerState
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +46,15 @@ def load_workers(storage: Storage) -> list[ListedWorker]:
         .group_by(slots.c.worker_id)
         .subquery()
     )
-    there = workers.c.state.in_((WorkerState.BUSY, WorkerState.IDLE))
     query = (
         select(
             workers,
             func.coalesce(held.c.holds, 0).label("holds"),
             func.abs(storage.now - workers.c.seen_at).label("silent"),
-            and_(there, workers.c.lease_expires > storage.now).label("alive"),
+            and_(present, has_lease(storage.now)).label("alive"),
         )
         .select_from(workers.outerjoin(held, held.c.worker_id == workers.c.id))
-        .where(there | held.c.holds.is_not(None))
+        .where(present | held.c.holds.is_not(None))
         .order_by(workers.c.started_at, workers.c.id)
     )
     with storage.read() as conn:

@@ -21,7 +21,7 @@ from batchfront.exchange.tables import (
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.frontier import Frontier, load_frontiers
 from batchfront.frontier.queries import workload_names
-from batchfront.store.optuna_tables import read_attributes, read_trials
+from batchfront.store.optuna_tables import encodable_json, read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import (
@@ -106,7 +106,7 @@ def study_rows(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     found = []
     for row in conn.execute(_of(studies.select(), ids)):
         about = {"attributes": attributes[row.id], "settings": settings[row.id]}
-        optuna = json.dumps(about, ensure_ascii=False)
+        optuna = encodable_json(about)
         found.append({**{name: getattr(row, name) for name in names}, "optuna": optuna})
     return found
 
@@ -170,7 +170,7 @@ def _points(frontier: Frontier) -> list[dict[str, Any]]:
             "examples": point.examples,
             "trial": point.trial,
             "trials": point.trials,
-            "params": json.dumps(dict(point.params), ensure_ascii=False),
+            "params": encodable_json(dict(point.params)),
             "outcomes": json.dumps(dict(point.outcomes)),
             "code_version": fastest.get(point.batch_size),
         }

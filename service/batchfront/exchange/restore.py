@@ -17,7 +17,7 @@ from batchfront.exchange.export_checks import (
     check_study_row,
     check_trial_rows,
 )
-from batchfront.exchange.tables import MANIFEST, by_row, exported, pieces, read_manifest
+from batchfront.exchange.tables import MANIFEST, by_row, exported, path_of, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import TrialCopy, write_trials
@@ -36,26 +36,25 @@ class Restored:
     made: bool
 
 
-def count_studies(folder: Path) -> int:
-    """How many studies an export holds. Raises DataError if the folder holds none that is whole."""
-    return read_manifest(folder)[1]["studies"]
-
-
 def restore(storage: Storage, folder: Path) -> Iterator[Restored]:
     """Make the studies of an export, one by one; those that are there, the same, are passed over.
 
-    Raises DataError, before it makes any, for an export that is damaged or says what can't be, and
-    IdentityError for a study that is there with other content, or whose workload has another
+    folder -- of an export that `check_export` has found nothing wrong with
+
+    Raises IdentityError for a study that is there with other content, or whose workload has another
     definition there; what was made before stays.
     """
-    _check(folder)
     for found in _studies(folder):
         trials = [row for _, row in found.trials]
         yield Restored(found.row["name"], _restore(storage, found.row, trials, found.measured))
 
 
-def _check(folder: Path) -> None:
-    """Read a whole export, and raise DataError for the first thing that can't be taken."""
+def check_export(folder: Path) -> int:
+    """Read a whole export, and store nothing.
+
+    Returns how many studies it holds. Raises DataError for the first thing in it that can't be
+    taken, naming the file, and the row and column where it is one.
+    """
     counted = dict.fromkeys(("studies", "trials", "measurements"), 0)
     names: set[str] = set()
     for found in _studies(folder):
@@ -77,8 +76,9 @@ def _check(folder: Path) -> None:
     format_, said = read_manifest(folder)
     for name, rows in counted.items():
         if said[name] != rows:
-            path = folder / f"{name}.{format_}"
+            path = path_of(folder, name, format_)
             raise DataError(f"{path}: has {rows} rows, where {MANIFEST} says {said[name]}")
+    return counted["studies"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Runs:
     """The rows of a table's file, given out study by study, in the file's order."""
 
     def __init__(self, folder: Path, name: str, format_: str) -> None:
-        self._path = folder / f"{name}.{format_}"
+        self._path = path_of(folder, name, format_)
         self._pieces = pieces(folder, name, format_)
         self._parts = self._split()
         self._next: tuple[str, Place, Any] | None = None

@@ -152,6 +152,11 @@ class Kubernetes:
                 )
         if not _QUANTITY.fullmatch(self.memory_per_worker):
             problems.append(f"--memory-per-worker {self.memory_per_worker!r}: write 4Gi or 500Mi")
+        problems += [
+            f"--code {place}: write the path that it has in the image or a volume, from /"
+            for place in order.worker.code
+            if not place.startswith("/")
+        ]
         for volume in self.volumes:
             if not volume.path.startswith("/"):
                 problems.append(f"--volume {volume.claim}:{volume.path}: write CLAIM:/PATH")

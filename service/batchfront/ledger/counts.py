@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, and_, case, func, literal, not_, select, true
 
-from batchfront.ledger.workers import present
+from batchfront.ledger.workers import has_lease, present
 from batchfront.store.database import now
-from batchfront.store.schema import LEASE_SECONDS, leased, slots, studies, workers
+from batchfront.store.schema import leased, slots, studies, workers
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.study import Filter
 from batchfront.vocabulary import WorkerState
@@ -63,8 +63,9 @@ def load_counts(source: Source) -> Counts:
             .group_by(studies.c.workload, slots.c.state, slots.c.outcome)
             .order_by(studies.c.workload)
         ).all()
-        alive = workers.c.lease_expires.between(clock, clock + LEASE_SECONDS)
-        state = case((and_(present, not_(alive)), literal(SILENT)), else_=workers.c.state)
+        state = case(
+            (and_(present, not_(has_lease(clock))), literal(SILENT)), else_=workers.c.state
+        )
         by_worker = conn.execute(
             select(state.label("state"), func.count().label("number"))
             .where(workers.c.state != WorkerState.STOPPED)

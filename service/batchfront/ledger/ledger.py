@@ -140,6 +140,13 @@ class Ledger:
         if self._about:
             roster.enter(conn, self.storage.now, self.worker_id, **self._about)
 
+    def _is_listed(self, conn: Connection) -> bool:
+        """Whether the worker is in the list, in which it is entered again; locks its row."""
+        if roster.lock(conn, self.worker_id):
+            return True
+        self._enter(conn)
+        return roster.lock(conn, self.worker_id)
+
     def _seen(self, conn: Connection, **said: Any) -> None:
         """Renew the lease, and note what the worker is at: in a list that has lost it, too."""
         said |= self._time()
@@ -208,8 +215,8 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            if not roster.lock(conn, self.worker_id):
-                self._enter(conn)
+            if not self._is_listed(conn):
+                return None
             release(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
             given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
@@ -249,7 +256,8 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            roster.lock(conn, self.worker_id)
+            if not self._is_listed(conn):
+                return None
             unknown = slots.c.id.not_in(held.keys())
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
             try:

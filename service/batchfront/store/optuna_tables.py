@@ -91,6 +91,9 @@ names."""
 
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
+LONGEST_KEY: int = _params.c.param_name.type.length
+"""Characters of the name of a metaparameter, or of an attribute, that Optuna keeps."""
+
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
 TABLES = tuple(models.BaseModel.metadata.tables)
@@ -437,6 +440,12 @@ def _json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[di
     return [{owner: owner_id, "key": k, "value_json": json.dumps(v)} for k, v in entries.items()]
 
 
+def encodable_json(data: Any) -> str:
+    """Plain data as text that every file takes: half of a surrogate pair, which JSON can hold,
+    stays escaped."""
+    return json.dumps(data, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True)
 class TrialCopy:
     """A trial as Optuna keeps it.
@@ -455,7 +464,7 @@ class TrialCopy:
     def to_json(self) -> str:
         """The copy as text, but for its number."""
         times = {"started": _iso(self.started), "completed": _iso(self.completed)}
-        return json.dumps({"state": self.state, **times, **self.parts}, ensure_ascii=False)
+        return encodable_json({"state": self.state, **times, **self.parts})
 
     @classmethod
     def from_json(cls, number: int, text: str) -> "TrialCopy":
@@ -583,6 +592,21 @@ def _read_trials(
         for trial_id, study_id, number, state, started, completed in rows
         if owners[trial_id] == study_id
     }
+
+
+def other_numbers(conn: Connection, study_ids: Sequence[int]) -> dict[int, dict[int, int]]:
+    """Of studies in which others' trials stand among ours: id of the study to the numbers of slots
+    whose trials have other numbers, and to these."""
+    tied = slots.c.trial_id == _trials.c.trial_id, slots.c.study_id == _trials.c.study_id
+    query = (
+        select(slots.c.study_id, slots.c.number, _trials.c.number.label("theirs"))
+        .join(_trials, and_(*tied))
+        .where(slots.c.study_id.in_(study_ids), slots.c.number != _trials.c.number)
+    )
+    found: dict[int, dict[int, int]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.study_id, {})[row.number] = row.theirs
+    return found
 
 
 def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -> list[int]:

@@ -103,7 +103,8 @@ def check_study(columns: Mapping[str, Any]) -> SearchSpace:
     if columns["goal_value"] is not None and not _is_finite(columns["goal_value"]):
         raise Flaw(f"its goal is {_short(columns['goal_value'])}")
     identity = _object(columns["identity"], "its identity")
-    if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), 1):
+    least = 0 if columns["sampler"] == Sampler.IMPORTED else 1  # 0: trials had a time budget
+    if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), least):
         raise Flaw(f"its identity's step_budget is {_short(identity.get('step_budget'))}")
     if identity.get("batch_size") != columns["batch_size"]:
         raise Flaw(
@@ -177,9 +178,9 @@ def _space(described: Any) -> SearchSpace:
         raise Flaw(f"its search space is {_short(described)}") from None
     for name, entry in space.items():
         if not isinstance(entry, Dimension):
-            if not _is_value(entry):
+            if not is_value(entry):
                 raise Flaw(f"its search space has {name} = {_short(entry)}")
-        elif not all(_is_value(entry.at(end)) for end in (0.0, 1.0)):
+        elif not all(is_value(entry.at(end)) for end in (0.0, 1.0)):
             raise Flaw(f"its search space has {name} = {entry}")
     return space
 
@@ -201,7 +202,7 @@ class _Params:
         for name, value in params.items():
             ends = self._ends.get(name)
             if ends is None:
-                wrong = not (_is_value(value) and self._is_chosen(name, value))
+                wrong = not (is_value(value) and self._is_chosen(name, value))
             else:
                 wrong = type(value) not in (int, float) or not ends[0] < value < ends[1]
             if wrong:
@@ -221,6 +222,12 @@ def _ends(dimension: Dimension) -> tuple[float, float] | None:
         return None
     on_log = isinstance(dimension, Log) or (isinstance(dimension, Integer) and dimension.log)
     return 0 if on_log else -_FINITE, 1 if isinstance(dimension, ReverseLog) else _FINITE
+
+
+def params_flaw(text: str, space: SearchSpace, *, is_done: bool) -> str | None:
+    """What can't be right in a trial's metaparameters, as they are stored; None if nothing. Of one
+    that is to run, all have to be there."""
+    return _Params(space).flaw(text, is_done=is_done)
 
 
 def versions_flaw(text: Any) -> str | None:
@@ -253,7 +260,7 @@ def trial_flaw(columns: Mapping[str, Any], space: SearchSpace) -> str | None:
     if None not in (to_target, lower) and lower > to_target:
         return f"steps_lower: {lower} lies beyond steps_to_target, {to_target}"
     params = columns["params"]
-    if params is not None and (wrong := _Params(space).flaw(params, is_done=is_done)) is not None:
+    if params is not None and (wrong := params_flaw(params, space, is_done=is_done)) is not None:
         return f"params: {wrong}"
     if (wrong := versions_flaw(columns["versions"])) is not None:
         return f"versions: {wrong}"
@@ -367,7 +374,7 @@ def _is_whole(value: Any, low: int, high: int = _WHOLE) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_value(value: Any) -> bool:
+def is_value(value: Any) -> bool:
     """Whether a metaparameter can have it."""
     return value is None or isinstance(value, str | bool) or _is_finite(value)
 

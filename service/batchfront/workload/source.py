@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -114,6 +115,13 @@ def find_source(spec: str, here: Path | None = None) -> Source | None:
         return _of_module(name, function, Path(folder).resolve() if folder else here)
     except (OSError, RuntimeError, ValueError):  # a path that can't be one, or leads in a circle
         return None
+
+
+def files_digest(spec: str) -> str:
+    """One checksum of a workload's own files as they are now; of the catalog's, of none."""
+    source = find_source(spec)
+    files = {} if source is None else source.checksums()
+    return sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
 
 
 def _of_file(path: Path, function: str) -> Source | None:

@@ -65,6 +65,7 @@ SWEEP: dict[str, list[tuple[str, ...]]] = {
     "launch local": [(HOSTILE,)],
     "launch debug": [(HOSTILE,)],
     "launch kubernetes": [("--image", "x\x1b", "--print", NAMED)],
+    "doctor": [()],
     "confirm": [(NAMED, "--plan-only"), (HOSTILE,)],
     "workloads": [()],
     "workloads show": [(HOSTILE,)],
@@ -90,7 +91,7 @@ def hostile(batchfront: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> R
     script = folder / "train.py"
     script.write_text(script.read_text().replace("told =", 'parser.add_argument("--kind")\ntold ='))
     assert batchfront("plan", str(spec), "--trials", "4").code == 0
-    assert batchfront("work", "--quiet").code == 0
+    assert batchfront("work", "--quiet", "--code", ".").code == 0
     with sqlite3.connect(folder / "batchfront.db") as database:
         spoil(database)
     (folder / "points.csv").write_text(

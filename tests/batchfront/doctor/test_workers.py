@@ -16,7 +16,7 @@ from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from tests.batchfront.doctor.findings import about, bad
-from tests.searches import ALL, Ledger, claim, planned, worker
+from tests.searches import ALL, CODE, Ledger, claim, planned, worker
 
 pytestmark = pytest.mark.every_storage
 
@@ -84,7 +84,7 @@ def test_real_workers_say_where_they_keep_checkpoints(storage: Storage, tmp_path
     said = []
     for name, folder in (("one", "a"), ("two", "a"), ("three", "b")):
         kept = str(tmp_path / folder)
-        options = WorkerOptions(engine=EngineName.SEQUENTIAL, checkpoint_dir=kept)
+        options = WorkerOptions(engine=EngineName.SEQUENTIAL, checkpoint_dir=kept, code=CODE)
         settings = Settings(name, "cpu", options=options)
         Worker(storage, settings, Event()).run()
         with storage.read() as conn:

@@ -1,5 +1,6 @@
 """What is exported and imported is what it was: in another database, and of another kind."""
 
+import csv as plain_csv
 import json
 import math
 import shutil
@@ -17,7 +18,7 @@ from batchfront.errors import DataError, IdentityError, UsageError
 from batchfront.exchange.export import export
 from batchfront.exchange.points import import_points
 from batchfront.exchange.points_file import read_points
-from batchfront.exchange.restore import restore
+from batchfront.exchange.restore import check_export, restore
 from batchfront.exchange.tables import SCHEMAS
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import load_trials
@@ -27,6 +28,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import Filter
+from tests.batchfront.test_table import FORMULAS, HARMLESS
 from tests.reading import load_curves
 from tests.searches import claim, worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
@@ -268,11 +270,9 @@ def test_a_damaged_export_is_refused_with_its_file(
 ) -> None:
     folder = written(filled, tmp_path / "out", "parquet")
     damage(folder)
-    other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
     with pytest.raises(DataError, match=says) as refused:
-        list(restore(other, folder))
+        check_export(folder)
     assert "\n" not in str(refused.value)
-    other.close()
 
 
 @pytest.mark.parametrize(
@@ -313,3 +313,30 @@ def test_an_earlier_export_is_replaced_and_nothing_else(filled: Storage, tmp_pat
     folder.write_text("mine")
     with pytest.raises(UsageError, match="is a file; name a folder"):
         written(filled, folder, "parquet")
+
+
+def test_tables_for_spreadsheets_hold_no_formula_and_come_back_bit_by_bit(
+    storage: Storage, tmp_path: Path
+) -> None:
+    texts = [*FORMULAS, *HARMLESS]
+    points = [
+        {"workload": f"{t}/{n}/x", "batch_size": 8, "steps": 1, "goal": t, "param:x": t}
+        for n, t in enumerate(texts)
+    ]
+    file = tmp_path / "points.json"
+    file.write_text(json.dumps([point for point in points if point["workload"][:1] != "/"]))
+    import_points(storage, read_points(file))
+    with storage.write() as conn:
+        for n, text in enumerate(texts):
+            conn.execute(update(slots).where(slots.c.id == n).values(reason=text))
+    folder = written(storage, tmp_path / "out", "spreadsheet")
+    with (folder / "trials.csv").open(newline="") as lines:
+        cells = [cell for row in plain_csv.reader(lines) for cell in row]
+    assert not any(cell[:1] in tuple("=@\t\r\n＝") for cell in cells if cell)
+    other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
+    check_export(folder)
+    assert all(result.made for result in restore(other, folder))
+    again = written(other, tmp_path / "again", "parquet")
+    before = written(storage, tmp_path / "before", "parquet")
+    assert tables(again, "parquet") == tables(before, "parquet")
+    other.close()

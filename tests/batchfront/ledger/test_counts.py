@@ -39,10 +39,10 @@ def test_workers_are_alive_silent_or_lost_and_none_once_they_have_stopped(
     storage: Storage,
 ) -> None:
     planned(storage)
-    busy, idle, gone = (worker(storage, name) for name in ("busy", "idle", "gone"))
+    busy, idle, ended = (worker(storage, name) for name in ("busy", "idle", "ended"))
     claim(busy, 2)
     assert load_counts(storage).workers == {"idle": 2, "busy": 1}
-    gone.leave(in_order=True)
+    ended.leave(in_order=True)
     assert load_counts(storage).workers == {"idle": 1, "busy": 1}
     expire(storage)
     assert load_counts(storage).workers == {"silent": 2}

@@ -19,7 +19,7 @@ from batchfront.training.preflight.checks import check
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import data
-from tests.searches import claim, planned, worker
+from tests.searches import CODE, claim, planned, worker
 from tests.toy import clouds, plain
 from tests.waiting import Seconds, eventually
 
@@ -31,7 +31,9 @@ def test_a_worker_leaves_word_of_all_parts_of_its_life(
 ) -> None:
     planned(storage, plain, batch_sizes=(4,))
     kept = str(tmp_path / "kept")
-    settings = Settings("one", "cpu", options=WorkerOptions(checkpoint_dir=kept, engine=engine))
+    settings = Settings(
+        "one", "cpu", options=WorkerOptions(checkpoint_dir=kept, engine=engine, code=CODE)
+    )
     clock = Clock()
     Worker(storage, settings, Event(), clock).run()
     life, profile = clock.seconds(), load_profile(storage)

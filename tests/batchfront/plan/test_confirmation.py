@@ -26,7 +26,7 @@ from batchfront.training.model_run import ModelRun
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import set_up
 from batchfront.worker.worker import Settings, Worker
-from tests.searches import NAME, end, planned, reached, slots_of, stored
+from tests.searches import CODE, NAME, end, planned, reached, slots_of, stored
 from tests.toy import SPEC, STEP_BUDGET, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -215,7 +215,7 @@ def test_every_seed_is_run_to_its_own_goal_by_whatever_worker(
             "one",
             "cpu",
             Filter(**wanted),
-            options=WorkerOptions(engine="sequential", checkpoint_dir=kept),
+            options=WorkerOptions(engine="sequential", checkpoint_dir=kept, code=CODE),
         )
         Worker(storage, settings, Event()).run()
 

@@ -49,6 +49,7 @@ def as_of_version_6(storage: Storage) -> None:
     """Undo what has changed since."""
     with storage.write() as conn:
         for statement in (
+            "ALTER TABLE bf_studies DROP COLUMN checksums",
             "ALTER TABLE bf_workers DROP COLUMN clock",
             "ALTER TABLE bf_workers DROP COLUMN about",
             "UPDATE bf_meta SET value = '6' WHERE key = 'schema'",

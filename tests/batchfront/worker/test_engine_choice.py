@@ -27,7 +27,7 @@ from batchfront.worker.engine_choice import EngineChoice, refuse_unfit
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.setup import LoadedWorkload
 from batchfront.worker.worker import Settings, Worker
-from tests.searches import work
+from tests.searches import CODE, work
 from tests.toy import PLAIN, SPEC, clouds, plain
 
 CPU = torch.device("cpu")
@@ -165,7 +165,7 @@ def test_a_trials_engine_is_among_its_versions_and_a_mixture_is_seen(storage: St
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4, 8)))
     engines: tuple[EngineName, ...] = ("sequential", "vectorized")
     for batch_size, asked in zip((4, 8), engines, strict=True):
-        wanted, options = Filter((), (batch_size,)), WorkerOptions(engine=asked)
+        wanted, options = Filter((), (batch_size,)), WorkerOptions(engine=asked, code=CODE)
         settings = Settings(f"w{batch_size}", "cpu", wanted, options)
         Worker(storage, settings, Event()).run()
     frontier = load_frontier(storage, "plain/mlp/momentum")
@@ -181,7 +181,7 @@ def test_a_worker_leaves_what_it_cannot_vectorize_to_others(
 ) -> None:
     plan(storage, PLAIN, plain(), SearchOptions(trials=2, batch_sizes=(4,)))
     monkeypatch.setattr(engine_choice, "why_not", lambda *_: "it is odd")
-    settings = Settings("one", "cpu", options=WorkerOptions(engine="vectorized"))
+    settings = Settings("one", "cpu", options=WorkerOptions(engine="vectorized", code=CODE))
     with pytest.raises(UsageError, match="can't compute it: it is odd; use auto or sequential"):
         Worker(storage, settings, Event()).run()
     with storage.read() as conn:

@@ -36,7 +36,7 @@ from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from tests import loops, searches, toy
 from tests.counting import Counter
-from tests.searches import NAME, rows, stopping_at, work
+from tests.searches import CODE, NAME, rows, stopping_at, work
 from tests.waiting import LONG, eventually
 
 planned = partial(searches.planned, trials=8, batch_sizes=(4,))
@@ -166,7 +166,10 @@ def test_of_a_loop_that_keeps_its_model_the_module_is_kept(storage: Storage, fol
 def test_nothing_is_kept_where_nothing_is_to_be(storage: Storage, folder: Path) -> None:
     planned(storage)
     options = WorkerOptions(
-        engine=EngineName.SEQUENTIAL, checkpoint_dir=str(folder), keep_model=KeepModel.NONE
+        engine=EngineName.SEQUENTIAL,
+        checkpoint_dir=str(folder),
+        keep_model=KeepModel.NONE,
+        code=CODE,
     )
     Worker(storage, Settings("one", "cpu", options=options), Event()).run()
     assert winner(storage)

@@ -59,7 +59,8 @@ def live_report(
 
 def _workload(environ: WSGIEnvironment) -> str:
     """The one whose page is asked for; empty of the first page."""
-    return parse_qs(environ.get("QUERY_STRING", "")).get("workload", [INDEX])[0]
+    asked = parse_qs(str(environ.get("QUERY_STRING", "")))
+    return asked.get("workload", [INDEX])[0]
 
 
 def _answer(

@@ -71,7 +71,8 @@ def _written(registry: CollectorRegistry, accepted: str) -> tuple[bytes, str]:
     """All samples and their content type: OpenMetrics, or Prometheus's older text for who asks for
     other formats alone, as a browser does."""
     if accepted in ("", "*/*") or "application/openmetrics-text" in accepted:
-        return openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST
+        body = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return body, openmetrics.CONTENT_TYPE_LATEST
     return generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8"
 
 

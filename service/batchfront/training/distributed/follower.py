@@ -33,22 +33,24 @@ from batchfront.training.model_run import ModelRun
 from batchfront.workload import catalog
 from batchfront.workload.code.fingerprint import Fingerprint
 from batchfront.workload.code.versions import digest
+from batchfront.workload.source import files_digest
+
+_CHANGED = "{}: its code has changed since this worker loaded it; start the worker anew"
 
 
 class Follower:
     """A follower's trials, by the keys that the leader gave them."""
 
     def __init__(self, task: Task) -> None:
+        if task.files not in (None, files_digest(task.spec)):
+            raise IdentityError(_CHANGED.format(task.spec))
         loaded = catalog.load_trained(task.spec)
         fingerprint = Fingerprint.of(loaded)
         self.workload = workload = loaded.as_asked(task.goal, task.precision)
         device = torch.device(task.device)
         splits = workload.load_data()
         if task.source not in (None, digest(fingerprint.code(splits))):
-            raise IdentityError(
-                f"{workload.name}: its code has changed since this worker loaded it; start the "
-                "worker anew"
-            )
+            raise IdentityError(_CHANGED.format(workload.name))
         self.splits = splits.to(device)
         self.micro_batches = task.micro_batches
         self.group = ProcessGroup(task.rank, task.world, device)

@@ -25,6 +25,7 @@ from batchfront.training.distributed.messages import (
 )
 from batchfront.training.distributed.process_group import LONGEST_SECONDS, ProcessGroup, rendezvous
 from batchfront.training.memory import MicroBatchSizes, is_lost_device, is_out_of_memory
+from batchfront.workload.source import files_digest
 
 _ENDING_SECONDS = 3.0  # a process that was hung up on ends at once, unless it is frozen
 
@@ -215,7 +216,7 @@ class FollowerPool:
         micro_batches: MicroBatchSizes,
         source: str | None = None,
     ) -> None:
-        self._source = source
+        self._source, self._files = source, None if source is None else files_digest(spec)
         self._workload = (spec, goal, precision)
         self.devices, self._micro_batches = devices, micro_batches
         self._followers: Followers | None = None
@@ -277,7 +278,15 @@ class FollowerPool:
     def _tasks(self) -> list[Task]:
         world = len(self.devices)
         return [
-            Task(*self._workload, str(device), rank, world, self._micro_batches, self._source)
+            Task(
+                *self._workload,
+                str(device),
+                rank,
+                world,
+                self._micro_batches,
+                self._source,
+                self._files,
+            )
             for rank, device in enumerate(self.devices)
             if rank
         ]

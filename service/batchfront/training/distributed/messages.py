@@ -18,6 +18,7 @@ class Task:
     precision -- another precision than the workload's, or None
     micro_batches -- the sizes that are known to fit
     source    -- the digest of the code that the leader computes its part with; None: any
+    files     -- that of its files, which is compared before anything of them runs; None: any
     """
 
     spec: str
@@ -28,6 +29,7 @@ class Task:
     world: int
     micro_batches: MicroBatchSizes
     source: str | None = None
+    files: str | None = None
 
 
 @dataclass(frozen=True)

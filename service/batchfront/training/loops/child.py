@@ -4,7 +4,7 @@ A generator stands still where it yields; a function that calls back has to wait
 and so has a process to itself. To a worker it is a program whose output is what it reports
 (`as_program`). The program is this module, which loads the user's file again and trains one trial:
 
-    python -m batchfront.training.loops.child SPEC --source DIGEST
+    python -m batchfront.training.loops.child SPEC --files DIGEST --source DIGEST
 """
 
 import argparse
@@ -27,11 +27,17 @@ from batchfront.workload.code.versions import digest
 from batchfront.workload.evaluation_grid import EvaluationGrid, EveryStep, GridSteps
 from batchfront.workload.loop import Loop, Measured, Trial
 from batchfront.workload.program import Output, Program, Resources
+from batchfront.workload.source import files_digest
 
 ASKED_FOR = "asked_for.json"
 """In a trial's folder: what the loop had not asked its trial for when it reported its first steps,
 the examples that it had asked for batches of, and whether it had asked when it is evaluated, which
 trying it looks at."""
+
+_CHANGED = (
+    "the code of {} has changed since its worker loaded it, and its trials go on with what they "
+    "were planned with: put it back, or start the workers again"
+)
 
 _TRIED = 10  # steps in which that is of interest
 _NAME = "batchfront.training.loops.child"  # also while it is the program that runs
@@ -41,9 +47,11 @@ def as_program(loop: Loop, spec: str, source: str) -> Program:
     """The program whose trials are those of a loop that calls `trial.report`.
 
     spec   -- where the loop is found from any folder: `catalog.spec_for_workers`
-    source -- the digest of its code, which the program compares with that of what it loads
+    source -- the digest of its code, which the program compares with that of what it loads; and
+              before it loads them, its files with what they are now
     """
-    command = [sys.executable, "-P", "-m", _NAME, spec, "--source", source]
+    told = ["--files", files_digest(spec), "--source", source]
+    command = [sys.executable, "-P", "-m", _NAME, spec, *told]
     return Program(
         **{one.name: getattr(loop, one.name) for one in fields(WorkloadBase)},
         path=Path(spec.rpartition(":")[0] or spec),
@@ -59,20 +67,19 @@ def as_program(loop: Loop, spec: str, source: str) -> Program:
     )
 
 
-def train(spec: str, source: str) -> None:
+def train(spec: str, files: str | None, source: str) -> None:
     """Train the trial that this process is.
 
     Raises IdentityError if the loop's code has changed, WorkloadError if it isn't a loop or doesn't
     do what a loop has to, and whatever it raises itself.
     """
+    if files not in (None, files_digest(spec)):
+        raise IdentityError(_CHANGED.format(spec))
     loop = catalog.load(spec)
     if not isinstance(loop, Loop):
         raise WorkloadError(f"{spec} is a {type(loop).__name__}, not a Loop")
     if digest(loop_code(loop)) != source:
-        raise IdentityError(
-            f"the code of {loop.name} has changed since its worker loaded it, and its trials go on "
-            "with what they were planned with: put it back, or start the workers again"
-        )
+        raise IdentityError(_CHANGED.format(loop.name))
     reports = _Reports(loop, this_trial())
     trial = reports.trial
     found = Turns(trial.long_seed, trial.device).take(lambda: loop.train(trial))
@@ -181,10 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train one trial. Returns the exit code: an error of ours is one line, as anywhere."""
     parser = argparse.ArgumentParser(prog=f"python -m {_NAME}")
     parser.add_argument("spec")
+    parser.add_argument("--files")
     parser.add_argument("--source", required=True)
     given = parser.parse_args(arguments)
     try:
-        train(given.spec, given.source)
+        train(given.spec, given.files, given.source)
     except BatchfrontError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

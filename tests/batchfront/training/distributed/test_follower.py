@@ -24,7 +24,7 @@ from batchfront.store.schema import slots
 from batchfront.store.url import Storage, open_storage
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
-from tests.searches import work
+from tests.searches import CODE, work
 from tests.striped import SPEC, striped
 from tests.waiting import LONG, eventually
 
@@ -101,7 +101,9 @@ def told(database: str, folder: Path) -> Told:
     settings = Settings(
         "two",
         "cpu",
-        options=WorkerOptions(engine="sequential", devices_per_trial=2, checkpoint_dir=str(folder)),
+        options=WorkerOptions(
+            engine="sequential", devices_per_trial=2, checkpoint_dir=str(folder), code=CODE
+        ),
     )
     stop = Event()
     with ThreadPoolExecutor() as pool:
@@ -121,7 +123,9 @@ def told(database: str, folder: Path) -> Told:
     Worker(
         storage,
         Settings(
-            "one", "cpu", options=WorkerOptions(engine="sequential", checkpoint_dir=str(folder))
+            "one",
+            "cpu",
+            options=WorkerOptions(engine="sequential", checkpoint_dir=str(folder), code=CODE),
         ),
         Event(),
     ).run()

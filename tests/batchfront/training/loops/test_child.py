@@ -109,6 +109,20 @@ def test_braces_in_a_path_are_no_placeholders(tmp_path: Path) -> None:
     assert run.shown[0].step == 1
 
 
+def test_a_file_that_has_changed_is_not_run(tmp_path: Path) -> None:
+    file = tmp_path / "calling.py"
+    file.write_text(Path(calling.__file__).read_text())
+    loop = load("calling", f"{file}:")
+    program = as_program(loop, f"{file}:calling", digest(loop_code(loop)))
+    with file.open("a") as more:
+        more.write(f"\nPath({str(tmp_path / 'EXECUTED')!r}).touch()\n")
+    run = ChildRun(TrialStart(program, 4, VALUES, SEED, tmp_path))
+    with pytest.raises(WorkloadError, match="has changed since its worker loaded it"):
+        run.advance(1)
+    run.close()
+    assert not (tmp_path / "EXECUTED").exists()
+
+
 def test_it_is_tried_as_any_loop_and_starts_again() -> None:
     examined = examine(load("calling"), [4, 16], f"{calling.SPEC}calling")
     assert examined.resumption is Resumption.ANEW

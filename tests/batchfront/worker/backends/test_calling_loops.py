@@ -16,7 +16,7 @@ from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
 from batchfront.workload.loop import Loop
 from tests import calling
-from tests.searches import rows
+from tests.searches import CODE, rows
 
 
 def planned(storage: Storage, name: str) -> Study:
@@ -27,7 +27,7 @@ def planned(storage: Storage, name: str) -> Study:
 
 
 def work(storage: Storage, folder: Path) -> None:
-    told = WorkerOptions(trial_dir=str(folder / "trials"))
+    told = WorkerOptions(trial_dir=str(folder / "trials"), code=CODE)
     Worker(storage, Settings("one", "cpu", options=told), Event()).run()
 
 

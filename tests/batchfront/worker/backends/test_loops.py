@@ -21,7 +21,7 @@ from batchfront.worker.pace import Pace
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload.loop import Loop
 from tests import calling, loops
-from tests.searches import KEPT_AT_ONCE, rows
+from tests.searches import CODE, KEPT_AT_ONCE, rows
 
 
 def planned(storage: Storage, make: Callable[[], Loop], **asked: Any) -> tuple[Study, ...]:
@@ -32,7 +32,11 @@ def planned(storage: Storage, make: Callable[[], Loop], **asked: Any) -> tuple[S
 def work(
     storage: Storage, folder: Path, stop: Event | None = None, pace: Pace | None = None
 ) -> None:
-    told = WorkerOptions(checkpoint_dir=str(folder / "kept"), trial_dir=str(folder / "trials"))
+    told = WorkerOptions(
+        checkpoint_dir=str(folder / "kept"),
+        trial_dir=str(folder / "trials"),
+        code=(*CODE, str(folder)),
+    )
     Worker(storage, Settings("one", "cpu", options=told), stop or Event(), pace=pace).run()
 
 

@@ -22,7 +22,9 @@ from tests.waiting import eventually
 
 
 def work(storage: Storage, folder: Path, stop: Event | None = None, **options: Any) -> None:
-    told = WorkerOptions(trial_dir=str(folder / "trials"), **options)
+    told = WorkerOptions(
+        **{"trial_dir": str(folder / "trials"), "code": (str(folder.parent),), **options}
+    )
     Worker(storage, Settings("one", "cpu", options=told), stop or Event()).run()
 
 
@@ -244,21 +246,23 @@ def test_a_worker_runs_only_a_sweep_file_that_it_has_itself(
     (elsewhere / "of_mine").mkdir(parents=True)
     text = path.read_text()
     path.unlink()
-    with pytest.raises(UsageError, match=r"no sweep file of it at .*name its folder by --code"):
+    with pytest.raises(
+        UsageError, match=r"there is no .*/sweep\.toml here.*name its folder by --code"
+    ):
         work(storage, tmp_path)
     copied = write_sweep(elsewhere / "of_mine")
     copied.write_text(text.replace("--lr", "--seed 1 --lr"))
     with pytest.raises(IdentityError, match="command was"):
-        work(storage, tmp_path, code=str(elsewhere))
+        work(storage, tmp_path, code=(str(elsewhere),))
     copied.write_text(f"# A comment changes nothing.\n{text}")
     (copied.parent / "train.py").write_text("print('other')")
     with pytest.raises(IdentityError, match=r"train\.py"):
-        work(storage, tmp_path, code=str(elsewhere))
+        work(storage, tmp_path, code=(str(elsewhere),))
     assert {row.state for row in rows(storage)} == {"free"}
     write_sweep(elsewhere / "of_mine")
     (elsewhere / "another").mkdir()
     (elsewhere / "another" / "sweep.toml").write_text("[workload]")
-    work(storage, tmp_path, code=str(elsewhere))
+    work(storage, tmp_path, code=(str(elsewhere),))
     assert {row.state for row in rows(storage)} == {"done"}
 
 
