@@ -2,28 +2,25 @@
 what any command says of the others is what it said before."""
 
 import json
-import logging
 import re
 import shlex
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
-from click.testing import CliRunner
 
-from batchfront.cli.main import cli
-from batchfront.errors import BatchfrontError
 from batchfront.frontier.dataframes import load_measurements_frame, load_trials_frame
-from batchfront.store.url import open_storage
+from batchfront.store.url import Storage, open_storage
+from batchfront.study.study import _warn
+from tests.batchfront.cli.conftest import Result
 from tests.batchfront.frontier.analysis.studies import curve, ended, reached
 from tests.batchfront.report.rows import GOAL, SPACE, add_study
 
-GOOD, BAD = "good/net/momentum", "zero/net/momentum"
-VICTIM = f"{BAD}/b8"
+GOOD = "good/net/momentum"
 
 
 def _identity(**changed: Any) -> str:
@@ -122,114 +119,187 @@ COMMANDS = (
     f"frontier {GOOD}",
     f"frontier {GOOD} --format csv",
     f"curve {GOOD}",
-    f"analyze effect {GOOD} momentum",
+    f"analyze effect {GOOD} --metaparameter momentum",
     f"analyze goals {GOOD}",
     f"analyze budget {GOOD}",
+    f"analyze outcomes {GOOD}",
     f"recipe {GOOD} --batch-size 8",
 )
+
+
+def _bad(kind: str) -> str:
+    return f"zero/{kind}/momentum"
+
+
+def _victim(kind: str) -> str:
+    return f"{_bad(kind)}/b8"
 
 
 def _damage(file: Path, kind: str) -> None:
     db = sqlite3.connect(file)
     if kind in OPTUNA:
-        db.execute(OPTUNA[kind], {"name": VICTIM})
+        db.execute(OPTUNA[kind], {"name": _victim(kind)})
     elif kind in STUDY:
         column, value = STUDY[kind]
-        db.execute(f"UPDATE bf_studies SET {column} = ? WHERE name = ?", (value, VICTIM))
+        db.execute(f"UPDATE bf_studies SET {column} = ? WHERE name = ?", (value, _victim(kind)))
     else:
         column, value = TRIAL[kind]
         victim = "(SELECT id FROM bf_studies WHERE name = ?)"
         first = f"UPDATE bf_slots SET {column} = ? WHERE number = 0 AND study_id = {victim}"
-        db.execute(first, (value, VICTIM))
+        db.execute(first, (value, _victim(kind)))
     db.commit()
     db.close()
 
 
-@pytest.fixture(scope="module")
-def whole(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two workloads, of which the second is to be damaged."""
-    file = tmp_path_factory.mktemp("whole") / "trials.db"
-    shutil.copy(made_database, file)
-    storage = open_storage(f"sqlite:///{file}")
+def _add(storage: Storage, workload: str, batch_size: int) -> None:
     rate = {"params": {"learning_rate": 0.1, "momentum": 0.9}, "training_seconds": 1.0}
-    for workload in (GOOD, BAD):
-        for batch_size in (4, 8, 16, 32) if workload == GOOD else (8,):
-            steps = 1000 // batch_size + 10
-            looks = curve((1, 0.9), (steps // 2, 0.5), (steps, 0.02))
-            won = reached(steps, curve=looks, metric=0.02, **rate)
-            lost = ended("capped", steps, curve=curve((1, 0.9), (steps, 0.1)), metric=0.1, **rate)
-            add_study(storage, workload, batch_size, [won, lost, ended("diverged", 3, **rate)])
+    steps = 1000 // batch_size + 10
+    looks = curve((1, 0.9), (steps // 2, 0.5), (steps, 0.02))
+    won = reached(steps, curve=looks, metric=0.02, **rate)
+    lost = ended("capped", steps, curve=curve((1, 0.9), (steps, 0.1)), metric=0.1, **rate)
+    add_study(storage, workload, batch_size, [won, lost, ended("diverged", 3, **rate)])
+
+
+@pytest.fixture
+def file(made_database: Path, folder: Path) -> Path:
+    """A database with one workload."""
+    made = Path(shutil.copy(made_database, folder / "trials.db"))
+    storage = open_storage("sqlite:///trials.db")
+    for batch_size in (4, 8, 16, 32):
+        _add(storage, GOOD, batch_size)
     storage.close()
-    return file
+    return made
+
+
+def _add_damaged(file: Path, kinds: Iterable[str]) -> None:
+    storage = open_storage(f"sqlite:///{file}")
+    for kind in kinds:
+        _add(storage, _bad(kind), 8)
+    storage.close()
+    for kind in kinds:
+        _damage(file, kind)
 
 
 @pytest.fixture
-def file(whole: Path, folder: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copy(whole, folder / "trials.db"))
+def run(
+    file: Path, batchfront: Callable[..., Result], caplog: pytest.LogCaptureFixture
+) -> Callable[[str], Result]:
+    """Runs a command on the database, as a process of its own would warn."""
 
-
-@pytest.fixture
-def run(file: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
-    """Runs a command on the file; its exit code, what it printed, and what it warned of."""
-
-    def one(line: str) -> tuple[Any, str, str]:
+    def one(line: str) -> Result:
+        _warn.cache_clear()
         caplog.clear()
-        given = ["--storage", f"sqlite:///{file}"]
-        done = CliRunner().invoke(cli, [*shlex.split(line), *given])
-        code = error.exit_code if isinstance(error := done.exception, BatchfrontError) else None
-        if done.exception and code is None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        warned = "\n".join(r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
-        return code or done.exit_code, done.stdout, f"{warned}\n{done.exception or ''}"
+        done = batchfront(*shlex.split(line), "--storage", "sqlite:///trials.db")
+        warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        return replace(done, err="".join(f"{line}\n" for line in warned) + done.err)
 
     return one
 
 
-def _without_victim(out: str) -> str:
-    """What was printed of the good one; a time and what is left out are no part of it."""
-    if out.startswith("{"):
-        found = json.loads(out)
-        found.pop("left_out"), found.pop("at")
-        found["studies"] = [one for one in found["studies"] if one["name"] != VICTIM]
-        return json.dumps(found)
-    lines = [line for line in out.splitlines() if BAD not in line and "trials done" not in line]
-    return re.sub(r" +|─+|┼", " ", "\n".join(lines))
+def _of_good(out: str) -> str:
+    """What was printed, but for the time and the list of what is left out."""
+    if not out.startswith("{"):
+        return out
+    found = json.loads(out)
+    return json.dumps({k: v for k, v in found.items() if k not in ("at", "left_out")})
 
 
-@pytest.fixture(scope="module")
-def before() -> dict[str, str]:
-    return {}
+def test_damaged_studies_are_named_and_left_out_by_every_reader(
+    run: Callable[[str], Result], file: Path
+) -> None:
+    before = {line: run(line) for line in COMMANDS}
+    assert {(done.code, done.err) for done in before.values()} == {(0, "")}
+    _add_damaged(file, DAMAGES)
+    for line, was in before.items():
+        done = run(line)
+        assert (done.code, _of_good(done.out)) == (0, _of_good(was.out)), line
+    left = json.loads(run("status --format json").out)["left_out"]
+    assert sorted(one["study"] for one in left) == sorted(map(_victim, DAMAGES))
+    said = [line for line in run("status").err.splitlines() if "is left out: " in line]
+    assert len(said) == len(DAMAGES)
+    for line in said:
+        assert re.fullmatch(r"study (\S+) is left out: .+; `.+` removes it", line), line
+
+
+def test_damaged_studies_are_left_out_of_exports_and_pages_which_say_so(
+    run: Callable[[str], Result], file: Path, folder: Path
+) -> None:
+    _add_damaged(file, DAMAGES)
+    assert run("export --output out").code == 0
+    manifest = json.loads((folder / "out" / "export.json").read_text())
+    assert manifest["rows"]["studies"] == 4
+    assert len(manifest["left_out"]) == len(DAMAGES)
+    assert run("report --output page.html").code == 0
+    page = (folder / "page.html").read_text()
+    for kind in {*STUDY, *TRIAL} - {"purpose-unknown"}:
+        assert f"study {_victim(kind)} is left out" in page
+
+
+@pytest.mark.parametrize("kind", ["identity-empty", "params-nan", "deleted", "id-another's"])
+def test_a_workload_of_which_nothing_can_be_read_fails_in_one_line_that_says_why(
+    run: Callable[[str], Result], file: Path, kind: str
+) -> None:
+    _add_damaged(file, [kind])
+    for line in (f"frontier {_bad(kind)}", f"curve {_bad(kind)}", f"status {_bad(kind)}"):
+        done = run(shlex.join(line.split(" ")))
+        assert done.code == 1, done
+        assert "unexpected" not in done.err
+        assert f"study {_victim(kind)} is left out" in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_a_damaged_study_is_named_and_left_out_by_every_reader(
-    run: Callable[..., Any], file: Path, kind: str, before: dict[str, str], folder: Path
+def test_the_command_that_is_advised_removes_a_damaged_study_and_nothing_else(
+    run: Callable[[str], Result],
+    batchfront: Callable[..., Result],
+    file: Path,
+    kind: str,
 ) -> None:
-    if not before:
-        for line in COMMANDS:
-            code, out, warned = run(line)
-            assert code == 0 and "left out" not in warned, (line, warned)
-            before[line] = out
-    _damage(file, kind)
-    for line in COMMANDS:
-        code, out, warned = run(line)
-        assert code == 0, (line, warned)
-        assert _without_victim(out) == _without_victim(before[line])
-        if GOOD not in line:
-            assert VICTIM not in _without_victim(out)
-        if line == "status --format json":
-            (left,) = json.loads(out)["left_out"]
-            assert left["study"] == VICTIM and left["why"]
-    code, _, warned = run("export --output out")
-    assert code == 0
-    manifest = json.loads((folder / "out" / "export.json").read_text())
-    assert manifest["rows"]["studies"] == 4
-    assert VICTIM in manifest["left_out"][0]
-    code, _, warned = run(f"frontier {BAD}")
-    assert code == (2 if kind == "purpose-unknown" else 1)
-    code, out, warned = run(f"report --output {folder / 'page.html'}")
-    assert code == 0
-    page = (folder / "page.html").read_text()
-    assert GOOD in page
-    assert page.count(VICTIM) == 1
+    _add_damaged(file, [kind])
+    theirs = _optuna_rows(file, kind)
+    (line,) = run("status").err.splitlines()
+    advised = shlex.split(line.split("`")[1])
+    assert advised[0] == "batchfront"
+    done = batchfront(*advised[1:], "--yes")
+    assert done.code == 0, done.err
+    assert (run("status").err, json.loads(run("status --format json").out)["left_out"]) == ("", [])
+    assert run(f"frontier {GOOD}").code == 0
+    assert _optuna_rows(file, kind) == (theirs if kind in OPTUNA else [])
+    with sqlite3.connect(file) as db:
+        assert db.execute("SELECT count(*) FROM bf_slots").fetchone() == (12,)
+
+
+def _optuna_rows(file: Path, kind: str) -> list[Any]:
+    """Optuna's studies that aren't of the good workload."""
+    with sqlite3.connect(file) as db:
+        return db.execute(
+            "SELECT * FROM studies WHERE study_name NOT LIKE ?", (f"{GOOD}%",)
+        ).fetchall()
+
+
+@pytest.mark.parametrize(("column", "value"), [("value", "high"), ("value", 9e999), ("step", -4)])
+def test_learning_curves_of_nonsense_are_named_and_left_out_while_the_point_stands(
+    run: Callable[[str], Result], file: Path, folder: Path, column: str, value: Any
+) -> None:
+    storage = open_storage("sqlite:///trials.db")
+    _add(storage, "other/net/momentum", 8)
+    storage.close()
+    before = {line: run(line) for line in (*COMMANDS, "frontier other/net/momentum")}
+    with sqlite3.connect(file) as db:
+        last = "SELECT max(slot_id) FROM bf_measurements"
+        db.execute(
+            f"UPDATE bf_measurements SET {column} = ? WHERE slot_id = ({last}) AND step = 1 "
+            "AND split = 'validation'",
+            (value,),
+        )
+    db.close()
+    for line, was in before.items():
+        done = run(line)
+        assert (done.code, _of_good(done.out)) == (0, _of_good(was.out)), line
+    named = "the learning curves of study other/net/momentum/b8 are left out"
+    for line in ("analyze goals other/net/momentum", "report --output page.html"):
+        done = run(line)
+        assert (done.code, named in done.err) == (0, True), done
+    assert named in run("export --output out").err
+    assert named in (folder / "out" / "export.json").read_text()
+    assert load_measurements_frame("sqlite:///trials.db", "other/net/momentum").empty
+    assert len(load_trials_frame("sqlite:///trials.db", "other/net/momentum")) == 3
