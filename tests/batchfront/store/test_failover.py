@@ -64,7 +64,7 @@ def test_a_standby_is_read_and_what_it_refuses_is_waited_for_until_it_is_promote
     storage = open_storage(standby.url(TEMPLATE))
     with storage.read() as conn:
         assert conn.execute(select(meta.c.value)).scalars().all()
-    with pytest.raises(Unreachable, match="during recovery|read-only transaction"):
+    with pytest.raises(Unreachable, match=r"during recovery|read-only transaction"):
         write(storage)
     server.crash()
     standby.promote()
