@@ -70,10 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"seed {seed}: {line}", file=sys.stderr)
     finally:
         server.remove()
-    if asked.service:
-        print(table(_SERVICE_COLUMNS, [_service_row(tally) for tally in tallies]))
-    else:
-        print(table(COLUMNS, [_row(tally) for tally in tallies]))
+        if asked.service:  # what there is, also after a Ctrl-C
+            print(table(_SERVICE_COLUMNS, [_service_row(tally) for tally in tallies]))
+        else:
+            print(table(COLUMNS, [_row(tally) for tally in tallies]))
     return int(any(tally.wrong for tally in tallies))
 
 
