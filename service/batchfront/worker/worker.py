@@ -37,7 +37,7 @@ from batchfront.training.kept_models import KeptModels, models_beside
 from batchfront.vocabulary import EngineName, KeepModel, Purpose
 from batchfront.worker.backend import Backend, Place
 from batchfront.worker.backfill import Backfill
-from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.heartbeat import LONGEST_PAUSE, Heartbeat
 from batchfront.worker.kept_winner import KeptWinner
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
@@ -47,7 +47,9 @@ log = logging.getLogger(__name__)
 
 _TOLD_PACKAGES = ("batchfront", "optuna", "torch")
 
-_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
+# Between two looks for something to do. Whoever waits for longer than half a lease would take the
+# silence of workers that have died for its own, and give them time to come back, again and again.
+_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, LONGEST_PAUSE
 
 
 @dataclass(frozen=True)
