@@ -50,6 +50,12 @@ class GoalCrossing(NamedTuple):
     measures: Mapping[str, float] = {}
 
 
+def storable(text: str) -> str:
+    """A text with � in the place of NUL, and ? in that of half a surrogate pair, which databases
+    don't keep."""
+    return text.replace("\0", "�").encode(errors="replace").decode()
+
+
 @dataclass
 class TrialCost:
     """What a trial has cost so far, over all the workers that advanced it."""
@@ -89,6 +95,9 @@ class TrialResult:
     micro_batch: int | None = None
     cost: TrialCost = field(default_factory=TrialCost)
     engine: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
 
 
 S = TypeVar("S", bound=float)

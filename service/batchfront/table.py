@@ -4,9 +4,25 @@ A terminal, CSV and the page each have one printer for it, so that who finds som
 and knows none of them.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+FORMULA = r"[ \t\r\n\v\f]*['=+\-@＝＋－＠]|[\t\r\n]"
+"""How a cell begins that a spreadsheet may take for a formula, or with the apostrophe that keeps it
+from doing so. Python and Arrow read this pattern alike, as they do NUMBER."""
+
+NUMBER = r"[+\-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+\-]?[0-9]+)?"
+"""The whole of a cell that is a number, from which no spreadsheet computes anything."""
+
+
+def as_no_formula(cell: str) -> str:
+    """A cell with an apostrophe before it where a spreadsheet may take it for a formula, or where
+    it begins with one: so that one taken off again gives what it was. Numbers are left alone."""
+    taken = re.match(FORMULA, cell) and not re.fullmatch(NUMBER, cell)
+    return f"'{cell}" if taken else cell
+
 
 NOTHING = "–"
 """Stands where there is no value."""

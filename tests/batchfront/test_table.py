@@ -8,7 +8,7 @@ from rich.console import Console
 
 from batchfront.cli.output.tables import Output, print_output, view
 from batchfront.report.html import scrolled
-from batchfront.table import Column, Table, by_batch_size, of_records
+from batchfront.table import Column, Table, as_no_formula, by_batch_size, of_records
 
 WORDS = Table(
     (Column("steps", "{:,}".format), Column("name", words=True)),
@@ -17,6 +17,35 @@ WORDS = Table(
     ["a note"],
 )
 OUTPUT = Output([WORDS], of_records([{"steps": 1200, "name": None}]), {"steps": 1200})
+
+
+FORMULAS = [
+    "=1+1",
+    "+1+1",
+    "-1+cmd|A0",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "＝1",
+    "'=1",
+    "-",
+    "-5\n",
+]
+HARMLESS = ["", "-5", "+.5e-3", "a=1", "1-1", "(=1)", '{"a": "=1"}', "−1"]
+
+
+@pytest.mark.parametrize("cell", [*FORMULAS, *HARMLESS])
+def test_a_spreadsheet_computes_nothing_from_text_and_numbers_are_left_alone(cell: str) -> None:
+    written = as_no_formula(cell)
+    assert written == (f"'{cell}" if cell in FORMULAS else cell)
+    assert written.removeprefix("'") == cell
+
+
+def test_records_for_spreadsheets_hold_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    records = of_records([{"=name": "=1+1", "steps": -12.5, "trial": None}])
+    print_output(Output([], records, None), "spreadsheet")
+    assert capsys.readouterr().out == "'=name,steps,trial\n'=1+1,-12.5,\n"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@
 
 200 workloads of 10 batch sizes with 100 ended trials each and two open ones, a tenth of the trials
 with curves, in SQLite and in PostgreSQL. Every command is a process of its own, `report --serve`
-one that goes on: until it listens, a first look, a look when nothing has changed, and one after a
-trial has ended.
+one that goes on: until it listens, then looks at the index, which is looked at until it has all
+answers, and at the page of one workload.
 """
 
 import argparse
-import multiprocessing
 import re
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 from urllib.error import HTTPError
@@ -45,6 +46,8 @@ class Size:
 
 
 _EVERY = 3.0  # seconds between two questions of a browser
+
+MINE, OTHER = "clouds/mlp_0/momentum", "clouds/mlp_1/momentum"
 
 FULL, QUICK = Size(200, 10, 100), Size(2, 2, 8)
 
@@ -81,12 +84,12 @@ def fill(url: str, size: Size) -> None:
     storage.close()
 
 
-def end_one(url: str) -> None:
-    """End one open trial of some study as a worker does."""
+def end_one(url: str, workload: str) -> None:
+    """End one open trial of a workload as a worker does."""
     storage = open_storage(url)
     ledger = Ledger(storage, "another")
     ledger.register("here", 1, "cpu")
-    claimed = ledger.claim(Filter(), lambda _: 1)
+    claimed = ledger.claim(Filter((workload,)), lambda _: 1)
     assert claimed is not None
     study, taken = claimed
     started = ledger.start(study, taken, study.space, VERSIONS)
@@ -138,8 +141,9 @@ def _command(
 
 
 def _bytes(made: Path) -> int:
-    files = made.rglob("*") if made.is_dir() else [made]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Of a file, a folder, or an index with the folder of its pages."""
+    folder = made if made.is_dir() else made.with_name(f"{made.stem}_files")
+    return sum(file.stat().st_size for file in (made, *folder.rglob("*")) if file.is_file())
 
 
 def _served(url: str, name: str, database: Callable[[], float]) -> Iterator[Cost]:
@@ -149,15 +153,28 @@ def _served(url: str, name: str, database: Callable[[], float]) -> Iterator[Cost
     )
     watched = _Watched(process.pid, database)
     try:
-        cost, address = watched.cost(f"{name}, until it listens", lambda: _address(process))
+        cost, index = watched.cost(f"{name}, until it listens", lambda: _address(process))
         yield cost
-        cost, page = watched.cost(f"{name}, first look", lambda: _look(address))
+        cost, page = watched.cost(f"{name}, index: first look", partial(_look, index))
         yield cost
         time.sleep(_EVERY)  # an answer may be as old as that
-        yield watched.cost(f"{name}, nothing has changed", lambda: _look(address, page.tag, 1))[0]
+        again = partial(_look, index, page.tag, 1)
+        yield watched.cost(f"{name}, index: nothing has changed", again)[0]
         time.sleep(_EVERY)
-        end_one(url)
-        yield watched.cost(f"{name}, one trial has ended", lambda: _look(address, page.tag))[0]
+        end_one(url, OTHER)
+        newer = partial(_look, index, page.tag)
+        yield watched.cost(f"{name}, index: a trial has ended", newer)[0]
+        mine = f"{index}?workload={MINE}"
+        cost, page = watched.cost(f"{name}, page: first look", partial(_look, mine))
+        yield cost
+        time.sleep(_EVERY)
+        end_one(url, OTHER)
+        again = partial(_look, mine, page.tag, 1)
+        yield watched.cost(f"{name}, page: another's trial has ended", again)[0]
+        time.sleep(_EVERY)
+        end_one(url, MINE)
+        newer = partial(_look, mine, page.tag)
+        yield watched.cost(f"{name}, page: a trial has ended", newer)[0]
     finally:
         process.terminate()
         process.wait()
@@ -179,16 +196,19 @@ class _Page:
 
 
 def _look(address: str, tag: str = "", times: int = 1_000) -> _Page:
-    """Ask for a page as a browser does that has one, until there is another, or so many times."""
+    """Ask for a page as a browser does that has one, until there is another that is whole, or so
+    many times."""
     for _ in range(times):
         try:
             with urlopen(Request(address, headers={"If-None-Match": tag})) as answer:
-                return _Page(answer.headers["ETag"], len(answer.read()))
+                page = answer.read()
+            if b" data-soon" not in page and b'role="status" hidden' in page:
+                return _Page(answer.headers["ETag"], len(page))
         except HTTPError as error:
             if error.code != 304:
                 raise
         if times > 1:
-            time.sleep(_EVERY)
+            time.sleep(_EVERY / 10)
     return _Page(tag, 0)
 
 
@@ -196,7 +216,8 @@ class _Watched:
     """A process that goes on, and what its parts take."""
 
     def __init__(self, pid: int, database: Callable[[], float]) -> None:
-        self._process, self._database = psutil.Process(pid), database
+        self._process = psutil.Process(pid)  # type: ignore[no-untyped-call]
+        self._database = database
 
     def cost(self, what: str, act: Callable[[], T]) -> tuple[Cost, T]:
         """What it took meanwhile, and what came of it."""
@@ -220,7 +241,7 @@ class _Watched:
 
 def _apart(act: Callable[..., None], *arguments: object) -> None:
     """In a process of its own: what starts others stays small, as each begins at its size."""
-    process = multiprocessing.get_context("spawn").Process(target=act, args=arguments)
+    process = get_context("spawn").Process(target=act, args=arguments)
     process.start()
     process.join()
     assert process.exitcode == 0

@@ -207,7 +207,7 @@ def test_what_looking_costs_is_measured_in_either_storage(
     shown = capsys.readouterr().out
     for storage in ("SQLite", "PostgreSQL"):
         assert all(f"\n| {storage}: {what} " in shown for what in ("status", "report", "export"))
-        assert shown.count(f"{storage}: report --serve, ") == 4
+        assert shown.count(f"{storage}: report --serve, ") == 7
 
 
 @pytest.mark.postgresql

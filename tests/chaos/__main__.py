@@ -31,6 +31,16 @@ COLUMNS = (
     "wrong",
 )
 
+SERVICE = {
+    "crash": "crashes",
+    "promote": "standby promoted",
+    "restore": "backup put back",
+    "read only": "read-only spells",
+    "connections": "connections silenced",
+    "lost": "results lost",
+}
+"""Columns of what befell the service: how it is counted, and its heading."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the tally; 1 if anything was wrong."""
@@ -39,9 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--quick", action="store_true", help="fewer workers and trials")
     parser.add_argument("--programs", action="store_true", help="trials that are programs")
+    parser.add_argument("--service", action="store_true", help="a database in real trouble")
     parser.add_argument("--quiet", action="store_true", help="don't tell each fault")
     asked = parser.parse_args(arguments)
-    scale = replace(QUICK if asked.quick else Scale(), programs=asked.programs)
+    scale = QUICK if asked.quick else Scale()
+    scale = replace(scale, programs=asked.programs, service=asked.service)
     tell = _silent if asked.quiet else _tell
     server, tallies = Postgres(), []
     try:
@@ -55,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"seed {seed}: {line}", file=sys.stderr)
     finally:
         server.remove()
-    print(table(COLUMNS, [_row(tally) for tally in tallies]))
+    if asked.service:
+        print(table(_SERVICE_COLUMNS, [_service_row(tally) for tally in tallies]))
+    else:
+        print(table(COLUMNS, [_row(tally) for tally in tallies]))
     return int(any(tally.wrong for tally in tallies))
 
 
@@ -70,6 +85,29 @@ def _row(tally: Tally) -> list[object]:
         tally.programs,
         tally.supervisors,
         tally.crashes,
+        tally.workers,
+        tally.taken_over,
+        f"{tally.slowest_end:.1f}",
+        len(tally.wrong) or "nothing",
+    ]
+
+
+_SERVICE_COLUMNS = (
+    *("seed", "slots", "seconds", "killed", "frozen", "terminated"),
+    *SERVICE.values(),
+    *("workers in all", "slots taken over", "slowest end (s)", "wrong"),
+)
+
+
+def _service_row(tally: Tally) -> list[object]:
+    return [
+        tally.seed,
+        tally.slots,
+        f"{tally.seconds:.0f}",
+        tally.killed,
+        tally.frozen,
+        tally.terminated,
+        *(tally.troubles.get(name, 0) for name in SERVICE),
         tally.workers,
         tally.taken_over,
         f"{tally.slowest_end:.1f}",

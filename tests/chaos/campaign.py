@@ -3,7 +3,7 @@
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from batchfront.store.url import open_storage
 from batchfront.workload.sweep_file import read_sweep_file
 from tests.chaos.fleet import Fleet
 from tests.chaos.programs import write_sweeps
+from tests.chaos.service import Crashing, Service
 from tests.chaos.verdict import compare, rows
 from tests.postgres import TEMPLATE, Postgres
 from tests.toy import POISONED, SPEC, clouds, poisoned
@@ -34,6 +35,8 @@ class Scale:
     faults      -- of workers, at most: a machine that is slow would else see its workers die
                    faster than they get anything done
     programs    -- whether the trials are programs, which are killed too, and their supervisors
+    service     -- whether the database is one that fails over, is put back, stalls and only reads,
+                   instead of one that crashes
     """
 
     workers: int = 8
@@ -43,6 +46,7 @@ class Scale:
     every: float = 1.0
     faults: int = 60
     programs: bool = False
+    service: bool = False
 
 
 QUICK = Scale(workers=4, trials=8, batch_sizes=(4, 16), faults=12)
@@ -57,9 +61,11 @@ class Tally:
 
     workers     -- started in all
     programs    -- killed
-    supervisors     -- killed, with their workers or alone
+    supervisors -- killed, with their workers or alone
     taken_over  -- slots that more than one claim was needed for
     slowest_end -- seconds from SIGTERM to exit
+    troubles    -- of the service: how often each befell it, how many connections fell silent, and
+                   how many slots that were done weren't any more, since their commits were lost
     """
 
     seed: int
@@ -75,6 +81,7 @@ class Tally:
     taken_over: int
     slowest_end: float
     wrong: list[str]
+    troubles: Mapping[str, int]
 
 
 def prepare(server: Postgres) -> None:
@@ -86,7 +93,7 @@ def prepare(server: Postgres) -> None:
 def undisturbed(server: Postgres, folder: Path, scale: Scale) -> str:
     """Run the plan with one worker and no fault; the name of its database."""
     name = _planned(server, scale, folder)
-    fleet = Fleet(server.url(name), _made(folder / "undisturbed"), pause=0.0)
+    fleet = Fleet((server.url(name),), _made(folder / "undisturbed"), pause=0.0)
     try:
         fleet.start(1)
         fleet.wait(_OUT_OF_TIME)
@@ -107,22 +114,27 @@ def run(
 ) -> Tally:
     """Run the plan in chaos, and compare it with the undisturbed database `calm`."""
     name = _planned(server, scale, folder)
-    fleet = Fleet(server.url(name), _made(folder / f"seed-{seed}"), scale.pause)
-    chaos = _Chaos(server, name, fleet, scale, random.Random(seed), tell)
+    dice = random.Random(seed)
+    fleet = Fleet((server.url(name),), _made(folder / f"seed-{seed}"), scale.pause)
+    chaos = _Chaos(server, name, fleet, scale, dice, tell)
     began = time.monotonic()
     try:
+        fleet.urls = chaos.service.urls
         fleet.start(scale.workers)
         chaos.rage()
         fleet.wait(LONG)
+        fleet.blame_left()
+        seconds = time.monotonic() - began
+        found = chaos.service.current.url(name)
+        opened = open_storage(found)
+        taken_over = sum(row.fence > 1 for row in rows(opened).values())
+        opened.close()
+        server.make_sure()
+        wrong = [*fleet.wrong, *compare(server.url(calm), found, fleet.checkpoints)]
     finally:
         fleet.end()
+        chaos.service.close()
         server.make_sure()
-    fleet.blame_left()
-    seconds = time.monotonic() - began
-    opened = open_storage(server.url(name))
-    taken_over = sum(row.fence > 1 for row in rows(opened).values())
-    opened.close()
-    wrong = [*fleet.wrong, *compare(server.url(calm), server.url(name), fleet.checkpoints)]
     if not wrong:
         server.drop(name)
         shutil.rmtree(fleet.folder)
@@ -136,10 +148,11 @@ def run(
         fleet.terminated,
         fleet.programs_killed,
         fleet.supervisors_killed,
-        chaos.crashes,
+        chaos.service.counts["crash"],
         taken_over,
         fleet.slowest_end,
         wrong,
+        chaos.service.counts,
     )
 
 
@@ -155,24 +168,29 @@ class _Chaos:
         dice: random.Random,
         tell: Callable[[str], None],
     ) -> None:
-        self.server, self.name, self.fleet, self.scale = server, name, fleet, scale
-        self.dice, self.tell = dice, tell
-        self.slots = self._count("true")
-        self.crashes = 0
-        self._crash_at = [0.15, 0.45]  # shares of the slots that are done
+        self.fleet, self.scale, self.dice, self.tell = fleet, scale, dice, tell
+        kind = Service if scale.service else Crashing
+        self.service: Service | Crashing = kind(server, name, dice, self._let_pass)
+        self.slots = self.service.count("true")
+        self._troubles = self.service.due()
 
     def rage(self) -> None:
         """Until every slot is done."""
         deadline = time.monotonic() + _OUT_OF_TIME
         strikes = time.monotonic() + self._pause()
-        while (done := self._count("state = 'done'")) < self.slots:
-            if self._crash_at and done >= self._crash_at[0] * self.slots:
-                self._crash_at.pop(0)
-                self._crash()
-            if time.monotonic() > strikes and self.fleet.faults < self.scale.faults:
-                self._strike()
+        while (done := self.service.count("state = 'done'")) < self.slots:
+            if self._troubles and done >= self._troubles[0][0] * self.slots:
+                _, trouble = self._troubles.pop(0)
+                self.tell(trouble)
+                self.service.befall(trouble)
+            if time.monotonic() > strikes:
+                self.service.interfere()
+                if self.fleet.faults < self.scale.faults:
+                    self._strike()
                 strikes = time.monotonic() + self._pause()
             self.fleet.look(replace=True)
+            if not self.fleet.live:  # all was done, and then it wasn't any more
+                self.fleet.start(1)
             if time.monotonic() > deadline:
                 left = self.slots - done
                 self.fleet.wrong.append(f"{left} slots are not done after {_OUT_OF_TIME:g} s")
@@ -183,7 +201,7 @@ class _Chaos:
         return self.scale.every * self.dice.uniform(0.5, 1.5)
 
     def _strike(self) -> None:
-        known = {pid for (pid,) in self._query("SELECT pid FROM bf_workers")}
+        known = self.service.pids()
         victims = [w for w in self.fleet.live if w.at_large and w.process.pid in known]
         fault = self.dice.choice(("kill", "freeze", "terminate") + PROGRAMS * self.scale.programs)
         if fault in PROGRAMS:
@@ -205,22 +223,12 @@ class _Chaos:
         else:
             self.fleet.freeze(victim, LEASE_SECONDS * self.dice.uniform(1.3, 2.5))
 
-    def _crash(self) -> None:
-        """Stop the server at once, and start it after a while, in which faults go on."""
-        self.tell("crash the database")
-        self.server.crash()
-        self.crashes += 1
-        back = time.monotonic() + self.dice.uniform(0.5, 2 * LEASE_SECONDS)
-        while time.monotonic() < back:
+    def _let_pass(self, seconds: float) -> None:
+        """Time in which workers come and go."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
             self.fleet.look(replace=True)
             time.sleep(0.05)
-        self.server.start()
-
-    def _count(self, where: str) -> int:
-        return int(self._query(f"SELECT count(*) FROM bf_slots WHERE {where}")[0][0])
-
-    def _query(self, query: str) -> list[tuple[int, ...]]:
-        return self.server.execute(query, database=self.name)
 
 
 def _planned(server: Postgres, scale: Scale, folder: Path) -> str:

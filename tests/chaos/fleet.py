@@ -19,6 +19,7 @@ import psutil
 
 from batchfront.training import checkpoints as checkpoint
 from batchfront.training.programs.leftovers import sweep_left
+from tests import toy
 from tests.processes import Child, forkserver
 from tests.waiting import LONG
 
@@ -55,7 +56,7 @@ class Worker:
 class Fleet:
     """So many workers on one database, whatever happens to them.
 
-    url         -- of the database
+    urls        -- of the database: the ways to it, which the workers take in turn
     folder      -- for their logs, and for the checkpoints that they share
     pause       -- seconds that each training step takes longer
     hit         -- folders of trials whose program was killed: one that is killed in three attempts
@@ -63,7 +64,7 @@ class Fleet:
     wrong       -- what a worker did that it must not
     """
 
-    url: str
+    urls: tuple[str, ...]
     folder: Path
     pause: float
     live: list[Worker] = field(default_factory=list)
@@ -93,7 +94,8 @@ class Fleet:
         for _ in range(number):
             self.started += 1
             log = self.folder / f"worker-{self.started}.log"
-            process = Child(_work, (self.url, str(self.folder), str(log), self.pause))
+            url = self.urls[self.started % len(self.urls)]
+            process = Child(_work, (url, str(self.folder), str(log), self.pause))
             process.start()
             self.live.append(Worker(process, log))
 
@@ -232,16 +234,23 @@ def _work(url: str, folder: str, log: str, pause: float) -> None:
     from batchfront.cli.main import main
 
     places = ["--checkpoint-dir", f"{folder}/checkpoints", "--trial-dir", f"{folder}/trials"]
-    main(["work", "--device", "cpu", *places, "--max-outage", "60s", "--quiet"])
+    trusted = ["--code", str(Path(toy.__file__).parent), "--code", str(Path(folder).parent)]
+    main(["work", "--device", "cpu", *places, *trusted, "--max-outage", "60s", "--quiet"])
 
 
 def _hurry() -> None:
     """Leases here are a tenth of what they are, and so is what goes with them. A worker lives for
     seconds, so that a trial may well lose six in a row: that is no longer its own fault."""
     from batchfront.ledger import claims
+    from batchfront.store import postgresql
     from batchfront.worker import worker
     from batchfront.worker.pace import Pace
 
     often = Pace(0.5, first_checkpoint=1.0, checkpoints=2.0, copying_share=0.2, writing_share=0.2)
     worker.Pace = lambda: often
     claims.DEATHS = 1_000
+    for name in ("SILENT_SECONDS", "PING_SECONDS", "ANSWER_SECONDS"):
+        setattr(postgresql, name, getattr(postgresql, name) / 10)
+    for name in postgresql._LIMITS:
+        postgresql._LIMITS[name] //= 10
+    postgresql._TICK = 0.2

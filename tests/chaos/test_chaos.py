@@ -124,7 +124,7 @@ def test_the_verdict_finds_a_process_that_was_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "LONG", 0.1)
-    workers = fleet.Fleet("sqlite://", tmp_path, pause=0.0)
+    workers = fleet.Fleet(("sqlite://",), tmp_path, pause=0.0)
     workers.blame_left()
     assert workers.wrong == []
     with subprocess.Popen(["sleep", "1000"], env={"CHAOS": str(tmp_path)}) as left:

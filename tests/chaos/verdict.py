@@ -6,24 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from sqlalchemy import select
 
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import open_storage
+from tests.chaos import stranger
 
 EXACT = ("outcome", "steps_to_target", "steps_lower", "metric", "evaluated_examples")
+
+MARK = ".batchfront"  # by which workers see whether they reach the same folder
 
 
 def compare(undisturbed: str, disturbed: str, checkpoints: Path) -> list[str]:
     """What is wrong with the disturbed run, a line each; the databases are given by URL."""
     calm, rough = open_storage(undisturbed), open_storage(disturbed)
-    found = [*_each_ended_once(rough), *_same_results(calm, rough)]
+    found = [*_each_ended_once(rough), *_same_results(calm, rough), *_strangers_touched(rough)]
     if _frontiers(calm) != _frontiers(rough):
         found.append(f"another frontier: {_frontiers(rough)} in place of {_frontiers(calm)}")
     files = [path for path in checkpoints.rglob("*") if path.is_file()]
-    left = [str(path) for path in files if path.suffix != ".safetensors"]
+    left = [str(path) for path in files if path.suffix != ".safetensors" and path.name != MARK]
     if left:
         found.append(f"{len(left)} files are left among the checkpoints: {left[:3]}")
     kept = Counter(path.parent for path in files if path.suffix == ".safetensors")
@@ -42,24 +46,35 @@ def rows(storage: Storage) -> dict[tuple[str, int], Any]:
         return {(row.name, row.number): row for row in conn.execute(query)}
 
 
+def _optunas(storage: Storage) -> dict[str, list[FrozenTrial]]:
+    """All trials of all studies, as Optuna reads them."""
+    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
+    found = {s.study_name: rdb.get_all_trials(s._study_id) for s in rdb.get_all_studies()}
+    rdb.engine.dispose()
+    return found
+
+
+def _strangers_touched(storage: Storage) -> Iterator[str]:
+    """A stranger's trials, each of which is as it made or ended it."""
+    trials = _optunas(storage).get(stranger.NAME, [])
+    if [trial.number for trial in trials] != [*range(len(trials))]:
+        yield f"the stranger's trials are {[trial.number for trial in trials]}"
+    for trial in trials:
+        expected = [None, stranger.value_of(trial.number)][trial.state.is_finished()]
+        if trial.value != expected or trial.params or trial.user_attrs:
+            yield f"the stranger's trial is another: {trial}"
+
+
 def _each_ended_once(storage: Storage) -> Iterator[str]:
     """Slots against Optuna's trials, read through Optuna."""
     mine = rows(storage)
     for (study, number), row in mine.items():
         if row.state != "done":
             yield f"{study} slot {number} is {row.state}"
-    rdb = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False))
-    theirs = {
-        (study.study_name, trial.number): trial
-        for study in rdb.get_all_studies()
-        for trial in rdb.get_all_trials(study._study_id)
-    }
-    counted = Counter(
-        (study.study_name, trial.number)
-        for study in rdb.get_all_studies()
-        for trial in rdb.get_all_trials(study._study_id)
-    )
-    rdb.engine.dispose()
+    optunas = _optunas(storage)
+    optunas.pop(stranger.NAME, None)
+    theirs = {(study, t.number): t for study, trials in optunas.items() for t in trials}
+    counted = Counter((study, t.number) for study, trials in optunas.items() for t in trials)
     for key, times in counted.items():
         if times > 1 or key not in mine:
             yield f"{key} is {times} trials in Optuna, and {int(key in mine)} slots"

@@ -32,8 +32,11 @@ _BATCHFRONT_COMPLETE=zsh_source batchfront > ~/.zsh/completions/_batchfront  # a
 _BATCHFRONT_COMPLETE=fish_source batchfront > ~/.config/fish/completions/batchfront.fish
 ```
 
-Results go to standard output, progress and messages to standard error. Exit codes: 0 done, 1
-failed, 2 wrong usage, 130 interrupted.
+Results go to standard output, progress and messages to standard error; with `--log-format json` as
+[an object a line](guides/workers.md#logs). Exit codes: 0 done, 1 failed, 2 wrong usage, 130
+interrupted, 141 where whoever read standard output has gone. What can't be seen in a name or an
+error is printed as Python writes it, such as `\\x1b` or `\\u202e`; `--format json`, and the files
+of `export`, have it exactly.
 """
 
 

@@ -1,7 +1,7 @@
 """`batchfront delete`"""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +9,9 @@ from batchfront.cli import options
 from batchfront.cli.completion import stored
 from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchfront.plan.delete import Doomed
 
 
 @click.command(
@@ -34,9 +37,10 @@ def command(
 ) -> None:
     """Delete a workload's studies, with all that was run, for good.
 
-    WORKLOAD is a name as `batchfront status` shows it. What ran the winners again goes with them,
-    and so do Optuna's trials, the checkpoints, the weights of winners, and the folders of programs
-    with their logs. Asks first.
+    WORKLOAD is a name as `batchfront status` shows it, or that of one study which can't be read;
+    an Optuna study of somebody else's that has its id or its name stays. What ran the winners again
+    goes with them, and so do Optuna's trials, the checkpoints, the weights of winners, and the
+    folders of programs with their logs. Asks first.
     """
     from batchfront.plan.delete import delete_doomed, find_doomed
     from batchfront.store.commands import command as whole
@@ -58,16 +62,21 @@ def command(
     put("Deleted.")
 
 
-def _summary(doomed: Any) -> str:
+def _summary(doomed: "Doomed") -> str:
     """What there is to lose, in a line."""
     from batchfront.cli.output.status import duration
     from batchfront.cli.output.workloads import sizes
+    from batchfront.phrases import listed
 
-    there = sizes([study.batch_size for study in doomed.searches])
-    count, others = len(doomed.searches), len(doomed.studies) - len(doomed.searches)
-    studies = f"{count} studies of batch sizes" if count > 1 else "1 study of batch size"
-    again = f", and {others} that ran trials again" if others else ""
-    return (
-        f"{doomed.workload}: {studies} {there}{again}, with {doomed.trials:,} trials and "
-        f"{duration(doomed.seconds)} of training"
+    there, lost = (
+        [],
+        [f"study {one.name}, which can't be read ({one.why})" for one in doomed.unreadable],
     )
+    if count := len(doomed.searches):
+        known = sizes([study.batch_size for study in doomed.searches])
+        studies = f"{count} studies of batch sizes" if count > 1 else "1 study of batch size"
+        there.append(f"{doomed.workload}: {studies} {known}")
+    if again := len(doomed.reruns):
+        there.append(f"{again} that ran trials again")
+    trained = f" and {duration(doomed.seconds)} of training" if there else ""
+    return f"{listed([*there, *lost])}, with {doomed.trials:,} trials{trained}"

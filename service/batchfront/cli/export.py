@@ -28,10 +28,10 @@ Examples:
 @click.option(  # not from the environment, where --format may say table
     "--format",
     "format_",
-    type=click.Choice(["parquet", "csv"]),
+    type=click.Choice(["parquet", "csv", "spreadsheet"]),
     default="parquet",
     show_default=True,
-    help="Of the files.",
+    help="Of the files; spreadsheet is CSV with an apostrophe before text that would be a formula.",
 )
 def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str) -> None:
     """Write studies, trials, measurements and frontier as tables.

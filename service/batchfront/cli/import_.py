@@ -138,10 +138,10 @@ def exported(folder: Path, storage: str) -> None:
     The studies become what they were, and their names must not be taken by others.
     """
     from batchfront.cli.output.progress import bar
-    from batchfront.exchange.restore import count_studies, restore
+    from batchfront.exchange.restore import check_export, restore
     from batchfront.store.url import open_storage
 
-    total = count_studies(folder)
+    total = check_export(folder)
     opened = open_storage(storage, create=True)
     made = 0
     with bar("studies", total) as advance:

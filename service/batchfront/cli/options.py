@@ -166,10 +166,10 @@ profile = option(
 format_ = option(
     "--format",
     "format_",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "csv", "spreadsheet"]),
     default="table",
     show_default=True,
-    help="How to print.",
+    help="How to print; spreadsheet is CSV with an apostrophe before text that would be a formula.",
 )
 
 table_or_json = click.option(  # not from the environment, where --format may say csv

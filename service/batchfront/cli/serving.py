@@ -129,8 +129,8 @@ def _options(default_port: int) -> list[Callable[[F], F]]:
             "--allowed-host",
             multiple=True,
             metavar="NAME",
-            help="Answer to this name too; can be repeated. Requests for other names than "
-            "localhost are refused.",
+            help="A name that it is asked for by, beside localhost; can be repeated. Other names "
+            "are refused.",
         ),
         option(
             "--token-file",

@@ -33,7 +33,7 @@ def command(
     if watch:
         require(opened, workloads)
     if watch and sys.stderr.isatty():
-        watch_status(lambda: load_status(opened, wanted))
+        watch_status(lambda last: load_status(opened, wanted, last))
     elif watch:
         show_until_finished(opened, wanted)
     with snapshot(opened) as moment:

@@ -9,11 +9,11 @@ from batchfront.doctor.database import clock_finding
 from batchfront.doctor.finding import Finding, Level, failure, ok, warning
 from batchfront.extras import installed
 from batchfront.ledger.self_description import SelfDescription
+from batchfront.ledger.workers import has_lease, present
 from batchfront.phrases import first_few, several
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.schema import leased, slots, workers
-from batchfront.vocabulary import WorkerState
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +46,15 @@ def load_workers(storage: Storage) -> list[ListedWorker]:
         .group_by(slots.c.worker_id)
         .subquery()
     )
-    there = workers.c.state.in_((WorkerState.BUSY, WorkerState.IDLE))
     query = (
         select(
             workers,
             func.coalesce(held.c.holds, 0).label("holds"),
             func.abs(storage.now - workers.c.seen_at).label("silent"),
-            and_(there, workers.c.lease_expires > storage.now).label("alive"),
+            and_(present, has_lease(storage.now)).label("alive"),
         )
         .select_from(workers.outerjoin(held, held.c.worker_id == workers.c.id))
-        .where(there | held.c.holds.is_not(None))
+        .where(present | held.c.holds.is_not(None))
         .order_by(workers.c.started_at, workers.c.id)
     )
     with storage.read() as conn:
@@ -87,6 +86,7 @@ def examine_workers(storage: Storage, there: Sequence[ListedWorker]) -> Iterator
         yield from _clocks(alive)
         yield from _versions(alive)
         yield from _checkpoints(alive)
+        yield from _left(alive)
     for worker in there:
         if not worker.alive:
             yield warning(
@@ -148,6 +148,21 @@ def _checkpoints(alive: Sequence[ListedWorker]) -> Iterator[Finding]:
         yield ok(
             "checkpoints", f"one place is shared by {several(len(told) - len(without), 'worker')}"
         )
+
+
+def _left(alive: Sequence[ListedWorker]) -> Iterator[Finding]:
+    """Workloads that workers leave to others: a failure where no other is there."""
+    leaving: dict[tuple[str, str], list[ListedWorker]] = {}
+    for worker in alive:
+        for left in (worker.about.left if worker.about else {}).items():
+            leaving.setdefault(left, []).append(worker)
+    by_workload: dict[str, int] = {}
+    for (workload, _), those in leaving.items():
+        by_workload[workload] = by_workload.get(workload, 0) + len(those)
+    for (workload, why), those in leaving.items():
+        nobody = by_workload[workload] == len(alive)
+        says = f"{_named(those)} can't run {workload}{', and no other is there' * nobody}: {why}"
+        yield (failure if nobody else warning)("workloads", says)
 
 
 def _named(those: Sequence[ListedWorker]) -> str:

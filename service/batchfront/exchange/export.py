@@ -21,10 +21,17 @@ from batchfront.exchange.tables import (
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.frontier import Frontier, load_frontiers
 from batchfront.frontier.queries import workload_names
-from batchfront.store.optuna_tables import read_attributes, read_trials
+from batchfront.store.optuna_tables import encodable_json, read_attributes, read_trials
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import Filter, find_studies
+from batchfront.study.study import (
+    Filter,
+    damaged_curves,
+    find_studies,
+    load_studies,
+    measured,
+    readable,
+)
 from batchfront.vocabulary import SlotState
 
 _STUDIES, _TRIALS, _MEASUREMENTS = 50, 500, 20_000  # to hold at once
@@ -46,6 +53,8 @@ def export(
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
 
+    Studies that can't be read are left out, and so are learning curves: the manifest says which.
+
     Returns how many rows each table has, by its name. Raises what
     `batchfront.exchange.folder.replacing` does.
     """
@@ -54,18 +63,27 @@ def export(
             files = {
                 name: open_files.enter_context(TableFile(part, name, format_)) for name in SCHEMAS
             }
+            told = measured(conn, Filter(tuple(workloads)))
             for some in _parts(conn, workloads):
                 files["studies"].write(by_column("studies", study_rows(conn, some)))
                 for columns in trial_columns(conn, some):
                     files["trials"].write(columns)
-                for columns in _measurement_columns(conn, some):
+                whole = [study_id for study_id in some if study_id not in told.left_out]
+                for columns in _measurement_columns(conn, whole):
                     files["measurements"].write(columns)
                 advance(len(some))
             for frontier in _frontiers(conn, workloads):
                 files["frontier"].write(by_column("frontier", _points(frontier)))
         rows = {name: file.rows for name, file in files.items()}
-        write_manifest(part, format_, __version__, rows)
+        write_manifest(part, format_, __version__, rows, _left_out(conn, workloads))
     return rows
+
+
+def _left_out(conn: Connection, workloads: Sequence[str]) -> list[str]:
+    """What isn't in the export, and why, in sentences."""
+    meant = Filter(tuple(workloads))
+    lost = [*load_studies(conn, meant).unreadable, *damaged_curves(conn, readable(conn, meant))]
+    return [one.told(conn.engine.url) for one in lost]
 
 
 def count_studies(source: Source, workloads: Sequence[str]) -> int:
@@ -76,7 +94,7 @@ def count_studies(source: Source, workloads: Sequence[str]) -> int:
 
 def _parts(conn: Connection, workloads: Sequence[str]) -> Iterator[list[int]]:
     """The ids of the studies of these workloads, by name, a few at a time."""
-    meant = Filter(tuple(workloads)).clause()
+    meant = readable(conn, Filter(tuple(workloads))).clause()
     ids = list(conn.execute(select(studies.c.id).where(meant).order_by(studies.c.name)).scalars())
     return (ids[at : at + _STUDIES] for at in range(0, len(ids), _STUDIES))
 
@@ -88,7 +106,7 @@ def study_rows(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     found = []
     for row in conn.execute(_of(studies.select(), ids)):
         about = {"attributes": attributes[row.id], "settings": settings[row.id]}
-        optuna = json.dumps(about, ensure_ascii=False)
+        optuna = encodable_json(about)
         found.append({**{name: getattr(row, name) for name in names}, "optuna": optuna})
     return found
 
@@ -152,7 +170,7 @@ def _points(frontier: Frontier) -> list[dict[str, Any]]:
             "examples": point.examples,
             "trial": point.trial,
             "trials": point.trials,
-            "params": json.dumps(dict(point.params), ensure_ascii=False),
+            "params": encodable_json(dict(point.params)),
             "outcomes": json.dumps(dict(point.outcomes)),
             "code_version": fastest.get(point.batch_size),
         }

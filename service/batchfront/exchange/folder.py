@@ -96,7 +96,8 @@ def _move(part: Path, folder: Path) -> None:
     for name in names:
         with (part / name).open("rb") as file:
             os.fsync(file.fileno())
-    (folder / MANIFEST).unlink(missing_ok=True)  # it says that the files beside it are of one export
+    # It says that the files beside it are of one export, which from here on they aren't.
+    (folder / MANIFEST).unlink(missing_ok=True)
     for name in sorted(names, key=lambda name: name == MANIFEST):
         (part / name).replace(folder / name)
     for name in FILES.difference(names):

@@ -6,7 +6,6 @@ be meant raises UsageError in one line with the file and the line, or the entry 
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from batchfront.errors import UsageError
+from batchfront.exchange.json_text import read_json, require_storable
 from batchfront.frontier.curve.text import count
 from batchfront.median import exact
+from batchfront.workload.definition import LONGEST_NAME
+from batchfront.workload.metric_fields import LONGEST_NAME as LONGEST_METRIC
 from batchfront.workload.search_space import Value
 
 _AMOUNTS = ("steps", "epochs", "samples", "examples")  # the last two are the same
@@ -110,6 +112,8 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
         header = [name.strip() for name in next(reader, [])]
         if len(header) == 1 and {";", "\t"} & set(header[0]):
             raise UsageError(f"{file}, line 1: columns must be separated by commas")
+        for name in header:
+            require_storable(name)
         twice = {name for name in header if header.count(name) > 1}
         if twice:
             raise UsageError(f"{file}, line 1: column {min(twice)} stands twice")
@@ -117,15 +121,17 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
             where = f"{file}, line {reader.line_num}"
             if row and len(row) != len(header):
                 raise UsageError(f"{where}: {len(row)} columns, where the header has {len(header)}")
+            for text in row:
+                require_storable(text)
             if row:
                 yield where, {n: v.strip() for n, v in zip(header, row, strict=True)}
-    except csv.Error as error:
+    except (csv.Error, ValueError) as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}") from None
 
 
 def _json_rows(file: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     try:
-        entries = json.loads(text, parse_float=str, parse_constant=str)
+        entries = read_json(text, parse_float=str, parse_constant=str)
     except ValueError as error:
         raise UsageError(f"{file}: {error}") from None
     if not isinstance(entries, list):
@@ -164,6 +170,7 @@ def _measured(
     workload = row.get("workload", "")
     if not workload or workload.startswith("/") or workload.endswith("/"):
         raise UsageError(f"{where}: workload {workload!r}: write a name, such as mnist/cnn/sgd")
+    _check_lengths(where, row)
     batch_size = _whole(where, row, "batch_size", 1)
     if "seed" in row:
         seed = _whole(where, row, "seed", 0, most=_LARGE)
@@ -176,6 +183,17 @@ def _measured(
     params = {n.removeprefix("param:"): _value(v) for n, v in row.items() if _is_param(n)}
     goal, metric = row.get("goal", ""), row.get("metric", "")
     return Measured(where, workload, batch_size, seed, steps, lower, goal, metric, examples, params)
+
+
+def _check_lengths(where: str, row: Mapping[str, str]) -> None:
+    """Raise UsageError for a name that is longer than databases keep."""
+    limits = {"workload": LONGEST_NAME, "metric": LONGEST_METRIC}
+    names = [(row.get(column, ""), limit) for column, limit in limits.items()]
+    for name, limit in (*names, *((name, LONGEST_NAME) for name in row)):
+        if len(name) > limit:
+            raise UsageError(
+                f"{where}: {name[:60]!r}… has {len(name)} characters; a name has {limit} at most"
+            )
 
 
 def _is_param(name: str) -> bool:
@@ -263,7 +281,7 @@ def _value(text: str) -> Value:
     for kind in (int, float):
         try:
             value: Any = kind(text)
-        except ValueError:
+            return value if math.isfinite(value) else text
+        except (OverflowError, ValueError):
             continue
-        return value if math.isfinite(value) else text
     return text

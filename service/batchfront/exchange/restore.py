@@ -7,9 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
-from batchfront.errors import DataError, IdentityError
+from batchfront.errors import DataError, IdentityError, StorageError
 from batchfront.exchange.export import study_rows, trial_columns
 from batchfront.exchange.export_checks import (
     Place,
@@ -17,14 +17,14 @@ from batchfront.exchange.export_checks import (
     check_study_row,
     check_trial_rows,
 )
-from batchfront.exchange.tables import MANIFEST, by_row, exported, pieces, read_manifest
+from batchfront.exchange.tables import MANIFEST, by_row, exported, path_of, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import TrialCopy, create_study, write_trials
+from batchfront.store.optuna_tables import TrialCopy, write_trials
 from batchfront.store.schema import measurements, slots, studies
-from batchfront.study.create import wait_for_planners
+from batchfront.study.create import new_id, wait_for_planners
 from batchfront.study.identity import refuse_difference
-from batchfront.study.study import Filter, find_studies
+from batchfront.study.study import Filter, Unreadable, find_named, find_studies
 from batchfront.vocabulary import SEARCHES
 
 
@@ -36,26 +36,25 @@ class Restored:
     made: bool
 
 
-def count_studies(folder: Path) -> int:
-    """How many studies an export holds. Raises DataError if the folder holds none that is whole."""
-    return read_manifest(folder)[1]["studies"]
-
-
 def restore(storage: Storage, folder: Path) -> Iterator[Restored]:
     """Make the studies of an export, one by one; those that are there, the same, are passed over.
 
-    Raises DataError, before it makes any, for an export that is damaged or says what can't be, and
-    IdentityError for a study that is there with other content, or whose workload has another
+    folder -- of an export that `check_export` has found nothing wrong with
+
+    Raises IdentityError for a study that is there with other content, or whose workload has another
     definition there; what was made before stays.
     """
-    _check(folder)
     for found in _studies(folder):
         trials = [row for _, row in found.trials]
         yield Restored(found.row["name"], _restore(storage, found.row, trials, found.measured))
 
 
-def _check(folder: Path) -> None:
-    """Read a whole export, and raise DataError for the first thing that can't be taken."""
+def check_export(folder: Path) -> int:
+    """Read a whole export, and store nothing.
+
+    Returns how many studies it holds. Raises DataError for the first thing in it that can't be
+    taken, naming the file, and the row and column where it is one.
+    """
     counted = dict.fromkeys(("studies", "trials", "measurements"), 0)
     names: set[str] = set()
     for found in _studies(folder):
@@ -77,8 +76,9 @@ def _check(folder: Path) -> None:
     format_, said = read_manifest(folder)
     for name, rows in counted.items():
         if said[name] != rows:
-            path = folder / f"{name}.{format_}"
+            path = path_of(folder, name, format_)
             raise DataError(f"{path}: has {rows} rows, where {MANIFEST} says {said[name]}")
+    return counted["studies"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Runs:
     """The rows of a table's file, given out study by study, in the file's order."""
 
     def __init__(self, folder: Path, name: str, format_: str) -> None:
-        self._path = folder / f"{name}.{format_}"
+        self._path = path_of(folder, name, format_)
         self._pieces = pieces(folder, name, format_)
         self._parts = self._split()
         self._next: tuple[str, Place, Any] | None = None
@@ -172,7 +172,7 @@ def _restore(
         wait_for_planners(conn)
         if _is_there(conn, row, trials):
             return False
-        study_id = _add_study(conn, row)
+        study_id = _add_study(storage, conn, row)
         slot_ids = _add_trials(conn, study_id, trials)
         for _, piece in measured:
             _add_measurements(conn, slot_ids, piece)
@@ -180,10 +180,12 @@ def _restore(
 
 
 def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
-    there = conn.scalar(select(studies.c.id).where(studies.c.name == row["name"]))
+    there = find_named(conn, row["name"])
+    if isinstance(there, Unreadable):
+        raise StorageError(there.told(conn.engine.url))
     if there is not None:
-        stored = [one for part in trial_columns(conn, [there]) for one in by_row(part)]
-        (same,) = study_rows(conn, [there])
+        stored = [one for part in trial_columns(conn, [there.id]) for one in by_row(part)]
+        (same,) = study_rows(conn, [there.id])
         if {**same, "spec": row["spec"]} == row and stored == trials:
             return True
         raise IdentityError(
@@ -203,9 +205,9 @@ def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
     return False
 
 
-def _add_study(conn: Connection, row: Row) -> int:
+def _add_study(storage: Storage, conn: Connection, row: Row) -> int:
     theirs = json.loads(row["optuna"])
-    study_id = create_study(conn, row["name"], theirs["attributes"], theirs["settings"])
+    study_id = new_id(storage, conn, row["name"], theirs["attributes"], theirs["settings"])
     # What it was planned from is the word of whoever made the export: nothing is run by it here.
     own = {name: row[name] for name in exported(studies)} | {"spec": ""}
     conn.execute(insert(studies).values(id=study_id, **own))

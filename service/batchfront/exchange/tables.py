@@ -1,21 +1,24 @@
 """The tables of an export as files: Parquet or CSV, written and read in pieces."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import compute, csv, parquet
 from sqlalchemy import Column, Float, Integer, Table
 
 from batchfront.errors import DataError
 from batchfront.exchange.json_text import read_json
 from batchfront.store import schema
+from batchfront.table import FORMULA, NUMBER
 
-FORMATS = ("parquet", "csv")
+FORMATS = {"parquet": "parquet", "csv": "csv", "spreadsheet": "csv"}
+"""What an export can be written as, to the ending of its files. In a CSV for spreadsheets an
+apostrophe stands before each text that would be a formula, and is taken off when it is read."""
 
 MANIFEST = "export.json"
 """Written last: a folder without it holds no whole export."""
@@ -74,10 +77,37 @@ SCHEMAS: Mapping[str, Any] = {
 }
 """Table to its columns. `optuna` is JSON: what Optuna keeps of a study, or of a trial."""
 
-FILES = frozenset({MANIFEST, *(f"{name}.{format_}" for name in SCHEMAS for format_ in FORMATS)})
+FILES = frozenset(
+    {MANIFEST, *(f"{name}.{ending}" for name in SCHEMAS for ending in FORMATS.values())}
+)
 """The names of all files that an export may have."""
 
 Columns = Mapping[str, Sequence[Any]]
+
+
+def path_of(folder: Path, name: str, format_: str) -> Path:
+    """Where a table of an export stands."""
+    return folder / f"{name}.{FORMATS[format_]}"
+
+
+def _texts(change: Callable[[Any], Any], table: Any) -> Any:
+    """A table, or a batch of it, with all columns of text changed."""
+    is_text = [pa.types.is_string(field.type) for field in table.schema]
+    columns = [change(c) if text else c for c, text in zip(table.columns, is_text, strict=True)]
+    return type(table).from_arrays(columns, schema=table.schema)
+
+
+def _quoted(column: Any) -> Any:
+    """A column of text as `batchfront.table.as_no_formula` has its cells."""
+    begins = compute.match_substring_regex(column, f"^(?:{FORMULA})")
+    is_number = compute.match_substring_regex(column, f"^(?:{NUMBER})$")
+    taken = compute.and_not(begins, is_number)
+    quoted = compute.binary_join_element_wise(pa.scalar("'"), column, pa.scalar(""))
+    return compute.if_else(taken, quoted, column)
+
+
+def _unquoted(column: Any) -> Any:
+    return compute.replace_substring_regex(column, "^'", "")
 
 
 class TableFile:
@@ -85,7 +115,8 @@ class TableFile:
 
     def __init__(self, folder: Path, name: str, format_: str) -> None:
         self._schema = SCHEMAS[name]
-        path = folder / f"{name}.{format_}"
+        self._for_spreadsheets = format_ == "spreadsheet"
+        path = path_of(folder, name, format_)
         if format_ == "parquet":
             self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
         else:
@@ -121,7 +152,8 @@ class TableFile:
 
     def _flush(self) -> None:
         if self._kept:
-            self._writer.write_table(pa.concat_tables(self._kept).combine_chunks())
+            table = pa.concat_tables(self._kept).combine_chunks()
+            self._writer.write_table(_texts(_quoted, table) if self._for_spreadsheets else table)
             self._kept = []
 
 
@@ -137,7 +169,7 @@ def by_row(columns: Columns) -> list[dict[str, Any]]:
 
 def pieces(folder: Path, name: str, format_: str) -> Iterator[Any]:
     """A table as Arrow's record batches. Raises DataError if the file is not what it must be."""
-    path, wanted = folder / f"{name}.{format_}", SCHEMAS[name]
+    path, wanted = path_of(folder, name, format_), SCHEMAS[name]
     with _named(path):
         if format_ == "parquet":
             with parquet.ParquetFile(path) as file:
@@ -157,7 +189,8 @@ def pieces(folder: Path, name: str, format_: str) -> Iterator[Any]:
             with path.open("rb") as file:
                 header = csv.open_csv(file, block, parse).schema.names
             _check(path, header, wanted)
-            yield from reader
+            for batch in reader:
+                yield _texts(_unquoted, batch) if format_ == "spreadsheet" else batch
 
 
 @contextmanager
@@ -183,9 +216,16 @@ def _whole(batch: Any, wanted: Any) -> Any:
     return batch.select(wanted.names).cast(wanted)
 
 
-def write_manifest(folder: Path, format_: str, version: str, rows: Mapping[str, int]) -> None:
-    """Say that the export is whole, and in which format."""
+def write_manifest(
+    folder: Path,
+    format_: str,
+    version: str,
+    rows: Mapping[str, int],
+    left_out: Sequence[str],
+) -> None:
+    """Say that the export is whole, in which format, and what it leaves out, if anything."""
     about = {"version": _VERSION, "batchfront": version, "format": format_, "rows": dict(rows)}
+    about |= {"left_out": list(left_out)} if left_out else {}
     (folder / MANIFEST).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -202,7 +242,7 @@ def read_manifest(folder: Path) -> tuple[str, dict[str, int]]:
         raise DataError(f"{path}: is damaged: {error}") from None
     if not isinstance(about, dict) or not {"version", "format", "rows"} <= about.keys():
         raise DataError(f"{path}: is damaged: it must say version, format and rows")
-    if about["version"] != _VERSION or about["format"] not in FORMATS:
+    if about["version"] != _VERSION or about["format"] not in [*FORMATS]:
         raise DataError(f"{path}: was written by batchfront {about.get('batchfront')}, another one")
     rows = about["rows"]
     counted = isinstance(rows, dict) and {*rows} == {*SCHEMAS}

@@ -56,11 +56,29 @@ def sweep_file_from(path: Path) -> str:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: isn't UTF-8, at byte {error.start}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a date that isn't one
         raise UsageError(f"{path}: isn't YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: its lists and mappings lie too deep in one another") from None
+    _require_modest(path, config)
     if not isinstance(config, dict) or not isinstance(config.get("parameters"), dict):
         raise UsageError(f"{path}: is no sweep of Weights & Biases, which has `parameters`")
     return "\n".join(_lines(config, path.name)) + "\n"
+
+
+def _require_modest(path: Path, config: object) -> None:
+    """Raise UsageError for a YAML whose aliases make it endless, or far larger than any sweep."""
+    held, left = 0, [config]
+    while left:
+        one = left.pop()
+        inner = [*one, *one.values()] if isinstance(one, dict) else one
+        left += inner if isinstance(inner, list) else []
+        held += 1
+        if held > _MOST:
+            raise UsageError(f"{path}: holds more than {_MOST:,} values, as no sweep does")
+
+
+_MOST = 100_000
 
 
 def _lines(config: Mapping[str, Any], source: str) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """A database as pandas DataFrames, for notebooks: all studies of a workload in one query each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from batchfront.frontier.queries import require
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.snapshot import Source, snapshot
+from batchfront.study.study import Filter, measured, readable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -94,21 +95,27 @@ def load_measurements_frame(source: Source, workload: str) -> "DataFrame":
 
     Raises UsageError, naming those there are, for a workload without studies.
     """
-    measured = [column for column in measurements.c if column.name != "slot_id"]
+    own = [column for column in measurements.c if column.name != "slot_id"]
     rows = studies.join(slots).join(measurements, measurements.c.slot_id == slots.c.id)
-    query = select(*_STUDY, *measured).select_from(rows)
-    frame = _read(source, workload, query, (*_STUDY, *measured[:3]))
+    query = select(*_STUDY, *own).select_from(rows)
+    frame = _read(source, workload, query, (*_STUDY, *own[:3]), measured)
     return frame.astype({"value": "float64"})
 
 
 def _read(
-    source: Source, workload: str, query: Select[Any], order: Sequence[ColumnElement[Any]]
+    source: Source,
+    workload: str,
+    query: Select[Any],
+    order: Sequence[ColumnElement[Any]],
+    counts: Callable[[Connection, Filter], Filter] = readable,
 ) -> "DataFrame":
+    """What a query finds of those of a workload's studies that count."""
     import pandas as pd
 
     with snapshot(source) as moment:
         require(moment, (workload,))
-        found = moment.execute(query.where(studies.c.workload == workload).order_by(*order))
+        wanted = counts(moment, Filter((workload,)))
+        found = moment.execute(query.where(wanted.clause()).order_by(*order))
         return pd.DataFrame(list(map(tuple, found)), columns=list(found.keys()))
 
 

@@ -24,7 +24,7 @@ from batchfront.median import median
 from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import Filter, Study, find_studies, goal_text
+from batchfront.study.study import Filter, Study, find_studies, goal_text, readable
 from batchfront.vocabulary import SEARCHES, Outcome, Purpose
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges
@@ -270,6 +270,9 @@ def load_frontiers(
 
 
 def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point]:
+    # What ran their trials again is asked about too.
+    left_out = readable(moment, replace(wanted, purposes=())).left_out
+    wanted = replace(wanted, left_out=left_out)
     found = find_studies(moment, wanted)
     outcomes: dict[int, Counter[str]] = {}
     ran_on: dict[int, dict[str, set[str]]] = {}

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
-from batchfront.errors import UsageError
+from batchfront.errors import StorageError, UsageError
 from batchfront.store.schema import leased, measurements, reached, slots, studies
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import Filter
+from batchfront.study.flaws import is_measurable
+from batchfront.study.study import Filter, load_studies, measured, readable
 from batchfront.vocabulary import SEARCHES, Outcome, Purpose, SlotState
 from batchfront.workload.search_space import Value
 
@@ -109,14 +110,28 @@ def workload_names(source: Source) -> list[str]:
 
 
 def require(source: Source, workloads: Iterable[str]) -> None:
-    """Raise UsageError, naming those there are, unless all of these workloads have studies."""
-    there = workload_names(source)
-    for workload in workloads:
-        if workload not in there:
-            raise UsageError(
-                f"no studies of {workload!r} in this database; there are: "
-                f"{', '.join(there) or 'none'}"
+    """Raise UsageError, naming those there are, unless all of these workloads have studies, and
+    StorageError where they have some and none of them can be read."""
+    named = tuple(workloads)
+    if not named:
+        return
+    with snapshot(source) as moment:
+        there = workload_names(moment)
+        found = load_studies(moment, Filter(named, purposes=SEARCHES))
+        url = moment.engine.url
+    whole = {study.workload for study in found.readable}
+    for workload in named:
+        if workload in whole:
+            continue
+        lost = [one for one in found.unreadable if one.workload == workload]
+        if lost:
+            more = f" So are {len(lost) - 1} others of this workload." if lost[1:] else ""
+            raise StorageError(
+                f"{workload} has no study that can be read: {lost[0].told(url)}.{more}"
             )
+        raise UsageError(
+            f"no studies of {workload!r} in this database; there are: {', '.join(there) or 'none'}"
+        )
 
 
 def last_change(source: Source, workloads: Sequence[str] = ()) -> dict[str, tuple[object, ...]]:
@@ -181,9 +196,10 @@ def load_trials(source: Source, study_id: int) -> tuple[Trial, ...]:
 def load_workload_trials(source: Source, workload: str) -> dict[int, tuple[Trial, ...]]:
     """All trials of the workload's search, by study."""
     found: dict[int, list[Trial]] = {}
-    wanted = Filter((workload,), purposes=SEARCHES)
-    for row, trial in _trials(source, wanted.clause()):
-        found.setdefault(row.study_id, []).append(trial)
+    with snapshot(source) as moment:
+        wanted = readable(moment, Filter((workload,), purposes=SEARCHES))
+        for row, trial in _trials(moment, wanted.clause()):
+            found.setdefault(row.study_id, []).append(trial)
     return {study: tuple(trials) for study, trials in found.items()}
 
 
@@ -191,8 +207,10 @@ def load_reruns(source: Source, workload: str) -> dict[tuple[str, int], tuple[Tr
     """The trials that ran trials of the workload's search again, by purpose and batch size."""
     found: dict[tuple[str, int], list[Trial]] = {}
     again = studies.c.purpose.not_in(SEARCHES)
-    for row, trial in _trials(source, Filter((workload,)).clause() & again):
-        found.setdefault((row.purpose, row.batch_size), []).append(trial)
+    with snapshot(source) as moment:
+        wanted = readable(moment, Filter((workload,)))
+        for row, trial in _trials(moment, wanted.clause() & again):
+            found.setdefault((row.purpose, row.batch_size), []).append(trial)
     return {key: tuple(trials) for key, trials in found.items()}
 
 
@@ -227,13 +245,10 @@ def load_loss_curves(source: Source, workload: str) -> dict[int, LearningCurves]
 def load_measure_curves(source: Source, workload: str, metric: str) -> dict[str, Curves]:
     """What else than the goal metric was measured of the validation split by the trials of the
     workload's search, by name. Of trials that ran elsewhere it is left to whoever ran them."""
-    query = (
-        _select_curves(workload, "validation")
-        .add_columns(measurements.c.metric)
-        .where(measurements.c.metric != metric, studies.c.spec != "")
-    )
+    elsewhere = (measurements.c.metric != metric, studies.c.spec != "")
     with snapshot(source) as moment:
-        rows = moment.execute(query).fetchall()
+        query = _select_curves(moment, workload, "validation").where(*elsewhere)
+        rows = moment.execute(query.add_columns(measurements.c.metric)).fetchall()
     names = sorted({row.metric for row in rows})
     return {name: _by_study([row[:4] for row in rows if row.metric == name]) for name in names}
 
@@ -241,20 +256,18 @@ def load_measure_curves(source: Source, workload: str, metric: str) -> dict[str,
 def _curves(
     source: Source, workload: str, split: str, metric: str, *counts: ColumnElement[bool]
 ) -> dict[int, LearningCurves]:
-    query = _select_curves(workload, split).where(measurements.c.metric == metric, *counts)
     with snapshot(source) as moment:
-        rows = moment.execute(query).fetchall()
+        query = _select_curves(moment, workload, split)
+        rows = moment.execute(query.where(measurements.c.metric == metric, *counts)).fetchall()
     return _by_study(rows)
 
 
-def _select_curves(workload: str, split: str) -> Select[Any]:
+def _select_curves(moment: Connection, workload: str, split: str) -> Select[Any]:
+    wanted = measured(moment, Filter((workload,), purposes=SEARCHES))
     return (
         select(slots.c.study_id, slots.c.number, measurements.c.step, measurements.c.value)
         .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id).join(studies))
-        .where(
-            Filter((workload,), purposes=SEARCHES).clause(),
-            measurements.c.split == split,
-        )
+        .where(wanted.clause(), measurements.c.split == split)
         .order_by(slots.c.study_id, slots.c.number, measurements.c.step)
     )
 
@@ -293,14 +306,15 @@ def select_winners(wanted: Filter, first: int | None) -> Select[Any]:
 def select_at_goal(slot_ids: Sequence[int]) -> Select[Any]:
     """Study, metric and value of what was measured of the validation split by these slots' trials
     where they passed the goal."""
-    measured = measurements.join(slots, measurements.c.slot_id == slots.c.id)
+    held = measurements.join(slots, measurements.c.slot_id == slots.c.id)
     return (
         select(slots.c.study_id, measurements.c.metric, measurements.c.value)
-        .select_from(measured)
+        .select_from(held)
         .where(
             slots.c.id.in_(slot_ids),
             measurements.c.step == slots.c.steps_to_target,
             measurements.c.split == "validation",
+            or_(measurements.c.value.is_(None), is_measurable),
         )
         .order_by(slots.c.study_id, measurements.c.metric)
     )

@@ -52,7 +52,7 @@ class _Place:
     device: str
     worker_id: str
     process: subprocess.Popen[bytes] = field(init=False)
-    listener: "_Listener" = field(init=False)
+    listener: "Listener" = field(init=False)
     restarts: int = 0
     last_line: str = ""
 
@@ -180,7 +180,7 @@ class LocalWorkers:
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C is for this process, which then tells the workers
         )
-        place.listener = _Listener(place.process, partial(self._heard, place, place.worker_id))
+        place.listener = Listener(place.process, partial(self._heard, place, place.worker_id))
 
     def _processes(self) -> str:
         """How many of this launcher's processes train, those of several devices among them."""
@@ -200,7 +200,7 @@ class LocalWorkers:
         return False
 
 
-class _Listener:
+class Listener:
     """Reads what a process and all that it starts write to its standard error, a line at a time.
 
     It reads on whatever comes, and wherever that goes: a worker waits while its pipe is full. And

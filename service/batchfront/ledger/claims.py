@@ -1,7 +1,7 @@
 """Choosing and taking slots, releasing them, and reaping stale workers; inside a transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from batchfront.errors import StudyGone
+from batchfront.errors import StudyDeleted
 from batchfront.ledger.results import with_crossing
 from batchfront.ledger.trials import end_trials
 from batchfront.ledger.workers import Clock, busy_by_study, has_lease, lose_stale, present
@@ -30,7 +30,7 @@ from batchfront.store.bulk import update_rows
 from batchfront.store.schema import LEASE_SECONDS, free, imported, leased, slots, studies, workers
 from batchfront.study.generations import open_next
 from batchfront.study.slots import Slot
-from batchfront.study.study import Filter, Study, read_study
+from batchfront.study.study import Filter, Stored, Study, find_study, read_study, warn_of
 from batchfront.vocabulary import Outcome, SlotState
 
 ATTEMPTS = 3
@@ -64,12 +64,44 @@ def choose_studies(
     wanted: Filter,
     last: int | None,
     spared: ColumnElement[bool],
-) -> list[Study]:
+    left_out: set[int],
+) -> Iterator[Study]:
     """Studies with free slots, the best first: that which the fewest other workers are busy with;
     of those the one that this worker was at, whose data it has; then the smallest batch size.
 
-    spared -- the condition on slots that are left for others
+    spared   -- the condition on slots that are left for others
+    left_out -- gains the ids of those that can't be read, which are warned of once
     """
+    while True:
+        wanted = replace(wanted, left_out=tuple(left_out))
+        before, found = len(left_out), _candidates(conn, now, worker_id, wanted, last, spared)
+        for study_id in found:
+            study = _still(conn, study_id) if study_id == last else None
+            study = study or find_study(conn, study_id)
+            if isinstance(study, Study):
+                yield study
+            elif study is not None:
+                warn_of(conn.engine.url, [study])
+                left_out.add(study.id)
+        if len(left_out) == before:
+            return
+
+
+def _still(conn: Connection, study_id: int) -> Stored | None:
+    """A study whose trials have been read before; None if it can't be read now."""
+    with suppress(StudyDeleted):
+        return read_study(conn, study_id)
+    return None
+
+
+def _candidates(
+    conn: Connection,
+    now: Clock,
+    worker_id: str,
+    wanted: Filter,
+    last: int | None,
+    spared: ColumnElement[bool],
+) -> Sequence[int]:
     busy = busy_by_study(now, worker_id)
     # One search of an index for each study: it is in this order. Asked whether some slot EXISTS,
     # in no order, a planner may read every free slot, or the whole table.
@@ -77,7 +109,7 @@ def choose_studies(
     some = some.where(not_(spared))
     some = some.order_by(slots.c.steps, slots.c.number).limit(1)
     query = (
-        select(studies)
+        select(studies.c.id)
         .select_from(studies.outerjoin(busy, busy.c.study_id == studies.c.id))
         .where(wanted.clause(), not_(imported), some.scalar_subquery().is_not(None))
         .order_by(
@@ -88,7 +120,7 @@ def choose_studies(
         )
         .limit(_CANDIDATES)
     )
-    return [Study.from_row(row) for row in conn.execute(query)]
+    return conn.execute(query).scalars().all()
 
 
 def is_alone(slot: Slot) -> bool:
@@ -205,16 +237,22 @@ def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
     release(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
     versions = {row.id: row.versions for row in exhausted}
     for study_id in sorted({row.study_id for row in exhausted}):
-        study = read_study(conn, study_id)
-        written = [(_slot(row), result) for row, result in results if row.study_id == study_id]
-        with suppress(StudyGone):
+        with suppress(StudyDeleted):
+            study = read_study(conn, study_id)
+            written = [(_slot(row), result) for row, result in results if row.study_id == study_id]
             end_trials(conn, study, written, versions)
-        open_next(conn, study)
-    return [_slot(row) for row in exhausted]
+            open_next(conn, study)
+    return [
+        Slot(r.id, r.study_id, r.number, r.fence, r.attempts, r.steps, None, r.trial_id)
+        for r in exhausted
+    ]
 
 
 def _slot(row: Any) -> Slot:
-    params = None if row.params is None else json.loads(row.params)
+    try:
+        params = None if row.params is None else json.loads(row.params)
+    except ValueError:
+        raise StudyDeleted(f"trial {row.number} of study {row.study_id} can't be read") from None
     counts = (row.fence, row.attempts, row.steps)
     rest = (row.trial_id, row.deaths, row.steps_to_target)
     return Slot(row.id, row.study_id, row.number, *counts, params, *rest)

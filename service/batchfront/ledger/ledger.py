@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 
-from batchfront.errors import LeaseLost, StudyGone
+from batchfront.errors import LeaseLost, StudyDeleted
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
     ATTEMPTS,
@@ -56,7 +56,7 @@ from batchfront.store.schema import (
 from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
 from batchfront.study.slots import Slot, replace_diverged
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter, Study, read_study
 from batchfront.vocabulary import Count, Outcome, Schedule, SlotState, WorkerState
 from batchfront.workload.search_space import SearchSpace
 
@@ -116,6 +116,9 @@ class Ledger:
         self._about: dict[str, Any] = {}  # host, pid and device, once it is registered
         self._last: int | None = None  # the study that it was at
         self._begun: Begun = {}  # since its last claim
+        self._left_out: set[int] = (
+            set()
+        )  # ids of studies that it couldn't read when it claimed last
         self._race_state = RaceStateQuery(storage.now, worker_id)
 
     # -- the worker itself
@@ -131,11 +134,26 @@ class Ledger:
             self._about = {"host": host, "pid": pid, "device": device, "about": said}
             self._enter(conn)
 
+    @_repeatable
+    def describe(self, about: SelfDescription) -> None:
+        """Write what the worker says of itself by now."""
+        self._about |= {"about": about.to_json()}
+        with self.storage.write() as conn:
+            mine = update(workers).where(workers.c.id == self.worker_id)
+            conn.execute(mine.values(about=self._about["about"]))
+
     def _enter(self, conn: Connection) -> None:
         """Enter the worker in the list, also of a database that was put back to before it came:
         while it isn't there, nobody would see it die."""
         if self._about:
             roster.enter(conn, self.storage.now, self.worker_id, **self._about)
+
+    def _is_listed(self, conn: Connection) -> bool:
+        """Whether the worker is in the list, in which it is entered again; locks its row."""
+        if roster.lock(conn, self.worker_id):
+            return True
+        self._enter(conn)
+        return roster.lock(conn, self.worker_id)
 
     def _seen(self, conn: Connection, **said: Any) -> None:
         """Renew the lease, and note what the worker is at: in a list that has lost it, too."""
@@ -150,7 +168,8 @@ class Ledger:
         part of."""
         with self.storage.write() as conn:
             now = self.storage.now
-            joins = roster.study_to_join(conn, now, self.worker_id, wanted)
+            meant = self._readable(wanted)
+            joins = roster.study_to_join(conn, now, self.worker_id, meant)
             self._seen(conn, state=WorkerState.IDLE, study_id=joins, **_IDLE)
 
     @_repeatable
@@ -204,8 +223,8 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            if not roster.lock(conn, self.worker_id):
-                self._enter(conn)
+            if not self._is_listed(conn):
+                return None
             release(conn, slots.c.worker_id == self.worker_id)
             roster.excuse_absence(conn, now, self.worker_id)
             given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
@@ -219,7 +238,9 @@ class Ledger:
     ) -> tuple[Study, list[Slot]] | None:
         now = self.storage.now
         spared = left_for_others(conn, now, self.worker_id)
-        for study in choose_studies(conn, now, self.worker_id, wanted, self._last, spared):
+        self._left_out = set()
+        asks = (wanted, self._last, spared, self._left_out)
+        for study in choose_studies(conn, now, self.worker_id, *asks):
             room = 1 if study.schedule == Schedule.ONE_BY_ONE else limit(study)
             taken = take(conn, self.worker_id, study, room, spared)
             if taken:
@@ -229,6 +250,9 @@ class Ledger:
                 roster.note(conn, now, self.worker_id, state=WorkerState.BUSY, **said)
                 return study, taken
         return None
+
+    def _readable(self, wanted: Filter) -> Filter:
+        return replace(wanted, left_out=tuple(self._left_out))
 
     @_repeatable
     def claim_more(self, study: Study, held: Held, limit: int) -> tuple[Study, list[Slot]] | None:
@@ -240,12 +264,15 @@ class Ledger:
         """
         with self.storage.write() as conn:
             now = self.storage.now
-            roster.lock(conn, self.worker_id)
+            if not self._is_listed(conn):
+                return None
             unknown = slots.c.id.not_in(held.keys())
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            row = conn.execute(select(studies).where(studies.c.id == study.id)).first()
-            stored = None if row is None else Study.from_row(row)
-            if stored is None or stored.identity != study.identity:
+            try:
+                stored = read_study(conn, study.id)
+            except StudyDeleted:
+                return None
+            if stored.identity != study.identity:
                 return None
             # What it has in hand is never free, but in a database that was put back.
             spared = or_(left_for_others(conn, now, self.worker_id), slots.c.id.in_(held.keys()))
@@ -415,7 +442,7 @@ class Ledger:
                     versions = {id_: row.versions for id_, row in rows.items()}
                     self._write(conn, study, written, versions)
                 return self._lost(conn, [slot for slot in taken if slot.id not in rows])
-        except StudyGone:
+        except StudyDeleted:
             return taken
 
     def _write(
@@ -490,7 +517,7 @@ class Ledger:
         """Whether some slot is not done yet, whoever holds it, that a worker could do. Writes and
         locks nothing."""
         some_slot = select(slots.c.id).select_from(slots.join(studies)).limit(1)
-        meant = some_slot.where(wanted.clause(), not_(imported))
+        meant = some_slot.where(self._readable(wanted).clause(), not_(imported))
         # Each in the order of an index, so that no planner reads the whole table instead.
         in_order = ((free, slots.c.study_id, slots.c.steps), (leased, slots.c.worker_id))
         some = [meant.where(state).order_by(*columns) for state, *columns in in_order]

@@ -15,7 +15,7 @@ from batchfront.store.commands import command
 from batchfront.store.database import now
 from batchfront.store.schema import leased, reached, slots, studies, workers
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.study.study import Filter, Study
+from batchfront.study.study import Filter, Study, Unreadable, load_studies, warn_of
 from batchfront.vocabulary import SEARCHES, Outcome, Purpose, SlotState
 
 RECENT_FAILURES = 5
@@ -95,12 +95,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Status:
-    """A database at one moment. `at` is seconds since 1970, by the database's clock."""
+    """A database at one moment.
+
+    at       -- seconds since 1970, by the database's clock
+    left_out -- studies that can't be read
+    """
 
     at: float
     studies: tuple[StudyStatus, ...]
     workers: tuple[WorkerStatus, ...]
     failures: tuple[Failure, ...]
+    left_out: tuple[Unreadable, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -161,10 +166,17 @@ def pause_after(seconds: float, least: float) -> float:
     return max(least, seconds * (1 / _SHARE - 1))
 
 
-def load_status(source: Source, wanted: Filter) -> Status:
-    """The state of the studies that are meant, in seven queries."""
+def load_status(source: Source, wanted: Filter, last: Status | None = None) -> Status:
+    """The state of the studies that are meant and can be read, in seven queries.
+
+    last -- the status before: what can't be read is found out once, as that takes reading each
+            trial, which is too much for whoever looks again and again
+    """
     with snapshot(source) as conn:
-        clock = now(conn.engine)
+        clock, url = now(conn.engine), conn.engine.url
+        left_out = last.left_out if last else load_studies(conn, wanted).unreadable
+        warn_of(url, left_out)
+        wanted = replace(wanted, left_out=tuple(one.id for one in left_out))
         at = float(conn.execute(select(clock)).scalar_one())
         rows = conn.execute(_by_study(wanted)).all()
         ended = conn.execute(_by_outcome(wanted)).all()
@@ -181,7 +193,6 @@ def load_status(source: Source, wanted: Filter) -> Status:
             .order_by(workers.c.started_at)
         ).all()
         failed = conn.execute(_failures(wanted)).all()
-        url = conn.engine.url
     outcomes: dict[int, dict[str, int]] = {}
     for row in ended:
         outcomes.setdefault(row.study_id, {})[row.outcome] = row.number
@@ -201,6 +212,7 @@ def load_status(source: Source, wanted: Filter) -> Status:
             for w in at_work
         ),
         tuple(_failure(row, url) for row in failed),
+        left_out,
     )
 
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from batchfront.store.schema import LEASE_SECONDS, studies, workers
 from batchfront.study.study import Filter
@@ -41,13 +42,13 @@ def busy(now: Clock) -> ColumnElement[bool]:
 
 
 def enter(conn: Connection, now: Clock, worker_id: str, **about: Any) -> None:
-    """Add a worker (host, pid, device, about) to the list, unless it is there."""
-    known = conn.execute(select(workers.c.id).where(workers.c.id == worker_id)).first()
-    if known is None:
-        fields = {"state": WorkerState.IDLE, "trials": 0, "steps": 0, "rate": 0.0}
-        times = {"started_at": now, "seen_at": now, "lease_expires": now + LEASE_SECONDS}
-        new = insert(workers).values(id=worker_id, **times, **fields, **about)
-        conn.execute(new)
+    """Add a worker (host, pid, device, about) to the list, unless it is there: its heartbeat may
+    do so at the same moment."""
+    fields = {"state": WorkerState.IDLE, "trials": 0, "steps": 0, "rate": 0.0}
+    times = {"started_at": now, "seen_at": now, "lease_expires": now + LEASE_SECONDS}
+    new = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(workers)
+    row = new.values(id=worker_id, **times, **fields, **about)
+    conn.execute(row.on_conflict_do_nothing())
 
 
 def lock(conn: Connection, worker_id: str) -> bool:

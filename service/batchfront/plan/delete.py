@@ -6,13 +6,14 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
-from batchfront.errors import BatchfrontError
-from batchfront.frontier.frontier import load_frontier, require_batch_sizes
+from batchfront.errors import BatchfrontError, UsageError
+from batchfront.frontier.frontier import load_frontiers
+from batchfront.frontier.queries import require
 from batchfront.frontier.reruns import anchor
 from batchfront.ledger.workers import cut_leases, has_lease
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
-from batchfront.store.optuna_tables import delete_study
+from batchfront.store.optuna_tables import delete_study, is_tied
 from batchfront.store.schema import (
     engines,
     leased,
@@ -23,7 +24,7 @@ from batchfront.store.schema import (
     workers,
 )
 from batchfront.study.create import wait_for_planners
-from batchfront.study.study import Filter, Study, find_studies
+from batchfront.study.study import Filter, Stored, Study, Unreadable, find_named, load_studies
 from batchfront.training.checkpoint_files import CheckpointFiles
 from batchfront.training.kept_models import KeptModels, models_beside
 from batchfront.training.programs.folder import TrialFolders
@@ -35,14 +36,15 @@ from batchfront.workload.lr_scaling import RULES
 class Doomed:
     """What a deletion takes away.
 
-    studies  -- those of the frontier, and those that ran their trials again
+    studies  -- those of the frontier, those that ran their trials again, and those of the workload
+                that can't be read; or, of a name that one of these has, it alone
     anchored -- whether they hold the winner that rules are followed from
     trials   -- of all of them, done or not
-    seconds  -- of training and evaluation that went into them
+    seconds  -- of training and evaluation that went into those that can be read
     """
 
     workload: str
-    studies: tuple[Study, ...]
+    studies: tuple[Stored, ...]
     anchored: bool
     trials: int
     seconds: float
@@ -50,33 +52,74 @@ class Doomed:
     @property
     def searches(self) -> list[Study]:
         """Those of the frontier."""
-        return [study for study in self.studies if study.purpose in SEARCHES]
+        return [study for study in self._readable if study.purpose in SEARCHES]
+
+    @property
+    def reruns(self) -> list[Study]:
+        """Those that ran trials again."""
+        return [study for study in self._readable if study.purpose not in SEARCHES]
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """Those that can't be read."""
+        return [study for study in self.studies if isinstance(study, Unreadable)]
+
+    @property
+    def _readable(self) -> list[Study]:
+        return [study for study in self.studies if isinstance(study, Study)]
 
 
-def find_doomed(
-    storage: Storage, workload: str, batch_sizes: Sequence[int] | None = None
-) -> Doomed:
+def find_doomed(storage: Storage, name: str, batch_sizes: Sequence[int] | None = None) -> Doomed:
     """What deleting a workload's studies, of these batch sizes or all, takes away: with them goes
     what ran their trials again, and what followed a rule from them, at whatever batch size.
 
+    name -- a workload's, or that of one study which can't be read
+
     Raises UsageError if there are none.
     """
-    frontier = load_frontier(storage, workload)
-    require_batch_sizes(frontier, batch_sizes or ())
-    first = anchor(frontier)
     with storage.read() as conn:
-        there = find_studies(conn, Filter((workload,)))
-        found = [s for s in there if batch_sizes is None or s.batch_size in batch_sizes]
-        anchored = first is not None and first.study in found
+        one = find_named(conn, name)
+        if isinstance(one, Unreadable):
+            return _doomed(conn, one.workload, [one])
+        found = load_studies(conn, Filter((name,)))
+        there: list[Stored] = [*found.readable, *found.unreadable]
+        frontiers = load_frontiers(conn, (name,))
+        if not there:
+            require(conn, (name,))
+        _require_batch_sizes(name, there, batch_sizes or ())
+        meant = [s for s in there if batch_sizes is None or s.batch_size in batch_sizes]
+        first = anchor(frontiers[0]) if frontiers else None
+        anchored = first is not None and first.study in meant
         if anchored:
-            found += [s for s in there if s.purpose in RULES and s not in found]
-        spent = func.coalesce(slots.c.training_seconds, 0) + func.coalesce(
-            slots.c.evaluation_seconds, 0
-        )
-        query = select(func.count(), func.coalesce(func.sum(spent), 0))
-        ids = [study.id for study in found]
-        trials, seconds = conn.execute(query.where(slots.c.study_id.in_(ids))).one()
-    return Doomed(workload, tuple(found), anchored, trials, float(seconds))
+            rules = (s for s in found.readable if s.purpose in RULES and s not in meant)
+            meant += rules
+        return _doomed(conn, name, meant, anchored=anchored)
+
+
+def _doomed(
+    conn: Connection, workload: str, studies: Sequence[Stored], *, anchored: bool = False
+) -> Doomed:
+    of_all = slots.c.study_id.in_([study.id for study in studies])
+    trials = conn.execute(select(func.count()).where(of_all)).scalar_one()
+    spent = [
+        func.coalesce(func.sum(column), 0)
+        for column in (slots.c.training_seconds, slots.c.evaluation_seconds)
+    ]
+    whole = slots.c.study_id.in_([study.id for study in studies if isinstance(study, Study)])
+    seconds = sum(conn.execute(select(*spent).where(whole)).one())
+    return Doomed(workload, tuple(studies), anchored, trials, float(seconds))
+
+
+def _require_batch_sizes(
+    workload: str, there: Sequence[Stored], batch_sizes: Sequence[int]
+) -> None:
+    sizes = sorted({study.batch_size for study in there})
+    for batch_size in batch_sizes:
+        if batch_size not in sizes:
+            raise UsageError(
+                f"--batch-sizes {batch_size}: {workload} has no study of it; there are: "
+                f"{', '.join(map(str, sizes))}"
+            )
 
 
 def delete_doomed(
@@ -114,24 +157,33 @@ def delete_doomed(
     if trials is not None:
         folders = TrialFolders(trials, database_name(storage))
         for study in found:
-            folders.drop_study(study.name)
+            # Another name could be that of a folder which holds others' trials.
+            if study.name.startswith(f"{study.workload}/b{study.batch_size}"):
+                folders.drop_study(study.name)
 
 
-def _still_there(conn: Connection, doomed: Doomed) -> list[Study]:
+def _still_there(conn: Connection, doomed: Doomed) -> list[Stored]:
     """The studies of a deletion that nobody else has deleted, and those that were planned since to
     run their trials again: nothing would be left that they repeat."""
-    named = {(study.id, study.name) for study in doomed.studies}
-    sizes = {study.batch_size for study in doomed.searches}
-    return [
-        study
-        for study in find_studies(conn, Filter((doomed.workload,)))
-        if (study.id, study.name) in named
-        or (study.purpose not in SEARCHES and study.batch_size in sizes)
-        or (study.purpose in RULES and doomed.anchored)
+    now = [find_named(conn, study.name) for study in doomed.studies]
+    named: list[Stored] = [
+        one for one, study in zip(now, doomed.studies, strict=True) if one and one.id == study.id
     ]
+    sizes = {study.batch_size for study in doomed.searches}
+    ids = {study.id for study in named}
+    since = (
+        study
+        for study in load_studies(conn, Filter((doomed.workload,))).readable
+        if study.id not in ids
+        and (
+            (study.purpose not in SEARCHES and study.batch_size in sizes)
+            or (study.purpose in RULES and doomed.anchored)
+        )
+    )
+    return [*named, *since]
 
 
-def _refuse_at_work(storage: Storage, conn: Connection, study: Study) -> None:
+def _refuse_at_work(storage: Storage, conn: Connection, study: Stored) -> None:
     """Raise BatchfrontError if live workers hold slots of a study; nobody claims any now."""
     mine = slots.c.study_id == study.id
     conn.execute(select(slots.c.id).where(mine).order_by(slots.c.id).with_for_update())
@@ -147,19 +199,25 @@ def _refuse_at_work(storage: Storage, conn: Connection, study: Study) -> None:
         )
 
 
-def _delete(conn: Connection, study: Study) -> None:
+def _delete(conn: Connection, study: Stored) -> None:
+    """Delete a study with its slots and measurements, and with Optuna's study unless that is
+    another's."""
+    owned = is_tied(studies.c.id, studies.c.name)
+    of_ours = conn.execute(select(owned).where(studies.c.id == study.id)).scalar_one()
     mine = select(slots.c.id).where(slots.c.study_id == study.id)
     conn.execute(delete(measurements).where(measurements.c.slot_id.in_(mine)))
     conn.execute(delete(slots).where(slots.c.study_id == study.id))
     conn.execute(delete(studies).where(studies.c.id == study.id))
     conn.execute(update(workers).where(workers.c.study_id == study.id).values(study_id=None))
-    delete_study(conn, study.id)
+    if of_ours:
+        delete_study(conn, study.id)
 
 
 def _forget(conn: Connection, doomed: Doomed) -> None:
     """Delete what workers have found out about a workload, at batch sizes without a study now."""
-    there = find_studies(conn, Filter((doomed.workload,), purposes=SEARCHES))
-    sizes = [study.batch_size for study in there]
+    meant = Filter((doomed.workload,), purposes=SEARCHES)
+    there = conn.execute(select(studies.c.batch_size).where(meant.stored())).all()
+    sizes = [row.batch_size for row in there]
     unused: ColumnElement[bool] = engines.c.batch_size.not_in(sizes)
     conn.execute(delete(engines).where(and_(engines.c.workload == doomed.workload, unused)))
     if not there:

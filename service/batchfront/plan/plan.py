@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
-from batchfront.errors import UsageError
+from batchfront.errors import StorageError, UsageError
 from batchfront.plan.options import SearchOptions, search_identity, settle
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
@@ -25,7 +25,15 @@ from batchfront.study.identity import (
 from batchfront.study.points import FEASIBLE_LIMIT
 from batchfront.study.reopening import reopen
 from batchfront.study.slots import count_slots, fill
-from batchfront.study.study import Definition, Filter, Study, find_studies, refuse_imported
+from batchfront.study.study import (
+    Definition,
+    Filter,
+    Study,
+    find_named,
+    find_studies,
+    load_studies,
+    refuse_imported,
+)
 from batchfront.study.variants import as_variant
 from batchfront.training.early_dropping import rules
 from batchfront.training.examine import examine
@@ -68,18 +76,23 @@ def plan(
     devices_per_trial -- that are to compute each trial together, as far as known
 
     Raises UsageError before anything is written if the workload or what is asked for can't work,
-    and IdentityError if a study exists under another definition.
+    IdentityError if a study exists under another definition, and StorageError if one is there that
+    can't be read.
     """
     base, workload = workload.name, as_variant(workload, asked.variant)
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
         existing = {s.batch_size: s for s in find_studies(conn, meant)}
+        unreadable = load_studies(conn, meant).unreadable
         # A variant that begins is asked for what its base was, so that the two can be compared.
         like = existing or {
             s.batch_size: s for s in find_studies(conn, replace(meant, workloads=(base,))) if s.spec
         }
     refuse_imported(storage, existing.values())
     batch_sizes = _batch_sizes(asked.batch_sizes or tuple(like) or workload.batch_sizes)
+    for one in unreadable:
+        if one.batch_size in batch_sizes:
+            raise StorageError(one.told(storage.url))
     for batch_size in batch_sizes:
         if batch_size in existing:
             _refuse_lowering(storage, asked, existing[batch_size])
@@ -206,11 +219,10 @@ def _definition(
 def _make(storage: Storage, conn: Connection, study: Definition) -> tuple[Study, int, int]:
     """The stored form of a wanted study, made, topped up or raised; how many slots it gained, and
     how many of its trials are begun again."""
-    row = conn.execute(select(studies).where(studies.c.name == study.name)).first()
-    if row is None:
+    before = find_named(conn, study.name)
+    if not isinstance(before, Study):
         stored = add_study(storage, conn, study)
         return stored, fill(conn, stored, stored.trials), 0
-    before = Study.from_row(row)
     refuse_difference(before, study)
     lock_study(conn, before.id)  # before its row here, as in `_keep_code`
     stored = replace(

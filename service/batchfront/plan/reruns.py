@@ -23,7 +23,7 @@ from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import add_slots
-from batchfront.study.study import Definition, Filter, Study, refuse_imported
+from batchfront.study.study import Definition, Filter, Study, find_named, refuse_imported
 from batchfront.vocabulary import Count, Sampler, Schedule
 from batchfront.workload.lr_scaling import followed
 from batchfront.workload.search_space import Metaparameters, describe_space
@@ -86,8 +86,9 @@ def _plan(
     seeds: int,
 ) -> tuple[Study, int]:
     """The stored study beside a search, made or topped up, and how many slots it gained."""
-    stored = _stored(conn, f"{search.name}/{purpose}")
-    study = stored or add_study(storage, conn, _definition(search, purpose))
+    stored = find_named(conn, f"{search.name}/{purpose}")
+    known = stored if isinstance(stored, Study) else None
+    study = known or add_study(storage, conn, _definition(search, purpose))
     there = _candidates(conn, study)
     added = 0
     for candidate in candidates:
@@ -123,11 +124,6 @@ def _holding(study: Study, candidates: Sequence[Candidate]) -> Study:
     if described == describe_space(study.space):
         return study
     return replace(study, extensions=({"first": 0, "outside": 0, "space": described},))
-
-
-def _stored(conn: Connection, name: str) -> Study | None:
-    row = conn.execute(select(studies).where(studies.c.name == name)).first()
-    return None if row is None else Study.from_row(row)
 
 
 def _definition(search: Study, purpose: str) -> Definition:

@@ -1,7 +1,7 @@
 """A workload, with everything that its part of the page is made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +22,8 @@ from batchfront.frontier.queries import (
 from batchfront.frontier.reruns import Confirmations, confirmations
 from batchfront.report.html import Dashboard
 from batchfront.report.text import Fitted, fitted
+from batchfront.store.optuna_tables import other_numbers
+from batchfront.study.study import Filter, load_studies
 
 Drawn = TypeVar("Drawn")
 
@@ -94,6 +96,7 @@ class Subject:
     measures      -- what else they measured of the validation split, by name, likewise
     reruns        -- trials that followed a scaling rule, or were run again
     confirmations -- the best trials, run again
+    left_out      -- of its studies that can't be read, which and why
     dashboard     -- where its trials are linked to
     limits        -- how much of its studies is drawn
     """
@@ -106,6 +109,7 @@ class Subject:
     measures: Mapping[str, Curves]
     reruns: Reruns
     confirmations: Confirmations
+    left_out: tuple[str, ...]
     dashboard: Dashboard
     limits: Limits
 
@@ -118,6 +122,12 @@ class Subject:
     def fitted(self) -> Fitted:
         """The curve through the frontier."""
         return fitted(self.frontier)
+
+
+def left_out(moment: Connection, workload: str) -> tuple[str, ...]:
+    """The studies of a workload that can't be read, a line for each: why, and what removes it."""
+    found = load_studies(moment, Filter((workload,)))
+    return tuple(one.told(moment.engine.url) for one in found.unreadable)
 
 
 def load_subjects(
@@ -136,6 +146,8 @@ def _load(
     moment: Connection, key: str, frontier: Frontier, dashboard: Dashboard, limits: Limits
 ) -> Subject:
     reruns = load_reruns(moment, frontier.workload)
+    ids = [point.study.id for point in frontier.points]
+    dashboard = replace(dashboard, numbers=other_numbers(moment, ids))
     return Subject(
         key,
         frontier,
@@ -145,6 +157,7 @@ def _load(
         load_measure_curves(moment, frontier.workload, frontier.goal["metric"]),
         reruns,
         confirmations(frontier, reruns),
+        left_out(moment, frontier.workload),
         dashboard,
         limits,
     )

@@ -127,10 +127,8 @@ def write_figures(
     with ThreadPoolExecutor(1) as alone:
         failed = alone.submit(asyncio.run, _write(files)).result()
     if failed:
-        others = len(files) - len(failed)
-        raise BatchfrontError(
-            f"{'; '.join(failed)}; {f'the other {others} are in {folder}' if others else 'no other'}"
-        )
+        written = len(files) - len(failed)
+        raise BatchfrontError(f"{'; '.join(failed)} ({written} of {len(files)} are in {folder})")
     return list(files)
 
 

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.queries import load_progress, require, workload_names
-from batchfront.report.data import Subject, load_subjects
+from batchfront.report.data import Subject, left_out, load_subjects
 from batchfront.report.html import DASHBOARD, Dashboard
 from batchfront.report.index import COMPARED, Answers, index_page
-from batchfront.report.page import Where, page
+from batchfront.report.page import Where, page, unreadable_page
 from batchfront.report.scripts import inline_scripts, shared_scripts
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.whole_file import writing
@@ -109,11 +109,18 @@ def _write_each(
         _write(folder / name, text)
     where = Where(index=f"{'../' if beside else ''}{quote(path.name)}")
     answers: dict[str, Answers] = {}
+    compared = len(workloads) <= COMPARED
     for name in workloads:
-        (subject,) = load_subjects(moment, (name,), dashboard)
-        _write(folder / _file_name(name), page([subject], scripts(""), dashboard, where))
-        compared = len(workloads) <= COMPARED
-        answers[name] = Answers.of(subject.frontier, subject.fitted, compared)
+        why = left_out(moment, name)
+        subjects = load_subjects(moment, (name,), dashboard)
+        if subjects:
+            text = page(subjects, scripts(""), dashboard, where)
+            (one,) = subjects
+            answers[name] = Answers.of(one.frontier, one.fitted, why, compared=compared)
+        else:
+            text = unreadable_page(name, why, scripts(""), dashboard, where)
+            answers[name] = Answers(notes=len(why), left_out=why)
+        _write(folder / _file_name(name), text)
         advance(1)
     progress = load_progress(moment, workloads)
     index = index_page(

@@ -99,10 +99,13 @@ DASHBOARD = "http://127.0.0.1:8080"
 class Dashboard:
     """An Optuna dashboard on the database of the page, at an http(s) URL.
 
+    numbers -- id of a study to those slots whose trials have other numbers there, and to these
+
     Raises UsageError for any other URL: a page must not carry a link that runs something.
     """
 
     url: str = DASHBOARD
+    numbers: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -118,8 +121,9 @@ class Dashboard:
         return f"{self.url.rstrip('/')}/dashboard/studies/"
 
     def trial(self, study_id: int, number: int) -> str:
-        """The address of a trial's page. `study_id` is Optuna's, `number` the trial's in it."""
-        return f"{self.studies}{study_id}/trials?numbers={number}"
+        """The address of a trial's page. `study_id` is Optuna's, `number` the slot's in it."""
+        theirs = self.numbers.get(study_id, {}).get(number, number)
+        return f"{self.studies}{study_id}/trials?numbers={theirs}"
 
     def link(self, study_id: int, number: int) -> Markup:
         """A trial's number as a link to it."""

@@ -11,6 +11,7 @@ from batchfront.report.html import Dashboard, Part, rendered, scrolled
 from batchfront.report.page import ALONE, Where, framed
 from batchfront.report.scripts import Scripts
 from batchfront.report.sections.compare import TITLES, compared, estimates
+from batchfront.report.sections.header import listed
 from batchfront.report.series import TOLD_APART
 from batchfront.report.text import Fitted, count, notes
 from batchfront.table import Column, Table
@@ -30,21 +31,28 @@ class Answers:
     estimates -- how far a larger batch is useful, and how far scaling is near-perfect; None where
                  there is no curve
     notes     -- how many sentences on its page are about what to know before trusting it
+    left_out  -- of its studies that can't be read, which and why
     frontier  -- to compare it with others
+
+    Empty of a workload without a study that can be read.
     """
 
-    goal: str
-    estimates: tuple[str | None, ...]
-    notes: int
-    frontier: Frontier | None
+    goal: str | None = None
+    estimates: tuple[str | None, ...] = (None,) * len(_ASKED)
+    notes: int = 0
+    left_out: tuple[str, ...] = ()
+    frontier: Frontier | None = None
 
     @classmethod
-    def of(cls, frontier: Frontier, fitted: Fitted, compared: bool) -> "Answers":
+    def of(
+        cls, frontier: Frontier, fitted: Fitted, left_out: tuple[str, ...], *, compared: bool
+    ) -> "Answers":
         """Those of a workload that has been read. Only if it is to be compared is all of that
         kept."""
-        known = len(notes(frontier)) + len(fitted.warnings)
+        known = len(left_out) + len(notes(frontier)) + len(fitted.warnings)
         shown = tuple(estimates(fitted.curve, _ASKED))
-        return cls(frontier.goal_text, shown, known, frontier if compared else None)
+        kept = frontier if compared else None
+        return cls(frontier.goal_text, shown, known, left_out, kept)
 
 
 def index_page(
@@ -72,6 +80,7 @@ def index_page(
         title=title,
         owed=owed,
         figure=Markup(figure.html),
+        left_out=Markup(listed([one for name in answers for one in answers[name].left_out])),
         table=scrolled(_LABEL, _table(workloads, answers, address)),
     )
     part = Part(body, figure.figures)
@@ -98,9 +107,9 @@ def _table(
     )
     rows = []
     for name, progress in workloads.items():
-        known = answers.get(name)
-        said = (None,) * (1 + len(_ASKED)) if known is None else (known.goal, *known.estimates)
-        rows.append((name, *said, progress, progress, known.notes or None if known else None))
+        known = answers.get(name, Answers())
+        said = (known.goal, *known.estimates, progress, progress, known.notes or None)
+        rows.append((name, *said))
     return Table(columns, rows)
 
 

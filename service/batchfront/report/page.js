@@ -65,8 +65,12 @@
   };
 
   // A trial's own page in the Optuna dashboard; none for a point that is no trial's.
-  const trialPage = (study, number) =>
-    `${document.querySelector("main").dataset.studies}${study}/trials?numbers=${number}`;
+  const trialPage = (study, number) => {
+    const [{ studies }, ...sections] =
+      [...document.querySelectorAll("main, [data-numbers]")].map(({ dataset }) => dataset);
+    const theirs = sections.map(({ numbers }) => JSON.parse(numbers)[study]?.[number]);
+    return `${studies}${study}/trials?numbers=${theirs.find((n) => n !== undefined) ?? number}`;
+  };
   const pageOf = ({ data: { meta, customdata }, pointNumber: n }) => {
     if (!meta || !customdata) return null;
     return trialPage(meta.study ?? meta.studies[n], [customdata[n]].flat()[0]);

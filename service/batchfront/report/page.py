@@ -21,13 +21,13 @@ from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
 from batchfront.report.sections.effects import effects_part
 from batchfront.report.sections.frontier import frontier_part
-from batchfront.report.sections.header import answer, head
+from batchfront.report.sections.header import answer, head, listed
 from batchfront.report.sections.lr_rules import rules_part
 from batchfront.report.sections.other_goals import goals_part
 from batchfront.report.sections.study import study_part
 from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.report.sections.winners import winners_part
-from batchfront.report.text import OUTCOME_STYLES
+from batchfront.report.text import OUTCOME_STYLES, escape
 
 
 def section(subject: Subject) -> Part:
@@ -47,8 +47,10 @@ def section(subject: Subject) -> Part:
             frontier_part(subject),
         )
     )
+    numbers = subject.dashboard.numbers  # for the links of its figures
+    marked = Markup(' data-numbers="{}"').format(json.dumps(numbers)) if numbers else ""
     html = (
-        f'<section class="workload" id="{key}" aria-labelledby="{key}-name">\n'
+        f'<section class="workload" id="{key}" aria-labelledby="{key}-name"{marked}>\n'
         f"{inner.html}\n</section>"
     )
     return Part(html, inner.figures)
@@ -84,6 +86,21 @@ def page(
     title = names[0] if len(names) == 1 else f"{len(names)} workloads"
     nav = rendered("contents.html", index=where.index, subjects=subjects, answer=answer)
     return framed(title, nav, body, scripts, dashboard, where)
+
+
+def unreadable_page(
+    workload: str,
+    left_out: Sequence[str],
+    scripts: Scripts,
+    dashboard: Dashboard,
+    where: Where = ALONE,
+) -> str:
+    """The page of a workload of whose studies none can be read."""
+    nav = rendered("contents.html", index=where.index, subjects=())
+    said = Part(
+        f'<section class="workload"><h2>{escape(workload)}</h2>{listed(left_out)}</section>'
+    )
+    return framed(workload, nav, said, scripts, dashboard, where)
 
 
 def framed(

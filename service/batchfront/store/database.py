@@ -130,6 +130,10 @@ class Storage:
                 self.engine.dispose()
             kind = Unreachable if _passes(error) else StorageError
             raise kind(f"{self}: {_first_line(error)}{_advice(error)}") from error
+        except ValueError as error:  # of a driver, about a text that is asked for or written
+            if not (isinstance(error, UnicodeEncodeError) or "NUL (0x00)" in str(error)):
+                raise
+            raise StorageError(f"{self}: a text that no database keeps: {error}") from error
 
 
 def parse_url(text: str) -> URL:

@@ -16,7 +16,7 @@ trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere b
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -51,7 +51,7 @@ from sqlalchemy import (
     update,
 )
 
-from batchfront.errors import StudyGone
+from batchfront.errors import StudyDeleted
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
 from batchfront.store.columns import unfit
@@ -91,6 +91,9 @@ names."""
 
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
+LONGEST_KEY: int = _params.c.param_name.type.length
+"""Characters of the name of a metaparameter, or of an attribute, that Optuna keeps."""
+
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
 
 TABLES = tuple(models.BaseModel.metadata.tables)
@@ -127,7 +130,7 @@ def has_trial(trial_id: ColumnElement[int], study_id: ColumnElement[int]) -> Col
     return exists().where(_trials.c.trial_id == trial_id, _trials.c.study_id == study_id)
 
 
-def find_named(conn: Connection, name: str, study_id: int) -> dict[int, str]:
+def optuna_studies(conn: Connection, name: str, study_id: int | None = None) -> dict[int, str]:
     """Optuna's studies of this name, or of this id: id to name."""
     meant = or_(_studies.c.study_name == name, _studies.c.study_id == study_id)
     rows = conn.execute(select(_studies.c.study_id, _studies.c.study_name).where(meant))
@@ -149,16 +152,18 @@ def create_study(
     name: str,
     attributes: Mapping[str, Any],
     settings: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    taken: Container[int],
 ) -> int:
     """Insert a study that minimizes. The caller has made sure that the name is new.
 
     attributes -- for users of the study
     settings   -- for Optuna and its dashboard
+    taken      -- ids that it can't have
 
     Returns its id.
     """
-    new = insert(_studies).values(study_name=name).returning(_studies.c.study_id)
-    study_id = int(conn.execute(new).scalar_one())
+    study_id = _insert_study(conn, name, taken)
     direction = {"study_id": study_id, "direction": StudyDirection.MINIMIZE, "objective": 0}
     conn.execute(insert(_directions).values(**direction))
     conn.execute(insert(_study_attributes), _json_rows("study_id", study_id, attributes))
@@ -166,6 +171,19 @@ def create_study(
     rows = _json_rows("study_id", study_id, {**named, **settings})
     conn.execute(insert(_study_settings), rows)
     return study_id
+
+
+def _insert_study(conn: Connection, name: str, taken: Container[int]) -> int:
+    new = insert(_studies).returning(_studies.c.study_id)
+    if conn.dialect.name == "sqlite":  # which gives the id of a deleted study to the next
+        last = conn.execute(select(func.coalesce(func.max(_studies.c.study_id), 0))).scalar_one()
+        free = next(id_ for id_ in count(last + 1) if id_ not in taken)
+        return int(conn.execute(new.values(study_id=free, study_name=name)).scalar_one())
+    while True:
+        study_id = int(conn.execute(new.values(study_name=name)).scalar_one())
+        if study_id not in taken:
+            return study_id
+        conn.execute(delete(_studies).where(_studies.c.study_id == study_id))  # a sequence goes on
 
 
 def replace_settings(
@@ -219,7 +237,7 @@ def create_trials(
 
     own -- further attributes, by number of the slot
 
-    Returns their ids in the same order. Raises StudyGone if the study is no longer Optuna's.
+    Returns their ids in the same order. Raises StudyDeleted if the study is no longer Optuna's.
     """
     _require_study(conn, study_id, name)
     made = _number_trials(conn, study_id, list(params))
@@ -383,10 +401,10 @@ def utc_now() -> datetime:
 
 
 def _require_study(conn: Connection, study_id: int, name: str) -> None:
-    """Hold the row of a study of ours. Raises StudyGone if Optuna has no such study."""
+    """Hold the row of a study of ours. Raises StudyDeleted if Optuna has no such study."""
     ours = _studies.c.study_id == study_id, is_tied(literal(study_id), literal(name))
     if conn.execute(select(_studies.c.study_id).where(*ours).with_for_update()).first() is None:
-        raise StudyGone(f"study {name} is given up: it has been deleted through Optuna")
+        raise StudyDeleted(f"study {name} is given up: it has been deleted through Optuna")
 
 
 def _insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -422,6 +440,12 @@ def _json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[di
     return [{owner: owner_id, "key": k, "value_json": json.dumps(v)} for k, v in entries.items()]
 
 
+def encodable_json(data: Any) -> str:
+    """Plain data as text that every file takes: half of a surrogate pair, which JSON can hold,
+    stays escaped."""
+    return json.dumps(data, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True)
 class TrialCopy:
     """A trial as Optuna keeps it.
@@ -440,7 +464,7 @@ class TrialCopy:
     def to_json(self) -> str:
         """The copy as text, but for its number."""
         times = {"started": _iso(self.started), "completed": _iso(self.completed)}
-        return json.dumps({"state": self.state, **times, **self.parts}, ensure_ascii=False)
+        return encodable_json({"state": self.state, **times, **self.parts})
 
     @classmethod
     def from_json(cls, number: int, text: str) -> "TrialCopy":
@@ -568,6 +592,21 @@ def _read_trials(
         for trial_id, study_id, number, state, started, completed in rows
         if owners[trial_id] == study_id
     }
+
+
+def other_numbers(conn: Connection, study_ids: Sequence[int]) -> dict[int, dict[int, int]]:
+    """Of studies in which others' trials stand among ours: id of the study to the numbers of slots
+    whose trials have other numbers, and to these."""
+    tied = slots.c.trial_id == _trials.c.trial_id, slots.c.study_id == _trials.c.study_id
+    query = (
+        select(slots.c.study_id, slots.c.number, _trials.c.number.label("theirs"))
+        .join(_trials, and_(*tied))
+        .where(slots.c.study_id.in_(study_ids), slots.c.number != _trials.c.number)
+    )
+    found: dict[int, dict[int, int]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.study_id, {})[row.number] = row.theirs
+    return found
 
 
 def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -> list[int]:

@@ -90,7 +90,7 @@ slots = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("study_id", Integer, ForeignKey("bf_studies.id"), nullable=False),
-    Column("number", Integer, nullable=False),  # also its point of the sequence, and its trial
+    Column("number", Integer, nullable=False),  # its point of the sequence; its trial's, if free
     Column("seed", BigInteger),  # of a run elsewhere; empty: its number, or the study's own
     Column("state", String(8), nullable=False),  # leased: to worker_id
     Column("params", Text),  # JSON; empty until they are sampled

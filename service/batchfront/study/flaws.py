@@ -6,22 +6,33 @@ disk that fails, and one study that can't be read must not take all others with 
 """
 
 import json
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, not_, or_, select
 
 from batchfront.errors import SearchSpaceError
+from batchfront.store.bulk import fetch_columns
 from batchfront.store.optuna_tables import has_trial
-from batchfront.store.schema import slots
+from batchfront.store.schema import measurements, slots, studies
 from batchfront.vocabulary import Count, Outcome, Purpose, Sampler, Schedule, SlotState
-from batchfront.workload.search_space import Dimension, SearchSpace, dimensions, restore_space
+from batchfront.workload.search_space import (
+    Choice,
+    Dimension,
+    Integer,
+    Log,
+    ReverseLog,
+    SearchSpace,
+    dimensions,
+    restore_space,
+)
 
 _WHOLE = 2**31 - 1
 """As much as an integer column of PostgreSQL holds."""
 
 _LARGE = 2**63 - 1
+
+_FINITE = 1.7e308
 
 _SECONDS = 1e13
 """Some 300,000 years."""
@@ -49,7 +60,7 @@ _TRIAL_NUMBERS: Mapping[str, tuple[float, float]] = {
     "steps": (0, _WHOLE),
     "steps_to_target": (1, _WHOLE),
     "steps_lower": (0, _WHOLE),
-    "metric": (-1.7e308, 1.7e308),
+    "metric": (-_FINITE, _FINITE),
     "training_seconds": (0, _SECONDS),
     "evaluation_seconds": (0, _SECONDS),
     "evaluated_examples": (0, _LARGE),
@@ -92,7 +103,8 @@ def check_study(columns: Mapping[str, Any]) -> SearchSpace:
     if columns["goal_value"] is not None and not _is_finite(columns["goal_value"]):
         raise Flaw(f"its goal is {_short(columns['goal_value'])}")
     identity = _object(columns["identity"], "its identity")
-    if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), 1):
+    least = 0 if columns["sampler"] == Sampler.IMPORTED else 1  # 0: trials had a time budget
+    if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), least):
         raise Flaw(f"its identity's step_budget is {_short(identity.get('step_budget'))}")
     if identity.get("batch_size") != columns["batch_size"]:
         raise Flaw(
@@ -166,37 +178,56 @@ def _space(described: Any) -> SearchSpace:
         raise Flaw(f"its search space is {_short(described)}") from None
     for name, entry in space.items():
         if not isinstance(entry, Dimension):
-            if not _is_value(entry):
+            if not is_value(entry):
                 raise Flaw(f"its search space has {name} = {_short(entry)}")
-        elif not all(_is_value(entry.at(end)) for end in (0.0, 1.0)):
+        elif not all(is_value(entry.at(end)) for end in (0.0, 1.0)):
             raise Flaw(f"its search space has {name} = {entry}")
     return space
 
 
-def params_flaw(text: Any, space: SearchSpace, *, is_done: bool) -> str | None:
-    """What can't be right in a trial's metaparameters, as they are stored; None if nothing. Of one
-    that is to run all have to be there."""
-    if text is None:
-        return None
-    try:
-        params = _object(text, "its metaparameters")
-    except Flaw as flaw:
-        return str(flaw)
-    for name, value in params.items():
-        if not _is_value(value):
-            return f"its {name} is {_short(value)}"
-    for name, dimension in dimensions(space).items():
-        if name not in params:
-            if is_done:
-                continue
-            return f"it has no {name}"
+class _Params:
+    """What the metaparameters of a study's trials can be."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._searched = dimensions(space)
+        self._ends = {name: _ends(one) for name, one in self._searched.items()}
+
+    def flaw(self, text: Any, *, is_done: bool) -> str | None:
+        """What can't be right in those of a trial, as they are stored; None if nothing. Of one that
+        is to run, all have to be there."""
         try:
-            placed = math.isfinite(dimension.position(params[name]))
-        except (ArithmeticError, TypeError, ValueError):
-            placed = False
-        if not placed:
-            return f"its {name} is {_short(params[name])}, which {dimension} can't hold"
-    return None
+            params = _object(text, "its metaparameters")
+        except Flaw as flaw:
+            return str(flaw)
+        for name, value in params.items():
+            ends = self._ends.get(name)
+            if ends is None:
+                wrong = not (is_value(value) and self._is_chosen(name, value))
+            else:
+                wrong = type(value) not in (int, float) or not ends[0] < value < ends[1]
+            if wrong:
+                return f"its {name} is {_short(value)}"
+        missing = () if is_done else self._searched.keys() - params.keys()
+        return f"it has no {min(missing)}" if missing else None
+
+    def _is_chosen(self, name: str, value: Any) -> bool:
+        entry = self._searched.get(name)
+        return not isinstance(entry, Choice) or value in entry.values
+
+
+def _ends(dimension: Dimension) -> tuple[float, float] | None:
+    """Between what, on its scale, a value can lie, also of a trial from a wider space; None of a
+    choice."""
+    if isinstance(dimension, Choice):
+        return None
+    on_log = isinstance(dimension, Log) or (isinstance(dimension, Integer) and dimension.log)
+    return 0 if on_log else -_FINITE, 1 if isinstance(dimension, ReverseLog) else _FINITE
+
+
+def params_flaw(text: str, space: SearchSpace, *, is_done: bool) -> str | None:
+    """What can't be right in a trial's metaparameters, as they are stored; None if nothing. Of one
+    that is to run, all have to be there."""
+    return _Params(space).flaw(text, is_done=is_done)
 
 
 def versions_flaw(text: Any) -> str | None:
@@ -228,7 +259,8 @@ def trial_flaw(columns: Mapping[str, Any], space: SearchSpace) -> str | None:
         return "steps_to_target: is empty, of a trial that has reached the goal"
     if None not in (to_target, lower) and lower > to_target:
         return f"steps_lower: {lower} lies beyond steps_to_target, {to_target}"
-    if (wrong := params_flaw(columns["params"], space, is_done=is_done)) is not None:
+    params = columns["params"]
+    if params is not None and (wrong := params_flaw(params, space, is_done=is_done)) is not None:
         return f"params: {wrong}"
     if (wrong := versions_flaw(columns["versions"])) is not None:
         return f"versions: {wrong}"
@@ -242,19 +274,20 @@ def trial_flaws(
 
     spaces -- id of each study that is asked about to its search space, as wide as it is now
     """
-    ids = list(spaces)
+    ids, known = list(spaces), {id_: _Params(space) for id_, space in spaces.items()}
     for at in range(0, len(ids), _IN_A_QUERY):
-        mine = slots.c.study_id.in_(ids[at : at + _IN_A_QUERY])
+        some = ids[at : at + _IN_A_QUERY]
+        mine = slots.c.study_id.in_(some)
         flaw = case(*_flaws(), else_=None).label("flaw")
         found = select(slots.c.study_id, _NUMBER, flaw).where(mine, flaw.is_not(None))
         for study_id, number, said in conn.execute(found.order_by(slots.c.study_id, _NUMBER)):
             yield study_id, number, said
-        is_done = slots.c.state == SlotState.DONE
-        params = select(slots.c.study_id, _NUMBER, slots.c.params, is_done)
-        params = params.where(mine, slots.c.params.is_not(None))
-        for study_id, number, text, done in conn.execute(params):
-            if said := params_flaw(text, spaces[study_id], is_done=done):
-                yield study_id, number, said
+        names = ("study_id", "number", "params", "state")
+        for study_id, number, text, state in fetch_columns(conn, slots, names, "study_id", some):
+            if text is None:
+                continue
+            if said := known[study_id].flaw(text, is_done=state == SlotState.DONE):
+                yield study_id, str(number), said
         # Most trials of a study ran on the same.
         ran_on = select(slots.c.study_id, func.min(_NUMBER), slots.c.versions)
         ran_on = ran_on.where(mine, slots.c.versions.is_not(None))
@@ -265,9 +298,28 @@ def trial_flaws(
                 yield study_id, number, said
 
 
+def curve_flaws(conn: Connection, wanted: ColumnElement[bool]) -> Iterator[tuple[int, str]]:
+    """The studies of which some measurement can't be right: id and what, in words.
+
+    wanted -- which are asked about: a condition on `bf_studies`, as each of theirs is read
+    """
+    step, value = measurements.c.step, measurements.c.value
+    flawed = or_(not_(step.between(0, _WHOLE)), not_(is_measurable))
+    measured = measurements.join(slots, measurements.c.slot_id == slots.c.id).join(studies)
+    columns = (slots.c.study_id, _NUMBER, cast(step, Text), cast(value, Text))
+    query = select(*columns).select_from(measured).where(wanted, flawed)
+    for study_id, number, at, found in conn.execute(query.order_by(slots.c.study_id, _NUMBER)):
+        yield study_id, f"trial {number} was measured as {_short(found)} at step {at}"
+
+
+_has_trial = has_trial(slots.c.trial_id, slots.c.study_id)
+
+is_measurable = measurements.c.value.between(-_FINITE, _FINITE)
+"""The condition on a measurement that its value is a finite number; of text it doesn't hold."""
+
 _NUMBER = cast(slots.c.number, Text)
 
-_IN_A_QUERY = 500
+_IN_A_QUERY = 50  # studies
 
 
 def _flaws() -> list[tuple[ColumnElement[bool], Any]]:
@@ -281,7 +333,8 @@ def _flaws() -> list[tuple[ColumnElement[bool], Any]]:
         column = slots.c[name]
         found.append((column.not_in(tuple(words)), f"its {name} is " + cast(column, Text)))
     is_done, to_target = slots.c.state == SlotState.DONE, slots.c.steps_to_target
-    lost = and_(slots.c.trial_id.is_not(None), ~has_trial(slots.c.trial_id, slots.c.study_id))
+    # One that is to run gets another.
+    lost = and_(is_done, slots.c.trial_id.is_not(None), ~_has_trial)
     return [
         *found,
         (and_(is_done, slots.c.outcome.is_(None)), "it is done, without an outcome"),
@@ -314,14 +367,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return _is_number(value) and abs(value) <= 1.7e308
+    return _is_number(value) and abs(value) <= _FINITE
 
 
 def _is_whole(value: Any, low: int, high: int = _WHOLE) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_value(value: Any) -> bool:
+def is_value(value: Any) -> bool:
     """Whether a metaparameter can have it."""
     return value is None or isinstance(value, str | bool) or _is_finite(value)
 

@@ -18,13 +18,13 @@ from sqlalchemy import (
     true,
 )
 
-from batchfront.errors import UsageError
+from batchfront.errors import StudyDeleted, UsageError
 from batchfront.printable import printable
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import find_named, is_tied
+from batchfront.store.optuna_tables import is_tied, optuna_studies
 from batchfront.store.schema import studies
-from batchfront.study.flaws import Flaw, check_study, trial_flaws
+from batchfront.study.flaws import Flaw, check_study, curve_flaws, trial_flaws
 from batchfront.study.variants import base_of
 from batchfront.vocabulary import ADAPTIVE, Purpose, Schedule
 from batchfront.workload.catalog import place_of
@@ -244,6 +244,7 @@ class Unreadable:
     """A stored study that is left out everywhere, and why, in words.
 
     is_orphan -- whether Optuna's study of its id is another's, or gone
+    curves    -- whether its learning curves alone are left out
     """
 
     id: int
@@ -251,12 +252,16 @@ class Unreadable:
     workload: str
     batch_size: int
     why: str
-    is_orphan: bool
+    is_orphan: bool = False
+    curves: bool = False
 
     def told(self, where: URL) -> str:
         """A line that names it, and the command that removes it from its database."""
-        removes = command(where, "delete", self.name)
-        return f"study {printable(self.name)} is left out: {self.why}; {removes} removes it"
+        named = f"study {printable(self.name)}"
+        what = f"the learning curves of {named} are" if self.curves else f"{named} is"
+        of_curves = (self.workload, "--batch-sizes", str(self.batch_size))
+        removes = command(where, "delete", *(of_curves if self.curves else (self.name,)))
+        return f"{what} left out: {self.why}; {removes} removes it"
 
 
 @dataclass(frozen=True)
@@ -267,43 +272,60 @@ class Studies:
     unreadable: tuple[Unreadable, ...]
 
 
+Stored = Study | Unreadable
+"""A study that is there, whether it can be read or not."""
+
+
 def load_studies(conn: Connection, wanted: Filter) -> Studies:
     """Load the studies that are meant, by workload and batch size, those of one as they were made.
 
     One that can't be read is told apart and takes no other with it: an orphan, whose Optuna study
     was deleted, and one in whose definition or trials something can't be right.
     """
-    query = select(studies, is_tied(studies.c.id, studies.c.name).label("is_tied"))
-    ordered = query.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
-    rows = conn.execute(ordered.where(wanted.stored())).all()
-    known = _judged(conn)
-    known |= _judge(conn, [row for row in rows if row.id not in known])
-    found = [known[row.id] for row in rows]
+    found = _stored(conn, wanted.stored())
     return Studies(
         tuple(one for one in found if isinstance(one, Study)),
         tuple(one for one in found if isinstance(one, Unreadable)),
     )
 
 
-_known: WeakKeyDictionary[Connection, dict[int, Study | Unreadable]] = WeakKeyDictionary()
+def find_named(conn: Connection, name: str) -> Stored | None:
+    """The study of this name; None if there is none."""
+    return next(iter(_stored(conn, studies.c.name == name)), None)
+
+
+def find_study(conn: Connection, study_id: int) -> Stored | None:
+    """The study of this id; None if there is none."""
+    return next(iter(_stored(conn, studies.c.id == study_id)), None)
+
+
+def _stored(conn: Connection, condition: ColumnElement[bool]) -> list[Stored]:
+    ordered = _rows.order_by(studies.c.workload, studies.c.batch_size, studies.c.id)
+    rows = conn.execute(ordered.where(condition)).all()
+    known = _judged(conn)
+    known |= _judge(conn, [row for row in rows if row.id not in known])
+    return [known[row.id] for row in rows]
+
+
+_rows = select(studies, is_tied(studies.c.id, studies.c.name).label("is_tied"))
+
+_known: WeakKeyDictionary[Connection, dict[int, Stored]] = WeakKeyDictionary()
 """By a moment of a database, what has been found of its studies: a page asks for them often."""
 
 
-def _judged(conn: Connection) -> dict[int, Study | Unreadable]:
+def _judged(conn: Connection) -> dict[int, Stored]:
     """What is known of this moment's studies; nothing of a transaction that writes."""
     if conn.get_execution_options().get("batchfront_write"):
         return {}
     return _known.setdefault(conn, {})
 
 
-def _judge(conn: Connection, rows: Sequence[Row[Any]]) -> dict[int, Study | Unreadable]:
-    found: dict[int, Study | Unreadable] = {}
+def _judge(conn: Connection, rows: Sequence[Row[Any]]) -> dict[int, Stored]:
+    found: dict[int, Stored] = {}
     spaces = {}
     for row in rows:
         try:
-            if not row.is_tied:
-                raise Flaw(_orphaned(conn, row))
-            spaces[row.id] = check_study(row._mapping)
+            spaces[row.id] = _check(conn, row)
         except Flaw as flaw:
             found[row.id] = _unreadable(row, str(flaw))
     wrong: dict[int, str] = {}
@@ -317,14 +339,21 @@ def _judge(conn: Connection, rows: Sequence[Row[Any]]) -> dict[int, Study | Unre
     return found
 
 
+def _check(conn: Connection, row: Row[Any]) -> SearchSpace:
+    """Raise Flaw for a study whose definition can't be read. Returns its search space."""
+    if not row.is_tied:
+        raise Flaw(_orphaned(conn, row))
+    return check_study(row._asdict())
+
+
 def _unreadable(row: Row[Any], why: str) -> Unreadable:
     names = (str(row.name), str(row.workload))
-    return Unreadable(row.id, *names, row.batch_size, printable(why), not row.is_tied)
+    return Unreadable(row.id, *names, row.batch_size, printable(why), is_orphan=not row.is_tied)
 
 
 def _orphaned(conn: Connection, row: Row[Any]) -> str:
     """How a study came to be an orphan."""
-    there = find_named(conn, row.name, row.id)
+    there = optuna_studies(conn, row.name, row.id)
     if there.get(row.id) == row.name:
         return "another Optuna study has its id and its name"
     if row.id in there:
@@ -349,6 +378,27 @@ def readable(conn: Connection, wanted: Filter) -> Filter:
     return replace(wanted, left_out=(*wanted.left_out, *without))
 
 
+def measured(conn: Connection, wanted: Filter) -> Filter:
+    """The same as `readable` has it, and without the studies of which some measurement can't be
+    right: their points stand, and their learning curves are left out. Warns of these too."""
+    wanted = readable(conn, wanted)
+    damaged = damaged_curves(conn, wanted)
+    warn_of(conn.engine.url, damaged)
+    return replace(wanted, left_out=(*wanted.left_out, *(one.id for one in damaged)))
+
+
+def damaged_curves(conn: Connection, wanted: Filter) -> list[Unreadable]:
+    """Those of the studies that can be read of which some measurement can't be right."""
+    flaws: dict[int, str] = {}
+    for study_id, said in curve_flaws(conn, wanted.clause()):
+        flaws.setdefault(study_id, said)
+    return [
+        Unreadable(s.id, s.name, s.workload, s.batch_size, printable(flaws[s.id]), curves=True)
+        for s in (load_studies(conn, wanted).readable if flaws else ())
+        if s.id in flaws
+    ]
+
+
 def warn_of(where: URL, left_out: Iterable[Unreadable]) -> None:
     """Log a warning of each study that is left out, once in a process."""
     for one in left_out:
@@ -361,8 +411,17 @@ def _warn(line: str) -> None:
 
 
 def read_study(conn: Connection, study_id: int) -> Study:
-    """A study as it is stored now."""
-    return Study.from_row(conn.execute(select(studies).where(studies.c.id == study_id)).one())
+    """A study as it is stored now. Raises StudyDeleted where that can't be read, or is gone."""
+    row = conn.execute(_rows.where(studies.c.id == study_id)).first()
+    if row is None:
+        raise StudyDeleted(f"study {study_id} is given up: it has been deleted")
+    try:
+        _check(conn, row)
+    except Flaw as flaw:
+        raise StudyDeleted(
+            f"study {printable(row.name)} is given up: {printable(str(flaw))}"
+        ) from None
+    return Study.from_row(row)
 
 
 def refuse_imported(storage: Storage, studies: Iterable[Study]) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from threading import Event
 from typing import Protocol, TypeVar
 
+from batchfront.outcomes import storable
 from batchfront.training.memory import is_lost_device
 from batchfront.training.run import GoalCheck, Run
 
@@ -80,6 +81,4 @@ def failure(error: Exception) -> str:
     """Give the reason of a failed trial: the error in one line, and then its traceback."""
     lines = str(error).strip().splitlines() or ["no message"]
     trace = "".join(traceback.format_exception(error))
-    text = f"{type(error).__name__}: {lines[0]}\n{trace}"
-    # What PostgreSQL's text can't hold: NUL, and halves of surrogate pairs.
-    return text.replace("\0", "�").encode(errors="replace").decode()
+    return storable(f"{type(error).__name__}: {lines[0]}\n{trace}")

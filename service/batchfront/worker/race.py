@@ -256,7 +256,7 @@ class Race(Generic[R]):
     def _say_lost(self, slots: Sequence[Slot]) -> None:
         if slots:
             trials = first_few([f"trial {slot.number}" for slot in slots])
-            lost = "given up here, as another worker has it or it was deleted"
+            lost = "given up here, as another worker has it, it was deleted or its start lost"
             log.warning("%s: %s: %s", self.study.name, lost, trials)
 
     def _ahead(self, state: RaceState) -> bool:

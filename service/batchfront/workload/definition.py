@@ -25,7 +25,7 @@ from batchfront.workload.given import (
 
 T = TypeVar("T")
 
-_LONGEST_NAME = 400
+LONGEST_NAME = 400
 """Characters of a workload's name: a database keeps 512 with batch size and variant."""
 
 _MOST_SIZES = 1024
@@ -41,9 +41,9 @@ def as_name(given: object) -> str:
     parts = given.split("/")
     if len(parts) < 3 or not all(map(str.strip, parts)) or given != given.strip():
         raise WorkloadError(f"workload name {given!r}: {wanted}")
-    if not given.isprintable() or len(given) > _LONGEST_NAME:
+    if not given.isprintable() or len(given) > LONGEST_NAME:
         raise WorkloadError(
-            f"workload name {given[:60]!r}: must be one line of at most {_LONGEST_NAME} characters"
+            f"workload name {given[:60]!r}: must be one line of at most {LONGEST_NAME} characters"
         )
     return given
 

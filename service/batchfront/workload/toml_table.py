@@ -162,6 +162,8 @@ def read_toml(path: Path) -> Table:
         raise SweepFileError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SweepFileError(f"{path}: isn't UTF-8, at byte {error.start}") from None
+    except RecursionError:
+        raise SweepFileError(f"{path}: its arrays and tables lie too deep in one another") from None
     except tomllib.TOMLDecodeError as error:
         raise SweepFileError(f"{path}: isn't TOML: {error}{_toml_hint(path, str(error))}") from None
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import full_disk
+from tests.programs import write_sweep
+
 pytestmark = pytest.mark.slow  # processes of their own
 
 BATCHFRONT = [sys.executable, "-P", "-m", "batchfront.cli.main"]
@@ -90,3 +93,22 @@ def test_delete_asks_nobody_where_standard_input_is_closed(points: Path) -> None
     ended = shell("$BF delete a/ñ/c <&-")
     assert ended.returncode == 2
     assert b"nobody is there to be asked" in ended.stderr
+
+
+@pytest.mark.parametrize("reader", ["| true", "2>&1 | head -1 >/dev/null"])
+def test_a_run_whose_reader_goes_is_done_and_writes_its_report(folder: Path, reader: str) -> None:
+    write_sweep(folder)
+    run = "$BF run ./sweep.toml --trials 2 --batch-sizes 8 --workers 1"
+    ended = shell(f"{run} {reader}; exit ${{PIPESTATUS[0]}}")
+    assert ended.returncode == 141
+    assert (folder / "report.html").read_text().endswith("</html>\n")
+
+
+def test_a_run_prints_what_it_found_though_its_report_has_no_room(folder: Path) -> None:
+    write_sweep(folder)
+    with full_disk(folder / "disk") as disk:
+        ended = shell(f"$BF run ./sweep.toml --trials 2 --batch-sizes 8 --report {disk}/r.html")
+        assert [path.name for path in disk.iterdir()] == ["filler"]
+    assert ended.returncode == 1
+    assert b"toy/line/sgd: steps to target" in ended.stdout
+    assert ended.stderr.endswith(b"r.html: can't be written: No space left on device\n")

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.cli.test_exchange import RESNET, archive
+from tests.docs.pages import blocks
 from tests.postgres import NoPostgres, Postgres
 
 pytestmark = pytest.mark.postgresql
@@ -86,7 +87,7 @@ def test_a_worker_s_role_does_everything_that_a_search_takes(
         ("init",),
         ("init", "--upgrade"),  # of what is of this version
         ("plan", spec, "--trials", "3"),
-        ("work", "--quiet"),
+        ("work", "--quiet", "--code", "."),
         ("plan", spec, "--trials", "4", "--extend"),
         ("run", spec, "--trials", "4", "--workers", "1"),
         ("status",),
@@ -96,13 +97,37 @@ def test_a_worker_s_role_does_everything_that_a_search_takes(
         ("export", "--output", "exported"),
         ("import", "batch-science", archive(folder)),
         ("plan", spec, "--trials", "2", "--variant", "tpe", "--sampler", "tpe"),
-        ("launch", "debug"),
+        ("launch", "debug", "--code", "."),
         ("delete", f"{NAME}@tpe", "--yes"),
         ("delete", RESNET, "--yes"),
         ("delete", NAME, "--yes"),
         ("import", "export", "exported"),
         ("delete", NAME, "--yes"),
     ):
+        done = batchfront(*command)
+        assert done.code == 0, (command, done.err)
+
+
+def test_the_guide_s_role_for_workers_is_enough_too(
+    server: Postgres,
+    roles: Roles,
+    batchfront: Run,
+    workload_file: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, sql = blocks("docs/guides/security.md", "sql")
+    server.execute("CREATE DATABASE guided OWNER batchfront")
+    owner = make_url(server.url("guided")).set(password=PASSWORDS["batchfront"])
+    monkeypatch.setenv("BATCHFRONT_STORAGE", owner.render_as_string(hide_password=False))
+    assert batchfront("init").code == 0
+    server.execute(
+        sql.replace("DATABASE batchfront", "DATABASE guided").replace("worker", "guided"),
+        database="guided",
+    )
+    url = owner.set(username="guided", password="...")
+    monkeypatch.setenv("BATCHFRONT_STORAGE", url.render_as_string(hide_password=False))
+    spec = workload_file()
+    for command in (("plan", spec, "--trials", "1"), ("status",), ("delete", NAME, "--yes")):
         done = batchfront(*command)
         assert done.code == 0, (command, done.err)
 

@@ -203,6 +203,19 @@ BAD = {
     "open quote": (HEAD + '"a,8,0,1\n', "line 2: unexpected end of data"),
     "twice": (HEAD + "a,8,0,1\na,8,1,1\na,8,0,2\n", "line 4: a at batch size 8, seed 0, is there"),
     "nothing": (HEAD, "holds no measurement"),
+    "a NUL": (HEAD + "a\0,8,0,1\n", "line 2: the text 'a\\x00' has a NUL character"),
+    "a long name": (
+        HEAD + f"{'a' * 401},8,0,1\n",
+        "aaa'… has 401 characters; a name has 400 at most",
+    ),
+    "a long metric": (
+        f"workload,batch_size,steps,metric\na,8,1,{'m' * 65}\n",
+        "mmm'… has 65 characters; a name has 64 at most",
+    ),
+    "a long metaparameter": (
+        f"workload,batch_size,steps,param:{'p' * 400}\na,8,1,2\n",
+        "ppp'… has 406 characters",
+    ),
 }
 
 
@@ -312,6 +325,10 @@ def test_a_training_set_larger_than_any_is_refused(tmp_path: Path) -> None:
 def test_a_json_file_that_is_no_list_of_objects_is_refused(tmp_path: Path) -> None:
     for text, says in (
         ("{", "points.json: Expecting"),
+        ("[" * 100_000, "levels deep"),
+        ('[{"workload": "a", "workload": "b"}]', "the key 'workload' stands twice"),
+        ('[{"workload": "a\\u0000b", "batch_size": 8, "steps": 1}]', "has a NUL character"),
+        ('[{"workload": "a\\ud800", "batch_size": 8, "steps": 1}]', "half of a surrogate pair"),
         ("{}", "must be a list of objects"),
         ("[1]", "entry 1: must be an object"),
         ('[{"workload": "a", "batch_size": [8], "steps": 1}]', "entry 1: must be an object"),
@@ -345,3 +362,9 @@ def test_points_can_be_planned_no_further(storage: Storage, tmp_path: Path) -> N
     imported(storage, points)
     with pytest.raises(UsageError, match="clouds/mlp/momentum/b8 was imported"):
         plan(storage, SPEC, clouds(), SearchOptions(trials=1, batch_sizes=(4,)))
+
+
+def test_a_metaparameter_beyond_all_numbers_is_a_text(storage: Storage, tmp_path: Path) -> None:
+    endless = "9" * 400
+    imported(storage, written(tmp_path, f"workload,batch_size,steps,param:x\na,8,1,{endless}\n"))
+    assert load_frontier(storage, "a").points[0].params == {"x": endless}

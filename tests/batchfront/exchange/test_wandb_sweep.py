@@ -205,6 +205,14 @@ def test_a_sweep_that_is_begun_in_python_asks_for_its_program(tmp_path: Path) ->
     ("content", "says"),
     [
         ("a: [", "isn't YAML"),
+        ("a: 2020-13-45", "isn't YAML"),
+        ("a: " + "[" * 5_000, "lie too deep in one another"),
+        ("parameters: &a {b: *a}", "holds more than 100,000 values"),
+        (
+            "a: &a0 [0, 1]\n"
+            + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
+            "holds more than 100,000 values",
+        ),
         ("- 1", "is no sweep of Weights & Biases"),
         ("program: x.py", "which has `parameters`"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from batchfront.errors import WorkersFailed
-from batchfront.launch.local import LocalWorkers
+from batchfront.launch.local import Listener, LocalWorkers
 from batchfront.launch.worker_options import Order
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import Planned, plan
@@ -33,7 +33,8 @@ def planned(storage: Storage) -> Planned:
 def local(
     storage: Storage, work: Planned, folder: Path, tell: Any = lambda line, worker: None
 ) -> LocalWorkers:
-    order = Order(storage.url, work.filter, WorkerOptions(checkpoint_dir=str(folder), code=CODE))
+    options = WorkerOptions(checkpoint_dir=str(folder), code=(*CODE, str(folder.parent)))
+    order = Order(storage.url, work.filter, options)
     return LocalWorkers(storage, order, ["cpu"], tell)
 
 
@@ -191,7 +192,8 @@ from batchfront.store.url import open_storage
 from batchfront.worker.options import WorkerOptions
 
 storage = open_storage(sys.argv[1])
-order = Order(storage.url, worker=WorkerOptions(checkpoint_dir=sys.argv[2]))
+options = WorkerOptions(checkpoint_dir=sys.argv[2], code=(sys.argv[3],))
+order = Order(storage.url, worker=options)
 with LocalWorkers(storage, order, ["cpu"], print):
     sys.stdin.read()
 """
@@ -203,7 +205,14 @@ def test_workers_whose_parent_is_killed_give_everything_back_and_end(
 ) -> None:
     planned(storage)
     monkeypatch.setenv("TOY_PAUSE", "0.05")
-    command = [sys.executable, "-c", PARENT, database, str(tmp_path / "kept")]
+    command = [
+        sys.executable,
+        "-c",
+        PARENT,
+        database,
+        str(tmp_path / "kept"),
+        str(Path(__file__).parents[2]),
+    ]
     parent = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         (pid,) = eventually(lambda: pids(storage, "busy"))
@@ -301,3 +310,22 @@ def test_whatever_workers_print_and_wherever_it_goes_they_go_on(
     with local(storage, work, tmp_path / "kept", tell) as workers:
         eventually(lambda: not workers.watch())
     assert states(storage) == {"done"}
+
+
+SAYING = """
+import os, subprocess, sys, time
+print(subprocess.Popen(["sleep", "1000"]).pid, file=sys.stderr)
+os.write(2, b"donn\\xe9es\\n10 %\\r20 %\\nlast words")
+"""
+
+
+def test_last_words_are_heard_though_a_helper_holds_on_to_the_pipe() -> None:
+    said: list[str] = []
+    process = subprocess.Popen([sys.executable, "-c", SAYING], stderr=subprocess.PIPE)
+    listener = Listener(process, said.append)
+    process.wait()
+    listener.hear_out()
+    helper = int(said[0])
+    assert alive(helper)
+    assert said[1:] == ["donn\ufffdes", "20 %", "last words"]
+    os.kill(helper, signal.SIGKILL)

@@ -228,6 +228,21 @@ def test_a_worker_that_the_list_has_lost_is_in_it_again_before_it_is_given_trial
     assert second[0].id == first[0].id
 
 
+def test_a_worker_that_takes_further_trials_is_in_the_list_again(storage: Storage) -> None:
+    planned(storage, trials=4)
+    one = worker(storage, "one")
+    study, mine = started(one, limit=2)
+    _forget_workers(storage)
+    _, more = one.claim_more(study, in_hand(mine), 2)
+    assert len(more) == 2
+    assert _leases(storage).keys() == {"one"}
+
+
+def test_who_was_never_in_the_list_is_given_nothing(storage: Storage) -> None:
+    planned(storage, trials=2)
+    assert Ledger(storage, "nobody").claim(ALL, lambda _: 9) is None
+
+
 def test_a_heartbeat_enters_the_worker_again_with_its_trials(storage: Storage) -> None:
     planned(storage, trials=2)
     one = worker(storage, "one")

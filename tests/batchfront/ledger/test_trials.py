@@ -19,6 +19,7 @@ from batchfront.errors import LeaseLost
 from batchfront.ledger.claims import DEATHS
 from batchfront.ledger.ledger import Ledger
 from batchfront.outcomes import Evaluation, GoalCrossing, TrialResult
+from batchfront.store.optuna_tables import other_numbers
 from batchfront.store.schema import measurements, slots, workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
@@ -371,7 +372,11 @@ def test_trials_of_others_before_ours_and_between_them_share_no_number(storage: 
     assert one.finish(study, ends(first)) == two.finish(study, ends(second)) == []
     check_record(storage)
     trials = {trial._trial_id: trial for trial in optuna_trials(storage)}
+    with storage.read() as conn:
+        others = other_numbers(conn, [study.id]).get(study.id, {})
+    assert others == {0: 8, 1: 9}
     for slot in [*first, *second]:
+        assert others.get(slot.number, slot.number) == trials[slot.trial_id].number
         rate = trials[slot.trial_id].params["learning_rate"]
         assert rate == slot.params["learning_rate"]
     with in_optuna(storage) as theirs:
@@ -430,7 +435,7 @@ def _forget_kept(storage: Storage) -> None:
 
 @pytest.mark.parametrize("put", [None, "somebody/else/s", STUDY])
 def test_a_study_that_is_deleted_under_a_worker_is_given_up_and_no_other_touched(
-    storage: Storage, put: str | None
+    storage: Storage, caplog: pytest.LogCaptureFixture, put: str | None
 ) -> None:
     """On SQLite another then has its id, and its trials those of ours."""
     planned(storage, batch_sizes=(4, 16))
@@ -441,10 +446,31 @@ def test_a_study_that_is_deleted_under_a_worker_is_given_up_and_no_other_touched
     assert one.heartbeat(study.id, in_hand(mine)).lost == {slot.id for slot in mine}
     assert one.poll(study.id, in_hand(mine)).lost == {slot.id for slot in mine}
     assert one.finish(study, ends(mine)) == mine
+    assert "anew" not in caplog.text
     one.leave(in_order=False)
     _, others = claim(worker(storage, "two"), wanted=searches.Filter((NAME,), (16,)))
     assert len(others) == 8
     assert (optuna_trials(storage, put) if put else []) == theirs
+
+
+def test_a_worker_goes_on_to_other_studies_when_one_is_deleted_under_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, trials=3, batch_sizes=(4, 16))
+    advance = ModelRun.advance
+
+    def deleting(self: ModelRun, *arguments: Any) -> bool:
+        monkeypatch.setattr(ModelRun, "advance", advance)
+        delete_in_optuna(storage, put="somebody/else/s")
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(ModelRun, "advance", deleting)
+    work(storage)
+    other = searches.stored(storage, f"{NAME}/b16").id
+    assert {row.state for row in rows(storage, slots.c.study_id == other)} == {"done"}
+    assert {row.state for row in rows(storage, slots.c.study_id != other)} == {"free"}
+    for trial in optuna_trials(storage, "somebody/else/s"):
+        assert (trial.state, trial.user_attrs) == (TrialState.RUNNING, {})
 
 
 def test_a_study_that_is_deleted_before_its_trials_start_is_given_up(storage: Storage) -> None:

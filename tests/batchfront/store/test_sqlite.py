@@ -1,4 +1,4 @@
-"""A SQLite file is the same one for as long as it is in use, and whoever only reads changes nothing."""
+"""A SQLite file stays the same one while it is in use, and whoever only reads changes nothing."""
 
 import logging
 import os
@@ -23,8 +23,7 @@ from batchfront.store.schema import meta
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
-from batchfront.worker.worker import Settings, Worker
-from tests.searches import planned
+from tests.searches import CODE, planned, work
 from tests.waiting import LONG, eventually
 
 
@@ -281,12 +280,12 @@ def test_a_worker_in_the_middle_of_a_trial_ends_when_its_database_is_gone(
     planned(storage, trials=8, batch_sizes=(4,))
     raised: list[BatchfrontError] = []
 
-    def work() -> None:
+    def be_a_worker() -> None:
         with pytest.raises(StorageGone) as error:
-            Worker(open_storage(database), Settings("one", "cpu"), Event()).run()
+            work(open_storage(database))
         raised.append(error.value)
 
-    thread = Thread(target=work, daemon=True)
+    thread = Thread(target=be_a_worker, daemon=True)
     thread.start()
     eventually(lambda: any(s.running for s in load_status(storage, Filter()).studies))
     happens(tmp_path / "trials.db")
@@ -305,7 +304,7 @@ def test_a_launcher_ends_its_workers_and_says_it_once(
     monkeypatch.setenv("TOY_PAUSE", "0.2")
     planned(storage, trials=8, batch_sizes=(4, 16))
     told: list[str] = []
-    order = Order(storage.url, Filter(), WorkerOptions())
+    order = Order(storage.url, Filter(), WorkerOptions(code=CODE))
     with pytest.raises(StorageGone, match="was removed while it was in use"):
         with LocalWorkers(storage, order, ["cpu", "cpu"], told.append) as local:
             eventually(

@@ -268,7 +268,8 @@ def test_a_trial_that_others_have_by_now_writes_nothing_and_says_so(
         with batchfront.open(database).trial(NAME) as other:
             assert not trial.report(6, 0.01)
             assert [record.message for record in caplog.records] == [
-                f"{NAME}/b4: given up here, as another worker has it or it was deleted: trial 0"
+                f"{NAME}/b4: given up here, as another worker has it, it was deleted or its start "
+                "lost: trial 0"
             ]
             assert (trial.outcome, trial.over) == (None, True)
             assert rows(storage)[0].state == "leased"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchfront.cli.output.lines import put
-from batchfront.cli.output.tables import Output, print_output, warn_of_mixed_code
+from batchfront.cli.output.tables import AS_RECORDS, Output, print_output, warn_of_mixed_code
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.answers import (
@@ -76,7 +76,7 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
     tables = [table for fitted in curves for table in _tables(fitted)] * (format_ == "table")
     plain = [fitted.to_dict() for fitted in curves] * (format_ == "json")
     print_output(Output(tables, _records(curves), plain), format_)
-    if format_ == "csv":
+    if format_ in AS_RECORDS:
         for fitted in curves:
             warn_of_mixed_code(fitted.frontier)
 

@@ -1,7 +1,7 @@
 """A frontier on standard output."""
 
 from batchfront.cli.output.numbers import number
-from batchfront.cli.output.tables import Output, print_output, warn_of_mixed_code
+from batchfront.cli.output.tables import AS_RECORDS, Output, print_output, warn_of_mixed_code
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.curve.text import count
 from batchfront.frontier.frontier import Frontier, Point
@@ -16,7 +16,7 @@ _ENDS = (*Outcome, "open")
 
 def print_frontier(frontier: Frontier, format_: str) -> None:
     """A frontier as a table, JSON or CSV."""
-    if format_ == "csv":
+    if format_ in AS_RECORDS:
         warn_of_mixed_code(frontier)
     print_output(Output([_table(frontier)], _records(frontier), frontier.to_dict()), format_)
 

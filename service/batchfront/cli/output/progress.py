@@ -72,12 +72,12 @@ def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iter
 
 def show_until_finished(storage: Storage, wanted: Filter) -> None:
     """Show the progress of these studies on standard error, line by line, until they are done."""
-    away = False
+    away, status = False, None
     with _plain() as shown:
         while True:
             began = monotonic()
             try:
-                status = load_status(storage, wanted)
+                status = load_status(storage, wanted, status)
             except Unreachable as error:
                 if not away:  # once an outage
                     log.warning("%s", error)
@@ -132,12 +132,12 @@ def _follow(
     watch: TimeWatch | None,
 ) -> None:
     with show as place:
-        last, away, pause = False, False, _SECONDS
+        last, away, pause, status = False, False, _SECONDS, None
         while not last:
             last = done.wait(pause)
             began = monotonic()
             try:
-                status = load_status(storage, wanted)
+                status = load_status(storage, wanted, status)
                 place.update(status)
                 away = False
                 line = watch.due() if watch is not None and not status.finished else None

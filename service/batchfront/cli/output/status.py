@@ -30,6 +30,7 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
         shown["seconds_left"] = status.all_seconds_left
         for failure in shown["failures"]:
             del failure["shows_log"]  # which is for a person
+        shown["left_out"] = [{"study": one.name, "why": one.why} for one in status.left_out]
         if profile is not None:
             shown["profile"] = {**asdict(profile), "advice": profile.advice()}
         print_json(shown)
@@ -37,15 +38,19 @@ def print_status(status: Status, format_: str, profile: Profile | None = None) -
         print_tables([*_tables(status), *([] if profile is None else [profile_table(profile)])])
 
 
-def watch_status(load: Callable[[], Status], every: float = 1.0) -> None:
+def watch_status(load: Callable[[Status | None], Status], every: float = 1.0) -> None:
     """Show the status on a terminal until everything is done: anew after so many seconds, or less
-    often where that would keep the database, or this machine, busy."""
+    often where that would keep the database, or this machine, busy.
+
+    load -- gives the status now, from the one before
+    """
     with Live(console=console_for_errors(), auto_refresh=False, transient=True) as live:
         drawn: RenderableType = Text()
+        status: Status | None = None
         while True:
             began = time.monotonic()
             try:
-                status = load()
+                status = load(status)
             except Unreachable as error:
                 live.update(Group(drawn, Text(f"\n{shown(str(error))}")), refresh=True)
             else:

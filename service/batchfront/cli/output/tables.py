@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ from batchfront.cli.output.lines import put_json, shown, shown_lines, warn
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.frontier import Frontier
 from batchfront.printable import LINES, printable
-from batchfront.table import Table
+from batchfront.table import Table, as_it_is, as_no_formula
+
+AS_RECORDS = ("csv", "spreadsheet")
+"""Formats that print records."""
 
 _WORDS = 10  # characters that a column of words keeps on a narrow terminal
 
@@ -31,11 +34,11 @@ class Output:
 
 
 def print_output(output: Output, format_: str) -> None:
-    """Print as `table`, `csv` or `json`."""
+    """Print as `table`, `json`, `csv` or `spreadsheet`."""
     if format_ == "json":
         print_json(output.plain)
-    elif format_ == "csv":
-        print_csv(output.records)
+    elif format_ in AS_RECORDS:
+        print_csv(output.records, as_no_formula if format_ == "spreadsheet" else as_it_is)
     else:
         print_tables(output.tables)
 
@@ -51,14 +54,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no plain data")
 
 
-def print_csv(records: Table) -> None:
+def print_csv(records: Table, cell: Callable[[str], str] = as_it_is) -> None:
     """Print a header and a line for each row; nothing of a table without columns. What can't be
-    seen in a name is written as in tables; JSON, and the files of an export, have it exactly."""
+    seen in a name is written as in tables; JSON, and the files of an export, have it exactly.
+
+    cell -- how a text is written
+    """
     if records.columns:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([printable(column.title) for column in records.columns])
+        writer.writerow([cell(printable(column.title)) for column in records.columns])
         for row in records.rows:
-            writer.writerow([printable(x, LINES) if isinstance(x, str) else x for x in row])
+            writer.writerow([cell(printable(x, LINES)) if isinstance(x, str) else x for x in row])
 
 
 def print_tables(tables: Sequence[Table]) -> None:

@@ -9,7 +9,7 @@ Whatever is missing or damaged raises DataError in one line that names the file.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -24,8 +24,12 @@ from batchfront.exchange.batch_science.goals import METRICS, GoalError, GoalOf
 from batchfront.exchange.batch_science.json_numbers import LIMIT, whole_number
 from batchfront.exchange.batch_science.spaces import read_params, read_space
 from batchfront.exchange.finished_trials import FinishedTrial
+from batchfront.exchange.json_text import read_json, require_storable
 from batchfront.outcomes import TrialResult
+from batchfront.study.flaws import params_flaw
 from batchfront.vocabulary import Outcome
+from batchfront.workload.definition import LONGEST_NAME
+from batchfront.workload.metric_fields import LONGEST_NAME as LONGEST_METRIC
 from batchfront.workload.search_space import SearchSpace, Value
 
 _NAMES = ("dataset", "model", "optimizer")
@@ -45,8 +49,11 @@ class Folder:
     @property
     def trial_folders(self) -> list[Path]:
         """Its trials' folders, by trial id."""
-        found = [Path(e) for e in os.scandir(self.path) if e.name.isdecimal() and e.is_dir()]
-        return sorted(found, key=lambda path: int(path.name))
+        try:
+            found = [Path(e) for e in os.scandir(self.path) if e.name.isdecimal() and e.is_dir()]
+            return sorted(found, key=lambda path: int(path.name))
+        except (OSError, ValueError) as error:  # the latter of a number of thousands of digits
+            raise DataError(f"{self.path}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,11 @@ def find_folders(root: Path, workloads: str | None = None) -> list[Folder]:
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder; name the folder that batch_science unpacks into")
     found = []
-    for path in _holding("study.json", root):
+    for path in _holding("study.json", root, ()):
         below = path.relative_to(root).parts
         if len(below) < 2 or not below[-1].isdecimal():
             raise DataError(f"{path / 'study.json'}: its folder must be WORKLOAD/BATCH_SIZE")
-        found.append(Folder(path, "/".join(below[:-1])))
+        found.append(Folder(path, _workload(path, below[:-1])))
     if not found:
         raise UsageError(f"{root}: holds no study.json; name the folder that the archive is in")
     meant = [f for f in found if workloads is None or fnmatchcase(f.workload, workloads)]
@@ -110,15 +117,39 @@ def find_folders(root: Path, workloads: str | None = None) -> list[Folder]:
     return sorted(meant, key=lambda f: (f.workload, int(f.path.name)))
 
 
-def _holding(name: str, folder: Path) -> Iterator[Path]:
-    """The folders that hold such a file, without reading what they hold beside it."""
-    entries = list(os.scandir(folder))
-    if any(entry.name == name for entry in entries):
-        yield folder
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield from _holding(name, Path(entry))
+def _workload(path: Path, below: Sequence[str]) -> str:
+    """The name that a study's folder gives its workload."""
+    name = "/".join(below)
+    try:
+        require_storable(name)
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: {error}") from None
+    if len(name) > LONGEST_NAME:
+        raise DataError(f"{path}: a workload's name has {LONGEST_NAME} characters at most")
+    return name
+
+
+def _holding(name: str, folder: Path, above: Sequence[tuple[int, int]]) -> Iterator[Path]:
+    """The folders that hold such a file, without reading what they hold beside it.
+
+    above -- devices and inodes of the folders that this one is in
+
+    Raises DataError, naming it, for a folder that can't be read, or is in itself by a link.
+    """
+    try:
+        about = folder.stat()
+        itself = about.st_dev, about.st_ino
+        if itself in above:
+            raise DataError(f"{folder}: is a link to a folder that it is in")
+        entries = list(os.scandir(folder))
+        if any(entry.name == name for entry in entries):
+            yield folder
+            return
+        below = [Path(entry) for entry in entries if entry.is_dir()]
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror}") from None
+    for one in below:
+        yield from _holding(name, one, (*above, itself))
 
 
 def read_study(folder: Folder) -> Study:
@@ -150,15 +181,18 @@ def _trial(folder: Path, space: SearchSpace) -> Trial:
     if status not in STATUSES:
         raise DataError(f"{file}: status {status!r} is none of {', '.join(STATUSES)}")
     params = read_params(space, _entry(about, "parameters", dict, file), file)
+    flaw = params_flaw(json.dumps(params), space, is_done=True)
+    if flaw is not None:
+        raise DataError(f"{file}: parameters: {flaw}")
     return Trial(folder, number, status, steps, params)
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_bytes())
+        found = read_json(file.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{file}: is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{file}: {error}") from None
     if not isinstance(found, dict):
         raise DataError(f"{file}: must hold a JSON object")
@@ -218,15 +252,22 @@ def read_measurements(file: Path) -> Measurements:
     file = packed if packed.exists() and not file.exists() else file
     try:
         table = csv.read_csv(file, csv.ReadOptions(use_threads=False), convert_options=numbers)
+        names = table.column_names
     except FileNotFoundError:
         raise DataError(f"{file}: is missing") from None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise DataError(f"{file}: {str(error).splitlines()[0]}") from None
-    twice = [name for name, n in Counter(table.column_names).items() if n > 1]
+    twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise DataError(f"{file}: column {twice[0]!r} stands twice")
     if "step" not in table.column_names or table.column("step").null_count:
         raise DataError(f"{file}: every row must have a step")
+    for name in names:
+        if len(name) > LONGEST_METRIC or "\0" in name:
+            raise DataError(
+                f"{file}: column {name[:80]!r} must have a name of {LONGEST_METRIC} characters at "
+                "most, without NUL"
+            )
     return _measurements(file, table)
 
 
@@ -241,9 +282,11 @@ def _measurements(file: Path, table: Any) -> Measurements:
     twice = np.flatnonzero(steps[1:] == steps[:-1])
     if twice.size:
         raise DataError(f"{file}: step {steps[twice[0]]} stands twice")
-    columns = {}
+    columns: dict[tuple[str, str], NDArray[np.float64]] = {}
     for column in table.column_names:
         name, values = _name(column), _numbers(table.column(column))
+        if name in columns:
+            raise DataError(f"{file}: column {column!r} is another's, called otherwise")
         if name is not None and values is not None:
             columns[name] = values[order]
     names = tuple(sorted(columns))

@@ -7,6 +7,8 @@ from typing import Any
 
 from batchfront.errors import DataError, SearchSpaceError
 from batchfront.exchange.batch_science.json_numbers import plain, whole_number
+from batchfront.store.optuna_tables import LONGEST_KEY
+from batchfront.study.flaws import is_value
 from batchfront.workload.search_space import (
     Choice,
     Dimension,
@@ -33,8 +35,10 @@ def read_space(configs: Mapping[str, Any], file: Path) -> SearchSpace:
     space = {}
     for name, config in configs.items():
         try:
+            if len(name) > LONGEST_KEY:
+                raise ValueError(f"must have a name of {LONGEST_KEY} characters at most")
             space[name] = _dimension(config)
-        except (KeyError, TypeError, ValueError, SearchSpaceError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError, SearchSpaceError) as error:
             said = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(f"{file}: parameter_configs.{name} {said}") from None
     return space
@@ -47,6 +51,8 @@ def _dimension(config: Any) -> Dimension | Value:
         values = config["feasible_points"]
         if not isinstance(values, list) or not values:
             raise ValueError("must have a list of feasible_points")
+        if not all(is_value(value) for value in values):
+            raise ValueError("must have feasible_points that are finite numbers, or texts")
         fixed: Value = values[0]
         return Choice(*values) if len(values) > 1 else fixed
     low, high = plain(config["min_value"]), plain(config["max_value"])
@@ -74,8 +80,7 @@ def read_params(space: SearchSpace, parameters: Mapping[str, Any], file: Path) -
     fixed, and of further ones those that are a number or a text."""
     params: dict[str, Value] = {}
     for name, value in parameters.items():
-        finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str)
-        if finite:
+        if is_value(value) and value is not None:
             params[name] = _value(space.get(name), name, value, file)
         elif name in space:
             raise DataError(f"{file}: parameters.{name} must be a finite number or a text")

@@ -1,6 +1,6 @@
 """How a workload's part of the page begins: what was asked, and what was found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchfront.frontier.curve.text import unreached_answers
@@ -33,14 +33,19 @@ def head(subject: Subject) -> Part:
         f"<div><dt>{name}</dt><dd>{with_code(escape(fact))}</dd></div>"
         for name, fact in facts.items()
     )
-    known = [*notes(frontier), *subject.fitted.warnings]
-    found = "".join(f"<li>{with_code(escape(note))}</li>" for note in known)
+    known = [*subject.left_out, *notes(frontier), *subject.fitted.warnings]
     return Part(
         f'<h2 id="{subject.key}-name">{escape(frontier.workload)}</h2>'
         f'<p class="question">{escape(question(subject))}</p>'
         f'<p class="answer">{escape(answer(subject))}</p>'
-        f'<dl class="facts">{rows}</dl>' + (f'<ul class="notes">{found}</ul>' if found else "")
+        f'<dl class="facts">{rows}</dl>{listed(known)}'
     )
+
+
+def listed(notes: Sequence[str]) -> str:
+    """What to know before trusting what follows, as HTML; empty where there is nothing."""
+    found = "".join(f"<li>{with_code(escape(note))}</li>" for note in notes)
+    return f'<ul class="notes">{found}</ul>' if found else ""
 
 
 def own_loop(frontier: Frontier) -> dict[str, str]:

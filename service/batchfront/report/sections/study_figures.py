@@ -86,7 +86,7 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
                     legend_entry(style, len(mine), point), style.name, mine, marker=_marker(style)
                 )
             )
-    if winner is not None:
+    if winner in drawn:
         traces.append(marks("winner", Outcome.REACHED, [winner], marker=STAR))
     xaxis = x[2]([x[1](trial) for trial in drawn])
     yaxis = y[2]([y[1](trial) for trial in drawn])

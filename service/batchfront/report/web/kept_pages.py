@@ -77,6 +77,7 @@ class _Kept:
 
     def __init__(self, text: str) -> None:
         self.good: datetime | None = None
+        self._said = ""  # the trouble that is said on the page
         self._show(text)
         self.state: object = None
         self.due = 0.0

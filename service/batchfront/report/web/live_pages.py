@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import Progress, last_change, load_progress, workload_names
-from batchfront.report.data import load_subjects
+from batchfront.report.data import left_out, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.index import COMPARED, Answers, index_page
-from batchfront.report.page import Where, framed, page
+from batchfront.report.page import Where, framed, page, unreadable_page
 from batchfront.report.scripts import Scripts
 from batchfront.report.text import fitted
 from batchfront.report.web.kept_pages import Fresh, NoSuchPage
@@ -65,8 +65,14 @@ class LivePages:
         state = (last_change(moment, wanted) if wanted else {}, alone)
         if state == before:
             return None
-        subjects = load_subjects(moment, wanted, self._dashboard) if wanted else []
         where = Where(_address(workload), "" if alone else _address(INDEX))
+        subjects = load_subjects(moment, wanted, self._dashboard) if wanted else []
+        if wanted and not subjects:
+            why = left_out(moment, workload)
+            return Fresh(
+                state,
+                lambda: unreadable_page(workload, why, self._scripts, self._dashboard, where),
+            )
         return Fresh(state, lambda: page(subjects, self._scripts, self._dashboard, where))
 
     def _index(self, moment: Connection, there: Sequence[str], before: object) -> Fresh | None:
@@ -97,10 +103,16 @@ class LivePages:
         for name in [*(name for name in progress if name not in kept), *old]:
             if thread_time() > until:
                 break
-            (frontier,) = load_frontiers(moment, (name,))
             kept.pop(name, None)  # the latest comes last
-            kept[name] = progress[name].change, Answers.of(frontier, fitted(frontier), compared)
+            kept[name] = progress[name].change, _answers(moment, name, compared)
         self._answers = kept
+
+
+def _answers(moment: Connection, workload: str, compared: bool) -> Answers:
+    why = left_out(moment, workload)
+    for frontier in load_frontiers(moment, (workload,)):
+        return Answers.of(frontier, fitted(frontier), why, compared=compared)
+    return Answers(notes=len(why), left_out=why)
 
 
 def _address(workload: str) -> str:

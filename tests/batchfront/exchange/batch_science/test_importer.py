@@ -338,7 +338,38 @@ DAMAGE = {
         "steps must be a whole number from 0 to 2,147,483,648, not -1",
     ),
     "more steps than can be": (changed("5/metadata.json", steps=1e30), "must be a whole number"),
-    "nested without end": (holds("study.json", "[" * 100_000), "maximum recursion depth exceeded"),
+    "nested without end": (holds("study.json", "[" * 100_000), "more than 100 levels deep"),
+    "a key twice": (holds("study.json", '{"a": 1, "a": 2}'), "the key 'a' stands twice"),
+    "a NUL": (changed("study.json", model="a\0"), "study.json: the text 'a\\x00' has a NUL"),
+    "an endless range": (
+        changed(
+            "study.json",
+            parameter_configs={"x": {"type": "DOUBLE", "min_value": 0, "max_value": 10**400}},
+        ),
+        "parameter_configs.x ",
+    ),
+    "a choice of lists": (
+        changed(
+            "study.json", parameter_configs={"x": {"type": "DISCRETE", "feasible_points": [[1]]}}
+        ),
+        "parameter_configs.x must have feasible_points that are finite numbers, or texts",
+    ),
+    "a name without end": (
+        changed("study.json", parameter_configs={"x" * 600: {}}),
+        "must have a name of 512 characters at most",
+    ),
+    "a draw that can't be": (
+        changed("5/metadata.json", parameters={**FIVE[2].params, "momentum": 2.0}),
+        "5/metadata.json: parameters: its momentum is 2.0, which ReverseLog(0.9, 0.9999) can't",
+    ),
+    "a metric without end": (
+        holds("2/measurements.csv", f"step,val/{'m' * 80}\n1,1\n"),
+        "must have a name of 64 characters at most",
+    ),
+    "a metric by two names": (
+        holds("2/measurements.csv", "step,val/classification_error,val/error_rate\n1,1,0\n"),
+        "column 'val/error_rate' is another's, called otherwise",
+    ),
     "no choices": (
         changed("study.json", parameter_configs={"x": {"type": "DISCRETE", "feasible_points": []}}),
         "parameter_configs.x must have a list of feasible_points",
@@ -550,3 +581,16 @@ def test_some_workloads_are_chosen_by_a_glob(storage: Storage, tmp_path: Path) -
     assert [folder.workload for folder in chosen] == [RESNET]
     with pytest.raises(UsageError, match=f"matches none of {RESNET}, mnist/fc_1024/sgd"):
         archive.find_folders(tmp_path, "cifar*")
+
+
+@pytest.mark.parametrize("place", [".", "imagenet", "imagenet/resnet_50"])
+@pytest.mark.parametrize("link", [".", "..", "itself"])
+def test_a_folder_that_is_in_itself_by_a_link_is_refused(
+    tmp_path: Path, place: str, link: str
+) -> None:
+    root = tmp_path / "archive"
+    write_study(root, RESNET, 64, FIVE)
+    (root / place / "itself").symlink_to(link)
+    with pytest.raises(DataError, match=r"itself|is a link to a folder that it is in") as refused:
+        archive.find_folders(root)
+    assert "\n" not in str(refused.value)

@@ -194,7 +194,7 @@ def test_a_study_that_is_not_batchfronts_is_shown_without_a_figure(
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_the_guide_s_reading_role_is_enough(raced: Storage, postgres: Postgres) -> None:
-    (sql,) = blocks("docs/guides/security.md", "sql")
+    sql, _ = blocks("docs/guides/security.md", "sql")
     database = raced.url.database or ""
     statements = re.sub(r"DATABASE batchfront", f"DATABASE {database}", sql)
     viewer = f"viewer_{database}"
