@@ -109,7 +109,7 @@ def _serve(opened: "Storage", workloads: tuple[str, ...], dashboard: str, at: Li
     from batchfront.report.web.server import serve
 
     app, pages = live_report(opened, workloads, dashboard=dashboard)
-    reading = only_reading(with_metrics(app, opened), "the report is for reading")
+    reading = only_reading(with_metrics(app, opened, workloads), "the report is for reading")
     code = serve(at.open(reading, opened, "Report", "read it"))
     pages.close()
     return code
