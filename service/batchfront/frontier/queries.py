@@ -181,6 +181,7 @@ def _by_workload(workloads: Sequence[str]) -> Select[Any]:
             func.count(slots.c.finished_at),
             func.count(slots.c.steps_to_target),
             func.max(slots.c.finished_at),
+            func.sum(slots.c.fence),  # of what has run again, whatever the clock said
         )
         .select_from(studies.outerjoin(slots))
         .where(Filter(tuple(workloads)).clause())
