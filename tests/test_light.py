@@ -55,7 +55,7 @@ def test_more_trials_are_planned_and_worked_on(ran: Run) -> None:
     planned = ran("plan", "./sweep.toml", "--trials", "6")
     assert planned.returncode == 0, planned.stderr
     assert planned.stdout.startswith(f"{NAME}/b8: 6 trials, 2 new\n")
-    worked = ran("work", "--quiet")
+    worked = ran("work", "./sweep.toml", "--quiet")
     assert worked.returncode == 0, worked.stderr
 
 

@@ -147,11 +147,12 @@ class Worker:
     def _description(self) -> SelfDescription:
         found = {package: installed(package) for package in _TOLD_PACKAGES}
         versions = {package: version for package, version in found.items() if version}
+        left = {workload: str(error) for workload, error in self._unfit.items()}
         if self._files is None:
-            return SelfDescription(versions)
+            return SelfDescription(versions, left=left)
         # Only a server has workers on other machines, which may not reach the same place.
         mark = "" if self.storage.url.get_backend_name() == "sqlite" else self._files.mark()
-        return SelfDescription(versions, self.settings.options.checkpoint_dir, mark)
+        return SelfDescription(versions, self.settings.options.checkpoint_dir, mark, left)
 
     def _work(self) -> None:
         pause = _IDLE_SECONDS
@@ -264,6 +265,7 @@ class Worker:
         self._unfit[study.workload] = error = self._advised(error)
         if not self.settings.options.until_done:  # there is no end at which to tell
             log.warning("left to other workers: %s", error)
+        self.ledger.describe(self._description())
 
     def _advised(self, error: BatchfrontError) -> BatchfrontError:
         """The error with what would let the workload run here."""
