@@ -194,10 +194,10 @@ def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
         )
     if row["purpose"] in SEARCHES:
         identity = json.loads(row["identity"])
-        for stored in find_studies(conn, Filter((row["workload"],), purposes=SEARCHES)):
-            given = replace(stored, batch_size=row["batch_size"], identity=identity)
+        for known in find_studies(conn, Filter((row["workload"],), purposes=SEARCHES)):
+            given = replace(known, batch_size=row["batch_size"], identity=identity)
             try:
-                refuse_difference(stored, given)
+                refuse_difference(known, given)
             except IdentityError as error:
                 raise IdentityError(
                     f"{row['name']}: {error}; import the export into another --storage"
