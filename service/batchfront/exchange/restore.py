@@ -184,9 +184,9 @@ def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
     if isinstance(there, Unreadable):
         raise StorageError(there.told(conn.engine.url))
     if there is not None:
-        stored = [one for part in trial_columns(conn, [there.id]) for one in by_row(part)]
+        own = [one for part in trial_columns(conn, [there.id]) for one in by_row(part)]
         (same,) = study_rows(conn, [there.id])
-        if {**same, "spec": row["spec"]} == row and stored == trials:
+        if {**same, "spec": row["spec"]} == row and own == trials:
             return True
         raise IdentityError(
             f"study {row['name']} is in this database with other content; import the export into "
