@@ -18,7 +18,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── OutputLost                 standard output can't be written to
 ├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
-│   └── StudyGone              as its study has been deleted through Optuna
+│   └── StudyDeleted           as its study has been deleted through Optuna
 └── WorkersFailed              local workers died and could not be replaced
 """
 
@@ -107,7 +107,7 @@ class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
 
 
-class StudyGone(LeaseLost):
+class StudyDeleted(LeaseLost):
     """A study that Optuna no longer has, whatever has its id by now: its slots are nobody's."""
 
 

@@ -87,7 +87,7 @@ def test_a_worker_s_role_does_everything_that_a_search_takes(
         ("init",),
         ("init", "--upgrade"),  # of what is of this version
         ("plan", spec, "--trials", "3"),
-        ("work", "--quiet"),
+        ("work", "--quiet", "--code", "."),
         ("plan", spec, "--trials", "4", "--extend"),
         ("run", spec, "--trials", "4", "--workers", "1"),
         ("status",),
@@ -97,7 +97,7 @@ def test_a_worker_s_role_does_everything_that_a_search_takes(
         ("export", "--output", "exported"),
         ("import", "batch-science", archive(folder)),
         ("plan", spec, "--trials", "2", "--variant", "tpe", "--sampler", "tpe"),
-        ("launch", "debug"),
+        ("launch", "debug", "--code", "."),
         ("delete", f"{NAME}@tpe", "--yes"),
         ("delete", RESNET, "--yes"),
         ("delete", NAME, "--yes"),

@@ -5,11 +5,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from batchfront.report.web.guards import guarded
 from batchfront.report.web.live_report import live_report
 from batchfront.report.web.server import Server
 from batchfront.store.database import Storage
+from batchfront.store.schema import studies
 from tests.batchfront.report.conftest import EVIL
 from tests.batchfront.report.rows import add_study
 from tests.waiting import LONG, eventually
@@ -85,12 +87,11 @@ def test_it_follows_and_the_reader_keeps_place_choices_zoom_and_focus(
     top = "document.querySelector('.controls').getBoundingClientRect().top"
     place = opened.evaluate(top)
 
-    add_study(storage, "d/e/f", 64, trials(100))  # the next workload on the page
-    add_study(storage, "a/b/c", 4, [{}])  # a note and a row in the first
+    add_study(storage, "d/e/f", 64, trials(100))  # with which there is an index to go to
+    add_study(storage, "a/b/c", 4, [{}])  # a note and a row
     opened.evaluate(LOOK)
     wait_for(opened, has("No winner yet at batch size 4"))
-    wait_for(opened, has("d/e/f"))
-    wait_for(opened, "document.querySelectorAll('.figure.tall .main-svg').length >= 4")
+    wait_for(opened, has("All workloads"))
 
     assert opened.locator("select[name=study]").first.input_value() == "16"
     assert opened.locator("select[name=curves]").first.input_value() == "loss"
@@ -140,10 +141,11 @@ def test_a_server_that_has_gone_is_said_and_its_return_too(opened: Any, storage:
 
 def test_hostile_names_stay_text_when_they_arrive_later(opened: Any, storage: Storage) -> None:
     add_study(storage, "a/b/c", 8, trials(100))
+    add_study(storage, "d/e/f", 8, trials(100))
     app, pages = live_report(storage, (), every=0.0)
     with served(guarded(app, "127.0.0.1")) as address:
         opened.goto(address)
-        wait_for(opened, has("a/b/c"))
+        wait_for(opened, has("d/e/f"))
         hostile = f"{EVIL}{{{{7*7}}}}${{7*7}}</select></textarea><svg onload=window.pwned=3>"
         rows = [
             {**trial, "params": {"<img src=x onerror=window.pwned=4>": 0.5}, "reason": hostile}
@@ -153,9 +155,45 @@ def test_hostile_names_stay_text_when_they_arrive_later(opened: Any, storage: St
         add_study(storage, hostile, 8, rows, space=space)
         opened.evaluate(LOOK)
         wait_for(opened, has(hostile))
-        wait_for(opened, "document.querySelectorAll('.figure.tall .main-svg').length >= 2")
+        opened.get_by_role("link", name=hostile).click()
+        wait_for(opened, "document.querySelectorAll('.figure.tall .main-svg').length >= 1")
+        assert opened.locator("h2").first.inner_text() == hostile
         opened.locator(".figure.study .points path").last.hover(force=True)
         wait_for(opened, "document.querySelector('.hoverlayer .hovertext') !== null")
         assert opened.evaluate("window.pwned") is None
     pages.close()
     assert opened.heard == []
+
+
+def test_the_index_leads_to_a_page_that_is_brought_up_to_date_by_itself(
+    opened: Any, storage: Storage
+) -> None:
+    for name in ("a/b/c", "d/e/f", "g&h/../?#%2e"):
+        add_study(storage, name, 8, trials(100))
+    app, pages = live_report(storage, (), every=0.0)
+    with served(app) as address:
+        opened.goto(address)
+        wait_for(opened, has("3 workloads"))
+        opened.locator("input[name=find]").fill("waiting g&h")
+        rows = opened.locator("tbody tr")
+        assert [rows.nth(n).is_visible() for n in range(3)] == [False, False, True]
+        add_study(storage, "d/e/f", 16, trials(50))
+        opened.evaluate(LOOK)
+        wait_for(opened, "document.querySelector('main').textContent.includes('6 of 8')")
+        assert [rows.nth(n).is_visible() for n in range(3)] == [False, False, True]
+        opened.get_by_role("link", name="g&h").click()
+        wait_for(opened, "document.querySelector('h2').textContent === 'g&h/../?#%2e'")
+        opened.evaluate("document.querySelector('h2').mark = 'same node'")
+        add_study(storage, "g&h/../?#%2e", 16, trials(50))
+        opened.evaluate(LOOK)
+        wait_for(opened, has("2, from 8 to 16"))
+        assert opened.evaluate("document.querySelector('h2').mark") == "same node"
+        with storage.write() as conn:
+            gone = studies.c.workload == "g&h/../?#%2e"
+            conn.execute(update(studies).where(gone).values(workload="another"))
+        opened.evaluate(LOOK)
+        wait_for(opened, has("has not been in the database since"))
+        opened.get_by_role("link", name="All workloads").click()
+        wait_for(opened, has("3 workloads"))
+    pages.close()
+    assert [line for line in opened.heard if "404" not in str(line)] == []
