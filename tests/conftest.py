@@ -20,6 +20,7 @@ from tests.waiting import LONG
 
 torch.set_num_threads(1)
 os.environ["BATCHFRONT_ENGINE"] = "sequential"  # of commands: to compare two takes a second
+os.environ["BATCHFRONT_CODE"] = str(Path(__file__).parent)  # of commands, too
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

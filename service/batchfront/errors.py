@@ -18,7 +18,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 ├── OutputLost                 standard output can't be written to
 ├── NothingLeft                no trial of a search is free to be asked for
 ├── LeaseLost                  this worker's hold on a slot has passed to another
-│   └── StudyGone              as its study has been deleted through Optuna
+│   └── StudyDeleted           as its study has been deleted through Optuna
 └── WorkersFailed              local workers died and could not be replaced
 """
 
@@ -107,7 +107,7 @@ class LeaseLost(BatchfrontError):
     """A slot's lease has passed to another worker, so this one's result is refused."""
 
 
-class StudyGone(LeaseLost):
+class StudyDeleted(LeaseLost):
     """A study that Optuna no longer has, whatever has its id by now: its slots are nobody's."""
 
 
@@ -120,8 +120,8 @@ class OutputLost(BatchfrontError):
     def __init__(self, error: OSError) -> None:
         why = "it is closed" if error.errno == errno.EBADF else error.strerror
         super().__init__(f"standard output can't be written to: {why}")
-        self.reader_gone = error.errno == errno.EPIPE
-        self.exit_code = 141 if self.reader_gone else 1
+        self.reader_left = error.errno == errno.EPIPE
+        self.exit_code = 141 if self.reader_left else 1
 
 
 class NothingLeft(BatchfrontError):

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ def writing(path: Path, told: str) -> Iterator[Path]:
     Raises BatchfrontError where it can't be written; then nothing of it is left.
     """
     place = Path(os.path.realpath(path))  # of a link, the file that it leads to is replaced
+    if place.is_symlink():  # which none is that leads anywhere
+        raise BatchfrontError(f"{told} {path}: can't be written: {os.strerror(errno.ELOOP)}")
     beside = place.with_name(f".{uuid4().hex[:12]}.part")  # however long the name
     if place.exists() and not place.is_file():
         beside = place

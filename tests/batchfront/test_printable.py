@@ -1,11 +1,13 @@
 """Text that others wrote can be seen, and does nothing to a terminal."""
 
+import shutil
+import subprocess
 import sys
 import unicodedata
 
 import pytest
 
-from batchfront.printable import LINES, printable, printable_output
+from batchfront.printable import LINES, printable, printable_output, printable_pieces, shell_word
 
 PLAIN = "digits/mlp: 1,024 × 4 – „größer“ … 批量 \u05e9\u05dc\u05d5\u05dd 🚀 a\\b [bold]x[/bold]"
 
@@ -77,7 +79,7 @@ def test_colours_of_a_programs_output_stay_and_end_with_it(colours: str) -> None
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("10 %\r20 %\n\tdone\n", "10 %\r20 %\n\tdone\n"),
+        ("10 %\r20 %\n\tdone", "10 %\r20 %\n\tdone"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
         ("\x1b[8mhidden", r"\x1b[8mhidden"),
         ("\x1b[1;8mhidden", r"\x1b[1;8mhidden"),
@@ -89,3 +91,28 @@ def test_colours_of_a_programs_output_stay_and_end_with_it(colours: str) -> None
 )
 def test_all_else_in_a_programs_output_can_be_seen(said: str, shown: str) -> None:
     assert printable_output(said) == shown
+
+
+def test_output_that_comes_in_pieces_is_shown_as_if_it_came_at_once() -> None:
+    whole = "\x1b[1;31mgrößer\x1b[0m 10 %\r20 %\n\x1b]0;t\x07\x1b[2J\x1b[3".encode() + b"\xe9"
+    shown = "\x1b[1;31mgrößer\x1b[0m 10 %\r20 %\n" + r"\x1b]0;t\x07\x1b[2J\x1b[3\xe9" + "\x1b[0m"
+    for size in (1, 2, 3, 5, 1000):
+        pieces = (whole[at : at + size] for at in range(0, len(whole), size))
+        assert "".join(printable_pieces(pieces)) == shown
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize(
+    "word",
+    ["plain", "a b", "it's", "a\x1b]52;c;x\x07'\\n", "\xad\u202e\U000e0041", "\n", "\x7f\x85$HOME"],
+)
+def test_a_word_of_a_command_can_be_seen_and_means_the_same_to_bash(word: str) -> None:
+    shown = shell_word(word)
+    assert printable(shown) == shown
+    said = subprocess.run(
+        ["bash", "-c", f"printf %s {shown}"],
+        capture_output=True,
+        check=True,
+        env={"LC_ALL": "C.UTF-8"},
+    )
+    assert said.stdout.decode() == word

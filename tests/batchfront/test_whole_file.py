@@ -70,3 +70,11 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
         pytest.raises(BatchfrontError, match=r"report: can't be written: Read-only file system"),
     ):
         write_files({disk / "report": b"new"}, "--to")
+
+
+def test_a_link_that_leads_in_a_circle_is_told_and_stays(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("link")
+    with pytest.raises(BatchfrontError, match=r"report .*link: can't be written: Too many levels"):
+        write_files({link: b"new"}, "report")
+    assert link.is_symlink()

@@ -11,6 +11,8 @@ if __name__ == "__main__":
     # Before anything reads it: a lease that a test can outlast.
     os.environ.setdefault("BATCHFRONT_LEASE_SECONDS", "3")
 
+import optuna
+
 from tests.benchmarks.markdown import table
 from tests.chaos.campaign import QUICK, Scale, Tally, prepare, run, undisturbed
 from tests.postgres import Postgres
@@ -55,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     scale = QUICK if asked.quick else Scale()
     scale = replace(scale, programs=asked.programs, service=asked.service)
     tell = _silent if asked.quiet else _tell
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     server, tallies = Postgres(), []
     try:
         prepare(server)
@@ -67,10 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"seed {seed}: {line}", file=sys.stderr)
     finally:
         server.remove()
-    if asked.service:
-        print(table(_SERVICE_COLUMNS, [_service_row(tally) for tally in tallies]))
-    else:
-        print(table(COLUMNS, [_row(tally) for tally in tallies]))
+        if asked.service:  # what there is, also after a Ctrl-C
+            print(table(_SERVICE_COLUMNS, [_service_row(tally) for tally in tallies]))
+        else:
+            print(table(COLUMNS, [_row(tally) for tally in tallies]))
     return int(any(tally.wrong for tally in tallies))
 
 

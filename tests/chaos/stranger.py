@@ -42,5 +42,4 @@ def value_of(number: int) -> float:
 
 
 def _opened(url: str) -> optuna.storages.RDBStorage:
-    pool = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 2}}
-    return optuna.storages.RDBStorage(url, pool, skip_table_creation=True)
+    return optuna.storages.RDBStorage(url, {"pool_pre_ping": True}, skip_table_creation=True)

@@ -17,6 +17,7 @@ from batchfront.store.database import Storage
 from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
 from tests.chaos import fleet
+from tests.chaos.stranger import Stranger
 from tests.chaos.verdict import compare
 from tests.postgres import Postgres
 from tests.searches import work
@@ -33,6 +34,16 @@ def test_chaos_changes_nothing(postgres: Postgres, trials: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing |" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+@pytest.mark.skipif(
+    os.environ.get("BATCHFRONT_TEST_CHAOS") != "1", reason="BATCHFRONT_TEST_CHAOS=1 asks for it"
+)
+def test_chaos_of_the_service_changes_nothing(postgres: Postgres) -> None:
+    """A minute or two, with a pgbouncer and a standby."""
+    test_chaos_changes_nothing(postgres, ["--service"])
 
 
 # The verdict
@@ -80,6 +91,19 @@ def _count_a_trial_twice(storage: Storage) -> None:
         )
 
 
+def _touch_a_strangers_trial(storage: Storage) -> None:
+    theirs = Stranger(storage.url.render_as_string(hide_password=False))
+    theirs.act()
+    theirs.close()
+    with storage.write() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO trial_user_attributes (trial_id, key, value_json) "
+                "SELECT max(trial_id), 'outcome', '\"reached\"' FROM trials"
+            )
+        )
+
+
 def _end_only_here(storage: Storage) -> None:
     with storage.write() as conn:
         conn.execute(text("UPDATE trials SET state = 'RUNNING' WHERE number = 1"))
@@ -95,6 +119,7 @@ def _end_only_here(storage: Storage) -> None:
         (_reach_the_goal_later, "another frontier"),
         (_count_a_trial_twice, "is 2 trials in Optuna"),
         (_end_only_here, "is RUNNING in Optuna"),
+        (_touch_a_strangers_trial, "the stranger's trial is another"),
     ],
 )
 def test_the_verdict_finds_every_kind_of_harm(

@@ -60,7 +60,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.save(state, path)
     for variant in ((), ("--variant", "tpe")):  # as the file has moved
         batchfront(database, "plan", f"{database.parent}/blobs.py:blobs", *variant)
-    batchfront(database, "work", "--device", "cpu", "--engine", "sequential", "--quiet")
+    told = ("--code", str(database.parent), "--engine", "sequential", "--quiet")
+    batchfront(database, "work", "--device", "cpu", *told)
     return database
 
 

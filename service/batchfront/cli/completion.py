@@ -5,7 +5,6 @@ with an error.
 """
 
 import os
-import sqlite3
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from sqlalchemy import URL
 
 from batchfront.printable import printable
 from batchfront.store.database import DEFAULT_URL, parse_url
+from batchfront.store.sqlite import SqliteFile
 
 _LONGEST_SECONDS = 1.0  # that a database may take
 
@@ -66,8 +66,8 @@ _NAMES = "SELECT DISTINCT workload FROM bf_studies ORDER BY workload"
 def _names_in(url: URL) -> list[str]:
     """The workloads of a database, whatever its version is."""
     if url.get_backend_name() == "sqlite":
-        file = Path(url.database or "").absolute().as_uri()
-        with closing(sqlite3.connect(f"{file}?mode=ro", uri=True, timeout=0.2)) as connection:
+        at_once = url.update_query_dict({"timeout": "0.2"})
+        with closing(SqliteFile(at_once).connect()) as connection:
             return [name for (name,) in connection.execute(_NAMES)]
     from sqlalchemy import create_engine, text
 

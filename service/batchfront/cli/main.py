@@ -160,7 +160,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         return 130
     except OutputLost as error:
         give_up_output()
-        if not error.reader_gone:
+        if not error.reader_left:
             _say(str(error))
         return error.exit_code
     except Exception as error:

@@ -73,8 +73,9 @@ def command(
 
     One self-contained HTML file, of these WORKLOADS or of all that the database holds; of more
     than 24 it is an index, and their pages are in a folder beside it. Served, there is a page for
-    each workload, which is made anew while trials end, and a browser that shows it follows. A
-    database role that can only read is enough.
+    each workload, which is made anew while trials end, and a browser that shows it follows;
+    /metrics is for Prometheus, and /healthz for load balancers. A database role that can only read
+    is enough.
     """
     from batchfront.store.url import open_storage
 
@@ -109,7 +110,7 @@ def _serve(opened: "Storage", workloads: tuple[str, ...], dashboard: str, at: Li
     from batchfront.report.web.server import serve
 
     app, pages = live_report(opened, workloads, dashboard=dashboard)
-    reading = only_reading(with_metrics(app, opened), "the report is for reading")
+    reading = only_reading(with_metrics(app, opened, workloads), "the report is for reading")
     code = serve(at.open(reading, opened, "Report", "read it"))
     pages.close()
     return code

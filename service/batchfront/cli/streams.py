@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from batchfront.errors import OutputLost
 
@@ -37,7 +37,7 @@ class _Output(FileIO):
             raise OutputLost(error) from error
 
 
-class _Error(FileIO):
+class _Lenient(FileIO):
     """Takes what can't be written as written."""
 
     def write(self, data: object) -> int | None:  # type: ignore[override]
@@ -56,7 +56,7 @@ def open_streams() -> bool:
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         return False
     sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout)
-    sys.stderr = _text(_Error(2, "wb", closefd=False), sys.stderr, at_once=True)
+    sys.stderr = _text(_Lenient(2, "wb", closefd=False), sys.stderr, at_once=True)
     return True
 
 
@@ -64,8 +64,7 @@ def wrap_errors(command: Sequence[str]) -> None:
     """Have a process of its own stand between standard error and where that leads: it gets what
     libraries write there, too, and a crash's last words. Not a thread of this process, which may
     not get its turn while they write, so that they would wait for each other for ever."""
-    raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
-    if not isinstance(raw, _Error):  # another's
+    if not isinstance(_raw(sys.stderr), _Lenient):  # another's
         return
     sys.stderr.flush()
     between = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, stderr=subprocess.DEVNULL)
@@ -84,6 +83,13 @@ def _unwrap(between: "subprocess.Popen[bytes]") -> None:
     between.returncode = between.returncode or 0  # it ends by itself; Popen needn't warn of it
 
 
+def forgive_output() -> None:
+    """Do without standard output where it can't be written to, as nothing of this command goes
+    there, but what its loops print."""
+    if isinstance(_raw(sys.stdout), _Output):
+        sys.stdout = _text(_Lenient(1, "wb", closefd=False), sys.stdout)
+
+
 def close_output() -> None:
     """Write what standard output still holds. Raises OutputLost where that can't be."""
     if sys.stdout is not None:
@@ -92,7 +98,7 @@ def close_output() -> None:
 
 def give_up_output() -> None:
     """Let go of standard output, which would be tried again as the process ends."""
-    if isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Output):
+    if isinstance(_raw(sys.stdout), _Output):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -117,6 +123,10 @@ def _fill_in() -> None:
                 os.dup2(null, number)
                 os.close(null)
             os.set_inheritable(number, True)
+
+
+def _raw(stream: TextIO) -> Any:
+    return getattr(getattr(stream, "buffer", None), "raw", None)
 
 
 def _text(raw: FileIO, before: TextIO | None, *, at_once: bool = False) -> TextIO:

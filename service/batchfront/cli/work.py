@@ -14,6 +14,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.streams import forgive_output
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
@@ -63,6 +64,7 @@ def command(
     trials in hand and gives them back.
     """
     clock = Clock()  # before the imports, which take a second or more
+    forgive_output()
     with end_on_sigterm():
         from batchfront.cli.output.progress import showing
         from batchfront.frontier.queries import require

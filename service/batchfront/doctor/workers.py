@@ -86,6 +86,7 @@ def examine_workers(storage: Storage, there: Sequence[ListedWorker]) -> Iterator
         yield from _clocks(alive)
         yield from _versions(alive)
         yield from _checkpoints(alive)
+        yield from _left(alive)
     for worker in there:
         if not worker.alive:
             yield warning(
@@ -147,6 +148,21 @@ def _checkpoints(alive: Sequence[ListedWorker]) -> Iterator[Finding]:
         yield ok(
             "checkpoints", f"one place is shared by {several(len(told) - len(without), 'worker')}"
         )
+
+
+def _left(alive: Sequence[ListedWorker]) -> Iterator[Finding]:
+    """Workloads that workers leave to others: a failure where no other is there."""
+    leaving: dict[tuple[str, str], list[ListedWorker]] = {}
+    for worker in alive:
+        for left in (worker.about.left if worker.about else {}).items():
+            leaving.setdefault(left, []).append(worker)
+    by_workload: dict[str, int] = {}
+    for (workload, _), those in leaving.items():
+        by_workload[workload] = by_workload.get(workload, 0) + len(those)
+    for (workload, why), those in leaving.items():
+        nobody = by_workload[workload] == len(alive)
+        says = f"{_named(those)} can't run {workload}{', and no other is there' * nobody}: {why}"
+        yield (failure if nobody else warning)("workloads", says)
 
 
 def _named(those: Sequence[ListedWorker]) -> str:

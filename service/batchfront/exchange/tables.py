@@ -242,7 +242,7 @@ def read_manifest(folder: Path) -> tuple[str, dict[str, int]]:
         raise DataError(f"{path}: is damaged: {error}") from None
     if not isinstance(about, dict) or not {"version", "format", "rows"} <= about.keys():
         raise DataError(f"{path}: is damaged: it must say version, format and rows")
-    if about["version"] != _VERSION or about["format"] not in FORMATS:
+    if about["version"] != _VERSION or about["format"] not in [*FORMATS]:
         raise DataError(f"{path}: was written by batchfront {about.get('batchfront')}, another one")
     rows = about["rows"]
     counted = isinstance(rows, dict) and {*rows} == {*SCHEMAS}

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from batchfront.errors import StudyGone
+from batchfront.errors import StudyDeleted
 from batchfront.ledger.results import with_crossing
 from batchfront.ledger.trials import end_trials
 from batchfront.ledger.workers import Clock, busy_by_study, has_lease, lose_stale, present
@@ -89,7 +89,7 @@ def choose_studies(
 
 def _still(conn: Connection, study_id: int) -> Stored | None:
     """A study whose trials have been read before; None if it can't be read now."""
-    with suppress(StudyGone):
+    with suppress(StudyDeleted):
         return read_study(conn, study_id)
     return None
 
@@ -237,7 +237,7 @@ def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
     release(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
     versions = {row.id: row.versions for row in exhausted}
     for study_id in sorted({row.study_id for row in exhausted}):
-        with suppress(StudyGone):
+        with suppress(StudyDeleted):
             study = read_study(conn, study_id)
             written = [(_slot(row), result) for row, result in results if row.study_id == study_id]
             end_trials(conn, study, written, versions)
@@ -252,7 +252,7 @@ def _slot(row: Any) -> Slot:
     try:
         params = None if row.params is None else json.loads(row.params)
     except ValueError:
-        raise StudyGone(f"trial {row.number} of study {row.study_id} can't be read") from None
+        raise StudyDeleted(f"trial {row.number} of study {row.study_id} can't be read") from None
     counts = (row.fence, row.attempts, row.steps)
     rest = (row.trial_id, row.deaths, row.steps_to_target)
     return Slot(row.id, row.study_id, row.number, *counts, params, *rest)

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, and_, case, func, literal, not_, select, true
+from sqlalchemy import (
+    Integer,
+    Row,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    select,
+    true,
+)
 
 from batchfront.ledger.workers import has_lease, present
 from batchfront.store.database import now
@@ -46,23 +58,11 @@ class Counts:
     lease_age: float | None
 
 
-def load_counts(source: Source) -> Counts:
-    """Count what is in a database, in three queries."""
+def load_counts(source: Source, wanted: Filter) -> Counts:
+    """Count the slots of the studies that are meant, and all workers, in three queries."""
     with snapshot(source) as conn:
         clock = now(conn.engine)
-        by_slot = conn.execute(
-            select(
-                studies.c.workload,
-                slots.c.state,
-                slots.c.outcome,
-                func.count().label("number"),
-                func.max(slots.c.finished_at).label("last"),
-            )
-            .select_from(studies.join(slots))
-            .where(Filter().clause())
-            .group_by(studies.c.workload, slots.c.state, slots.c.outcome)
-            .order_by(studies.c.workload)
-        ).all()
+        by_slot = conn.execute(_by_slot(wanted)).all()
         state = case(
             (and_(present, not_(has_lease(clock))), literal(SILENT)), else_=workers.c.state
         )
@@ -75,6 +75,26 @@ def load_counts(source: Source) -> Counts:
         oldest = select(func.max(func.abs(clock - workers.c.seen_at))).where(holding)
         age = conn.execute(oldest).scalar_one()
     return Counts(_by_workload(by_slot), {row.state: row.number for row in by_worker}, age)
+
+
+def _by_slot(wanted: Filter) -> Select[Any]:
+    """Number and last end of slots, by workload, state and outcome. They are counted by study
+    first: what is asked of a study is asked once then, and not for each slot."""
+    kinds = (slots.c.study_id, slots.c.state, slots.c.outcome)
+    counted = (
+        select(*kinds, func.count().label("number"), func.max(slots.c.finished_at).label("last"))
+        .group_by(*kinds)
+        .subquery()
+    )
+    of = (studies.c.workload, counted.c.state, counted.c.outcome)
+    number = cast(func.sum(counted.c.number), Integer).label("number")
+    return (
+        select(*of, number, func.max(counted.c.last).label("last"))
+        .select_from(studies.join(counted, counted.c.study_id == studies.c.id))
+        .where(wanted.clause())
+        .group_by(*of)
+        .order_by(studies.c.workload)
+    )
 
 
 def _by_workload(rows: Sequence[Row[Any]]) -> dict[str, WorkloadCounts]:

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 
-from batchfront.errors import LeaseLost, StudyGone
+from batchfront.errors import LeaseLost, StudyDeleted
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
     ATTEMPTS,
@@ -133,6 +133,14 @@ class Ledger:
             said = None if about is None else about.to_json()
             self._about = {"host": host, "pid": pid, "device": device, "about": said}
             self._enter(conn)
+
+    @_repeatable
+    def describe(self, about: SelfDescription) -> None:
+        """Write what the worker says of itself by now."""
+        self._about |= {"about": about.to_json()}
+        with self.storage.write() as conn:
+            mine = update(workers).where(workers.c.id == self.worker_id)
+            conn.execute(mine.values(about=self._about["about"]))
 
     def _enter(self, conn: Connection) -> None:
         """Enter the worker in the list, also of a database that was put back to before it came:
@@ -262,7 +270,7 @@ class Ledger:
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
             try:
                 stored = read_study(conn, study.id)
-            except StudyGone:
+            except StudyDeleted:
                 return None
             if stored.identity != study.identity:
                 return None
@@ -434,7 +442,7 @@ class Ledger:
                     versions = {id_: row.versions for id_, row in rows.items()}
                     self._write(conn, study, written, versions)
                 return self._lost(conn, [slot for slot in taken if slot.id not in rows])
-        except StudyGone:
+        except StudyDeleted:
             return taken
 
     def _write(

@@ -1,4 +1,4 @@
-"""What a worker says of itself when it enters the list of workers: others can't see it."""
+"""What a worker says of itself in the list of workers: others can't see it."""
 
 import json
 from collections.abc import Mapping
@@ -12,11 +12,13 @@ class SelfDescription:
     versions    -- those of the packages that a result may depend on
     checkpoints -- where it keeps them; None: nowhere
     mark        -- what it has read in that place's mark: workers with the same share the place
+    left        -- workloads that it leaves to others, each with why
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     checkpoints: str | None = None
     mark: str | None = None
+    left: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As the list of workers keeps it."""

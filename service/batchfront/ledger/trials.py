@@ -40,7 +40,7 @@ def begin_trials(
 ) -> list[Slot]:
     """Give each slot, its `params` sampled, a trial where it has none.
 
-    Returns the slots with their trials. Raises StudyGone if Optuna no longer has the study.
+    Returns the slots with their trials. Raises StudyDeleted if Optuna no longer has the study.
     """
     there = _look(conn, study, held)
     lacking = [slot for slot in held if slot.trial_id not in there]
@@ -58,7 +58,7 @@ def end_trials(
 
     versions -- JSON: what has computed them, by id of the slot
 
-    Raises StudyGone if Optuna no longer has the study.
+    Raises StudyDeleted if Optuna no longer has the study.
     """
     begun = [(slot, result) for slot, result in written if slot.trial_id is not None]
     there = _look(conn, study, [slot for slot, _ in begun])
@@ -96,13 +96,6 @@ def _make(
     """Make the trials of slots. Returns their ids, by id of the slot."""
     if not lacking:
         return {}
-    gone = [slot for slot in lacking if slot.trial_id is not None]
-    if gone:
-        log.warning(
-            "%s: Optuna's record of it is gone, or another trial's by now, and is made anew: %s",
-            study.name,
-            _named(gone),
-        )
     own = {
         slot.number: {
             "versions": dict(versions[slot.id]),
@@ -112,6 +105,13 @@ def _make(
     }
     params = {slot.number: slot.params or {} for slot in lacking}
     ids = create_trials(conn, study.id, study.name, space, params, {}, own)
+    missed = [slot for slot in lacking if slot.trial_id is not None]
+    if missed:
+        log.warning(
+            "%s: Optuna's record of it is gone, or another trial's by now, and is made anew: %s",
+            study.name,
+            _named(missed),
+        )
     return dict(zip((slot.id for slot in lacking), ids, strict=True))
 
 

@@ -51,7 +51,7 @@ from sqlalchemy import (
     update,
 )
 
-from batchfront.errors import StudyGone
+from batchfront.errors import StudyDeleted
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
 from batchfront.store.columns import unfit
@@ -237,7 +237,7 @@ def create_trials(
 
     own -- further attributes, by number of the slot
 
-    Returns their ids in the same order. Raises StudyGone if the study is no longer Optuna's.
+    Returns their ids in the same order. Raises StudyDeleted if the study is no longer Optuna's.
     """
     _require_study(conn, study_id, name)
     made = _number_trials(conn, study_id, list(params))
@@ -401,10 +401,10 @@ def utc_now() -> datetime:
 
 
 def _require_study(conn: Connection, study_id: int, name: str) -> None:
-    """Hold the row of a study of ours. Raises StudyGone if Optuna has no such study."""
+    """Hold the row of a study of ours. Raises StudyDeleted if Optuna has no such study."""
     ours = _studies.c.study_id == study_id, is_tied(literal(study_id), literal(name))
     if conn.execute(select(_studies.c.study_id).where(*ours).with_for_update()).first() is None:
-        raise StudyGone(f"study {name} is given up: it has been deleted through Optuna")
+        raise StudyDeleted(f"study {name} is given up: it has been deleted through Optuna")
 
 
 def _insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:

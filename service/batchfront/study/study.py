@@ -18,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from batchfront.errors import StudyGone, UsageError
+from batchfront.errors import StudyDeleted, UsageError
 from batchfront.printable import printable
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
@@ -411,14 +411,14 @@ def _warn(line: str) -> None:
 
 
 def read_study(conn: Connection, study_id: int) -> Study:
-    """A study as it is stored now. Raises StudyGone where that can't be read, or is gone."""
+    """A study as it is stored now. Raises StudyDeleted where that can't be read, or is gone."""
     row = conn.execute(_rows.where(studies.c.id == study_id)).first()
     if row is None:
-        raise StudyGone(f"study {study_id} is given up: it has been deleted")
+        raise StudyDeleted(f"study {study_id} is given up: it has been deleted")
     try:
         _check(conn, row)
     except Flaw as flaw:
-        raise StudyGone(
+        raise StudyDeleted(
             f"study {printable(row.name)} is given up: {printable(str(flaw))}"
         ) from None
     return Study.from_row(row)

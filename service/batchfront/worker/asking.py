@@ -24,13 +24,14 @@ from batchfront.study.study import Filter, Study, find_studies, refuse_imported
 from batchfront.training.device_names import resolve, visible_gpus
 from batchfront.vocabulary import SEARCHES
 from batchfront.worker.asked_trial import AskedTrial, Claimed, Holder
+from batchfront.worker.heartbeat import LONGEST_PAUSE
 from batchfront.workload import catalog
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.goal import restore_goal
 
 log = logging.getLogger(__name__)
 
-_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for a free trial
+_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, LONGEST_PAUSE  # between two looks for a free trial
 
 
 def open(url: str) -> "Database":  # noqa: A001

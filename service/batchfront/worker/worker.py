@@ -37,7 +37,7 @@ from batchfront.training.kept_models import KeptModels, models_beside
 from batchfront.vocabulary import EngineName, KeepModel, Purpose
 from batchfront.worker.backend import Backend, Place
 from batchfront.worker.backfill import Backfill
-from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.heartbeat import LONGEST_PAUSE, Heartbeat
 from batchfront.worker.kept_winner import KeptWinner
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
@@ -47,7 +47,9 @@ log = logging.getLogger(__name__)
 
 _TOLD_PACKAGES = ("batchfront", "optuna", "torch")
 
-_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, 5.0  # between two looks for something to do
+# Between two looks for something to do. Whoever waits for longer than half a lease would take the
+# silence of workers that have died for its own, and give them time to come back, again and again.
+_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.3, LONGEST_PAUSE
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,12 @@ class Worker:
     def _description(self) -> SelfDescription:
         found = {package: installed(package) for package in _TOLD_PACKAGES}
         versions = {package: version for package, version in found.items() if version}
+        left = {workload: str(error) for workload, error in self._unfit.items()}
         if self._files is None:
-            return SelfDescription(versions)
+            return SelfDescription(versions, left=left)
         # Only a server has workers on other machines, which may not reach the same place.
         mark = "" if self.storage.url.get_backend_name() == "sqlite" else self._files.mark()
-        return SelfDescription(versions, self.settings.options.checkpoint_dir, mark)
+        return SelfDescription(versions, self.settings.options.checkpoint_dir, mark, left)
 
     def _work(self) -> None:
         pause = _IDLE_SECONDS
@@ -264,6 +267,7 @@ class Worker:
         self._unfit[study.workload] = error = self._advised(error)
         if not self.settings.options.until_done:  # there is no end at which to tell
             log.warning("left to other workers: %s", error)
+        self.ledger.describe(self._description())
 
     def _advised(self, error: BatchfrontError) -> BatchfrontError:
         """The error with what would let the workload run here."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchfront.cli.main import main
+from tests.searches import CODE
 
 WORKLOAD = """
 import torch
@@ -58,11 +59,13 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, with no setting of the developer's own in the environment."""
+    """An empty working directory, whose files workers may run, with no setting of the developer's
+    own in the environment."""
     for name in os.environ:
         if name.startswith("BATCHFRONT_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BATCHFRONT_ENGINE", "sequential")  # a trial takes a second
+    monkeypatch.setenv("BATCHFRONT_CODE", os.pathsep.join([str(tmp_path), *CODE]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -126,7 +126,7 @@ def test_a_worker_with_other_code_is_told_what_accepts_it(
     workload_file(EDITED)
     refused = batchfront("work", "--storage", storage, "--quiet")
     assert refused.code == 2
-    assert "differs in my_workload.py:Net. Bring the code here to that version" in refused.err
+    assert "differs in my_workload.py. Bring the code here to that version" in refused.err
     assert batchfront(*advised(refused, "--accept-changes")).code == 0
     assert batchfront("work", "--storage", storage, "--quiet").code == 0
 

@@ -1,5 +1,6 @@
 """Whatever the database, a file or the command line says: nothing of it acts on a terminal."""
 
+import ast
 import json
 import re
 import sqlite3
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 
+import batchfront
 from tests.batchfront.cli.conftest import Result
 from tests.docs.reference import commands
 from tests.programs import write_sweep
+
+SOURCES = Path(batchfront.__file__).parent
 
 Run = Callable[..., Result]
 
@@ -141,6 +145,27 @@ def _in(data: Any) -> Any:
 def test_every_command_is_in_the_sweep_or_left_out_for_a_reason() -> None:
     there = {context.command_path.removeprefix("batchfront ") for context in commands()}
     assert there == {*SWEEP, *OF_NO_STORED_TEXT}
+
+
+PRINTING = {
+    "cli/json_pipe.py": "what it prints is JSON",
+    "cli/logs.py": "a program's output, which keeps its colours",
+    "cli/output/lines.py": "this is the place",
+    "cli/replay.py": "numbers, over one another",
+    "launch/slurm.py": "words of its own, to a job's log",
+    "reporting.py": "numbers and names of the program that it runs in",
+    "training/loops/child.py": "to the log of a trial, which `logs` shows",
+}
+"""Modules that print, and why each may."""
+
+
+def test_what_is_printed_is_printed_in_one_place() -> None:
+    found = set()
+    for file in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo"):
+                found.add(str(file.relative_to(SOURCES)))
+    assert {name for name in found if "starting_files" not in name} == set(PRINTING)
 
 
 @pytest.mark.slow

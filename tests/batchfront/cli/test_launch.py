@@ -12,6 +12,7 @@ import yaml
 from sqlalchemy import make_url
 
 from batchfront.cli import orders
+from batchfront.errors import IdentityError
 from batchfront.worker.options import WorkerOptions
 from tests.batchfront.cli.conftest import Result
 from tests.waiting import eventually
@@ -56,8 +57,8 @@ def test_debug_raises_what_went_wrong(batchfront: Run, workload_file: Write) -> 
     workload_file(("Log(0.01, 1.0)", "Log(0.01, 2.0)"))
     result = batchfront("launch", "debug")
     assert result.code == 2
-    assert "search_space.learning_rate.high was 1.0, is 2.0" in result.err
-    with pytest.raises(Exception, match="exists under another definition"):
+    assert "is not what it was planned with" in result.err
+    with pytest.raises(IdentityError, match=r"differs in my_workload\.py\. Bring the code here"):
         batchfront("launch", "debug", "--debug")
 
 

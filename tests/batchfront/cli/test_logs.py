@@ -124,3 +124,12 @@ def test_a_deleted_study_takes_its_output_along(batchfront: Run, ran: None, fold
     assert list(trials.glob("*/toy/line/sgd/b8/1"))
     assert batchfront("delete", NAME, "--yes").code == 0
     eventually(lambda: not list(trials.glob("*/*")))
+
+
+def test_only_colours_of_an_output_reach_the_terminal(
+    batchfront: Run, ran: None, folder: Path
+) -> None:
+    (log,) = folder.glob("batchfront.db.trials/*/toy/line/sgd/b8/1/output.log")
+    log.write_bytes(b"\x1b[31mred\x1b[0m\n\x1b]52;c;eA==\x07\xe9\n")
+    shown = batchfront(*ASKED)
+    assert shown.out == "\x1b[31mred\x1b[0m\n" + r"\x1b]52;c;eA==\x07\xe9" + "\n\x1b[0m"

@@ -28,12 +28,12 @@ def test_it_serves_the_page_which_follows_the_workers_until_a_signal(
     number: int,
     code: int,
 ) -> None:
-    assert batchfront("plan", workload_file(), "--trials", "2").code == 0
+    file = workload_file()
+    assert batchfront("plan", file, "--trials", "2").code == 0
     with serving(started, "report", "--serve") as report:
         assert report.address.startswith("http://127.0.0.1:")
-        first = ask(report.address)
-        assert "No trial has reached the goal yet." in first.text
-        assert batchfront("work").code == 0
+        eventually(lambda: "No trial has reached the goal yet." in ask(report.address).text)
+        assert batchfront("work", file).code == 0
         eventually(lambda: "Steps to target</h3>" in ask(report.address).text)
         assert ask(report.address, "/", "DELETE").status == 405
         assert ask(report.address, "/", "GET", {"Host": "evil.example"}).status == 403

@@ -37,6 +37,12 @@ def advised(result: Result) -> list[str]:
     return shlex.split(found)[1:]
 
 
+@pytest.fixture(autouse=True)
+def told_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is allowed but by the commands themselves."""
+    monkeypatch.delenv("BATCHFRONT_CODE")
+
+
 @pytest.fixture
 def planned(batchfront: Run, workload_file: Write) -> str:
     """The spec of a workload with two trials."""

@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from batchfront.doctor.finding import Finding, Level
 from batchfront.doctor.workers import examine_workers, load_workers
+from batchfront.errors import UntrustedCode
 from batchfront.ledger.self_description import SelfDescription
 from batchfront.store.schema import LEASE_SECONDS, workers
 from batchfront.store.url import Storage
@@ -99,6 +100,31 @@ def test_real_workers_say_where_they_keep_checkpoints(storage: Storage, tmp_path
     assert one.mark == two.mark
     assert (one.mark != three.mark) == shared
     assert bool(one.mark) == shared
+
+
+def test_a_workload_that_some_workers_leave_to_others_is_told_and_fails_where_none_is_left(
+    storage: Storage,
+) -> None:
+    enter(storage, "one", SelfDescription(left={"my/own/sgd": "its code is gone"}))
+    enter(storage, "two", SelfDescription())
+    (some,) = about(look(storage), "workloads")
+    assert (some.level, some.says) == (
+        Level.WARNING,
+        "one on host-one can't run my/own/sgd: its code is gone",
+    )
+    Ledger(storage, "two").describe(SelfDescription(left={"my/own/sgd": "no data"}))
+    assert [one.level for one in about(look(storage), "workloads")] == 2 * [Level.FAILURE]
+
+
+def test_a_worker_says_which_workload_it_leaves_and_why(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4,))
+    settings = Settings("one", "cpu", options=WorkerOptions(engine=EngineName.SEQUENTIAL))
+    with pytest.raises(UntrustedCode):
+        Worker(storage, settings, Event()).run()
+    with storage.read() as conn:
+        said = SelfDescription.from_json(conn.execute(workers.select()).one().about)
+    assert said is not None
+    assert "nobody here has allowed that" in said.left["clouds/mlp/momentum"]
 
 
 def test_a_place_that_cannot_be_written_has_no_mark() -> None:

@@ -30,7 +30,7 @@ from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import Filter
 from tests.batchfront.test_table import FORMULAS, HARMLESS
 from tests.reading import load_curves
-from tests.searches import claim, worker
+from tests.searches import worker
 from tests.toy import POISONED, SPEC, clouds, poisoned
 
 WORST = 5e-324  # the smallest number above 0
@@ -76,6 +76,15 @@ def written(storage: Storage, folder: Path, format_: str, *workloads: str) -> Pa
 
 
 def tables(folder: Path, format_: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each table; what is JSON as what it says, in which -0.0, that SQLite doesn't
+    keep, is 0.0."""
+    found = _tables(folder, format_)
+    for row in (*found["studies"], *found["trials"]):
+        row["optuna"] = row["optuna"] and json.loads(row["optuna"])
+    return found
+
+
+def _tables(folder: Path, format_: str) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for name, wanted in SCHEMAS.items():
         path = folder / f"{name}.{format_}"
@@ -88,6 +97,11 @@ def tables(folder: Path, format_: str) -> dict[str, list[dict[str, Any]]]:
         parse = csv.ParseOptions(newlines_in_values=True)
         found[name] = csv.read_csv(path, None, parse, options).to_pylist()
     return found
+
+
+def without_code(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The tables as they are after an import, which takes nobody's word for what is to be run."""
+    return {**found, "studies": [{**row, "spec": ""} for row in found["studies"]]}
 
 
 def optunas(storage: Storage) -> dict[str, Any]:
@@ -106,8 +120,10 @@ def optunas(storage: Storage) -> dict[str, Any]:
 
 
 def _in_order(value: Any) -> Any:
-    """A dictionary as text, in which a NaN is equal to itself."""
-    return repr(sorted(value.items())) if isinstance(value, dict) else value
+    """A dictionary as text, in which a NaN is equal to itself, and -0.0 is 0.0."""
+    if not isinstance(value, dict):
+        return value
+    return repr(sorted((k, v + 0.0 if isinstance(v, float) else v) for k, v in value.items()))
 
 
 def seen(storage: Storage) -> dict[str, Any]:
@@ -146,13 +162,15 @@ def test_an_export_imported_is_the_same_database(
         ("net/π/sgd/b8", True),
     ]
     again = written(other, tmp_path / "again", format_)
-    assert tables(again, format_) == tables(first, format_)
+    assert tables(again, format_) == without_code(tables(first, format_))
     assert optunas(other) == optunas(filled)
     assert seen(other) == seen(filled)
 
 
 @pytest.mark.every_storage
-def test_what_is_not_done_comes_back_free_and_can_be_run(filled: Storage, tmp_path: Path) -> None:
+def test_what_is_not_done_comes_back_free_and_no_worker_runs_it(
+    filled: Storage, tmp_path: Path
+) -> None:
     folder = written(filled, tmp_path / "out", "parquet")
     other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
     list(restore(other, folder))
@@ -161,13 +179,7 @@ def test_what_is_not_done_comes_back_free_and_can_be_run(filled: Storage, tmp_pa
     assert {(r.state, r.worker_id, r.steps, r.attempts, r.deaths) for r in rows} == {
         ("free", None, 0, 0, 0)
     }
-    ledger = worker(other, "another")
-    wanted = Filter(("clouds/mlp/momentum",), (4,))
-    study, taken = claim(ledger, 10, wanted)
-    assert [s.number for s in taken] == [5, 6, 7]
-    started = ledger.start(study, taken, study.space, {})
-    assert ledger.finish(study, [(s, TrialResult("stalled", "", 9)) for s in started]) == []
-    assert len(optunas(other)["clouds/mlp/momentum/b4"][-1]) == 8
+    assert worker(other, "another").claim(Filter(), lambda _: 10) is None
     other.close()
 
 
@@ -295,10 +307,8 @@ def test_an_export_from_before_a_column_was_there_is_imported(
     other = open_storage(f"sqlite:///{tmp_path}/other.db", create=True)
     assert all(found.made for found in restore(other, folder))
     again = written(other, tmp_path / "again", format_)
-    assert (
-        tables(again, format_)["studies"]
-        == tables(written(filled, folder, format_), format_)["studies"]
-    )
+    before = without_code(tables(written(filled, folder, format_), format_))
+    assert tables(again, format_)["studies"] == before["studies"]
     other.close()
 
 

@@ -82,11 +82,14 @@ def test_of_trials_run_elsewhere_those_that_came_to_nothing_do_not_count(storage
     ends = [reached(8), ended("diverged", 9), ended("failed", 9), ended("exhausted", 9)]
     trials = [end | {"curve": looks} for end in ends]
     add_study(storage, NAME, 16, trials)
-    add_study(storage, "x/y/z", 16, trials, spec="")  # there is no code of it here
+    add_study(storage, "x/y/z", 16, trials, sampler="imported")
+    add_study(storage, "of/an/export", 16, trials, spec="")  # there is no code of it here
     (ours,) = load_goal_curves(storage, NAME, ERROR).values()
     (theirs,) = load_goal_curves(storage, "x/y/z", ERROR).values()
     assert [*ours.by_trial()] == [0, 1, 2, 3]
     assert [*theirs.by_trial()] == [0, 3]
+    (restored,) = load_goal_curves(storage, "of/an/export", ERROR).values()
+    assert [*restored.by_trial()] == [0, 1, 2, 3]
 
 
 def test_without_measurements_there_are_no_curves(storage: Storage) -> None:

@@ -22,6 +22,7 @@ from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import pids, planned, states
+from tests.searches import CODE
 from tests.waiting import LONG, eventually
 
 WORKER = WorkerOptions("cuda", checkpoint_dir="s3://bucket/kept")
@@ -132,7 +133,7 @@ class Container:
     """The manifest's container, as a process of this machine."""
 
     def __init__(self, storage: Storage, folder: Path) -> None:
-        worker = WorkerOptions("cpu", checkpoint_dir=str(folder / "kept"))
+        worker = WorkerOptions("cpu", checkpoint_dir=str(folder / "kept"), code=CODE)
         order = Order(None, planned(storage).filter, worker)
         (container,) = printed(order)["spec"]["template"]["spec"]["containers"]
         self.command = [*container["command"], *container["args"]]

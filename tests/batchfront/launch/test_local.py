@@ -21,6 +21,7 @@ from batchfront.store.schema import slots, workers
 from batchfront.training.programs.leftovers import MARK, new_mark
 from batchfront.worker.options import WorkerOptions
 from batchfront.workload import catalog
+from tests.searches import CODE
 from tests.toy import SPEC, clouds
 from tests.waiting import eventually
 
@@ -32,8 +33,7 @@ def planned(storage: Storage) -> Planned:
 def local(
     storage: Storage, work: Planned, folder: Path, tell: Any = lambda line, worker: None
 ) -> LocalWorkers:
-    code = (str(Path(__file__).parents[2]), str(folder.parent))
-    options = WorkerOptions(checkpoint_dir=str(folder), code=code)
+    options = WorkerOptions(checkpoint_dir=str(folder), code=(*CODE, str(folder.parent)))
     order = Order(storage.url, work.filter, options)
     return LocalWorkers(storage, order, ["cpu"], tell)
 

@@ -22,6 +22,7 @@ from batchfront.store.database import Storage
 from batchfront.worker.options import WorkerOptions
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
+from tests.searches import CODE
 from tests.waiting import eventually
 
 with_ray = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -85,7 +86,7 @@ def hold(
 
 @pytest.fixture
 def order(storage: Storage, tmp_path: Path) -> Order:
-    worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"))
+    worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"), code=CODE)
     return Order(storage.url, planned(storage).filter, worker)
 
 

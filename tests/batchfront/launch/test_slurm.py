@@ -20,6 +20,7 @@ from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import pids, planned, states
+from tests.searches import CODE
 from tests.waiting import eventually
 
 pytest.importorskip("submitit")
@@ -131,7 +132,7 @@ class Tasks:
 
     def __init__(self, storage: Storage, folder: Path) -> None:
         self.storage, self.folder = storage, folder
-        worker = WorkerOptions("cpu", checkpoint_dir=str(folder / "kept"))
+        worker = WorkerOptions("cpu", checkpoint_dir=str(folder / "kept"), code=CODE)
         order = Order(storage.url, planned(storage).filter, worker)
         Slurm(work_as_command, folder / "jobs", 3600.0).launch(order, 2)
         self.environment = {**os.environ, **order.environment()}

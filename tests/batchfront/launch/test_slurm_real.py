@@ -20,6 +20,7 @@ from batchfront.store.database import Storage
 from batchfront.worker.options import WorkerOptions
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
+from tests.searches import CODE
 from tests.waiting import LONG, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -114,7 +115,7 @@ def submit(
     monkeypatch.setenv("TOY_PAUSE", "0.05")
 
     def launch(url: object = None) -> Launched:
-        worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"))
+        worker = WorkerOptions("cpu", checkpoint_dir=str(tmp_path / "kept"), code=CODE)
         order = Order(make_url(url or storage.url), planned(storage).filter, worker)
         return Slurm(work_as_command, tmp_path / "jobs", 3600.0, "patient").launch(order, 2)
 

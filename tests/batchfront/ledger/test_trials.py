@@ -435,7 +435,7 @@ def _forget_kept(storage: Storage) -> None:
 
 @pytest.mark.parametrize("put", [None, "somebody/else/s", STUDY])
 def test_a_study_that_is_deleted_under_a_worker_is_given_up_and_no_other_touched(
-    storage: Storage, put: str | None
+    storage: Storage, caplog: pytest.LogCaptureFixture, put: str | None
 ) -> None:
     """On SQLite another then has its id, and its trials those of ours."""
     planned(storage, batch_sizes=(4, 16))
@@ -446,6 +446,7 @@ def test_a_study_that_is_deleted_under_a_worker_is_given_up_and_no_other_touched
     assert one.heartbeat(study.id, in_hand(mine)).lost == {slot.id for slot in mine}
     assert one.poll(study.id, in_hand(mine)).lost == {slot.id for slot in mine}
     assert one.finish(study, ends(mine)) == mine
+    assert "anew" not in caplog.text
     one.leave(in_order=False)
     _, others = claim(worker(storage, "two"), wanted=searches.Filter((NAME,), (16,)))
     assert len(others) == 8

@@ -69,7 +69,7 @@ def test_a_connection_that_fell_silent_while_idle_is_replaced_before_it_is_used(
 def test_a_connection_that_falls_silent_in_a_transaction_is_given_up(
     how: str, hurried: None, stalling: Storage, proxy: StallingProxy
 ) -> None:
-    with pytest.raises(Unreachable, match=r"no answer for \d+ s; the connection is given up"):
+    def ask_on() -> None:
         with stalling.write() as conn:
             streamed = conn.execution_options(stream_results=True, max_row_buffer=1)
             found = streamed.exec_driver_sql("SELECT generate_series(1, 100000)")
@@ -79,6 +79,9 @@ def test_a_connection_that_falls_silent_in_a_transaction_is_given_up(
                 conn.exec_driver_sql("SELECT 1")
             if how == "rows":
                 found.all()
+
+    with pytest.raises(Unreachable, match=r"no answer for \d+ s; the connection is given up"):
+        ask_on()
     assert ask(stalling)
 
 

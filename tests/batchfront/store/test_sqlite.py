@@ -14,6 +14,7 @@ import optuna
 import pytest
 from sqlalchemy import insert, select
 
+from batchfront.cli import completion
 from batchfront.errors import BatchfrontError, StorageError, StorageGone, Unreachable
 from batchfront.launch.local import LocalWorkers
 from batchfront.launch.worker_options import Order
@@ -23,7 +24,7 @@ from batchfront.store.schema import meta
 from batchfront.store.url import open_storage
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
-from tests.searches import CODE, planned, work
+from tests.searches import CODE, NAME, planned, work
 from tests.waiting import LONG, eventually
 
 
@@ -82,6 +83,14 @@ def test_who_only_reads_changes_nothing(storage: Storage, tmp_path: Path) -> Non
     assert files(tmp_path) == before
 
 
+def test_who_completes_a_workloads_name_changes_nothing(storage: Storage, tmp_path: Path) -> None:
+    planned(storage)
+    storage.close()
+    before = files(tmp_path)
+    assert completion._names_in(storage.url) == [NAME]
+    assert files(tmp_path) == before
+
+
 @pytest.mark.parametrize("name", ["a?b#c%41.db", "ü ö.db"])
 def test_a_name_may_hold_any_character(tmp_path: Path, made_database: Path, name: str) -> None:
     shutil.copy(made_database, tmp_path / name)
@@ -114,6 +123,7 @@ def test_who_writes_has_the_file_read_meanwhile(tmp_path: Path, made_database: P
 
 READ = """
 import sys
+from batchfront.cli import completion
 from batchfront.errors import BatchfrontError
 from batchfront.ledger.status import load_status
 from batchfront.store.url import open_storage
@@ -187,7 +197,7 @@ def test_what_changes_while_it_is_read_as_unchanging_is_refused_and_then_read_an
 ) -> None:
     storage.close()
     url = f"sqlite:///{tmp_path}/trials.db"
-    reader = open_storage(url)
+    reader, writer = open_storage(url), Storage(storage.url)
     file = reader._file
     assert file is not None
     reader.close()
@@ -203,15 +213,15 @@ def test_what_changes_while_it_is_read_as_unchanging_is_refused_and_then_read_an
             return connect(file, how)
         return sqlite3.connect(":memory:", factory=Unreadable)
 
+    def read_while_it_changes() -> None:
+        with reader.read() as conn:
+            conn.execute(select(meta)).all()
+            note(writer, "later")
+
     with monkeypatch.context() as patched:
         patched.setattr(file, "_connect", nowhere_to_write.__get__(file))
-        with (
-            pytest.raises(Unreachable, match="was changed while it was read"),
-            reader.read() as conn,
-        ):
-            conn.execute(select(meta)).all()
-            writer = open_storage(url)
-            note(writer, "later")
+        with pytest.raises(Unreachable, match="was changed while it was read"):
+            read_while_it_changes()
     with reader.read() as conn:  # where the writer has made what others read it by
         assert "later" in conn.execute(select(meta.c.key)).scalars().all()
     writer.close()
@@ -262,9 +272,13 @@ def test_a_file_that_is_not_the_same_any_more_is_neither_read_nor_written_nor_ma
 def test_a_write_into_a_file_that_was_removed_meanwhile_is_not_acknowledged(
     storage: Storage, tmp_path: Path
 ) -> None:
-    with pytest.raises(StorageGone), storage.write() as conn:
-        conn.execute(insert(meta).values(key="x", value=""))
-        _removed(tmp_path / "trials.db")
+    def write() -> None:
+        with storage.write() as conn:
+            conn.execute(insert(meta).values(key="x", value=""))
+            _removed(tmp_path / "trials.db")
+
+    with pytest.raises(StorageGone):
+        write()
 
 
 @pytest.mark.parametrize(("happens", "said"), HAPPENED)
@@ -305,15 +319,19 @@ def test_a_launcher_ends_its_workers_and_says_it_once(
     planned(storage, trials=8, batch_sizes=(4, 16))
     told: list[str] = []
     order = Order(storage.url, Filter(), WorkerOptions(code=CODE))
-    with pytest.raises(StorageGone, match="was removed while it was in use"):
-        with LocalWorkers(storage, order, ["cpu", "cpu"], told.append) as local:
-            eventually(
-                lambda: (
-                    local.watch() and any(s.running for s in load_status(storage, Filter()).studies)
-                )
-            )
+    local = LocalWorkers(storage, order, ["cpu", "cpu"], told.append)
+
+    def running() -> bool:
+        return local.watch() > 0 and any(s.running for s in load_status(storage, Filter()).studies)
+
+    def launch() -> None:
+        with local:
+            eventually(running)
             _removed(tmp_path / "trials.db")
             local.hold(Event())
+
+    with pytest.raises(StorageGone, match="was removed while it was in use"):
+        launch()
     assert local.running == 0
     assert [line for line in told if "was removed" in line] == []
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []

@@ -7,6 +7,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from batchfront.frontier.queries import require
 from batchfront.report.html import DASHBOARD, Dashboard
 from batchfront.report.scripts import linked_scripts
+from batchfront.report.web.answers import answer
 from batchfront.report.web.kept_pages import EVERY, PATIENCE, KeptPages
 from batchfront.report.web.live_pages import INDEX, LivePages
 from batchfront.store.database import Storage
@@ -31,28 +32,23 @@ def live_report(
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or "/"
-        head = environ["REQUEST_METHOD"] == "HEAD"
         if path in encoded:
-            lasting = [
-                ("Content-Type", "text/javascript; charset=utf-8"),
-                ("Cache-Control", "max-age=31536000, immutable"),
-            ]
-            return _answer(start, "200 OK", encoded[path], lasting, head)
+            lasting = [("Cache-Control", "max-age=31536000, immutable")]
+            script = "text/javascript; charset=utf-8"
+            return answer(environ, start, encoded[path], script, headers=lasting)
         page = pages.read(_workload(environ)) if path == "/" else None
         if page is None:
-            plain = [("Content-Type", "text/plain; charset=utf-8")]
-            said = b"there is no such page; / has all\n"
-            return _answer(start, "404 Not Found", said, plain, head)
+            said, plain = b"there is no such page; / has all\n", "text/plain; charset=utf-8"
+            return answer(environ, start, said, plain, "404 Not Found")
         headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", scripts.policy),
             ("Cache-Control", "no-cache"),  # kept by the browser, and asked for each time
             ("ETag", page.tag),
         ]
         if page.tag in environ.get("HTTP_IF_NONE_MATCH", ""):
-            start("304 Not Modified", headers[1:])
+            start("304 Not Modified", headers)
             return []
-        return _answer(start, "200 OK", page.body, headers, head)
+        return answer(environ, start, page.body, "text/html; charset=utf-8", headers=headers)
 
     return serve, pages
 
@@ -61,10 +57,3 @@ def _workload(environ: WSGIEnvironment) -> str:
     """The one whose page is asked for; empty of the first page."""
     asked = parse_qs(str(environ.get("QUERY_STRING", "")))
     return asked.get("workload", [INDEX])[0]
-
-
-def _answer(
-    start: StartResponse, status: str, body: bytes, headers: list[tuple[str, str]], head: bool
-) -> list[bytes]:
-    start(status, [*headers, ("Content-Length", str(len(body)))])
-    return [] if head else [body]

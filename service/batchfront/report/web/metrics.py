@@ -28,6 +28,7 @@ from batchfront.report.web.answers import answer
 from batchfront.report.web.latest import Latest
 from batchfront.store import schema
 from batchfront.store.database import Storage
+from batchfront.study.study import Filter
 from batchfront.vocabulary import Outcome, SlotState, WorkerState
 
 METRICS = "/metrics"
@@ -45,15 +46,19 @@ _WORKERS = (WorkerState.BUSY, WorkerState.IDLE, SILENT, WorkerState.LOST)
 
 
 def with_metrics(
-    app: WSGIApplication, storage: Storage, every: float = 5.0, patience: float = 5.0
+    app: WSGIApplication,
+    storage: Storage,
+    workloads: Sequence[str] = (),
+    every: float = 5.0,
+    patience: float = 5.0,
 ) -> WSGIApplication:
-    """Answers /metrics, and leaves everything else to `app`.
+    """Answers /metrics, of these workloads or of all, and leaves everything else to `app`.
 
     every    -- seconds between two reads of the database, at least: so old may the numbers be
     patience -- seconds that the database may take to answer; it is down otherwise
     """
-    registry = CollectorRegistry()
-    latest = Latest(lambda: _load(storage), every, patience)
+    registry, wanted = CollectorRegistry(), Filter(tuple(workloads))
+    latest = Latest(lambda: _load(storage, wanted), every, patience)
     registry.register(_FromDatabase(latest, storage.engine.dialect.name))
     _time_statements(storage.engine, registry)
     ProcessCollector(registry=registry)
@@ -114,9 +119,9 @@ class _Found:
     server: _Server | None
 
 
-def _load(storage: Storage) -> _Found:
+def _load(storage: Storage, wanted: Filter) -> _Found:
     with storage.read() as moment:
-        counts = load_counts(moment)
+        counts = load_counts(moment, wanted)
         server = _load_server(moment) if moment.dialect.name == "postgresql" else None
     return _Found(_labelled(counts.workloads), counts.workers, counts.lease_age, server)
 
