@@ -75,7 +75,9 @@ class SqliteFile:
     # -- how
 
     def _connect(self, how: str) -> sqlite3.Connection:
-        return sqlite3.connect(f"{self.path.as_uri()}?{how}", **self._options)
+        uri = f"{self.path.as_uri()}?{how}"
+        connection: sqlite3.Connection = sqlite3.connect(uri, **self._options)
+        return connection
 
     def _readable(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """The connection, or one that takes the file for unchanging where it can't be read else."""
