@@ -14,6 +14,8 @@ from tests.without import hiding
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+CODE = ("--code", ".")
+
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -68,10 +70,10 @@ def test_more_trials_are_planned_and_worked_on(ran: Run) -> None:
         ("curve",),
         ("recipe", NAME, "--batch-size", "8", "--devices", "2"),
         ("analyze", "rules", NAME),
-        ("confirm", NAME, "--seeds", "1", "--candidates", "1", "--workers", "1"),
-        ("confirm", NAME, "--rule", "linear", "--seeds", "1", "--workers", "1"),
-        ("launch", "local", "--workers", "1"),
-        ("launch", "debug"),
+        ("confirm", NAME, "--seeds", "1", "--candidates", "1", "--workers", "1", *CODE),
+        ("confirm", NAME, "--rule", "linear", "--seeds", "1", "--workers", "1", *CODE),
+        ("launch", "local", "--workers", "1", *CODE),
+        ("launch", "debug", *CODE),
         ("plan", "./sweep.toml", "--extend"),
         ("run", "./sweep.toml", "--variant", "other", "--trials", "1", "--workers", "1"),
         ("report", "--output", "page.html"),

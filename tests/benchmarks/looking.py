@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.looking
 
-200 workloads of 10 batch sizes with 100 ended trials each and two open ones, a tenth of the trials
-with curves, in SQLite and in PostgreSQL. Every command is a process of its own, `report --serve`
+200 workloads of 10 batch sizes with 100 trials each, two of them open, a tenth of the trials with
+curves, in SQLite and in PostgreSQL. Every command is a process of its own, `report --serve`
 one that goes on: until it listens, then looks at the index, which is looked at until it has all
 answers, and at the page of one workload.
 """
@@ -42,7 +42,7 @@ COLUMNS = ("", "CPU s", "server's CPU s", "seconds", "peak MB", "bytes")
 class Size:
     workloads: int
     studies: int  # a workload
-    trials: int  # a study, that are ended; two more are open
+    trials: int  # a study, two of them open
 
 
 _EVERY = 3.0  # seconds between two questions of a browser

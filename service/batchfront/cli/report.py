@@ -73,8 +73,9 @@ def command(
 
     One self-contained HTML file, of these WORKLOADS or of all that the database holds; of more
     than 24 it is an index, and their pages are in a folder beside it. Served, there is a page for
-    each workload, which is made anew while trials end, and a browser that shows it follows. A
-    database role that can only read is enough.
+    each workload, which is made anew while trials end, and a browser that shows it follows;
+    /metrics is for Prometheus, and /healthz for load balancers. A database role that can only read
+    is enough.
     """
     from batchfront.store.url import open_storage
 

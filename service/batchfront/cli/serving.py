@@ -44,7 +44,8 @@ class Listening:
         from batchfront.report.web.hosts import is_every_address, is_loopback
 
         if not self.allowed and not is_loopback(self.host):
-            name = socket.gethostname() if is_every_address(self.host) else self.host
+            everywhere = not self.host or is_every_address(self.host)
+            name = socket.gethostname() if everywhere else self.host
             raise UsageError(
                 f"--allow-changes on --host {self.host} needs the name that it is asked "
                 "for by, or another site's page may change it: "

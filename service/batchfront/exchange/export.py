@@ -119,7 +119,7 @@ def trial_columns(conn: Connection, ids: Sequence[int]) -> Iterator[Columns]:
     query = _of(select(*columns).select_from(slots.join(studies)), ids, slots.c.number)
     for rows in _streamed(conn, query, _TRIALS):
         study_ids, trial_ids, of, *values = zip(*rows, strict=True)
-        found = {"study": of, **dict(zip(names, values, strict=True))}
+        found: dict[str, Sequence[Any]] = {"study": of, **dict(zip(names, values, strict=True))}
         done = [state == SlotState.DONE for state in found["state"]]
         found["steps"] = [n if ended else 0 for n, ended in zip(found["steps"], done, strict=True)]
         found["state"] = [SlotState.FREE if s == SlotState.LEASED else s for s in found["state"]]

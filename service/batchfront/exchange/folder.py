@@ -72,7 +72,7 @@ def _require_room(folder: Path) -> None:
             raise UsageError(
                 f"--output {folder}: holds {name}, which is no part of an export; name a new folder"
             )
-        if not psutil.pid_exists(int(part[1])):
+        if not psutil.pid_exists(int(part[1])):  # type: ignore[no-untyped-call]
             shutil.rmtree(folder / name, ignore_errors=True)
 
 

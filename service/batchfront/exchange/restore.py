@@ -184,9 +184,9 @@ def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
     if isinstance(there, Unreadable):
         raise StorageError(there.told(conn.engine.url))
     if there is not None:
-        stored = [one for part in trial_columns(conn, [there.id]) for one in by_row(part)]
+        own = [one for part in trial_columns(conn, [there.id]) for one in by_row(part)]
         (same,) = study_rows(conn, [there.id])
-        if {**same, "spec": row["spec"]} == row and stored == trials:
+        if {**same, "spec": row["spec"]} == row and own == trials:
             return True
         raise IdentityError(
             f"study {row['name']} is in this database with other content; import the export into "
@@ -194,10 +194,10 @@ def _is_there(conn: Connection, row: Row, trials: Sequence[Row]) -> bool:
         )
     if row["purpose"] in SEARCHES:
         identity = json.loads(row["identity"])
-        for stored in find_studies(conn, Filter((row["workload"],), purposes=SEARCHES)):
-            given = replace(stored, batch_size=row["batch_size"], identity=identity)
+        for known in find_studies(conn, Filter((row["workload"],), purposes=SEARCHES)):
+            given = replace(known, batch_size=row["batch_size"], identity=identity)
             try:
-                refuse_difference(stored, given)
+                refuse_difference(known, given)
             except IdentityError as error:
                 raise IdentityError(
                     f"{row['name']}: {error}; import the export into another --storage"

@@ -19,7 +19,7 @@ from batchfront.store.schema import leased, measurements, reached, slots, studie
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.flaws import is_measurable
 from batchfront.study.study import Filter, load_studies, measured, readable
-from batchfront.vocabulary import SEARCHES, Outcome, Purpose, SlotState
+from batchfront.vocabulary import SEARCHES, Outcome, Purpose, Sampler, SlotState
 from batchfront.workload.search_space import Value
 
 
@@ -181,6 +181,7 @@ def _by_workload(workloads: Sequence[str]) -> Select[Any]:
             func.count(slots.c.finished_at),
             func.count(slots.c.steps_to_target),
             func.max(slots.c.finished_at),
+            func.sum(slots.c.fence),  # of what has run again, whatever the clock said
         )
         .select_from(studies.outerjoin(slots))
         .where(Filter(tuple(workloads)).clause())
@@ -226,6 +227,10 @@ def _trials(source: Source, wanted: ColumnElement[bool]) -> Iterator[tuple[Any, 
             yield row, Trial.from_row(row)
 
 
+_ran_by_us = studies.c.sampler != Sampler.IMPORTED
+"""The condition on a study that batchfront ran its trials, here or where an export was made."""
+
+
 def load_goal_curves(source: Source, workload: str, metric: str) -> dict[int, LearningCurves]:
     """The goal metric of the trials of the workload's search, over the validation split.
 
@@ -233,7 +238,7 @@ def load_goal_curves(source: Source, workload: str, metric: str) -> dict[int, Le
     counts. Trials that ran elsewhere were judged whole: of those that diverged or failed nothing
     counts, as in Shallue et al. 2018.
     """
-    counts = or_(studies.c.spec != "", slots.c.outcome.not_in((Outcome.DIVERGED, Outcome.FAILED)))
+    counts = or_(_ran_by_us, slots.c.outcome.not_in((Outcome.DIVERGED, Outcome.FAILED)))
     return _curves(source, workload, "validation", metric, counts)
 
 
@@ -245,7 +250,7 @@ def load_loss_curves(source: Source, workload: str) -> dict[int, LearningCurves]
 def load_measure_curves(source: Source, workload: str, metric: str) -> dict[str, Curves]:
     """What else than the goal metric was measured of the validation split by the trials of the
     workload's search, by name. Of trials that ran elsewhere it is left to whoever ran them."""
-    elsewhere = (measurements.c.metric != metric, studies.c.spec != "")
+    elsewhere = (measurements.c.metric != metric, _ran_by_us)
     with snapshot(source) as moment:
         query = _select_curves(moment, workload, "validation").where(*elsewhere)
         rows = moment.execute(query.add_columns(measurements.c.metric)).fetchall()

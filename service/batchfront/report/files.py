@@ -122,7 +122,7 @@ def _write_each(
             answers[name] = Answers(notes=len(why), left_out=why)
         _write(folder / _file_name(name), text)
         advance(1)
-    progress = load_progress(moment, workloads)
+    progress = load_progress(moment)
     index = index_page(
         {name: progress[name] for name in workloads},
         answers,

@@ -74,13 +74,14 @@ def index_page(
     found = [answers[name].frontier for name in workloads if name in answers]
     there = [frontier for frontier in found if frontier is not None]
     figure = compared(there) if len(there) == len(workloads) else Part()
+    left_out = [one for name in workloads for one in answers.get(name, Answers()).left_out]
     body = rendered(
         "index.html",
         label=_LABEL,
         title=title,
         owed=owed,
         figure=Markup(figure.html),
-        left_out=Markup(listed([one for name in answers for one in answers[name].left_out])),
+        left_out=Markup(listed(left_out)),
         table=scrolled(_LABEL, _table(workloads, answers, address)),
     )
     part = Part(body, figure.figures)

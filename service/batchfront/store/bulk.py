@@ -89,7 +89,7 @@ def fetch_columns(
     found = conn.exec_driver_sql(
         f'SELECT {said} FROM "{table.name}" WHERE "{key}" IN ({wanted}) ORDER BY {order}'
     )
-    rows: list[tuple[Any, ...]] = found.cursor.fetchall()
+    rows: list[tuple[Any, ...]] = list(found.cursor.fetchall())
     found.close()
     return rows
 

@@ -113,7 +113,7 @@ def find_source(spec: str, here: Path | None = None) -> Source | None:
             return None
         folder, name, function = split_module(spec)
         return _of_module(name, function, Path(folder).resolve() if folder else here)
-    except (OSError, RuntimeError, ValueError):  # a path that can't be one, or leads in a circle
+    except (OSError, RuntimeError, ValueError, ImportError):  # no path can be it, or it is a circle
         return None
 
 

@@ -27,7 +27,7 @@ class Trust:
     def of(cls, code: Sequence[str]) -> "Trust":
         """The places that `--code` names. Raises UsageError if there is no such file or folder."""
         places = []
-        for place in code:
+        for place in filter(None, code):  # as PATH may have an empty one
             try:
                 places.append(Path(place).resolve(strict=True))
             except (OSError, RuntimeError, ValueError):

@@ -42,6 +42,7 @@ def words(advice: str) -> list[str]:
 def ran(batchfront: Run, workload_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search of two batch sizes, whose winners lie at an end of the search space."""
     monkeypatch.setenv("BATCHFRONT_WORKERS", "1")
+    monkeypatch.delenv("BATCHFRONT_CODE")
     few = ("--trials", "8", "--seed", "3")
     result = batchfront("run", workload_file(NARROW), *few, "--storage", URL)
     assert result.code == 0, result.err
@@ -64,7 +65,7 @@ def test_every_command_that_results_and_the_page_advise_works(
         f"batchfront plan {spec} --extend {database}",
         f"batchfront run {spec} --finishers 3 {database}",
         f"batchfront run {spec} --after-goal continue {database}",
-        f"batchfront confirm {NAME} --rule linear {database}",
+        f"batchfront confirm {NAME} --rule linear --code {folder}/my_workload.py {database}",
     }
     assert in_terminal == expected
     assert on_page == expected

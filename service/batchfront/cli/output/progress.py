@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console, Group
@@ -210,7 +210,7 @@ def _plain() -> Iterator[Shown]:
     began = last_line = monotonic()
     told: set[str] = set()
 
-    def timed(text: str, **facts: str) -> None:
+    def timed(text: str, **facts: Any) -> None:
         nonlocal last_line
         last_line = monotonic()
         say(text, before=f"[{duration(last_line - began)}] ", **facts)

@@ -30,6 +30,8 @@ KEPT_BYTES = 64 << 20
 
 _WORK = 0.3  # seconds in each EVERY, a tenth of a core, that keeping a page up to date may take
 
+_SELDOM = 10  # times EVERY, after which a page is read anew whatever it takes
+
 _AWAY = "The database does not answer."
 
 
@@ -186,7 +188,7 @@ class KeptPages:
             kept.trouble, kept.asked = trouble, False
             if not trouble:
                 kept.good = datetime.now()
-            rest = self._every * max(1.0, spent / _WORK)
+            rest = self._every * min(max(1.0, spent / _WORK), _SELDOM)
             kept.due = monotonic() + (rest if fresh is None or fresh.whole else 0.0)
             self._forget(name, kept)
             self._news.notify_all()

@@ -76,7 +76,7 @@ class LivePages:
         return Fresh(state, lambda: page(subjects, self._scripts, self._dashboard, where))
 
     def _index(self, moment: Connection, there: Sequence[str], before: object) -> Fresh | None:
-        found = load_progress(moment, there)
+        found = load_progress(moment, self._workloads)
         progress = {name: found[name] for name in there}
         self._work_out(moment, progress)
         of = {name: change for name, (change, _) in self._answers.items()}
