@@ -113,7 +113,7 @@ class Storage:
         self.engine.dispose()
 
     def check_file(self) -> None:
-        """Raise StorageGone if the database is a file and no longer the one that was opened."""
+        """Raise StorageLost if the database is a file and no longer the one that was opened."""
         if self._file is not None:
             self._file.check()
 
