@@ -36,6 +36,8 @@ def examine_studies(storage: Storage, alive: int, trust: Trust) -> Iterator[Find
         damaged = damaged_curves(conn, wanted)
         rows = _count(conn, wanted)
     yield from _unreadable(storage, [*there.unreadable, *damaged])
+    if there.unreadable and not rows:
+        return
     open_ = sum(row.open for row in rows)
     waiting = {row.id for row in rows if row.open}
     of = {study.workload: study for study in there.readable if study.id in waiting}
@@ -61,9 +63,9 @@ def examine_studies(storage: Storage, alive: int, trust: Trust) -> Iterator[Find
 def _unreadable(storage: Storage, lost: Sequence[Unreadable]) -> Iterator[Finding]:
     """Studies that are left out everywhere, each with the command that removes it."""
     for one in lost[:_NAMED]:
-        yield warning("unreadable", one.says, one.removal(storage.url))
+        yield warning("unreadable study", one.says, one.removal(storage.url))
     if len(lost) > _NAMED:
-        yield warning("unreadable", f"{len(lost) - _NAMED:,} more can't be read")
+        yield warning("unreadable study", f"{len(lost) - _NAMED:,} more can't be read")
 
 
 def _not_here(study: Study, trust: Trust) -> BatchfrontError | None:
