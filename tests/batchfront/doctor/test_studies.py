@@ -153,3 +153,13 @@ def test_trials_that_no_worker_can_run_are_not_said_to_wait_for_one(
     waiting, code = look(storage)
     assert (waiting.command, code.command) == (None, None)
     assert why in code.says
+
+
+def test_workloads_whose_code_is_missing_are_named_together(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4,))
+    planned(storage, toy.measuring, batch_sizes=(4,))
+    with storage.write() as conn:
+        conn.execute(update(studies).values(spec="/nowhere/gone.py:made", checksums=None))
+    (code,) = about(look(storage), "code")
+    assert "there is no /nowhere/gone.py:made here" in code.says
+    assert "; likewise " in code.says
