@@ -36,10 +36,13 @@ def examine_studies(storage: Storage, alive: int, trust: Trust) -> Iterator[Find
         damaged = damaged_curves(conn, wanted)
         rows = _count(conn, wanted)
     yield from _unreadable(storage, [*there.unreadable, *damaged])
+    if there.unreadable and not rows:
+        return
     open_ = sum(row.open for row in rows)
     waiting = {row.id for row in rows if row.open}
-    of = {study.workload: study for study in there.readable if study.id in waiting}
-    cannot = {name: why for name, study in of.items() if (why := _not_here(study, trust))}
+    open_studies = [study for study in there.readable if study.id in waiting]
+    cannot = list(_not_here(open_studies, trust))
+    left = {study.id for those, _ in cannot for study in those}
     if not rows:
         yield ok("studies", "nothing is planned")
     elif not open_:
@@ -47,13 +50,15 @@ def examine_studies(storage: Storage, alive: int, trust: Trust) -> Iterator[Find
     elif not alive:
         yield warning(
             "studies",
-            f"{several(open_, 'trial')} of {first_few(sorted(of))} wait, and no worker is alive",
-            command(storage, "work", *_told(trust)) if len(cannot) < len(of) else None,
+            f"{several(open_, 'trial')} of {_named(open_studies)} wait, and no worker is alive",
+            command(storage, "work", *_told(trust)) if left != waiting else None,
         )
     else:
         yield ok("studies", f"{several(open_, 'trial')} are open")
-    for name in sorted(cannot):
-        yield _elsewhere(storage, cannot[name], alive, trust)
+    for those, why in cannot[:_NAMED]:
+        yield _elsewhere(storage, those, why, alive, trust)
+    if len(cannot) > _NAMED:
+        yield (ok if alive else warning)("code", f"{len(cannot) - _NAMED:,} more are not here")
     yield from _failing(storage, rows)
     yield from _deadly(storage, wanted)
 
@@ -61,14 +66,26 @@ def examine_studies(storage: Storage, alive: int, trust: Trust) -> Iterator[Find
 def _unreadable(storage: Storage, lost: Sequence[Unreadable]) -> Iterator[Finding]:
     """Studies that are left out everywhere, each with the command that removes it."""
     for one in lost[:_NAMED]:
-        yield warning("unreadable", one.says, one.removal(storage.url))
+        yield warning("unreadable study", one.says, one.removal(storage.url))
     if len(lost) > _NAMED:
-        yield warning("unreadable", f"{len(lost) - _NAMED:,} more can't be read")
+        yield warning("unreadable study", f"{len(lost) - _NAMED:,} more can't be read")
 
 
-def _not_here(study: Study, trust: Trust) -> BatchfrontError | None:
-    """Why a worker on this machine would leave a study to others, as far as that can be told
-    without running anything of it."""
+def _not_here(
+    there: Sequence[Study], trust: Trust
+) -> Iterator[tuple[list[Study], BatchfrontError]]:
+    """Studies that a worker on this machine would leave to others, as far as that can be told
+    without running anything of them: those of the same code together, and why."""
+    of_code: dict[Any, list[Study]] = {}
+    for study in there:
+        of_code.setdefault((study.spec, str(study.checksums)), []).append(study)
+    for those in of_code.values():
+        why = _refusal(those[0], trust)
+        if why is not None:
+            yield those, why
+
+
+def _refusal(study: Study, trust: Trust) -> BatchfrontError | None:
     if not study.spec:
         return BatchfrontError(f"{study.workload} was imported, and its code did not come with it")
     if study.spec.endswith(NOWHERE):
@@ -82,17 +99,25 @@ def _not_here(study: Study, trust: Trust) -> BatchfrontError | None:
     return None
 
 
-def _elsewhere(storage: Storage, why: BatchfrontError, alive: int, trust: Trust) -> Finding:
-    """A workload that can't be run here: no fault while others are there to run it."""
+def _elsewhere(
+    storage: Storage, those: Sequence[Study], why: BatchfrontError, alive: int, trust: Trust
+) -> Finding:
+    """Workloads that can't be run here: no fault while others are there to run them."""
+    others = [study for study in those if study.workload != those[0].workload]
+    says = f"{why}; likewise {_named(others)}" if others else str(why)
     if alive:
-        return ok("code", f"left to other machines: {why}")
+        return ok("code", f"left to other machines: {says}")
     if isinstance(why, UntrustedCode) and why.place is not None:
         allow = command(storage, "work", *_told(trust), "--code", why.place)
-        return warning("code", str(why), allow)
+        return warning("code", says, allow)
     if isinstance(why, IdentityError) and why.planned:
-        says = f"{why}; bring the code here to that version, or accept it"
+        says = f"{says}; bring the code here to that version, or accept it"
         return warning("code", says, command(storage, "plan", *why.planned))
-    return warning("code", str(why))
+    return warning("code", says)
+
+
+def _named(those: Iterable[Study]) -> str:
+    return first_few(sorted({study.workload for study in those}))
 
 
 def _told(trust: Trust) -> list[str]:

@@ -84,7 +84,7 @@ def test_an_orphan_is_named_with_the_command_that_removes_it_and_its_trials_wait
         study_name=f"{NAME}/b16", storage=storage.url.render_as_string(hide_password=False)
     )
     found = look(storage, trust=Trust.of(CODE))
-    (orphan,) = about(found, "unreadable")
+    (orphan,) = about(found, "unreadable study")
     assert orphan.level is Level.WARNING
     assert orphan.says == f"study {NAME}/b16 is left out: its Optuna study was deleted"
     assert orphan.command is not None
@@ -103,7 +103,7 @@ def test_a_study_that_cannot_be_read_is_named_and_the_others_are_looked_at(
         )
     end(storage, Outcome.FAILED)
     found = look(storage)
-    (damaged,) = about(found, "unreadable")
+    (damaged,) = about(found, "unreadable study")
     assert damaged.says.startswith(f"study {NAME}/b4 is left out: ")
     assert about(found, "failed trials")[0].says.startswith(f"4 of {NAME}'s 4 ended")
 
@@ -112,7 +112,7 @@ def test_of_many_that_cannot_be_read_the_first_are_named(storage: Storage) -> No
     planned(storage, batch_sizes=tuple(range(1, 13)), trials=1)
     with storage.write() as conn:
         conn.execute(update(studies).values(identity="{}"))
-    found = about(look(storage), "unreadable")
+    found = about(look(storage), "unreadable study")
     assert len(found) == 11
     assert found[-1].says == "2 more can't be read"
 
@@ -153,3 +153,13 @@ def test_trials_that_no_worker_can_run_are_not_said_to_wait_for_one(
     waiting, code = look(storage)
     assert (waiting.command, code.command) == (None, None)
     assert why in code.says
+
+
+def test_workloads_whose_code_is_missing_are_named_together(storage: Storage) -> None:
+    planned(storage, batch_sizes=(4,))
+    planned(storage, toy.measuring, batch_sizes=(4,))
+    with storage.write() as conn:
+        conn.execute(update(studies).values(spec="/nowhere/gone.py:made", checksums=None))
+    (code,) = about(look(storage), "code")
+    assert "there is no /nowhere/gone.py:made here" in code.says
+    assert "; likewise " in code.says
