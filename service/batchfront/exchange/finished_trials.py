@@ -8,7 +8,8 @@ from sqlalchemy import Connection, insert
 
 from batchfront.outcomes import TrialResult
 from batchfront.store.bulk import finite
-from batchfront.store.optuna_tables import Searched, ended_trial, utc_now, write_trials
+from batchfront.store.optuna_tables import Searched, utc_now, write_trials
+from batchfront.store.optuna_trials import ended_trial
 from batchfront.store.schema import slots
 from batchfront.study.study import Study
 from batchfront.vocabulary import SlotState

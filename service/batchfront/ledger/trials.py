@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from batchfront.outcomes import TrialResult
 from batchfront.phrases import first_few
 from batchfront.store.bulk import update_rows
-from batchfront.store.optuna_tables import (
+from batchfront.store.optuna_trials import (
     create_trials,
     finish_trials,
     look_at_trials,

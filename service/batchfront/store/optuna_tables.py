@@ -2,17 +2,14 @@
 
 Optuna's storage API commits every attribute on its own, so that a crash can fall between a
 trial's value and our record of it. Writing both in one transaction makes a trial end exactly
-once, and a claim of 32 slots a handful of statements. This is the only module that knows
-Optuna's columns (schema of Optuna 5); tests/batchfront/store/test_optuna_tables.py reads everything
-back through Optuna's own API.
+once, and a claim of 32 slots a handful of statements. Nothing but this module and
+`optuna_trials`, which has the trials of our own, knows Optuna's columns (schema of Optuna 5);
+tests/batchfront/store/test_optuna_tables.py reads everything back through Optuna's own API.
 
 Others write here too: through Optuna and its dashboard they delete studies, enqueue trials, tell
-how one ended, and set attributes. So a study of ours is known by more than its id (`is_tied`), a
-trial is looked at before it is written to (`look_at_trials`), and its number follows from those
-that are there.
+how one ended, and set attributes. So a study of ours is known by more than its id (`is_tied`).
 
-Trials of our own are created when their slots are started, finished, and perhaps reopened. Whole
-trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere by an import.
+Whole trials, `TrialCopy`, are taken elsewhere by an export, and come from elsewhere by an import.
 """
 
 import json
@@ -48,21 +45,17 @@ from sqlalchemy import (
     or_,
     select,
     type_coerce,
-    update,
 )
 
 from batchfront.errors import StudyDeleted
-from batchfront.outcomes import TrialResult
-from batchfront.store.bulk import fetch_columns, insert_rows, load_columns
+from batchfront.store.bulk import fetch_columns, load_columns
 from batchfront.store.columns import unfit
 from batchfront.store.schema import slots
-from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (
     Choice,
     Dimension,
     Integer,
     Log,
-    Metaparameters,
     SearchSpace,
     Value,
     dimensions,
@@ -72,26 +65,24 @@ _studies: Any = models.StudyModel.__table__
 _directions: Any = models.StudyDirectionModel.__table__
 _study_attributes: Any = models.StudyUserAttributeModel.__table__
 _study_settings: Any = models.StudySystemAttributeModel.__table__
-_trials: Any = models.TrialModel.__table__
-_params: Any = models.TrialParamModel.__table__
-_values: Any = models.TrialValueModel.__table__
-_intermediate: Any = models.TrialIntermediateValueModel.__table__
-_attributes: Any = models.TrialUserAttributeModel.__table__
+trials: Any = models.TrialModel.__table__
+trial_params: Any = models.TrialParamModel.__table__
+trial_values: Any = models.TrialValueModel.__table__
+intermediate_values: Any = models.TrialIntermediateValueModel.__table__
+trial_attributes: Any = models.TrialUserAttributeModel.__table__
 _settings: Any = models.TrialSystemAttributeModel.__table__
 
-_PARTS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
-    "params": (_params, ("param_name", "param_value", "distribution_json")),
-    "values": (_values, ("objective", "value", "value_type")),
-    "looks": (_intermediate, ("step", "intermediate_value", "intermediate_value_type")),
-    "attributes": (_attributes, ("key", "value_json")),
+PARTS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "params": (trial_params, ("param_name", "param_value", "distribution_json")),
+    "values": (trial_values, ("objective", "value", "value_type")),
+    "looks": (intermediate_values, ("step", "intermediate_value", "intermediate_value_type")),
+    "attributes": (trial_attributes, ("key", "value_json")),
     "settings": (_settings, ("key", "value_json")),
 }
 """The tables whose rows belong to a trial, and their columns but for ids. Exports hold these
 names."""
 
-_FINITE = models.TrialValueModel.TrialValueType.FINITE
-
-LONGEST_KEY: int = _params.c.param_name.type.length
+LONGEST_KEY: int = trial_params.c.param_name.type.length
 """Characters of the name of a metaparameter, or of an attribute, that Optuna keeps."""
 
 _IN_A_QUERY = 500  # ids, of which SQLite takes a limited number
@@ -100,15 +91,6 @@ TABLES = tuple(models.BaseModel.metadata.tables)
 """The names of all of Optuna's tables."""
 Attributes = dict[int, dict[str, Any]]
 """Id of a study to its attributes, by key."""
-
-RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
-"""The attributes that a trial gets when it ends, and loses when it is begun again."""
-
-_SLOT = "slot"
-"""The attribute that says which slot a trial belongs to, where another trial has its number."""
-
-_KEPT = "kept"
-"""The attribute of a trial whose slot has not begun."""
 
 MARK = "batchfront"
 """The attribute that tells a study of ours from another of the same id and name: the version that
@@ -127,7 +109,7 @@ def is_tied(study_id: ColumnElement[int], name: ColumnElement[str]) -> ColumnEle
 
 def has_trial(trial_id: ColumnElement[int], study_id: ColumnElement[int]) -> ColumnElement[bool]:
     """The condition on a slot that the trial of this id is one of this study."""
-    return exists().where(_trials.c.trial_id == trial_id, _trials.c.study_id == study_id)
+    return exists().where(trials.c.trial_id == trial_id, trials.c.study_id == study_id)
 
 
 def optuna_studies(conn: Connection, name: str, study_id: int | None = None) -> dict[int, str]:
@@ -166,9 +148,9 @@ def create_study(
     study_id = _insert_study(conn, name, taken)
     direction = {"study_id": study_id, "direction": StudyDirection.MINIMIZE, "objective": 0}
     conn.execute(insert(_directions).values(**direction))
-    conn.execute(insert(_study_attributes), _json_rows("study_id", study_id, attributes))
+    conn.execute(insert(_study_attributes), json_rows("study_id", study_id, attributes))
     named = {"study:metric_names": ["steps to target"]}  # what the dashboard writes on its axes
-    rows = _json_rows("study_id", study_id, {**named, **settings})
+    rows = json_rows("study_id", study_id, {**named, **settings})
     conn.execute(insert(_study_settings), rows)
     return study_id
 
@@ -196,7 +178,7 @@ def replace_settings(
             mine, _study_settings.c.key.startswith(prefix, autoescape=True)
         )
     )
-    conn.execute(insert(_study_settings), _json_rows("study_id", study_id, settings))
+    conn.execute(insert(_study_settings), json_rows("study_id", study_id, settings))
 
 
 def lock_study(conn: Connection, study_id: int) -> None:
@@ -221,175 +203,22 @@ class Searched:
         ]
 
 
-def create_trials(
-    conn: Connection,
-    study_id: int,
-    name: str,
-    space: SearchSpace,
-    params: Mapping[int, Metaparameters],
-    attributes: Mapping[str, Any],
-    own: Mapping[int, Mapping[str, Any]] | None = None,
-) -> list[int]:
-    """Insert RUNNING trials for slots, by their numbers, with these metaparameters. Locks the
-    study's row.
-
-    A trial has its slot's number, unless another trial has that: then an attribute says the slot's.
-
-    own -- further attributes, by number of the slot
-
-    Returns their ids in the same order. Raises StudyDeleted if the study is no longer Optuna's.
-    """
-    _require_study(conn, study_id, name)
-    made = _number_trials(conn, study_id, list(params))
-    searched, (_, columns) = Searched(space), _PARTS["params"]
-    rows, attrs = [], []
-    for slot, point in params.items():
-        number, trial_id = made[slot]
-        mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
-        rows += [{"trial_id": trial_id, **row} for row in mine]
-        told = {} if number == slot else {_SLOT: slot}
-        told |= {**attributes, **(own or {}).get(slot, {})}
-        attrs += _json_rows("trial_id", trial_id, told)
-    insert_rows(conn, _params, rows)
-    insert_rows(conn, _attributes, attrs)
-    return [trial_id for _, trial_id in made.values()]
-
-
-def _number_trials(
-    conn: Connection, study_id: int, wanted: Sequence[int]
-) -> dict[int, tuple[int, int]]:
-    """Insert RUNNING trials for slots of a study whose row is locked, without any rows of theirs.
-
-    Optuna numbers a trial by how many there are. So that none of it gets a number that one of ours
-    has, ours leave no gaps: where slots before these have not begun, as other workers have them,
-    their trials are inserted as well, with an attribute that says so, and taken when they begin.
-
-    Returns number of the slot to number and id of the trial.
-    """
-    taken = _taken_numbers(conn, study_id)
-    kept = _take_kept(conn, study_id, [number for number in wanted if number in taken])
-    anew = {number for number in wanted if number not in taken}
-    keep: list[int] = []
-    if anew and max(anew) >= len(taken) + len(anew):
-        before = _unbegun(conn, study_id, max(anew))
-        keep = [number for number in before if number not in taken and number not in anew]
-    used = anew.union(keep)
-    free = (number for number in count() if number not in taken and number not in used)
-    numbers = {slot: slot if slot in anew else next(free) for slot in wanted if slot not in kept}
-    running = {"state": TrialState.RUNNING, "datetime_start": utc_now()}
-    new = [*numbers.values(), *keep]
-    ids = _insert_trials(conn, study_id, [{"number": number, **running} for number in new])
-    marks = [
-        {"trial_id": id_, "key": _KEPT, "value_json": json.dumps(f"for slot {number}")}
-        for number, id_ in zip(keep, ids[len(numbers) :], strict=True)
-    ]
-    insert_rows(conn, _attributes, marks)
-    made = {slot: (slot, trial_id) for slot, trial_id in kept.items()}
-    made |= {slot: (numbers[slot], id_) for slot, id_ in zip(numbers, ids, strict=False)}
-    return {slot: made[slot] for slot in wanted}
-
-
-def _taken_numbers(conn: Connection, study_id: int) -> Collection[int]:
+def taken_numbers(conn: Connection, study_id: int) -> Collection[int]:
     """The numbers of a study's trials, of which an earlier batchfront may have left out some."""
-    mine = _trials.c.study_id == study_id
-    there = select(func.count(), func.max(_trials.c.number)).where(mine)
+    mine = trials.c.study_id == study_id
+    there = select(func.count(), func.max(trials.c.number)).where(mine)
     number, highest = conn.execute(there).one()
     if not number or highest == number - 1:
         return range(number)
-    return set(conn.execute(select(_trials.c.number).where(mine)).scalars())
-
-
-def _take_kept(conn: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, int]:
-    """Those of these numbers that are kept for their slots: to the ids of the trials, which are
-    then theirs."""
-    if not numbers:
-        return {}
-    mark = _attributes.c.key == _KEPT
-    found = (
-        select(_trials.c.number, _trials.c.trial_id)
-        .join(_attributes, _attributes.c.trial_id == _trials.c.trial_id)
-        .where(_trials.c.study_id == study_id, _trials.c.number.in_(numbers), mark)
-    )
-    kept = {row.number: row.trial_id for row in conn.execute(found)}
-    if kept:
-        ids = list(kept.values())
-        conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(ids), mark))
-        begun = update(_trials).where(_trials.c.trial_id.in_(ids))
-        conn.execute(begun.values(datetime_start=utc_now()))
-    return kept
-
-
-def _unbegun(conn: Connection, study_id: int, number: int) -> Sequence[int]:
-    """The numbers of a study's slots before one that have no trial."""
-    earlier = slots.c.study_id == study_id, slots.c.number < number, slots.c.trial_id.is_(None)
-    query = select(slots.c.number).where(*earlier).order_by(slots.c.number)
-    return conn.execute(query).scalars().all()
-
-
-def look_at_trials(
-    conn: Connection, study_id: int, name: str, trial_ids: Sequence[int]
-) -> dict[int, bool]:
-    """Those of these trials that are this study's, locked: whether each has been written to by
-    others since it began, who have told Optuna how it ended, say."""
-    told = or_(
-        _trials.c.state != TrialState.RUNNING,
-        *(exists().where(t.c.trial_id == _trials.c.trial_id) for t in (_values, _intermediate)),
-        exists().where(
-            _attributes.c.trial_id == _trials.c.trial_id, _attributes.c.key.in_(RESULT_ATTRIBUTES)
-        ),
-    )
-    query = select(_trials.c.trial_id, told.label("told")).where(
-        _trials.c.trial_id.in_(trial_ids),
-        _trials.c.study_id == study_id,
-        is_tied(literal(study_id), literal(name)),
-    )
-    locked = query.order_by(_trials.c.trial_id).with_for_update(of=_trials)
-    return {row.trial_id: bool(row.told) for row in conn.execute(locked)}
-
-
-def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
-    """Write how trials ended, by their ids, in bulk.
-
-    A trial is COMPLETE only if the goal was reached, with its steps as value, FAIL after an error
-    and PRUNED otherwise. The goal metric of its last full evaluation is its intermediate value:
-    that is what an adaptive sampler ranks by.
-    """
-    states = {trial_id: _state(result) for trial_id, result in results.items()}
-    for state in set(states.values()):
-        ids = [trial_id for trial_id, its in states.items() if its == state]
-        ended = update(_trials).where(_trials.c.trial_id.in_(ids))
-        conn.execute(ended.values(state=state, datetime_complete=utc_now()))
-    values, shown, attrs = [], [], []
-    for trial_id, result in results.items():
-        if result.steps_to_target is not None:
-            value = {"objective": 0, "value": result.steps_to_target, "value_type": _FINITE}
-            values.append({"trial_id": trial_id, **value})
-        shown += [{"trial_id": trial_id, **row} for row in _intermediate_rows(result)]
-        attrs += _json_rows("trial_id", trial_id, _result_attributes(result))
-    # Others may have written the same since it was looked at.
-    insert_rows(conn, _values, values, over=("trial_id", "objective"))
-    insert_rows(conn, _intermediate, shown, over=("trial_id", "step"))
-    insert_rows(conn, _attributes, attrs, over=("trial_id", "key"))
-
-
-def reopen_trials(conn: Connection, trial_ids: Iterable[int]) -> None:
-    """Take back how trials, which `look_at_trials` has found, ended, whoever says so: they are
-    RUNNING again, as `create_trials` left them."""
-    trial_ids = list(trial_ids)
-    for table in (_values, _intermediate):
-        conn.execute(delete(table).where(table.c.trial_id.in_(trial_ids)))
-    ended = _attributes.c.key.in_(RESULT_ATTRIBUTES)
-    conn.execute(delete(_attributes).where(_attributes.c.trial_id.in_(trial_ids), ended))
-    again = update(_trials).where(_trials.c.trial_id.in_(trial_ids))
-    conn.execute(again.values(state=TrialState.RUNNING, datetime_complete=None))
+    return set(conn.execute(select(trials.c.number).where(mine)).scalars())
 
 
 def delete_study(conn: Connection, study_id: int) -> None:
     """Delete a study with its trials, and all that anyone has written about them."""
     tables = models.BaseModel.metadata.sorted_tables
-    mine = select(_trials.c.trial_id).where(_trials.c.study_id == study_id)
+    mine = select(trials.c.trial_id).where(trials.c.study_id == study_id)
     for table in reversed(tables):  # those that refer to others first
-        if "trial_id" in table.c and table is not _trials:
+        if "trial_id" in table.c and table is not trials:
             conn.execute(delete(table).where(table.c.trial_id.in_(mine)))
         elif "study_id" in table.c:
             conn.execute(delete(table).where(table.c.study_id == study_id))
@@ -400,43 +229,23 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _require_study(conn: Connection, study_id: int, name: str) -> None:
+def require_study(conn: Connection, study_id: int, name: str) -> None:
     """Hold the row of a study of ours. Raises StudyDeleted if Optuna has no such study."""
     ours = _studies.c.study_id == study_id, is_tied(literal(study_id), literal(name))
     if conn.execute(select(_studies.c.study_id).where(*ours).with_for_update()).first() is None:
         raise StudyDeleted(f"study {name} is given up: it has been deleted through Optuna")
 
 
-def _insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+def insert_trials(conn: Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Returns the trials' ids in the same order."""
     if not rows:
         return []
-    new = insert(_trials).returning(_trials.c.trial_id, sort_by_parameter_order=True)
+    new = insert(trials).returning(trials.c.trial_id, sort_by_parameter_order=True)
     made = conn.execute(new, [{"study_id": study_id, **row} for row in rows])
     return [int(trial_id) for trial_id in made.scalars()]
 
 
-def _state(result: TrialResult) -> TrialState:
-    return TrialState[Outcome(result.outcome).optuna_state]
-
-
-def _intermediate_rows(result: TrialResult) -> list[dict[str, Any]]:
-    """The metric of the last full evaluation, finite or not, as a row of Optuna's, but for the
-    trial's id; none if there was no evaluation."""
-    if result.metric is None or result.metric_step is None:
-        return []
-    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(
-        result.metric
-    )
-    row = {"intermediate_value": stored, "intermediate_value_type": kind}
-    return [{"step": result.metric_step, **row}]
-
-
-def _result_attributes(result: TrialResult) -> dict[str, Any]:
-    return {key: value for key in RESULT_ATTRIBUTES if (value := getattr(result, key)) is not None}
-
-
-def _json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[dict[str, Any]]:
+def json_rows(owner: str, owner_id: int, entries: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{owner: owner_id, "key": k, "value_json": json.dumps(v)} for k, v in entries.items()]
 
 
@@ -471,7 +280,7 @@ class TrialCopy:
         """The copy that `to_json` wrote."""
         read = json.loads(text)
         started, completed = (_time(read[name]) for name in ("started", "completed"))
-        parts = {name: tuple(map(tuple, read[name])) for name in _PARTS}
+        parts = {name: tuple(map(tuple, read[name])) for name in PARTS}
         return cls(number, read["state"], started, completed, parts)
 
 
@@ -490,10 +299,10 @@ def check_study_attributes(read: Any) -> None:
 
 def check_trial(read: Any) -> None:
     """Raise ValueError, in words, unless this is what `TrialCopy.to_json` writes."""
-    named = {"state", "started", "completed", *_PARTS}
+    named = {"state", "started", "completed", *PARTS}
     if not (isinstance(read, dict) and {*read} == named):
         raise ValueError(f"must be an object of {', '.join(sorted(named))}")
-    _require_fit(_trials.c.state, read["state"], "state")
+    _require_fit(trials.c.state, read["state"], "state")
     for name in ("started", "completed"):
         try:
             at = _time(read[name])
@@ -501,7 +310,7 @@ def check_trial(read: Any) -> None:
             raise ValueError(f"{name} is {read[name]!r}, and no time") from None
         if at is not None and at.tzinfo is not None:
             raise ValueError(f"{name} is {read[name]!r}; times are in UTC, without saying so")
-    for name, (table, columns) in _PARTS.items():
+    for name, (table, columns) in PARTS.items():
         rows = read[name]
         if not (isinstance(rows, list) and all(_is_row(row, columns) for row in rows)):
             raise ValueError(f"{name} must be a list of lists of {', '.join(columns)}")
@@ -537,24 +346,6 @@ def _require_fit(column: Any, value: Any, called: str) -> None:
         raise ValueError(f"{called} {wrong}")
 
 
-def ended_trial(
-    number: int, params: Sequence[tuple[str, float, str]], result: TrialResult, at: datetime
-) -> TrialCopy:
-    """A trial that ended elsewhere, as Optuna would keep it."""
-    value = result.steps_to_target
-    parts: dict[str, Sequence[Sequence[Any]]] = {
-        "params": params,
-        "values": [] if value is None else [(0, value, _FINITE.name)],
-        "looks": [
-            (row["step"], row["intermediate_value"], row["intermediate_value_type"].name)
-            for row in _intermediate_rows(result)
-        ],
-        "attributes": [(k, json.dumps(v)) for k, v in _result_attributes(result).items()],
-        "settings": [],
-    }
-    return TrialCopy(number, _state(result).name, at, at, parts)
-
-
 def read_trials(conn: Connection, owners: Mapping[int, int]) -> dict[int, TrialCopy]:
     """Trials by Optuna's id, those of them that are there.
 
@@ -571,21 +362,21 @@ def _read_trials(
     conn: Connection, ids: Sequence[int], owners: Mapping[int, int]
 ) -> dict[int, TrialCopy]:
     parts: dict[int, dict[str, list[Any]]] = {
-        trial_id: {name: [] for name in _PARTS} for trial_id in ids
+        trial_id: {name: [] for name in PARTS} for trial_id in ids
     }
-    for name, (table, columns) in _PARTS.items():
+    for name, (table, columns) in PARTS.items():
         owned = fetch_columns(conn, table, ("trial_id", *columns), "trial_id", ids)
         for trial_id, *row in owned:
             parts[trial_id][name].append(row)
     rows = conn.execute(
         select(
-            _trials.c.trial_id,
-            _trials.c.study_id,
-            _trials.c.number,
-            type_coerce(_trials.c.state, String),  # its name, as which the database holds it
-            _trials.c.datetime_start,
-            _trials.c.datetime_complete,
-        ).where(_trials.c.trial_id.in_(ids))
+            trials.c.trial_id,
+            trials.c.study_id,
+            trials.c.number,
+            type_coerce(trials.c.state, String),  # its name, as which the database holds it
+            trials.c.datetime_start,
+            trials.c.datetime_complete,
+        ).where(trials.c.trial_id.in_(ids))
     )
     return {
         trial_id: TrialCopy(number, state, started, completed, parts[trial_id])
@@ -597,11 +388,11 @@ def _read_trials(
 def other_numbers(conn: Connection, study_ids: Sequence[int]) -> dict[int, dict[int, int]]:
     """Of studies in which others' trials stand among ours: id of the study to the numbers of slots
     whose trials have other numbers, and to these."""
-    tied = slots.c.trial_id == _trials.c.trial_id, slots.c.study_id == _trials.c.study_id
+    tied = slots.c.trial_id == trials.c.trial_id, slots.c.study_id == trials.c.study_id
     query = (
-        select(slots.c.study_id, slots.c.number, _trials.c.number.label("theirs"))
-        .join(_trials, and_(*tied))
-        .where(slots.c.study_id.in_(study_ids), slots.c.number != _trials.c.number)
+        select(slots.c.study_id, slots.c.number, trials.c.number.label("theirs"))
+        .join(trials, and_(*tied))
+        .where(slots.c.study_id.in_(study_ids), slots.c.number != trials.c.number)
     )
     found: dict[int, dict[int, int]] = {}
     for row in conn.execute(query):
@@ -614,7 +405,7 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
     if not copies:
         return []
     lock_study(conn, study_id)
-    taken = set(_taken_numbers(conn, study_id))
+    taken = set(taken_numbers(conn, study_id))
     used = taken.union(copy.number for copy in copies)
     free = (number for number in count() if number not in used)
     numbers = [next(free) if copy.number in taken else copy.number for copy in copies]
@@ -627,8 +418,8 @@ def write_trials(conn: Connection, study_id: int, copies: Sequence[TrialCopy]) -
         }
         for number, copy in zip(numbers, copies, strict=True)
     ]
-    ids = _insert_trials(conn, study_id, rows)
-    for name, (table, columns) in _PARTS.items():
+    ids = insert_trials(conn, study_id, rows)
+    for name, (table, columns) in PARTS.items():
         owned = [
             (trial_id, *row)
             for trial_id, copy in zip(ids, copies, strict=True)
@@ -643,7 +434,7 @@ def delete_trials(conn: Connection, trial_ids: Iterable[int]) -> None:
     ids = list(trial_ids)
     for at in range(0, len(ids), _IN_A_QUERY):
         some = ids[at : at + _IN_A_QUERY]
-        for table in (*(table for table, _ in _PARTS.values()), _trials):
+        for table in (*(table for table, _ in PARTS.values()), trials):
             conn.execute(delete(table).where(table.c.trial_id.in_(some)))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, or_, select, update
 
 from batchfront.outcomes import cap
-from batchfront.store.optuna_tables import look_at_trials, reopen_trials
+from batchfront.store.optuna_trials import look_at_trials, reopen_trials
 from batchfront.store.schema import measurements, reached, slots, studies
 from batchfront.study.generations import start_of
 from batchfront.study.study import Study, read_study

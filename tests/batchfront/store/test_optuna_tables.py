@@ -10,12 +10,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from batchfront.outcomes import TrialResult
-from batchfront.store.optuna_tables import (
-    create_study,
-    create_trials,
-    distribution,
-    finish_trials,
-)
+from batchfront.store.optuna_tables import create_study, distribution
+from batchfront.store.optuna_trials import create_trials, finish_trials
 from batchfront.store.url import Storage
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import (

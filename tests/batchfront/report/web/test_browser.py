@@ -12,7 +12,7 @@ from batchfront.plan.plan import plan
 from batchfront.report.web.dashboard import dashboard
 from batchfront.report.web.guards import guarded, only_reading
 from batchfront.store.database import Storage
-from batchfront.store.optuna_tables import create_trials, finish_trials
+from batchfront.store.optuna_trials import create_trials, finish_trials
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Choice, Linear
 from tests.searches import work
