@@ -52,11 +52,12 @@ def work(
     stop: Event | None = None,
     pace: Pace | None = None,
     engine: EngineName = EngineName.SEQUENTIAL,
+    code: tuple[str, ...] = CODE,
     **settings: Any,
 ) -> None:
     """Be a worker until nothing is left to do, with checkpoints in a folder if one is given."""
     kept = None if folder is None else str(folder)
-    options = WorkerOptions(engine=engine, checkpoint_dir=kept, code=CODE)
+    options = WorkerOptions(engine=engine, checkpoint_dir=kept, code=code)
     told = Settings(name, "cpu", options=options, **settings)
     Worker(storage, told, stop or Event(), pace=pace).run()
 

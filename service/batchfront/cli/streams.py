@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
+from select import select
 from typing import Any, TextIO
 
 from batchfront.errors import OutputLost
@@ -32,7 +33,9 @@ class _Output(FileIO):
 
     def write(self, data: object) -> int | None:  # type: ignore[override]
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            while (written := super().write(data)) is None:  # type: ignore[arg-type]
+                select([], [self], [])  # another, who shares it, has told it not to wait
+            return written
         except OSError as error:
             raise OutputLost(error) from error
 
@@ -50,7 +53,6 @@ class _Lenient(FileIO):
 def open_streams() -> bool:
     """Have this process's standard streams fail in one way, or not at all, and say in ASCII what
     their encoding lacks. Returns whether they are its own: those of a notebook or a test stay."""
-    codecs.register_error(_SPELLED, _spelled)
     _fill_in()
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
@@ -131,7 +133,7 @@ def _raw(stream: TextIO) -> Any:
 
 def _text(raw: FileIO, before: TextIO | None, *, at_once: bool = False) -> TextIO:
     encoding = "utf-8" if before is None else before.encoding
-    at_once = at_once or raw.isatty()
+    at_once = at_once or raw.isatty() or getattr(before, "write_through", False)  # python -u
     return TextIOWrapper(BufferedWriter(raw), encoding, _SPELLED, line_buffering=at_once)
 
 
@@ -144,3 +146,6 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 
 def _escaped(character: str) -> str:
     return character.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(_SPELLED, _spelled)

@@ -189,10 +189,10 @@ class LocalWorkers:
 
     def _heard(self, place: _Place, worker_id: str, line: str) -> None:
         place.last_line = message_of(line)
-        if not self._says_all_is_lost(line):
+        if not self._says_storage_is_lost(line):
             self.tell(line, worker_id)
 
-    def _says_all_is_lost(self, line: str) -> bool:
+    def _says_storage_is_lost(self, line: str) -> bool:
         """Whether it is what every worker says that finds no database any more: `watch` does."""
         try:
             self.storage.check_file()

@@ -23,6 +23,7 @@ from batchfront.workload.search_space import (
     Log,
     ReverseLog,
     SearchSpace,
+    Value,
     dimensions,
     restore_space,
 )
@@ -102,6 +103,9 @@ def check_study(columns: Mapping[str, Any]) -> SearchSpace:
             raise Flaw(f"its {_said(name)} is {_short(columns[name])}")
     if columns["goal_value"] is not None and not _is_finite(columns["goal_value"]):
         raise Flaw(f"its goal is {_short(columns['goal_value'])}")
+    checksums = _json(columns.get("checksums") or "null", "its code's checksums")
+    if not (checksums is None or _is_code(checksums)):
+        raise Flaw(f"its code's checksums are {_short(checksums)}")
     identity = _object(columns["identity"], "its identity")
     least = 0 if columns["sampler"] == Sampler.IMPORTED else 1  # 0: trials had a time budget
     if columns["purpose"] != Purpose.POINTS and not _is_whole(identity.get("step_budget"), least):
@@ -147,9 +151,18 @@ def _check_search(identity: Mapping[str, Any]) -> None:
     code = identity.get("code", [])
     if not (isinstance(code, list) and all(map(_is_code, code))):
         raise Flaw(f"its identity's code is {_short(code)}")
-    command = identity.get("command", [])
-    if not (isinstance(command, list) and all(isinstance(word, str) for word in command)):
+    if identity.get("kind") == "program":
+        _check_program(identity)
+
+
+def _check_program(identity: Mapping[str, Any]) -> None:
+    """What it says of the program, and of where evaluations are read from."""
+    command, output = identity.get("command"), identity.get("output")
+    if not (isinstance(command, list) and command and all(isinstance(w, str) for w in command)):
         raise Flaw(f"its identity's command is {_short(command)}")
+    told: Mapping[str, Any] = output if isinstance(output, Mapping) else {}
+    if "kind" not in told or (told["kind"] == "pattern" and "pattern" not in told):
+        raise Flaw(f"its identity's output is {_short(output)}")
 
 
 def _is_code(version: Any) -> bool:
@@ -161,8 +174,8 @@ def _extensions(text: Any) -> Sequence[Mapping[str, Any]]:
     if not isinstance(extensions, list):
         raise Flaw(f"its extensions are {_short(extensions)}")
     for one in extensions:
-        numbers = isinstance(one, Mapping) and "space" in one and (one.get("first"), one["outside"])
-        if not (numbers and all(_is_whole(number, 0) for number in numbers)):
+        numbers = isinstance(one, Mapping) and (one.get("first"), one.get("outside"))
+        if not (numbers and "space" in one and all(_is_whole(number, 0) for number in numbers)):
             raise Flaw(f"its extensions have {_short(one)}")
     return extensions
 
@@ -172,17 +185,21 @@ def _space(described: Any) -> SearchSpace:
         raise Flaw(f"its search space is {_short(described)}")
     try:
         space = restore_space(described)
+        unlike = [name for name, entry in space.items() if not all(map(is_value, _spanned(entry)))]
     except SearchSpaceError as error:
         raise Flaw(f"its search space has {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         raise Flaw(f"its search space is {_short(described)}") from None
-    for name, entry in space.items():
-        if not isinstance(entry, Dimension):
-            if not is_value(entry):
-                raise Flaw(f"its search space has {name} = {_short(entry)}")
-        elif not all(is_value(entry.at(end)) for end in (0.0, 1.0)):
-            raise Flaw(f"its search space has {name} = {entry}")
+    for name in unlike:
+        raise Flaw(f"its search space has {name} = {_short(described[name])}")
     return space
+
+
+def _spanned(entry: Dimension | Value) -> Sequence[Value]:
+    """All values of a choice, the ends of a range, or the one value that there is."""
+    if isinstance(entry, Choice):
+        return entry.values
+    return [entry.at(end) for end in (0.0, 1.0)] if isinstance(entry, Dimension) else [entry]
 
 
 class _Params:

@@ -37,7 +37,7 @@ class Heartbeat:
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
         self._state = RaceState()
-        self._lost: StorageLost | None = None
+        self._storage_lost: StorageLost | None = None
         self._asked_at = time()  # which goes on while the machine sleeps
         self._closed = Event()
         self._speed = _Speed()
@@ -63,8 +63,8 @@ class Heartbeat:
 
         Raises StorageLost once there is nowhere left to write a result to.
         """
-        if self._lost is not None:
-            raise self._lost
+        if self._storage_lost is not None:
+            raise self._storage_lost
         with self._lock:
             return replace(self._state, lost=self._state.lost & self._held.keys())
 
@@ -97,7 +97,7 @@ class Heartbeat:
         try:
             state = ask(self._study_id, held)
         except StorageLost as error:
-            self._lost = error
+            self._storage_lost = error
             return False
         except Exception as error:
             # The lease outlives a short outage, and after a longer one everyone's is renewed.

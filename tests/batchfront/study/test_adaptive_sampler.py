@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from batchfront.frontier.frontier import load_frontier
 from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
-from batchfront.store.schema import slots, workers
+from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.study.slots import Slot
@@ -29,7 +29,7 @@ from batchfront.workload.search_space import (
     dimensions,
 )
 from batchfront.workload.workload import Workload
-from tests.searches import work, worker
+from tests.searches import expire, work, worker
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -188,7 +188,7 @@ def test_a_small_study_runs_from_end_to_end_one_by_one(
     asked = {"sampler": sampler, "together": 1}
     request = SearchOptions(trials=13, batch_sizes=(4,), **asked)
     plan(storage, str(path), workload(), request)
-    work(storage)
+    work(storage, code=(str(path),))
     (point,) = load_frontier(storage, "clouds/mlp/momentum").points
     assert sum(point.outcomes.values()) == 13
     assert "open" not in point.outcomes
@@ -212,6 +212,5 @@ def test_a_released_slot_keeps_its_point(storage: Storage) -> None:
     ledger.release([(s, 3) for s in ledger.start(study, [drawn], SPACE, {})])
     assert claimed().params == drawn.params
     ledger = worker(storage, "two")
-    with storage.write() as conn:
-        conn.execute(update(workers).values(lease_expires=storage.now))
+    expire(storage)
     assert claimed().params == drawn.params
