@@ -75,9 +75,7 @@ class SqliteFile:
     # -- how
 
     def _connect(self, how: str) -> sqlite3.Connection:
-        opened: sqlite3.Connection = sqlite3.connect(
-            f"{self.path.as_uri()}?{how}", **self._options
-        )
+        opened: sqlite3.Connection = sqlite3.connect(f"{self.path.as_uri()}?{how}", **self._options)
         return opened
 
     def _readable(self, connection: sqlite3.Connection) -> sqlite3.Connection:
