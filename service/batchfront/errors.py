@@ -9,7 +9,7 @@ BatchfrontError                what went wrong, in one line; exit code 1
 │   ├── UntrustedCode          code of which nobody has said here that it may run
 │   └── IdentityError          a study exists under another definition
 ├── StorageError               the database can't be opened, read or written
-│   ├── StorageGone            its file is no longer the one that was opened
+│   ├── StorageLost            its file is no longer the one that was opened
 │   └── Unreachable            not now, but perhaps in a while
 ├── DataError                  a data set is not where it should be, or not what it should be
 ├── CheckpointError            a checkpoint that a trial can't go on from
@@ -79,7 +79,7 @@ class StorageError(BatchfrontError):
     """The database can't be opened, read or written."""
 
 
-class StorageGone(StorageError):
+class StorageLost(StorageError):
     """The database's file was removed, or replaced by another, while it was in use."""
 
 

@@ -17,8 +17,15 @@ Examples:
 @options.storage
 @options.checkpoint_dir
 @options.trial_dir
+@options.code
 @options.table_or_json
-def command(storage: str, checkpoint_dir: str | None, trial_dir: str | None, format_: str) -> int:
+def command(
+    storage: str,
+    checkpoint_dir: str | None,
+    trial_dir: str | None,
+    code: tuple[str, ...],
+    format_: str,
+) -> int:
     """Look for what keeps a search from going on.
 
     The database and the rights on it, clocks, workers and what they share, what is stuck, and this
@@ -34,6 +41,6 @@ def command(storage: str, checkpoint_dir: str | None, trial_dir: str | None, for
         "programs' folders": str(options.trials_for(storage, trial_dir)),
         "data sets": os.environ.get("BATCHFRONT_DATA_DIR"),
     }
-    findings = examine(storage, {about: where for about, where in places.items() if where})
+    findings = examine(storage, {about: where for about, where in places.items() if where}, code)
     print_findings(findings, format_)
     return int(any(one.level is Level.FAILURE for one in findings))

@@ -89,12 +89,18 @@ def examine_workers(storage: Storage, there: Sequence[ListedWorker]) -> Iterator
         yield from _left(alive)
     for worker in there:
         if not worker.alive:
-            yield warning(
-                "workers",
-                f"{worker} hasn't been heard of for {worker.silent:,.0f} s and holds "
-                f"{several(worker.holds, 'trial')}, which the next worker takes over",
-                command(storage, "work") if not alive and worker.holds else None,
-            )
+            yield _silent(storage, worker, last=not alive)
+
+
+def _silent(storage: Storage, worker: ListedWorker, *, last: bool) -> Finding:
+    said = f"{worker} hasn't been heard of for {worker.silent:,.0f} s and holds"
+    if not worker.holds:
+        return ok("workers", f"{said} nothing")
+    return warning(
+        "workers",
+        f"{said} {several(worker.holds, 'trial')}, which the next worker takes over",
+        command(storage, "work") if last else None,
+    )
 
 
 def _clocks(alive: Sequence[ListedWorker]) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
-from batchfront.errors import BatchfrontError, StorageGone, Unreachable, UsageError, WorkersFailed
+from batchfront.errors import BatchfrontError, StorageLost, Unreachable, UsageError, WorkersFailed
 from batchfront.extras import has_torch
 from batchfront.launch.launcher import Launched
 from batchfront.launch.worker_options import Order
@@ -93,7 +93,7 @@ class LocalWorkers:
         """Replace the workers that died; how many are alive now.
 
         Raises WorkersFailed when one has died too often, with the last line that it wrote, and
-        StorageGone when there is no database left to work on.
+        StorageLost when there is no database left to work on.
         """
         self.storage.check_file()
         alive = 0
@@ -163,7 +163,7 @@ class LocalWorkers:
         sweep_left()
         try:
             Ledger(self.storage, place.worker_id).reap()
-        except StorageGone:
+        except StorageLost:
             pass  # nothing is held any more
         except Unreachable as error:
             log.warning("%s", error)
@@ -188,14 +188,14 @@ class LocalWorkers:
 
     def _heard(self, place: _Place, worker_id: str, line: str) -> None:
         place.last_line = line
-        if not self._says_all_is_gone(line):
+        if not self._says_storage_is_lost(line):
             self.tell(line, worker_id)
 
-    def _says_all_is_gone(self, line: str) -> bool:
+    def _says_storage_is_lost(self, line: str) -> bool:
         """Whether it is what every worker says that finds no database any more: `watch` does."""
         try:
             self.storage.check_file()
-        except StorageGone as error:
+        except StorageLost as error:
             return str(error) in line
         return False
 

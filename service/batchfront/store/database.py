@@ -60,6 +60,13 @@ _LASTING = (
 """Words of those failures to connect that no waiting mends; libpq gives them no SQLSTATE."""
 
 
+_PUT_BACK = ("3D000", "42P01")
+"""SQLSTATEs of a database, or a table, that isn't there: of one that was, because it is being put
+back, as `dropdb`, `createdb` and `pg_restore` do. A failure to connect has words alone."""
+
+_NO_DATABASE = r'database ".*" does not exist'
+
+
 class Storage:
     """A database that holds studies. Reads and writes go through `read` and `write`."""
 
@@ -71,6 +78,7 @@ class Storage:
             self.engine = _file_engine(url, self._file)
         else:
             self.engine = _server_engine(url)
+        self._has_answered = False
 
     def __str__(self) -> str:
         return f"database {shown(self.url)}"
@@ -87,6 +95,7 @@ class Storage:
             if self.engine.dialect.name == "postgresql":
                 conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield conn
+        self._has_answered = True
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -102,6 +111,7 @@ class Storage:
             with conn.begin():
                 yield conn
                 self.check_file()  # or what is committed now would be lost with it
+        self._has_answered = True
 
     @property
     def now(self) -> ColumnElement[float]:
@@ -113,7 +123,7 @@ class Storage:
         self.engine.dispose()
 
     def check_file(self) -> None:
-        """Raise StorageGone if the database is a file and no longer the one that was opened."""
+        """Raise StorageLost if the database is a file and no longer the one that was opened."""
         if self._file is not None:
             self._file.check()
 
@@ -128,7 +138,8 @@ class Storage:
         except (DatabaseError, InterfaceError, errors.TimeoutError) as error:
             if _hands_over(error):
                 self.engine.dispose()
-            kind = Unreachable if _passes(error) else StorageError
+            passes = _passes(error) or (self._has_answered and _is_put_back(error))
+            kind = Unreachable if passes else StorageError
             raise kind(f"{self}: {_first_line(error)}{_advice(error)}") from error
         except ValueError as error:  # of a driver, about a text that is asked for or written
             if not (isinstance(error, UnicodeEncodeError) or "NUL (0x00)" in str(error)):
@@ -214,6 +225,16 @@ def _passes(error: Exception) -> bool:
     if type(error.orig).__module__ == "sqlite3":
         return "locked" in words or "full" in words or "disk I/O" in words
     return not any(word in words for word in _LASTING)
+
+
+def _is_put_back(error: Exception) -> bool:
+    """Whether a PostgreSQL database that was there isn't, or not all of it."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code = getattr(cause, "pgcode", None)
+    if code is not None:
+        return code in _PUT_BACK
+    first = str(cause).partition("\n")[0]
+    return isinstance(error, OperationalError) and bool(re.search(_NO_DATABASE, first))
 
 
 def _hands_over(error: Exception) -> bool:

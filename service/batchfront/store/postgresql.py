@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from threading import Lock, Thread
 from time import sleep
@@ -178,25 +178,21 @@ class Cursor(psycopg2.cursor):
 
     def fetchone(self) -> Any:
         """The next row, which a cursor with a name asks the server for."""
-        if self.name is None:
-            return super().fetchone()
-        with self.connection.answered():
+        with self.connection.answered() if self.name else nullcontext():
             return super().fetchone()
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         """The next rows, which a cursor with a name asks the server for."""
         size = self.arraysize if size is None else size
-        if self.name is None:
-            return super().fetchmany(size)
-        with self.connection.answered():
-            return super().fetchmany(size)
+        with self.connection.answered() if self.name else nullcontext():
+            found: list[Any] = super().fetchmany(size)
+        return found
 
     def fetchall(self) -> list[Any]:
         """All other rows, which a cursor with a name asks the server for."""
-        if self.name is None:
-            return super().fetchall()
-        with self.connection.answered():
-            return super().fetchall()
+        with self.connection.answered() if self.name else nullcontext():
+            found: list[Any] = super().fetchall()
+        return found
 
     def _one_by_one(self, values: Iterable[Any]) -> Iterator[Any]:
         for each in values:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import URL, Engine
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from batchfront.errors import StorageError, StorageGone, Unreachable
+from batchfront.errors import StorageError, StorageLost, Unreachable
 
 _BUSY_SECONDS = 60  # how long SQLite waits for another process's write to end
 
@@ -32,7 +32,7 @@ class SqliteFile:
         self._unchanging: object = None  # its state, where it was opened as such
 
     def connect(self) -> sqlite3.Connection:
-        """Open it. Raises StorageGone if it is another file than before."""
+        """Open it. Raises StorageLost if it is another file than before."""
         mode = "rwc" if self._create and self._opened is None else "rw"
         connection = self._connect(f"mode={mode}")
         try:
@@ -53,7 +53,7 @@ class SqliteFile:
     def watched(self, engine: Engine) -> Iterator[None]:
         """While it is read or written.
 
-        Raises StorageGone if it is no longer the file that was opened, and Unreachable if it was
+        Raises StorageLost if it is no longer the file that was opened, and Unreachable if it was
         read as one that doesn't change, and changed.
         """
         self.check()
@@ -66,11 +66,11 @@ class SqliteFile:
             raise Unreachable(f"database {self.path}: it was changed while it was read; try again")
 
     def check(self) -> None:
-        """Raise StorageGone if it is no longer the file that was opened."""
+        """Raise StorageLost if it is no longer the file that was opened."""
         found = self._identity()
         if self._opened not in (None, found):
             happened = "was removed" if found is None else "was replaced by another file"
-            raise StorageGone(f"database {self.path} {happened} while it was in use")
+            raise StorageLost(f"database {self.path} {happened} while it was in use")
 
     # -- how
 

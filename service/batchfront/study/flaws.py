@@ -161,8 +161,8 @@ def _check_program(identity: Mapping[str, Any]) -> None:
     command, output = identity.get("command"), identity.get("output")
     if not (isinstance(command, list) and command and all(isinstance(w, str) for w in command)):
         raise Flaw(f"its identity's command is {_short(command)}")
-    told = isinstance(output, Mapping) and "kind" in output
-    if not told or (output["kind"] == "pattern" and "pattern" not in output):
+    told: Mapping[str, Any] = output if isinstance(output, Mapping) else {}
+    if "kind" not in told or (told["kind"] == "pattern" and "pattern" not in told):
         raise Flaw(f"its identity's output is {_short(output)}")
 
 

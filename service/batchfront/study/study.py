@@ -255,13 +255,21 @@ class Unreadable:
     is_orphan: bool = False
     curves: bool = False
 
-    def told(self, where: URL) -> str:
-        """A line that names it, and the command that removes it from its database."""
+    @property
+    def says(self) -> str:
+        """What is left out, and why."""
         named = f"study {printable(self.name)}"
         what = f"the learning curves of {named} are" if self.curves else f"{named} is"
+        return f"{what} left out: {self.why}"
+
+    def removal(self, where: URL) -> str:
+        """The command, in backticks, that removes it from its database."""
         of_curves = (self.workload, "--batch-sizes", str(self.batch_size))
-        removes = command(where, "delete", *(of_curves if self.curves else (self.name,)))
-        return f"{what} left out: {self.why}; {removes} removes it"
+        return command(where, "delete", *(of_curves if self.curves else (self.name,)))
+
+    def told(self, where: URL) -> str:
+        """A line that names it, and the command that removes it."""
+        return f"{self.says}; {self.removal(where)} removes it"
 
 
 @dataclass(frozen=True)

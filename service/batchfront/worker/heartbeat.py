@@ -6,7 +6,7 @@ from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic, time
 
-from batchfront.errors import StorageGone
+from batchfront.errors import StorageLost
 from batchfront.ledger.ledger import LEASE_SECONDS, Held, Ledger, RaceState
 from batchfront.phase_timer import timed_as
 
@@ -37,7 +37,7 @@ class Heartbeat:
         self._lock = Lock()
         self._held: dict[int, tuple[int, int]] = {}
         self._state = RaceState()
-        self._gone: StorageGone | None = None
+        self._storage_lost: StorageLost | None = None
         self._asked_at = time()  # which goes on while the machine sleeps
         self._closed = Event()
         self._speed = _Speed()
@@ -61,10 +61,10 @@ class Heartbeat:
     def race_state(self) -> RaceState:
         """What was learned last. `lost` only names slots that are still held here.
 
-        Raises StorageGone once there is nowhere left to write a result to.
+        Raises StorageLost once there is nowhere left to write a result to.
         """
-        if self._gone is not None:
-            raise self._gone
+        if self._storage_lost is not None:
+            raise self._storage_lost
         with self._lock:
             return replace(self._state, lost=self._state.lost & self._held.keys())
 
@@ -96,8 +96,8 @@ class Heartbeat:
             held = dict(self._held)
         try:
             state = ask(self._study_id, held)
-        except StorageGone as error:
-            self._gone = error
+        except StorageLost as error:
+            self._storage_lost = error
             return False
         except Exception as error:
             # The lease outlives a short outage, and after a longer one everyone's is renewed.

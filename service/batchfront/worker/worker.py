@@ -14,7 +14,7 @@ from batchfront.errors import (
     IdentityError,
     LeaseLost,
     StorageError,
-    StorageGone,
+    StorageLost,
     Unreachable,
     UntrustedCode,
     WorkloadError,
@@ -143,7 +143,7 @@ class Worker:
             for backend in self._backends.values():
                 backend.close()
             # If not, the list of workers learns it from the lease.
-            with suppress(StorageGone, Unreachable):
+            with suppress(StorageLost, Unreachable):
                 self.ledger.leave(in_order=in_order)
 
     def _description(self) -> SelfDescription:

@@ -257,7 +257,10 @@ def test_a_workload_of_which_nothing_can_be_read_fails_in_one_line_that_says_why
         assert f"study {_victim(kind)} is left out" in done.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize(
+    "kind",
+    [*OPTUNA, "identity-a-blob", "batch-size-a-text", "purpose-unknown", "number-negative"],
+)
 def test_the_command_that_is_advised_removes_a_damaged_study_and_nothing_else(
     run: Callable[[str], Result],
     batchfront: Callable[..., Result],

@@ -38,6 +38,15 @@ def test_workers_that_agree_are_counted(storage: Storage) -> None:
     assert "2 workers on 2 machines" in about(findings, "workers")[0].says
 
 
+def test_a_silent_worker_that_holds_nothing_is_no_fault(storage: Storage) -> None:
+    enter(storage, "one", SelfDescription({}, None, None))
+    with storage.write() as conn:
+        conn.execute(update(workers).values(seen_at=storage.now - 900, lease_expires=0.0))
+    (silent,) = look(storage)
+    assert silent.level is Level.OK
+    assert silent.says.endswith("and holds nothing")
+
+
 def test_a_silent_worker_is_named_with_what_it_holds(storage: Storage) -> None:
     planned(storage)
     claim(worker(storage), 3)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from batchfront.cli import completion
-from batchfront.errors import BatchfrontError, StorageError, StorageGone, Unreachable
+from batchfront.errors import BatchfrontError, StorageError, StorageLost, Unreachable
 from batchfront.launch.local import LocalWorkers
 from batchfront.launch.worker_options import Order
 from batchfront.ledger.status import load_status
@@ -261,10 +261,10 @@ def test_a_file_that_is_not_the_same_any_more_is_neither_read_nor_written_nor_ma
     happens(path)
     there = sorted(path.parent.iterdir())
     for does in (read, lambda s: note(s, "x")):
-        with pytest.raises(StorageGone, match=f"{said}.* while it was in use"):
+        with pytest.raises(StorageLost, match=f"{said}.* while it was in use"):
             does(storage)
     storage.close()
-    with pytest.raises(StorageGone, match=said):
+    with pytest.raises(StorageLost, match=said):
         read(storage)
     assert path.exists() == (path in there)
 
@@ -277,7 +277,7 @@ def test_a_write_into_a_file_that_was_removed_meanwhile_is_not_acknowledged(
             conn.execute(insert(meta).values(key="x", value=""))
             _removed(tmp_path / "trials.db")
 
-    with pytest.raises(StorageGone):
+    with pytest.raises(StorageLost):
         write()
 
 
@@ -295,7 +295,7 @@ def test_a_worker_in_the_middle_of_a_trial_ends_when_its_database_is_gone(
     raised: list[BatchfrontError] = []
 
     def be_a_worker() -> None:
-        with pytest.raises(StorageGone) as error:
+        with pytest.raises(StorageLost) as error:
             work(open_storage(database))
         raised.append(error.value)
 
@@ -330,7 +330,7 @@ def test_a_launcher_ends_its_workers_and_says_it_once(
             _removed(tmp_path / "trials.db")
             local.hold(Event())
 
-    with pytest.raises(StorageGone, match="was removed while it was in use"):
+    with pytest.raises(StorageLost, match="was removed while it was in use"):
         launch()
     assert local.running == 0
     assert [line for line in told if "was removed" in line] == []

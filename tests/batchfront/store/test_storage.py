@@ -15,10 +15,12 @@ import sqlalchemy
 from sqlalchemy import insert, select, update
 
 from batchfront.errors import BatchfrontError, StorageError, Unreachable, UsageError
+from batchfront.ledger.status import load_status
 from batchfront.store import schema
 from batchfront.store.database import DEFAULT_URL, Storage, parse_url, shown
 from batchfront.store.url import open_storage
-from tests.postgres import Postgres
+from batchfront.study.study import Filter
+from tests.postgres import ROLE, TEMPLATE, Postgres
 
 SECRET = "open-sesame"
 
@@ -342,7 +344,6 @@ LASTING = {
     "0A000": "cross-database references are not implemented",
     "23505": "duplicate key value violates unique constraint",
     "42501": "permission denied for table studies",
-    "42P01": "relation does not exist",
     "XX001": "invalid page in block 3",
 }
 
@@ -390,3 +391,25 @@ def test_connections_to_a_server_that_has_become_read_only_are_given_up(
         process()
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
     process()  # by a new connection: the old one would go on refusing
+
+
+@pytest.mark.postgresql
+def test_a_database_that_was_there_is_waited_for_while_it_is_put_back(
+    postgres: Postgres, postgres_database: str
+) -> None:
+    name = postgres_database.rpartition("/")[2]
+    storage = open_storage(postgres_database)
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with pytest.raises(StorageError) as never:
+        open_storage(postgres_database)
+    assert not isinstance(never.value, Unreachable)
+    for step in ("dropped", f"CREATE DATABASE {name} OWNER {ROLE}"):
+        if step != "dropped":
+            postgres.execute(step)  # without a table yet
+        for _ in range(2):  # the first finds a connection that was ended
+            with pytest.raises(Unreachable):
+                load_status(storage, Filter())
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
+    assert load_status(storage, Filter()).finished
+    storage.close()

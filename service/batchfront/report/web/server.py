@@ -17,6 +17,8 @@ _THREADS = 8
 
 _SILENT_SECONDS = 60  # after which a client that says nothing is dropped
 
+_CONNECTIONS = 900  # at once; those that say nothing yet are among them
+
 _LARGEST_REQUEST = 1 << 20  # bytes
 
 _LARGEST_ANSWER = 1 << 30  # bytes; it is in memory already, so it need not pass through a file
@@ -44,6 +46,8 @@ class Server:
             sockets=[listening],
             threads=_THREADS,
             channel_timeout=_SILENT_SECONDS,
+            connection_limit=_CONNECTIONS,
+            asyncore_use_poll=True,  # select knows 1,024 files
             max_request_body_size=_LARGEST_REQUEST,
             # Waitress leaves the files to which it spills unclosed.
             inbuf_overflow=_LARGEST_REQUEST + 1,

@@ -79,7 +79,7 @@ def test_watching_goes_on_through_an_outage_and_ends_when_all_is_done(
     done = replace(STATUS, studies=(replace(STUDY, done=10, running=0),))
     answers: list[Any] = [STATUS, Unreachable("database x: no answer"), STATUS, done]
 
-    def load() -> Status:
+    def load(_: Status | None) -> Status:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Barrier, Timer
 from unittest.mock import Mock
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -32,6 +33,15 @@ def test_several_viewers_are_served_at_once() -> None:
 
     with served(waiting) as address, ThreadPoolExecutor(6) as viewers:
         assert [a.status for a in viewers.map(ask, [address] * 6)] == [200] * 6
+
+
+def test_two_hundred_connections_that_ask_for_nothing_keep_nobody_out() -> None:
+    with served(done) as address, ExitStack() as silent:
+        port = int(address.rstrip("/").rpartition(":")[2])
+        for _ in range(200):
+            one = silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+            one.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        assert ask(address).status == 200
 
 
 def test_a_server_does_not_say_what_it_is_made_of() -> None:
