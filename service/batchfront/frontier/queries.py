@@ -180,8 +180,11 @@ def _by_workload(workloads: Sequence[str]) -> Select[Any]:
             func.count(slots.c.trial_id),
             func.count(slots.c.finished_at),
             func.count(slots.c.steps_to_target),
+            # Whatever the clock said: of what has run again, and of points that were replaced.
+            func.sum(slots.c.fence),
+            func.sum(slots.c.finished_at),
             func.max(slots.c.finished_at),
-            func.sum(slots.c.fence),  # of what has run again, whatever the clock said
+            func.max(studies.c.id),
         )
         .select_from(studies.outerjoin(slots))
         .where(Filter(tuple(workloads)).clause())

@@ -26,8 +26,10 @@ from batchfront.ledger.results import with_crossing
 from batchfront.ledger.trials import end_trials
 from batchfront.ledger.workers import Clock, busy_by_study, has_lease, lose_stale, present
 from batchfront.outcomes import TrialResult
+from batchfront.printable import printable
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import LEASE_SECONDS, free, imported, leased, slots, studies, workers
+from batchfront.study.flaws import params_flaw
 from batchfront.study.generations import open_next
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Stored, Study, find_study, read_study, warn_of
@@ -142,6 +144,8 @@ def take(
     A trial that kills its worker costs every other in the heat a death too. So one with which it
     has happened too often is taken alone, after all others: only the culprit's retries are
     exhausted. It isn't taken where the worker holds others already, `in_company`.
+
+    Raises StudyDeleted, having taken none, if the metaparameters of one can't be read.
     """
     least_advanced = (
         select(slots)
@@ -152,6 +156,13 @@ def take(
     rows = conn.execute(least_advanced.where(not_(alone)).limit(limit)).all()
     if not in_company:
         rows = rows or conn.execute(least_advanced.where(alone).limit(1)).all()
+    found = [_slot(row) for row in rows]
+    for slot, row in zip(found, rows, strict=True):
+        wrong = None if row.params is None else params_flaw(row.params, study.space, is_done=False)
+        if wrong is not None:
+            raise StudyDeleted(
+                f"study {printable(study.name)} is given up: trial {slot.number}: {wrong}"
+            )
     if rows:
         conn.execute(
             update(slots)
@@ -163,7 +174,6 @@ def take(
                 attempts=slots.c.attempts + 1,
             )
         )
-    found = map(_slot, rows)
     return [replace(s, fence=s.fence + 1, attempts=s.attempts + 1) for s in found]
 
 

@@ -242,7 +242,11 @@ class Ledger:
         asks = (wanted, self._last, spared, self._left_out)
         for study in choose_studies(conn, now, self.worker_id, *asks):
             room = 1 if study.schedule == Schedule.ONE_BY_ONE else limit(study)
-            taken = take(conn, self.worker_id, study, room, spared)
+            try:
+                taken = take(conn, self.worker_id, study, room, spared)
+            except StudyDeleted:  # it was damaged since this worker has read all of its trials
+                self._last = None
+                return self._claim(conn, wanted, limit)
             if taken:
                 self._last = study.id
                 said = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
@@ -260,7 +264,7 @@ class Ledger:
         advanced first, beside those in hand. What it doesn't know that it holds is released.
 
         Returns the study, which may have a wider space by now, and the slots, perhaps none; None
-        of a study that has been deleted, or has another definition or code by now.
+        of a study that has been deleted, can't be read, or has another definition by now.
         """
         with self.storage.write() as conn:
             now = self.storage.now
@@ -268,15 +272,15 @@ class Ledger:
                 return None
             unknown = slots.c.id.not_in(held.keys())
             release(conn, and_(slots.c.worker_id == self.worker_id, unknown))
-            try:
-                stored = read_study(conn, study.id)
-            except StudyDeleted:
-                return None
-            if stored.identity != study.identity:
-                return None
             # What it has in hand is never free, but in a database that was put back.
             spared = or_(left_for_others(conn, now, self.worker_id), slots.c.id.in_(held.keys()))
-            taken = take(conn, self.worker_id, stored, limit, spared, in_company=True)
+            try:
+                stored = read_study(conn, study.id)
+                if stored.identity != study.identity:
+                    return None
+                taken = take(conn, self.worker_id, stored, limit, spared, in_company=True)
+            except StudyDeleted:
+                return None
             if taken:
                 roster.note(conn, now, self.worker_id, trials=len(held) + len(taken))
         return stored, taken

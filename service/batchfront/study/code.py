@@ -63,7 +63,7 @@ def meant(storage: Storage, workloads: Sequence[str], here: Path) -> Meant:
                 f"nothing in {storage} was planned from {given}: {command(storage, 'plan', given)}"
             )
         names += of_it
-        code.append(str(source.file))
+        code += map(str, source.places)
     return Meant(tuple(dict.fromkeys(names)), tuple(code))
 
 

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -40,6 +41,25 @@ class Source:
         if self.module:
             return f"{self.root}:{self.module}:{self.function}"
         return f"{self.file}:{self.function}" if self.function else str(self.file)
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether its own modules are imported from where Python looks for them anyway, or from
+        where the file lies: its folder or, in a package, the one that holds that. Otherwise, who
+        says which folder that is says what else is imported from there."""
+        home = self.file.parent
+        while self.module and (home / "__init__.py").is_file():
+            home = home.parent
+        root = self.root.resolve()
+        return root == home or root in (Path(entry).resolve() for entry in sys.path)
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """What has to be trusted for it to be imported, the fewest there are."""
+        root = self.root.resolve()
+        if self.is_at_home:
+            return (self.file,)
+        return (root,) if root in self.file.parents else (self.file, root)
 
     def checksums(self) -> dict[str, str]:
         """The checksums of the file and of all that it imports, in whatever function, of modules

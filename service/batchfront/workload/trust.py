@@ -38,6 +38,11 @@ class Trust:
         """Whether a file, whose path has no symbolic link in it, is or lies in one of them."""
         return any(file == place or place in file.parents for place in self.places)
 
+    def allows(self, source: Source) -> bool:
+        """Whether a file lies in them, and so does the folder that its modules are imported from,
+        where that isn't its own."""
+        return all(map(self.holds, source.places))
+
     def spec(self, workload: str, spec: str, checksums: Checksums | None) -> str:
         """The spec by which this process loads a workload's code, of which nothing has run yet.
 
@@ -50,11 +55,11 @@ class Trust:
         if not catalog.is_of_a_file(spec) or spec.endswith(catalog.NOWHERE):
             return spec
         planned = find_source(spec)
-        if planned is not None and self.holds(planned.file):
+        if planned is not None and self.allows(planned):
             refuse_changed(workload, planned, checksums)
             return spec
-        is_module = planned is not None and bool(planned.module)
-        if planned is not None and is_module and catalog.offers(planned.function, planned.file):
+        is_at_home = planned is not None and bool(planned.module) and planned.is_at_home
+        if is_at_home and planned is not None and catalog.offers(planned.function, planned.file):
             return spec
         for source in self.elsewhere(spec):
             if checksums is not None and source.checksums() == checksums:
@@ -89,7 +94,7 @@ class Trust:
             )
         for there in found:
             source = find_source(there)
-            if source is not None and self.holds(source.file):
+            if source is not None and self.allows(source):
                 yield source
 
     def _named(self, name: str) -> Iterator[Path]:
@@ -111,10 +116,12 @@ class Trust:
                 f"{workload}: there is no {spec} here, which it was planned from, nor a file like "
                 "it where --code says; copy it here, and name its folder by --code"
             )
+        place = next((one for one in planned.places if not self.holds(one)), planned.file)
+        imported = "" if place == planned.file else f" with the modules of {place}"
         return UntrustedCode(
-            f"{workload}: the database names its code, {planned.file}, and nobody here has allowed "
-            "that to run",
-            str(planned.file),
+            f"{workload}: the database names its code, {planned.file}{imported}, and nobody here "
+            "has allowed that to run",
+            str(place),
         )
 
 

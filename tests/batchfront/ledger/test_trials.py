@@ -507,3 +507,21 @@ def test_a_leased_slot_of_nobody_is_free(storage: Storage) -> None:
         conn.execute(delete(workers))
     _, mine = claim(worker(storage))
     assert [(slot.number, slot.attempts, slot.deaths) for slot in mine] == [(0, 1, 0), (1, 1, 0)]
+
+
+@pytest.mark.parametrize("params", ["{", "[0.1]", '{"learning_rate": "fast"}'])
+def test_a_study_that_is_damaged_while_a_worker_is_at_it_costs_no_other_study_its_trials(
+    storage: Storage, params: str
+) -> None:
+    planned(storage, batch_sizes=(4, 16))
+    ledger = worker(storage)
+    study, taken = started(ledger, 4)
+    assert ledger.finish(study, [(slot, CAPPED) for slot in taken]) == []
+    with storage.write() as conn:
+        free = slots.c.study_id == study.id, slots.c.state == "free"
+        conn.execute(update(slots).where(*free).values(params=params))
+    assert ledger.claim_more(study, {}, 4) is None
+    other, taken = started(ledger, 4)
+    assert other.id != study.id
+    assert len(taken) == 4
+    assert ledger.finish(other, [(slot, CAPPED) for slot in taken]) == []

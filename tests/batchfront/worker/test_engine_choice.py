@@ -150,14 +150,14 @@ def test_a_workload_that_cannot_be_vectorized_is_sequential_unless_that_is_asked
     with pytest.raises(UsageError, match=said):
         choice(storage, "vectorized", (CPU, CPU)).of(*claimed)
     with pytest.raises(UsageError, match=said):
-        refuse_unfit(claimed[0], (CPU, CPU))
-    refuse_unfit(claimed[0], (CPU,))
+        refuse_unfit(claimed[0], claimed[0].spec, (CPU, CPU))
+    refuse_unfit(claimed[0], claimed[0].spec, (CPU,))
 
 
 def test_a_workload_is_judged_at_the_middle_of_its_search_space(storage: Storage) -> None:
     study = plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,))).studies[0]
     with pytest.raises(UsageError, match="torch's own Dropout draws for all at once"):
-        refuse_unfit(study, (CPU,))
+        refuse_unfit(study, study.spec, (CPU,))
 
 
 @pytest.mark.every_storage

@@ -67,6 +67,37 @@ def test_a_place_may_be_named_by_a_link(allowed: Path, tmp_path: Path) -> None:
     assert Trust.of([str(tmp_path / "link")]).spec(NAME, spec, None) == spec
 
 
+def test_the_database_does_not_choose_what_a_trusted_module_imports_from(
+    allowed: Path, tmp_path: Path
+) -> None:
+    """The folder of a module may be anybody's, such as the one for temporary files."""
+    by_folder, by_file = Trust.of([str(allowed)]), Trust.of([f"{allowed}/w.py"])
+    assert by_folder.spec(NAME, f"{allowed}:w:w", None) == f"{allowed}:w:w"
+    assert by_file.spec(NAME, f"{allowed}:w:w", None) == f"{allowed}:w:w"
+    (tmp_path / "torch.py").write_text("raise SystemError\n")
+    for trust in (by_folder, by_file):
+        assert refused(trust, f"{tmp_path}:allowed.w:w").place == str(tmp_path)
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "__init__.py").write_text("raise SystemError\n")
+    (pack / "w.py").symlink_to(allowed / "w.py")
+    catalogs = find_source("batchfront_studies.digits:sgd")
+    assert catalogs is not None
+    (pack / "digits.py").symlink_to(catalogs.file)
+    for trust in (by_folder, by_file):
+        assert refused(trust, f"{tmp_path}:pack.w:w").place == str(tmp_path)
+        assert refused(trust, f"{tmp_path}:pack.digits:sgd").place == str(catalogs.file)
+
+
+def test_a_module_of_a_package_without_an_init_is_trusted_with_its_folder(allowed: Path) -> None:
+    (allowed / "pack").mkdir()
+    (allowed / "w.py").rename(allowed / "pack" / "w.py")
+    spec = f"{allowed}:pack.w:w"
+    error = refused(Trust(), spec)
+    assert error.place == str(allowed)
+    assert Trust.of([error.place]).spec(NAME, spec, None) == spec
+
+
 @pytest.mark.parametrize("changed", ["w.py", "beside.py"])
 def test_a_file_that_has_changed_is_named(allowed: Path, changed: str) -> None:
     spec, trust = f"{allowed}/w.py:w", Trust.of([str(allowed)])

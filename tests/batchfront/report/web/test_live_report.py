@@ -124,3 +124,15 @@ def test_the_state_changes_with_studies_slots_and_endings_alone(storage: Storage
     assert last_change(storage) == seen[-1]
     assert set(last_change(storage, ("a/b/c",))) == {"a/b/c"}
     assert last_change(storage, ("d/e/f",)) == {}
+
+
+def test_the_state_changes_with_what_is_written_after_the_clock_was_set_back(
+    storage: Storage,
+) -> None:
+    add_study(storage, "a/b/c", 8, [{}, {}])
+    with storage.write() as conn:
+        conn.execute(update(slots).values(finished_at=9.0))
+    before = last_change(storage)
+    with storage.write() as conn:  # a point that was replaced, say
+        conn.execute(update(slots).where(slots.c.number == 0).values(finished_at=5.0))
+    assert last_change(storage) != before

@@ -249,7 +249,7 @@ def test_a_worker_runs_only_a_sweep_file_that_it_has_itself(
     with pytest.raises(
         UsageError, match=r"there is no .*/sweep\.toml here.*name its folder by --code"
     ):
-        work(storage, tmp_path)
+        work(storage, tmp_path, code=(str(tmp_path),))
     copied = write_sweep(elsewhere / "of_mine")
     copied.write_text(text.replace("--lr", "--seed 1 --lr"))
     with pytest.raises(IdentityError, match="command was"):
