@@ -24,14 +24,14 @@ def loaded(database: str) -> optuna.Study:
 @pytest.mark.parametrize("text", TEXTS, ids=len)
 def test_a_note_is_read_back(storage: Storage, database: str, text: str) -> None:
     with storage.write() as conn:
-        create_study(conn, "s", {"a": 1}, note_attributes(text))
+        create_study(conn, "s", {"a": 1}, note_attributes(text), taken=())
     assert get_note(loaded(database)) == text
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=len)
 def test_a_figure_is_read_back(storage: Storage, database: str, text: str) -> None:
     with storage.write() as conn:
-        create_study(conn, "s", {"a": 1}, figure_attributes("the-figure", text))
+        create_study(conn, "s", {"a": 1}, figure_attributes("the-figure", text), taken=())
     study = loaded(database)
     assert get_plotly_graph_objects(study._storage.get_study_system_attrs(1)) == {
         "the-figure": text
@@ -44,7 +44,7 @@ def test_a_shorter_figure_leaves_nothing_of_the_longer_and_others_stay(
 ) -> None:
     with storage.write() as conn:
         others = {**figure_attributes("the_figure", "b"), **note_attributes("note")}
-        study = create_study(conn, "s", {"a": 1}, others)
+        study = create_study(conn, "s", {"a": 1}, others, taken=())
         for text in ("0123456789" * 2000, "short"):
             attributes = figure_attributes("the-figure", text)
             replace_settings(conn, study, figure_prefix("the-figure"), attributes)

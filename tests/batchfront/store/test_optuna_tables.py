@@ -56,7 +56,8 @@ def rdb(database: str) -> Iterator[optuna.storages.RDBStorage]:
 
 def make_study(storage: Storage, **attributes: Any) -> int:
     with storage.write() as conn:
-        return create_study(conn, NAME, {"batchfront": "1", "batch_size": 4, **attributes})
+        made = {"batchfront": "1", "batch_size": 4, **attributes}
+        return create_study(conn, NAME, made, taken=())
 
 
 def make_trials(storage: Storage, study_id: int, numbers: range = range(4)) -> list[int]:
@@ -201,7 +202,7 @@ def test_each_dimension_is_stored_as_optuna_would_store_it(
     space = {"x": dimension}
     draws = {n: point_at(space, [n / 8]) for n in range(9)}
     with storage.write() as conn:
-        study_id = create_study(conn, NAME, {"batchfront": "1"})
+        study_id = create_study(conn, NAME, {"batchfront": "1"}, taken=())
         create_trials(conn, study_id, NAME, space, draws, {})
     ours = load(rdb).trials
     theirs = optuna.create_study(study_name="theirs", storage=rdb)
