@@ -70,12 +70,24 @@ class JsonLines(logging.Formatter):
 def json_line(line: str, worker: str | None) -> str:
     """A line of standard error as an object: one of ours as it is; of what others print there,
     such as a library, one at level info."""
+    if (said := _of_ours(line)) is not None:
+        return ascii_json(said)
+    level = {"levelno": logging.INFO, "levelname": "INFO"}
+    return JsonLines(worker).format(logging.makeLogRecord({"msg": line, **level}))
+
+
+def message_of(line: str) -> str:
+    """What a line of standard error says: the message of an object of ours, or all of it."""
+    said = _of_ours(line)
+    return line if said is None else str(said["message"])
+
+
+def _of_ours(line: str) -> dict[str, Any] | None:
     with suppress(ValueError, RecursionError):
         said = json.loads(line)
         if isinstance(said, dict) and {"time", "level", "message"} <= said.keys():
-            return ascii_json(said)
-    level = {"levelno": logging.INFO, "levelname": "INFO"}
-    return JsonLines(worker).format(logging.makeLogRecord({"msg": line, **level}))
+            return said
+    return None
 
 
 def ascii_json(plain: Any, **how: Any) -> str:

@@ -5,7 +5,7 @@ import logging
 import sys
 from typing import Any
 
-from batchfront.log_lines import JsonLines, TextLines, about, json_line
+from batchfront.log_lines import JsonLines, TextLines, about, json_line, message_of
 
 
 def record(message: str, *args: object, **facts: Any) -> logging.LogRecord:
@@ -55,3 +55,9 @@ def test_a_line_of_ours_stays_and_others_are_put_into_one() -> None:
     for other in ("plain", "[1]", "3", '{"a": 1}', "[" * 100_000):
         found = json.loads(json_line(other, "w2"))
         assert (found["level"], found["worker"], found["message"]) == ("info", "w2", other)
+
+
+def test_what_a_line_of_standard_error_says_is_its_message() -> None:
+    assert message_of(JsonLines("one").format(record("it has no code"))) == "it has no code"
+    for other in ("Killed", '{"message": 1}', "[" * 10_000):
+        assert message_of(other) == other

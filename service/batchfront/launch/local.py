@@ -20,6 +20,7 @@ from batchfront.extras import has_torch
 from batchfront.launch.launcher import Launched
 from batchfront.launch.worker_options import Order
 from batchfront.ledger.ledger import Ledger
+from batchfront.log_lines import message_of
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.study.study import find_studies
@@ -187,7 +188,7 @@ class LocalWorkers:
         return str(len(self._devices) * self.order.worker.devices_per_trial)
 
     def _heard(self, place: _Place, worker_id: str, line: str) -> None:
-        place.last_line = line
+        place.last_line = message_of(line)
         if not self._says_storage_is_lost(line):
             self.tell(line, worker_id)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from sys import float_info
 from typing import Any
 
 from batchfront.report.scripts import asset
@@ -148,13 +149,13 @@ def log_axis(title: str, values: Iterable[float]) -> dict[str, Any]:
     bottom, top = math.log10(min(found)), math.log10(max(found))
     pad = max(0.06 * (top - bottom), (0.8 - (top - bottom)) / 2)  # room for two marks at least
     bottom, top = bottom - pad, top + pad
-    decades = range(math.floor(bottom), math.ceil(top) + 1)
+    decades = range(math.floor(bottom), min(math.ceil(top), float_info.max_10_exp) + 1)
     marks: list[float] = []
     for multiples in ((1,), (1, 3), (1, 2, 5)):
         every = math.ceil(len(decades) / 7) if len(multiples) == 1 else 1
         tens = [10.0**decade for decade in decades[::every]]
         denser = [float(f"{n * ten:.3g}") for ten in tens for n in multiples]
-        denser = [mark for mark in denser if bottom <= math.log10(mark) <= top]
+        denser = [mark for mark in denser if mark > 0 and bottom <= math.log10(mark) <= top]
         if marks and len(denser) > 7:
             break
         marks = denser

@@ -49,7 +49,9 @@ def meant(storage: Storage, workloads: Sequence[str], here: Path) -> Meant:
         return Meant(tuple(workloads), ())
     with storage.read() as conn:
         there = find_studies(conn, Filter())
-    known, names, code = {study.workload for study in there}, [], []
+    known = {study.workload for study in there}
+    names: list[str] = []
+    code: list[str] = []
     for given in workloads:
         if given in known or not catalog.is_of_a_file(given):
             names.append(given)

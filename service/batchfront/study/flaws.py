@@ -7,6 +7,7 @@ disk that fails, and one study that can't be read must not take all others with 
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, not_, or_, select
@@ -185,7 +186,7 @@ def _space(described: Any) -> SearchSpace:
         raise Flaw(f"its search space is {_short(described)}")
     try:
         space = restore_space(described)
-        unlike = [name for name, entry in space.items() if not all(map(is_value, _spanned(entry)))]
+        unlike = [name for name, entry in space.items() if not _can_be(entry)]
     except SearchSpaceError as error:
         raise Flaw(f"its search space has {error}") from None
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
@@ -195,11 +196,12 @@ def _space(described: Any) -> SearchSpace:
     return space
 
 
-def _spanned(entry: Dimension | Value) -> Sequence[Value]:
-    """All values of a choice, the ends of a range, or the one value that there is."""
+def _can_be(entry: Dimension | Value) -> bool:
     if isinstance(entry, Choice):
-        return entry.values
-    return [entry.at(end) for end in (0.0, 1.0)] if isinstance(entry, Dimension) else [entry]
+        return all(map(_can_be_said, entry.values))
+    if isinstance(entry, Dimension):
+        return all(_is_finite(entry.at(end)) for end in (0.0, 1.0))
+    return _can_be_said(entry)
 
 
 class _Params:
@@ -219,7 +221,7 @@ class _Params:
         for name, value in params.items():
             ends = self._ends.get(name)
             if ends is None:
-                wrong = not (is_value(value) and self._is_chosen(name, value))
+                wrong = not (_can_be_said(value) and self._is_chosen(name, value))
             else:
                 wrong = type(value) not in (int, float) or not ends[0] < value < ends[1]
             if wrong:
@@ -392,8 +394,14 @@ def _is_whole(value: Any, low: int, high: int = _WHOLE) -> bool:
 
 
 def is_value(value: Any) -> bool:
-    """Whether a metaparameter can have it."""
+    """Whether it is a finite number, a text, or nothing: what a metaparameter has as a rule."""
     return value is None or isinstance(value, str | bool) or _is_finite(value)
+
+
+def _can_be_said(value: Any) -> bool:
+    """Whether a workload may say it, as a choice or as what is fixed: a limit to what gradients are
+    clipped, of a trial that doesn't, is infinite."""
+    return is_value(value) or value in (inf, -inf)
 
 
 def _said(column: str) -> str:

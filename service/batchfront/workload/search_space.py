@@ -93,11 +93,21 @@ class Log(_Range):
             raise _refuse(self, "low must be above 0 on a log scale")
 
     def at(self, position: float) -> float:
-        value = self.low * (self.high / self.low) ** position
+        ratio = self.high / self.low
+        if math.isinf(ratio):  # the ends are further apart than a float is large
+            value = math.exp(math.log(self.low) + position * self._span)
+        else:
+            value = self.low * ratio**position
         return float(min(max(value, self.low), self.high))
 
     def position(self, value: Value) -> float:
+        if math.isinf(self.high / self.low):
+            return (math.log(float(value)) - math.log(self.low)) / self._span
         return math.log(float(value) / self.low) / math.log(self.high / self.low)
+
+    @property
+    def _span(self) -> float:
+        return math.log(self.high) - math.log(self.low)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,8 @@ def _module(name: str, folder: Path | None) -> str | None:
         if path is None:
             found = importlib.util.find_spec(names[0]) if depth == 1 else None
         else:
-            found = PathFinder.find_spec(".".join(names[:depth]), path)
+            # By its own name alone: a package without an init asks what it is in for its path.
+            found = PathFinder.find_spec(names[depth - 1], path)
         if found is None:
             return None
         path = found.submodule_search_locations

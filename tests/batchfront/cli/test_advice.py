@@ -123,7 +123,7 @@ def _written() -> Iterator[str]:
     for found in (context.command for context in commands()):
         yield from advised(" ".join((found.help or "").split()))
         yield from re.findall(example, found.epilog or "")
-    line = r"(?m)(?:^|&& )(?:\S*/bin/)?(batchfront .*?)(?:   #.*| \| .*)?$"
+    line = r"(?m)(?:^|&& )(?:\S*/bin/)?(batchfront .*?)(?:   #.*| \|\|? .*)?$"
     for block in (block for page in PAGES for block in blocks(page, "sh")):
         yield from re.findall(line, block.replace("\\\n", ""))
 

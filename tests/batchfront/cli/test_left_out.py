@@ -17,6 +17,7 @@ import pytest
 from batchfront.frontier.dataframes import load_measurements_frame, load_trials_frame
 from batchfront.store.url import Storage, open_storage
 from batchfront.study.study import _warn
+from batchfront.workload.search_space import Dimension, restore_space
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.frontier.analysis.studies import curve, ended, reached
 from tests.batchfront.report.rows import GOAL, SPACE, add_study
@@ -52,7 +53,7 @@ STUDY = {
     "space-endless": ("identity", _rate(kind="Linear", low=0, high=float("inf"))),
     "space-too-wide-for-floats": ("identity", _rate(kind="Linear", low=0, high=10**400)),
     "space-of-endless-integers": ("identity", _rate(kind="Integer", low=1, high=1e308, log=True)),
-    "space-with-an-endless-choice": ("identity", _rate(kind="Choice", values=[1, math.inf, 2])),
+    "space-with-no-number": ("identity", _rate(kind="Choice", values=[1, math.nan, 2])),
     "space-of-lists": ("identity", _identity(search_space={**SPACE, "x": [1]})),
     "budget-negative": ("identity", _identity(step_budget=-1)),
     "budget-a-text": ("identity", _identity(step_budget="many")),
@@ -315,3 +316,37 @@ def test_learning_curves_of_nonsense_are_named_and_left_out_while_the_point_stan
     assert named in (folder / "out" / "export.json").read_text()
     assert load_measurements_frame("sqlite:///trials.db", "other/net/momentum").empty
     assert len(load_trials_frame("sqlite:///trials.db", "other/net/momentum")) == 3
+
+
+UNUSUAL = {
+    "an-endless-choice": {"kind": "Choice", "values": [1.0, math.inf, None, "none"]},
+    "an-endless-limit": math.inf,
+    "the-widest-range": {"kind": "Log", "low": 1e-300, "high": 1e300},
+    "huge-integers": {"kind": "Integer", "low": 1, "high": 10**18, "log": True},
+    "a-range-near-one": {"kind": "ReverseLog", "low": 0.0, "high": 1 - 1e-15},
+    "both-signs": {"kind": "Linear", "low": -1e-300, "high": 1e-300},
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_is_unusual_and_can_be_planned_is_left_out_nowhere(
+    run: Callable[[str], Result], file: Path, folder: Path, kind: str
+) -> None:
+    workload, entry = f"odd/{kind}/momentum", UNUSUAL[kind]
+    storage = open_storage("sqlite:///trials.db")
+    _add(storage, workload, 8)
+    storage.close()
+    found = restore_space({"clip": entry})["clip"]
+    value = found.at(1.0) if isinstance(found, Dimension) else found
+    identity = _identity(search_space={**SPACE, "clip": entry})
+    params = json.dumps({"learning_rate": 0.1, "momentum": 0.9, "clip": value})
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE bf_studies SET identity = ? WHERE workload = ?", (identity, workload))
+        mine = "study_id = (SELECT id FROM bf_studies WHERE workload = ?)"
+        db.execute(f"UPDATE bf_slots SET params = ? WHERE {mine}", (params, workload))
+    db.close()
+    for line in ("status", f"frontier {workload}", "export --output out"):
+        done = run(line)
+        assert (done.code, done.err) == (0, ""), line
+    assert run("report --output page.html").code == 0
+    assert "is left out" not in (folder / "page.html").read_text()

@@ -23,7 +23,7 @@ from batchfront.vocabulary import EngineName
 from batchfront.worker.replay import replay
 from batchfront.workload import catalog
 from tests import loops, searches, toy
-from tests.searches import NAME, rows, stopping_at, work
+from tests.searches import CODE, NAME, rows, stopping_at, work
 
 planned = partial(searches.planned, trials=8, batch_sizes=(4,))
 
@@ -40,7 +40,7 @@ def assert_replayed(storage: Storage, workload: str = NAME) -> None:
     best, before = find_reached(storage, workload, 4), everything(storage)
     kept = KeptWeights(storage).of(best)
     assert kept is not None
-    again = replay(storage, best, "cpu")
+    again = replay(storage, best, "cpu", code=CODE)
     assert again.same
     assert again.differs == ()
     assert again.weights is not None
@@ -86,9 +86,9 @@ def test_it_is_cut_into_micro_batches_as_the_trial_was(
     planned(storage, toy.plain)
     work(storage)
     best = find_reached(storage, "plain/mlp/momentum", 4)
-    whole = replay(storage, best, "cpu")
+    whole = replay(storage, best, "cpu", code=CODE)
     trial = replace(best.trial, micro_batch=1)
-    cut = replay(storage, replace(best, trial=trial), "cpu")
+    cut = replay(storage, replace(best, trial=trial), "cpu", code=CODE)
     assert cut.result.micro_batch == 1
     assert whole.result.micro_batch is None
     assert cut.weights is not None
@@ -110,7 +110,7 @@ def test_other_code_is_refused(storage: Storage, monkeypatch: pytest.MonkeyPatch
     made: Callable[[], Workload] = toy.clouds
     monkeypatch.setattr(catalog, "load_trained", lambda _: replace(made(), data=fewer))
     with pytest.raises(IdentityError, match=r"data.validation.* replayed by the code"):
-        replay(storage, best, "cpu")
+        replay(storage, best, "cpu", code=CODE)
 
 
 def test_a_loop_that_keeps_nothing_has_no_weights(storage: Storage) -> None:
@@ -119,7 +119,7 @@ def test_a_loop_that_keeps_nothing_has_no_weights(storage: Storage) -> None:
     work(storage)
     best = find_reached(storage, loops.replayed().name, 4)
     with pytest.raises(BatchfrontError, match="it has no weights to give"):
-        replay(storage, best, "cpu")
+        replay(storage, best, "cpu", code=CODE)
     with pytest.raises(UsageError, match=r"none are kept of its loop.*batchfront recipe"):
         best.require_weights()
 
@@ -130,7 +130,7 @@ def test_what_is_computed_otherwise_is_said(storage: Storage) -> None:
     best = find_reached(storage, NAME, 4)
     versions = {**best.trial.versions, "torch": "1.0", "engine": "sequential and vectorized"}
     trial = replace(best.trial, versions=versions)
-    again = replay(storage, replace(best, trial=trial), "cpu")
+    again = replay(storage, replace(best, trial=trial), "cpu", code=CODE)
     assert again.differs == (
         f"torch {torch.__version__}, and 1.0 in the search",
         "engine sequential, and sequential and vectorized in the search",

@@ -166,3 +166,11 @@ def test_a_value_near_an_end_is_at_the_edge_and_one_in_the_middle_is_not() -> No
     values = {"learning_rate": 1.2e-4, "momentum": 0.9988, "decay_factor": 0.5, "layers": 2}
     assert edges(SPACE, values) == {"learning_rate": "low", "momentum": "high"}
     assert edges(SPACE, {"label_smoothing": 0.0, "weight_decay": 1e-3}) == {}
+
+
+def test_a_range_wider_than_a_float_is_large_is_drawn_from_all_of_it() -> None:
+    wide = Log(1e-300, 1e300)
+    assert wide.at(0.5) == pytest.approx(1.0)
+    assert [wide.at(0.0), wide.at(1.0)] == pytest.approx([1e-300, 1e300])
+    for position in (0.0, 0.1, 0.5, 0.9, 1.0):
+        assert wide.position(wide.at(position)) == pytest.approx(position)

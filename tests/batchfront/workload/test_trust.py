@@ -89,10 +89,15 @@ def test_the_database_does_not_choose_what_a_trusted_module_imports_from(
         assert refused(trust, f"{tmp_path}:pack.digits:sgd").place == str(catalogs.file)
 
 
-def test_a_module_of_a_package_without_an_init_is_trusted_with_its_folder(allowed: Path) -> None:
-    (allowed / "pack").mkdir()
-    (allowed / "w.py").rename(allowed / "pack" / "w.py")
-    spec = f"{allowed}:pack.w:w"
+@pytest.mark.parametrize("has_init", [True, False])
+def test_a_module_of_a_package_without_an_init_is_trusted_with_its_folder(
+    allowed: Path, has_init: bool
+) -> None:
+    (allowed / "pack" / "below").mkdir(parents=True)
+    (allowed / "w.py").rename(allowed / "pack" / "below" / "w.py")
+    if has_init:
+        (allowed / "pack" / "__init__.py").touch()
+    spec = f"{allowed}:pack.below.w:w"
     error = refused(Trust(), spec)
     assert error.place == str(allowed)
     assert Trust.of([error.place]).spec(NAME, spec, None) == spec

@@ -1,6 +1,5 @@
 """The dashboard as a WSGI application."""
 
-import logging
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from threading import Lock
 from time import monotonic
@@ -12,12 +11,12 @@ from optuna.study._frozen import FrozenStudy
 from optuna_dashboard import wsgi  # type: ignore[attr-defined]
 from sqlalchemy import event, select
 
-from batchfront.errors import StorageError
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import last_change
 from batchfront.report.web.answers import refuse
 from batchfront.report.web.dashboard_figure import NAME, frontier_figure
 from batchfront.report.web.guards import only_reading
+from batchfront.report.web.health import answering
 from batchfront.store.commands import command
 from batchfront.store.database import Storage, engine_options
 from batchfront.store.optuna_dashboard import figure_attributes, without_figure
@@ -115,39 +114,34 @@ class _WithFigure(dict[str, Any]):
             self.update(draw())
 
 
-log = logging.getLogger(__name__)
-
-
-def dashboard(storage: Storage, *, changes: bool = False, fresh: float = 2.0) -> WSGIApplication:
+def dashboard(
+    storage: Storage, *, changes: bool = False, fresh: float = 2.0, patience: float = 5.0
+) -> WSGIApplication:
     """The Optuna dashboard on a database, with the frontier's figure on each study's page.
 
     Unless `changes`, only GET and HEAD are answered: the dashboard's own page needs nothing else
     to show what there is, all its other requests are changes. None of what it answers to a GET
-    writes, and the database would refuse it. A figure is shown again for `fresh` seconds.
+    writes, and the database would refuse it. A figure is shown again for `fresh` seconds,
+    and the database is given `patience` seconds to answer.
     """
-    app = _while_the_database_answers(wsgi(Studies(storage, changes, fresh)), storage)
+    app = _while_the_database_answers(wsgi(Studies(storage, changes, fresh)), storage, patience)
     if changes:
         return app
     editable = command(storage, "dashboard", "--allow-changes")
     return only_reading(app, f"this dashboard is for reading; {editable} makes it editable")
 
 
-def _while_the_database_answers(app: WSGIApplication, storage: Storage) -> WSGIApplication:
+def _while_the_database_answers(
+    app: WSGIApplication, storage: Storage, patience: float
+) -> WSGIApplication:
     """Says that the database is away, where the dashboard would say "internal server error" and
-    log a page of its code for each request."""
-    away = False
+    log a page of its code for each request. Of many requests one asks the database: while it hangs,
+    the others would wait for each other's connections."""
+    there = answering(storage, 0.0, patience)
 
     def asking(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        nonlocal away
-        try:
-            with storage.read() as conn:
-                conn.execute(select(1))
-        except StorageError as error:
-            if not away:
-                log.warning("%s", error)
-            away = True
+        if not there.get():
             return refuse(environ, start, "503 Service Unavailable", "the database does not answer")
-        away = False
         # The dashboard takes it for granted, and clients needn't send it.
         environ.setdefault("HTTP_ACCEPT_ENCODING", "identity")
         return app(environ, start)

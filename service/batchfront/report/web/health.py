@@ -12,6 +12,17 @@ from batchfront.store.database import Storage
 HEALTH = "/healthz"
 
 
+def answering(storage: Storage, every: float, patience: float) -> Latest[bool]:
+    """Whether the database answers; `every` and `patience` as `Latest` has them."""
+
+    def answers() -> bool:
+        with storage.read() as conn:
+            conn.execute(select(1))
+        return True
+
+    return Latest(answers, every, patience)
+
+
 def with_health(
     app: WSGIApplication, storage: Storage, every: float = 2.0, patience: float = 2.0
 ) -> WSGIApplication:
@@ -24,12 +35,7 @@ def with_health(
     patience -- seconds that it may take to answer
     """
 
-    def answers() -> bool:
-        with storage.read() as conn:
-            conn.execute(select(1))
-        return True
-
-    latest = Latest(answers, every, patience)
+    latest = answering(storage, every, patience)
 
     def asking(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != HEALTH or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):

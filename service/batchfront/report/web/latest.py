@@ -18,7 +18,8 @@ class Latest(Generic[T]):
     """What reading gave last, read anew when somebody asks, and not too often.
 
     read     -- reads it; a thread of its own does, one at a time
-    every    -- seconds between two reads, at least; more where they take long
+    every    -- seconds between two reads, at least; more where they take long. 0: whoever asks gets
+                a new one, or that which is under way
     patience -- seconds that whoever asks waits for a read
     """
 
@@ -52,6 +53,6 @@ class Latest(Generic[T]):
         with self._news:
             # What failed may have waited for long, which has kept nobody busy.
             took = 0.0 if trouble else monotonic() - began
-            self._due = monotonic() + pause_after(took, self._every)
+            self._due = monotonic() + (pause_after(took, self._every) if self._every else 0.0)
             self._value, self._trouble, self._reading = value, trouble, False
             self._news.notify_all()

@@ -2,7 +2,9 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +22,7 @@ from batchfront.store.schema import slots
 from batchfront.store.url import open_storage
 from tests.docs.pages import blocks
 from tests.postgres import Postgres
-from tests.waiting import LONG
+from tests.waiting import LONG, eventually
 from tests.web import Answer, ask, served
 
 WORKLOAD = "clouds/mlp/momentum"
@@ -28,7 +30,7 @@ WORKLOAD = "clouds/mlp/momentum"
 
 @pytest.fixture
 def address(raced: Storage) -> Iterator[str]:
-    with served(dashboard(raced, fresh=0.0)) as found:
+    with served(dashboard(raced, fresh=0.0, patience=LONG)) as found:
         yield found
 
 
@@ -230,3 +232,20 @@ def test_while_the_database_is_away_it_says_so_and_comes_back(
         assert answer.json == {"reason": "the database does not answer"}
     postgres.start()
     assert ask(address, "/api/studies").status == 200
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_while_the_database_hangs_requests_do_not_wait_for_each_other(
+    raced: Storage, postgres: Postgres
+) -> None:
+    with served(dashboard(raced, patience=0.5)) as address, ThreadPoolExecutor(16) as viewers:
+        eventually(lambda: ask(address, "/api/studies").status == 200)
+        postgres.freeze()
+        try:
+            asked = [viewers.submit(ask, address, "/api/studies") for _ in range(16)]
+            assert {one.result(LONG).status for one in asked} == {503}
+            assert sum(thread.name == "latest" for thread in threading.enumerate()) <= 1
+        finally:
+            postgres.thaw()
+        eventually(lambda: ask(address, "/api/studies").status == 200)
