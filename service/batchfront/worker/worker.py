@@ -74,9 +74,9 @@ class Settings:
 class _BackendWanted(Exception):
     """A study is of a kind that this worker hasn't met yet."""
 
-    def __init__(self, kind: str | None) -> None:
-        super().__init__(kind)
-        self.kind = kind
+    def __init__(self, study: Study) -> None:
+        super().__init__(study)
+        self.study = study
 
 
 class Worker:
@@ -187,7 +187,12 @@ class Worker:
                 return self.ledger.claim(wanted, self._limit)
             except _BackendWanted as wish:
                 # Not in the claim's transaction, which others wait for: it imports for seconds.
-                self._backend(wish.kind)
+                try:
+                    self._place.spec(wish.study)  # or for nothing, where its code may not run
+                except (IdentityError, UntrustedCode) as error:
+                    self._leave(wish.study, error)
+                    return None
+                self._backend(wish.study.kind)
 
     @timed_as("set-up")
     def _backend(self, kind: str | None) -> Backend:
@@ -197,7 +202,7 @@ class Worker:
 
     def _limit(self, study: Study) -> int:
         if study.kind not in self._backends:
-            raise _BackendWanted(study.kind)
+            raise _BackendWanted(study)
         return self._backends[study.kind].limit(study)
 
     def _take(self, study: Study, taken: Sequence[Slot]) -> None:

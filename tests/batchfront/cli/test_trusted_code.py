@@ -4,6 +4,8 @@ import os
 import re
 import shlex
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,3 +251,16 @@ def test_an_export_brings_no_code(
     ]
     assert not (folder / "EXECUTED").exists()
     assert states() == {"free"}
+
+
+def test_code_that_may_not_run_is_refused_before_what_would_run_it_is_imported(
+    planned: str,
+) -> None:
+    work = ("-P", "-m", "batchfront.cli.main", "work", "--quiet")
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", *work], capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "batchfront.worker.worker" in imported
+    assert "torch" not in imported
