@@ -107,8 +107,8 @@ def test_workers_go_on_with_the_standby_that_has_taken_over(
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
-        leased = "SELECT count(*) FROM bf_slots WHERE state = 'leased' AND steps > 0"
-        eventually(lambda: server.execute(leased, database=TEMPLATE)[0][0])
+        begun = "SELECT count(*) FROM bf_slots WHERE state = 'leased' AND trial_id IS NOT NULL"
+        eventually(lambda: server.execute(begun, database=TEMPLATE)[0][0])
         service.target = standby.port
         service.cut()  # at first to a standby, as when an address moves before it is promoted
         time.sleep(2)

@@ -288,7 +288,7 @@ def test_what_was_lost_unnoticed_is_refused_when_it_is_written(
         _, (slot,) = started(ledger)
         assert not trial.report(6, 0.01)
     assert trial.outcome is None
-    assert "as another worker has it or it was deleted: trial 0" in caplog.text
+    assert "as another worker has it, it was deleted or its start lost: trial 0" in caplog.text
     assert "given back" not in caplog.text
     (row,) = rows(storage)
     assert (row.state, row.worker_id, row.fence) == ("leased", "another", slot.fence)

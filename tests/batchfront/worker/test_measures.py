@@ -139,7 +139,7 @@ def test_a_loop_tells_measures_of_its_own(storage: Storage, tmp_path: Path) -> N
     file.write_text(LOOP)
     spec = f"{file}:looping"
     plan(storage, spec, load(spec), SearchOptions(trials=2, batch_sizes=(8,)))
-    work(storage)
+    work(storage, code=(str(tmp_path),))
     frame = load_measurements_frame(storage, "a/loop/here")
     wide = frame.pivot(index=["trial", "step"], columns="metric", values="value")
     assert (wide["twice"] == 2 * wide["error"]).all()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from batchfront.errors import CatalogError, IdentityError
+from batchfront.errors import IdentityError, UntrustedCode
 from batchfront.frontier.frontier import load_frontier
 from batchfront.ledger.ledger import ATTEMPTS, Ledger
 from batchfront.plan.options import SearchOptions
@@ -26,7 +26,6 @@ from batchfront.study.study import Filter
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.model_run import ModelRun
 from batchfront.worker.pace import Pace
-from batchfront.worker.worker import Settings, Worker
 from tests import searches
 from tests.searches import NAME, optuna_trials, rows, work
 from tests.toy import COUNTED, POISONED, clouds, counted, poisoned
@@ -184,7 +183,7 @@ def test_without_a_place_for_checkpoints_a_stopped_workers_trials_start_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(ModelRun, "advance", stopping)
-        Worker(storage, Settings("stopped", "cpu"), stop).run()
+        work(storage, None, "stopped", stop)
     assert {(row.state, row.steps, row.attempts) for row in rows(storage)} == {("free", 0, 0)}
     work(storage, None)
     assert ended(storage) == ended(undisturbed)
@@ -277,7 +276,7 @@ def test_a_workload_that_can_not_be_set_up_here_does_not_keep_a_worker_from_the_
     plan(storage, f"{gone}:poisoned", poisoned(), SearchOptions(trials=2, batch_sizes=(4,)))
     gone.unlink()
     planned(storage)
-    with pytest.raises(CatalogError, match=r"no file .*gone\.py"):
+    with pytest.raises(UntrustedCode, match=r"there is no .*gone\.py"):
         work(storage, None)
     (point,) = load_frontier(storage, poisoned().name).points
     assert point.outcomes == {"open": 2}

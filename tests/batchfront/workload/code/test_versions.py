@@ -88,7 +88,9 @@ def make(storage: Storage, spec: str, **asked: Any) -> Planned:
 
 
 def run(storage: Storage, *workloads: str) -> None:
-    work(storage, wanted=Filter(workloads))
+    with storage.read() as conn:
+        places = {str(Path(one.spec).parent) for one in find_studies(conn, Filter())}
+    work(storage, wanted=Filter(workloads), code=tuple(places))
 
 
 def forget_code(storage: Storage) -> None:
