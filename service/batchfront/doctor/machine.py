@@ -15,7 +15,7 @@ import psutil
 
 from batchfront.doctor.finding import Finding, failure, ok, warning
 from batchfront.extras import has_torch, installed, installing
-from batchfront.training.device_names import visible_gpus
+from batchfront.training.device_names import cores, visible_gpus
 
 _GIB = 1 << 30
 
@@ -57,10 +57,10 @@ def _packages() -> Finding:
 def _devices() -> Iterator[Finding]:
     gpus = visible_gpus()
     if not gpus:
-        yield ok("devices", f"{_cores()} CPU cores, and no GPU that a worker would see")
+        yield ok("devices", f"{cores()} CPU cores, and no GPU that a worker would see")
         return
     names = ", ".join(sorted({gpu.name for gpu in gpus}))
-    yield ok("devices", f"{len(gpus)} GPUs ({names}) and {_cores()} CPU cores")
+    yield ok("devices", f"{len(gpus)} GPUs ({names}) and {cores()} CPU cores")
     if has_torch():
         seen = _seen_by_torch()
         if seen != len(gpus):
@@ -80,11 +80,6 @@ def _seen_by_torch() -> int:
         last = counted.stdout.split()[-1:]
         return int(last[0]) if last and last[0].isdigit() else 0
     return 0
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _memory() -> Finding:

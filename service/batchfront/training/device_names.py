@@ -99,7 +99,7 @@ def local_devices(name: str, workers: int | None, per_trial: int, gpus: int) -> 
     if name == "auto" and gpus:
         found = [f"cuda:{i}" for i in range(0, gpus - per_trial + 1, per_trial)]
     if workers is None:
-        workers = max(_cores() // per_trial, 1) if device == "cpu" else len(found)
+        workers = max(cores() // per_trial, 1) if device == "cpu" else len(found)
     if workers < 1:
         raise UsageError(f"--workers {workers}: must be at least 1")
     return [found[index % len(found)] for index in range(workers)]
@@ -155,7 +155,7 @@ def _in_proc() -> list[_Installed]:
     return found
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may run on; on macOS, that there are."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

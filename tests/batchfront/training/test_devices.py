@@ -44,7 +44,7 @@ def test_no_device_computes_nothing() -> None:
 
 
 def test_on_the_cpu_each_of_a_trials_devices_has_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_names, "_cores", lambda: 6)
+    monkeypatch.setattr(device_names, "cores", lambda: 6)
     assert local_devices("cpu", None, 2) == ["cpu"] * 3
     assert local_devices("cpu", None, 8) == ["cpu"]
     assert following(CPU, 2) == [CPU, CPU]
