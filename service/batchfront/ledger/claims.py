@@ -29,7 +29,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.printable import printable
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import LEASE_SECONDS, free, imported, leased, slots, studies, workers
-from batchfront.study.flaws import params_flaw
+from batchfront.study.flaws import Params
 from batchfront.study.generations import open_next
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Stored, Study, find_study, read_study, warn_of
@@ -156,9 +156,9 @@ def take(
     rows = conn.execute(least_advanced.where(not_(alone)).limit(limit)).all()
     if not in_company:
         rows = rows or conn.execute(least_advanced.where(alone).limit(1)).all()
-    found = [_slot(row) for row in rows]
+    found, possible = [_slot(row) for row in rows], Params(study.space)
     for slot, row in zip(found, rows, strict=True):
-        wrong = None if row.params is None else params_flaw(row.params, study.space, is_done=False)
+        wrong = None if row.params is None else possible.flaw(row.params, is_done=False)
         if wrong is not None:
             raise StudyDeleted(
                 f"study {printable(study.name)} is given up: trial {slot.number}: {wrong}"

@@ -79,15 +79,6 @@ class Flaw(ValueError):
     """What is wrong, in words."""
 
 
-def study_flaw(columns: Mapping[str, Any]) -> str | None:
-    """What can't be right in a study, by its columns in `bf_studies`; None if nothing."""
-    try:
-        check_study(columns)
-    except Flaw as flaw:
-        return str(flaw)
-    return None
-
-
 def check_study(columns: Mapping[str, Any]) -> SearchSpace:
     """Raise Flaw for a study, by its columns in `bf_studies`, in which something can't be right.
 
@@ -204,7 +195,7 @@ def _can_be(entry: Dimension | Value) -> bool:
     return _can_be_said(entry)
 
 
-class _Params:
+class Params:
     """What the metaparameters of a study's trials can be."""
 
     def __init__(self, space: SearchSpace) -> None:
@@ -243,12 +234,6 @@ def _ends(dimension: Dimension) -> tuple[float, float] | None:
     return 0 if on_log else -_FINITE, 1 if isinstance(dimension, ReverseLog) else _FINITE
 
 
-def params_flaw(text: str, space: SearchSpace, *, is_done: bool) -> str | None:
-    """What can't be right in a trial's metaparameters, as they are stored; None if nothing. Of one
-    that is to run, all have to be there."""
-    return _Params(space).flaw(text, is_done=is_done)
-
-
 def versions_flaw(text: Any) -> str | None:
     """What can't be right in what a trial ran on, as it is stored; None if nothing."""
     if text is None:
@@ -279,7 +264,7 @@ def trial_flaw(columns: Mapping[str, Any], space: SearchSpace) -> str | None:
     if None not in (to_target, lower) and lower > to_target:
         return f"steps_lower: {lower} lies beyond steps_to_target, {to_target}"
     params = columns["params"]
-    if params is not None and (wrong := params_flaw(params, space, is_done=is_done)) is not None:
+    if params is not None and (wrong := Params(space).flaw(params, is_done=is_done)) is not None:
         return f"params: {wrong}"
     if (wrong := versions_flaw(columns["versions"])) is not None:
         return f"versions: {wrong}"
@@ -293,7 +278,7 @@ def trial_flaws(
 
     spaces -- id of each study that is asked about to its search space, as wide as it is now
     """
-    ids, known = list(spaces), {id_: _Params(space) for id_, space in spaces.items()}
+    ids, known = list(spaces), {id_: Params(space) for id_, space in spaces.items()}
     for at in range(0, len(ids), _IN_A_QUERY):
         some = ids[at : at + _IN_A_QUERY]
         mine = slots.c.study_id.in_(some)

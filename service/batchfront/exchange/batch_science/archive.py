@@ -26,7 +26,7 @@ from batchfront.exchange.batch_science.spaces import read_params, read_space
 from batchfront.exchange.finished_trials import FinishedTrial
 from batchfront.exchange.json_text import read_json, require_storable
 from batchfront.outcomes import TrialResult
-from batchfront.study.flaws import params_flaw
+from batchfront.study.flaws import Params
 from batchfront.vocabulary import Outcome
 from batchfront.workload.definition import LONGEST_NAME
 from batchfront.workload.metric_fields import LONGEST_NAME as LONGEST_METRIC
@@ -181,7 +181,7 @@ def _trial(folder: Path, space: SearchSpace) -> Trial:
     if status not in STATUSES:
         raise DataError(f"{file}: status {status!r} is none of {', '.join(STATUSES)}")
     params = read_params(space, _entry(about, "parameters", dict, file), file)
-    flaw = params_flaw(json.dumps(params), space, is_done=True)
+    flaw = Params(space).flaw(json.dumps(params), is_done=True)
     if flaw is not None:
         raise DataError(f"{file}: parameters: {flaw}")
     return Trial(folder, number, status, steps, params)
