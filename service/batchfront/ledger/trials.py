@@ -104,7 +104,7 @@ def _make(
         for slot in lacking
     }
     params = {slot.number: slot.params or {} for slot in lacking}
-    ids = create_trials(conn, study.id, study.name, space, params, {}, own)
+    ids = create_trials(conn, study.id, study.name, space, params, own)
     missed = [slot for slot in lacking if slot.trial_id is not None]
     if missed:
         log.warning(

@@ -55,15 +55,14 @@ def create_trials(
     name: str,
     space: SearchSpace,
     params: Mapping[int, Metaparameters],
-    attributes: Mapping[str, Any],
-    own: Mapping[int, Mapping[str, Any]] | None = None,
+    attributes: Mapping[int, Mapping[str, Any]],
 ) -> list[int]:
     """Insert RUNNING trials for slots, by their numbers, with these metaparameters. Locks the
     study's row.
 
     A trial has its slot's number, unless another trial has that: then an attribute says the slot's.
 
-    own -- further attributes, by number of the slot
+    attributes -- by number of the slot
 
     Returns their ids in the same order. Raises StudyDeleted if the study is no longer Optuna's.
     """
@@ -75,9 +74,8 @@ def create_trials(
         number, trial_id = made[slot]
         mine = [dict(zip(columns, row, strict=True)) for row in searched.rows(point)]
         rows += [{"trial_id": trial_id, **row} for row in mine]
-        told = {} if number == slot else {_SLOT: slot}
-        told |= {**attributes, **(own or {}).get(slot, {})}
-        attrs += json_rows("trial_id", trial_id, told)
+        other = {} if number == slot else {_SLOT: slot}
+        attrs += json_rows("trial_id", trial_id, {**other, **attributes.get(slot, {})})
     insert_rows(conn, trial_params, rows)
     insert_rows(conn, trial_attributes, attrs)
     return [trial_id for _, trial_id in made.values()]

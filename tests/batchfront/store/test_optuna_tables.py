@@ -59,7 +59,8 @@ def make_study(storage: Storage, **attributes: Any) -> int:
 def make_trials(storage: Storage, study_id: int, numbers: range = range(4)) -> list[int]:
     draws = {number: POINTS[number] for number in numbers}
     with storage.write() as conn:
-        return create_trials(conn, study_id, NAME, SPACE, draws, {"versions": {"torch": "2"}})
+        told = {number: {"versions": {"torch": "2"}} for number in numbers}
+        return create_trials(conn, study_id, NAME, SPACE, draws, told)
 
 
 def load(rdb: optuna.storages.RDBStorage) -> optuna.Study:

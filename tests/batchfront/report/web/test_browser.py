@@ -96,7 +96,8 @@ def hostile(storage: Storage) -> Storage:
     draws = {3: {attack: 0.5, "{{7*7}}": attack}, 4: {attack: 0.7, "{{7*7}}": "b"}}
     with storage.write() as conn:
         study = planned.studies[0]
-        ids = create_trials(conn, study.id, study.name, space, draws, {attack: HOSTILE})
+        told = {number: {attack: HOSTILE} for number in draws}
+        ids = create_trials(conn, study.id, study.name, space, draws, told)
         reason = f"{attack}\n</pre>{HOSTILE}"
         result = TrialResult(Outcome.REACHED, reason, 9, (), 9, metric=0.1, metric_step=9)
         finish_trials(conn, dict.fromkeys(ids, result))
