@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import psycopg2.errors
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import LONG, eventually
 
 ROOT = Path(__file__).parents[1]
@@ -92,12 +92,6 @@ class Stack:
             return answer.status, answer.read()
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,14 @@
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage, HTTPResponse
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
-from wsgiref.types import WSGIApplication
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from batchfront.report.web.server import Server
 from tests.waiting import LONG
@@ -34,6 +34,23 @@ class Answer:
     @property
     def text(self) -> str:
         return self.body.decode()
+
+
+class Application:
+    """Answers everything with "done", and remembers all that it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[WSGIEnvironment] = []
+
+    @property
+    def reached(self) -> list[str]:
+        """What was asked, such as `GET /`."""
+        return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" for environ in self.told]
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        self.told.append(environ)
+        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
+        return [b"done"]
 
 
 @contextmanager

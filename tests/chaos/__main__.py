@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,14 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"seed {seed}: {line}", file=sys.stderr)
     finally:
         server.remove()
-        if asked.service:  # what there is, also after a Ctrl-C
-            print(table(_SERVICE_COLUMNS, [_service_row(tally) for tally in tallies]))
-        else:
-            print(table(COLUMNS, [_row(tally) for tally in tallies]))
+        columns = _SERVICE_COLUMNS if asked.service else COLUMNS
+        troubles = _service_troubles if asked.service else _troubles
+        print(table(columns, [_row(one, troubles(one)) for one in tallies]))  # also after a Ctrl-C
     return int(any(tally.wrong for tally in tallies))
 
 
-def _row(tally: Tally) -> list[object]:
+def _row(tally: Tally, troubles: Sequence[int]) -> list[object]:
     return [
         tally.seed,
         tally.slots,
@@ -85,9 +85,7 @@ def _row(tally: Tally) -> list[object]:
         tally.killed,
         tally.frozen,
         tally.terminated,
-        tally.programs,
-        tally.supervisors,
-        tally.crashes,
+        *troubles,
         tally.workers,
         tally.taken_over,
         f"{tally.slowest_end:.1f}",
@@ -102,20 +100,12 @@ _SERVICE_COLUMNS = (
 )
 
 
-def _service_row(tally: Tally) -> list[object]:
-    return [
-        tally.seed,
-        tally.slots,
-        f"{tally.seconds:.0f}",
-        tally.killed,
-        tally.frozen,
-        tally.terminated,
-        *(tally.troubles.get(name, 0) for name in SERVICE),
-        tally.workers,
-        tally.taken_over,
-        f"{tally.slowest_end:.1f}",
-        len(tally.wrong) or "nothing",
-    ]
+def _troubles(tally: Tally) -> list[int]:
+    return [tally.programs, tally.supervisors, tally.crashes]
+
+
+def _service_troubles(tally: Tally) -> list[int]:
+    return [tally.troubles.get(name, 0) for name in SERVICE]
 
 
 def _tell(fault: str) -> None:

@@ -20,6 +20,7 @@ from batchfront.store.database import Storage
 from batchfront.worker.options import WorkerOptions
 from tests.batchfront.launch.ended import every_slot_ended_once
 from tests.batchfront.launch.test_local import alive, pids, planned, states
+from tests.ports import free_port
 from tests.searches import CODE
 from tests.waiting import LONG, eventually
 
@@ -53,12 +54,6 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
 PartitionName=patient Nodes={host} Default=YES GraceTime=60 PriorityTier=1
 PartitionName=urgent Nodes={host} PriorityTier=10
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -1,24 +1,11 @@
 """What may be asked, by real requests to a server that notes what passes."""
 
-from collections.abc import Iterable, Iterator
-from wsgiref.types import StartResponse, WSGIEnvironment
+from collections.abc import Iterator
 
 import pytest
 
 from batchfront.report.web.guards import guarded, only_reading
-from tests.web import ask, served
-
-
-class Application:
-    """Answers everything with "done", and remembers what reached it."""
-
-    def __init__(self) -> None:
-        self.reached: list[str] = []
-
-    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        self.reached.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
-        return [b"done"]
+from tests.web import Application, ask, served
 
 
 @pytest.fixture

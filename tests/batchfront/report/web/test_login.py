@@ -1,32 +1,19 @@
 """Who gets through a login, by real requests, and what it tells to whom."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from urllib.parse import urlencode
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
 from batchfront.report.web.guards import guarded, only_reading
 from batchfront.report.web.login import behind_login
 from batchfront.report.web.token import Token
-from tests.web import Answer, ask, send, served
+from tests.web import Answer, Application, ask, send, served
 
 SECRET = "correct-horse/battery+staple=7"
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-
-
-class Application:
-    """Answers with "done", and remembers all that it was told."""
-
-    def __init__(self) -> None:
-        self.reached: list[WSGIEnvironment] = []
-
-    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        self.reached.append(environ)
-        start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
-        return [b"done"]
 
 
 @pytest.fixture
@@ -60,7 +47,7 @@ def test_a_program_gets_through_with_the_token_as_a_bearer(address: str, app: Ap
         answer = ask(address, "/x?y=1", "GET", {"Authorization": f"{scheme} {SECRET}"})
         assert (answer.status, answer.body) == (200, b"done")
         assert answer.header("Set-Cookie") == ""
-    assert app.reached[0]["QUERY_STRING"] == "y=1"
+    assert app.told[0]["QUERY_STRING"] == "y=1"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +178,7 @@ def test_what_is_behind_sees_neither_the_token_nor_the_cookie(
     for headers in (BEARER, let_in, BEARER | let_in):
         ask(address, "/x", "GET", headers)
     assert len(app.reached) == 3
-    told = str(app.reached)
+    told = str(app.told)
     assert SECRET not in told
     assert let_in["Cookie"].partition("=")[2] not in told
 
