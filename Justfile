@@ -17,9 +17,16 @@ check:
 test *arguments="-n 2":
     {{ python }} -m pytest {{ arguments }}
 
-# Make docs/reference.md anew from the commands and options.
+# Make docs/reference.md and docs/api.md anew, and what the tutorial and the guide to hours show.
 docs:
+    {{ python }} -m tests.docs.hours
+    {{ python }} -m tests.docs.tutorial
+    {{ python }} -m tests.docs.api
     {{ python }} -m tests.docs.reference
+
+# Build the site of the documentation into this folder; any warning is an error.
+site folder="build/site":
+    {{ python }} -m sphinx -W --keep-going -q docs {{ folder }}
 
 # What a fresh machine runs: the README's test command, in a new .venv.
 ci:

@@ -6,6 +6,7 @@ A test marked `every_storage` runs on SQLite and on PostgreSQL; any other on SQL
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,26 +127,32 @@ def storage(database: str) -> Iterator[Storage]:
 
 
 @pytest.fixture(scope="session")
-def eight_processes() -> Callable[..., list[Any]]:
-    """Runs a module's function in eight processes at once, and gathers what they return.
+def at_once() -> Callable[..., list[Any]]:
+    """Runs a module's function in so many processes at once, and gathers what they return.
 
-    Its arguments: what is given, then the process's number, then a barrier for all eight.
+    Its arguments: what is given, then the process's number, then a barrier for all of them.
     """
     context = forkserver("tests.conftest", "batchfront.worker.backends.models")  # torch, but once
 
-    def run(function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        barrier, found = context.Barrier(8), context.Queue()
-        parts = [(function, arguments, n, barrier, found) for n in range(8)]
+    def run(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        barrier, found = context.Barrier(count), context.Queue()
+        parts = [(function, arguments, n, barrier, found) for n in range(count)]
         processes = [Child(_report, part) for part in parts]
         for process in processes:
             process.start()
         answers = [found.get(timeout=LONG) for _ in processes]
         for process in processes:
             process.join(LONG)
-        assert [process.exitcode for process in processes] == [0] * 8, answers
+        assert [process.exitcode for process in processes] == [0] * count, answers
         return answers
 
     return run
+
+
+@pytest.fixture(scope="session")
+def eight_processes(at_once: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """The same, in eight."""
+    return partial(at_once, 8)
 
 
 def _report(

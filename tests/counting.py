@@ -29,6 +29,7 @@ class Counter:
     step: int = 0
     evaluations: list[Evaluation] = field(default_factory=list)
     goal_crossing: GoalCrossing | None = None
+    replayable: bool = False
     cost: TrialCost = field(default_factory=TrialCost)
     untrained_loss: float | None = 1.0
     micro_batch: int | None = None

@@ -16,7 +16,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
 from batchfront.store.schema import slots, workers
-from batchfront.store.url import Storage
+from batchfront.store.url import Storage, open_storage
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.training.model_run import ModelRun
@@ -60,6 +60,15 @@ def work(
     options = WorkerOptions(engine=engine, checkpoint_dir=kept, code=code)
     told = Settings(name, "cpu", options=options, **settings)
     Worker(storage, told, stop or Event(), pace=pace).run()
+
+
+def work_beside(database: str, n: int, barrier: Any) -> None:
+    """Be one of the workers that begin at once, each a process: what a trial's weights are made
+    from is torch's generator, of which a process has one."""
+    storage = open_storage(database)
+    barrier.wait()
+    work(storage, name=f"worker {n}")
+    storage.close()
 
 
 @contextmanager
@@ -116,6 +125,23 @@ def expire(storage: Storage) -> None:
     """As if every lease had been left unrenewed for long enough."""
     with storage.write() as conn:
         conn.execute(update(workers).values(lease_expires=storage.now - 1))
+
+
+def fewest_by_group(
+    storage: Storage, group: Callable[[Any], int]
+) -> dict[tuple[int, int], int | None]:
+    """The fewest steps to target in each group of a study's slots that race together.
+
+    Those of the others depend on who reaches the goal first: whoever is behind is capped, or has
+    got there before anybody told it.
+
+    group -- the number of a slot's generation, or round
+    """
+    found: dict[tuple[int, int], list[int]] = {}
+    for row in rows(storage):
+        steps = found.setdefault((row.study_id, group(row)), [])
+        steps += [] if row.steps_to_target is None else [row.steps_to_target]
+    return {of: min(steps, default=None) for of, steps in found.items()}
 
 
 def stored(storage: Storage, name: str) -> Study:

@@ -35,6 +35,8 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Run:
         )
 
     write_sweep(folder)
+    timed = f"workload,device,devices,batch_size,seconds_per_step\n{NAME},cpu,1,8,0.5\n"
+    (folder / "timings.csv").write_text(timed)
     return run
 
 
@@ -44,6 +46,8 @@ def ran(light: Run) -> Run:
     done = light("run", "./sweep.toml", "--trials", "4", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert f"{NAME}: steps to target, val_loss < 0.2" in done.stdout
+    timed = light("import", "timings", "timings.csv")
+    assert timed.returncode == 0, timed.stderr
     return light
 
 
@@ -72,12 +76,16 @@ def test_more_trials_are_planned_and_worked_on(ran: Run) -> None:
         ("analyze", "rules", NAME),
         ("confirm", NAME, "--seeds", "1", "--candidates", "1", "--workers", "1", *CODE),
         ("confirm", NAME, "--rule", "linear", "--seeds", "1", "--workers", "1", *CODE),
+        ("time", "./sweep.toml"),
         ("launch", "local", "--workers", "1", *CODE),
         ("launch", "debug", *CODE),
         ("plan", "./sweep.toml", "--extend"),
         ("run", "./sweep.toml", "--variant", "other", "--trials", "1", "--workers", "1"),
+        ("advise", NAME, "--price", "2.5"),
         ("report", "--output", "page.html"),
         ("export", "--output", "exported"),
+        ("track", "--to", "tensorboard:runs"),
+        ("track", "--to", "mlflow:mlruns"),
         ("delete", f"{NAME}@other", "--yes"),
     ],
     ids=" ".join,

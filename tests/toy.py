@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,22 @@ def plain() -> Workload:
     """The same without dropout, which torch's own module draws for all trials at once."""
     space = {name: of for name, of in clouds().search_space.items() if name != "dropout"}
     return replace(clouds(), name="plain/mlp/momentum", search_space=space)
+
+
+def adamw() -> Workload:
+    """By torch's AdamW, with all that rules for it scale, searched or fixed."""
+    space = {
+        "learning_rate": Log(1e-3, 0.1),
+        "beta1": ReverseLog(0.0, 0.99),
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": Log(1e-3, 0.1),
+        "decay_steps": STEP_BUDGET,
+        "decay_factor": 0.1,
+    }
+    algorithm: Any = torch.optim.AdamW
+    name = "clouds/mlp/adamw"
+    return replace(clouds(), name=name, algorithm=algorithm, search_space=space)
 
 
 def _margin(outputs: Tensor, targets: Tensor) -> float:

@@ -5,20 +5,26 @@ This is what a workload is written with:
     from batchfront import ERROR_RATE, Goal, Log, Momentum, ReverseLog, Splits, Workload
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, filterwarnings
 
 if TYPE_CHECKING:
     from batchfront.errors import BatchfrontError as BatchfrontError
     from batchfront.errors import DataError as DataError
     from batchfront.errors import NothingLeft as NothingLeft
     from batchfront.errors import UsageError as UsageError
+    from batchfront.frontier.analysis.along_training import curves_by_goal as curves_by_goal
     from batchfront.frontier.curve.answers import fit_curve as fit_curve
     from batchfront.frontier.dataframes import load_measurements_frame as load_measurements_frame
     from batchfront.frontier.dataframes import load_trials_frame as load_trials_frame
     from batchfront.frontier.frontier import Frontier as Frontier
     from batchfront.frontier.frontier import load_frontier as load_frontier
+    from batchfront.ledger.status import load_status as load_status
+    from batchfront.notebook.results import Results as Results
+    from batchfront.notebook.run import run as run
     from batchfront.report.figures import figures as figures
     from batchfront.reporting import TrialEnded as TrialEnded
     from batchfront.reporting import evaluates as evaluates
@@ -76,12 +82,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "batchfront.workload.algorithm": "SGD Algorithm Momentum NesterovMomentum TorchOptimizer",
+    "batchfront.frontier.analysis.along_training": "curves_by_goal",
     "batchfront.frontier.curve.answers": "fit_curve",
     "batchfront.workload.data": "Batch Examples Part Split Splits",
     "batchfront.errors": "BatchfrontError DataError NothingLeft UsageError",
     "batchfront.workload.execution": "Execution",
     "batchfront.frontier.dataframes": "load_measurements_frame load_trials_frame",
     "batchfront.frontier.frontier": "Frontier load_frontier",
+    "batchfront.ledger.status": "load_status",
+    "batchfront.notebook.results": "Results",
+    "batchfront.notebook.run": "run",
     "batchfront.workload.goal": "Goal",
     "batchfront.workload.layers": "Dropout GhostBatchNorm2d",
     "batchfront.workload.loop": "Loop Measured Trial",
@@ -117,4 +127,12 @@ def __getattr__(name: str) -> Any:
     # Late, because torch takes seconds to import and `batchfront --help` has no use for it.
     if name not in _HOME:
         raise AttributeError(f"module 'batchfront' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    if _HOME[name] not in sys.modules:
+        with catch_warnings():  # Optuna has progress bars, which want ipywidgets and aren't shown
+            filterwarnings("ignore", "IProgress not found")
+            import_module(_HOME[name])
+    return getattr(sys.modules[_HOME[name]], name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -114,6 +114,10 @@ def at_least(least: int) -> Must:
     return lambda value: value >= least, f"must be at least {least}"
 
 
+SOME_TIME: Must = (lambda seconds: seconds > 0, "must be longer than 0; write 90s, 30m, 12h or 1d")
+"""A duration that isn't over before anything has begun."""
+
+
 def _batch_sizes(text: str) -> tuple[int, ...]:
     """`2,8,32`, or `2..1024` for the powers of two between, or both."""
     sizes: set[int] = set()
@@ -143,7 +147,8 @@ def _seconds(text: str) -> float:
 
 
 def _duration(seconds: float) -> str:
-    unit = next(unit for unit, size in _SECONDS.items() if seconds % size == 0 or unit == "s")
+    whole = (unit for unit, size in _SECONDS.items() if seconds >= size and seconds % size == 0)
+    unit = next(whole, "s")
     return f"{seconds / _SECONDS[unit]:.15g}{unit}"
 
 

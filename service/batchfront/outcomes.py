@@ -1,9 +1,11 @@
 """What a trial shows on its way, what it costs, and how it ended."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from batchfront.table import Brief, Column
 from batchfront.vocabulary import Outcome
 
 
@@ -48,6 +50,26 @@ class GoalCrossing(NamedTuple):
     metric: float
     test_metric: float | None = None
     measures: Mapping[str, float] = {}
+
+
+class Reading(NamedTuple):
+    """The gradient noise of a run at one step.
+
+    step         -- the updates done before it
+    steps        -- of the run that it stands for
+    parts        -- of the batch, whose gradients were compared
+    examples     -- of all of them
+    trace        -- tr Σ, the variance of an example's gradient, summed over its components
+    squared_norm -- |G|², of the gradient of all examples: an estimate without bias, which noise
+                    may bring below 0
+    """
+
+    step: int
+    steps: int
+    parts: int
+    examples: int
+    trace: float
+    squared_norm: float
 
 
 def storable(text: str) -> str:
@@ -118,6 +140,31 @@ def cap(steps_to_target: Iterable[S], finishers: int) -> S | None:
 def in_words(outcomes: Mapping[str, int]) -> str:
     """Outcomes and their numbers, in the order of `Outcome`, then what is `open`: "1 reached, 31
     capped"."""
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in _in_order(outcomes))
+
+
+def in_brief(outcomes: Mapping[str, int]) -> str:
+    """The same, abbreviated: "1 re, 31 ca"."""
+    return ", ".join(f"{outcomes[name]:,} {_abbreviated(name)}" for name in _in_order(outcomes))
+
+
+def abbreviations(found: Iterable[Mapping[str, int]]) -> str:
+    """What `in_brief` abbreviates there: "re: reached, ca: capped"."""
+    there = Counter[str]()
+    for outcomes in found:
+        there.update(outcomes)
+    return ", ".join(f"{_abbreviated(name)}: {name}" for name in _in_order(there))
+
+
+def outcomes_column(title: str) -> Column:
+    """A column of how many trials ended how."""
+    return Column(title, in_words, words=True, brief=Brief(in_brief, abbreviations))
+
+
+def _in_order(outcomes: Mapping[str, int]) -> list[str]:
     order = sorted(set(outcomes) - set(Outcome))
-    known = [name for name in (*Outcome, *order) if outcomes.get(name)]
-    return ", ".join(f"{outcomes[name]:,} {name}" for name in known)
+    return [name for name in (*Outcome, *order) if outcomes.get(name)]
+
+
+def _abbreviated(name: str) -> str:
+    return str(name)[:2]  # in which they all differ

@@ -6,10 +6,12 @@ from threading import Lock, local
 from time import perf_counter
 from typing import Any, Literal
 
-Part = Literal["training", "evaluation", "data", "storage", "set-up", "waiting", "other"]
+Part = Literal[
+    "training", "evaluation", "data", "storage", "set-up", "sampling", "waiting", "other"
+]
 """What time can go into. `data` is loading data sets, and waiting for batches; `storage` is the
-database and checkpoints; `set-up` is imports, checks, models made and draws; `waiting` is for
-trials that others hold; `other` is what is left."""
+database and checkpoints; `set-up` is imports, checks and models made; `sampling` is metaparameters
+found for trials; `waiting` is for trials that others hold; `other` is what is left."""
 
 _thread = local()  # `clock`: the one that counts the thread's time
 

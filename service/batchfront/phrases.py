@@ -20,6 +20,11 @@ def several(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def count(number: float) -> str:
+    """A number of steps, examples or trials: "1,841"; a mean to one decimal, "1,234.6"."""
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.1f}".removesuffix(".0")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """What was perhaps meant by a word that isn't known, to add to a message: "; did you mean a or
     b?"; or all there is, "; there is a, b and c"."""

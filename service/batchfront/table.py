@@ -5,7 +5,7 @@ and knows none of them.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,11 +39,22 @@ class Column:
 
     shown -- how a value is written for a person; where there is none, NOTHING is
     words -- it holds words, which stand to the left; numbers stand to the right
+    whole -- no line is broken in its words: numbers with words between, or names to be copied
+    names -- it holds names such as a/b/c, whose common beginning needn't stand in every row
+    brief -- how a value is written where there is little room
     """
 
     title: str
     shown: Callable[[Any], str] = as_it_is
     words: bool = False
+    whole: bool = False
+    names: bool = False
+    brief: "Brief | None" = None
+
+    @property
+    def folds(self) -> bool:
+        """Whether its lines may be broken."""
+        return self.words and not self.whole and not self.names
 
     def cell(self, value: Any) -> str:
         """A value of this column for a person."""
@@ -51,13 +62,31 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Brief:
+    """How a column's values are abbreviated, and what that means.
+
+    shown -- writes a value
+    means -- explains the abbreviations of some values
+    """
+
+    shown: Callable[[Any], str]
+    means: Callable[[Sequence[Any]], str]
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of plain values, one for each column; a title above and sentences below."""
+    """Rows of plain values, one for each column; a title above and sentences below.
+
+    keys     -- so many columns, the first, say what a row is about
+    by_facts -- a row is a fact about what the columns beside the first are, and not a thing
+    """
 
     columns: Sequence[Column] = ()
     rows: Sequence[Sequence[Any]] = ()
     title: str = ""
     notes: Sequence[str] = ()
+    keys: int = 1
+    by_facts: bool = False
 
     def cells(self) -> Iterator[list[str]]:
         """Its rows for a person."""
@@ -68,13 +97,27 @@ class Table:
         """Leave out the columns in which no row has a value."""
         kept = [n for n in range(len(self.columns)) if any(row[n] is not None for row in self.rows)]
         rows = [tuple(row[n] for n in kept) for row in self.rows]
-        return replace(self, columns=[self.columns[n] for n in kept], rows=rows)
+        keys = max(sum(n < self.keys for n in kept), 1)
+        return replace(self, columns=[self.columns[n] for n in kept], rows=rows, keys=keys)
+
+
+def beside(others: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """The titles of columns of metaparameters, by their names, beside other columns: a name that
+    one of those has is written `param:steps`, as files of points have it."""
+    taken = set(others)
+    return {name: f"param:{name}" if name in taken else name for name in names}
 
 
 def of_records(records: Sequence[Mapping[str, Any]]) -> Table:
     """A table of records which all have the same fields; without any, one without columns."""
     names = tuple(records[0]) if records else ()
     return Table(tuple(map(Column, names)), [tuple(record.values()) for record in records])
+
+
+def of_facts(facts: Mapping[str, str], title: str = "") -> Table:
+    """A table of facts, each after what it is about, without titles of columns."""
+    columns = (Column("", words=True, whole=True), Column("", words=True))
+    return Table(columns, list(facts.items()), title)
 
 
 def by_batch_size(

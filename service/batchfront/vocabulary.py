@@ -44,7 +44,7 @@ class Outcome(StrEnum):
 class SlotState(StrEnum):
     """What can be done with a slot."""
 
-    LATER = "later"  # waits for the generations before its own
+    LATER = "later"  # waits for the generations, or rounds, before its own
     FREE = "free"
     LEASED = "leased"
     DONE = "done"
@@ -57,6 +57,22 @@ class WorkerState(StrEnum):
     IDLE = "idle"
     STOPPED = "stopped"
     LOST = "lost"  # its lease ran out
+
+
+class Phase(StrEnum):
+    """What a worker does that takes a while and isn't training."""
+
+    IMPORTING = "importing", "importing code"
+    CHECKING = "checking", "loading the workload"
+    ENGINES = "engines", "comparing engines"
+    SAVING = "saving", "saving trials"
+
+    in_words: str
+
+    def __new__(cls, value: str, in_words: str = "") -> "Phase":
+        member = str.__new__(cls, value)
+        member._value_, member.in_words = value, in_words
+        return member
 
 
 class Purpose(StrEnum):
@@ -72,10 +88,17 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     LINEAR = "linear"
     SQUARE_ROOT = "square-root"
+    ADAM_SQUARE_ROOT = "adam-square-root"  # the longest that the column holds
+    BETA2_HALF_LIFE = "beta2-half-life"
+    WEIGHT_DECAY = "weight-decay"
 
 
 SEARCHES = (Purpose.SEARCH, Purpose.POINTS)
 """Purposes of the studies that make up a frontier."""
+
+SCALING_RULES = tuple(p for p in Purpose if p not in (*SEARCHES, Purpose.CONFIRM))
+"""Purposes of the studies that follow a scaling rule, which has the name:
+`batchfront.workload.scaling_rules` says what it does."""
 
 
 class Sampler(StrEnum):
@@ -84,14 +107,16 @@ class Sampler(StrEnum):
     SOBOL = "sobol"
     TPE = "tpe"
     GP = "gp"
+    JOINT = "joint"
     IMPORTED = "imported"  # the trials ran elsewhere
 
 
-SAMPLERS = (Sampler.SOBOL, Sampler.TPE, Sampler.GP)
+SAMPLERS = (Sampler.SOBOL, Sampler.TPE, Sampler.GP, Sampler.JOINT)
 """Those that a plan may ask for: quasi-random points computed up front, or sampled from results."""
 
-ADAPTIVE = (Sampler.TPE, Sampler.GP)
-"""Optuna's samplers, which need results to sample from."""
+ADAPTIVE = (Sampler.TPE, Sampler.GP, Sampler.JOINT)
+"""Those that need results to sample from: Optuna's, of one batch size's, and batchfront's own, of
+all batch sizes' at once."""
 
 
 class Schedule(StrEnum):
@@ -118,6 +143,24 @@ class AfterGoal(StrEnum):
 
     STOP = "stop"
     CONTINUE = "continue"
+
+
+class Evaluate(StrEnum):
+    """At which of the evaluated steps a trial is evaluated."""
+
+    EVERY = "every"
+    SPARSE = "sparse"  # those between two full evaluations only where it may have passed the goal
+
+
+class TimedPart(StrEnum):
+    """What of training is timed alone."""
+
+    PASS = "pass"  # forward and backward, of a micro-batch; its loading too, if not done ahead
+    UPDATE = "update"  # the optimizer's step
+    LOADING = "loading"  # of a micro-batch of so many examples
+    EVALUATION = "evaluation"  # in full, of the validation split, which has so many examples
+    ALL_REDUCE = "all-reduce"  # of the gradient, over the devices
+    STEP = "step"  # a whole one, of a batch of so many examples over all devices
 
 
 class KeepModel(StrEnum):

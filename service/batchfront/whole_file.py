@@ -8,7 +8,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from batchfront.errors import BatchfrontError
+from batchfront.errors import BatchfrontError, UsageError
+
+
+def require_place(path: Path, told: str = "report", *, folders: bool = False) -> None:
+    """Raise UsageError if a file can't be written there, before what it is to show is read or run.
+
+    told    -- what the path is called
+    folders -- whether it may be one
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{told} {path}: the folder {path.parent} does not exist")
+    if path.is_dir() and not folders:
+        raise UsageError(f"{told} {path}: is a folder; name a file")
 
 
 @contextmanager

@@ -1,9 +1,16 @@
 """The workloads that come with batchfront, offered to its catalog by an entry point."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
 
 from batchfront.workload.workload import Workload
-from batchfront_studies.names import NAMES as NAMES
+
+OUTLINES: Mapping[str, Mapping[str, Any]] = json.loads(
+    files(__name__).joinpath("outlines.json").read_text()
+)
+"""Workload name to its outline, for whoever wants no more: making them brings torch."""
 
 
 def workloads() -> dict[str, Callable[[], Workload]]:

@@ -95,7 +95,7 @@ def test_what_is_dropped_says_so_and_the_winner_is_said_to_be_in_doubt(
     assert all(row.reason.startswith(f"halved at step {row.steps}: number ") for row in dropped)
     assert {row.steps for row in dropped} <= {4, 8, 16, 32, 64, 128}
     frontier = load_frontier(storage, NAME)
-    print_frontier(frontier, "table")
+    print_frontier(frontier, None, "table")
     said = capsys.readouterr().out
     assert f"another than the winner may have been faster: 4 ({len(dropped)})" in said
     assert any("another than the winner may have been faster" in note for note in notes(frontier))

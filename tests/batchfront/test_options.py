@@ -36,7 +36,7 @@ def test_what_was_told_is_told_whole() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["0.5s", "90s", "90m", "12h", "1d", "36h", "1.25s"])
+@pytest.mark.parametrize("text", ["0s", "0.5s", "90s", "90m", "12h", "1d", "36h", "1.25s"])
 def test_a_duration_is_written_as_it_is_read(text: str) -> None:
     assert DURATION.text(DURATION.parse(text)) == text
 

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from batchfront.errors import DataError
 from batchfront.workload.data import Split, Splits
-from batchfront_studies.datasets.digits import digits
+from batchfront_studies.datasets.digits import _table, digits
 from batchfront_studies.datasets.directory import data_directory
-from batchfront_studies.datasets.mnist import FILES, RAW, mnist, mnist_part
+from batchfront_studies.datasets.mnist import FILES, RAW, _idx, mnist, mnist_part
 from tests.batchfront_studies.small_data.mirror import serving
 from tests.batchfront_studies.small_data.mnist import SMALL, idx, write_mnist
 
@@ -56,6 +58,13 @@ def test_digits_are_split_into_1297_300_and_200_without_overlap() -> None:
     assert splits.test is not None
     assert not rows(splits.train) & rows(splits.validation)
     assert not (rows(splits.train) | rows(splits.validation)) & rows(splits.test)
+
+
+def test_digits_are_those_that_scikit_learn_loads() -> None:
+    images, labels = load_digits(return_X_y=True)
+    for ours, theirs in zip(_table(), (images, labels), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert images.dtype == _table()[0].dtype
 
 
 def test_digits_are_flat_floats_between_0_and_1_with_whole_number_targets() -> None:
@@ -117,6 +126,15 @@ def test_mnist_is_split_at_random_and_the_same_way_every_time(root: Path) -> Non
     assert which(splits.train) != sorted(which(splits.train))
     torch.manual_seed(2)
     assert which(mnist(SMALL).train) == which(splits.train)
+
+
+def test_mnist_is_what_torchvision_reads(root: Path) -> None:
+    write_mnist(root)
+    for train, files in ((True, FILES[:2]), (False, FILES[2:])):
+        theirs = datasets.MNIST(str(root), train=train)
+        images, labels = (_idx(root / RAW / name) for name in files)
+        assert torch.equal(images, theirs.data)
+        assert torch.equal(labels.to(torch.int64), theirs.targets)
 
 
 def test_each_smaller_part_of_mnist_lies_within_the_larger_and_leaves_validation_alone(

@@ -24,6 +24,7 @@ _PLAIN: dict[str, Any] = {
 }
 
 Loop = Callable[[int], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 MakeLoop = Callable[[nn.Module, Tensor, Tensor, int], Loop]
 
 
@@ -79,6 +80,7 @@ def _backward_and_fused_update(
     forward: Callable[[nn.Module], Callable[[Tensor], Tensor]],
     rate: float = RATE,
     momentum: float = MOMENTUM,
+    loss_of: Loss = F.cross_entropy,
 ) -> MakeLoop:
     """The same by `backward`, each gradient taken from its parameter and put to None."""
 
@@ -91,7 +93,7 @@ def _backward_and_fused_update(
         def loop(steps: int) -> None:
             for _ in range(steps):
                 i = next(indices)
-                loss = F.cross_entropy(outputs(x.index_select(0, i)), y.index_select(0, i))
+                loss = loss_of(outputs(x.index_select(0, i)), y.index_select(0, i))
                 loss.backward()  # type: ignore[no-untyped-call]
                 gradients: list[Any] = [p.grad for p in parameters]
                 torch._fused_sgd_(
@@ -154,6 +156,6 @@ WRITTEN_OUT = _backward_and_fused_update(_bare_functions)
 """The same with the network itself written out, which serves this one architecture alone."""
 
 
-def leanest(rate: float, momentum: float) -> MakeLoop:
+def leanest(rate: float, momentum: float, loss_of: Loss = F.cross_entropy) -> MakeLoop:
     """`backward + fused update`, the fastest over any model, with a trial's metaparameters."""
-    return _backward_and_fused_update(lambda model: model, rate, momentum)
+    return _backward_and_fused_update(lambda model: model, rate, momentum, loss_of)

@@ -11,8 +11,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.trial import TrialState
 
-from batchfront.workload.search_space import Log
-from tests.benchmarks.lean_trial import SPACING, Spent, looks
+from tests.benchmarks.lean_trial import SPACING, Spent, looks, ranges
 from tests.benchmarks.protocols import Cost, Found, Setting, Winner
 
 
@@ -63,12 +62,12 @@ def search(
 def _steps_to_goal(
     trial: optuna.Trial, setting: Setting, budget: int, spent: Spent, spacing: float
 ) -> float:
-    rates = setting.workload.space(setting.batch_size)["learning_rate"]
-    assert isinstance(rates, Log)
-    rate = trial.suggest_float("learning_rate", rates.low, rates.high, log=True)
-    momentum = 1 - trial.suggest_float("one_minus_momentum", 0.01, 1.0, log=True)
-    for step, error in looks(setting, rate, momentum, trial.number, budget, spent, spacing):
-        if error < setting.workload.goal.value:
+    values = {
+        name: trial.suggest_float(name, low, high, log=True)
+        for name, (low, high) in ranges(setting).items()
+    }
+    for step, error in looks(setting, values, trial.number, budget, spent, spacing):
+        if setting.workload.goal.passed(error):
             return step
         trial.report(error, step)
         if trial.should_prune():

@@ -105,7 +105,7 @@ def race(setting: Setting) -> Found:
 
 def heat(setting: Setting, finishers: int = 1) -> list[tuple[Entry, TrialResult]]:
     """How all trials end in one heat, which goes on until so many have passed the goal."""
-    return _raced(Heat(setting.rules(finishers=finishers), setting.runs()))
+    return run_to_the_end(Heat(setting.rules(finishers=finishers), setting.runs()))
 
 
 def one_by_one(setting: Setting) -> Found:
@@ -115,12 +115,12 @@ def one_by_one(setting: Setting) -> Found:
     for entry, run in setting.runs():
         heat = Heat(setting.rules(), [(entry, run)])
         heat.lower_cap(cap)
-        ended += _raced(heat)
+        ended += run_to_the_end(heat)
         cap = min((e.steps_to_target for _, e in ended if e.steps_to_target), default=None)
     return _found(setting, ended)
 
 
-def _raced(heat: Heat[Entry, ModelRun]) -> list[tuple[Entry, TrialResult]]:
+def run_to_the_end(heat: Heat[Entry, ModelRun]) -> list[tuple[Entry, TrialResult]]:
     ended = []
     while heat.live:
         ended += heat.round(_GO)

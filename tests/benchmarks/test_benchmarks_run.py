@@ -9,29 +9,46 @@ import pytest
 
 from tests.benchmarks import (
     aggregation,
+    allocation,
+    best_of_n,
     claim_cost,
     cost_growth,
     curve_coverage,
     curve_holdout,
     curve_misfits,
+    draw_cost,
     engine_throughput,
+    expected_coverage,
+    exponents,
     finishers,
+    first_words,
     fleet,
     fleet_connections,
     frontier_cost,
     heat_throughput,
+    hours,
+    hours_coverage,
     import_speed,
+    joint_draws,
     jpeg_files,
+    known_errors,
     ledger_throughput,
     looking,
+    missed_crossings,
+    noise_scale,
+    page_load,
+    prior_elsewhere,
     program_search,
     scaling_workers,
     search_price,
+    stacked_steps,
     step_time,
     three_doors,
     time_shares,
     whole_search,
 )
+from tests.benchmarks.whole_tables import Compared
+from tests.benchmarks.whole_tasks import Result, Spent, Task
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.benchmarks
@@ -54,6 +71,34 @@ def test_a_race_with_one_finisher_is_the_beginning_of_a_longer_one(
     assert all(shown.count(f"\n| {number} ") == 2 for number in finishers.FINISHERS)
 
 
+def test_what_is_expected_is_compared_with_fresh_seeds_and_with_a_known_truth(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert expected_coverage.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n{search}: " in shown for search in expected_coverage.SEARCHES)
+    assert shown.count("| noise 0.2, joint") == len(expected_coverage.QUANTITIES)
+
+
+def test_exponents_are_those_of_generated_searches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exponents.main(["--searches", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n| {kind.name} " in shown for kind in exponents.KINDS)
+
+
+def test_predicted_hours_are_compared_with_what_runs_take(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert hours.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("\n| digits/mlp/momentum, ") == 4
+
+
+def test_the_best_of_n_is_compared_with_fresh_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert best_of_n.main(["--quick"]) == 0
+    assert "best of 4" in capsys.readouterr().out
+
+
 def test_cheaper_searches_are_priced_and_a_replay_is_what_the_race_would_have_been(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -61,6 +106,26 @@ def test_cheaper_searches_are_priced_and_a_replay_is_what_the_race_would_have_be
     shown = capsys.readouterr().out
     assert all(f"\n| digits: {option} " in shown for option in search_price.OPTIONS)
     assert all(f"\n| {kind} " in shown for kind in ("warm start", "tpe", "gp"))
+
+
+def test_sparse_evaluation_is_compared_with_every_on_recorded_trials(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert missed_crossings.main(["--quick"]) == 0
+    assert "\n| digits/mlp/momentum " in capsys.readouterr().out
+
+
+def test_what_noise_foretells_is_compared_with_what_was_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert noise_scale.main(["--quick"]) == 0
+    assert "\n| digits/mlp/sgd | own" in capsys.readouterr().out
+
+
+def test_a_search_is_told_of_anothers_in_every_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert prior_elsewhere.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(shown.count(f" {way} |") >= 2 for way in prior_elsewhere.WAYS)
 
 
 def test_the_engine_is_timed_beside_every_lean_loop(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,15 +140,53 @@ def test_a_heat_is_timed_beside_its_trials_one_by_one(capsys: pytest.CaptureFixt
     assert shown.count("digits/mlp/momentum") == 4
 
 
+def test_a_step_is_timed_beside_each_trials_own_optimizer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert stacked_steps.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| {name} " in shown for name in ("momentum", "AdamW"))
+
+
 def test_a_whole_search_is_compared_with_that_of_every_peer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = ["--results", str(tmp_path / "results.json")]
+    kept = ["--results", str(tmp_path / "results.jsonl")]
     assert whole_search.main(["--quick", *kept]) == 0
     shown = capsys.readouterr().out
     assert all(f"| {name} " in shown for name in whole_search.CONTENDERS)
     assert whole_search.main(["--quick", *kept]) == 0  # from what is kept
     assert capsys.readouterr().out == shown
+
+
+def test_tables_of_whole_searches_run_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert whole_search.main(["--tables", "--results", str(tmp_path / "none.jsonl")]) == 0
+    assert capsys.readouterr().out.count("nothing is kept") == len(whole_search.BENCHES)
+
+
+def test_a_contender_has_enough_from_the_trial_on_that_came_within_the_reference() -> None:
+    found = (Spent(4, 850, 8, 0, 0), Spent(16, 300, 32, 0, 0), Spent(64, None, 32, 0, 0))
+    races = {4: [700, 800, 900], 16: [200, 300, 250], 64: [70]}
+    task = Task("digits", 0.03, (4, 16, 64), limit=32)
+    compared = Compared(task, races, {"ours": {0: Result(found, 1.0, 1.0)}}, frozenset())
+    assert compared.shares("ours", 4) == [0]
+    assert compared.shares("ours", 8) == compared.shares("ours", 32) == [1 / 3]
+    assert compared.trials_needed("ours") == [(8 + 32 + 32) / 3]
+
+
+def test_the_best_peer_is_the_cheapest_that_has_enough_as_often() -> None:
+    task = Task("digits", 0.03, (4,), limit=32)
+
+    def found(steps: int, seconds: float) -> dict[int, Result]:
+        return {0: Result((Spent(4, steps, 8, 0, 0),), seconds, seconds)}
+
+    results = {"ours": found(80, 1.0), "quick": found(200, 2.0), "good": found(80, 30.0)}
+    results |= {"slow": found(80, 60.0), "an oracle": found(80, 3.0)}
+    compared = Compared(task, {4: [80]}, results, told=frozenset({"an oracle"}))
+    assert compared.best_peer(told=False) == "good"
+    assert compared.best_peer(told=True) == "an oracle"
 
 
 def test_steps_grow_no_faster_than_trials(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,3 +337,49 @@ def test_jpeg_files_are_raced_alike_however_they_are_decoded(
     assert jpeg_files.main(["--quick"]) == 0  # 1 where a trial ended otherwise
     shown = capsys.readouterr().out
     assert all(f"\n| {way} " in shown for way in jpeg_files.WAYS)
+
+
+def test_rounds_are_drawn_by_each_way_and_what_they_cost_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert joint_draws.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n| {name} " in shown for name in joint_draws.DRAWS)
+    assert draw_cost.main(["--quick"]) == 0
+
+
+def test_trials_that_are_shared_out_are_compared_with_equal_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert allocation.main(["--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert "\n| shared out, 1 finisher " in shown
+    assert "\n| equal, 1 finisher " in shown
+
+
+def test_intervals_of_points_with_known_errors_are_judged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert known_errors.main(["--quick"]) == 0
+    assert capsys.readouterr().out.count("together") == 3
+
+
+def test_intervals_of_hours_on_made_up_devices_are_judged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert hours_coverage.main(["--quick"]) == 0
+    assert "\n| all " in capsys.readouterr().out
+
+
+def test_how_long_first_words_take_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert first_words.main(["--quick", "--repeat", "1"]) == 0
+    assert "`run digits/mlp/momentun`" in capsys.readouterr().out
+
+
+def test_a_page_is_opened_and_its_first_figure_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text('<p>text</p><div class="figure"><svg class="main-svg"></svg></div>')
+    assert page_load.main([str(page), "--repeats", "1"]) == 0
+    assert "page.html" in capsys.readouterr().out

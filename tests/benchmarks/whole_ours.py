@@ -16,7 +16,6 @@ from batchfront.plan.plan import plan
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
 from batchfront.store.url import open_storage
-from batchfront.vocabulary import EngineName
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.worker import Settings, Worker
 from batchfront.workload import catalog
@@ -31,7 +30,6 @@ def race_on(
     reference: Reference | None,
     *,
     request: SearchOptions,
-    engine: EngineName,
     batches: Sequence[int],
 ) -> Result:
     """`batchfront run` with so many trials, and then with more, in the same database, of the batch
@@ -42,17 +40,17 @@ def race_on(
                is no reference yet
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    cpu, wall = process_time(), perf_counter()
+    cpu, wall, planning = process_time(), perf_counter(), 0.0
     workload, left = catalog.load(task.spec), task.batch_sizes
     with TemporaryDirectory() as folder:
         storage = open_storage(f"sqlite:///{Path(folder, 'batchfront.db')}", create=True)
         allowed = [trials for trials in batches if trials <= task.limit] or [task.limit]
         for trials in allowed if reference is not None else allowed[-1:]:
             asked = replace(request, batch_sizes=left, trials=trials, seed=seed, goal=task.goal)
+            begun = process_time()
             planned = plan(storage, task.spec, workload, asked)
-            settings = Settings(
-                "here", "cpu", planned.filter, options=WorkerOptions(engine=engine, code=CODE)
-            )
+            planning += process_time() - begun
+            settings = Settings("here", "cpu", planned.filter, options=WorkerOptions(code=CODE))
             Worker(storage, settings, Event()).run()
             spent = spent_in(storage)
             left = tuple(
@@ -63,7 +61,7 @@ def race_on(
             if not left:
                 break
         storage.close()
-    return Result(tuple(spent), process_time() - cpu, perf_counter() - wall)
+    return Result(tuple(spent), process_time() - cpu, perf_counter() - wall, planning)
 
 
 class Totals(NamedTuple):

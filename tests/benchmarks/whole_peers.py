@@ -48,12 +48,13 @@ def fixed_budget(task: Task, seed: int, reference: Reference, *, told: float) ->
 
 def _fixed(setting: Setting, budget: int, enough: int) -> Found:
     spent, best = lean_trial.Spent(), None
-    for number, values in enumerate(setting.points()):
-        rate, momentum = float(values["learning_rate"]), float(values["momentum"])
+    for number, point in enumerate(setting.points()):
+        rate, momentum = float(point["learning_rate"]), float(point["momentum"])
+        values = {"learning_rate": rate, "one_minus_momentum": 1 - momentum}
         passed = [
             step
-            for step, error in lean_trial.looks(setting, rate, momentum, number, budget, spent)
-            if error < setting.workload.goal.value
+            for step, metric in lean_trial.looks(setting, values, number, budget, spent)
+            if setting.workload.goal.passed(metric)
         ]
         if passed and (best is None or passed[0] < best.steps):
             best = Winner(passed[0], number)

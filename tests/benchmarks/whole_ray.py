@@ -12,7 +12,6 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.stopper import Stopper
 
-from batchfront.workload.search_space import Log
 from tests.benchmarks import lean_trial
 from tests.benchmarks.protocols import Setting
 from tests.benchmarks.whole_tasks import Reference, Result, Spent, Task
@@ -52,10 +51,8 @@ class _Trial(tune.Trainable):
     def _begin(self, config: dict[str, float]) -> None:
         self._spent, self._error = lean_trial.Spent(), 1.0
         self._rungs = iter(_rungs(self._budget))
-        momentum = 1 - config["one_minus_momentum"]
-        given = (config["learning_rate"], momentum, int(config["number"]))
         self._looks: Iterator[tuple[int, float]] = lean_trial.looks(
-            self._setting, *given, self._budget, self._spent
+            self._setting, config, int(config["number"]), self._budget, self._spent
         )
 
     def step(self) -> dict[str, Any]:
@@ -63,7 +60,7 @@ class _Trial(tune.Trainable):
         rung, passed, ended = next(self._rungs), False, True
         for step, error in self._looks:
             self._error = error
-            passed = error < self._setting.workload.goal.value
+            passed = self._setting.workload.goal.passed(error)
             if passed or step >= rung:
                 ended = passed
                 break
@@ -95,13 +92,8 @@ class _Content(Stopper):
 
 
 def _study(setting: Setting, budget: int, enough: int) -> Spent:
-    rates = setting.workload.space(setting.batch_size)["learning_rate"]
-    assert isinstance(rates, Log)
-    space = {
-        "learning_rate": tune.loguniform(rates.low, rates.high),
-        "one_minus_momentum": tune.loguniform(0.01, 1.0),
-        "number": tune.randint(0, 2**31),
-    }
+    space = {name: tune.loguniform(*ends) for name, ends in lean_trial.ranges(setting).items()}
+    space["number"] = tune.randint(0, 2**31)
     schedule = ASHAScheduler(
         time_attr="steps",
         max_t=budget,

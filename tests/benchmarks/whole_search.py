@@ -1,227 +1,267 @@
 """What does a whole search cost, ours and its peers', until the frontier is good enough?
 
-    python -m tests.benchmarks.whole_search --results whole.json
+    python -m tests.benchmarks.whole_search --results whole.jsonl
 
 Every contender looks for the fewest steps at every batch size of a workload, and is told when it
 has enough: within 10 % of the reference, which is the median over seeds of the best that a race of
 64 trials finds. (The least that anyone ever found would be a lucky draw that moves with how long
-one looks.) It goes on at each batch size until then, or up to 64 trials. The data lie in memory,
+one looks.) It goes on at each batch size until then, or up to 32 trials. The data lie in memory,
 and all have one process and one thread, and the workload's own step budget where no other is said.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import torch
 
-from batchfront.plan.options import SearchOptions
-from tests.benchmarks.markdown import spread, table
+from batchfront.plan.options import JOINT_TOGETHER, LEARNING_TOGETHER, SearchOptions
+from tests.benchmarks.whole_kept import Kept
 from tests.benchmarks.whole_ours import race_on
 from tests.benchmarks.whole_peers import fixed_budget, optuna
-from tests.benchmarks.whole_tasks import Reference, Result, Search, Spent, Task
+from tests.benchmarks.whole_tables import Compared, cost_table, steps_table, verdicts
+from tests.benchmarks.whole_tasks import Reference, Result, Search, Task, together
 
-TASKS = (
-    Task("digits", 0.03, (4, 16, 64, 256), limit=64),
-    Task("fc_256", 0.04, (32, 128, 512), limit=64),
-)
-QUICK = Task("digits", 0.2, (32, 128), limit=4)
-EASY = Task("digits", 0.5, (512,), limit=2)
-
-REFERENCE_TRIALS, REFERENCE_SEEDS = 64, (100, 101, 102)
-
-DEFAULT, DOUBLING, GENERATIONS = (32, 64), (8, 16, 32, 64), tuple(range(8, 65, 8))
-
-OURS = "ours, --sampler tpe"
-RAY = "Ray Tune: ASHA"
-_race = partial(race_on, request=SearchOptions(), engine="auto", batches=DEFAULT)
-_tpe = partial(_race, request=SearchOptions(sampler="tpe"), batches=GENERATIONS)
-_one_by_one = SearchOptions(sampler="tpe", together=1)
-_capped = partial(optuna, incumbent=True)
-
-CONTENDERS: dict[str, Search] = {
-    OURS: _tpe,
-    "ours, --sampler tpe, --engine sequential": partial(_tpe, engine="sequential"),
-    "ours, --sampler tpe, --together 1": partial(_tpe, request=_one_by_one),
-    "ours, --sampler gp": partial(_tpe, request=SearchOptions(sampler="gp")),
-    "ours, the plain race of 32, then 64": _race,
-    "ours, the plain race of 8, 16, 32, 64": partial(_race, batches=DOUBLING),
-    "ours, --warm-start": partial(_race, request=SearchOptions(warm_start=True)),
-    "Optuna: TPE, MedianPruner": optuna,
-    "Optuna: TPE, HyperbandPruner": partial(optuna, hyperband=True),
-    "Optuna: TPE, MedianPruner, cap": _capped,
-    "cap, looks 5 % apart": partial(_capped, spacing=0.05),
-    "cap, told 3× the reference": partial(_capped, told=3.0),
-    "fixed budget: 3× the reference": partial(fixed_budget, told=3.0),
-}
-
-
-@dataclass
-class Kept:
-    """Results by task, contender and seed, in a file if one is named: a run goes on from there."""
-
-    path: Path | None
-
-    def __post_init__(self) -> None:
-        self._all: dict[str, dict[str, object]] = {}
-        if self.path is not None and self.path.exists():
-            self._all = json.loads(self.path.read_text())
-
-    def of(self, task: Task, name: str, seed: int, search: Callable[[], Result]) -> Result:
-        """What is kept, or is found now."""
-        key = f"{task.make}: {name}: seed {seed}"
-        if key not in self._all:
-            print(f"{key} …", file=sys.stderr)
-            self._all[key] = asdict(search())
-            if self.path is not None:
-                self.path.write_text(json.dumps(self._all, indent=1))
-        found = dict(self._all[key])
-        spent = tuple(Spent(**one) for one in found.pop("spent"))  # type: ignore[attr-defined]
-        return Result(spent, **found)  # type: ignore[arg-type]
+REFERENCE, REFERENCE_TRIALS, FIRST_SEED = "reference", 64, 100
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One task: its reference, and each contender's results, one for each seed."""
+class Contender:
+    """A search and what is to be known of it.
+
+    each  -- whether it looks at one batch size after another, so that they are kept one by one
+    told  -- whether it is told something that nobody knows beforehand
+    seeds -- with how many it is run at most, where it is slow or no rival; None: with all
+    """
+
+    search: Search
+    each: bool = False
+    told: bool = False
+    seeds: int | None = None
+
+
+def _ours(batches: Sequence[int], **asked: Any) -> Search:
+    return partial(race_on, request=SearchOptions(**asked), batches=batches)
+
+
+OURS = "ours, --sampler joint"
+LIMIT, FEW = 32, 5  # trials at a batch size; seeds of what is slow
+GENERATIONS = range(LEARNING_TOGETHER, LIMIT + 1, LEARNING_TOGETHER)
+ROUNDS = range(JOINT_TOGETHER, LIMIT + 1, JOINT_TOGETHER)
+
+_capped = partial(optuna, incumbent=True)
+
+CONTENDERS = {  # the first is what the others are measured by
+    OURS: Contender(_ours(ROUNDS, sampler="joint")),
+    "ours, --sampler tpe": Contender(_ours(GENERATIONS, sampler="tpe")),
+    "ours, --sampler tpe, --together 1": Contender(
+        _ours(GENERATIONS, sampler="tpe", together=1), seeds=FEW
+    ),
+    "ours, --sampler gp": Contender(_ours(GENERATIONS, sampler="gp"), seeds=FEW),
+    "ours, the plain race of 32": Contender(_ours((LIMIT,))),
+    "ours, the plain race of 8, 16, 32": Contender(_ours((8, 16, LIMIT)), seeds=FEW),
+    "ours, --warm-start": Contender(_ours((LIMIT,), warm_start=True), seeds=FEW),
+    "Optuna: TPE, MedianPruner": Contender(optuna, each=True, seeds=FEW),
+    "Optuna: TPE, HyperbandPruner": Contender(
+        partial(optuna, hyperband=True), each=True, seeds=FEW
+    ),
+    "Optuna: TPE, MedianPruner, cap": Contender(_capped, each=True),
+    "cap, looks 5 % apart": Contender(partial(_capped, spacing=0.05), each=True, seeds=FEW),
+    "cap, told 3× the reference": Contender(partial(_capped, told=3.0), each=True, told=True),
+    "fixed budget: 3× the reference": Contender(
+        partial(fixed_budget, told=3.0), each=True, told=True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A contender in a module of its own, for which a package is needed that we don't install."""
+
+    package: str
+    requirement: str
+    module: str
+    function: str
+    each: bool
+
+
+ELSEWHERE = {
+    "Ax": Elsewhere("ax", "ax-platform", "whole_ax", "ax", each=True),
+    "Syne Tune: BOHB": Elsewhere("syne_tune", "syne-tune", "whole_syne_tune", "bohb", each=True),
+    "Ray Tune: ASHA": Elsewhere("ray", "ray[tune]", "whole_ray", "asha", each=False),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task, and how it is measured.
+
+    references -- races of 64 trials that the reference is the median of
+    seeds      -- of every contender
+    only       -- the contenders, where all would take too long
+    """
 
     task: Task
-    reference: Reference
-    results: dict[str, list[Result]]
-
-    def within(self, result: Result) -> int:
-        """At how many batch sizes a contender had enough."""
-        enough = self.reference.enough
-        return sum(s.steps is not None and s.steps <= enough(s.batch_size) for s in result.spent)
-
-    def best_peer(self) -> str:
-        """That which took the fewest CPU seconds, of those that had enough at as many places as
-        ours, or else of those that had it most often."""
-        least = min(self.often(OURS), max(map(self.often, self.peers)))
-        return min((name for name in self.peers if self.often(name) >= least), key=self.seconds)
-
-    def often(self, name: str) -> int:
-        """At how many batch sizes a contender had enough, over all seeds."""
-        return sum(map(self.within, self.results[name]))
-
-    @property
-    def peers(self) -> list[str]:
-        """The contenders that aren't ours."""
-        return [name for name in self.results if not name.startswith("ours")]
-
-    def seconds(self, name: str) -> float:
-        """Median over the seeds."""
-        return median(r.cpu_seconds for r in self.results[name])
+    references: int
+    seeds: int
+    only: tuple[str, ...] | None = None
 
 
-def compare(task: Task, kept: Kept, searches: dict[str, Search], seeds: Sequence[int]) -> Compared:
-    """The reference, and then every contender with every seed."""
-    careful = partial(_race, reference=None, batches=(REFERENCE_TRIALS,))
-    best: dict[int, list[int]] = {}
-    for seed in REFERENCE_SEEDS[: 1 if task == QUICK else None]:
-        for s in kept.of(task, "reference", seed, partial(careful, task, seed)).spent:
-            if s.steps is None:
-                raise SystemExit(f"{task.make}, batch size {s.batch_size}: no trial got there")
-            best.setdefault(s.batch_size, []).append(s.steps)
-    reference = Reference({b: median(steps) for b, steps in best.items()})
-    results: dict[str, list[Result]] = {name: [] for name in searches}
-    for seed in seeds:
-        for name, search in searches.items():
-            found = kept.of(task, name, seed, partial(search, task, seed, reference))
-            results[name].append(found)
-    return Compared(task, reference, results)
+CHEAP = (
+    OURS,
+    "ours, --sampler tpe",
+    "ours, the plain race of 32",
+    "Optuna: TPE, MedianPruner, cap",
+    "cap, told 3× the reference",
+    "fixed budget: 3× the reference",
+)
+"""The contenders of the longer tasks: ours, and the peers that come nearest on digits."""
+
+BENCHES = {
+    "digits": Bench(Task("digits", 0.03, (4, 16, 64, 256), limit=LIMIT), 20, 20),
+    "digits-ten": Bench(
+        Task("digits", 0.03, tuple(2**k for k in range(1, 11)), limit=LIMIT), 20, 20, CHEAP
+    ),
+    "fc_256": Bench(Task("fc_256", 0.04, (32, 128, 512), limit=LIMIT), 8, 5, CHEAP),
+    "books": Bench(Task("books", 4.0, (8, 32, 128), limit=LIMIT), 5, 3, CHEAP),
+}
+QUICK = {"quick": Bench(Task("digits", 0.2, (32, 128), limit=4), 1, 1)}
+EASY = Task("digits", 0.5, (512,), limit=2)
 
 
-def cost_table(compared: Compared) -> str:
-    """One row a contender: medians and ranges over the seeds."""
-    ours = compared.results[OURS]
-    columns = [f"{compared.task.make}: contender", "trials", "training examples"]
-    columns += ["evaluated examples", "examples in all", "CPU s", "CPU s / the first", "wall s"]
-    columns += ["within 10 %"]
-    rows = []
-    for name, results in compared.results.items():
-        trained = [_sum(r, lambda s: s.trained) for r in results]
-        evaluated = [_sum(r, lambda s: s.evaluated) for r in results]
-        both = [t + e for t, e in zip(trained, evaluated, strict=True)]
-        beside = [r.cpu_seconds / o.cpu_seconds for r, o in zip(results, ours, strict=True)]
-        within = sum(map(compared.within, results))
-        rows.append(
-            [
-                name,
-                spread([_sum(r, lambda s: s.trials) for r in results], ".0f"),
-                *(
-                    spread([n / 1e6 for n in counts], ".2f") + " M"
-                    for counts in (trained, evaluated, both)
-                ),
-                spread([r.cpu_seconds for r in results], ".1f"),
-                spread(beside, ".2f"),
-                spread([r.wall_seconds for r in results], ".0f"),
-                f"{within} of {len(results) * len(compared.task.batch_sizes)}",
-            ]
+class Sweep:
+    """Measures what isn't kept yet.
+
+    run  -- whether to search at all
+    calm -- whether to search again where the processes had to wait for a core
+    """
+
+    def __init__(self, kept: Kept, *, run: bool, calm: bool) -> None:
+        self._kept, self._run, self._calm = kept, run, calm
+        self._warm: set[str] = set()
+
+    def compare(
+        self, bench: Bench, contenders: Mapping[str, Contender], seeds: Sequence[int]
+    ) -> Compared | None:
+        """Returns the reference, and of every contender the seeds that there are; None if there is
+        nothing to compare."""
+        best = {b: self._best(bench, b) for b in bench.task.batch_sizes}
+        if not all(best.values()):
+            return None
+        compared = Compared(
+            bench.task,
+            best,
+            results={name: {} for name in contenders},
+            told=frozenset(name for name, contender in contenders.items() if contender.told),
         )
-    return table(columns, rows)
+        for seed in seeds:
+            for name, contender in contenders.items():
+                if contender.seeds is None or seed < contender.seeds:
+                    found = self._search(bench.task, name, contender, seed, compared.reference)
+                    if found is not None:
+                        compared.results[name][seed] = found
+        there = {name: by_seed for name, by_seed in compared.results.items() if by_seed}
+        return replace(compared, results=there) if there else None
 
+    def _best(self, bench: Bench, batch_size: int) -> list[int]:
+        """The best of every race at a batch size."""
+        task = replace(bench.task.alone(batch_size), limit=REFERENCE_TRIALS)
+        best = []
+        for seed in range(FIRST_SEED, FIRST_SEED + bench.references):
+            search = partial(_ours((REFERENCE_TRIALS,)), task, seed, None)
+            found = self._kept.get(task, REFERENCE, seed)
+            if found is None and self._run:
+                found = self._kept.put(task, REFERENCE, seed, search)
+            if found is not None and found.spent[0].steps is None:
+                raise SystemExit(f"{task.name}, seed {seed}: no trial got there")
+            best += [s.steps for s in found.spent if s.steps is not None] if found else []
+        return best
 
-def _sum(result: Result, count: Callable[[Spent], int]) -> int:
-    return sum(map(count, result.spent))
-
-
-def steps_table(compared: Compared) -> str:
-    """One row a batch size: the reference, and the steps each contender ended with."""
-    columns = ["batch size", "reference", "enough", *compared.results]
-    rows = []
-    for index, b in enumerate(compared.task.batch_sizes):
-        row = [str(b), f"{compared.reference.steps[b]:.0f}", str(compared.reference.enough(b))]
-        for results in compared.results.values():
-            steps = [r.spent[index].steps for r in results]
-            row.append(", ".join("–" if s is None else str(s) for s in steps))
-        rows.append(row)
-    return table(columns, rows)
+    def _search(
+        self, task: Task, name: str, contender: Contender, seed: int, reference: Reference
+    ) -> Result | None:
+        """A search, or its searches of one batch size after another."""
+        apart = [task.alone(b) for b in task.batch_sizes] if contender.each else [task]
+        found = []
+        for one in apart:
+            enough = ", ".join(str(reference.enough(b)) for b in one.batch_sizes)
+            known_as = f"{name}: enough at {enough}"  # with another reference it ends elsewhere
+            result = self._kept.get(one, known_as, seed)
+            if self._run and (result is None or (self._calm and not result.calm)):
+                if name not in self._warm:  # what is loaded or set up once is no part of it
+                    contender.search(EASY, 0, Reference({512: 1000}))
+                    self._warm.add(name)
+                search = partial(contender.search, one, seed, reference)
+                result = self._kept.put(one, known_as, seed, search)
+            if result is None:
+                return None
+            found.append(result)
+        return together(found)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the tables; with --check 1 where a peer did better."""
+    """Measure, print the tables; with --check 1 where a promise isn't kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="digits, few trials, an easy goal")
-    parser.add_argument("--seeds", default="0,1,2", help="such as 0,1,2 (default)")
+    parser.add_argument("--task", action="append", choices=BENCHES, help="one of these; several")
+    names = [*CONTENDERS, *ELSEWHERE]
+    several = "one contender; several"
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=several)
+    parser.add_argument("--seeds", type=int, help="at most so many, from 0 on")
     parser.add_argument("--results", type=Path, help="a file to keep results in, and to go on from")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a peer did better")
+    parser.add_argument("--tables", action="store_true", help="print what is kept; run nothing")
+    parser.add_argument("--calm", action="store_true", help="run again what had to wait for a core")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a promise isn't kept")
     asked = parser.parse_args(arguments)
+    benches = QUICK if asked.quick else {n: BENCHES[n] for n in asked.task or BENCHES}
+    contenders = CONTENDERS if asked.quick else {**CONTENDERS, **elsewhere(run=not asked.tables)}
+    if asked.only is not None:
+        contenders = {n: c for n, c in contenders.items() if n in asked.only}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    searches, tasks = dict(CONTENDERS), TASKS
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
-    if asked.quick:
-        tasks, seeds = (QUICK,), seeds[:1]
-    elif find_spec("ray") is None:
-        print("Ray Tune left out: it isn't installed (pip install 'ray[tune]')", file=sys.stderr)
-    else:
-        from tests.benchmarks.whole_ray import asha
-
-        searches[RAY] = asha
-    for search in () if asked.quick else searches.values():
-        search(EASY, 0, Reference({512: 1000}))  # what is loaded or set up once is no part of it
-    kept = Kept(asked.results)
-    all_compared = [compare(task, kept, searches, seeds) for task in tasks]
-    torch.set_num_threads(threads)
-    worse = []
-    for compared in all_compared:
+    sweep, kept = Sweep(Kept(asked.results), run=not asked.tables, calm=asked.calm), True
+    for title, bench in benches.items():
+        chosen = {n: c for n, c in contenders.items() if bench.only is None or n in bench.only}
+        seeds = range(min(bench.seeds, asked.seeds or bench.seeds))
+        compared = sweep.compare(bench, chosen, seeds)
+        if compared is None:
+            print(f"{title}: nothing is kept", end="\n\n")
+            continue
+        races = min(map(len, compared.best.values()))
+        print(f"{title}: {bench.task.name}; the reference is that of {races} races", end="\n\n")
         print(cost_table(compared), steps_table(compared), sep="\n\n", end="\n\n")
-        peer = compared.best_peer()
-        ratio = compared.seconds(peer) / compared.seconds(OURS)
-        print(f"{compared.task.make}: the best peer, {peer}, took {ratio:.2f} times as long\n")
-        better = [p for p in compared.peers if compared.often(p) > compared.often(OURS)]
-        worse += [f"{compared.task.make}: {p} had enough more often than ours" for p in better]
-        if ratio < 1:
-            worse.append(f"{compared.task.make}: {peer} took {ratio:.2f} of our time")
-    for line in worse if asked.check else ():
-        print(line, file=sys.stderr)
-    return 1 if asked.check and worse else 0
+        for line, holds in verdicts(compared) if OURS in compared.results else ():
+            print(f"- {line}{'' if holds else ' **not reached**'}")
+            kept = kept and holds
+        print()
+    torch.set_num_threads(threads)
+    return 1 if asked.check and not kept else 0
+
+
+def elsewhere(run: bool) -> dict[str, Contender]:
+    """Returns the contenders whose packages are installed; of the others a line is printed.
+
+    run -- False: those that aren't too, for what is kept of them
+    """
+    found = {}
+    for name, where in ELSEWHERE.items():
+        if run and find_spec(where.package) is None:
+            missing = f"it isn't installed (pip install '{where.requirement}')"
+            print(f"{name} left out: {missing}", file=sys.stderr)
+            continue
+        found[name] = Contender(partial(_imported, where), each=where.each, seeds=FEW)
+    return found
+
+
+def _imported(where: Elsewhere, task: Task, seed: int, reference: Reference) -> Result:
+    search: Search = getattr(import_module(f"tests.benchmarks.{where.module}"), where.function)
+    return search(task, seed, reference)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def test_the_readme_and_contributing_say_the_same_command() -> None:
     [
         ("test", ".venv/bin/python -m pytest -n 2"),
         ("check", ".venv/bin/python -m mypy"),
+        ("site", ".venv/bin/python -m sphinx -W --keep-going -q docs build/site"),
         ("docs", ".venv/bin/python -m tests.docs.reference"),
         ("ci", ".ci/run"),
     ],

@@ -3,6 +3,7 @@
 import re
 
 from batchfront.vocabulary import Outcome
+from tests.docs import glossary
 from tests.docs.pages import PAGES
 from tests.test_words import RETIRED
 
@@ -19,3 +20,9 @@ def test_what_stands_for_a_retired_word_is_in_the_glossary() -> None:
     for instead in RETIRED.values():
         for word in instead.split(", "):
             assert word.replace("_", " ") in GLOSSARY.replace("-", " "), word
+
+
+def test_the_page_has_the_glossary_as_it_is_now() -> None:
+    assert glossary.PAGE.read_text() == glossary.page(), (
+        "make it anew: python -m tests.docs.glossary"
+    )

@@ -8,6 +8,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.help import Group
 from batchfront.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ _workload = click.argument("workload", shell_complete=stored)
 
 
 @click.group(
+    cls=Group,
     epilog="""\b
 Examples:
   batchfront analyze compare
   batchfront analyze rules digits/mlp/momentum
   batchfront analyze budget digits/mlp/momentum --epochs 1 --epochs 5
-"""
+""",
 )
 def command() -> None:
     """Analyze what was run: several workloads side by side, or one more closely.
@@ -54,11 +56,12 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
     from batchfront.cli.output.tables import print_output, warn_of_mixed_code
     from batchfront.frontier.analysis import compare as analysis
     from batchfront.frontier.frontier import load_frontiers
-    from batchfront.frontier.queries import require
+    from batchfront.frontier.queries import require, require_some
     from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         require(moment, workloads)
+        require_some(moment)
         frontiers = load_frontiers(moment, workloads)
     for frontier in frontiers:
         warn_of_mixed_code(frontier)
@@ -70,15 +73,16 @@ def compare(workloads: tuple[str, ...], storage: str, at: int | None, format_: s
 @options.storage
 @options.format_
 def rules(workload: str, storage: str, format_: str) -> None:
-    """Winners' learning rates against the linear and the square-root rule.
+    """How metaparameters go with the batch size, beside what scaling rules say.
 
-    And what each rule costs, followed from the smallest batch size with a winner: the steps of
-    the trial nearest to the rule's point, or of those that ran it (`batchfront confirm WORKLOAD
-    --rule linear`).
+    The power of the batch size that the best of each metaparameter goes with, of the winners and of
+    all trials that reached the goal. And what each rule costs, followed from the smallest batch
+    size with a winner: the steps of the trial nearest to the rule's point, or of those that ran it
+    (`batchfront confirm WORKLOAD --rule linear`).
     """
     from batchfront.cli.output import analyses
     from batchfront.cli.output.tables import print_output
-    from batchfront.frontier.analysis import lr_rules as analysis
+    from batchfront.frontier.analysis import scaling_rules as analysis
     from batchfront.frontier.next_commands import rule_run
     from batchfront.frontier.queries import load_reruns, load_workload_trials
 
@@ -86,7 +90,7 @@ def rules(workload: str, storage: str, format_: str) -> None:
         trials = load_workload_trials(moment, workload)
         reruns = load_reruns(moment, workload)
     found = analysis.rules(frontier, trials, reruns)
-    print_output(analyses.rules(found, rule_run(frontier)), format_)
+    print_output(analyses.rules(found, rule_run(frontier, found.rules)), format_)
 
 
 @command.command(
@@ -209,7 +213,7 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
 @options.option(
     "--goal",
     "values",
-    type=float,
+    type=options.Number(),
     multiple=True,
     help="A value of the goal metric to pass; repeatable.  [default: the study's own, and some "
     "around it]",

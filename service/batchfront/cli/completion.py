@@ -25,9 +25,9 @@ def to_run(_: click.Context, __: click.Parameter, incomplete: str) -> list[Compl
     """Complete a workload to plan: by the catalog's names, this folder's sweep files, or a path."""
     names: list[str] = []
     with suppress(Exception):
-        from batchfront.workload.catalog import known_names
+        from batchfront.workload.catalog import outlines
 
-        names += known_names()
+        names += sorted(outlines())
     with suppress(OSError):
         names += sorted({path.name for path in Path().glob("*.toml")} - {"pyproject.toml"})
     return _matching(names, incomplete) or [CompletionItem(incomplete, type="file")]
@@ -47,6 +47,15 @@ def stored(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Comp
     asking.start()
     asking.join(_LONGEST_SECONDS)
     return _matching(names, incomplete)
+
+
+def stored_or_to_run(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete a workload by the names that the database has, or by what can be planned."""
+    known = stored(ctx, param, incomplete)
+    names = {item.value for item in known}
+    return [*known, *(i for i in to_run(ctx, param, incomplete) if i.value not in names)]
 
 
 def folder(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

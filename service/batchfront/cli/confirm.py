@@ -7,27 +7,39 @@ import click
 from batchfront.cli import options
 from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
+from batchfront.cli.help import Command
 from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
-from batchfront.vocabulary import Purpose
+from batchfront.vocabulary import SCALING_RULES
 from batchfront.worker.options import WHEN_TO_END, WorkerOptions
 
 
 @click.command(
+    cls=Command,
     epilog="""\b
 Examples:
   batchfront confirm digits/mlp/momentum
   batchfront confirm digits/mlp/momentum --candidates 4 --seeds 10 --batch-sizes 2..32
+  batchfront confirm digits/mlp/momentum --recommended --seeds 15
   batchfront confirm digits/mlp/momentum --rule linear --format csv
-"""
+  batchfront confirm my/data/adamw --rule adam-square-root
+""",
 )
 @click.argument("workload", shell_complete=stored)
 @options.storage
 @options.option(
     "--rule",
-    type=options.OneOf([Purpose.LINEAR, Purpose.SQUARE_ROOT]),
+    type=options.OneOf(SCALING_RULES),
     help="Instead of the best trials, run what this rule makes of the winner of the smallest batch "
-    "size: its learning rate scaled with the batch size or its square root.",
+    "size: its learning rate scaled with the batch size or its square root; learning rate, betas "
+    "and eps as Malladi et al. 2022 scale Adam's; beta2 so that its half-life in examples, or "
+    "weight decay so that what it forgets in examples, stays the same.",
+)
+@options.option(
+    "--recommended",
+    is_flag=True,
+    help="Instead of the best trials, run those that `frontier` recommends, and tell whether their "
+    "medians are what it expects.",
 )
 @options.option("--seeds", type=int, default=5, show_default=True, help="Trials of each candidate.")
 @options.option(
@@ -62,6 +74,7 @@ def command(
     from batchfront.ledger.status import load_status
     from batchfront.store.url import open_storage
 
+    _refuse_two(asked["rule"], asked["recommended"], asked["candidates"])
     opened = open_storage(storage)
     if not plan_only:
         from batchfront.launch.local import devices_for
@@ -85,15 +98,26 @@ def command(
 
         worker = options.with_checkpoints(worker, storage)
         refuse_engine(planned, worker)
-        finished = run_here(opened, planned.filter, worker, devices)
-    _print(opened, workload, asked["rule"], format_)
+        finished = not run_here(opened, planned.filter, worker, devices).undone
+    _print(opened, workload, asked["rule"], asked["recommended"], format_)
     return 0 if finished else 130
+
+
+def _refuse_two(rule: str | None, recommended: bool, candidates: int | None) -> None:
+    """Raise UsageError for options that each say what is to be run."""
+    if rule is not None and recommended:
+        raise UsageError(f"--rule {rule}: a rule runs what it makes; leave out --recommended")
+    if candidates is not None and rule is not None:
+        raise UsageError(f"--candidates {candidates}: a rule has one, the smallest batch's winner")
+    if candidates is not None and recommended:
+        raise UsageError(f"--candidates {candidates}: --recommended has one at a batch size")
 
 
 def _plan(
     opened: Any,
     workload: str,
     rule: str | None,
+    recommended: bool,
     seeds: int,
     candidates: int | None,
     batch_sizes: tuple[int, ...] | None,
@@ -101,20 +125,20 @@ def _plan(
     from batchfront.plan.reruns import DEFAULT_CANDIDATES, plan_confirmations, plan_rule
 
     told: dict[str, Any] = {"seeds": seeds, "batch_sizes": batch_sizes}
+    if recommended:
+        return plan_confirmations(opened, workload, recommended=True, **told)
     if rule is None:
         told["candidates"] = DEFAULT_CANDIDATES if candidates is None else candidates
         return plan_confirmations(opened, workload, **told)
-    if candidates is not None:
-        raise UsageError(f"--candidates {candidates}: a rule has one, the smallest batch's winner")
     return plan_rule(opened, workload, rule, **told)
 
 
-def _print(opened: Any, workload: str, rule: str | None, format_: str) -> None:
+def _print(opened: Any, workload: str, rule: str | None, recommended: bool, format_: str) -> None:
     from batchfront.cli.output import reruns as tables
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.frontier import load_frontier
     from batchfront.frontier.queries import load_reruns
-    from batchfront.frontier.reruns import confirmations, rule_runs
+    from batchfront.frontier.reruns import confirmations
     from batchfront.store.snapshot import snapshot
 
     with snapshot(opened) as moment:
@@ -123,6 +147,6 @@ def _print(opened: Any, workload: str, rule: str | None, format_: str) -> None:
     warn_of_mixed_code(frontier)
     confirmed = confirmations(frontier, reruns)
     if rule is None:
-        tables.print_confirmations(frontier, confirmed, format_)
+        tables.print_confirmations(frontier, confirmed, format_, recommended=recommended)
     else:
-        tables.print_rule(frontier, rule, rule_runs(rule, reruns), confirmed, format_)
+        tables.print_rule(frontier, rule, reruns, confirmed, format_)

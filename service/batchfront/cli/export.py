@@ -41,11 +41,12 @@ def command(workloads: tuple[str, ...], storage: str, output: Path, format_: str
     """
     from batchfront.cli.output.progress import bar
     from batchfront.exchange.export import count_studies, export
-    from batchfront.frontier.queries import require
+    from batchfront.frontier.queries import require, require_some
     from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         require(moment, workloads)
+        require_some(moment)
         with bar("studies", count_studies(moment, workloads)) as advance:
             rows = export(moment, workloads, output, format_, advance)
     put(f"{output}: {', '.join(f'{n:,} {name}' for name, n in rows.items())}")

@@ -19,9 +19,11 @@ def command(workload: str, storage: str, first: int | None, format_: str) -> Non
     """Print steps to target against batch size.
 
     For each batch size: the fewest steps, the last look before the goal was passed, examples, the
-    best trial and its metaparameters, and how the other trials ended.
+    best trial and its metaparameters, and how the other trials ended. Then what a run is expected
+    to take, the median over seeds, with its 90 % interval, and the metaparameters to run it with.
     """
     from batchfront.cli.output.frontier import print_frontier
     from batchfront.frontier.frontier import load_frontier
 
-    print_frontier(load_frontier(storage, workload, first=first), format_)
+    frontier = load_frontier(storage, workload, first=first)
+    print_frontier(frontier, None if first else frontier.expected, format_)

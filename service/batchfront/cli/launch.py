@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from batchfront.cli import options, orders
+from batchfront.cli.help import Group
 from batchfront.cli.main import work_as_command, work_here
 from batchfront.cli.output.lines import pass_on
 from batchfront.errors import UsageError
@@ -16,6 +17,7 @@ from batchfront.worker.options import WorkerOptions
 
 
 @click.group(
+    cls=Group,
     epilog="""\b
 Examples:
   batchfront launch local

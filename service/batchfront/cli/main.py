@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from batchfront import __version__
-from batchfront.cli.output.lines import LOG_LINES, complain
+from batchfront.cli.output.lines import LOG_LINES, LogHandler, complain, put
 from batchfront.cli.streams import close_output, give_up_output, open_streams
 from batchfront.errors import BatchfrontError, OutputLost
-from batchfront.extras import missing_for_training
+from batchfront.extras import installed, missing_for_training
 
 _COMMANDS = {  # in the order in which --help shows them
     "run": "Plan, race and report a workload on this machine.",
@@ -33,12 +34,16 @@ _COMMANDS = {  # in the order in which --help shows them
     "analyze": "Compare workloads, and look at one more closely.",
     "confirm": "Run each winner again with fresh seeds.",
     "curve": "Fit the curve, and say how far a larger batch helps.",
+    "time": "Time the parts of training on this machine.",
+    "probe": "Foretell how far a larger batch helps, from one run.",
     "recipe": "Print how to train at a batch size.",
+    "advise": "Say on how many devices to train, how long, for how much.",
     "model": "Write the model that won, with its recipe.",
     "replay": "Run a trial again by itself, and write its weights.",
     "report": "Write the interactive report page.",
     "import": "Bring in trials and numbers from elsewhere.",
     "export": "Write studies, trials, measurements and frontier as tables.",
+    "track": "Write trials to MLflow, W&B, TensorBoard or trackio.",
     "delete": "Delete a workload's studies, with all that was run.",
     "workloads": "List the workloads there are, or show one.",
     "doctor": "Look for what keeps a search from going on.",
@@ -83,12 +88,28 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        beside = {"torch": installed("torch"), "Optuna": installed("optuna")}
+        versions = [f"{name} {known or 'not installed'}" for name, known in beside.items()]
+        put(f"batchfront {__version__}")
+        put(", ".join([f"Python {platform.python_version()}", *versions]))
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: batchfront run digits/mlp/momentum",
 )
-@click.version_option(__version__, message="batchfront %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version, with those of Python, torch and Optuna, and exit.",
+)
 def cli() -> None:
     """How far does a larger batch speed up training?
 
@@ -109,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     if open_streams():
         sys.excepthook = _uncaught
         threading.excepthook = lambda told: _uncaught(*told[:3])
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogHandler()
     handler.setFormatter(LOG_LINES)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
     logging.captureWarnings(True)

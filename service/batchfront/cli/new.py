@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from batchfront.cli.help import Group
 from batchfront.cli.output.lines import put
 from batchfront.errors import UsageError
 from batchfront.printable import shell_word
@@ -19,11 +20,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(
+    cls=Group,
     epilog="""\b
 Examples:
   batchfront new program
   batchfront new loop experiments/gan.py
-"""
+""",
 )
 def command() -> None:
     """Write a file to start from, which runs as it is.

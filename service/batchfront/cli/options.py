@@ -1,7 +1,9 @@
 """Options and arguments that several commands share."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -47,10 +49,17 @@ class Written(click.ParamType[Any]):
             self.fail(str(error))
 
 
-def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callable[[F], F]:
+def told(
+    options: Any,
+    argument: str,
+    *,
+    without: Sequence[str] = (),
+    not_from_environment: Sequence[str] = (),
+) -> Callable[[F], F]:
     """The flags of a dataclass of options; the command takes an instance of it as `argument`.
 
-    without -- names of those that this command hasn't
+    without              -- names of those that this command hasn't
+    not_from_environment -- names of those whose variable says another command's option
     """
     given = {name: said for name, said in options_of(options).items() if name not in without}
 
@@ -64,10 +73,34 @@ def told(options: Any, argument: str, *, without: Sequence[str] = ()) -> Callabl
 
         decorated: Any = taking
         for name, said in reversed(given.items()):
-            decorated = _flag(name, said, getattr(options, name))(decorated)
+            environment = name not in not_from_environment
+            decorated = _flag(name, said, getattr(options, name), environment)(decorated)
         return cast(F, decorated)
 
     return decorate
+
+
+class Number(click.types.FloatParamType):
+    """A number; of what is written as one elsewhere, how it is written here is said."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return float(value)
+        except ValueError:
+            meant = as_number(str(value))
+            self.fail(f"{value!r} is not a number{meant and f'; write {meant}'}", param, ctx)
+
+
+def as_number(text: str) -> str:
+    """What to write for a share in percent, or a decimal comma; nothing for what is neither, or may
+    be thousands."""
+    found = re.fullmatch(r"\s*(?=.*\d)([-+]?\d*)(?:[.,](\d+))?\s*(%?)\s*", text)
+    if found is None or (len(found[2] or "") == 3 and "," in text and found[1].lstrip("-+0")):
+        return ""
+    with suppress(ValueError):
+        meant = float(f"{found[1]}.{found[2] or 0}")
+        return f"{meant / 100 if found[3] else meant:.15g}"
+    return ""
 
 
 class OneOf(click.Choice[Any]):
@@ -78,8 +111,11 @@ class OneOf(click.Choice[Any]):
         return str(choice)
 
 
-def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
-    """The flag of one option, its default in the help."""
+def _flag(name: str, said: Option, default: Any, environment: bool = True) -> Callable[[F], F]:
+    """The flag of one option, its default in the help.
+
+    environment -- whether a variable of its name sets it, too
+    """
     known = said.otherwise
     if not known and not isinstance(said.fallback, bool | None):
         known = said.text(said.fallback)
@@ -100,8 +136,10 @@ def _flag(name: str, said: Option, default: Any) -> Callable[[F], F]:
         # In the environment they are separated as in PATH.
         about |= {"multiple": True, "type": click.Path(path_type=str)}
     else:
-        about["type"] = OneOf(said.choices) if said.choices else said.kind
-    return option(said.flags or flag(name), **about)
+        kind = Number() if said.kind is float else said.kind
+        about["type"] = OneOf(said.choices) if said.choices else kind
+    made = option if environment else click.option
+    return made(said.flags or flag(name), name, **about)
 
 
 def _written(said: Option) -> bool:

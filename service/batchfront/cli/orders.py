@@ -50,6 +50,7 @@ def open_and_order(
 
     Where the workers have this process's environment, a password in a file stays there.
     """
+    from batchfront.cli.local_run import say_if_empty
     from batchfront.frontier.queries import require
     from batchfront.store.database import parse_url
     from batchfront.store.url import open_storage
@@ -60,6 +61,7 @@ def open_and_order(
     named = meant(opened, workloads, Path.cwd())
     if worker.until_done:
         require(opened, named.names)
+        say_if_empty(opened)
     require_code(opened, named.names)
     url = parse_url(storage) if environment_goes_along else opened.url
     if url.get_backend_name() == "sqlite" and url.database:
@@ -86,6 +88,7 @@ def order(
 def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> int:
     """Launch, say how to watch and to stop, and hold the workers that want to be held."""
     from batchfront.cli.output.progress import showing
+    from batchfront.cli.output.standing import Here
 
     launched = launcher.launch(told, workers)
     for name in launched.ids:
@@ -94,9 +97,10 @@ def run(launcher: Any, told: Any, workers: int | None, watching: Any = None) -> 
     say(f"Stop with: {launched.cancel}")
     if launched.hold is None:
         return 0
-    progress = showing(watching, told.wanted) if watching else nullcontext()
-    with stop_on_signals() as stop, progress:
-        launched.hold(stop)
+    with stop_on_signals() as stop:
+        here = Here(stopping=stop.is_set)
+        with showing(watching, told.wanted, here) if watching else nullcontext():
+            launched.hold(stop)
     return 130 if stop.is_set() else 0
 
 

@@ -36,14 +36,21 @@ def command(
 ) -> None:
     """Print how to train at a batch size: metaparameters, steps, and how a batch is shared out.
 
-    At a batch size that was searched, these are the winner's. Between two of them, metaparameters
-    lie between the two winners' and steps on the curve, with its 90 % interval; both are said to
-    be so. Further outside than a factor of 2 nothing is known, and where the points make no curve.
+    At a batch size that was searched, these are the winner's. Between two of them, steps lie on the
+    curve, with its 90 % interval, and metaparameters between those of the trials that it goes
+    through: the winners, or the recommended ones where it goes through the expected steps. Both are
+    said to be so. Further outside than a factor of 2 nothing is known, and where the points make no
+    curve. Beside them: what is recommended by a surrogate of all trials, and what it is expected to
+    take.
     """
+    from dataclasses import replace
+
     from batchfront.cli.output.recipe import print_recipe
     from batchfront.frontier.recipe import lay_out, load_recipe
     from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         layout = lay_out(batch_size, devices, micro_batch) if batch_size > 0 else None
-        print_recipe(load_recipe(moment, workload, batch_size, layout), format_)
+        recipe = load_recipe(moment, workload, batch_size, layout)
+    recommended = recipe.frontier.expected.by_batch_size.get(batch_size)
+    print_recipe(replace(recipe, recommended=recommended), format_)

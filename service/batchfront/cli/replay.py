@@ -10,6 +10,7 @@ from batchfront.cli import options
 from batchfront.cli.commands import telling_how_it_may
 from batchfront.cli.completion import stored
 from batchfront.cli.output.lines import complain, put, say
+from batchfront.cli.streams import others_aside
 
 
 @click.command(
@@ -67,7 +68,7 @@ def command(
     chosen = resolve(device, 0 if device == "cpu" else len(visible_gpus()))
     name = f"trial {reached.trial.number} of study {reached.study.name}"
     say(f"Replaying {name}, {reached.steps:,} steps …")
-    with telling_how_it_may():
+    with telling_how_it_may(), others_aside():
         replayed = replay(opened, reached, chosen, _progress(reached.steps), code)
     _say_outcome(name, replayed)
     if replayed.weights is not None:

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchfront.advice.options import AdviceOptions
 from batchfront.cli import options
 from batchfront.cli.completion import stored
 from batchfront.cli.output.lines import put, say
 from batchfront.cli.serving import Listening, listening
 from batchfront.errors import UsageError
+from batchfront.frontier.curve import Asked
 
 if TYPE_CHECKING:
+    from batchfront.report.options import PageOptions
     from batchfront.store.database import Storage
+
+_LEFT = ("device", "deadline", "budget", "spot", "saves", "costs_more")
+"""To `batchfront advise`, of what can be asked in hours and money."""
 
 
 @click.command(
@@ -22,6 +28,7 @@ Examples:
   batchfront report
   batchfront report digits/mlp/momentum digits/mlp/sgd --output momentum.html
   batchfront report digits/mlp/momentum --figures figures --figure-format pdf
+  batchfront report --price 2.5 --devices 1..64
   batchfront report --serve
 """
 )
@@ -40,10 +47,9 @@ Examples:
 @options.option(
     "--dashboard",
     metavar="URL",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="The Optuna dashboard that each trial is linked to.",
+    help="The Optuna dashboard that each trial is linked to, such as http://127.0.0.1:8080.",
 )
+@options.told(Asked, "curve")
 @options.option(
     "--figures",
     type=click.Path(path_type=Path, file_okay=False),
@@ -57,15 +63,18 @@ Examples:
     show_default=True,
     help="Of the files that --figures writes.",
 )
+@options.told(AdviceOptions, "hours", without=_LEFT, not_from_environment=("devices",))
 @options.option("--serve", is_flag=True, help="Serve the page instead, kept up to date.")
 @listening(8090)
 def command(
     workloads: tuple[str, ...],
     storage: str,
     output: str,
-    dashboard: str,
+    dashboard: str | None,
+    curve: Asked,
     figures: Path | None,
     figure_format: str,
+    hours: AdviceOptions,
     serve: bool,
     at: Listening,
 ) -> int:
@@ -77,19 +86,24 @@ def command(
     /metrics is for Prometheus, and /healthz for load balancers. A database role that can only read
     is enough.
     """
+    from batchfront.advice.machines import load_machines
+    from batchfront.report.options import PageOptions
     from batchfront.store.url import open_storage
 
     if figures is not None and serve:
         raise UsageError("--figures and --serve: use one of them")
     opened = open_storage(storage)
+    if hours.machines is not None:
+        load_machines(Path(hours.machines))  # one that can't be is refused before any page is made
     if figures is not None:
         from batchfront.report.figures import write_figures
 
-        for path in write_figures(opened, workloads, figures, figure_format):
+        for path in write_figures(opened, workloads, figures, figure_format, curve):
             put(path)
         return 0
+    asked = PageOptions(curve, hours)
     if serve:
-        return _serve(opened, workloads, dashboard, at)
+        return _serve(opened, workloads, dashboard, asked, at)
     from batchfront.cli.output.progress import bar
     from batchfront.frontier.queries import workload_names
     from batchfront.report.files import write_report
@@ -98,18 +112,24 @@ def command(
     if output.endswith(os.sep) and not path.is_dir():
         raise UsageError(f"--output {output}: there is no such folder; make it, or name a file")
     with bar("workloads", len(workloads) or len(workload_names(opened))) as advance:
-        written = write_report(opened, workloads, path, dashboard, advance)
+        written = write_report(opened, workloads, path, dashboard, advance, asked)
     say(f"Report: {written}")
     return 0
 
 
-def _serve(opened: "Storage", workloads: tuple[str, ...], dashboard: str, at: Listening) -> int:
+def _serve(
+    opened: "Storage",
+    workloads: tuple[str, ...],
+    dashboard: str | None,
+    asked: "PageOptions",
+    at: Listening,
+) -> int:
     from batchfront.report.web.guards import only_reading
     from batchfront.report.web.live_report import live_report
     from batchfront.report.web.metrics import with_metrics
     from batchfront.report.web.server import serve
 
-    app, pages = live_report(opened, workloads, dashboard=dashboard)
+    app, pages = live_report(opened, workloads, dashboard=dashboard, asked=asked)
     reading = only_reading(with_metrics(app, opened, workloads), "the report is for reading")
     code = serve(at.open(reading, opened, "Report", "read it"))
     pages.close()

@@ -7,6 +7,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.output.lines import say
 from batchfront.study.study import Filter
 
 
@@ -23,7 +24,7 @@ def command(
     from batchfront.cli.output.progress import show_until_finished
     from batchfront.cli.output.status import print_status, watch_status
     from batchfront.cli.output.tables import warn_of_mixed_code
-    from batchfront.frontier.queries import require
+    from batchfront.frontier.queries import require, without_studies
     from batchfront.ledger.status import load_status
     from batchfront.ledger.time_profile import load_profile
     from batchfront.store.snapshot import snapshot
@@ -41,7 +42,10 @@ def command(
         status = load_status(moment, wanted)
         spent = load_profile(moment) if profile else None
         mixed = _of_several_versions(moment, wanted)
+        empty = without_studies(moment)
     print_status(status, format_, spent)
+    if empty is not None:
+        say(empty)
     for frontier in mixed:
         warn_of_mixed_code(frontier)
 

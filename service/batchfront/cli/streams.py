@@ -9,8 +9,8 @@ import codecs
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from select import select
@@ -22,9 +22,21 @@ _SPELLED = "batchfront.spelled"
 
 _UNWRAPPING_SECONDS = 1.0
 
+_COLUMNS = 80  # of a terminal that doesn't say
+
 _ASCII = {
     **{"\u00a0": " ", "·": "-", "–": "-", "−": "-", "’": "'", "“": '"', "”": '"'},
-    **{"×": "x", "±": "+/-", "≤": "<=", "≥": ">=", "…": "...", "√": "sqrt ", "α": "alpha"},
+    **{
+        "─": "-",
+        "×": "x",
+        "±": "+/-",
+        "≤": "<=",
+        "≥": ">=",
+        "…": "...",
+        "√": "sqrt ",
+        "α": "alpha",
+        "→": "->",
+    },
 }
 
 
@@ -92,6 +104,19 @@ def forgive_output() -> None:
         sys.stdout = _text(_Lenient(1, "wb", closefd=False), sys.stdout)
 
 
+@contextmanager
+def others_aside() -> Iterator[None]:
+    """Have what a workload's code prints, and what that starts, go to standard error: standard
+    output is for what a command has found."""
+    with redirect_stdout(sys.stderr), ExitStack() as back:
+        if isinstance(_raw(sys.stderr), _Lenient):  # these are this process's own
+            mine = os.dup(1)
+            back.callback(os.close, mine)
+            back.callback(os.dup2, mine, 1)
+            os.dup2(2, 1)
+        yield
+
+
 def close_output() -> None:
     """Write what standard output still holds. Raises OutputLost where that can't be."""
     if sys.stdout is not None:
@@ -102,6 +127,17 @@ def give_up_output() -> None:
     """Let go of standard output, which would be tried again as the process ends."""
     if isinstance(_raw(sys.stdout), _Output):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def width_of(stream: TextIO) -> int | None:
+    """The columns of the terminal that a stream leads to; None where it leads to none."""
+    if not stream.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    columns = int(told) if told.isdecimal() else 0
+    with suppress(OSError, ValueError):
+        columns = columns or os.get_terminal_size(stream.fileno()).columns
+    return columns or _COLUMNS
 
 
 def fitting(text: str) -> str:

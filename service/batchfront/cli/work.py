@@ -4,8 +4,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -14,16 +13,18 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.completion import stored
+from batchfront.cli.help import Command
 from batchfront.cli.streams import forgive_output
 from batchfront.phase_timer import Clock
 from batchfront.study.study import Filter
 from batchfront.worker.options import WorkerOptions
-from batchfront.worker.signals import GRACE_SECONDS, end_on_sigterm, stop_on_signals
+from batchfront.worker.signals import GRACE_SECONDS, end_on_sigterm, stop_on_signals, time_limit
 
 log = logging.getLogger(__name__)
 
 
 @click.command(
+    cls=Command,
     epilog="""\b
 Examples:
   batchfront work
@@ -31,7 +32,7 @@ Examples:
   batchfront work --code .
   batchfront work digits/mlp/momentum --batch-sizes 2..64 --device cuda:1
   batchfront work --storage postgresql://batchfront@db/batchfront --forever --max-time 12h
-"""
+""",
 )
 @click.argument("workloads", nargs=-1, shell_complete=stored)
 @options.storage
@@ -66,7 +67,9 @@ def command(
     clock = Clock()  # before the imports, which take a second or more
     forgive_output()
     with end_on_sigterm():
+        from batchfront.cli.local_run import say_if_empty, say_what_waits
         from batchfront.cli.output.progress import showing
+        from batchfront.cli.output.standing import Here
         from batchfront.frontier.queries import require
         from batchfront.store.retry import Patience
         from batchfront.store.url import open_storage
@@ -81,6 +84,7 @@ def command(
         named = patience(lambda: meant(opened, workloads, Path.cwd()))
         if worker.until_done:
             patience(lambda: require(opened, named.names))
+            patience(lambda: say_if_empty(opened))
         patience(lambda: require_code(opened, named.names))
         of = tuple(filter(None, purposes.split(",")))
         wanted = Filter(named.names, batch_sizes or (), purposes=of)
@@ -92,28 +96,15 @@ def command(
         settings = Settings(worker_id, device, wanted, worker, sharing)
     with (
         stop_on_signals(within=GRACE_SECONDS) as stop,
-        _time_limit(worker.max_time, stop),
-        nullcontext() if quiet else showing(opened, wanted),
+        time_limit(worker.max_time, stop),
+        nullcontext() if quiet else showing(opened, wanted, Here(stopping=stop.is_set)),
     ):
         if leash:
             threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
         Worker(opened, settings, stop, clock).run()
+    if not (leash or stop.is_set()):
+        say_what_waits(opened, wanted)
     opened.close()
-
-
-@contextmanager
-def _time_limit(seconds: float | None, stop: threading.Event) -> Iterator[None]:
-    """Set `stop` when the time is over."""
-    if seconds is None:
-        yield
-        return
-    timer = threading.Timer(seconds, stop.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _wait_for_end(stop: threading.Event) -> None:

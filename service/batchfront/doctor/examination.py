@@ -6,6 +6,7 @@ from batchfront.doctor.database import examine_database
 from batchfront.doctor.finding import Finding, failure
 from batchfront.doctor.machine import examine_machine
 from batchfront.doctor.studies import examine_studies
+from batchfront.doctor.timings import examine_timings
 from batchfront.doctor.workers import examine_workers, load_workers
 from batchfront.errors import StorageError
 from batchfront.store.url import open_storage
@@ -37,5 +38,6 @@ def _stored(url: str, trust: Trust) -> Iterator[Finding]:
         there = load_workers(storage)
         yield from examine_workers(storage, there)
         yield from examine_studies(storage, sum(worker.alive for worker in there), trust)
+        yield from examine_timings(storage)
     finally:
         storage.close()

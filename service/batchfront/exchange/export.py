@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from batchfront import __version__
 from batchfront.exchange.folder import replacing
+from batchfront.exchange.found_out import write_found_out
 from batchfront.exchange.tables import (
     SCHEMAS,
     Columns,
@@ -46,14 +47,16 @@ def export(
     format_: str,
     advance: Callable[[int], None],
 ) -> dict[str, int]:
-    """Write all studies of these workloads, or of all, in place of an earlier export.
+    """Write all studies of these workloads, or of all, in place of an earlier export, with their
+    timings and probes.
 
     advance -- is called with how many more studies have been written
 
     What is not done yet is exported as free or waiting, from its first step on: leases, and the
     checkpoints that they go on from, stay where they are.
 
-    Studies that can't be read are left out, and so are learning curves: the manifest says which.
+    Studies that can't be read are left out, and so are learning curves, timings and probes: the
+    manifest says which.
 
     Returns how many rows each table has, by its name. Raises what
     `batchfront.exchange.folder.replacing` does.
@@ -74,8 +77,10 @@ def export(
                 advance(len(some))
             for frontier in _frontiers(conn, workloads):
                 files["frontier"].write(by_column("frontier", _points(frontier)))
+            lost = write_found_out(conn, workloads, files)
         rows = {name: file.rows for name, file in files.items()}
-        write_manifest(part, format_, __version__, rows, _left_out(conn, workloads))
+        left_out = [*_left_out(conn, workloads), *lost]
+        write_manifest(part, format_, __version__, rows, left_out)
     return rows
 
 

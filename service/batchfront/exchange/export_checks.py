@@ -46,9 +46,9 @@ class Place:
 
 def check_study_row(place: Place, row: Row) -> SearchSpace:
     """Raise DataError for a row of the studies that can't be taken. Returns its search space."""
-    _check_columns(place, schema.studies, row)
-    _check_json(place, row, ("identity", "extensions"))
-    _check_json(place, row, ("optuna",), check_study_attributes)
+    check_columns(place, schema.studies, row)
+    check_json(place, row, ("identity", "extensions"))
+    check_json(place, row, ("optuna",), check_study_attributes)
     if not row["name"].startswith(f"{row['workload']}/"):
         raise place.refuse(f"name: {row['name']!r} doesn't begin with its workload")
     try:
@@ -65,9 +65,9 @@ def check_trial_rows(rows: Sequence[tuple[Place, Row]], space: SearchSpace) -> s
     """Raise DataError for rows of a study's trials that can't be taken. Returns their numbers."""
     numbers: set[int] = set()
     for place, row in rows:
-        _check_columns(place, schema.slots, row)
-        _check_json(place, row, ("params", "versions"))
-        _check_json(place, row, ("optuna",), check_trial)
+        check_columns(place, schema.slots, row)
+        check_json(place, row, ("params", "versions"))
+        check_json(place, row, ("optuna",), check_trial)
         if row["state"] == SlotState.LEASED:
             raise place.refuse(f"state: {row['state']!r}, which no trial of an export is")
         flaw = trial_flaw(row, space)
@@ -79,14 +79,15 @@ def check_trial_rows(rows: Sequence[tuple[Place, Row]], space: SearchSpace) -> s
     return numbers
 
 
-def _check_columns(place: Place, table: Table, row: Row) -> None:
+def check_columns(place: Place, table: Table, row: Row) -> None:
+    """Raise DataError for a row with a value that its column can't hold."""
     for name in exported(table):
         wrong = unfit(table.c[name], row[name])
         if wrong is not None:
             raise place.refuse(f"{name}: {wrong}")
 
 
-def _check_json(
+def check_json(
     place: Place, row: Row, names: Sequence[str], check: Callable[[Any], None] | None = None
 ) -> None:
     """Raise DataError for columns that hold something else than JSON, or what `check`, with a

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, insert
 
@@ -11,8 +12,8 @@ from batchfront.store.bulk import finite
 from batchfront.store.optuna_tables import Searched, utc_now, write_trials
 from batchfront.store.optuna_trials import ended_trial
 from batchfront.store.schema import slots
-from batchfront.study.study import Study
-from batchfront.vocabulary import SlotState
+from batchfront.study.study import Definition, Study
+from batchfront.vocabulary import Count, Purpose, Sampler, Schedule, SlotState
 from batchfront.workload.search_space import Value
 
 
@@ -27,6 +28,36 @@ class FinishedTrial:
     result: TrialResult
     params: Mapping[str, Value] = field(default_factory=dict)
     seed: int | None = None
+
+
+def imported_study(
+    identity: Mapping[str, Any],
+    *,
+    trials: int = 0,
+    train_examples: int = 0,
+    purpose: str = Purpose.SEARCH,
+) -> Definition:
+    """A study of trials that ran elsewhere, before it is stored: it has no code, no race, and no
+    samples of its own.
+
+    identity -- its workload and batch size among it
+    """
+    return Definition(
+        name=f"{identity['workload']}/b{identity['batch_size']}",
+        workload=identity["workload"],
+        spec="",
+        batch_size=identity["batch_size"],
+        identity=json.loads(json.dumps(identity)),
+        goal_value=None,
+        seed=0,
+        schedule=Schedule.IMPORTED,
+        sampler=Sampler.IMPORTED,
+        count=Count.ALL,
+        trials=trials,
+        train_examples=train_examples,
+        purpose=purpose,
+        finishers=0,
+    )
 
 
 def write_finished(

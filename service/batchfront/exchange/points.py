@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from batchfront.errors import UsageError
 from batchfront.exchange.batch_science.goals import parse_comparison
-from batchfront.exchange.finished_trials import FinishedTrial, write_finished
-from batchfront.exchange.points_file import LARGEST, Measured
+from batchfront.exchange.finished_trials import FinishedTrial, imported_study, write_finished
+from batchfront.exchange.points_file import Measured
+from batchfront.exchange.rows import LARGEST
 from batchfront.outcomes import TrialResult
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import Searched, delete_trials
@@ -20,7 +21,7 @@ from batchfront.store.schema import slots, studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import count_slots
 from batchfront.study.study import Definition, Filter, Study, find_studies, goal_text
-from batchfront.vocabulary import Count, Outcome, Purpose, Sampler, Schedule
+from batchfront.vocabulary import Outcome, Purpose, Sampler, Schedule
 
 
 @dataclass(frozen=True)
@@ -97,29 +98,15 @@ def _refuse_others(there: Iterable[Study], goal: Mapping[str, Any], row: Measure
 
 def _draft(row: Measured, goal: Mapping[str, Any]) -> Definition:
     """The study as `bf_studies` keeps it, before it has an id."""
-    return Definition(
-        name=f"{row.workload}/b{row.batch_size}",
-        workload=row.workload,
-        spec="",
-        batch_size=row.batch_size,
-        identity={
-            "workload": row.workload,
-            "batch_size": row.batch_size,
-            "goal": dict(goal),
-            "search_space": {},
-            "search": {"sampler": Sampler.IMPORTED, "schedule": Schedule.IMPORTED},
-            "source": {"points": "measured elsewhere"},
-        },
-        goal_value=None,
-        seed=0,
-        schedule=Schedule.IMPORTED,
-        sampler=Sampler.IMPORTED,
-        count=Count.ALL,
-        trials=0,
-        train_examples=row.train_examples,
-        purpose=Purpose.POINTS,
-        finishers=0,
-    )
+    identity = {
+        "workload": row.workload,
+        "batch_size": row.batch_size,
+        "goal": dict(goal),
+        "search_space": {},
+        "search": {"sampler": Sampler.IMPORTED, "schedule": Schedule.IMPORTED},
+        "source": {"points": "measured elsewhere"},
+    }
+    return imported_study(identity, train_examples=row.train_examples, purpose=Purpose.POINTS)
 
 
 def _write(

@@ -4,18 +4,23 @@ Published numbers come as steps, as epochs or as samples, one a seed or their me
 be meant raises UsageError in one line with the file and the line, or the entry of a JSON list.
 """
 
-import csv
-import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from batchfront.errors import UsageError
-from batchfront.exchange.json_text import read_json, require_storable
+from batchfront.exchange.rows import (
+    LARGEST,
+    VERY_LARGE,
+    check_lengths,
+    check_workload,
+    number,
+    read_rows,
+    whole,
+)
 from batchfront.frontier.curve.text import count
 from batchfront.median import exact
 from batchfront.workload.definition import LONGEST_NAME
@@ -29,12 +34,7 @@ _OTHERS = (
     *("goal", "metric", "train_examples", "learning_rate"),
 )
 
-LARGEST = 2**31 - 1
-"""The largest number that most columns of the tables hold, Optuna's too."""
-
-_LARGE = 2**63 - 1  # the largest that any holds
-
-_DIGITS = 30  # of a number as text, and its exponent's size: beyond, none can be meant
+_LIMITS = {"workload": LONGEST_NAME, "metric": LONGEST_METRIC}
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def read_points(file: Path, train_examples: int | None = None) -> list[Measured]
 
     train_examples -- in the training set, of rows that don't say it
     """
-    if train_examples is not None and train_examples > _LARGE:
-        raise UsageError(f"--train-examples {train_examples}: must be at most {_LARGE}")
+    if train_examples is not None and train_examples > VERY_LARGE:
+        raise UsageError(f"--train-examples {train_examples}: must be at most {VERY_LARGE}")
     found: list[Measured] = []
     first: dict[tuple[str, int, int], str] = {}
     unseeded: dict[tuple[str, int], int] = {}
-    for where, row in _rows(file):
+    for where, row in read_rows(file, _check_columns):
         measured = _measured(where, row, train_examples, unseeded)
         if measured.of in first:
             workload, batch_size, seed = measured.of
@@ -87,63 +87,6 @@ def read_points(file: Path, train_examples: int | None = None) -> list[Measured]
     if not found:
         raise UsageError(f"{file}: holds no measurement")
     return found
-
-
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where each row stands, and its columns as text; those without a value are left out."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(f"{file}: must be text in UTF-8") from None
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror or error}") from None
-    entries = _json_rows if file.suffix == ".json" else _csv_rows
-    columns: set[str] | None = None
-    for where, row in entries(file, text):
-        if columns is None or columns != set(row):
-            columns = set(row)
-            _check_columns(where, columns)
-        yield where, {name: value for name, value in row.items() if value != ""}
-
-
-def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if len(header) == 1 and {";", "\t"} & set(header[0]):
-            raise UsageError(f"{file}, line 1: columns must be separated by commas")
-        for name in header:
-            require_storable(name)
-        twice = {name for name in header if header.count(name) > 1}
-        if twice:
-            raise UsageError(f"{file}, line 1: column {min(twice)} stands twice")
-        for row in reader:
-            where = f"{file}, line {reader.line_num}"
-            if row and len(row) != len(header):
-                raise UsageError(f"{where}: {len(row)} columns, where the header has {len(header)}")
-            for text in row:
-                require_storable(text)
-            if row:
-                yield where, {n: v.strip() for n, v in zip(header, row, strict=True)}
-    except (csv.Error, ValueError) as error:
-        raise UsageError(f"{file}, line {reader.line_num}: {error}") from None
-
-
-def _json_rows(file: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    try:
-        entries = read_json(text, parse_float=str, parse_constant=str)
-    except ValueError as error:
-        raise UsageError(f"{file}: {error}") from None
-    if not isinstance(entries, list):
-        raise UsageError(f"{file}: must be a list of objects, one a measurement")
-    for number, entry in enumerate(entries, 1):
-        where = f"{file}, entry {number}"
-        if not isinstance(entry, dict) or not all(isinstance(v, _PLAIN) for v in entry.values()):
-            raise UsageError(f"{where}: must be an object of numbers and texts")
-        yield where, {n: "" if v is None else str(v).strip() for n, v in entry.items()}
-
-
-_PLAIN = (str, int, type(None))
 
 
 def _check_columns(where: str, columns: set[str]) -> None:
@@ -167,17 +110,15 @@ def _measured(
     train_examples: int | None,
     unseeded: dict[tuple[str, int], int],
 ) -> Measured:
-    workload = row.get("workload", "")
-    if not workload or workload.startswith("/") or workload.endswith("/"):
-        raise UsageError(f"{where}: workload {workload!r}: write a name, such as mnist/cnn/sgd")
-    _check_lengths(where, row)
-    batch_size = _whole(where, row, "batch_size", 1)
+    workload = check_workload(where, row)
+    check_lengths(where, row, _LIMITS)
+    batch_size = whole(where, row, "batch_size", 1)
     if "seed" in row:
-        seed = _whole(where, row, "seed", 0, most=_LARGE)
+        seed = whole(where, row, "seed", 0, most=VERY_LARGE)
     else:
         seed = unseeded.get((workload, batch_size), 0)
         unseeded[workload, batch_size] = seed + 1
-    examples = _whole(where, row, "train_examples", 1, train_examples or 0, most=_LARGE)
+    examples = whole(where, row, "train_examples", 1, train_examples or 0, most=VERY_LARGE)
     steps = _steps(where, row, batch_size, examples)
     lower = _steps_lower(where, row, steps)
     params = {n.removeprefix("param:"): _value(v) for n, v in row.items() if _is_param(n)}
@@ -185,49 +126,8 @@ def _measured(
     return Measured(where, workload, batch_size, seed, steps, lower, goal, metric, examples, params)
 
 
-def _check_lengths(where: str, row: Mapping[str, str]) -> None:
-    """Raise UsageError for a name that is longer than databases keep."""
-    limits = {"workload": LONGEST_NAME, "metric": LONGEST_METRIC}
-    names = [(row.get(column, ""), limit) for column, limit in limits.items()]
-    for name, limit in (*names, *((name, LONGEST_NAME) for name in row)):
-        if len(name) > limit:
-            raise UsageError(
-                f"{where}: {name[:60]!r}… has {len(name)} characters; a name has {limit} at most"
-            )
-
-
 def _is_param(name: str) -> bool:
     return name == "learning_rate" or name.startswith("param:")
-
-
-def _number(text: str) -> Fraction | None:
-    """The number that a text is; None if it is none, or not finite."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    sized = number.is_finite() and len(text) <= _DIGITS and abs(number.adjusted()) <= _DIGITS
-    return Fraction(number) if sized else None
-
-
-def _whole(
-    where: str,
-    row: Mapping[str, str],
-    name: str,
-    low: int,
-    default: int = -1,
-    most: int = LARGEST,
-) -> int:
-    text = row.get(name)
-    if text is None and default >= 0:
-        return default
-    number = _number(text or "")
-    if number is None or number.denominator != 1 or not low <= number <= most:
-        limit = (
-            f"from {low} to {most}" if number is not None and number > most else f"{low} or more"
-        )
-        raise UsageError(f"{where}: {name} {text or ''!r} must be a whole number, {limit}")
-    return int(number)
 
 
 def _steps(where: str, row: Mapping[str, str], batch_size: int, examples: int) -> float | None:
@@ -241,7 +141,7 @@ def _steps(where: str, row: Mapping[str, str], batch_size: int, examples: int) -
     if not stated or row[stated[0]].lower() in ("nan", "inf", "+inf", "infinity"):
         return None
     name = stated[0]
-    amount = _number(row[name])
+    amount = number(row[name])
     if amount is None or amount <= 0 or (name == "steps" and amount < 1):
         least = "of 1 or more" if name == "steps" else "above 0"
         raise UsageError(
@@ -267,7 +167,7 @@ def _steps_lower(where: str, row: Mapping[str, str], steps: float | None) -> flo
     """The last step at which the goal was missed; of a run that never reached it, its last."""
     if "steps_lower" not in row:
         return None
-    lower = _number(row["steps_lower"])
+    lower = number(row["steps_lower"])
     if lower is None or not 0 <= lower <= LARGEST or (steps is not None and lower >= steps):
         below = "" if steps is None else f" and below the steps, {count(steps)}"
         raise UsageError(

@@ -17,6 +17,7 @@ from batchfront.exchange.export_checks import (
     check_study_row,
     check_trial_rows,
 )
+from batchfront.exchange.found_out import check_found_out
 from batchfront.exchange.tables import MANIFEST, by_row, exported, path_of, pieces, read_manifest
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
@@ -41,8 +42,9 @@ def restore(storage: Storage, folder: Path) -> Iterator[Restored]:
 
     folder -- of an export that `check_export` has found nothing wrong with
 
-    Raises IdentityError for a study that is there with other content, or whose workload has another
-    definition there; what was made before stays.
+    Its timings and probes are left to `restore_found_out`. Raises IdentityError for a study that is
+    there with other content, or whose workload has another definition there; what was made before
+    stays.
     """
     for found in _studies(folder):
         trials = [row for _, row in found.trials]
@@ -73,6 +75,7 @@ def check_export(folder: Path) -> int:
         counted["studies"] += 1
         counted["trials"] += len(numbers)
         counted["measurements"] += sum(piece.num_rows for _, piece in pieces)
+    counted.update(check_found_out(folder))
     format_, said = read_manifest(folder)
     for name, rows in counted.items():
         if said[name] != rows:

@@ -1,7 +1,7 @@
 """The tables of an export as files: Parquet or CSV, written and read in pieces."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,16 +31,22 @@ _BYTES = 1 << 23  # in a row group, of long texts
 
 _BLOCK = 1 << 25  # bytes of CSV read at once, which no row may exceed
 
-_HERE = {  # what belongs to one database, and to workers at work with it
+_HERE: Mapping[str, Set[str]] = {  # what belongs to one database, and to workers at work with it
     "bf_studies": {"id", "checksums"},
     "bf_slots": {
         *("id", "study_id", "trial_id", "worker_id", "fence"),
         *("attempts", "deaths", "failed_by", "failed_at"),
     },
     "bf_measurements": {"slot_id"},
+    "bf_timings": set(),
+    "bf_probes": {"id"},
 }
 
-_SINCE = {"precision", "seed"}  # columns that an export of an earlier batchfront lacks: empty then
+_SINCE = {"precision", "seed", "round", "max_trials", "until", "settled", "stopped_by"}
+"""Columns that an export of an earlier batchfront lacks: empty then."""
+
+_TABLES_SINCE = {"timings", "probes"}
+"""Tables that such an export lacks, and its manifest doesn't name."""
 
 
 def exported(table: Table) -> list[str]:
@@ -74,6 +80,8 @@ SCHEMAS: Mapping[str, Any] = {
             ("code_version", pa.int64()),
         ]
     ),
+    "timings": pa.schema(_fields(schema.timings)),
+    "probes": pa.schema(_fields(schema.probes)),
 }
 """Table to its columns. `optuna` is JSON: what Optuna keeps of a study, or of a trial."""
 
@@ -230,7 +238,7 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> tuple[str, dict[str, int]]:
-    """The format of the export in a folder, and how many rows its tables have."""
+    """The format of the export in a folder, and how many rows the tables have that it holds."""
     path = folder / MANIFEST
     try:
         about = read_json(path.read_bytes())
@@ -245,7 +253,7 @@ def read_manifest(folder: Path) -> tuple[str, dict[str, int]]:
     if about["version"] != _VERSION or about["format"] not in [*FORMATS]:
         raise DataError(f"{path}: was written by batchfront {about.get('batchfront')}, another one")
     rows = about["rows"]
-    counted = isinstance(rows, dict) and {*rows} == {*SCHEMAS}
+    counted = isinstance(rows, dict) and {*rows, *_TABLES_SINCE} == {*SCHEMAS}
     if not counted or not all(isinstance(number, int) and number >= 0 for number in rows.values()):
         raise DataError(f"{path}: is damaged: rows must be numbers of {', '.join(SCHEMAS)}")
     return about["format"], rows

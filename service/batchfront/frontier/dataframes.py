@@ -14,6 +14,7 @@ from batchfront.study.study import Filter, measured, readable
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from batchfront.frontier.expected import ExpectedFrontier
     from batchfront.frontier.frontier import Frontier
 
 _STUDY = (studies.c.batch_size, studies.c.purpose, slots.c.number.label("trial"))
@@ -39,12 +40,13 @@ def frontier_frame(frontier: "Frontier") -> "DataFrame":
 
     batch_size, steps, steps_lower, examples, trial -- as of `Point`; <NA> where none has reached
     trials     -- the number of trials, done or not
+    batch_tokens -- tokens of a batch, on average, of a workload whose examples are counted in them
     outcomes_* -- of them, those that ended so
     params_*   -- the best trial's metaparameters
     """
     import pandas as pd
 
-    names = sorted({name for point in frontier.points for name in point.params})
+    names = frontier.metaparameters
     outcomes = sorted({name for point in frontier.points for name in point.outcomes})
     rows = [
         {
@@ -54,12 +56,33 @@ def frontier_frame(frontier: "Frontier") -> "DataFrame":
             "examples": point.examples,
             "trial": point.trial,
             "trials": point.trials,
+            **({} if point.batch_tokens is None else {"batch_tokens": point.batch_tokens}),
             **{f"outcomes_{name}": point.outcomes.get(name, 0) for name in outcomes},
             **{f"params_{name}": point.params.get(name) for name in names},
         }
         for point in frontier.points
     ]
     return _whole(pd.DataFrame(rows))
+
+
+def expected_frame(expected: "ExpectedFrontier") -> "DataFrame":
+    """What is expected as a DataFrame, a row for each batch size.
+
+    batch_size, steps, low, high, noise, trial, trials, reached -- as of `ExpectedPoint`
+    params_* -- the recommended metaparameters
+    """
+    import pandas as pd
+
+    names = sorted({name for point in expected.points for name in point.metaparameters})
+    fields = ("batch_size", "steps", "low", "high", "noise", "trial", "trials", "reached")
+    rows = [
+        {
+            **{field: getattr(point, field) for field in fields},
+            **{f"params_{name}": point.metaparameters.get(name) for name in names},
+        }
+        for point in expected.points
+    ]
+    return pd.DataFrame(rows, columns=[*fields, *(f"params_{name}" for name in names)])
 
 
 def load_trials_frame(source: Source, workload: str) -> "DataFrame":

@@ -4,33 +4,42 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, make_url
 
+from batchfront.displayed import Displayed
 from batchfront.errors import UsageError
 from batchfront.frontier.code_versions import by_version
 from batchfront.frontier.queries import (
+    ShownTrial,
     Trial,
     require,
     select_at_goal,
     select_finishers,
     select_outcomes,
     select_rerun_versions,
+    select_shown,
     select_winners,
 )
 from batchfront.median import median
+from batchfront.outcomes import in_words
 from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL
 from batchfront.store.snapshot import Source, snapshot
+from batchfront.study.infeasible import Ended, nothing_trains
 from batchfront.study.study import Filter, Study, find_studies, goal_text, readable
+from batchfront.table import Table
 from batchfront.vocabulary import SEARCHES, Outcome, Purpose
 from batchfront.workload.search_space import SearchSpace, Value
 from batchfront.workload.space_edges import edges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from batchfront.frontier.expected import ExpectedFrontier
 
 _NAMED = 10_000  # slots that one statement asks for
 
@@ -67,6 +76,7 @@ class Point:
     params      -- its metaparameters, the fixed ones included
     measures    -- what else was measured of the validation split where it passed the goal, by
                    name; None where that wasn't finite
+    shown       -- what the trials of a search have shown, by number
     outcomes    -- outcome to number of trials; those not done yet are `open`
     edges       -- searched metaparameters in which the winner lies at an end of the search space
     """
@@ -79,10 +89,25 @@ class Point:
     sources: Mapping[str, int] = field(default_factory=dict)
     rerun_by: frozenset[str] = frozenset()
     measures: Mapping[str, float | None] = field(default_factory=dict)
+    shown: tuple[ShownTrial, ...] = field(default=(), repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        steps = "not reached" if self.steps is None else f"{self.steps:,} steps"
+        ended = in_words(self.outcomes)
+        return (
+            f"<Point of {self.study.workload} at batch size {self.batch_size:,}: {steps}, {ended}>"
+        )
 
     @property
     def batch_size(self) -> int:
         return self.study.batch_size
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Tokens of a batch, on average, to a whole number; None where examples aren't counted in
+        them."""
+        each = self.study.tokens_per_example
+        return None if each is None else round(each * self.batch_size)
 
     @property
     def measured_elsewhere(self) -> bool:
@@ -157,16 +182,26 @@ class Point:
             "measures": dict(self.measures),
             "outcomes": dict(self.outcomes),
             "edges": self.edges,
+            **({} if self.batch_tokens is None else {"batch_tokens": self.batch_tokens}),
         }
 
 
 @dataclass(frozen=True)
-class Frontier:
+class Frontier(Displayed):
     """A workload's points, by batch size; and the database that they are from."""
 
     workload: str
     points: tuple[Point, ...]
     url: URL = field(default=make_url(DEFAULT_URL), repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        reached = f"{len(self.reached)} of {len(self.points)} batch sizes"
+        return f"<Frontier of {self.workload}: {self.goal_text} reached at {reached}>"
+
+    def as_tables(self) -> Sequence[Table]:
+        from batchfront.frontier.overview import frontier_tables
+
+        return frontier_tables(self)
 
     @property
     def goal(self) -> dict[str, Any]:
@@ -182,6 +217,16 @@ class Frontier:
     def metric_text(self) -> str:
         """The goal metric in words: "validation error rate"."""
         return self.points[0].study.metric_text
+
+    @property
+    def tokens_per_example(self) -> float | None:
+        """How many tokens an example has on average; None where they aren't counted."""
+        return self.points[0].study.tokens_per_example if self.points else None
+
+    @property
+    def metaparameters(self) -> list[str]:
+        """The names of what the winners were tuned in, in order."""
+        return sorted({name for point in self.points for name in point.params})
 
     @property
     def measured_elsewhere(self) -> bool:
@@ -212,6 +257,14 @@ class Frontier:
         return tuple(point for point in self.unreached if point.batch_size > largest)
 
     @property
+    def nothing_trains(self) -> list[str]:
+        """Where all trials so far have diverged or stalled, and what to change there."""
+        return nothing_trains(
+            Ended(p.study, {o: n for o, n in p.outcomes.items() if o != "open"}, p.trials)
+            for p in self.points
+        )
+
+    @property
     def outcomes(self) -> Mapping[str, int]:
         """Outcome to number of trials at all batch sizes; those not done yet are `open`."""
         return sum((Counter(point.outcomes) for point in self.points), Counter())
@@ -224,6 +277,13 @@ class Frontier:
             for kind, versions in point.versions.items():
                 found.setdefault(kind, set()).update(versions)
         return {kind: sorted(versions) for kind, versions in sorted(found.items())}
+
+    @cached_property
+    def expected(self) -> "ExpectedFrontier":
+        """What a run at the tuned metaparameters takes, by what all trials have shown."""
+        from batchfront.frontier.expected import expected_frontier
+
+        return expected_frontier(self.points)
 
     def to_dict(self) -> dict[str, Any]:
         """The frontier as plain data: `workload`, `goal`, `code`, `points`."""
@@ -293,6 +353,9 @@ def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point
     finishers: dict[int, list[Finisher]] = {}
     for study_id, *finisher in moment.execute(select_finishers(wanted, first)):
         finishers.setdefault(study_id, []).append(Finisher(*finisher))
+    shown: dict[int, list[ShownTrial]] = {}
+    for study_id, *told in moment.execute(select_shown(wanted, first)):
+        shown.setdefault(study_id, []).append(ShownTrial(*told))
     rerun_by: dict[tuple[str, int], set[str]] = {}
     for workload, batch_size, text in moment.execute(select_rerun_versions(wanted)):
         source = json.loads(text).get("source")
@@ -312,6 +375,7 @@ def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point
                 for name, value in at_goal.get(study.id, {}).items()
                 if name != study.metric
             },
+            tuple(shown.get(study.id, ())),
         )
         unreached = point.steps is not None and not isfinite(point.steps)
         points.append(replace(point, best=None, measures={}) if unreached else point)

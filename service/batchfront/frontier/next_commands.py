@@ -1,5 +1,7 @@
 """What a frontier's reader may want to run next, as whole commands; None where that is no use."""
 
+from collections.abc import Sequence
+
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.uncertainty.luck import FEWEST
 from batchfront.store.commands import command
@@ -12,9 +14,9 @@ def advise(frontier: Frontier, name: str, *options: str) -> str | None:
     subject: tuple[str, ...] = (frontier.workload,)
     if name in ("plan", "run"):
         subject = (study.spec, *(() if study.variant is None else ("--variant", study.variant)))
-    if not study.spec and name in ("plan", "run", "confirm"):
+    if not study.spec and name in ("plan", "run", "confirm", "time"):
         return None
-    if name == "confirm":
+    if name in ("confirm", "time"):
         options = (*options, *study.allowed)
     return command(frontier.url, name, *subject, *options)
 
@@ -44,6 +46,27 @@ def rerun_winners(frontier: Frontier) -> str | None:
     return advise(frontier, "confirm")
 
 
-def rule_run(frontier: Frontier) -> str | None:
-    """Which follows a scaling rule from the winner of the smallest batch size."""
-    return advise(frontier, "confirm", "--rule", "linear")
+def run_recommended(frontier: Frontier) -> str | None:
+    """Which runs what is recommended, with fresh seeds."""
+    return advise(frontier, "confirm", "--recommended")
+
+
+def open_dashboard(frontier: Frontier) -> str:
+    """Which opens its trials in the Optuna dashboard."""
+    return command(frontier.url, "dashboard")
+
+
+def linked_report(frontier: Frontier, dashboard: str) -> str:
+    """Which writes its page with each trial linked to a dashboard."""
+    return command(frontier.url, "report", frontier.workload, "--dashboard", dashboard)
+
+
+def rule_run(frontier: Frontier, rules: Sequence[str]) -> str | None:
+    """Which follows the first of these scaling rules from the winner of the smallest batch size."""
+    return advise(frontier, "confirm", "--rule", rules[0]) if rules else None
+
+
+def time_steps(frontier: Frontier) -> str:
+    """Which times the steps; without the workload's code, which takes in what was timed
+    elsewhere."""
+    return advise(frontier, "time") or command(frontier.url, "import timings", "FILE")

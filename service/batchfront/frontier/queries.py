@@ -8,14 +8,18 @@ made from is read within one `snapshot`.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+from sqlalchemy import URL, ColumnElement, Connection, Select, case, func, or_, select
 
 from batchfront.errors import StorageError, UsageError
-from batchfront.store.schema import leased, measurements, reached, slots, studies
+from batchfront.ledger.self_description import SelfDescription
+from batchfront.store.commands import EXAMPLE, command
+from batchfront.store.database import shown
+from batchfront.store.schema import leased, measurements, reached, slots, studies, workers
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.flaws import is_measurable
 from batchfront.study.study import Filter, load_studies, measured, readable
@@ -109,6 +113,24 @@ def workload_names(source: Source) -> list[str]:
         return list(moment.execute(query).scalars())
 
 
+def without_studies(source: Source) -> str | None:
+    """Of a database that holds no studies, a sentence that says so, with the command that makes
+    some; None of one that does."""
+    with snapshot(source) as moment:
+        if workload_names(moment):
+            return None
+        url = moment.engine.url
+    return (
+        f"database {shown(url)} holds no studies: {command(url, 'run', EXAMPLE)}, say, makes some"
+    )
+
+
+def require_some(source: Source) -> None:
+    """Raise StorageError for a database that holds no studies."""
+    if (said := without_studies(source)) is not None:
+        raise StorageError(said)
+
+
 def require(source: Source, workloads: Iterable[str]) -> None:
     """Raise UsageError, naming those there are, unless all of these workloads have studies, and
     StorageError where they have some and none of them can be read."""
@@ -129,9 +151,17 @@ def require(source: Source, workloads: Iterable[str]) -> None:
             raise StorageError(
                 f"{workload} has no study that can be read: {lost[0].told(url)}.{more}"
             )
-        raise UsageError(
-            f"no studies of {workload!r} in this database; there are: {', '.join(there) or 'none'}"
-        )
+        raise UsageError(f"no studies of {workload!r} in {_meant(workload, there, url)}")
+
+
+def _meant(workload: str, there: Sequence[str], url: URL) -> str:
+    """Which database has no studies of a workload, and what may have been meant."""
+    if not there:
+        return f"database {shown(url)}: {command(url, 'run', EXAMPLE)}, say, makes some there"
+    near = get_close_matches(workload, there, n=2, cutoff=0.8)
+    if near:
+        return f"this database; did you mean {' or '.join(near)}?"
+    return f"this database; there are: {', '.join(there)}"
 
 
 def last_change(source: Source, workloads: Sequence[str] = ()) -> dict[str, tuple[object, ...]]:
@@ -205,6 +235,29 @@ def load_workload_trials(source: Source, workload: str) -> dict[int, tuple[Trial
         for row, trial in _trials(moment, wanted.clause()):
             found.setdefault(row.study_id, []).append(trial)
     return {study: tuple(trials) for study, trials in found.items()}
+
+
+def load_period(source: Source, workload: str) -> tuple[float, float] | None:
+    """When the first trial of the workload's search began and the last one ended, in seconds since
+    1970 by the database's clock; None where that isn't known."""
+    ran = select(func.min(slots.c.started_at), func.max(slots.c.finished_at))
+    with snapshot(source) as moment:
+        wanted = readable(moment, Filter((workload,), purposes=SEARCHES))
+        found = moment.execute(ran.select_from(slots.join(studies)).where(wanted.clause())).one()
+    return None if None in found else (found[0], found[1])
+
+
+def load_optuna_versions(source: Source, workload: str) -> frozenset[str | None]:
+    """The versions of Optuna that the workload's search was sampled with, by what its workers said
+    of themselves; None among them where one said nothing, as of trials of another database."""
+    ran = select(workers.c.about).distinct()
+    with snapshot(source) as moment:
+        wanted = readable(moment, Filter((workload,), purposes=SEARCHES)).clause()
+        began = wanted & slots.c.started_at.is_not(None)
+        by = slots.join(studies).outerjoin(workers, workers.c.id == slots.c.worker_id)
+        found = moment.execute(ran.select_from(by).where(began)).scalars().all()
+    told = map(SelfDescription.from_json, found)
+    return frozenset(None if one is None else one.versions.get("optuna") for one in told)
 
 
 def load_reruns(source: Source, workload: str) -> dict[tuple[str, int], tuple[Trial, ...]]:
@@ -340,6 +393,38 @@ def select_finishers(wanted: Filter, first: int | None) -> Select[Any]:
     columns = (slots.c.study_id, slots.c.number, slots.c.steps_to_target, slots.c.steps_lower)
     found = _counted(wanted, first, *columns).where(reached)
     return found.order_by(slots.c.study_id, slots.c.steps_to_target, slots.c.number)
+
+
+@dataclass(frozen=True)
+class ShownTrial:
+    """What a trial that is done, or past the goal, has shown, for a surrogate.
+
+    text -- its metaparameters as they are stored
+    """
+
+    number: int
+    text: str
+    outcome: str | None
+    steps: int
+    steps_to_target: float | None
+    metric: float | None
+
+    @property
+    def params(self) -> Mapping[str, Value]:
+        """Its metaparameters."""
+        params: Mapping[str, Value] = json.loads(self.text)
+        return params
+
+
+def select_shown(wanted: Filter, first: int | None) -> Select[Any]:
+    """Study and fields of `ShownTrial` of all searched trials that are done, or past the goal."""
+    told = (slots.c.outcome, slots.c.steps, slots.c.steps_to_target, slots.c.metric)
+    found = _counted(wanted, first, slots.c.study_id, slots.c.number, slots.c.params, *told)
+    searched = studies.c.purpose == Purpose.SEARCH
+    shown = or_(slots.c.outcome.is_not(None), reached)
+    return found.where(searched, shown, slots.c.params.is_not(None)).order_by(
+        slots.c.study_id, slots.c.number
+    )
 
 
 def select_rerun_versions(wanted: Filter) -> Select[Any]:

@@ -1,32 +1,32 @@
-"""How to train at a batch size: the winner's metaparameters, or, where none was searched, what lies
-between the winners' at its neighbours."""
+"""How to train at a batch size: the winner's metaparameters, or the recommended trial's, or, where
+none was searched, what lies between those of its neighbours."""
 
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from batchfront.errors import UsageError
 from batchfront.frontier.code_versions import mixed
-from batchfront.frontier.curve.answers import fit_curve
+from batchfront.frontier.curve.answers import by_expected_steps, fit_curve
 from batchfront.frontier.curve.estimates import REACH
+from batchfront.frontier.expected import ExpectedPoint
+from batchfront.frontier.expected_table import metaparameters_text, steps_text
 from batchfront.frontier.frontier import Frontier, Point, load_frontier
+from batchfront.frontier.interpolation import interpolated
+from batchfront.frontier.next_commands import run_recommended
 from batchfront.frontier.queries import load_reruns
 from batchfront.frontier.reached_trial import why_no_weights
-from batchfront.frontier.reruns import Confirmation, confirmations
+from batchfront.frontier.reruns import Confirmation, Confirmations, confirmations
+from batchfront.frontier.tuned_trials import TunedTrial, tuned_trials, winners
 from batchfront.phrases import first_few
 from batchfront.store.commands import command
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.identity import command_text
-from batchfront.workload.search_space import (
-    Choice,
-    Dimension,
-    Log,
-    Metaparameters,
-    Value,
-)
-from batchfront.workload.space_edges import holding
+from batchfront.workload.search_space import Metaparameters
+from batchfront.workload.space_edges import edges
 
 _DEFINED = (
     "algorithm", "schedule", "loss", "update", "clip_norm", "average", "precision", "env", "data",
@@ -87,41 +87,45 @@ def lay_out(batch_size: int, devices: int = 1, micro_batch: int | None = None) -
 class Recipe:
     """How to train a workload at a batch size.
 
-    metaparameters -- the winner's; between measured batch sizes, what lies between the winners'
-    sources        -- the points that they are from: one, or two neighbours
-    steps          -- steps to target: the winner's, or of the curve through all points
-    steps_range    -- the goal was passed after the first of these and at the second at the latest;
-                      of the curve, its 90 % interval
-    rerun          -- the winner's metaparameters with fresh seeds, where they have been run again
+    metaparameters -- a trial's; between measured batch sizes, what lies between two trials'
+    sources        -- the trials that they are from: one, or two neighbours
+    steps          -- steps to target: the winner's, those that the recommended trial's are expected
+                      to take, or of the curve through all points
+    steps_range    -- the winner passed the goal after the first of these and at the second at the
+                      latest; of expected steps and of the curve, the 90 % interval
+    rerun          -- the same metaparameters with fresh seeds, where they have been run again
+    recommended    -- what the surrogate of all trials recommends instead, where it was asked and
+                      something is expected
     notes          -- what to know about it, a sentence each
     """
 
     frontier: Frontier
     batch_size: int
     metaparameters: Metaparameters
-    sources: tuple[Point, ...]
+    sources: tuple[TunedTrial, ...]
     steps: float
     steps_range: tuple[float | None, float]
     rerun: Confirmation | None = None
     layout: Layout | None = None
+    recommended: ExpectedPoint | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
     def measured(self) -> bool:
-        """Whether it is a winner's, and no trial of its own is missing."""
+        """Whether its metaparameters are those of a trial at this batch size."""
         return self.sources[0].batch_size == self.batch_size
 
     @property
     def derived(self) -> str:
-        """What it is derived from: "measured", "interpolated" or "nearest"."""
+        """What it is derived from: "measured", "recommended", "interpolated" or "nearest"."""
         if self.measured:
-            return "measured"
+            return "measured" if self.sources[0].expected is None else "recommended"
         return "interpolated" if len(self.sources) > 1 else "nearest"
 
     @property
     def definition(self) -> dict[str, Any]:
         """What it trains, and by what, as the studies say it."""
-        identity = self.sources[0].study.identity
+        identity = self.sources[0].point.study.identity
         found = {name: identity[name] for name in _DEFINED if name in identity}
         if "command" in identity:
             found["command"] = command_text(identity)
@@ -129,9 +133,9 @@ class Recipe:
 
     @property
     def reproduce(self) -> str | None:
-        """The command that runs the winner again and writes its weights, where that can be."""
-        study, trial = self.sources[0].study, self.sources[0].trial
-        if not self.measured or trial is None or why_no_weights(study) is not None:
+        """The command that runs its trial again and writes its weights, where that can be."""
+        study, trial = self.sources[0].point.study, self.sources[0].number
+        if not self.measured or why_no_weights(study) is not None:
             return None
         told = ("--batch-size", str(self.batch_size), "--trial", str(trial))
         saved = ("--save", "weights.safetensors", *study.allowed)
@@ -139,15 +143,16 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, with a trial's numbers as they are."""
-        study, best = self.sources[0].study, self.sources[0].best
+        first = self.sources[0]
+        study, best = first.point.study, first.point.best
         low, high = self.steps_range
         plain: dict[str, Any] = {
             "workload": self.frontier.workload,
             "batch_size": self.batch_size,
             "derived": self.derived,
             "from": [
-                {"batch_size": p.batch_size, "trial": p.trial, "metaparameters": dict(p.params)}
-                for p in self.sources
+                {"batch_size": t.batch_size, "trial": t.number, "metaparameters": dict(t.params)}
+                for t in self.sources
             ],
             "metaparameters": dict(self.metaparameters),
             "goal": {**self.frontier.goal, "text": self.frontier.goal_text},
@@ -157,16 +162,18 @@ class Recipe:
             "value": None,
             "seed": None,
             "rerun": None if self.rerun is None else self.rerun.to_dict(),
+            "recommended": None if self.recommended is None else self.recommended.to_dict(),
             "layout": None if self.layout is None else self.layout.to_dict(),
             **self.definition,
             "versions": {},
             "reproduce": self.reproduce,
             "notes": list(self.notes),
         }
-        if self.measured and best is not None:
+        if self.measured:
+            plain["seed"] = study.trial_seed(first.number)
+        if self.measured and first.wins and best is not None:
             plain["value"], plain["versions"] = best.metric, dict(best.versions)
             plain["computed_in_micro_batches_of"] = best.micro_batch
-            plain["seed"] = None if self.sources[0].trial is None else study.trial_seed(best.number)
         return plain
 
 
@@ -182,15 +189,41 @@ def load_recipe(
     with snapshot(source) as moment:
         frontier = load_frontier(moment, workload)
         reruns = confirmations(frontier, load_reruns(moment, workload))
-    points = [point for point in frontier.reached if point.trial is not None]
-    if not points:
-        raise UsageError(f"{workload}: {_why_no_winner(frontier)}")
-    here = next((point for point in frontier.points if point.batch_size == batch_size), None)
-    if here is not None and here in points:
-        return _measured(frontier, here, reruns.get(batch_size, ()), layout)
+    return _recipe(frontier, winners(frontier), batch_size, layout, reruns)
+
+
+def curve_recipe(
+    frontier: Frontier,
+    batch_size: int,
+    layout: Layout | None = None,
+    reruns: Confirmations = MappingProxyType({}),
+) -> Recipe:
+    """The recipe whose steps are those of the curve through a frontier: where it goes through the
+    expected steps, the recommended trial's at a batch size that was searched, too.
+
+    reruns -- of the trials that were run again
+
+    Raises UsageError as `load_recipe` does.
+    """
+    return _recipe(frontier, tuned_trials(frontier), batch_size, layout, reruns)
+
+
+def _recipe(
+    frontier: Frontier,
+    trials: Sequence[TunedTrial],
+    batch_size: int,
+    layout: Layout | None,
+    reruns: Confirmations,
+) -> Recipe:
+    if not trials:
+        raise UsageError(f"{frontier.workload}: {_why_no_winner(frontier)}")
+    here = next((trial for trial in trials if trial.batch_size == batch_size), None)
     if here is not None:
-        _refuse_unreached(frontier, here, points)
-    return _between(frontier, points, batch_size, layout)
+        return _measured(frontier, here, reruns.get(batch_size, ()), layout)
+    unreached = next((p for p in frontier.points if p.batch_size == batch_size), None)
+    if unreached is not None:
+        _refuse_unreached(frontier, unreached, trials)
+    return _between(frontier, batch_size, layout)
 
 
 def _why_no_winner(frontier: Frontier) -> str:
@@ -199,9 +232,9 @@ def _why_no_winner(frontier: Frontier) -> str:
     return "no trial has reached the goal yet, so there is no winner"
 
 
-def _refuse_unreached(frontier: Frontier, here: Point, points: Sequence[Point]) -> None:
+def _refuse_unreached(frontier: Frontier, here: Point, trials: Sequence[TunedTrial]) -> None:
     why = "has no winner yet" if here.outcomes.get("open") else "has not reached the goal"
-    there = first_few([f"{point.batch_size:,}" for point in points])
+    there = first_few([f"{trial.batch_size:,}" for trial in trials])
     raise UsageError(
         f"--batch-size {here.batch_size}: {frontier.workload} {why} there; there are winners at "
         f"{there}"
@@ -209,42 +242,53 @@ def _refuse_unreached(frontier: Frontier, here: Point, points: Sequence[Point]) 
 
 
 def _measured(
-    frontier: Frontier, point: Point, reruns: Sequence[Confirmation], layout: Layout | None
+    frontier: Frontier, trial: TunedTrial, reruns: Sequence[Confirmation], layout: Layout | None
 ) -> Recipe:
-    assert point.steps is not None
-    rerun = next((one for one in reruns if one.trial == point.trial), None)
+    point, expected = trial.point, trial.expected
+    rerun = next((one for one in reruns if one.trial == trial.number), None)
     notes = []
-    if rerun is None and point.study.spec:
-        allowed = point.study.allowed
-        confirm = command(frontier.url, "confirm", frontier.workload, *allowed)
-        notes.append(
-            f"The winner is the luckiest of {point.trials} trials; {confirm} shows what its "
-            "metaparameters come to with other seeds."
-        )
-    if point.edges:
-        ends = first_few([f"{name} ({side} end)" for name, side in point.edges.items()])
+    run_again = rerun is not None and (rerun.steps or rerun.unreached)  # and not just planned
+    if not run_again and point.study.spec:
+        notes.append(_not_run_again(frontier, trial))
+    if found := edges(point.space, trial.params):
+        ends = first_few([f"{name} ({side} end)" for name, side in found.items()])
         notes.append(f"It lies at an edge of the search space: {ends}.")
     if (said := mixed(frontier)) is not None:
         notes.append(said)
+    assert point.steps is not None
     return Recipe(
         frontier=frontier,
         batch_size=point.batch_size,
-        metaparameters=point.params,
-        sources=(point,),
-        steps=point.steps,
-        steps_range=(point.steps_lower, point.steps),
+        metaparameters=trial.params,
+        sources=(trial,),
+        steps=point.steps if expected is None else expected.steps,
+        steps_range=(
+            (point.steps_lower, point.steps) if expected is None else (expected.low, expected.high)
+        ),
         rerun=rerun,
         layout=layout,
         notes=tuple(notes),
     )
 
 
-def _between(
-    frontier: Frontier, points: Sequence[Point], batch_size: int, layout: Layout | None
-) -> Recipe:
+def _not_run_again(frontier: Frontier, trial: TunedTrial) -> str:
+    if trial.expected is not None:
+        return (
+            f"Of the {trial.expected.reached} trials that reached the goal, it is the one of which "
+            f"the fewest steps are expected; {run_recommended(frontier)} runs it with other seeds."
+        )
+    confirm = command(frontier.url, "confirm", frontier.workload, *trial.point.study.allowed)
+    return (
+        f"The winner is the luckiest of {trial.point.trials} trials; {confirm} shows what its "
+        "metaparameters come to with other seeds."
+    )
+
+
+def _between(frontier: Frontier, batch_size: int, layout: Layout | None) -> Recipe:
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: must be at least 1")
-    sizes = [point.batch_size for point in points]
+    trials = tuned_trials(frontier)
+    sizes = [trial.batch_size for trial in trials]
     _refuse_too_far(frontier, sizes, batch_size)
     curve = fit_curve(frontier)
     if curve.refusal:
@@ -258,18 +302,19 @@ def _between(
         float(found[0]) for found in (predicted.median, predicted.low, predicted.high)
     )
     place = bisect_left(sizes, batch_size)
-    if place in (0, len(points)):
-        sources: tuple[Point, ...] = (points[min(place, len(points) - 1)],)
+    if place in (0, len(trials)):
+        sources: tuple[TunedTrial, ...] = (trials[min(place, len(trials) - 1)],)
         values: Metaparameters = sources[0].params
         notes = [
-            "Outside of the batch sizes with a winner: the metaparameters are those of the nearest."
+            f"Outside of the batch sizes with a {sources[0].what}: the metaparameters are those of "
+            "the nearest."
         ]
     else:
-        sources = points[place - 1], points[place]
-        values, notes = _interpolated(*sources, batch_size)
+        sources = trials[place - 1], trials[place]
+        values, notes = interpolated(*sources, batch_size)
     notes.append(
-        "The steps are what a search would find at this batch size, by the curve; nobody has "
-        "trained with these metaparameters."
+        f"The steps are what {_who(frontier)} at this batch size, by the curve; nobody has trained "
+        "with these metaparameters."
     )
     return Recipe(
         frontier=frontier,
@@ -281,6 +326,13 @@ def _between(
         layout=layout,
         notes=(*notes, *curve.warnings, *filter(None, [mixed(frontier)])),
     )
+
+
+def _who(frontier: Frontier) -> str:
+    """Whose steps the curve says."""
+    if by_expected_steps(frontier):
+        return "a run is expected to take, the median over seeds,"
+    return "a search would find"
 
 
 def _refuse_too_far(frontier: Frontier, sizes: Sequence[int], batch_size: int) -> None:
@@ -298,63 +350,20 @@ def _refuse_too_far(frontier: Frontier, sizes: Sequence[int], batch_size: int) -
         )
 
 
-def _interpolated(below: Point, above: Point, batch_size: int) -> tuple[Metaparameters, list[str]]:
-    """What lies between two winners' metaparameters, by the logarithm of the batch size, and what
-    to know about it."""
-    along = math.log(batch_size / below.batch_size) / math.log(above.batch_size / below.batch_size)
-    space = holding({**above.space, **below.space}, below.params)
-    space = {**space, **holding(space, {n: above.params[n] for n in space if n in above.params})}
-    values: dict[str, Value] = {}
-    chosen = []
-    for name, one in below.params.items():
-        other = above.params.get(name, one)
-        between = _value_between(_scale(space[name], one, other), one, other, along)
-        if between is None:
-            between = one if along < 0.5 else other
-            chosen.append(f"{name} {between!r}")
-        values[name] = between
-    notes = [
-        "Interpolated between the winners at batch sizes "
-        f"{below.batch_size:,} and {above.batch_size:,}, on each metaparameter's own scale."
-    ]
-    if chosen:
-        notes.append(f"Of what can't be interpolated, the nearer winner's: {first_few(chosen)}.")
-    return values, notes
-
-
-def _scale(entry: Dimension | Value, one: Value, other: Value) -> Dimension | None:
-    """The scale that a metaparameter is interpolated on, or None: a fixed number that depends on
-    the batch size, such as one of steps, goes with its logarithm."""
-    if isinstance(entry, Dimension):
-        return None if isinstance(entry, Choice) else entry
-    numbers = not any(isinstance(value, str | bool) for value in (one, other))
-    if numbers and one != other and min(float(one), float(other)) > 0:
-        return Log(min(float(one), float(other)), max(float(one), float(other)))
-    return None
-
-
-def _value_between(scale: Dimension | None, one: Value, other: Value, along: float) -> Value | None:
-    """The value between two, so far along; None where there is none."""
-    if one == other:
-        return one
-    if scale is None:
-        return None
-    value = scale.at((1 - along) * scale.position(one) + along * scale.position(other))
-    whole = isinstance(one, int) and isinstance(other, int)
-    return round(float(value)) if whole else value
-
-
 def recipe_facts(recipe: Recipe) -> Mapping[str, str]:
     """The lines of a recipe for a person, by what each is about."""
     low, high = recipe.steps_range
     steps = f"{recipe.steps:,.0f}"
-    if recipe.measured and low is not None:
+    if recipe.derived == "measured" and low is not None:
         steps += f" (not yet at {low:,.0f})"
-    elif not recipe.measured:
+    elif recipe.derived != "measured":
         steps = f"about {steps} (90 % interval {low:,.0f} to {high:,.0f})"
     facts = {"goal": recipe.frontier.goal_text, "steps": steps}
     if recipe.rerun is not None and recipe.rerun.median is not None:
         facts["fresh seeds"] = f"median {recipe.rerun.median:,.0f} steps of {recipe.rerun.seeds}"
+    if recipe.recommended is not None:
+        facts["recommended"] = metaparameters_text(recipe.recommended)
+        facts["expected with these"] = steps_text(recipe.recommended)
     for name, value in recipe.definition.items():
         if isinstance(value, Mapping) and "name" in value:
             facts[name] = str(value["name"])

@@ -14,6 +14,7 @@ from batchfront.frontier.queries import Reruns, Trial, load_reruns
 from batchfront.median import median
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.vocabulary import Outcome, Purpose
+from batchfront.workload.scaling_rules import RULES
 from batchfront.workload.search_space import Metaparameters
 
 PURPOSE = Purpose.CONFIRM
@@ -122,16 +123,29 @@ Confirmations = Mapping[int, Sequence[Confirmation]]
 
 @dataclass(frozen=True, kw_only=True)
 class RuleRun(Rerun):
-    """A scaling rule followed at one batch size, from the winner of the smallest one."""
+    """A scaling rule, by its name, followed at one batch size from the winner of the smallest."""
+
+    rule: str
 
     @property
-    def learning_rate(self) -> float:
-        """As the rule has it."""
-        return float(self.params["learning_rate"])
+    def scaled(self) -> Metaparameters:
+        """The metaparameters that the rule scales, as it has them."""
+        return {name: self.params[name] for name in RULES[self.rule].powers if name in self.params}
+
+    @property
+    def clipped(self) -> tuple[str, ...]:
+        """Those of them that are as far as they can go."""
+        powers = RULES[self.rule].powers
+        return tuple(
+            name
+            for name, value in self.scaled.items()
+            if value == powers[name].quantity.value(powers[name].quantity.most)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data."""
-        return {"trial": self.trial, "learning_rate": self.learning_rate, **super().to_dict()}
+        said = {"trial": self.trial, **self.scaled, "clipped": list(self.clipped)}
+        return {**said, **super().to_dict()}
 
 
 def anchor(frontier: Frontier) -> Point | None:
@@ -174,7 +188,7 @@ def steadiest(found: Sequence[Confirmation]) -> Confirmation | None:
 def rule_runs(rule: str, reruns: Reruns) -> dict[int, RuleRun]:
     """By batch size, the runs that followed a rule, from the anchor that was planned last."""
     return {
-        batch_size: RuleRun.of(_same(trials)[-1])
+        batch_size: RuleRun.of(_same(trials)[-1], rule=rule)
         for (purpose, batch_size), trials in sorted(reruns.items())
         if purpose == rule
     }

@@ -1,12 +1,18 @@
 """What a reader of a frontier should beware of: points that may be wrong, in sentences."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from batchfront.frontier.curve.curve import Curve
-from batchfront.frontier.curve.outliers import Rise
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.next_commands import wider_space
 from batchfront.phrases import percent
+
+if TYPE_CHECKING:  # which bring scipy, and a frontier needs no curve
+    from batchfront.frontier.curve.curve import Curve
+    from batchfront.frontier.curve.outliers import Rise
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ def point_warnings(frontier: Frontier, curve: Curve | None) -> list[PointWarning
     found: list[PointWarning] = []
     widens = wider_space(frontier)
     for point in frontier.reached:
-        if point.batch_size in risen and point.batch_size < last:
-            found.append(_not_monotone(frontier, risen[point.batch_size]))
+        if curve is not None and point.batch_size in risen and point.batch_size < last:
+            found.append(_not_monotone(curve, risen[point.batch_size]))
         found += [
             PointWarning(
                 point.batch_size,
@@ -50,8 +56,22 @@ def point_warnings(frontier: Frontier, curve: Curve | None) -> list[PointWarning
     return found
 
 
-def _not_monotone(frontier: Frontier, rise: Rise) -> PointWarning:
-    steps = {point.batch_size: point.steps or 0 for point in frontier.reached}
+def at_edges(frontier: Frontier) -> Iterator[str]:
+    """All winners that lie at an end of their search space in one sentence, and what widens it."""
+    edges = [
+        f"{point.batch_size} ({', '.join(f'{name} {end}' for name, end in point.edges.items())})"
+        for point in frontier.points
+        if point.edges
+    ]
+    if edges:
+        yield f"At an edge of the search space, so better may lie beyond: {'; '.join(edges)}"
+        widens = wider_space(frontier)
+        if widens:
+            yield f"{widens} widens it."
+
+
+def _not_monotone(curve: Curve, rise: Rise) -> PointWarning:
+    steps = {seen.batch_size: seen.steps for seen in curve.observations}
     more = percent(steps[rise.larger] / steps[rise.batch_size] - 1)
     return PointWarning(
         rise.larger,

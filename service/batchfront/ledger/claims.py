@@ -30,8 +30,8 @@ from batchfront.printable import printable
 from batchfront.store.bulk import update_rows
 from batchfront.store.schema import LEASE_SECONDS, free, imported, leased, slots, studies, workers
 from batchfront.study.flaws import Params
-from batchfront.study.generations import open_next
-from batchfront.study.slots import Slot
+from batchfront.study.rounds import lock_searches
+from batchfront.study.slots import Slot, go_on
 from batchfront.study.study import Filter, Stored, Study, find_study, read_study, warn_of
 from batchfront.vocabulary import Outcome, SlotState
 
@@ -246,12 +246,13 @@ def reap(conn: Connection, now: Clock, worker_ids: Sequence[str]) -> list[Slot]:
     update_rows(conn, slots, ends, state=SlotState.DONE, **common)
     release(conn, held, fence=slots.c.fence + 1, deaths=slots.c.deaths + 1)
     versions = {row.id: row.versions for row in exhausted}
+    lock_searches(conn, {row.study_id for row in exhausted})
     for study_id in sorted({row.study_id for row in exhausted}):
         with suppress(StudyDeleted):
             study = read_study(conn, study_id)
             written = [(_slot(row), result) for row, result in results if row.study_id == study_id]
             end_trials(conn, study, written, versions)
-            open_next(conn, study)
+            go_on(conn, study)
     return [
         Slot(r.id, r.study_id, r.number, r.fence, r.attempts, r.steps, None, r.trial_id)
         for r in exhausted

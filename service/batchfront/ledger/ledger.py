@@ -6,13 +6,14 @@ created and ended in the same transaction as the slot, so the two can't disagree
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, and_, case, func, not_, or_, select, update
 
-from batchfront.errors import LeaseLost, StudyDeleted
+from batchfront.errors import LeaseLost, StudyDeleted, Unreachable
 from batchfront.ledger import workers as roster
 from batchfront.ledger.claims import (
     ATTEMPTS,
@@ -47,22 +48,31 @@ from batchfront.store.schema import (
     LEASE_SECONDS,
     free,
     imported,
+    later,
     leased,
     reached,
     slots,
     studies,
     workers,
 )
-from batchfront.study.generations import open_next
 from batchfront.study.reopening import REOPENED, reopen_if_raised
-from batchfront.study.slots import Slot, replace_diverged
+from batchfront.study.rounds import (
+    between_rounds,
+    is_worked_on,
+    lock_search,
+    open_waiting,
+    unsettled,
+    waited_for,
+    waits_for_others,
+)
+from batchfront.study.slots import Slot, go_on
 from batchfront.study.study import Filter, Study, read_study
-from batchfront.vocabulary import Count, Outcome, Schedule, SlotState, WorkerState
+from batchfront.vocabulary import Outcome, Phase, Schedule, SlotState, WorkerState
 from batchfront.workload.search_space import SearchSpace
 
 __all__ = ["ATTEMPTS", "LEASE_SECONDS", "Held", "Ledger", "RaceState", "is_alone"]
 
-_IDLE = {"trials": 0, "rate": 0.0}
+_IDLE = {"trials": 0, "rate": 0.0, "phase": None, "metric": None}
 
 P = ParamSpec("P")
 
@@ -89,11 +99,13 @@ class Ledger:
     about slots checks their fences first, numbers that grow with every claim: a worker whose slots
     have passed to another changes nothing of theirs. A connection may break between a commit and
     its answer, so each method is one that can be repeated: what the first try did, the second finds
-    done. `tries` does that, but for `heartbeat` and `poll`, which their caller repeats anyway.
+    done. `tries` does that, but for `heartbeat`, `poll` and `record_progress`, which their caller
+    repeats anyway.
 
     Rows are locked in one order, so that no two workers wait for each other: the worker's own row,
     then slots by id (those to be claimed without waiting: what another has locked is passed over),
-    then Optuna's row of the study. On SQLite a transaction that writes locks the database.
+    then Optuna's row of the study, or of all studies of its search, by id, where that is sampled in
+    rounds. On SQLite a transaction that writes locks the database.
 
     Two threads may use a ledger, the one that trains and the one of its heartbeat. Every method
     raises Unreachable when the database is away for longer than `tries` allows, and StorageError
@@ -115,6 +127,7 @@ class Ledger:
         self._clock = clock
         self._about: dict[str, Any] = {}  # host, pid and device, once it is registered
         self._last: int | None = None  # the study that it was at
+        self._phase: Phase | None = None
         self._begun: Begun = {}  # since its last claim
         self._left_out: set[int] = (
             set()
@@ -141,6 +154,15 @@ class Ledger:
         with self.storage.write() as conn:
             mine = update(workers).where(workers.c.id == self.worker_id)
             conn.execute(mine.values(about=self._about["about"]))
+
+    def enter_phase(self, phase: Phase | None) -> None:
+        """Say, to whoever looks, which phase the worker is in; None: it trains, or waits. Tried
+        once: nothing depends on it."""
+        if phase != self._phase:
+            self._phase = phase
+            with suppress(Unreachable), self.storage.write() as conn:
+                mine = update(workers).where(workers.c.id == self.worker_id)
+                conn.execute(mine.values(phase=phase))
 
     def _enter(self, conn: Connection) -> None:
         """Enter the worker in the list, also of a database that was put back to before it came:
@@ -229,7 +251,11 @@ class Ledger:
             roster.excuse_absence(conn, now, self.worker_id)
             given_up = reap_stale(conn, now) + reap_unlisted(conn, now)
             claimed = self._claim(conn, wanted, limit)
+            if claimed is None and open_waiting(conn, self._readable(wanted)):
+                claimed = self._claim(conn, wanted, limit)
         self._begun = {}
+        if claimed is not None:
+            self._phase = None
         self.retries_exhausted += given_up
         return claimed
 
@@ -249,7 +275,7 @@ class Ledger:
                 return self._claim(conn, wanted, limit)
             if taken:
                 self._last = study.id
-                said = {"study_id": study.id, "trials": len(taken), "rate": 0.0}
+                said = {**_IDLE, "study_id": study.id, "trials": len(taken)}
                 said["steps"] = min(slot.steps for slot in taken)
                 roster.note(conn, now, self.worker_id, state=WorkerState.BUSY, **said)
                 return study, taken
@@ -320,18 +346,22 @@ class Ledger:
 
     # -- while it runs
 
-    def heartbeat(self, study_id: int, held: Held, rate: float = 0.0) -> RaceState:
+    def heartbeat(
+        self, study_id: int, held: Held, rate: float = 0.0, metric: float | None = None
+    ) -> RaceState:
         """Renew the lease, say what the worker is at, and reap stale workers.
 
-        held -- id of each slot in hand to its fence and its steps so far
-        rate -- steps a second, of all its trials together
+        held   -- id of each slot in hand to its fence and its steps so far
+        rate   -- steps a second, of all its trials together
+        metric -- the best that one of them has shown at its last evaluation, if any has
 
         Returns the state of the race. To be repeated: it is tried once.
         """
         with self.storage.write() as conn:
             now = self.storage.now
             steps = min((steps for _, steps in held.values()), default=0)
-            said = {"study_id": study_id, "trials": len(held), "steps": steps, "rate": rate}
+            said: dict[str, Any] = {"study_id": study_id, "trials": len(held), "steps": steps}
+            said |= {"rate": rate, "phase": self._phase, "metric": finite(metric)}
             self._seen(conn, state=WorkerState.BUSY, **said)
             # A trial that a dead worker holds may be one that is behind.
             self.retries_exhausted += reap_stale(conn, now)
@@ -344,6 +374,19 @@ class Ledger:
         """
         with self.storage.read() as conn:
             return self._race_state.poll(conn, study_id, held, self._begun)
+
+    def record_progress(
+        self, study: Study, evaluated: Sequence[tuple[Slot, Sequence[Evaluation]]]
+    ) -> None:
+        """Write what trials have shown since the last time, for whoever looks: their results say
+        it again. Locks the slots; of those that are no longer this worker's, nothing is written.
+
+        To be repeated: it is tried once.
+        """
+        with self.storage.write() as conn:
+            mine = self._lock(conn, held_by(self.worker_id, [slot for slot, _ in evaluated]))
+            ours = [(slot.id, evaluations) for slot, evaluations in evaluated if slot.id in mine]
+            write_evaluations(conn, study.metric, ours, over=True)
 
     @_repeatable
     def record_evaluations(
@@ -429,7 +472,7 @@ class Ledger:
 
         That a trial had passed the goal, and went on, stands however it ended. With `count`
         "feasible", each diverged slot opens another, up to three times the budget. Where a
-        generation is over, the next is free.
+        generation, or a round, is over, the next is free.
 
         Returns the slots that were lost, of which nothing is written: another worker has them, or
         the database has lost the commit with which they were begun, so that they are free again,
@@ -467,13 +510,12 @@ class Ledger:
             }
             for slot, result in written
         ]
+        if study.in_rounds:
+            lock_search(conn, study.workload)
         update_rows(conn, slots, changed, state=SlotState.DONE, finished_at=self.storage.now)
         end_trials(conn, study, written, versions)
         write_measurements(conn, study, written)
-        open_next(conn, study)
-        if study.count == Count.FEASIBLE:
-            diverged = sum(result.outcome == Outcome.DIVERGED for _, result in written)
-            replace_diverged(conn, study, diverged)
+        go_on(conn, study, sum(result.outcome == Outcome.DIVERGED for _, result in written))
         if any(result.outcome in REOPENED for _, result in written):
             reopen_if_raised(conn, study)
 
@@ -517,17 +559,34 @@ class Ledger:
             return {row.number: int(row.steps_to_target) for row in rows}
 
     @_repeatable
-    def is_open(self, wanted: Filter) -> bool:
-        """Whether some slot is not done yet, whoever holds it, that a worker could do. Writes and
-        locks nothing."""
+    def is_open(self, wanted: Filter, *, patient: bool = False) -> bool:
+        """Whether some slot is not done yet, whoever holds it, that a worker could do: now, or once
+        others have done theirs. Writes and locks nothing.
+
+        patient -- also where nobody is at those that it waits for
+        """
         some_slot = select(slots.c.id).select_from(slots.join(studies)).limit(1)
-        meant = some_slot.where(self._readable(wanted).clause(), not_(imported))
+        readable = self._readable(wanted)
+        meant = some_slot.where(readable.clause(), not_(imported))
+        waits = later if patient else waits_for_others()
         # Each in the order of an index, so that no planner reads the whole table instead.
-        in_order = ((free, slots.c.study_id, slots.c.steps), (leased, slots.c.worker_id))
+        in_order = (
+            (free, slots.c.study_id, slots.c.steps),
+            (leased, slots.c.worker_id),
+            (waits, slots.c.study_id),
+        )
         some = [meant.where(state).order_by(*columns) for state, *columns in in_order]
+        goes_on = or_(between_rounds(readable.left_out), is_worked_on())
+        some.append(select(studies.c.id).where(unsettled(readable), goes_on).limit(1))
         query = select(or_(*(one.scalar_subquery().is_not(None) for one in some)))
         with self.storage.read() as conn:
             return bool(conn.execute(query).scalar_one())
+
+    @_repeatable
+    def waited_for(self, wanted: Filter) -> dict[str, list[int]]:
+        """What `batchfront.study.rounds.waited_for` finds."""
+        with self.storage.read() as conn:
+            return waited_for(conn, self._readable(wanted))
 
 
 def _steps(pairs: Iterable[tuple[Slot, int]]) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from batchfront.outcomes import CurvePoint, Evaluation, LearningCurve, TrialResult
 from batchfront.store.bulk import finite, insert_rows
@@ -47,21 +47,31 @@ def write_measurements(
         for slot, result in written
         for (step, split, metric), value in _measured(study.metric, result).items()
     ]
-    # Of a study whose trials are compared on their way, some are there.
-    insert_rows(conn, measurements, rows, anew=not (study.halving or study.extrapolate))
+    # What trials are compared by on their way stays. Where they aren't, what was written while one
+    # ran may be from an earlier try, which came to something else.
+    compared = study.halving or study.extrapolate
+    if not compared:
+        of_these = measurements.c.slot_id.in_([slot.id for slot, _ in written])
+        conn.execute(delete(measurements).where(of_these))
+    insert_rows(conn, measurements, rows, anew=not compared)
 
 
 def write_evaluations(
-    conn: Connection, metric: str, evaluated: Sequence[tuple[int, Sequence[Evaluation]]]
+    conn: Connection,
+    metric: str,
+    evaluated: Sequence[tuple[int, Sequence[Evaluation]]],
+    *,
+    over: bool = False,
 ) -> None:
     """Store full evaluations of trials (by id of the slot) that go on; those that are there
-    stay."""
+    stay, or are written `over`."""
     rows = [
         {"slot_id": slot_id, "step": step, "split": split, "metric": name, "value": finite(value)}
         for slot_id, evaluations in evaluated
         for (step, split, name), value in _shown(metric, evaluations).items()
     ]
-    insert_rows(conn, measurements, rows, anew=False)
+    key = [column.name for column in measurements.primary_key] if over else []
+    insert_rows(conn, measurements, rows, anew=False, over=key)
 
 
 def read_learning_curves(conn: Connection, study: Study, step: int) -> dict[int, LearningCurve]:

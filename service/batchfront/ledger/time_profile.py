@@ -19,6 +19,8 @@ _NAMED = 0.05  # of the time, from which a part is named
 # From these shares of the time on, there is something to say.
 _EVALUATION, _WAITING, _SET_UP, _DATA, _STORAGE, _TRAINING = 0.3, 0.2, 0.25, 0.15, 0.1, 0.7
 
+_SAMPLING = 0.1
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -92,6 +94,12 @@ class Profile:
                 f"Set-up took {took['set-up']}, {each:.1f} s a worker: that is paid once by each, "
                 "so it is less in a run of more --batch-sizes or --trials"
                 + (", or with fewer --workers." if many else "."),
+            ),
+            (
+                "sampling",
+                _SAMPLING,
+                f"Sampling metaparameters took {took['sampling']}: a search planned with a larger "
+                "--together samples less often, and learns less often.",
             ),
             (
                 "data",

@@ -11,6 +11,7 @@ from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import require
 from batchfront.frontier.reruns import anchor
 from batchfront.ledger.workers import cut_leases, has_lease
+from batchfront.plan.forget import FoundOut, count_found_out, forget_found_out
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
 from batchfront.store.optuna_tables import delete_study, is_tied
@@ -29,7 +30,7 @@ from batchfront.training.checkpoint_files import CheckpointFiles
 from batchfront.training.kept_models import KeptModels, models_beside
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.vocabulary import SEARCHES
-from batchfront.workload.lr_scaling import RULES
+from batchfront.workload.scaling_rules import RULES
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Doomed:
     anchored -- whether they hold the winner that rules are followed from
     trials   -- of all of them, done or not
     seconds  -- of training and evaluation that went into those that can be read
+    found    -- the timings and probes that go with them
     """
 
     workload: str
@@ -48,6 +50,7 @@ class Doomed:
     anchored: bool
     trials: int
     seconds: float
+    found: FoundOut
 
     @property
     def searches(self) -> list[Study]:
@@ -84,7 +87,7 @@ def find_doomed(storage: Storage, name: str, batch_sizes: Sequence[int] | None =
         found = load_studies(conn, Filter((name,)))
         there: list[Stored] = [*found.readable, *found.unreadable]
         frontiers = load_frontiers(conn, (name,))
-        if not there:
+        if not there and (batch_sizes or not count_found_out(conn, name)):
             require(conn, (name,))
         _require_batch_sizes(name, there, batch_sizes or ())
         meant = [s for s in there if batch_sizes is None or s.batch_size in batch_sizes]
@@ -97,17 +100,26 @@ def find_doomed(storage: Storage, name: str, batch_sizes: Sequence[int] | None =
 
 
 def _doomed(
-    conn: Connection, workload: str, studies: Sequence[Stored], *, anchored: bool = False
+    conn: Connection, workload: str, meant: Sequence[Stored], *, anchored: bool = False
 ) -> Doomed:
-    of_all = slots.c.study_id.in_([study.id for study in studies])
+    of_all = slots.c.study_id.in_([study.id for study in meant])
     trials = conn.execute(select(func.count()).where(of_all)).scalar_one()
     spent = [
         func.coalesce(func.sum(column), 0)
         for column in (slots.c.training_seconds, slots.c.evaluation_seconds)
     ]
-    whole = slots.c.study_id.in_([study.id for study in studies if isinstance(study, Study)])
+    whole = slots.c.study_id.in_([study.id for study in meant if isinstance(study, Study)])
     seconds = sum(conn.execute(select(*spent).where(whole)).one())
-    return Doomed(workload, tuple(studies), anchored, trials, float(seconds))
+    found = count_found_out(conn, workload, _sizes_left(conn, workload, meant))
+    return Doomed(workload, tuple(meant), anchored, trials, float(seconds), found)
+
+
+def _sizes_left(conn: Connection, workload: str, but_for: Sequence[Stored] = ()) -> list[int]:
+    """The batch sizes of a workload that have a study of the frontier, but for some that go."""
+    meant = Filter((workload,), purposes=SEARCHES)
+    ids = [study.id for study in but_for]
+    query = select(studies.c.batch_size).where(meant.stored(), studies.c.id.not_in(ids))
+    return list(conn.execute(query).scalars())
 
 
 def _require_batch_sizes(
@@ -214,11 +226,10 @@ def _delete(conn: Connection, study: Stored) -> None:
 
 
 def _forget(conn: Connection, doomed: Doomed) -> None:
-    """Delete what workers have found out about a workload, at batch sizes without a study now."""
-    meant = Filter((doomed.workload,), purposes=SEARCHES)
-    there = conn.execute(select(studies.c.batch_size).where(meant.stored())).all()
-    sizes = [row.batch_size for row in there]
+    """Delete what was found out about a workload, at batch sizes without a study now."""
+    sizes = _sizes_left(conn, doomed.workload)
     unused: ColumnElement[bool] = engines.c.batch_size.not_in(sizes)
     conn.execute(delete(engines).where(and_(engines.c.workload == doomed.workload, unused)))
-    if not there:
+    if not sizes:
         conn.execute(delete(pass_sizes).where(pass_sizes.c.workload == doomed.workload))
+    forget_found_out(conn, doomed.workload, sizes)

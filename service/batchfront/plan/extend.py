@@ -12,6 +12,7 @@ from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import studies
 from batchfront.study.create import wait_for_planners
+from batchfront.study.rounds import lock_search
 from batchfront.study.slots import count_slots, fill
 from batchfront.study.study import Study, read_study
 from batchfront.workload.search_space import Dimension, describe_space, dimensions
@@ -48,6 +49,7 @@ def extend(
     points = searched_points(load_frontier(storage, workload), batch_sizes)
     with storage.write() as conn:
         wait_for_planners(conn)
+        lock_search(conn, workload)
         found = [_extend(conn, point) for point in points if point.edges]
     return [extension for extension in found if extension is not None]
 

@@ -3,22 +3,50 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from batchfront.errors import UsageError
-from batchfront.options import BATCH_SIZES, Kind, Must, at_least, check, option, options_of
+from batchfront.options import BATCH_SIZES, Kind, Must, at_least, check, flag, option, options_of
 from batchfront.study.study import ALL, Study
-from batchfront.vocabulary import ADAPTIVE, SAMPLERS, SCHEDULES, AfterGoal, Count, Sampler, Schedule
+from batchfront.vocabulary import (
+    ADAPTIVE,
+    SAMPLERS,
+    SCHEDULES,
+    AfterGoal,
+    Count,
+    Evaluate,
+    Sampler,
+    Schedule,
+)
 
 LEARNING_TOGETHER = 8
 """Trials that race together where a sampler learns: few enough that it learns early, and enough
 that what computes them as one gains by it."""
 
+JOINT_TOGETHER = 4
+"""The same where it learns from all batch sizes at once: each round has so many at each of them."""
+
+AUTO = "auto"
+"""What --trials says where they are shared out between batch sizes."""
+
+AUTO_FINISHERS = 8
+"""Trials of a batch size that pass the goal, where trials are shared out: one that is capped tells
+little of the expected steps."""
+
 _ONE = at_least(1)
+
+_CLOSE: Must = (lambda factor: 1 < factor < inf, "must be a factor above 1, such as 1.3")
 
 _SEED: Must = (lambda seed: -(2**63) <= seed < 2**63, "must lie between -2^63 and 2^63 - 1")
 
 _TOGETHER: Must = (lambda n: n == ALL or (isinstance(n, int) and n >= 1), "must be at least 1")
+
+
+def _trials(text: str) -> int | str:
+    if text != AUTO and not re.fullmatch(r"-?[0-9]+", text):
+        raise ValueError(f"{text!r} is no number of trials; write 32, or {AUTO}")
+    return text if text == AUTO else int(text)
 
 
 def _together(text: str) -> int | str:
@@ -39,8 +67,22 @@ class SearchOptions:
         "The batch sizes, such as 2,8,32 or 2..1024 (the powers of two).",
         otherwise="those planned before, or else the workload's own",
     )
-    trials: int | None = option(
-        int, "Trials per batch size; more than before adds some.", must=_ONE, fallback=32
+    trials: int | str | None = option(
+        Kind("N|auto", _trials),
+        "Trials per batch size; more than before adds some. With auto each round goes to the batch "
+        "sizes where it is expected to tell the most of how far a larger one is useful.",
+        must=(lambda n: n == AUTO or (isinstance(n, int) and n >= 1), "must be at least 1"),
+        fallback=32,
+    )
+    until: float | None = option(
+        float,
+        "With --trials auto: stop when the 90 % interval of how far a larger batch size is useful "
+        "lies within this factor of it, or when no further trial is expected to help.",
+        must=_CLOSE,
+        fallback=1.3,
+    )
+    max_trials: int | None = option(
+        int, "With --trials auto: trials of a batch size at most.", must=_ONE, fallback=64
     )
     seed: int | None = option(int, "The seed of the search.", must=_SEED, fallback=0, defines=True)
     goal: float | None = option(
@@ -62,8 +104,9 @@ class SearchOptions:
     )
     sampler: str | None = option(
         str,
-        "What samples the metaparameters: quasi-random points, or a sampler of Optuna's, which "
-        "learns from trials that have ended.",
+        "What samples the metaparameters: quasi-random points (sobol), or what learns from trials "
+        "that have ended: a sampler of Optuna's (tpe, gp) from those of its batch size, and joint "
+        "from those of all batch sizes at once.",
         choices=SAMPLERS,
         fallback=Sampler.SOBOL,
         defines=True,
@@ -71,10 +114,10 @@ class SearchOptions:
     together: int | str | None = option(
         Kind("N|all", _together),
         "How many trials of a batch size race together: all that fit, or N at a time, each N up "
-        "to the best so far and, with tpe or gp, sampled from what those before have shown. With 1 "
-        "each worker runs one after another.",
+        "to the best so far and, with tpe, gp or joint, sampled from what those before have shown. "
+        "With 1 each worker runs one after another.",
         must=_TOGETHER,
-        otherwise=f"all; with tpe or gp {LEARNING_TOGETHER}",
+        otherwise=f"all; with tpe or gp {LEARNING_TOGETHER}, with joint {JOINT_TOGETHER}",
     )
     finishers: int | None = option(
         int,
@@ -122,6 +165,15 @@ class SearchOptions:
         "Drop trials whose curve, extrapolated, would miss the goal when the leader is to pass it. "
         "It may drop the one that would have won.",
         fallback=False,
+        defines=True,
+    )
+    evaluate: str | None = option(
+        str,
+        "At which of the evaluated steps a trial is evaluated: every one; or sparse, between full "
+        "evaluations only where it may have passed the goal. It may miss that a noisy trial passed "
+        "the goal for a moment.",
+        choices=tuple(Evaluate),
+        fallback=Evaluate.EVERY,
         defines=True,
     )
     # Of earlier versions. The first two are what a study keeps of `together`.
@@ -196,9 +248,18 @@ def settle(asked: SearchOptions, there: Sequence[Study]) -> dict[str, Any]:
         # A flag that an environment variable says no to leaves a study that has it as it is.
         told = (v for v in values if v is not None and not (said.kind is bool and v is False))
         search[name] = next(told, said.fallback)
-    search["trials"] = asked.trials or min((s.trials for s in there), default=search["trials"])
+    auto = _is_auto(asked, before, search["sampler"])
+    if auto:
+        search |= _sampled_for_auto(asked, before, search)
+    else:
+        _refuse_auto_options(asked)
+        counted = (s.trials for s in there if s.max_trials is None)
+        default = options_of(SearchOptions)["trials"].fallback
+        search["trials"] = asked.trials or min(counted, default=default)
     search["continuing"] = _continuing(asked, search)
+    search["warm_start"] = _warm_start(asked, search)
     search |= _racing(asked, before, search["sampler"])
+    search |= _shared_out(search) if auto else {"until": None, "max_trials": None}
     if asked.halving and not (before and before.halving):
         raise UsageError(
             "--halving: is no option of new studies, as it drops more winners than --extrapolate, "
@@ -218,6 +279,58 @@ def _asked_for(study: Study) -> dict[str, Any]:
     return {**search, **columns, "goal": study.goal_value, "after_goal": after_goal}
 
 
+def _is_auto(asked: SearchOptions, before: Study | None, sampler: str) -> bool:
+    """Whether trials are shared out: as was asked, or as those before are, by the same sampler."""
+    if asked.trials is not None:
+        return asked.trials == AUTO
+    return before is not None and before.max_trials is not None and sampler == Sampler.JOINT
+
+
+def _sampled_for_auto(
+    asked: SearchOptions, before: Study | None, search: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a search samples by, and how many of its trials finish, whose trials are shared out.
+
+    Raises UsageError for what that can't be done with.
+    """
+    sampler = search["sampler"] if asked.sampler or before else Sampler.JOINT
+    if sampler != Sampler.JOINT:
+        lead = (
+            f"--trials {AUTO}: needs --sampler {Sampler.JOINT}, whose surrogate says what further "
+            "trials would tell; "
+        )
+        if before and not asked.sampler:
+            raise UsageError(
+                f"{lead}study {before.name} has {sampler}: say how many, or search anew beside it, "
+                f"with --sampler {Sampler.JOINT} and --variant NAME"
+            )
+        raise UsageError(f"{lead}with {sampler} all batch sizes have as many: say how many")
+    if search["count"] == Count.FEASIBLE:
+        raise UsageError(
+            f"--count {Count.FEASIBLE}: counts up to a number of trials, and --trials {AUTO} has "
+            "none; leave it out"
+        )
+    told = asked.finishers or before
+    return {"sampler": sampler, "finishers": search["finishers"] if told else AUTO_FINISHERS}
+
+
+def _shared_out(search: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits of a search whose trials are shared out, which begins with a round."""
+    most, a_round = search["max_trials"], search["generation"]
+    if most < a_round:
+        raise UsageError(
+            f"--max-trials {most}: must be at least {a_round}, as many as race together in a round"
+        )
+    return {"trials": a_round}
+
+
+def _refuse_auto_options(asked: SearchOptions) -> None:
+    for name in ("until", "max_trials"):
+        value = getattr(asked, name)
+        if value is not None:
+            raise UsageError(f"{flag(name)} {value:g}: needs --trials {AUTO}")
+
+
 def _continuing(asked: SearchOptions, search: Mapping[str, Any]) -> int:
     """How many trials go on past the goal."""
     if search["after_goal"] == AfterGoal.STOP:
@@ -233,24 +346,44 @@ def _continuing(asked: SearchOptions, search: Mapping[str, Any]) -> int:
     return int(continuing)
 
 
+def _warm_start(asked: SearchOptions, search: Mapping[str, Any]) -> bool:
+    """Whether the first trials start at the winners of neighbours; in rounds, the last of which is
+    over when the next is sampled, all learn from all."""
+    if search["sampler"] != Sampler.JOINT:
+        return bool(search["warm_start"])
+    if asked.warm_start:
+        raise UsageError(
+            "--warm-start: has nothing to add to --sampler joint, which samples trials from what "
+            "those of all batch sizes have shown; leave it out"
+        )
+    return False  # of a variant, whose base may have it
+
+
 def _racing(asked: SearchOptions, before: Study | None, sampler: str) -> dict[str, Any]:
     """How many trials race together, as a study keeps it: its schedule, and the trials of a
     generation where not all are in one."""
     learns, together = sampler in ADAPTIVE, _said_together(asked)
+    in_rounds = sampler == Sampler.JOINT
+    few = JOINT_TOGETHER if in_rounds else LEARNING_TOGETHER
     stored: dict[str, Any] = {"schedule": Schedule.RACE, "generation": 0}
     if before is not None:
-        alike = before.adaptive == learns  # unless it is the base of a variant
+        # Unless it is the base of a variant.
+        alike = before.adaptive == learns and before.in_rounds == in_rounds
         stored = {"schedule": before.schedule, "generation": before.generation if alike else 0}
         if alike and together == before.together:
             return stored
     if together == ALL and learns:
         raise UsageError(
             f"--together {ALL}: a sampler learns from trials that have ended, and {sampler} would "
-            f"sample all without any; say how many, such as --together {LEARNING_TOGETHER}"
+            f"sample all without any; say how many, such as --together {few}"
         )
+    if in_rounds:  # also of one
+        one = stored["schedule"] == Schedule.ONE_BY_ONE
+        each = together or stored["generation"] or (1 if one else few)
+        return {"schedule": Schedule.RACE, "generation": each}
     if together is None:
         schedule = asked.schedule or stored["schedule"]
-        default = LEARNING_TOGETHER if learns and schedule == Schedule.RACE else 0
+        default = few if learns and schedule == Schedule.RACE else 0
         return {"schedule": schedule, "generation": stored["generation"] or default}
     if together == 1 and not asked.generation:
         return {"schedule": Schedule.ONE_BY_ONE, "generation": 0}

@@ -1,14 +1,15 @@
 """From a workload to studies filled with slots."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, update
 
 from batchfront.errors import StorageError, UsageError
-from batchfront.plan.options import SearchOptions, search_identity, settle
+from batchfront.plan.options import AUTO, SearchOptions, search_identity, settle
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.optuna_dashboard import NOTE, note_attributes
@@ -22,9 +23,9 @@ from batchfront.study.identity import (
     refuse_difference,
     study_identity,
 )
-from batchfront.study.points import FEASIBLE_LIMIT
 from batchfront.study.reopening import reopen
-from batchfront.study.slots import count_slots, fill
+from batchfront.study.rounds import lock_search
+from batchfront.study.slots import count_slots, fill, within_limit
 from batchfront.study.study import (
     Definition,
     Filter,
@@ -35,11 +36,15 @@ from batchfront.study.study import (
     refuse_imported,
 )
 from batchfront.study.variants import as_variant
+from batchfront.surrogate.proposal import unmodelled
 from batchfront.training.early_dropping import rules
 from batchfront.training.examine import examine
-from batchfront.vocabulary import SEARCHES, AfterGoal
+from batchfront.vocabulary import SEARCHES, AfterGoal, Evaluate, Sampler
 from batchfront.workload.base import WorkloadBase
 from batchfront.workload.code.versions import Code, digest
+from batchfront.workload.loop import Loop
+from batchfront.workload.outline import Outlined
+from batchfront.workload.program import Program
 from batchfront.workload.source import Checksums, find_source
 
 log = logging.getLogger(__name__)
@@ -79,6 +84,54 @@ def plan(
     IdentityError if a study exists under another definition, and StorageError if one is there that
     can't be read.
     """
+    sought = look_over(storage, workload, asked)
+    workload, existing = sought.workload, sought.existing
+    batch_sizes = sought.batch_sizes
+    examined = examine(workload, batch_sizes, spec)
+    examined.refuse_devices(devices_per_trial)
+    stored_code: list[Code] = max(
+        (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
+    )
+    if existing and not stored_code:
+        log.warning(_UNKNOWN_CODE, workload.name)
+    code = _versions(stored_code, examined.code, go_on=bool(asked.accept_changes))
+    described = {**examined.identity_parts, "preflight": dict(examined.tries)}
+    source = find_source(spec)
+    checksums = None if source is None else source.checksums()
+    parts = identity_parts(described, code, asked.variant)
+    count = examined.train_examples
+    pairs = zip(batch_sizes, sought.searches, strict=True)
+    where = spec, checksums
+    wanted = [_definition(workload, where, b, search, parts, count) for b, search in pairs]
+    for study in wanted:
+        for stored in existing.values():
+            refuse_difference(stored, study)
+    with storage.write() as conn:
+        wait_for_planners(conn)
+        lock_search(conn, workload.name)
+        _keep_code(conn, wanted[0], {"code": code, "preflight": dict(examined.tries)})
+        made = [_make(storage, conn, s) for s in wanted]
+    there, added, reopened = zip(*made, strict=True)
+    return Planned(workload, there, added, reopened, tuple(examined.notes))
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is to be searched: a workload as it was asked for, at these batch sizes, each with the
+    values of its search's options; and its studies that exist, by batch size."""
+
+    workload: WorkloadBase
+    batch_sizes: Sequence[int]
+    searches: Sequence[Mapping[str, Any]]
+    existing: Mapping[int, Study]
+
+
+def look_over(storage: Storage, workload: WorkloadBase, asked: SearchOptions) -> Sought:
+    """Find what is to be searched, from what a workload's outline tells, what is stored and what is
+    asked for: nothing of the workload's code runs.
+
+    Raises what `plan` does, as far as it can be seen so.
+    """
     base, workload = workload.name, as_variant(workload, asked.variant)
     with storage.read() as conn:
         meant = Filter((workload.name,), purposes=SEARCHES)
@@ -102,31 +155,57 @@ def plan(
     workload = workload.as_asked(first["goal"], first["precision"])
     # Which refuses what can't work.
     rules(workload.goal, first["finishers"], halving=False, extrapolate=first["extrapolate"])
-    examined = examine(workload, batch_sizes, spec)
-    examined.refuse_devices(devices_per_trial)
-    stored_code: list[Code] = max(
-        (s.identity.get("code", []) for s in existing.values()), key=len, default=[]
-    )
-    if existing and not stored_code:
-        log.warning(_UNKNOWN_CODE, workload.name)
-    code = _versions(stored_code, examined.code, go_on=bool(asked.accept_changes))
-    described = {**examined.identity_parts, "preflight": dict(examined.tries)}
-    source = find_source(spec)
-    checksums = None if source is None else source.checksums()
-    parts = identity_parts(described, code, asked.variant)
-    count = examined.train_examples
-    pairs = zip(batch_sizes, searches, strict=True)
-    where = spec, checksums
-    wanted = [_definition(workload, where, b, search, parts, count) for b, search in pairs]
-    for study in wanted:
-        for stored in existing.values():
-            refuse_difference(stored, study)
-    with storage.write() as conn:
-        wait_for_planners(conn)
-        _keep_code(conn, wanted[0], {"code": code, "preflight": dict(examined.tries)})
-        made = [_make(storage, conn, s) for s in wanted]
-    there, added, reopened = zip(*made, strict=True)
-    return Planned(workload, there, added, reopened, tuple(examined.notes))
+    if first["max_trials"] is not None:
+        _refuse_too_few({*existing, *batch_sizes})
+    if first["sampler"] == Sampler.JOINT:
+        _refuse_unmodelled(workload, batch_sizes)
+    if first["evaluate"] == Evaluate.SPARSE:
+        _refuse_sparse(workload)
+    if isinstance(workload, Outlined):
+        workload.refuse_larger(batch_sizes)
+    return Sought(workload, batch_sizes, searches, existing)
+
+
+def _refuse_too_few(batch_sizes: Collection[int]) -> None:
+    """Raise UsageError where no curve can be drawn that says where further trials would tell the
+    most."""
+    from batchfront.frontier.curve.curve import FEWEST
+
+    if len(batch_sizes) < FEWEST:
+        raise UsageError(
+            f"--trials {AUTO}: needs at least {FEWEST} batch sizes, for a curve through what they "
+            f"take, not {len(batch_sizes)}; add some, or say how many trials"
+        )
+
+
+def _refuse_unmodelled(workload: WorkloadBase, batch_sizes: Sequence[int]) -> None:
+    """Raise UsageError, naming the first, for a search space that no surrogate can be fitted in."""
+    for batch_size in batch_sizes:
+        why = unmodelled(workload.space(batch_size))
+        if why is not None:
+            raise UsageError(
+                f"--sampler {Sampler.JOINT}: can't learn in the search space of {workload.name} at "
+                f"batch size {batch_size}: {why}; or say --sampler {Sampler.SOBOL}"
+            )
+
+
+def _refuse_sparse(workload: WorkloadBase) -> None:
+    """Raise UsageError where no evaluation can be left out."""
+    why, goal = None, workload.goal
+    if isinstance(workload, Program | Loop):
+        kind = type(workload).__name__.lower()
+        why = f"a {kind} says itself where it is evaluated"
+    elif math.isinf(goal.best):
+        bound = "low" if goal.metric.better == "lower" else "high"
+        why = (
+            f"{goal.metric.name} has no best value, which says how far a trial is from its goal "
+            f"(the metric's {bound}=)"
+        )
+    if why is not None:
+        raise UsageError(
+            f"--evaluate {Evaluate.SPARSE}: can't be for {workload.name}, as {why}; say --evaluate "
+            f"{Evaluate.EVERY}"
+        )
 
 
 _UNKNOWN_CODE = (
@@ -230,8 +309,13 @@ def _make(storage: Storage, conn: Connection, study: Definition) -> tuple[Study,
         trials=max(study.trials, before.trials),
         finishers=max(study.finishers, before.finishers),
         continuing=max(study.continuing, before.continuing),
+        max_trials=study.max_trials,
+        until=study.until,
     )
-    raised = {name: getattr(stored, name) for name in ("trials", *RAISED)}
+    if (stored.max_trials, stored.until) != (before.max_trials, before.until):
+        stored = replace(stored, settled=None)
+    changing = ("trials", "max_trials", "until", "settled", *RAISED)
+    raised = {name: getattr(stored, name) for name in changing}
     conn.execute(update(studies).where(studies.c.id == stored.id).values(raised))
     more = stored.trials - before.trials
     added = fill(conn, stored, _slots_after(conn, stored, more) if more else 0)
@@ -247,4 +331,4 @@ def _raise(conn: Connection, before: Study, study: Study) -> int:
 
 
 def _slots_after(conn: Connection, study: Study, more: int) -> int:
-    return min(count_slots(conn, study.id) + more, FEASIBLE_LIMIT * study.trials)
+    return within_limit(study, count_slots(conn, study.id) + more)

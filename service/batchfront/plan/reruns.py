@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, select, tuple_, update
 
 from batchfront.errors import UsageError
-from batchfront.frontier.frontier import load_frontier, searched_points
+from batchfront.frontier.frontier import Frontier, load_frontier, searched_points
 from batchfront.frontier.reruns import (
     PURPOSE,
     Candidate,
@@ -25,7 +25,7 @@ from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import add_slots
 from batchfront.study.study import Definition, Filter, Study, find_named, refuse_imported
 from batchfront.vocabulary import Count, Sampler, Schedule
-from batchfront.workload.lr_scaling import followed
+from batchfront.workload.scaling_rules import RULES, optimizer_of
 from batchfront.workload.search_space import Metaparameters, describe_space
 from batchfront.workload.space_edges import holding
 
@@ -161,13 +161,16 @@ def plan_confirmations(
     *,
     seeds: int = DEFAULT_SEEDS,
     candidates: int = DEFAULT_CANDIDATES,
+    recommended: bool = False,
     batch_sizes: Sequence[int] | None = None,
 ) -> PlannedReruns:
     """Have the best trials at each batch size that has a winner run with so many seeds.
 
-    candidates -- how many of the trials that reached the goal, the winner first
+    candidates  -- how many of the trials that reached the goal, the winner first
+    recommended -- instead of these, the one that the expected steps recommend
 
-    Planning again adds only what is missing. Raises UsageError if there is no winner.
+    Planning again adds only what is missing. Raises UsageError if there is no winner, or nothing is
+    recommended.
     """
     if candidates < 1:
         raise UsageError(f"--candidates {candidates}: must be at least 1")
@@ -175,6 +178,9 @@ def plan_confirmations(
     refuse_imported(storage, (point.study for point in frontier.points))
     points = searched_points(frontier, batch_sizes)
     best = {p.study.id: [f.number for f in p.finishers[:candidates]] for p in points if p.best}
+    if recommended and best:
+        trials = _recommended(frontier)
+        best = {p.study.id: [trials[p.batch_size]] for p in points if p.best}
     if not best:
         raise UsageError(f"{workload}: no trial has reached the goal yet, so there is no winner")
     params = _params(storage, best)
@@ -184,6 +190,14 @@ def plan_confirmations(
         if p.best
     ]
     return plan_reruns(storage, PURPOSE, wanted, seeds)
+
+
+def _recommended(frontier: Frontier) -> dict[int, int]:
+    """The number of the trial that is recommended at each batch size."""
+    expected = frontier.expected
+    if expected.refusal is not None:
+        raise UsageError(f"{frontier.workload}: nothing is recommended: {expected.refusal}")
+    return {point.batch_size: point.trial for point in expected.points}
 
 
 def _params(
@@ -207,7 +221,10 @@ def plan_rule(
     """Have a rule followed with so many seeds from the smallest batch size with a winner, there
     and at every larger one.
 
-    Planning again adds only what is missing. Raises UsageError if there is no winner.
+    rule -- the name of one of `batchfront.workload.scaling_rules.RULES`
+
+    Planning again adds only what is missing. Raises UsageError if there is no winner, and if the
+    rule can't be followed from it.
     """
     frontier = load_frontier(storage, workload)
     refuse_imported(storage, (point.study for point in frontier.points))
@@ -221,9 +238,12 @@ def plan_rule(
             f"--batch-sizes {', '.join(map(str, batch_sizes or ()))}: smaller than "
             f"{first.batch_size}, the smallest with a winner, from which a rule starts"
         )
-    number, params = first.best.number, first.best.params
+    number, params, followed = first.best.number, first.best.params, RULES[rule].followed
+    why_not = RULES[rule].refusal(optimizer_of(first.study.identity, params), first.space, params)
+    if why_not is not None:
+        raise UsageError(f"{workload}: the {rule} rule {why_not}")
     wanted = [
-        (p.study, [Candidate(number, followed(rule, params, p.batch_size / first.batch_size))])
+        (p.study, [Candidate(number, followed(params, p.batch_size / first.batch_size))])
         for p in larger
     ]
     return plan_reruns(storage, rule, wanted, seeds)

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from batchfront.advice.timings import Timing, load_timings
+from batchfront.errors import StorageError
 from batchfront.frontier.frontier import Frontier, Point, load_frontiers
 from batchfront.frontier.queries import (
     Curves,
@@ -16,11 +18,15 @@ from batchfront.frontier.queries import (
     load_goal_curves,
     load_loss_curves,
     load_measure_curves,
+    load_optuna_versions,
+    load_period,
     load_reruns,
     load_workload_trials,
 )
 from batchfront.frontier.reruns import Confirmations, confirmations
+from batchfront.report.hours import Hours, hours
 from batchfront.report.html import Dashboard
+from batchfront.report.options import NOTHING_MORE, PageOptions
 from batchfront.report.text import Fitted, fitted
 from batchfront.store.optuna_tables import other_numbers
 from batchfront.study.study import Filter, load_studies
@@ -38,7 +44,7 @@ POINTS = 64
 
 _TRIALS_ON_PAGE = 30_000
 
-_CURVES_ON_PAGE = 4_000
+_CURVES_ON_PAGE = 1_600
 
 _FEWEST = 8
 
@@ -96,9 +102,13 @@ class Subject:
     measures      -- what else they measured of the validation split, by name, likewise
     reruns        -- trials that followed a scaling rule, or were run again
     confirmations -- the best trials, run again
-    left_out      -- of its studies that can't be read, which and why
+    left_out      -- of its studies and timings that can't be read, which and why
+    timings       -- what parts of its training take, on all kinds of devices
+    optuna        -- the versions of Optuna that sampled; None among them where one isn't known
+    period        -- from when to when its search ran, in seconds since 1970; None if unknown
     dashboard     -- where its trials are linked to
     limits        -- how much of its studies is drawn
+    asked         -- what is asked of it
     """
 
     key: str
@@ -110,8 +120,12 @@ class Subject:
     reruns: Reruns
     confirmations: Confirmations
     left_out: tuple[str, ...]
+    timings: tuple[Timing, ...]
+    optuna: frozenset[str | None]
+    period: tuple[float, float] | None
     dashboard: Dashboard
     limits: Limits
+    asked: PageOptions = NOTHING_MORE
 
     @property
     def tells_loss(self) -> bool:
@@ -121,7 +135,12 @@ class Subject:
     @cached_property
     def fitted(self) -> Fitted:
         """The curve through the frontier."""
-        return fitted(self.frontier)
+        return fitted(self.frontier, self.asked.curve)
+
+    @cached_property
+    def hours(self) -> Hours:
+        """What it takes in hours and money, on each kind of device that was timed."""
+        return hours(self.frontier, self.confirmations, self.timings, self.asked.hours)
 
 
 def left_out(moment: Connection, workload: str) -> tuple[str, ...]:
@@ -130,22 +149,42 @@ def left_out(moment: Connection, workload: str) -> tuple[str, ...]:
     return tuple(one.told(moment.engine.url) for one in found.unreadable)
 
 
+def _timings(moment: Connection, workload: str) -> tuple[tuple[Timing, ...], tuple[str, ...]]:
+    """The timings of a workload; or none, and why they can't be read."""
+    try:
+        return tuple(load_timings(moment, workload)), ()
+    except StorageError as error:  # a database that doesn't answer raises another one
+        return (), (f"{error}.",)
+
+
 def load_subjects(
-    moment: Connection, workloads: Sequence[str], dashboard: Dashboard
+    moment: Connection,
+    workloads: Sequence[str],
+    dashboard: Dashboard,
+    asked: PageOptions = NOTHING_MORE,
 ) -> list[Subject]:
-    """The workloads of a page, or all there are, in a few queries each, from one snapshot."""
+    """The workloads of a page, or all there are, in a few queries each, from one snapshot.
+
+    asked -- what is asked of them
+    """
     frontiers = load_frontiers(moment, workloads)
     limits = Limits.for_page(sum(len(frontier.points) for frontier in frontiers))
     return [
-        _load(moment, f"w{number}", frontier, dashboard, limits)
+        _load(moment, f"w{number}", frontier, dashboard, limits, asked)
         for number, frontier in enumerate(frontiers, 1)
     ]
 
 
 def _load(
-    moment: Connection, key: str, frontier: Frontier, dashboard: Dashboard, limits: Limits
+    moment: Connection,
+    key: str,
+    frontier: Frontier,
+    dashboard: Dashboard,
+    limits: Limits,
+    asked: PageOptions,
 ) -> Subject:
     reruns = load_reruns(moment, frontier.workload)
+    timings, flaw = _timings(moment, frontier.workload)
     ids = [point.study.id for point in frontier.points]
     dashboard = replace(dashboard, numbers=other_numbers(moment, ids))
     return Subject(
@@ -157,7 +196,11 @@ def _load(
         load_measure_curves(moment, frontier.workload, frontier.goal["metric"]),
         reruns,
         confirmations(frontier, reruns),
-        left_out(moment, frontier.workload),
+        (*left_out(moment, frontier.workload), *flaw),
+        timings,
+        load_optuna_versions(moment, frontier.workload),
+        load_period(moment, frontier.workload),
         dashboard,
         limits,
+        asked,
     )

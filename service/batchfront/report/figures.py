@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchfront.errors import BatchfrontError, UsageError
+from batchfront.frontier.curve import USUAL, Asked
 from batchfront.frontier.frontier import Frontier, load_frontiers
 from batchfront.frontier.queries import load_reruns, require
 from batchfront.frontier.reruns import Confirmations, confirmations
@@ -19,7 +20,7 @@ from batchfront.report.sections.compare import compared_figure
 from batchfront.report.sections.curve import steps_figure
 from batchfront.report.sections.uncertainty import uncertainty_figure
 from batchfront.report.sections.winners import winner_panels
-from batchfront.report.text import fitted
+from batchfront.report.text import fitted, in_figure
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.whole_file import write_files
 from batchfront.workload.user_error import error_said
@@ -29,20 +30,21 @@ if TYPE_CHECKING:
 
 
 def figures(
-    frontier: Frontier, confirmed: Confirmations | None = None
+    frontier: Frontier, confirmed: Confirmations | None = None, asked: Asked = USUAL
 ) -> dict[str, "PlotlyFigure"]:
     """The figures of a workload, by name: `steps`, one for each searched metaparameter and
     `effective_learning_rate` where there is a momentum, and `certainty` where races went on past
     their first finisher. Empty while no trial has reached the goal.
 
     confirmed -- winners run again (`batchfront.frontier.reruns.load_confirmations`)
+    asked     -- what the curve is asked (`batchfront.frontier.curve`)
 
-    They are in light colours with a legend, and can be changed, shown, or written with
-    `write_image` like any other.
+    They are in light colours, with a title and a legend, and can be changed, shown, or written
+    with `write_image` like any other.
     """
     if not frontier.reached:
         return {}
-    drawn = {"steps": steps_figure(frontier, fitted(frontier).curve, confirmed)}
+    drawn = {"steps": steps_figure(frontier, fitted(frontier, asked).curve, confirmed)}
     for panel in winner_panels(frontier):
         drawn[panel.name] = _titled(panel.figure, panel.heading)
     uncertainty = uncertainty_figure(frontier)
@@ -52,10 +54,10 @@ def figures(
 
 
 def plotly_figure(figure: Figure) -> "PlotlyFigure":
-    """One of the report's figures as it is to stand by itself."""
+    """One of the report's figures as it is to stand by itself, under its title."""
     from plotly.graph_objs._figure import Figure as PlotlyFigure
 
-    layout = {**figure["layout"], "paper_bgcolor": "var(--paper)", "showlegend": True}
+    layout = {**titled(figure), "paper_bgcolor": "var(--paper)", "showlegend": True}
     layout["legend"] = {**layout["legend"], "traceorder": "normal"}
     layout["shapes"] = [
         shape | {"showlegend": True} if shape.get("name") else shape
@@ -67,6 +69,13 @@ def plotly_figure(figure: Figure) -> "PlotlyFigure":
     return PlotlyFigure(coloured)  # type: ignore[no-untyped-call]
 
 
+def titled(figure: Figure) -> dict[str, Any]:
+    """The layout of a figure with its label as its title, above all that stands there."""
+    layout = dict(figure["layout"])
+    title = {"text": in_figure(figure["label"]), "font": {"size": 14}, "x": 0, "xref": "paper"}
+    return {**layout, "title": title, "margin": {**layout["margin"], "t": _ABOVE + _TITLE}}
+
+
 def _explained(trace: Mapping[str, Any]) -> dict[str, Any]:
     """In the legend if it has a name; without what is for the page alone."""
     kept = {key: value for key, value in trace.items() if key not in ("meta", "customdata")}
@@ -76,11 +85,15 @@ def _explained(trace: Mapping[str, Any]) -> dict[str, Any]:
 def _titled(figure: Figure, heading: str) -> Figure:
     """With what stands above it on the page."""
     layout, above = figure["layout"], [standing_above(heading)]
-    margin = {**layout["margin"], "t": 32}
+    margin = {**layout["margin"], "t": _ABOVE}
     return {**figure, "layout": {**layout, "margin": margin, "annotations": above}}
 
 
 FORMATS = ("svg", "png", "pdf")
+
+_ABOVE = 32  # CSS pixels above a figure's axes, for what stands there
+
+_TITLE = 32  # what a title adds
 
 _COLUMN = 336  # CSS pixels: a paper's column of 3.5 inches
 
@@ -92,12 +105,17 @@ _DENSITY = 4  # pixels of a PNG to a CSS pixel: 384 to an inch
 
 
 def write_figures(
-    source: Source, workloads: Sequence[str], folder: Path, format_: str = "svg"
+    source: Source,
+    workloads: Sequence[str],
+    folder: Path,
+    format_: str = "svg",
+    asked: Asked = USUAL,
 ) -> list[Path]:
     """Write the main figures of these workloads, or of all, and the files' paths.
 
     folder  -- is made where it is missing
     format_ -- one of FORMATS
+    asked   -- what their curves are asked
 
     Raises UsageError for an unknown workload or a folder that is a file, BatchfrontError without
     a Chromium, and, naming them, for figures that could not be drawn or written; all others are.
@@ -110,7 +128,7 @@ def write_figures(
         again = [confirmations(f, load_reruns(moment, f.workload)) for f in frontiers]
     drawn: dict[tuple[str, ...], PlotlyFigure] = {}
     for frontier, confirmed in zip(frontiers, again, strict=True):
-        for name, figure in figures(frontier, confirmed).items():
+        for name, figure in figures(frontier, confirmed, asked).items():
             drawn[frontier.workload, name] = figure
     together = compared_figure(frontiers)
     if together is not None:
@@ -189,12 +207,14 @@ def _scale(path: Path) -> int:
 
 
 def for_a_column(figure: "PlotlyFigure") -> "PlotlyFigure":
-    """As wide as a column, in which words among the data would run into one another."""
+    """As wide as a column, in which words among the data would run into one another, and without
+    a title, as a paper has captions."""
     made = deepcopy(figure)
     made.update_traces(mode="markers", selector={"mode": "markers+text"})
     made.update_traces(mode="lines+markers", selector={"mode": "lines+markers+text"})
     made.update_shapes(label={"text": ""}, selector={"showlegend": True})
     named = [*made.data, *made.layout.shapes]
     entries = sum(bool(entry.showlegend) for entry in named)
-    made.update_layout(width=_COLUMN, height=_HEIGHT + _ENTRY * entries)
+    height = _HEIGHT + _ENTRY * entries
+    made.update_layout(width=_COLUMN, height=height, title=None, margin_t=_ABOVE)
     return made

@@ -1,6 +1,5 @@
 """The report as files: one page of a few workloads, or an index with a page for each of many."""
 
-import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -8,73 +7,62 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection
 
-from batchfront.errors import BatchfrontError, UsageError
-from batchfront.frontier.queries import load_progress, require, workload_names
+from batchfront.errors import BatchfrontError
+from batchfront.frontier.queries import load_progress, require, require_some, workload_names
 from batchfront.report.data import Subject, left_out, load_subjects
-from batchfront.report.html import DASHBOARD, Dashboard
+from batchfront.report.html import Dashboard
 from batchfront.report.index import COMPARED, Answers, index_page
+from batchfront.report.options import NOTHING_MORE, PageOptions
 from batchfront.report.page import Where, page, unreadable_page
 from batchfront.report.scripts import inline_scripts, shared_scripts
+from batchfront.report.table_files import stem
 from batchfront.store.snapshot import Source, snapshot
-from batchfront.whole_file import writing
+from batchfront.whole_file import require_place, writing
 
 TOGETHER = COMPARED
 """So many workloads are written on one page."""
 
 INDEX = "index.html"
 
-_STEM = 80  # characters of a workload's name in that of its file
-
 
 def write_report(
     source: Source,
     workloads: Sequence[str],
     path: Path,
-    dashboard: str = DASHBOARD,
+    dashboard: str | None = None,
     advance: Callable[[int], None] = lambda _: None,
+    asked: PageOptions = NOTHING_MORE,
 ) -> Path:
     """Write the report of these workloads, or of all in the database when none are named.
 
     path      -- of one page. With more workloads than TOGETHER it is their index, and their pages
                  go into the folder `NAME_files` beside it. In a folder, the index is INDEX and the
                  pages are beside it, however few
-    dashboard -- the URL of the Optuna dashboard that the trials are linked to
+    dashboard -- the URL of the Optuna dashboard that the trials are linked to, if they are
     advance   -- told how many workloads more have been written
+    asked     -- what is asked of the pages
 
     All is read in one moment, and of many workloads one is held in memory at a time. Returns the
     path of the page or index. Raises UsageError for an unknown workload or a dashboard at no http
-    URL, and as `require_place` and `write_page` do.
+    URL, and as `batchfront.whole_file.require_place` and `write_page` do.
     """
     folder = path.is_dir()
     require_place(path, folders=True)
     linked = Dashboard(dashboard)
     with snapshot(source) as moment:
         require(moment, workloads)
+        require_some(moment)
         there = workload_names(moment)
-        if not there:
-            raise UsageError("this database holds no studies to report")
         named = [name for name in there if name in workloads or not workloads]
         if folder:
-            return _write_each(moment, named, path / INDEX, "", linked, advance)
+            return _write_each(moment, named, path / INDEX, "", linked, advance, asked)
         if len(named) > TOGETHER:
             beside = f"{path.stem}_files"
-            return _write_each(moment, named, path, f"{beside}/", linked, advance)
-        subjects = load_subjects(moment, named, linked)
+            return _write_each(moment, named, path, f"{beside}/", linked, advance, asked)
+        subjects = load_subjects(moment, named, linked, asked)
     write_page(subjects, path, linked)
     advance(len(named))
     return path
-
-
-def require_place(path: Path, told: str = "report", *, folders: bool = False) -> None:
-    """Raise UsageError if a page can't be written there, before what it shows is read or run.
-
-    told    -- what the path is called
-    folders -- whether it may be one
-    """
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{told} {path}: the folder {path.parent} does not exist")
-    if path.is_dir() and not folders:
-        raise UsageError(f"{told} {path}: is a folder; name a file")
 
 
 def write_page(subjects: Sequence[Subject], path: Path, dashboard: Dashboard) -> Path:
@@ -94,6 +82,7 @@ def _write_each(
     beside: str,
     dashboard: Dashboard,
     advance: Callable[[int], None],
+    asked: PageOptions,
 ) -> Path:
     """Write a page for each of these workloads, and last the index of them at this path.
 
@@ -112,7 +101,7 @@ def _write_each(
     compared = len(workloads) <= COMPARED
     for name in workloads:
         why = left_out(moment, name)
-        subjects = load_subjects(moment, (name,), dashboard)
+        subjects = load_subjects(moment, (name,), dashboard, asked)
         if subjects:
             text = page(subjects, scripts(""), dashboard, where)
             (one,) = subjects
@@ -130,6 +119,7 @@ def _write_each(
         lambda name: quote(f"{beside}{_file_name(name)}"),
         scripts(quote(beside)),
         dashboard,
+        asked=asked.curve,
     )
     _write(path, index)
     return path
@@ -142,5 +132,4 @@ def _write(path: Path, text: str) -> None:
 
 def _file_name(workload: str) -> str:
     """That of a workload's page: the same whatever else there is, and no other's."""
-    stem = re.sub(r"[^\w.@]+", "-", workload, flags=re.ASCII).strip("-.")[:_STEM]
-    return f"{stem}-{sha256(workload.encode()).hexdigest()[:8]}.html"
+    return f"{stem(workload)}-{sha256(workload.encode()).hexdigest()[:8]}.html"

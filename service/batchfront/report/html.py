@@ -12,7 +12,8 @@ from markupsafe import Markup
 from batchfront.errors import UsageError
 from batchfront.printable import LINES, printable
 from batchfront.report.plotly import Figure
-from batchfront.report.text import escape
+from batchfront.report.table_files import table_files
+from batchfront.report.text import count, escape
 from batchfront.table import Table
 
 
@@ -53,7 +54,7 @@ def joined(parts: Iterable[Part]) -> Part:
 
 def place(name: str, kind: str) -> str:
     """Where a figure goes. A `{word}` in its name stands for the choice of that name."""
-    return f'<div class="figure {kind}" role="img" data-figure="{escape(name)}"></div>'
+    return f'<div class="figure {kind}" role="figure" data-figure="{escape(name)}"></div>'
 
 
 def caption(*sentences: str) -> str:
@@ -74,16 +75,21 @@ def advised(advice: str | None, before: str, after: str) -> str:
 def key(marks: Mapping[str, str]) -> str:
     """What the marks of a figure mean: names to SVG of 24 by 12."""
     entries = "".join(
-        f'<li><svg viewBox="0 0 24 12" aria-hidden="true">{mark}</svg>{name}</li>'
+        f'<li><svg viewBox="0 0 24 12" aria-hidden="true">{mark}</svg><span>{name}</span></li>'
         for name, mark in marks.items()
     )
     return f'<ul class="key" aria-label="key">{entries}</ul>'
 
 
-def scrolled(label: str, table: Table) -> Markup:
-    """A table that scrolls within the page; `label` is the id of what names it, and what its cells
-    say is escaped unless it is Markup. The first cell of a row names it."""
-    return rendered("table.html", label=label, table=table)
+def scrolled(label: str, table: Table, records: Table | None = None) -> Markup:
+    """A table that scrolls within the page, and below it links to it as files; `label` is the id of
+    what names it, and what its cells say is escaped unless it is Markup. The first cell of a row
+    names it.
+
+    records -- what the files have instead, where plain values stand in other columns
+    """
+    files = table_files(records or table)
+    return rendered("table.html", label=label, table=table, files=files)
 
 
 def rendered(template: str, **values: Any) -> Markup:
@@ -97,17 +103,20 @@ DASHBOARD = "http://127.0.0.1:8080"
 
 @dataclass(frozen=True)
 class Dashboard:
-    """An Optuna dashboard on the database of the page, at an http(s) URL.
+    """An Optuna dashboard on the database of the page, at an http(s) URL; or None, as a link to
+    where nothing listens is worse than no link.
 
     numbers -- id of a study to those slots whose trials have other numbers there, and to these
 
     Raises UsageError for any other URL: a page must not carry a link that runs something.
     """
 
-    url: str = DASHBOARD
+    url: str | None = None
     numbers: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.url is None:
+            return
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
             raise UsageError(
@@ -117,15 +126,19 @@ class Dashboard:
 
     @property
     def studies(self) -> str:
-        """What the address of every study begins with."""
-        return f"{self.url.rstrip('/')}/dashboard/studies/"
+        """What the address of every study begins with; empty where there is no dashboard."""
+        return "" if self.url is None else f"{self.url.rstrip('/')}/dashboard/studies/"
 
     def trial(self, study_id: int, number: int) -> str:
         """The address of a trial's page. `study_id` is Optuna's, `number` the slot's in it."""
         theirs = self.numbers.get(study_id, {}).get(number, number)
         return f"{self.studies}{study_id}/trials?numbers={theirs}"
 
-    def link(self, study_id: int, number: int) -> Markup:
-        """A trial's number as a link to it."""
-        opened = Markup('<a href="{}" target="_blank" rel="noopener">{}</a>')
-        return opened.format(self.trial(study_id, number), number)
+    def link(self, study_id: int, number: int, batch_size: int) -> Markup:
+        """A trial's number, as a link to it where there is a dashboard. Read out by itself, the
+        link says which trial it leads to."""
+        if self.url is None:
+            return Markup(number)
+        opened = Markup('<a href="{}" target="_blank" rel="noopener" aria-label="{}">{}</a>')
+        name = f"trial {number} at batch size {count(batch_size)}, in the Optuna dashboard"
+        return opened.format(self.trial(study_id, number), name, number)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from batchfront.frontier.curve import USUAL, Asked
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.queries import Progress
 from batchfront.report.html import Dashboard, Part, rendered, scrolled
@@ -63,12 +64,14 @@ def index_page(
     scripts: Scripts,
     dashboard: Dashboard,
     where: Where = ALONE,
+    asked: Asked = USUAL,
 ) -> str:
     """The index of these workloads.
 
     answers -- those that have been worked out; `owed` are still to be, as far as they were before
                their workload changed or not at all
     address -- of a workload's page
+    asked   -- what their curves were asked
     """
     title = f"{count(len(workloads))} workloads"
     found = [answers[name].frontier for name in workloads if name in answers]
@@ -85,9 +88,8 @@ def index_page(
         table=scrolled(_LABEL, _table(workloads, answers, address)),
     )
     part = Part(body, figure.figures)
-    return framed(
-        title, Markup(), part, scripts, dashboard, where, soon=len(found) < len(workloads)
-    )
+    soon = len(found) < len(workloads)
+    return framed(title, Markup(), part, scripts, dashboard, where, soon, asked)
 
 
 def _table(

@@ -45,7 +45,7 @@
   const update = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
     if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
-    if (old.dataset.figure || old.dataset.table) return;
+    if (old.dataset.figure || old.dataset.table || old.dataset.trials) return;
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);

@@ -1,11 +1,33 @@
-// Draws the figures into their places: again when a study is chosen, when the colours change, and
-// when a served page has been refreshed.
-(() => {
+// Draws each figure into its place when the reader comes near it: again when a study is chosen, when
+// the colours change, and when a served page has been refreshed.
+(async () => {
   "use strict";
-  const read = () => JSON.parse(document.getElementById("figures").textContent);
+  if (!("DecompressionStream" in window)) {
+    const said = document.createElement("p");
+    said.className = "notes";
+    said.textContent = "The figures need a browser of 2023 or later. The text and the tables do not.";
+    document.querySelector("main").prepend(said);
+    return;
+  }
+  // What the page carries packed: the figures, and Plotly where it isn't linked.
+  const unpacked = (packed) => {
+    const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+  const painted = () => new Promise((done) =>
+    document.hidden ? done() : requestAnimationFrame(() => setTimeout(done)));
+  const carried = document.getElementById("plotly");
+  if (carried) {
+    const script = document.createElement("script"); // whose hash the page's policy allows
+    script.textContent = await unpacked(carried.textContent);
+    await painted(); // the text is there to be read while Plotly begins
+    document.head.append(script);
+  }
+
   const places = () => [...document.querySelectorAll("[data-figure]")];
   const drawn = new WeakMap(); // place to what is drawn there, as text
-  let figures = read();
+  let figures = {}, taken = null; // and the packed text that they were read from
   const touch = matchMedia("(pointer: coarse)");
   const still = { fixedrange: true };
 
@@ -52,10 +74,12 @@
     (place.dataset.figure ?? place.dataset.table).replace(/\{(\w+)\}/g, (_, name) =>
       place.closest("section").querySelector(`select[name=${name}]`).value);
 
-  // Values beside points: those that would run into one drawn before are left to the table.
+  // Values beside points: those that would run into one drawn before are left to the table. So are
+  // the names of lines that would: the key or the caption has them.
   const declutter = (plot) => {
     const shown = [];
-    for (const text of plot.querySelectorAll(".textpoint text")) {
+    const labels = [".textpoint text", ".shape-label text"].flatMap((one) => [...plot.querySelectorAll(one)]);
+    for (const text of labels) {
       const box = text.getBoundingClientRect();
       const hit = shown.some((other) => box.left < other.right && other.left < box.right &&
         box.top < other.bottom && other.top < box.bottom);
@@ -64,10 +88,12 @@
     }
   };
 
-  // A trial's own page in the Optuna dashboard; none for a point that is no trial's.
+  // A trial's own page in the Optuna dashboard; none where the page isn't linked to one, and for a
+  // point that is no trial's.
   const trialPage = (study, number) => {
     const [{ studies }, ...sections] =
       [...document.querySelectorAll("main, [data-numbers]")].map(({ dataset }) => dataset);
+    if (!studies) return null;
     const theirs = sections.map(({ numbers }) => JSON.parse(numbers)[study]?.[number]);
     return `${studies}${study}/trials?numbers=${theirs.find((n) => n !== undefined) ?? number}`;
   };
@@ -90,6 +116,7 @@
 
   const draw = (place) => {
     const name = chosen(place);
+    if (!(name in figures)) return;
     const figure = coloured(figures[name], getComputedStyle(document.documentElement));
     drawn.set(place, JSON.stringify(figures[name]));
     // On a touch screen a finger on a figure scrolls the page.
@@ -103,6 +130,8 @@
     };
     place.setAttribute("aria-label", figure.label);
     Plotly.react(place, figure.data, layout, config);
+    // Its words without their places tell nothing; the tables have what it shows.
+    place.querySelectorAll("svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
     if (!place.dataset.ready) {
       place.dataset.ready = "yes";
       place.on("plotly_afterplot", () => declutter(place));
@@ -118,22 +147,26 @@
     return made;
   };
   const words = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
-  const row = (outcome, study, [number, steps, reason, ...values]) => {
+  const linkTo = (study, number) => {
+    const href = trialPage(study, number);
+    if (!href) return number;
     const link = document.createElement("a");
-    Object.assign(link, {
-      href: trialPage(study, number), target: "_blank", rel: "noopener", textContent: number,
-    });
+    const ariaLabel = `trial ${number}, in the Optuna dashboard`;
+    return Object.assign(link, { href, target: "_blank", rel: "noopener", ariaLabel, textContent: number });
+  };
+  const row = (outcome, study, [number, steps, reason, ...values]) => {
     const ended = words(reason.replace(/^<br>/, "").replaceAll("<br>", " "));
     const made = document.createElement("tr");
     const why = cell("td", ended ? `${outcome}: ${ended}` : outcome);
     why.className = "text";
-    made.append(cell("th", link), cell("td", steps),
+    made.append(cell("th", linkTo(study, number)), cell("td", steps),
       ...values.map((value) => cell("td", words(value))), why);
     return made;
   };
   const tabulate = (place) => {
     const shown = figures[chosen(place)], { data, columns } = shown;
     drawn.set(place, JSON.stringify(shown));
+    offer(place, shown);
     if (!columns) { place.replaceChildren("No trial has been sampled yet."); return; }
     const head = document.createElement("tr");
     head.append(...["trial", "steps", ...columns, "ended"].map((name) => cell("th", name)));
@@ -149,22 +182,50 @@
     place.replaceChildren(table);
     Object.assign(place, { scrollTop, scrollLeft });
   };
+  // Its trials as files, named after the study: in the page, or of a served one beside it.
+  const FORMULA = /^(?:[ \t\r\n\v\f]*['=+\-@＝＋－＠]|[\t\r\n])/;
+  const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+  const field = (value) => {
+    const text = String(value ?? "");
+    const safe = FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const asFiles = ({ titles, rows }) => ({
+    csv: ["text/csv", [titles, ...rows].map((row) => `${row.map(field)}\n`).join("")],
+    json: ["application/json", JSON.stringify(
+      rows.map((row) => Object.fromEntries(titles.map((title, i) => [title, row[i]]))), null, 1)],
+  });
+  const offer = (place, shown) => {
+    const links = place.nextElementSibling, { page } = document.querySelector("main").dataset;
+    links.hidden = !shown.titles;
+    if (!shown.titles) return;
+    const study = place.closest("section").querySelector("select[name=study]").value;
+    const files = page === undefined && asFiles(shown);
+    for (const link of links.querySelectorAll("a")) {
+      link.dataset.name ??= link.download;
+      link.download = link.dataset.name.replace("{study}", study);
+      const [kind, text] = files ? files[link.textContent.slice(1)] : [];
+      link.href = files ? `data:${kind};charset=utf-8,${encodeURIComponent(text)}`
+        : `tables/${link.download}${page.startsWith("?") ? page : ""}`;
+    }
+  };
   const tables = () => [...document.querySelectorAll("[data-table]")];
   const drawAgain = () => places().filter((place) => drawn.has(place)).forEach(draw);
 
-  // On a page of many workloads a figure is drawn when the reader comes near it.
-  const MANY = 80;
   const near = new IntersectionObserver((seen) => {
     for (const { isIntersecting, target } of seen) {
       if (isIntersecting && !drawn.has(target)) draw(target);
     }
-  }, { rootMargin: "1200px" });
-  const begin = (place) => { places().length > MANY ? near.observe(place) : draw(place); };
+  }, { rootMargin: "800px" });
+  const begin = (place) => {
+    place.setAttribute("aria-label", figures[chosen(place)].label);
+    near.observe(place);
+  };
 
   // Rows of a long table that hold the words that are looked for.
   const find = (input) => {
     const wanted = input.value.toLowerCase().split(/\s+/);
-    for (const row of document.querySelectorAll(`[aria-labelledby="${input.dataset.rows}"] tbody tr`)) {
+    for (const row of document.querySelectorAll(`.scroll[aria-labelledby="${input.dataset.rows}"] tbody tr`)) {
       const text = row.textContent.toLowerCase();
       row.hidden = !wanted.every((word) => text.includes(word));
     }
@@ -177,11 +238,14 @@
     const section = select.closest("section");
     const follows = (p) => section.contains(p) &&
       (p.dataset.figure ?? p.dataset.table).includes(`{${select.name}}`);
-    places().filter((place) => drawn.has(place)).filter(follows).forEach(draw);
+    for (const place of places().filter(follows)) drawn.has(place) ? draw(place) : begin(place);
     tables().filter(follows).forEach(tabulate);
   });
-  document.addEventListener("refreshed", () => {
-    figures = read();
+  const refresh = async () => {
+    const text = document.getElementById("figures").textContent;
+    const read = text === taken ? figures : JSON.parse(await unpacked(text));
+    if (text !== document.getElementById("figures").textContent) return; // newer ones are coming
+    [figures, taken] = [read, text];
     const changed = (p) => drawn.get(p) !== JSON.stringify(figures[chosen(p)]);
     for (const place of places()) {
       if (!drawn.has(place)) begin(place);
@@ -189,7 +253,8 @@
     }
     tables().filter(changed).forEach(tabulate);
     finders().forEach(find);
-  });
+  };
+  document.addEventListener("refreshed", refresh);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 
   // Paper is light, and narrower than a screen.
@@ -201,6 +266,5 @@
   addEventListener("beforeprint", () => printing(true));
   addEventListener("afterprint", () => printing(false));
 
-  places().forEach(begin);
-  tables().forEach(tabulate);
+  await refresh();
 })();

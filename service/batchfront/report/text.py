@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from batchfront.errors import BatchfrontError
 from batchfront.frontier.code_versions import mixed
-from batchfront.frontier.curve import EXTRA
-from batchfront.frontier.curve.answers import BATCH_SIZES, QUANTITIES, fit_curve
+from batchfront.frontier.curve import USUAL, Asked
+from batchfront.frontier.curve.answers import BATCH_SIZES, ask_curve, quantities
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import count as count
@@ -134,7 +134,9 @@ class Fitted:
         if self.curve is None:
             return ""
         useful, perfect = self.curve.useful_until, self.curve.perfect_until
-        return f"Useful {_until(useful)}, and scaling is near-perfect {_until(perfect)}."
+        start = self.curve.asked.perfect_from
+        scaling = "scaling" if start is None else f"scaling from batch size {size(start)}"
+        return f"Useful {_until(useful)}, and {scaling} is near-perfect {_until(perfect)}."
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -143,7 +145,7 @@ class Fitted:
             return ()
         return tuple(
             _fact(name, getattr(self.curve, field), size if field in BATCH_SIZES else number)
-            for field, name in QUANTITIES.items()
+            for field, name in quantities(self.curve).items()
         )
 
     @property
@@ -152,12 +154,12 @@ class Fitted:
         return () if self.curve is None else outlier_warnings(self.curve)
 
 
-def fitted(frontier: Frontier) -> Fitted:
+def fitted(frontier: Frontier, asked: Asked = USUAL) -> Fitted:
     """The curve through the frontier's points. Never fails: a curve may be refused."""
     if not frontier.reached:
         return Fitted()
     try:
-        return Fitted(fit_curve(frontier))
+        return Fitted(ask_curve(frontier, asked))
     except BatchfrontError as error:
         return Fitted(error=str(error))
 
@@ -213,10 +215,16 @@ def outcome_of(trial: Trial) -> str:
     return trial.outcome or "open"
 
 
-def reading(frontier: Frontier) -> str:
+def reading(frontier: Frontier, asked: Asked = USUAL) -> str:
     """The curve in one or two sentences. Only ratios of its points: no fit, no certainty. Empty if
-    there is none, and never will be."""
-    reached = frontier.reached
+    there is none, and never will be.
+
+    asked -- near-perfect scaling is measured from the first point at or beyond the batch size that
+             it says
+    """
+    start = asked.perfect_from or 0
+    reached = tuple(point for point in frontier.reached if point.batch_size >= start)
+    reached = reached if len(reached) > 1 else frontier.reached
     if not reached:
         over = frontier.unreached == frontier.points
         return "" if over else "No trial has reached the goal yet."
@@ -226,8 +234,9 @@ def reading(frontier: Frontier) -> str:
             f"One batch size has reached the goal: {count(first.batch_size)}, in "
             f"{_steps(first)} ({count(first.examples or 0)} examples)."
         )
-    near = [point for point in reached if ratio_to_perfect(point, first) <= 1 + EXTRA][-1]
-    return f"{_near(first, near, reached[1])} {_beyond(near, reached)}".strip()
+    near = [point for point in reached if ratio_to_perfect(point, first) <= 1 + asked.extra][-1]
+    said = _near(first, near, reached[1], asked)
+    return f"{said} {_beyond(near, reached)}".strip()
 
 
 def ratio_to_perfect(point: Point, first: Point) -> float:
@@ -235,11 +244,11 @@ def ratio_to_perfect(point: Point, first: Point) -> float:
     return (point.steps or 0) / perfect_steps(first, point.batch_size)
 
 
-def _near(first: Point, near: Point, second: Point) -> str:
+def _near(first: Point, near: Point, second: Point, asked: Asked) -> str:
     if near is first:
         more = 100 * (ratio_to_perfect(second, first) - 1)
         return (
-            f"No larger batch comes within {percent(EXTRA)} of perfect scaling: batch size "
+            f"No larger batch comes within {percent(asked.extra)} of perfect scaling: batch size "
             f"{count(second.batch_size)} already needs {more:,.0f}\u00a0% more examples "
             f"than {count(first.batch_size)}."
         )
@@ -309,9 +318,22 @@ def notes(frontier: Frontier) -> list[str]:
     found = []
     open_trials = sum(point.outcomes.get("open", 0) for point in frontier.points)
     if open_trials:
+        fewer = [count(point.batch_size) for point in frontier.points if point.outcomes.get("open")]
         are = "1 trial is" if open_trials == 1 else f"{count(open_trials)} trials are"
+        where = "" if len(fewer) == len(frontier.points) else f", at {_batch_sizes(fewer)}"
         lower = ": points may still move down" if frontier.reached else ""
-        found.append(f"{are} not done yet{lower}.")
+        by = sorted({p.study.stopped_by for p in frontier.points if p.study.stopped_by})
+        stopped = f", as {listed(by)} stopped the last run" if by else ""
+        found.append(f"{are} not done yet{where}{stopped}{lower}.")
+    found += frontier.nothing_trains
+    shared = [point.study for point in frontier.points if point.study.max_trials is not None]
+    if shared:
+        why = next((study.settled for study in shared if study.settled), None)
+        until = f", until {why}" if why else "; they aren't all run yet"
+        found.append(
+            "The trials were shared out between the batch sizes to where they were expected to "
+            f"tell the most{until}."
+        )
     over = (*frontier.unreached, *frontier.failed)
     pending = [p for p in frontier.points if p.best is None and p not in over]
     if pending and frontier.reached:

@@ -1,11 +1,21 @@
 """What a column of a table can hold, as PostgreSQL sees it; SQLite takes anything."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Enum, Float, Integer, String
+from sqlalchemy import BigInteger, Column, Enum, Float, Integer, String, Table
 
 from batchfront.store.schema import Steps
+
+
+def unfit_row(table: Table, row: Mapping[Any, Any]) -> str | None:
+    """The first column of a table that can't hold what a row has for it, and why, in words; None if
+    all can. Columns that the row lacks aren't looked at."""
+    for column in table.c:
+        if column.name in row and (wrong := unfit(column, row[column.name])) is not None:
+            return f"{column.name} {wrong}"
+    return None
 
 
 def unfit(column: Column[Any], value: Any) -> str | None:
@@ -26,6 +36,13 @@ def unfit(column: Column[Any], value: Any) -> str | None:
     if isinstance(kind, String):
         return _unfit_text(value, kind.length)
     raise TypeError(f"{column}: {kind}")
+
+
+def longest(column: Column[str]) -> int:
+    """How many characters a column of text of limited length holds."""
+    assert isinstance(column.type, String)
+    assert column.type.length is not None
+    return column.type.length
 
 
 def _is_finite(value: float) -> bool:

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 
 from batchfront.errors import StorageError, Unreachable, UsageError
 from batchfront.phase_timer import timed_as
-from batchfront.store.sqlite import WRITE_AHEAD, SqliteFile
+from batchfront.store.sqlite import SqliteFile, write_ahead
 
 DEFAULT_URL = "sqlite:///batchfront.db"
 """Of the database that commands work on unless they are told another."""
@@ -277,7 +277,7 @@ def _file_engine(url: URL, file: SqliteFile) -> Engine:
             conn.exec_driver_sql("BEGIN")
             return
         if not conn.info.get("write-ahead"):
-            conn.exec_driver_sql(WRITE_AHEAD)
+            write_ahead(conn.exec_driver_sql)
             conn.info["write-ahead"] = True
         conn.exec_driver_sql("BEGIN IMMEDIATE")
 

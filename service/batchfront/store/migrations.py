@@ -317,6 +317,29 @@ def _from_6(conn: Connection) -> None:
         conn.execute(text(statement))
 
 
+def _from_7(conn: Connection) -> None:
+    """Searches may sample all their batch sizes at once, in rounds, and share out their trials;
+    what stopped a run is kept."""
+    conn.execute(text("ALTER TABLE bf_slots ADD COLUMN round INTEGER"))
+    added = "max_trials INTEGER", "until DOUBLE PRECISION", "settled TEXT", "stopped_by TEXT"
+    for column in added:
+        conn.execute(text(f"ALTER TABLE bf_studies ADD COLUMN {column}"))
+    for index in schema.slots.indexes:  # one of those that wait
+        index.create(conn, checkfirst=True)
+
+
+def _from_8(conn: Connection) -> None:
+    """What parts of training take is kept, and the gradient noise along a run."""
+    for table in (schema.timings, schema.probes):
+        table.create(conn, checkfirst=True)
+
+
+def _from_9(conn: Connection) -> None:
+    """Workers say which phase they are in, and what their best trial has shown last."""
+    for column in ("phase VARCHAR(16)", "metric DOUBLE PRECISION"):
+        conn.execute(text(f"ALTER TABLE bf_workers ADD COLUMN {column}"))
+
+
 _UPGRADES: dict[int, Callable[[Connection], None]] = {
     1: _from_1,
     2: _from_2,
@@ -324,5 +347,8 @@ _UPGRADES: dict[int, Callable[[Connection], None]] = {
     4: _from_4,
     5: _from_5,
     6: _from_6,
+    7: _from_7,
+    8: _from_8,
+    9: _from_9,
 }
 """Each brings the tables from the version that is its key to the next."""

@@ -183,9 +183,14 @@ def replace_settings(
 
 def lock_study(conn: Connection, study_id: int) -> None:
     """Hold a study's row until the transaction ends, as Optuna does to number its trials."""
-    conn.execute(
-        select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update()
-    )
+    lock_studies(conn, [study_id])
+
+
+def lock_studies(conn: Connection, study_ids: Collection[int]) -> None:
+    """The same of several, which are locked by id: whoever holds some waits for none before
+    them."""
+    mine = select(_studies.c.study_id).where(_studies.c.study_id.in_(study_ids))
+    conn.execute(mine.order_by(_studies.c.study_id).with_for_update())
 
 
 class Searched:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
@@ -39,6 +39,12 @@ from batchfront.workload.search_space import Metaparameters, SearchSpace
 
 RESULT_ATTRIBUTES = ("outcome", "reason", "steps", "engine")
 """The attributes that a trial gets when it ends, and loses when it is begun again."""
+
+MOST_SHOWN = 100
+"""Intermediate values of a trial, at most: evaluations are 1 % apart, and Optuna's dashboard has
+all of all trials in memory."""
+
+_T = TypeVar("_T")
 
 _SLOT = "slot"
 """The attribute that says which slot a trial belongs to, where another trial has its number."""
@@ -167,8 +173,8 @@ def finish_trials(conn: Connection, results: Mapping[int, TrialResult]) -> None:
     """Write how trials ended, by their ids, in bulk.
 
     A trial is COMPLETE only if the goal was reached, with its steps as value, FAIL after an error
-    and PRUNED otherwise. The goal metric of its last full evaluation is its intermediate value:
-    that is what an adaptive sampler ranks by.
+    and PRUNED otherwise. The goal metric at its full evaluations are its intermediate values, the
+    last of which is what a sampler of Optuna's ranks by (`intermediate_values_of`).
     """
     states = {trial_id: _state(result) for trial_id, result in results.items()}
     for state in set(states.values()):
@@ -222,16 +228,37 @@ def _state(result: TrialResult) -> TrialState:
     return TrialState[Outcome(result.outcome).optuna_state]
 
 
-def _intermediate_rows(result: TrialResult) -> list[dict[str, Any]]:
-    """The metric of the last full evaluation, finite or not, as a row of Optuna's, but for the
-    trial's id; none if there was no evaluation."""
+def intermediate_values_of(result: TrialResult) -> list[tuple[int, float]]:
+    """The goal metric of a trial at its full evaluations, by step: the last, `metric_step`, and at
+    most so many before that a learning curve can be drawn of them. After the goal a trial that goes
+    on has more, which Optuna isn't told: the last one is that by which its samplers rank.
+
+    Returns nothing if there was no evaluation.
+    """
     if result.metric is None or result.metric_step is None:
         return []
-    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(
-        result.metric
-    )
-    row = {"intermediate_value": stored, "intermediate_value_type": kind}
-    return [{"step": result.metric_step, **row}]
+    last = result.metric_step
+    before = sorted({one.step: one.metric for one in result.evaluations if one.step < last}.items())
+    return [*spread(before, MOST_SHOWN - 1), (last, result.metric)]
+
+
+def spread(curve: Sequence[_T], most: int) -> Sequence[_T]:
+    """At most so many of a curve's points, the first and the last among them, as evenly as it
+    has them."""
+    if len(curve) <= most:
+        return curve
+    return [curve[round(n * (len(curve) - 1) / (most - 1))] for n in range(most)]
+
+
+def _intermediate_rows(result: TrialResult) -> list[dict[str, Any]]:
+    """Intermediate values, finite or not, as rows of Optuna's, but for the trial's id."""
+    stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    rows = []
+    for step, metric in intermediate_values_of(result):
+        value, kind = stored(metric)
+        row = {"intermediate_value": value, "intermediate_value_type": kind}
+        rows.append({"step": step, **row})
+    return rows
 
 
 def _result_attributes(result: TrialResult) -> dict[str, Any]:

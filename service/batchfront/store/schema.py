@@ -32,7 +32,7 @@ from sqlalchemy import (
 from batchfront.median import exact
 from batchfront.vocabulary import Purpose, SlotState
 
-VERSION = 7
+VERSION = 10
 """Of the tables below; stored in `bf_meta` under the key "schema"."""
 
 LEASE_SECONDS = float(os.environ.get("BATCHFRONT_LEASE_SECONDS", "30"))
@@ -79,6 +79,11 @@ studies = Table(
     Column("purpose", String(16), nullable=False, default=Purpose.SEARCH),
     Column("finishers", Integer, nullable=False, default=1),  # a race ends when so many passed
     Column("continuing", Integer, nullable=False, default=0),  # of them, go on to the step budget
+    # Of a search whose trials are shared out between its batch sizes; empty: of one with `trials`
+    Column("max_trials", Integer),
+    Column("until", Float(53)),  # the factor within which the answer's interval is to lie
+    Column("settled", Text),  # why it gets no further trial; empty while it may
+    Column("stopped_by", Text),  # the option that stopped the last run before all was done
     Column("extensions", Text),  # JSON: wider search spaces, and the slots sampled from them
     Column("train_examples", BigInteger, nullable=False),
     Column("checksums", Text),  # JSON, of the workload's own files; empty: they aren't known
@@ -111,6 +116,7 @@ slots = Table(
     Column("evaluation_seconds", Float(53)),
     Column("evaluated_examples", BigInteger),
     Column("repeats", Integer),  # the search's trial that it runs again, with another seed
+    Column("round", Integer),  # of a search that samples all batch sizes at once; see study/rounds
     Column("micro_batch", Integer),  # examples a pass at the end; empty: the whole batch
     Column("versions", Text),  # JSON: batchfront, torch, device, source, engine
     Column("started_at", Float(53)),
@@ -121,6 +127,8 @@ slots = Table(
 free = slots.c.state == literal_column(f"'{SlotState.FREE}'")
 
 leased = slots.c.state == literal_column(f"'{SlotState.LEASED}'")
+
+later = slots.c.state == literal_column(f"'{SlotState.LATER}'")
 
 reached = slots.c.steps_to_target.is_not(None)
 """Conditions on a slot, said with literals: a planner has to see that they are an index's own."""
@@ -139,6 +147,9 @@ _index("bf_slots_free", free, slots.c.study_id, slots.c.steps, slots.c.number)
 
 
 _index("bf_slots_held", leased, slots.c.worker_id)
+
+
+_index("bf_slots_later", later, slots.c.study_id)
 
 
 _index("bf_slots_won", reached, slots.c.study_id, slots.c.steps_to_target)
@@ -170,6 +181,8 @@ workers = Table(
     Column("trials", Integer, nullable=False),  # that it holds
     Column("steps", Integer, nullable=False),  # reached by every one of them
     Column("rate", Float(53), nullable=False),  # steps a second, its trials together
+    Column("phase", String(16)),  # as of vocabulary.Phase; empty: it trains, or waits
+    Column("metric", Float(53)),  # the best that its trials have shown at their last evaluation
     Column("seconds", Text),  # JSON: of its life so far, by phase_timer.Part
     Column("clock", Float(53)),  # seconds since 1970, by its own machine's clock, at `seen_at`
     Column("about", Text),  # JSON: see ledger/self_description.py
@@ -199,4 +212,38 @@ engines = Table(
     Column("engine", String(16), nullable=False),
     Column("ratio", Float(53), nullable=False),  # how many times as fast vectorized was
     Column("trials", Integer, nullable=False),  # of the heat on which it was found
+)
+
+timings = Table(
+    "bf_timings",
+    metadata,
+    # Seconds that a part of training takes, as measured alone: see advice/timings.py
+    Column("workload", String(512), primary_key=True),
+    Column("precision", String(16), primary_key=True),
+    Column("device", String(128), primary_key=True),  # its kind
+    Column("devices", Integer, primary_key=True, autoincrement=False),  # that share a batch
+    Column("part", String(16), primary_key=True),  # as of vocabulary.TimedPart
+    Column("examples", BigInteger, primary_key=True, autoincrement=False),  # 0: of no number
+    Column("seconds", Float(53), nullable=False),  # the median
+    Column("low", Float(53)),  # quartiles; empty: of numbers from elsewhere
+    Column("high", Float(53)),
+    Column("repetitions", Integer),
+    Column("versions", Text, nullable=False),  # JSON: batchfront, torch, device, source
+    Column("measured_at", Float(53), nullable=False),  # seconds since 1970, the database's clock
+)
+
+probes = Table(
+    "bf_probes",
+    metadata,
+    # Gradient noise along a run: see advice/noise_scale.py
+    Column("id", Integer, primary_key=True),
+    Column("workload", String(512), nullable=False, index=True),
+    Column("batch_size", Integer, nullable=False),
+    Column("trial", Integer),  # of the study of that batch size; empty: a run of the probe's own
+    Column("params", Text, nullable=False),  # JSON
+    Column("seed", BigInteger, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("readings", Text, nullable=False),  # JSON, along the run
+    Column("versions", Text, nullable=False),  # JSON
+    Column("measured_at", Float(53), nullable=False),
 )

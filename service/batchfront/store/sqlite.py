@@ -1,12 +1,14 @@
 """A SQLite file: opened as it is, watched while in use, and read where nothing can be written."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError
 
 from batchfront.errors import StorageError, StorageLost, Unreachable
 
@@ -38,7 +40,7 @@ class SqliteFile:
         try:
             connection = self._readable(connection)
             if self._create:
-                connection.execute(WRITE_AHEAD)
+                write_ahead(connection.execute)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA foreign_keys=ON")
             if self._opened is None:
@@ -119,7 +121,22 @@ class SqliteFile:
         return self.path.with_name(self.path.name + end)
 
 
-WRITE_AHEAD = "PRAGMA journal_mode=WAL"
-"""Turns a file, for good, into one that can be read while it is written to."""
+def write_ahead(execute: Callable[[str], object]) -> None:
+    """Turn a file, for good, into one that can be read while it is written to.
+
+    SQLite doesn't wait here by itself: of two that would change the mode at once, one is told that
+    the database is locked, whatever its timeout.
+    """
+    end = monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            execute("PRAGMA journal_mode=WAL")
+            return
+        except (sqlite3.OperationalError, DBAPIError) as error:
+            code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
+            if code & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > end:
+                raise
+        sleep(0.05)
+
 
 _ANYTHING = "SELECT 1 FROM sqlite_master LIMIT 1"

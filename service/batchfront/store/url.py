@@ -10,6 +10,7 @@ from batchfront.errors import StorageError, UsageError
 from batchfront.store.commands import EXAMPLE, command
 from batchfront.store.database import Storage, parse_url, shown
 from batchfront.store.migrations import check_schema, make_schema, upgrade_schema
+from batchfront.store.unmade import Unmade
 
 _VARIABLE = "BATCHFRONT_PASSWORD_FILE"
 
@@ -46,6 +47,21 @@ def open_storage(text: str, *, create: bool = False) -> Storage:
     return storage
 
 
+def open_to_write(text: str) -> Storage:
+    """Open the database at a URL for a command that writes to it. A server's tables are made at
+    once if there are none, and a file with the first that is written: a command that is refused
+    before leaves none behind.
+
+    Raises what `open_storage` does.
+    """
+    url = parse_url(text)
+    if url.get_backend_name() == "sqlite":
+        _check_file(url, create=True)
+        if _is_missing(url):
+            return Unmade(url, create=True)
+    return open_storage(text, create=True)
+
+
 def init_storage(text: str, *, upgrade: bool = False) -> str:
     """Make a database's tables, or with `upgrade` bring older ones to this version. Harmless where
     there is nothing to do.
@@ -75,11 +91,19 @@ def _storage(url: URL, create: bool) -> Storage:
         ) from None
 
 
+def _is_missing(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists()
+
+
 def _check_file(url: URL, create: bool) -> None:
     if not url.database or url.database == ":memory:":
         raise UsageError("storage sqlite:// in memory can't be shared with workers; name a file")
     file = Path(url.database)
     if create and not file.parent.is_dir():
         raise StorageError(f"database {file}: the folder {file.parent} does not exist")
-    if not create and not file.exists():
+    if not _is_missing(url):
+        return
+    if not create:
         raise StorageError(f"no database {file}: {command(url, 'run', EXAMPLE)}, say, makes one")
+    if not os.access(file.parent, os.W_OK):
+        raise StorageError(f"database {file}: the folder {file.parent} can't be written to")

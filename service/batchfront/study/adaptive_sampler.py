@@ -1,39 +1,23 @@
 """Optuna's adaptive samplers, which sample the unit cube by a study's results so far."""
 
-import json
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import select
 
-from batchfront.outcomes import cap
 from batchfront.store.database import Storage
-from batchfront.store.schema import measurements, slots
 from batchfront.study.generations import end_of, start_of
 from batchfront.study.points import quasi_random
+from batchfront.study.shown import Shown, as_raced, lacked, read_shown
 from batchfront.study.study import Study
 from batchfront.vocabulary import Outcome, Sampler
 from batchfront.workload.search_space import Choice, Dimension, Value, dimensions
 from batchfront.workload.seeds import mix
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What a slot has shown so far whose metaparameters are sampled."""
-
-    number: int
-    params: dict[str, Value]
-    outcome: str | None
-    steps: int
-    steps_to_target: int | None
-    metric: float | None
 
 
 def sample(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[str, Value]]:
@@ -52,7 +36,8 @@ def sample(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[
     rank them by how far they went (TPE), which in a search that stops at the best so far says when
     they ran.
     """
-    shown = _read(storage, study)
+    with storage.read() as conn:
+        shown = read_shown(conn, study)
     if not study.generation:
         results = _trials(study, shown.values())
         return [_ask(study, number, results, []) for number in numbers]
@@ -62,7 +47,8 @@ def sample(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[
         start = start_of(study, number)
         if start not in known:
             earlier = [one for n, one in shown.items() if n < start]
-            known[start] = _trials(study, _as_raced(storage, study, earlier))
+            ends = {one.number: end_of(study, one.number) for one in earlier}
+            known[start] = _trials(study, as_raced(storage, study, earlier, ends))
         # Others of its generation may not be sampled yet: their points are what they will be.
         for n in range(start, number + 1):
             if n == number or n not in points:
@@ -140,7 +126,7 @@ def _coordinate(dimension: Dimension, value: Value) -> float | int:
     return min(max(dimension.position(value), 0.0), 1.0)
 
 
-def _trials(study: Study, shown: Iterable[_Shown]) -> list[optuna.trial.FrozenTrial]:
+def _trials(study: Study, shown: Iterable[Shown]) -> list[optuna.trial.FrozenTrial]:
     """What slots have shown, as trials of the unit cube."""
     searched = dimensions(study.space)
     return [_trial(searched, one.params, _state(one), _value(study, one)) for one in shown]
@@ -161,66 +147,11 @@ def _trial(
     )
 
 
-def _read(storage: Storage, study: Study) -> dict[int, _Shown]:
-    """The study's slots that are sampled, by number."""
-    columns = (slots.c.params, slots.c.outcome, slots.c.steps, slots.c.steps_to_target)
-    query = (
-        select(slots.c.number, *columns, slots.c.metric)
-        .where(slots.c.study_id == study.id, slots.c.params.is_not(None))
-        .order_by(slots.c.number)
-    )
-    with storage.read() as conn:
-        rows = conn.execute(query).all()
-    return {
-        row.number: _Shown(**{**row._mapping, "params": json.loads(row.params)}) for row in rows
-    }
-
-
-def _as_raced(storage: Storage, study: Study, shown: Sequence[_Shown]) -> list[_Shown]:
-    """What slots of generations that are over would have shown to one worker alone, which caps all
-    of them at the same step: one that hears late of the winner goes on past it."""
-    ends = {one.number: end_of(study, one.number) for one in shown}
-    passed = [(one.number, one.steps_to_target) for one in shown if one.steps_to_target]
-    caps = {
-        end: cap([steps for number, steps in passed if number < end], study.finishers)
-        for end in set(ends.values())
-    }
-    found = []
-    for one in shown:
-        limit = caps[ends[one.number]]
-        if limit is not None and (one.steps_to_target or one.steps) > limit:
-            metric = _metric_at(storage, study, one.number, limit)
-            one = replace(one, outcome=Outcome.CAPPED, steps=limit, metric=metric)
-            one = replace(one, steps_to_target=None)
-        found.append(one)
-    return found
-
-
-def _metric_at(storage: Storage, study: Study, number: int, step: int) -> float | None:
-    """A slot's goal metric when last computed in full up to a step."""
-    query = (
-        select(measurements.c.value)
-        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
-        .where(
-            slots.c.study_id == study.id,
-            slots.c.number == number,
-            measurements.c.split == "validation",
-            measurements.c.metric == study.metric,
-            measurements.c.step <= step,
-        )
-        .order_by(measurements.c.step.desc())
-        .limit(1)
-    )
-    with storage.read() as conn:
-        found: float | None = conn.execute(query).scalar_one_or_none()
-    return found
-
-
-def _value(study: Study, one: _Shown) -> float | None:
+def _value(study: Study, one: Shown) -> float | None:
     return math.log(_needed(study, one)) if _state(one) == TrialState.COMPLETE else None
 
 
-def _needed(study: Study, one: _Shown) -> float:
+def _needed(study: Study, one: Shown) -> float:
     """The steps to target of a slot. Of one that missed the goal, the steps that it had (or, if it
     was given up as diverged or stalled, the step budget), times 1 + what its metric lacked in
     multiples of the goal: those it would need if an error fell as 1 / steps."""
@@ -228,12 +159,10 @@ def _needed(study: Study, one: _Shown) -> float:
         return float(one.steps_to_target)
     given_up = one.outcome in (Outcome.DIVERGED, Outcome.STALLED)
     steps = study.identity["step_budget"] if given_up else max(one.steps, 1)
-    goal = float(study.identity["goal"]["value"])
-    lacked = 0.0 if one.metric is None else abs(one.metric - goal)
-    return float(steps * (1 + lacked / max(abs(goal), 1e-12)))
+    return float(steps * (1 + (0.0 if one.metric is None else lacked(study, one.metric))))
 
 
-def _state(one: _Shown) -> TrialState:
+def _state(one: Shown) -> TrialState:
     if one.outcome is None and one.steps_to_target is None:
         return TrialState.RUNNING
     # One that goes on has its steps; only an error tells nothing.

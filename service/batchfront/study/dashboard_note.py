@@ -6,6 +6,7 @@ from batchfront.printable import LINES, printable
 from batchfront.study.identity import command_text
 from batchfront.study.study import Definition, goal_text
 from batchfront.vocabulary import Outcome, Purpose, Schedule
+from batchfront.workload.scaling_rules import RULES
 
 _SCHEDULES = {
     Schedule.RACE: "The trials race: they advance together over the same evaluated steps, and the "
@@ -14,14 +15,15 @@ _SCHEDULES = {
     Schedule.IMPORTED: "The trials ran elsewhere, and were imported.",
 }
 
-_AGAIN = {
+_AGAIN: dict[str, str] = {
     Purpose.CONFIRM: "The best trials of the search run again, each with several other seeds: what "
     "its steps to target were owed to luck.",
-    Purpose.LINEAR: "The best trial of the smallest batch size run with several seeds, its "
-    "learning rate multiplied as the batch size is.",
-    Purpose.SQUARE_ROOT: "The best trial of the smallest batch size run with several seeds, its "
-    "learning rate multiplied by the square root of what the batch size is.",
     Purpose.POINTS: "Each trial is a run with another seed that was measured elsewhere.",
+    **{
+        name: "The best trial of the smallest batch size run with several seeds, "
+        f"{rule.said} ({rule.source})."
+        for name, rule in RULES.items()
+    },
 }
 """What the trials are, by the purpose of a study that is not a search."""
 
@@ -34,13 +36,15 @@ def study_note(study: Definition) -> str:
     family = f"{'It goes with' if again else 'This study is one of'} a family"
     best = "medians, of all seeds," if study.purpose == Purpose.POINTS else "best trials"
     trials = again or _SCHEDULES[Schedule(study.schedule)] + _in_generations(study) + _beyond(study)
+    trials += _left_out(study)
     note = f"""\
 {value} at **batch size {study.batch_size:,}**, for the workload {_code(study.workload)}.
 
 - **Goal**: {_plain(goal)}.
 - **Value**: steps to target, the first evaluated step at which the goal is passed; fewer is \
-better. Only trials that reached the goal have one.
-- **Intermediate values**: the goal metric, when it was last computed in full.
+better. Only trials that reached the goal have one; `batchfront dashboard` shows a pruned one with \
+the steps by which it had not reached it, or, where it was given up, with the step budget.
+- **Intermediate values**: the goal metric, where it was computed in full.
 {_own_loop(study)}
 {trials} How a trial ended stands in its user attributes \
 `outcome` and `reason`:
@@ -78,6 +82,15 @@ def _capped(study: Definition) -> str:
         return "none here; all may reach the goal, however many have"
     others = "another trial" if study.finishers == 1 else f"{study.finishers} other trials"
     return f"{others} of the study had reached the goal with no more steps"
+
+
+def _left_out(study: Definition) -> str:
+    if not study.sparse:
+        return ""
+    return (
+        " Trials far from the goal are evaluated less often: one that passed it for a moment in "
+        "between may not have been seen to."
+    )
 
 
 def _dropped(study: Definition) -> str:

@@ -67,6 +67,7 @@ _TRIAL_NUMBERS: Mapping[str, tuple[float, float]] = {
     "evaluation_seconds": (0, _SECONDS),
     "evaluated_examples": (0, _LARGE),
     "repeats": (0, _WHOLE),
+    "round": (0, _WHOLE),
     "micro_batch": (1, _WHOLE),
     "started_at": (0, _SECONDS),
     "finished_at": (0, _SECONDS),
@@ -95,6 +96,11 @@ def check_study(columns: Mapping[str, Any]) -> SearchSpace:
             raise Flaw(f"its {_said(name)} is {_short(columns[name])}")
     if columns["goal_value"] is not None and not _is_finite(columns["goal_value"]):
         raise Flaw(f"its goal is {_short(columns['goal_value'])}")
+    most, until = columns.get("max_trials"), columns.get("until")
+    if most is not None and not _is_whole(most, 1):
+        raise Flaw(f"its max_trials is {_short(most)}")
+    if (until is None) != (most is None) or (until is not None and not _is_finite(until)):
+        raise Flaw(f"its until is {_short(until)}")
     checksums = _json(columns.get("checksums") or "null", "its code's checksums")
     if not (checksums is None or _is_code(checksums)):
         raise Flaw(f"its code's checksums are {_short(checksums)}")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select, update
 
 from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import slots
+from batchfront.study.rounds import open_round
 from batchfront.study.study import Study, read_study
 from batchfront.vocabulary import SlotState
 
@@ -33,12 +34,16 @@ def _widened(study: Study) -> list[int]:
 
 
 def open_next(conn: Connection, study: Study) -> None:
-    """Free the slots of the earliest generation that isn't over, if the study has generations.
+    """Free the slots of the earliest generation that isn't over, if the study has generations; or
+    what can be claimed of the earliest round of its search.
 
     Whoever ends slots, or adds some, calls it in the same transaction: while slots wait, there are
     always some to wait for.
     """
     if not study.generation:
+        return
+    if study.in_rounds:
+        open_round(conn, study.workload)
         return
     # Of two that end a generation's last slots at once, the second has to see what the first did.
     lock_study(conn, study.id)

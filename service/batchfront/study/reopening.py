@@ -93,10 +93,12 @@ def _stopped(study: Study, found: Sequence[Any]) -> list[Any]:
 
 
 def _time_of(study: Study) -> Callable[[Any], Any]:
-    """When a trial passed the goal, by what orders them: races by steps, a generation, or a trial
-    one by one, after the other."""
+    """When a trial passed the goal, by what orders them: races by steps, a generation, a round, or
+    a trial one by one, after the other."""
     if study.schedule == Schedule.ONE_BY_ONE:
         return lambda row: row.number
+    if study.in_rounds:
+        return lambda row: (row.round, row.steps_to_target, row.number)
     if study.generation:
         return lambda row: (start_of(study, row.number), row.steps_to_target, row.number)
     return lambda row: (row.steps_to_target, row.number)

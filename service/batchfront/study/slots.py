@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, repeat
+from math import inf
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -10,8 +12,10 @@ from batchfront.store.optuna_tables import lock_study
 from batchfront.store.schema import slots
 from batchfront.study.generations import open_next
 from batchfront.study.points import FEASIBLE_LIMIT, sample_points
+from batchfront.study.rounds import lock_search, rounds_of_more
+from batchfront.study.shown import caps
 from batchfront.study.study import Study, read_study
-from batchfront.vocabulary import SlotState
+from batchfront.vocabulary import Count, Outcome, SlotState
 from batchfront.workload.search_space import Value
 
 
@@ -55,11 +59,13 @@ def add_slots(
     params: Sequence[Mapping[str, Value] | None],
     repeats: int | None = None,
     state: SlotState = SlotState.FREE,
+    rounds: Sequence[int] | None = None,
 ) -> None:
     """Append slots numbered from `first`.
 
     params  -- of each; None is left to whoever starts it
     repeats -- the number of the search's trial that they run again
+    rounds  -- of each, of a study in rounds
     """
     rows = [
         {
@@ -68,8 +74,11 @@ def add_slots(
             "state": state,
             "params": None if sampled is None else json.dumps(dict(sampled)),
             "repeats": repeats,
+            "round": own,
         }
-        for number, sampled in enumerate(params, first)
+        for number, sampled, own in zip(
+            count(first), params, rounds or repeat(None, len(params)), strict=False
+        )
     ]
     if rows:
         conn.execute(insert(slots), rows)
@@ -77,24 +86,47 @@ def add_slots(
 
 def fill(conn: Connection, study: Study, total: int) -> int:
     """Append slots until the study has `total`. Returns how many were added."""
+    if study.in_rounds:
+        lock_search(conn, study.workload)
     lock_study(conn, study.id)
     first = count_slots(conn, study.id)
-    count = max(total - first, 0)
-    if count:
+    more = max(total - first, 0)
+    if more:
         state = SlotState.LATER if study.generation else SlotState.FREE
-        add_slots(conn, study.id, first, sample_points(study, first, count), state=state)
+        points = sample_points(study, first, more)
+        rounds = rounds_of_more(conn, study, more) if study.in_rounds else None
+        add_slots(conn, study.id, first, points, state=state, rounds=rounds)
     open_next(conn, study)
-    return count
+    return more
 
 
-def replace_diverged(conn: Connection, study: Study, diverged: int) -> int:
-    """Append a slot for each diverged one, up to the limit. Returns how many were added.
+def go_on(conn: Connection, study: Study, diverged: int = 0) -> None:
+    """Have what waited for results be free, and with `count` "feasible" diverged trials replaced,
+    up to the limit. Whoever ends slots of a study calls it in the same transaction.
+
+    diverged -- how many of them have
 
     The study may be as it was when its slots were claimed: it counts as it is now.
     """
-    if not diverged:
-        return 0
-    lock_study(conn, study.id)
-    now = read_study(conn, study.id)
-    slots = count_slots(conn, study.id)
-    return fill(conn, now, min(slots + diverged, FEASIBLE_LIMIT * now.trials))
+    open_next(conn, study)
+    if study.count == Count.FEASIBLE and (diverged or study.in_rounds):
+        lock_study(conn, study.id)
+        now = read_study(conn, study.id)
+        total = now.trials + _diverged(conn, now) if now.in_rounds else None
+        fill(conn, now, within_limit(now, total or count_slots(conn, study.id) + diverged))
+
+
+def within_limit(study: Study, total: int) -> int:
+    """So many slots, or as many as the study may have in all."""
+    return min(total, FEASIBLE_LIMIT * study.trials)
+
+
+def _diverged(conn: Connection, study: Study) -> int:
+    """How many trials of a study in rounds have diverged, in those of which all of its trials are
+    done, and would have with one worker alone, which caps them all in time."""
+    columns = (slots.c.round, slots.c.outcome, slots.c.steps, slots.c.steps_to_target)
+    found = conn.execute(select(*columns).where(slots.c.study_id == study.id)).all()
+    limits = caps(study, [(row.round, row.steps_to_target) for row in found])
+    open_ones = min((row.round for row in found if row.outcome is None), default=inf)
+    diverged = (r for r in found if r.outcome == Outcome.DIVERGED and r.round < open_ones)
+    return sum(row.steps <= (limits[row.round] or inf) for row in diverged)

@@ -26,10 +26,10 @@ from batchfront.store.optuna_tables import is_tied, optuna_studies
 from batchfront.store.schema import studies
 from batchfront.study.flaws import Flaw, check_study, curve_flaws, trial_flaws
 from batchfront.study.variants import base_of
-from batchfront.vocabulary import ADAPTIVE, Purpose, Schedule
+from batchfront.vocabulary import ADAPTIVE, Evaluate, Purpose, Sampler, Schedule
 from batchfront.workload.catalog import place_of
 from batchfront.workload.search_space import SearchSpace, restore_space
-from batchfront.workload.seeds import study_seed, trial_seed
+from batchfront.workload.seeds import mix, study_seed, trial_seed
 from batchfront.workload.source import Checksums
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,11 @@ class Definition:
     extensions -- wider search spaces since, each `{"first": slot number, "outside": slots from
                   that one on whose points lie in what it has gained, "space": ...}`
     checksums  -- of the files that its workload's own code is made of; None: they aren't known
+    max_trials -- of a search whose trials are shared out between its batch sizes, how many it may
+                  have; None of one with `trials`
+    until      -- the factor within which the answer of such a search is to be known
+    settled    -- why such a search gets no further trial; None while it may
+    stopped_by -- the option that stopped the last run here before all was done
     """
 
     name: str
@@ -81,6 +86,10 @@ class Definition:
     precision: str | None = None
     extensions: tuple[Mapping[str, Any], ...] = ()
     checksums: Checksums | None = None
+    max_trials: int | None = None
+    until: float | None = None
+    settled: str | None = None
+    stopped_by: str | None = None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -98,6 +107,10 @@ class Definition:
         """The seed of the sequence that its points are sampled from."""
         base = base_of(self.workload, self.variant)  # the same for a variant: they are compared
         return study_seed(self.seed, base, self.batch_size, self.purpose)
+
+    def round_seed(self, number: int) -> int:
+        """The seed that a round of its search, at all batch sizes, is sampled with."""
+        return mix(study_seed(self.seed, base_of(self.workload, self.variant), 0), number)
 
     def trial_seed(self, number: int) -> int:
         """The seed of one of its trials: another one in every study, whatever its purpose."""
@@ -137,14 +150,26 @@ class Definition:
         return self._asked_for("extrapolate")
 
     @property
+    def sparse(self) -> bool:
+        """Whether its trials' evaluations are left out where they are far from the goal."""
+        found = self.identity.get("search", {}).get("evaluate", Evaluate.EVERY)
+        return bool(found == Evaluate.SPARSE)
+
+    @property
     def adaptive(self) -> bool:
         """Whether its points are sampled from the results of others."""
         return self.sampler in ADAPTIVE
 
     @property
+    def in_rounds(self) -> bool:
+        """Whether its points are sampled in rounds, with those of the workload's searches at all
+        other batch sizes: see `batchfront.study.rounds`."""
+        return self.sampler == Sampler.JOINT
+
+    @property
     def generation(self) -> int:
-        """How many of its trials race together, each up to the best of the generations before;
-        0: it has no generations."""
+        """How many of its trials race together, each up to the best of the generations, or rounds,
+        before; 0: it has no generations."""
         return int(self.identity.get("search", {}).get("generation", 0))
 
     @property
@@ -161,6 +186,21 @@ class Definition:
         if not self.warm_start:
             return 0
         return min([2 * len(SCALINGS), *(int(e["first"]) for e in self.extensions)])
+
+    @property
+    def tokens_per_example(self) -> float | None:
+        """How many tokens an example has on average, where its examples are sequences of tokens and
+        the description of its data, or of a program's output, says so; None where nobody does."""
+        told = self.identity.get("output", {}).get("tokens_per_example")
+        if told is not None:
+            return float(told)
+        train = self.identity.get("data", {}).get("train", {})
+        tokens = train.get("tokens")
+        if isinstance(tokens, str) and "length" in train:  # of a Stream, whose crops are as long
+            return float(train["length"])
+        if isinstance(tokens, int) and "of_these" not in train:  # of a Part, tokens of the whole
+            return tokens / train["examples"] if train.get("examples") else None
+        return None
 
     @property
     def metric(self) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
-from batchfront.study import adaptive_sampler
+from batchfront.study import adaptive_sampler, joint_sampler
 from batchfront.study.points import quasi_random
 from batchfront.study.study import SCALINGS, Study
 from batchfront.vocabulary import Purpose
@@ -67,6 +67,8 @@ def _sample(storage: Storage, study: Study, number: int, own: Metaparameters) ->
 
 
 def _own(storage: Storage, study: Study, numbers: Sequence[int]) -> Sequence[Metaparameters]:
+    if study.in_rounds:
+        return joint_sampler.sample(storage, study, numbers)
     if study.adaptive:
         return adaptive_sampler.sample(storage, study, numbers)
     return [quasi_random(study, number, 1)[0] for number in numbers]

@@ -48,16 +48,9 @@ class AveragedWeights:
         """What the weights that the update after `step` updates has made count in the average."""
         return self._average.share(step, self._values)
 
-    @torch.no_grad()
     def follow_buffers(self) -> None:
         """Give the copy the model's buffers as they are now."""
-        for own, source in zip(self.module.modules(), self._model.modules(), strict=True):
-            for name, buffer in source._buffers.items():
-                there = own._buffers.get(name)
-                if there is not None and buffer is not None and there.shape == buffer.shape:
-                    there.copy_(buffer)
-                else:
-                    own._buffers[name] = None if buffer is None else buffer.detach().clone()
+        follow_buffers(self.module, self._model)
 
     def state(self) -> dict[str, Tensor]:
         """The average by its weights' names, from which `restore` continues exactly."""
@@ -70,13 +63,31 @@ class AveragedWeights:
             parameter.copy_(state[name])
 
 
-def copied(workload: Workload, model: nn.Module) -> nn.Module:
-    """A copy of a model, with nothing in it that is the model's. Raises WorkloadError if there can
-    be none."""
+@torch.no_grad()
+def follow_buffers(copy: nn.Module, model: nn.Module) -> None:
+    """Give a model's copy the buffers that it has now."""
+    for own, source in zip(copy.modules(), model.modules(), strict=True):
+        for name, buffer in source._buffers.items():
+            there = own._buffers.get(name)
+            if there is not None and buffer is not None and there.shape == buffer.shape:
+                there.copy_(buffer)
+            else:
+                own._buffers[name] = None if buffer is None else buffer.detach().clone()
+
+
+def copied(
+    workload: Workload, model: nn.Module, to: str = "average= keeps its average in"
+) -> nn.Module:
+    """A copy of a model, with nothing in it that is the model's.
+
+    to -- what it is for: "average= keeps its average in" a copy of the model
+
+    Raises WorkloadError if there can be none.
+    """
     try:
         return deepcopy(model)
     except Exception as error:
         raise WorkloadError(
-            f"{workload.name}: average= keeps its average in a copy of the model, and "
+            f"{workload.name}: {to} a copy of the model, and "
             f"copy.deepcopy can't make one ({type(error).__name__}: {error})"
         ) from error

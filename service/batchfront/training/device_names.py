@@ -3,6 +3,7 @@
 What trains with torch sees those that torch does; `batchfront.training.devices` says which.
 """
 
+import ctypes
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from batchfront.errors import UsageError
 from batchfront.extras import has_torch
+from batchfront.phrases import several
 
 _SECONDS = 60  # that a driver may take to wake up
 
@@ -103,6 +105,38 @@ def local_devices(name: str, workers: int | None, per_trial: int, gpus: int) -> 
     if workers < 1:
         raise UsageError(f"--workers {workers}: must be at least 1")
     return [found[index % len(found)] for index in range(workers)]
+
+
+def refuse_missing(name: str, workers: int | None = None, per_trial: int = 1) -> None:
+    """Raise UsageError for devices that torch can't see either, before it is imported."""
+    gpus = len(visible_gpus()) if name != "cpu" else 0
+    if gpus or has_no_gpu(name):
+        local_devices(name, workers, per_trial, gpus)
+
+
+def refuse_more_processes(count: int) -> None:
+    """Raise UsageError where so many devices, each a process on the CPU, would wait for each
+    other's core: what is timed of them says nothing of as many devices."""
+    if count > cores():
+        raise UsageError(
+            f"--devices-per-trial {count}: this machine has {several(cores(), 'core')}, and each "
+            "device that is a CPU process takes one"
+        )
+
+
+def has_no_gpu(name: str) -> bool:
+    """Whether a device's name can mean no GPU here, as far as is known without torch, which alone
+    knows where there is a driver whose tools list none."""
+    return name == "cpu" or not (visible_gpus() or _has_driver())
+
+
+def _has_driver() -> bool:
+    """Whether CUDA's driver, or AMD's, is installed."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return _KFD.exists()
+    return True
 
 
 def describe_all(devices: Sequence[str], gpus: Sequence[Gpu]) -> str:

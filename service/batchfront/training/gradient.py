@@ -44,6 +44,16 @@ class Gradient(Protocol):
         before it is wanted."""
 
 
+class PartsSeen(Protocol):
+    """Is shown the gradients of a batch's micro-batches while they are added up."""
+
+    def begin(self) -> None:
+        """A batch begins, or begins anew."""
+
+    def add(self, examples: int, weight: Tensor | float) -> None:
+        """A micro-batch's gradient, so many times as large, has been added in the parameters."""
+
+
 class BatchGradient:
     """Computes the mean loss of one trial's batches, and leaves its gradient in the parameters.
 
@@ -54,6 +64,7 @@ class BatchGradient:
 
     whole -- why a batch of this workload must go through as a whole, in a clause; None: it need
              not, as far as preflight has found
+    norms -- is shown the gradients of micro-batches; None: nothing is
     """
 
     def __init__(
@@ -87,6 +98,7 @@ class BatchGradient:
         self.ghosts = [m for m in model.modules() if isinstance(m, GhostBatchNorm2d)]
         self.quantum = math.lcm(*(layer.ghost_size for layer in self.ghosts))
         self._prefetch: Prefetch | None = None
+        self.norms: PartsSeen | None = None
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
         """Compute the mean loss of the batch of `indices`, whose update is the one after `step`.
@@ -160,6 +172,8 @@ class BatchGradient:
         """Each micro-batch's gradient counts as much as what its loss is a mean over."""
         batch_size, weigh = len(indices), self.workload.weight
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # of losses, and weights
+        if self.norms is not None:
+            self.norms.begin()
         for start in range(0, batch_size, size):
             part = indices[start : start + size]
             batch = self.load(part, seed, step)
@@ -167,6 +181,8 @@ class BatchGradient:
             here = MicroBatch(start, start + len(part), batch_size, seed)
             loss = self.loss(batch, here, counts=bool(weight))
             (loss * weight).backward()  # type: ignore[no-untyped-call]
+            if self.norms is not None:
+                self.norms.add(len(part), weight)
             sums[0] += loss.detach() * weight
             sums[1] += weight
             del batch, loss  # before the next takes their place

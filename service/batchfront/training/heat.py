@@ -11,6 +11,7 @@ from batchfront.phase_timer import timed_as
 from batchfront.training.early_dropping import DroppingRule, curve_of
 from batchfront.training.engines import Engine, Failed, Sequential, attempt
 from batchfront.training.run import GoalCheck, Run
+from batchfront.training.sparse_evaluation import SparseEvaluation
 from batchfront.training.stopping import judge
 from batchfront.vocabulary import Outcome
 from batchfront.workload.goal import Goal
@@ -26,6 +27,8 @@ class RaceRules:
     continuing -- of the study's trials that pass, the first so many go on to the step budget
     dropping   -- rules by which `Heat.compare` drops trials that are behind
     lockstep   -- the least advanced come first; otherwise all go on, wherever each of them is
+    sparse     -- evaluations are left out where a trial is far from the goal: see
+                  `SparseEvaluation`
     """
 
     goal: Goal
@@ -34,6 +37,7 @@ class RaceRules:
     continuing: int = 0
     dropping: Sequence[DroppingRule] = ()
     lockstep: bool = True
+    sparse: bool = False
 
 
 class Numbered(Protocol):
@@ -45,6 +49,9 @@ class Numbered(Protocol):
 
 S = TypeVar("S", bound=Numbered)
 R = TypeVar("R", bound=Run)
+
+Found = GoalCheck | Failed | None
+"""What an evaluation shows; None where a run is not evaluated."""
 
 
 class Heat(Generic[S, R]):
@@ -73,12 +80,17 @@ class Heat(Generic[S, R]):
         self._to_target: list[int] = []  # steps of this heat's trials
         self._continuing: set[int] = set()  # past the goal, by number of the slot
         self._evaluated: list[tuple[S, R]] = []  # in full, in the last round
+        self._sparse = SparseEvaluation(rules.goal)
+        # Of runs that wait for others to be trained again, by number of the slot: what has been
+        # found where they wait, and the step that the others went back to.
+        self._found: dict[int, Found] = {}
+        self._ahead_of: dict[int, int] = {}
 
     def lower_cap(self, cap: int | None) -> None:
         """Take note that so many trials as there are to be finishers, in whatever heats, have
         passed the goal in at most `cap` steps."""
         if cap is not None and (self.cap is None or cap < self.cap):
-            self.cap = cap
+            self.cap = self._sparse.cap = cap
 
     def count_passed(self, passed: int) -> None:
         """Take note that so many trials of the study have passed the goal, in whatever heats."""
@@ -89,21 +101,23 @@ class Heat(Generic[S, R]):
         self._continuing.add(slot.number)
 
     def round(self, stop: Event) -> list[tuple[S, TrialResult]]:
-        """Bring the least advanced trials to their next evaluated step, and evaluate them. Where
-        they are not in lockstep, all advance by as many steps as the first of them has to its next
-        one.
+        """Bring the least advanced trials to the first step at which one of them is evaluated next,
+        and evaluate those that are. Where they are not in lockstep, all advance by as many steps as
+        the first of them has to its next one.
 
         Returns the trials that ended; they are no longer live. A trial that passes the goal caps
         the others only once all have been evaluated at the same step: whoever draws level has
-        reached the goal too. If `stop` is set, trials stay where they are, to be saved.
+        reached the goal too. One that may have passed it earlier, where its evaluations were left
+        out, goes back, and the others wait for it where they are. If `stop` is set, trials stay
+        where they are, to be saved.
         """
         self._evaluated = []
         due, targets = self._due()
         ended = self._advance(due, targets, stop) if due else {}
         for slot, run in self.live:
             if slot.number not in ended and self._beaten(slot, run):
-                ended[slot.number] = _result(run, Outcome.CAPPED, self._why_capped())
-            elif slot.number not in ended and run.evaluation_steps.after(run.step) is None:
+                ended[slot.number] = self._capped(slot, run)
+            elif slot.number not in ended and self._sparse.next(run) is None:
                 ended[slot.number] = self._exhausted(run)
         return self._end(ended)
 
@@ -146,21 +160,35 @@ class Heat(Generic[S, R]):
         following = [
             (slot, run, step)
             for slot, run in self.live
-            if (step := run.evaluation_steps.after(run.step)) is not None
+            if (step := self._sparse.next(run)) is not None
         ]
-        nearest = min((step for _, _, step in following), default=0)
+        lockstep = self.rules.lockstep
+        behind = min((run.step for _, run, _ in following), default=0)
         due = [
             (slot, run, step)
             for slot, run, step in following
-            if (step == nearest or not self.rules.lockstep) and not self._beaten(slot, run)
+            if (run.step == behind or not lockstep) and not self._beaten(slot, run)
         ]
+        if lockstep:
+            ahead = [run.step for _, run, _ in following if run.step > behind]
+            nearest = min([*ahead, *(step for _, _, step in due)], default=0)
+            return [(slot, run) for slot, run, _ in due], [nearest] * len(due)
         stride = min((step - run.step for _, run, step in due), default=0)
-        lockstep = self.rules.lockstep
-        targets = [nearest if lockstep else run.step + stride for _, run, _ in due]
-        return [(slot, run) for slot, run, _ in due], targets
+        return [(slot, run) for slot, run, _ in due], [run.step + stride for _, run, _ in due]
 
     def _beaten(self, slot: S, run: R) -> bool:
-        return self.cap is not None and run.step >= self.cap and slot.number not in self._continuing
+        if self.cap is None or run.step < self.cap or slot.number in self._continuing:
+            return False
+        if slot.number in self._found:  # whoever draws level has reached the goal too
+            return run.step > self.cap
+        return not self._sparse.is_open(run)
+
+    def _capped(self, slot: S, run: R) -> TrialResult:
+        """The result of a run that is beaten: as it was at the cap, if others were behind it that
+        were trained again."""
+        result = _result(run, Outcome.CAPPED, self._why_capped())
+        back = self._ahead_of.get(slot.number)
+        return result if back is None else _as_of(result, max(self.cap or 0, back))
 
     def _why_capped(self) -> str:
         if self.rules.finishers == 1:
@@ -175,16 +203,19 @@ class Heat(Generic[S, R]):
         meanwhile: an evaluation that was left out would never be made. Returns the results of those
         that end, by number of the slot."""
         ended: dict[int, TrialResult] = {}
-        arrived: list[tuple[S, R]] = []
-        moved = self.engine.advance([run for _, run in due], targets, stop)
-        for (slot, run), there in zip(due, moved, strict=True):
-            if isinstance(there, Failed):
-                ended[slot.number] = _result(run, Outcome.FAILED, there.reason)
-            elif there and run.step in run.evaluation_steps:
-                arrived.append((slot, run))
-        finite = self.engine.finite([run for _, run in arrived])
-        checks = self._evaluate([one for one, fine in zip(arrived, finite, strict=True) if fine])
+        arrived = self._arrived(due, targets, stop, ended)
+        finite, checks = self._evaluated_at(arrived)
+        passed = (isinstance(check, GoalCheck) and check.passed for check in checks.values())
+        if self.rules.sparse and any(passed):
+            arrived = self._with_open(arrived)
+            finite, checks = self._evaluated_at(arrived, checks)
+        back = self._sent_back(arrived, finite, checks)
+        if back and self.rules.lockstep:
+            self._wait([(slot, run) for slot, run in arrived if run not in back], back, checks)
+            return ended
         for (slot, run), fine in zip(arrived, finite, strict=True):
+            if run in back:
+                continue
             check = checks.get(slot.number)
             result = attempt(partial(self._judge, slot, run, check, finite=fine))
             if isinstance(result, Failed):
@@ -193,16 +224,74 @@ class Heat(Generic[S, R]):
                 ended[slot.number] = result
             elif run.goal_crossing is None and run.evaluation_steps.is_full(run.step):
                 self._evaluated.append((slot, run))
+            self._sparse.note_judged(run)
         return ended
 
-    def _evaluate(self, arrived: Sequence[tuple[S, R]]) -> dict[int, GoalCheck | Failed]:
-        """What is found of those that are evaluated, by number of the slot."""
-        found: dict[int, GoalCheck | Failed] = {}
+    def _arrived(
+        self,
+        due: Sequence[tuple[S, R]],
+        targets: Sequence[int],
+        stop: Event,
+        ended: dict[int, TrialResult],
+    ) -> list[tuple[S, R]]:
+        """Advance these. Returns those to be evaluated where they have come to, with those that
+        have waited there for them; the results of those that failed come to `ended`."""
+        if self.rules.sparse:
+            self._sparse.begin(run for _, run in due)
+        before = [run.step for _, run in due]
+        moved = self.engine.advance([run for _, run in due], targets, stop)
+        came_to: dict[int, int] = {}  # steps, by number of the slot
+        for (slot, run), came, step in zip(due, moved, before, strict=True):
+            if run.step > step:
+                self._ahead_of.pop(slot.number, None)
+            if isinstance(came, Failed):
+                ended[slot.number] = _result(run, Outcome.FAILED, came.reason)
+            elif came:
+                came_to[slot.number] = run.step
+        steps = set(came_to.values())
+        return [
+            (slot, run)
+            for slot, run in self.live
+            if run.step in steps
+            and slot.number not in ended
+            and self._sparse.is_evaluated(run, moved=slot.number in came_to)
+        ]
+
+    def _with_open(self, arrived: Sequence[tuple[S, R]]) -> list[tuple[S, R]]:
+        """These, one of which has passed the goal, and those that stand where they do and may have
+        passed it before, where it was left out to evaluate them."""
+        numbers, steps = {slot.number for slot, _ in arrived}, {run.step for _, run in arrived}
+        return [
+            (slot, run)
+            for slot, run in self.live
+            if slot.number in numbers
+            or (run.step in steps and self._sparse.is_sparse(run) and self._sparse.is_open(run))
+        ]
+
+    def _evaluated_at(
+        self, arrived: Sequence[tuple[S, R]], known: Mapping[int, Found] | None = None
+    ) -> tuple[list[bool], dict[int, Found]]:
+        """Whether the losses of each are finite, and what is found of those of which they are, by
+        number of the slot.
+
+        known -- what has been found already
+        """
+        finite = self.engine.finite([run for _, run in arrived])
+        fine = [one for one, so in zip(arrived, finite, strict=True) if so]
+        return finite, self._evaluate(fine, self._found if known is None else known)
+
+    def _evaluate(
+        self, arrived: Sequence[tuple[S, R]], known: Mapping[int, Found]
+    ) -> dict[int, Found]:
+        """What is found of those that are evaluated, or is known, by number of the slot."""
+        found = {s.number: known[s.number] for s, _ in arrived if s.number in known}
         for full in (False, True):
             evaluated = [
                 (slot, run)
                 for slot, run in arrived
-                if _in_full(run) == full and (full or run.goal_crossing is None)
+                if slot.number not in found
+                and (_in_full(run) or self._sparse.is_sparse(run)) == full
+                and (full or run.goal_crossing is None)
             ]
             if evaluated:
                 with timed_as("evaluation"):
@@ -211,9 +300,37 @@ class Heat(Generic[S, R]):
                 found |= dict(zip(numbers, checks, strict=True))
         return found
 
-    def _judge(
-        self, slot: S, run: R, check: GoalCheck | Failed | None, *, finite: bool
-    ) -> TrialResult | None:
+    def _sent_back(
+        self,
+        arrived: Sequence[tuple[S, R]],
+        finite: Sequence[bool],
+        checks: Mapping[int, Found],
+    ) -> list[R]:
+        """Have those go back that may have passed the goal, or diverged, where it was left out to
+        evaluate them. Returns them."""
+        for slot, _ in arrived:
+            self._found.pop(slot.number, None)
+        return [
+            run
+            for (slot, run), fine in zip(arrived, finite, strict=True)
+            if self._sparse.go_back(run, checks.get(slot.number), finite=fine)
+        ]
+
+    def _wait(
+        self,
+        arrived: Sequence[tuple[S, R]],
+        back: Sequence[R],
+        checks: Mapping[int, Found],
+    ) -> None:
+        """Have all others wait, with what has been found of those that have arrived, until those
+        that went back have come up again: whoever passes the goal on the way caps them there."""
+        behind = min(run.step for run in back)
+        self._found |= {slot.number: checks.get(slot.number) for slot, _ in arrived}
+        for slot, run in self.live:
+            if run.step > behind:
+                self._ahead_of.setdefault(slot.number, behind)
+
+    def _judge(self, slot: S, run: R, check: Found, *, finite: bool) -> TrialResult | None:
         """The result of a run that has been evaluated, if this is where it ends."""
         if isinstance(check, Failed):
             return _result(run, Outcome.FAILED, check.reason)
@@ -239,6 +356,7 @@ class Heat(Generic[S, R]):
         run.goal_crossing = crossing = GoalCrossing(
             run.step, previous, check.value, run.test_metric(), check.measures
         )
+        self._sparse.forget(run)
         self._to_target.append(run.step)
         self.lower_cap(cap(self._to_target, self.rules.finishers))
         if slot.number not in self._continuing:
@@ -281,6 +399,19 @@ def _result(run: Run, outcome: Outcome, reason: str) -> TrialResult:
         micro_batch=run.micro_batch,
         cost=run.cost,
         engine=run.engine,
+    )
+
+
+def _as_of(result: TrialResult, step: int) -> TrialResult:
+    """The result of a trial that was to end at an earlier step than it did."""
+    evaluations = tuple(one for one in result.evaluations if one.step <= step)
+    last = evaluations[-1] if evaluations else None
+    return replace(
+        result,
+        steps=min(result.steps, step),
+        evaluations=evaluations,
+        metric=last.metric if last else None,
+        metric_step=last.step if last else None,
     )
 
 

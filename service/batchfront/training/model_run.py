@@ -28,6 +28,7 @@ from batchfront.workload.data import Splits
 from batchfront.workload.evaluation_grid import GridSteps
 from batchfront.workload.lr_schedule import TrainingSize
 from batchfront.workload.metrics import as_weights
+from batchfront.workload.nested import map_tensors
 from batchfront.workload.optimizers import SGDOptimizer
 from batchfront.workload.search_space import Metaparameters
 from batchfront.workload.seeds import SeedStream
@@ -97,6 +98,11 @@ class ModelRun:
         self.goal_crossing: GoalCrossing | None = None
         self.cost = TrialCost()
         self.engines: set[str] = set()  # that have trained it for a step or more
+        self.replayable = True
+        self.judged = 0
+        self.decided = -1
+        self.kept_until: int | None = None
+        self._kept: State | None = None
         self.loss_values = {} if workload.loss is None else chosen(workload.loss, values)
         self.loss_sum = torch.zeros((), device=device)
         self.loss_steps = 0
@@ -154,13 +160,20 @@ class ModelRun:
         """Take note of an evaluation, and of the time it took."""
         self.cost.evaluation_seconds += seconds
         self.cost.evaluated_examples += found.examples
-        if full and found.value is not None:
+        if full and found.value is not None and self._is_on_curve():
             loss = self.evaluations[-1].loss if self.evaluations else self.untrained_loss
             if self.loss_steps:  # otherwise no batch since then had anything that counts
                 loss = self.loss_sum.item() / self.loss_steps
             self.evaluations.append(Evaluation(self.step, loss, found.value, found.measures))
             self.loss_sum.zero_()
             self.loss_steps = 0
+
+    def _is_on_curve(self) -> bool:
+        """Whether a full evaluation here is one of its learning curve, and the first that is made
+        here."""
+        if self.evaluations and self.evaluations[-1].step == self.step:
+            return False
+        return self.kept_until is None or self.evaluation_steps.is_full(self.step)
 
     @timed_as("evaluation")
     def test_metric(self) -> float | None:
@@ -208,8 +221,27 @@ class ModelRun:
         """What it was evaluated with: what `load_state_dict` of the workload's model takes."""
         return self.evaluated.state_dict()
 
+    def keep(self, until: int) -> None:
+        """Keep its state, to go back to, while its evaluations before `until` are left out."""
+        self._kept = map_tensors(lambda tensor: tensor.detach().clone(), self._own_state())
+        self.kept_until = until
+
+    def let_go(self) -> None:
+        """Keep no state any more."""
+        self.kept_until = self._kept = None
+
+    def roll_back(self) -> None:
+        """Go back to the kept state, which is let go. What has been spent since stays spent."""
+        assert self._kept is not None
+        kept, cost, engines = self._kept, self.cost, self.engines
+        self.restore(kept)
+        self.cost, self.engines = cost, engines
+
     def state(self) -> State:
         """Everything from which `restore` on a fresh run of the same trial continues exactly."""
+        return {**self._own_state(), "kept": self._kept, "kept_until": self.kept_until}
+
+    def _own_state(self) -> State:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -220,6 +252,7 @@ class ModelRun:
             "loss_steps": self.loss_steps,
             "looks": [tuple(one) for one in self.evaluations],
             "passage": None if self.goal_crossing is None else tuple(self.goal_crossing),
+            "judged": self.judged,
             "spent": asdict(self.cost),
             "engines": sorted(self.engines),
         }
@@ -232,13 +265,18 @@ class ModelRun:
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.restore(state["average"])
-        self.evaluator.order.copy_(state["evaluation_order"])
+        # Not into the one that is there: an evaluation has made it, in inference mode.
+        order = self.evaluator.order
+        self.evaluator.order = state["evaluation_order"].to(order.device, copy=True)
         self.loss_sum.copy_(state["loss_sum"])
         self.loss_steps = state["loss_steps"]
         self.evaluations = [Evaluation(*one) for one in state["looks"]]
         self.goal_crossing = None if state["passage"] is None else GoalCrossing(*state["passage"])
         self.cost = TrialCost(**state["spent"])
-        self.engines = set(state.get("engines", ()))  # which older checkpoints don't know of
+        # Older checkpoints don't know of these: then every evaluated step was evaluated.
+        self.engines = set(state.get("engines", ()))
+        self.judged = state.get("judged", self.step)
+        self._kept, self.kept_until = state.get("kept"), state.get("kept_until")
 
     def close(self) -> None:
         """Nothing is held that its last reference doesn't give back."""

@@ -29,6 +29,7 @@ class ReportedRun:
     untrained_loss: float | None = None  # unless it is reported
     micro_batch: int | None = None
     engine: str | None = "reported"
+    replayable = False
 
     def __init__(self, goal: Goal, grid: EvaluationGrid | None, budget: int) -> None:
         self._goal, self._grid, self._budget = goal, grid, budget

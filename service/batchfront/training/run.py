@@ -87,6 +87,10 @@ class Run(Protocol):
         """The training loss before the first update, where it is known."""
 
     @property
+    def replayable(self) -> bool:
+        """Whether it can be trained again from where it was: see `Replayable`."""
+
+    @property
     def cost(self) -> TrialCost:
         """What it has cost so far, before it was restored too."""
 

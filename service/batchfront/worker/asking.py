@@ -15,10 +15,12 @@ from typing import Any, Self
 from batchfront.errors import LeaseLost, NothingLeft, UsageError
 from batchfront.frontier.queries import require, workload_names
 from batchfront.options import options_of
+from batchfront.phrases import listed
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
+from batchfront.plan.share_out import share_out
 from batchfront.store.database import Storage, parse_url
-from batchfront.store.url import open_storage
+from batchfront.store.url import open_storage, open_to_write
 from batchfront.study.identity import refuse_difference, study_identity
 from batchfront.study.study import Filter, Study, find_studies, refuse_imported
 from batchfront.training.device_names import resolve, visible_gpus
@@ -123,7 +125,8 @@ class Database:
                 )
                 back = partial(self._take_back, holder)
                 return AskedTrial(holder, claimed, goal, _device(), back)
-            finished = not holder.ledger.is_open(wanted)
+            finished = not holder.ledger.is_open(wanted, patient=True)
+            others = holder.ledger.waited_for(wanted).get(name, [])
         except BaseException:
             holder.stop.set()
             holder.let_go()
@@ -131,11 +134,14 @@ class Database:
         holder.let_go()
         self._take_back(holder)
         meant = name if batch_size is None else f"{name}/b{batch_size}"
-        why = (
-            "every trial that is planned has ended"
-            if finished
-            else "no trial is free now: those that have not ended are with others, or wait for them"
-        )
+        why = "no trial is free now: those that have not ended are with others, or wait for them"
+        if finished:
+            why = "every trial that is planned has ended"
+        elif others:
+            sizes = listed([str(size) for size in others])
+            why = f"those that have not ended wait for trials of batch size {sizes}, as each round "
+            why += "is sampled from what all of the one before have shown"
+            _warn(f"{meant}: {why}")
         raise NothingLeft(f"{meant}: {why}", finished=finished)
 
     def trials(
@@ -179,7 +185,7 @@ class Database:
             self._idle.clear()
             self._process = os.getpid()
         if self._opened is None:
-            self._opened = open_storage(self._url, create=create)
+            self._opened = (open_to_write if create else open_storage)(self._url)
         return self._opened
 
     def _take_back(self, holder: Holder) -> None:
@@ -218,9 +224,12 @@ class Database:
 def _claim(holder: Holder, wanted: Filter) -> Claimed | None:
     while True:
         try:
-            return holder.claim(wanted)
+            claimed = holder.claim(wanted)
         except LeaseLost as error:
             log.warning("%s", error)
+            continue
+        if claimed is not None or not share_out(holder.ledger.storage, wanted):
+            return claimed
 
 
 def _refuse_another(study: Study, workload: WorkloadBase) -> None:
@@ -241,6 +250,12 @@ def _options(search: Mapping[str, Any]) -> SearchOptions:
     sizes = search.get("batch_sizes")
     listed = {} if sizes is None else {"batch_sizes": tuple(sizes)}
     return SearchOptions(**{**search, **listed})
+
+
+@cache
+def _warn(line: str) -> None:
+    """Log a warning, once in a process."""
+    log.warning("%s", line)
 
 
 @cache

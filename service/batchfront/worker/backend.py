@@ -13,6 +13,7 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.engines import Engine
 from batchfront.training.run import RunFactory
+from batchfront.vocabulary import Phase
 from batchfront.worker.checkpoint_policy import Kept
 from batchfront.worker.options import WorkerOptions
 from batchfront.workload.trust import Trust
@@ -26,6 +27,7 @@ class Place:
     sharing -- how many workers share the device's memory
     tries   -- how often and how long the database is asked while it is away
     stop    -- when set, what takes long is broken off
+    enter   -- says which phase the worker is in by now
     """
 
     storage: Storage
@@ -34,6 +36,7 @@ class Place:
     options: WorkerOptions
     tries: Tries
     stop: Event
+    enter: Callable[[Phase], None] = lambda _: None
 
     @cached_property
     def trust(self) -> Trust:

@@ -6,7 +6,7 @@ by that have the same kind of device.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 
 import torch
@@ -25,7 +25,7 @@ from batchfront.training.memory import is_lost_device, release
 from batchfront.training.model_run import ModelRun
 from batchfront.training.vectorized.eligibility import why_never, why_not
 from batchfront.training.vectorized.engine import Vectorized
-from batchfront.vocabulary import EngineName
+from batchfront.vocabulary import EngineName, Phase
 from batchfront.worker.engine_timing import speedup
 from batchfront.worker.setup import LoadedWorkload
 from batchfront.workload import catalog
@@ -48,6 +48,7 @@ class EngineChoice:
     devices -- those that compute each trial together
     sharing -- how many workers share them
     stop    -- when set, a trial under way is broken off
+    enter   -- says which phase the worker is in by now
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class EngineChoice:
         devices: Sequence[torch.device],
         sharing: int,
         stop: Event,
+        enter: Callable[[Phase], None] = lambda _: None,
     ) -> None:
         self._storage, self._tries, self._asked = storage, tries, asked
-        self._devices, self._stop = devices, stop
+        self._devices, self._stop, self._enter = devices, stop, enter
         self._kind = kind(devices[0], sharing)
         self._why_not: dict[tuple[str, int], str | None] = {}  # by workload and batch size
         self._told: set[str] = set()
@@ -107,6 +109,7 @@ class EngineChoice:
         return self._why_not[key]
 
     def _find(self, study: Study, loaded: LoadedWorkload, taken: Sequence[Slot]) -> EngineName:
+        self._enter(Phase.ENGINES)
         try:
             ratio = speedup(study, loaded, taken, self._stop, self._vectorized(loaded))
         except Exception as error:

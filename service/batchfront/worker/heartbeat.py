@@ -9,6 +9,9 @@ from time import monotonic, time
 from batchfront.errors import StorageLost
 from batchfront.ledger.ledger import LEASE_SECONDS, Held, Ledger, RaceState
 from batchfront.phase_timer import timed_as
+from batchfront.study.study import Study
+from batchfront.worker.progress import Progress, Shown
+from batchfront.workload.metric_fields import Better
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Heartbeat:
         self._asked_at = time()  # which goes on while the machine sleeps
         self._closed = Event()
         self._speed = _Speed()
+        self._progress: Progress | None = None
         self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
@@ -52,10 +56,19 @@ class Heartbeat:
         with timed_as("storage"):
             self._thread.join(_LEAVING_SECONDS)
 
+    def watch(self, shown: Callable[[], Shown], study: Study, better: Better) -> None:
+        """From now on whoever looks is told of what the study's trials in hand show.
+
+        shown  -- gives it, in this thread: each slot with its trial's evaluations so far
+        better -- which values of the metric are
+        """
+        self._progress = Progress(self._ledger, study, shown, better)
+
     def hold(self, slots: Mapping[int, tuple[int, int]]) -> None:
         """From now on these slots are held: id to (fence, steps trained so far)."""
         with self._lock:
             self._held = dict(slots)
+            self._speed.begin({k: steps for k, (_, steps) in slots.items()})
 
     @property
     def race_state(self) -> RaceState:
@@ -84,10 +97,20 @@ class Heartbeat:
                 self._ask(self._ledger.poll)
             elif self._ask(self._renew):
                 due = now + (self._every or LONGEST_PAUSE - pause / 2)
+                self._tell()
 
     def _renew(self, study_id: int, held: Held) -> RaceState:
-        rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
-        return self._ledger.heartbeat(study_id, held, rate)
+        with self._lock:
+            rate = self._speed.of({k: steps for k, (_, steps) in held.items()})
+        best = None if self._progress is None else self._progress.best()
+        return self._ledger.heartbeat(study_id, held, rate, best)
+
+    def _tell(self) -> None:
+        if self._progress is not None and not self._closed.is_set():
+            try:
+                self._progress.write()
+            except Exception as error:  # the next time says it, or the trials' results
+                log.debug("progress not written: %s", error)
 
     def _ask(self, ask: Callable[[int, Held], RaceState]) -> bool:
         """Learn what the ledger knows, by one of its methods. Returns whether it answered."""
@@ -113,11 +136,20 @@ class Heartbeat:
 
 
 class _Speed:
-    """Steps a second of all trials together, since last asked."""
+    """Steps a second of all trials together, since last asked, or since the first steps: until
+    those the trials were set up, which says nothing of how long steps take."""
 
     def __init__(self) -> None:
         self._steps: dict[int, int] = {}
         self._at = monotonic()
+        self._moving = False
+
+    def begin(self, steps: Mapping[int, int]) -> None:
+        """Count from here, if no step has been seen before."""
+        if not self._moving:
+            before = self._steps
+            self._moving = any(reached > before.get(k, reached) for k, reached in steps.items())
+            self._steps, self._at = dict(steps), monotonic()
 
     def of(self, steps: Mapping[int, int]) -> float:
         now = monotonic()

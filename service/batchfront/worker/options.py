@@ -1,9 +1,29 @@
 """How a worker works, wherever it runs."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from batchfront.options import DURATION, at_least, check, option
+from batchfront.options import DURATION, SOME_TIME, at_least, check, option
 from batchfront.vocabulary import EngineName, KeepModel, LogFormat
+
+
+def device_option() -> Any:
+    """The field of the device to compute on."""
+    told = "What it computes on: auto, cpu, cuda or cuda:N."
+    return option(str, told, metavar="NAME", default="auto")
+
+
+def code_option() -> Any:
+    """The field of the code that may run, of what runs one workload."""
+    return option(
+        str,
+        "A folder, or a file, whose code may run: what the workload was planned from. Can be "
+        "repeated.",
+        metavar="DIR",
+        otherwise="only the catalog's, and what the command line names",
+        default=(),
+        repeated=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -13,9 +33,7 @@ class WorkerOptions:
     Raises UsageError, with all that is wrong, for values that an option doesn't have.
     """
 
-    device: str = option(
-        str, "What it computes on: auto, cpu, cuda or cuda:N.", metavar="NAME", default="auto"
-    )
+    device: str = device_option()
     devices_per_trial: int = option(
         int,
         "How many devices compute each trial together: a worker's own and those after it.",
@@ -62,6 +80,14 @@ class WorkerOptions:
     max_time: float | None = option(
         DURATION,
         "How long a worker works before it saves the trials in hand, gives them back and ends.",
+        must=SOME_TIME,
+        otherwise="no limit",
+    )
+    max_steps: int | None = option(
+        int,
+        "How many training steps, of all its trials together, a worker takes before it saves "
+        "those in hand, gives them back and ends.",
+        must=at_least(1),
         otherwise="no limit",
     )
     until_done: bool = option(
@@ -87,5 +113,31 @@ class WorkerOptions:
         check(self)
 
 
-WHEN_TO_END = ("max_time", "until_done")
+WHEN_TO_END = ("max_time", "max_steps", "until_done")
 """Options that a command hasn't which runs what it has planned, and waits for that."""
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """When a run on this machine stops though trials are left.
+
+    Raises UsageError, with all that is wrong, for values that an option doesn't have.
+    """
+
+    max_time: float | None = option(
+        DURATION,
+        "How long the trials run before what is in hand is saved, and the page made of what there "
+        "is. The same command continues.",
+        must=SOME_TIME,
+        otherwise="no limit",
+    )
+    max_steps: int | None = option(
+        int,
+        "The same, after so many training steps of all trials of this run together; each of "
+        "several workers takes an equal part of them.",
+        must=at_least(1),
+        otherwise="no limit",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from batchfront.errors import Unreachable
 from batchfront.ledger.ledger import ATTEMPTS, Held, Ledger, RaceState
-from batchfront.outcomes import LearningCurve, TrialResult
+from batchfront.outcomes import Evaluation, LearningCurve, TrialResult
 from batchfront.phase_timer import timed_as
 from batchfront.phrases import first_few
 from batchfront.study.slots import Slot
@@ -18,12 +18,13 @@ from batchfront.training.engines import Engine, failure
 from batchfront.training.heat import Heat, RaceRules
 from batchfront.training.memory import is_lost_device, is_out_of_memory, release
 from batchfront.training.run import Run, RunFactory
-from batchfront.vocabulary import Outcome, Schedule
+from batchfront.vocabulary import Outcome, Phase, Schedule
 from batchfront.worker.backfill import Backfill
 from batchfront.worker.checkpoint_policy import HeatCheckpoints, Kept
 from batchfront.worker.heartbeat import Heartbeat
 from batchfront.worker.kept_winner import KeptWinner
 from batchfront.worker.pace import Pace
+from batchfront.worker.step_budget import StepBudget
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Race(Generic[R]):
     backfill    -- claims further trials in the places of those that have ended, if it may
     winner      -- keeps the weights of the study's best trial; None: nobody's are kept
     pace        -- how often training stops for something else
+    budget      -- the steps that the worker may take
     after_round -- called after each round of the heat
     """
 
@@ -59,12 +61,13 @@ class Race(Generic[R]):
         backfill: Backfill | None = None,
         winner: KeptWinner | None = None,
         pace: Pace | None = None,
+        budget: StepBudget | None = None,
         after_round: Callable[[], None] | None = None,
     ) -> None:
         self.ledger, self.study, self.factory = ledger, study, factory
         self.heartbeat, self.stop = heartbeat, stop
         self._pace = Pace() if pace is None else pace
-        self._backfill, self._after_round = backfill, after_round
+        self._backfill, self._after_round, self._budget = backfill, after_round, budget
         self._winner = winner
         self.heat: Heat[Slot, R] = Heat(
             race_rules(study, factory),
@@ -72,6 +75,7 @@ class Race(Generic[R]):
             crossed=None if winner is None else winner.crossed,
         )
         self.checkpoints = HeatCheckpoints(study, kept, factory.versions, stop, self._pace)
+        heartbeat.watch(self._shown, study, factory.goal.metric.better)
         self._recorded: set[int] = set()  # ids of slots whose goal crossing the ledger has
 
     def run(self, slots: Sequence[Slot]) -> None:
@@ -121,8 +125,12 @@ class Race(Generic[R]):
         """Do a round of the heat, and write what ended in it. Returns the results that stand: those
         of slots that were still this worker's, and that nobody tries again."""
         self._hold()
+        before = sum(run.step for _, run in self.heat.live)
         with timed_as("training"):  # in which evaluations and data are parts of their own
             ended = self.heat.round(self.stop)
+        if self._budget is not None:
+            at = [run.step for _, run in self.heat.live] + [result.steps for _, result in ended]
+            self._budget.spend(sum(at) - before)
         written = self._record(ended)
         # Before anything is released: at each evaluation a trial is compared once.
         written += self._record(self.heat.compare(self._known))
@@ -216,6 +224,10 @@ class Race(Generic[R]):
         self.ledger.release([(slot, 0) for slot in again], failed=True)
         return [(slot, result) for slot, result in final if slot not in lost]
 
+    def _shown(self) -> list[tuple[Slot, Sequence[Evaluation]]]:
+        """What the trials in hand have shown so far, for any thread."""
+        return [(slot, run.evaluations) for slot, run in self.heat.live]
+
     def _known(self, step: int, evaluated: Sequence[tuple[Slot, R]]) -> Mapping[int, LearningCurve]:
         shown = [(slot, run.evaluations) for slot, run in evaluated]
         return self.ledger.record_evaluations(self.study, step, shown)
@@ -288,6 +300,7 @@ class Race(Generic[R]):
 
     def release_all(self) -> None:
         """Save what can be saved, and release it all: this worker has been told to stop."""
+        self.ledger.enter_phase(Phase.SAVING)
         self.checkpoints.save(self.heat.live)
         released = [slot for slot, _ in self.heat.live]
         self._close(released)
@@ -316,4 +329,5 @@ def race_rules(study: Study, factory: RunFactory[Run]) -> RaceRules:
         continuing=study.continuing,
         dropping=rules(factory.goal, study.finishers, **options),
         lockstep=study.schedule == Schedule.RACE,
+        sparse=study.sparse,
     )

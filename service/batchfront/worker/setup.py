@@ -63,9 +63,11 @@ class LoadedWorkload:
     ) -> ModelRun:
         """A fresh trial."""
         trial = (self.workload, self.splits, batch_size, values, seed)
-        if self.followers is None:
-            return ModelRun(*trial, self.device, self.micro_batches)
-        return LeaderRun(self.followers, *trial, self.device, self.micro_batches)
+        given = (*trial, self.device, self.micro_batches)
+        pool = self.followers
+        run = ModelRun(*given) if pool is None else LeaderRun(pool, *given)
+        run.replayable = self.resumes
+        return run
 
     def close(self) -> None:
         """End the processes of other devices, if there are any."""
@@ -104,48 +106,91 @@ def set_up(
         if current is not None:
             current.close()
         together = [devices] if isinstance(devices, torch.device) else devices
-        current = _load(study, find(study), together, recall)
+        current = Found(Wanted.by(study), find(study)).on(together, recall)
     if current.confirmed.get(study.id) != study.identity:
         refuse_other_identity(study, current.workload, current.identity_parts)
         current.confirmed[study.id] = study.identity
     return current
 
 
-def _load(
-    study: Study,
-    spec: str,
-    devices: Sequence[torch.device],
-    recall: Callable[[Workload], MicroBatchSizes],
-) -> LoadedWorkload:
-    found = as_variant(catalog.load_trained(spec), study.variant)
-    fingerprint = Fingerprint.of(found)  # before it has run, and changed what it may hold
-    workload = found.as_asked(study.goal_value, study.precision)
-    tries = study.identity.get("preflight")
-    checked = check(workload, [study.batch_size], planned=True, tries=tries)
-    checked.refuse_devices(len(devices))
-    code = fingerprint.code(checked.splits)
-    versions = {
-        "batchfront": __version__,
-        "torch": torch.__version__,
-        "device": describe_all(devices),
-        "source": digest(code),
-    }
-    with timed_as("data"):
-        splits = checked.splits.to(devices[0])
-    parts = identity_parts(checked.identity_parts, [code], study.variant)
-    micro_batches = recall(workload)
-    micro_batches.whole = checked.whole
-    loaded = LoadedWorkload(
-        study.spec,
-        workload,
-        splits,
-        devices[0],
-        versions,
-        parts,
-        micro_batches=micro_batches,
-        resumes=checked.lost is None,
-    )
-    if len(devices) > 1:
-        given = (spec, study.goal_value, study.precision)
-        loaded.followers = FollowerPool(*given, devices, loaded.micro_batches, versions["source"])
-    return loaded
+@dataclass(frozen=True)
+class Wanted:
+    """A workload that is to be made ready, as a study says it or as somebody asks for it.
+
+    spec  -- what names it in the database
+    tries -- what planning it has shown (`Checked.tries`), as far as that is kept
+    """
+
+    spec: str
+    batch_sizes: Sequence[int]
+    variant: str | None = None
+    goal_value: float | None = None
+    precision: str | None = None
+    planned: bool = False
+    tries: Mapping[str, str | None] | None = None
+
+    @classmethod
+    def by(cls, study: Study) -> "Wanted":
+        """What a study wants."""
+        return cls(
+            study.spec,
+            [study.batch_size],
+            study.variant,
+            study.goal_value,
+            study.precision,
+            planned=True,
+            tries=study.identity.get("preflight"),
+        )
+
+
+class Found:
+    """A workload whose code is loaded and checked, to be made ready on one device or several.
+
+    here -- the spec by which its code is loaded here
+
+    Raises what loading and checking it does.
+    """
+
+    def __init__(self, wanted: Wanted, here: str) -> None:
+        self.wanted, self.here = wanted, here
+        found = as_variant(catalog.load_trained(here), wanted.variant)
+        fingerprint = Fingerprint.of(found)  # before it has run, and changed what it may hold
+        self.workload = found.as_asked(wanted.goal_value, wanted.precision)
+        self.checked = check(
+            self.workload, wanted.batch_sizes, planned=wanted.planned, tries=wanted.tries
+        )
+        self.code = fingerprint.code(self.checked.splits)
+
+    def on(
+        self, devices: Sequence[torch.device], recall: Callable[[Workload], MicroBatchSizes]
+    ) -> LoadedWorkload:
+        """The workload on the devices that compute each trial together, as `set_up` has them.
+
+        Raises WorkloadError if these can't.
+        """
+        checked, wanted = self.checked, self.wanted
+        checked.refuse_devices(len(devices))
+        versions = {
+            "batchfront": __version__,
+            "torch": torch.__version__,
+            "device": describe_all(devices),
+            "source": digest(self.code),
+        }
+        with timed_as("data"):
+            splits = checked.splits.to(devices[0])
+        micro_batches = recall(self.workload)
+        micro_batches.whole = checked.whole
+        loaded = LoadedWorkload(
+            wanted.spec,
+            self.workload,
+            splits,
+            devices[0],
+            versions,
+            identity_parts(checked.identity_parts, [self.code], wanted.variant),
+            micro_batches=micro_batches,
+            resumes=checked.lost is None,
+        )
+        if len(devices) > 1:
+            given = (self.here, wanted.goal_value, wanted.precision)
+            loaded.followers = FollowerPool(*given, devices, micro_batches, versions["source"])
+        return loaded

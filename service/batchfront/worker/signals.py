@@ -16,6 +16,9 @@ GRACE_SECONDS = 8.0
 meant to take less; what is left then passes to others with the lease."""
 
 
+_SAVING = "saving the trials in hand (Ctrl-C again to drop them) …"
+
+
 def _ending() -> list[signal.Signals]:
     """The signals that ask a process to end: SIGTERM, and SIGHUP of a session that was dropped,
     unless the process was started to outlive that (`nohup`)."""
@@ -36,10 +39,13 @@ def end_on_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]:
+def stop_on_signals(
+    *, within: float | None = None, saying: str = _SAVING
+) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C raises
     KeyboardInterrupt.
 
+    saying -- what is said to the first Ctrl-C
     within -- seconds after a SIGTERM or SIGHUP in which the block has to end, or else the process
               does
     """
@@ -53,7 +59,7 @@ def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]
     ending = _ending()
     before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, *ending)}
     try:
-        with _ending_heard(ending, stop, within):
+        with _ending_heard(ending, stop, within, saying):
             yield stop
     finally:
         for number, handler in before.items():
@@ -61,8 +67,28 @@ def stop_on_signals(*, within: float | None = None) -> Iterator[threading.Event]
 
 
 @contextmanager
+def time_limit(seconds: float | None, stop: threading.Event) -> Iterator[threading.Event]:
+    """Set `stop` when the time is over; None: it never is. The event that is given says whether it
+    was."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        stop.set()
+
+    timer = threading.Timer(seconds or 0, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def _ending_heard(
-    ending: Sequence[int], stop: threading.Event, within: float | None
+    ending: Sequence[int], stop: threading.Event, within: float | None, saying: str
 ) -> Iterator[None]:
     """Set `stop` on the signals that ask to end, from a thread of its own: the handler has to wait
     for its turn while the main thread is in a call that doesn't return, such as to a database that
@@ -78,7 +104,7 @@ def _ending_heard(
             # Not in the handler, which may have come into the middle of another line.
             if number[0] == signal.SIGINT and not asked:
                 asked = True
-                log.warning("saving the trials in hand (Ctrl-C again to drop them) …")
+                log.warning(saying)
             if number[0] in ending:
                 stop.set()
                 if within is not None and not over.wait(within):

@@ -24,6 +24,7 @@ from batchfront.ledger.ledger import Ledger
 from batchfront.ledger.self_description import SelfDescription
 from batchfront.log_lines import about
 from batchfront.phase_timer import Clock, timed_as
+from batchfront.plan.share_out import share_out
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
 from batchfront.store.migrations import database_name
@@ -34,7 +35,7 @@ from batchfront.study.warm_start import sample_late
 from batchfront.training.checkpoint_files import CheckpointFiles
 from batchfront.training.device_names import describe_all, following, visible_gpus
 from batchfront.training.kept_models import KeptModels, models_beside
-from batchfront.vocabulary import EngineName, KeepModel, Purpose
+from batchfront.vocabulary import EngineName, KeepModel, Phase, Purpose
 from batchfront.worker.backend import Backend, Place
 from batchfront.worker.backfill import Backfill
 from batchfront.worker.heartbeat import LONGEST_PAUSE, Heartbeat
@@ -42,6 +43,7 @@ from batchfront.worker.kept_winner import KeptWinner
 from batchfront.worker.options import WorkerOptions
 from batchfront.worker.pace import Pace
 from batchfront.worker.race import Race
+from batchfront.worker.step_budget import StepBudget
 
 log = logging.getLogger(__name__)
 
@@ -109,10 +111,17 @@ class Worker:
         if models is not None and options.keep_model == KeepModel.BEST:
             self._models = KeptModels(models, name)
         self._place = Place(
-            storage, settings.device, settings.sharing, options, self.ledger.tries, stop
+            storage,
+            settings.device,
+            settings.sharing,
+            options,
+            self.ledger.tries,
+            stop,
+            self.ledger.enter_phase,
         )
         _ = self._place.trust  # said now, if there is no such place
         self._backends: dict[str | None, Backend] = {}
+        self._budget = StepBudget(options.max_steps, stop)
         self._unfit: dict[str, BatchfrontError] = {}  # by workload; told at the end
 
     def run(self) -> None:
@@ -166,6 +175,8 @@ class Worker:
             if claimed is not None:
                 self._take(*claimed)
                 pause = _IDLE_SECONDS
+            elif self._share_out(wanted):
+                pause = _IDLE_SECONDS
             elif not self.settings.options.until_done or self.ledger.is_open(wanted):
                 self.ledger.wait(wanted)
                 with timed_as("waiting"):
@@ -192,6 +203,7 @@ class Worker:
                 except (IdentityError, UntrustedCode) as error:
                     self._leave(wish.study, error)
                     return None
+                self.ledger.enter_phase(Phase.IMPORTING)
                 self._backend(wish.study.kind)
 
     @timed_as("set-up")
@@ -199,6 +211,12 @@ class Worker:
         if kind not in self._backends:
             self._backends[kind] = backend_of(kind, self._place)
         return self._backends[kind]
+
+    @timed_as("set-up")
+    def _share_out(self, wanted: Filter) -> bool:
+        """Give searches that share out their trials another round, where it is time for one.
+        Returns whether there was any."""
+        return bool(self.ledger.tries(lambda: share_out(self.storage, wanted)))
 
     def _limit(self, study: Study) -> int:
         if study.kind not in self._backends:
@@ -253,8 +271,10 @@ class Worker:
                 backfill=backfill,
                 winner=self._winner(study, factory.versions),
                 pace=pace,
+                budget=self._budget,
                 after_round=heat.after_round,
             )
+            self.ledger.enter_phase(None)
             try:
                 race.run(started)
             except WorkloadError as error:  # no trial of it can do better
@@ -288,10 +308,12 @@ class Worker:
             f"{error}. Bring the code here to that version, or accept it: {accept}", error.planned
         )
 
-    @timed_as("set-up")
+    @timed_as("sampling")
     def _sampled(self, study: Study, taken: Sequence[Slot]) -> list[Slot]:
         """The slots, with metaparameters for those that had none."""
         bare = [slot for slot in taken if slot.params is None]
+        if not bare:
+            return list(taken)
         numbers = [slot.number for slot in bare]
         found = self.ledger.tries(partial(sample_late, self.storage, study, numbers))
         sampled = {

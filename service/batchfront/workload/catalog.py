@@ -8,29 +8,34 @@ workload, or to a function that returns such a mapping.
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
 from batchfront.errors import BatchfrontError, CatalogError
 from batchfront.printable import shell_word
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
 from batchfront.workload.given import shown
+from batchfront.workload.outline import Outlined
 from batchfront.workload.program import Program
+from batchfront.workload.read_ahead import look_for
 from batchfront.workload.sweep_file import read_sweep_file
-from batchfront.workload.user_error import error_in
-from batchfront.workload.user_file import function_in, importable, lies_in
+from batchfront.workload.user_error import error_in, is_installed
+from batchfront.workload.user_file import function_in, importable, lies_in, loading
 from batchfront.workload.workload import Workload
 
 GROUP = "batchfront.workloads"
 
 BEFORE = {"studies": "batchfront_studies"}
 """The names that packages of ours had before, which stored studies still say."""
+
+T = TypeVar("T")
 
 Maker = Callable[[], WorkloadBase]
 """What stands for a workload until it is wanted."""
@@ -41,28 +46,39 @@ def names() -> list[str]:
 
     Raises CatalogError for an entry point that can't be loaded, or a name claimed twice.
     """
-    return sorted(entries())
+    return sorted(_by_name(lambda one: _outlined(one) or _offered(one)))
 
 
-def known_names() -> list[str]:
-    """The names in the catalog as far as they are known without making any workload, sorted: of
-    packages that list them as `NAMES`, in the module of their entry point."""
-    modules = [importlib.import_module(one.module) for one in entry_points(group=GROUP)]
-    return sorted(name for module in modules for name in getattr(module, "NAMES", ()))
+def outlines() -> dict[str, Mapping[str, Any]]:
+    """Workload name to its outline, of the packages that offer some: as `OUTLINES`, in the module
+    of their entry point. Neither makes any workload nor imports what they train with.
+
+    Raises CatalogError for an entry point that can't be loaded.
+    """
+    return {
+        name: described
+        for entry_point in entry_points(group=GROUP)
+        for name, described in (_outlined(entry_point) or {}).items()
+    }
 
 
 def entries() -> dict[str, Maker]:
     """The catalog: workload name to the function that makes the workload."""
-    found: dict[str, Maker] = {}
+    return _by_name(_offered)
+
+
+def _by_name(offered: Callable[[EntryPoint], Mapping[str, T]]) -> dict[str, T]:
+    """What all entry points offer. Raises CatalogError for a name that two of them claim."""
+    found: dict[str, T] = {}
     claimed_by: dict[str, EntryPoint] = {}
     for entry_point in entry_points(group=GROUP):
-        for name, make in _offered(entry_point).items():
+        for name, offer in offered(entry_point).items():
             if name in found:
                 raise CatalogError(
                     f"workload {name} is claimed by two entry points: "
                     f"{_shown(claimed_by[name])} and {_shown(entry_point)}"
                 )
-            found[name], claimed_by[name] = make, entry_point
+            found[name], claimed_by[name] = offer, entry_point
     return found
 
 
@@ -86,15 +102,40 @@ def load(spec: str, here: Path | None = None) -> WorkloadBase:
         )
     if is_sweep_file(spec):
         return read_sweep_file(Path(spec)).program
+    look_up(spec, here)  # which is quick to refuse
     path, function = split_file(spec)
     if path:
-        return _made(function_in(Path(path), function), spec)
+        with loading(spec):
+            return workload_from(function_in(Path(path), function), spec)
     if ":" in spec:
-        return _made(_attribute(spec, here), spec)
+        with loading(spec):
+            return workload_from(_attribute(spec, here), spec)
     catalog = entries()
     if spec not in catalog:
-        raise CatalogError(f"no workload {spec!r} in the catalog; {_suggestion(spec, catalog)}")
-    return _made(catalog[spec], spec)
+        raise _unknown(spec, catalog)
+    return workload_from(catalog[spec], spec)
+
+
+def look_up(spec: str, here: Path | None = None) -> WorkloadBase | None:
+    """What is known of the workload that `spec` names before its code runs: all of a sweep file,
+    and the outline of one in the catalog, where there is one. None of any other.
+
+    Raises CatalogError where `load` would, as far as that can be seen.
+    """
+    if is_sweep_file(spec):
+        return load(spec, here)
+    path, function = split_file(spec)
+    if path:
+        look_for(Path(path), function)
+    if is_of_a_file(spec) or spec.endswith(NOWHERE):
+        return None
+    found = [_outlined(entry_point) for entry_point in entry_points(group=GROUP)]
+    known = {name: one for offered in found for name, one in (offered or {}).items()}
+    if spec in known:
+        return Outlined.of(known[spec])
+    if None not in found:
+        raise _unknown(spec, known)
+    return None
 
 
 def load_trained(spec: str) -> Workload:
@@ -164,11 +205,22 @@ def spec_of(workload: WorkloadBase) -> str:
     returns."""
     if isinstance(workload, Program):
         return str(Path(workload.path).resolve())
-    train = getattr(workload, "train", None)
-    module = sys.modules.get(getattr(train, "__module__", None) or "")
-    file = getattr(module, "__file__", None)
-    names = [name for name, value in vars(module).items() if value is workload] if module else []
-    return f"{Path(file).resolve()}:{names[0]}" if file and names else workload.name + NOWHERE
+    return spec_in_files(workload) or workload.name + NOWHERE
+
+
+def spec_in_files(given: object) -> str | None:
+    """A spec of an object that a file of the user's has as a variable: a workload, or a function
+    that makes one. None where no loaded file has it."""
+    own = getattr(given, "train", given)  # a loop's function, of which it is likely to be beside
+    first = sys.modules.get(getattr(own, "__module__", None) or "")
+    for module in filter(None, (first, *list(sys.modules.values()))):
+        file = getattr(module, "__file__", None)
+        if file is None or is_installed(Path(file)):
+            continue
+        for name, value in vars(module).items():
+            if value is given:
+                return f"{Path(file).resolve()}:{name}"
+    return None
 
 
 def _is_installed(name: str, folder: Path) -> bool:
@@ -196,20 +248,33 @@ def split_module(spec: str) -> tuple[str, str, str]:
     return folder, name, function
 
 
+def _outlined(entry_point: EntryPoint) -> Mapping[str, Mapping[str, Any]] | None:
+    """The outlines that a package offers; None if it offers none."""
+    with _naming(entry_point):
+        module = importlib.import_module(entry_point.module)
+    return getattr(module, "OUTLINES", None)
+
+
 def _offered(entry_point: EntryPoint) -> Mapping[str, Maker]:
-    try:
+    with _naming(entry_point):
         offer = entry_point.load()
         catalog = offer() if callable(offer) else offer
-    except BatchfrontError:
-        raise
-    except Exception as e:
-        raise CatalogError(f"entry point {_shown(entry_point)} failed: {error_in(e)}") from e
     if not isinstance(catalog, Mapping):
         raise CatalogError(
             f"entry point {_shown(entry_point)} offers a {type(catalog).__name__}, "
             "not a mapping of names to functions that return a Workload"
         )
     return catalog
+
+
+@contextmanager
+def _naming(entry_point: EntryPoint) -> Iterator[None]:
+    try:
+        yield
+    except BatchfrontError:
+        raise
+    except Exception as e:
+        raise CatalogError(f"entry point {_shown(entry_point)} failed: {error_in(e)}") from e
 
 
 def _shown(entry_point: EntryPoint) -> str:
@@ -271,8 +336,13 @@ def _exists(module: str) -> bool:
         return False
 
 
-def _made(make: object, spec: str) -> WorkloadBase:
-    """The workload that `make` returns, or an error that says what it is or does instead."""
+def workload_from(make: object, spec: str) -> WorkloadBase:
+    """The workload that an object is, or that it returns as a function.
+
+    spec -- what named it
+
+    Raises CatalogError, which says what it is or does instead.
+    """
     if isinstance(make, WorkloadBase):
         return make
     if not callable(make):
@@ -295,7 +365,11 @@ def _made(make: object, spec: str) -> WorkloadBase:
     return workload
 
 
-def _suggestion(spec: str, catalog: Mapping[str, Maker]) -> str:
+def _unknown(spec: str, names: Collection[str]) -> CatalogError:
+    return CatalogError(f"no workload {spec!r} in the catalog; {_suggestion(spec, names)}")
+
+
+def _suggestion(spec: str, catalog: Collection[str]) -> str:
     base, sign, variant = spec.partition(VARIANT_SIGN)
     if sign and base in catalog:
         return f"a variant of {base} is asked for by --variant {variant}"

@@ -173,6 +173,10 @@ class ScheduledOptimizer(Optimizer):
         for groups in self._groups:
             groups.set(learning_rate)
 
+    def rates(self, learning_rate: float) -> list[Sequence[float]]:
+        """The rates of every parameter group at this learning rate, by optimizer."""
+        return [groups.rates(learning_rate) for groups in self._groups]
+
     def refuse_changed(self) -> None:
         """Raise WorkloadError if somebody else has set a group's rate."""
         for groups in self._groups:
@@ -243,14 +247,15 @@ class _Groups:
         self.refuse_changed()
         if len(groups) > len(self.shares):
             self._take_in_new()
-        for group, rate in zip(groups, self._rates(learning_rate), strict=True):
+        for group, rate in zip(groups, self.rates(learning_rate), strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
         self.note()
 
-    def _rates(self, learning_rate: float) -> Sequence[float]:
+    def rates(self, learning_rate: float) -> Sequence[float]:
+        """Each one's share of the learning rate."""
         if not isinstance(learning_rate, ScheduledRate):
             return [learning_rate if s == 1.0 else learning_rate * s for s in self.shares]
         made_for = learning_rate.made_for

@@ -17,6 +17,14 @@ Metaparameters = Mapping[str, Value]
 """One draw from a search space: metaparameter name to value."""
 
 
+def value_text(value: Value) -> str:
+    """A metaparameter in a table: three significant digits; just below 1, those of its distance to
+    1."""
+    if isinstance(value, float) and 0.9 < value < 1:
+        return f"{value:.{max(3, 1 - math.floor(math.log10(1 - value)))}f}".rstrip("0")
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 class Dimension(ABC):
     """The values that one metaparameter may take, as a map from the unit interval."""
 

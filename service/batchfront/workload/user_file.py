@@ -1,11 +1,12 @@
-"""Runs a user's own Python file, and finds the function in it that makes a workload."""
+"""Finds the function of a user's own Python file that makes a workload, and runs the file."""
 
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -30,13 +31,19 @@ def function_in(path: Path, name: str) -> object:
         return vars(module)[makers[0]]
     if name in vars(module):
         return vars(module)[name]
+    raise not_there(path, name, makers, [*functions])
+
+
+def not_there(
+    path: Path, name: str, makers: Sequence[str], functions: Sequence[str]
+) -> CatalogError:
     if makers:
         found = f"its workloads: {', '.join(makers)}"
     else:
         found = f"its functions: {', '.join(functions)}" if functions else "it has no functions"
     if name:
-        raise CatalogError(f"{path} has no function {name!r}; {found}")
-    raise CatalogError(f"{path}: say which function, as {path}:FUNCTION; {found}")
+        return CatalogError(f"{path} has no function {name!r}; {found}")
+    return CatalogError(f"{path}: say which function, as {path}:FUNCTION; {found}")
 
 
 def _is_public_function(value: object, module: ModuleType) -> bool:
@@ -54,8 +61,20 @@ def _returns_workload(function: Callable[..., Any]) -> bool:
     """Whether `function` is annotated to; with postponed annotations that is but a string."""
     annotated = getattr(function, "__annotations__", {}).get("return")
     if isinstance(annotated, str):
-        return annotated.strip("\"'").rpartition(".")[2] in _KINDS
+        return names_kind(annotated)
     return isinstance(annotated, type) and issubclass(annotated, WorkloadBase)
+
+
+def names_kind(text: str) -> bool:
+    return text.strip("\"'").rpartition(".")[2] in _KINDS
+
+
+def there(path: Path) -> Path:
+    """The whole path of a file. Raises CatalogError if there is none."""
+    full = path.resolve()
+    if not full.is_file():
+        raise CatalogError(f"no file {path}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
+    return full
 
 
 def _run(path: Path) -> ModuleType:
@@ -65,9 +84,7 @@ def _run(path: Path) -> ModuleType:
     on `sys.path` while it runs and last thereafter, where it can hide nothing, so that what the
     file imports later (in its model, say) is found too.
     """
-    full = path.resolve()
-    if not full.is_file():
-        raise CatalogError(f"no file {path}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
+    full = there(path)
     name = f"{full.stem}_{blake2b(str(full).encode(), digest_size=6).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, full)
     assert spec is not None
@@ -82,6 +99,24 @@ def _run(path: Path) -> ModuleType:
     except (Exception, SystemExit) as e:
         raise CatalogError(f"{path} does not run: {error_in(e)}") from e
     return module
+
+
+_loaded: ContextVar[str | None] = ContextVar("loaded", default=None)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Know, while the block runs, that a user's code is run for the workload that it makes."""
+    token = _loaded.set(what)
+    try:
+        yield
+    finally:
+        _loaded.reset(token)
+
+
+def is_loading() -> str | None:
+    """What is loaded just now by whoever runs this code; None where it runs for itself."""
+    return _loaded.get()
 
 
 _siblings: set[str] = set()

@@ -82,7 +82,7 @@ def test_a_model_that_does_not_accept_its_data_is_refused_before_any_slot_is_mad
 ) -> None:
     spec = workload_file(("nn.Linear(4, 2)", "nn.Linear(5, 2)"))
     refused(batchfront("plan", spec), "does not accept inputs of shape (2, 4)", "2x4 and 5x2")
-    refused(batchfront("frontier", "blobs/linear/momentum"), "no studies of")
+    refused(batchfront("frontier", "blobs/linear/momentum"), "no database batchfront.db", code=1)
 
 
 def test_a_loss_that_is_not_scalar_is_refused(batchfront: Run, workload_file: Write) -> None:
@@ -210,6 +210,9 @@ def test_a_changed_definition_is_refused_with_the_difference_and_nothing_is_lost
         (["--together", "--5"], "'--5' is no number of trials; write 8, or all"),
         (["--halving"], "--halving: is no option of new studies"),
         (["--workers", "0"], "--workers 0"),
+        (["--max-time", "0"], "--max-time 0s: must be longer than 0; write 90s, 30m, 12h or 1d"),
+        (["--max-time", "3 parsecs"], "'3 parsecs' is not a duration; write 90s, 30m, 12h or 1d"),
+        (["--max-steps", "0"], "--max-steps 0: must be at least 1"),
         (["--device", "cuda:99"], "--device cuda:99"),
         (["--device", "abacus"], "--device 'abacus'"),
         (["--report", "none/report.html"], "the folder none does not exist"),

@@ -246,6 +246,26 @@ def test_ctrl_c_keeps_everything_and_the_same_command_continues(
     assert all(study["done"] == study["total"] == 6 for study in status["studies"])
 
 
+@pytest.mark.parametrize("limit", ["--max-steps 64", "--max-time 1s"])
+def test_a_run_that_a_limit_stops_says_what_is_left_and_the_same_command_continues(
+    batchfront: Run, workload_file: Write, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv("PAUSE", "0.03")
+    arguments = ["run", workload_file(*SLOW), "--trials", "6", "--workers", "2"]
+    stopped = batchfront(*arguments, *limit.split())
+    assert stopped.code == 0, stopped.err
+    left = "0 of 12 trials ran; all batch sizes have fewer. The same command continues."
+    assert stopped.err.splitlines()[-1] == f"Stopped by {limit}: {left}"
+    assert f"as {limit} stopped the last run" in Path("report.html").read_text()
+    said = f"The last run was stopped by {limit}: 0 of 12 trials ran; all batch sizes have fewer."
+    assert said in " ".join(batchfront("status").out.split())
+    if "steps" in limit:  # each worker ends after the round in which it has taken half of them
+        assert 64 <= _trained(batchfront) <= 64 + 2 * 6
+    monkeypatch.setenv("PAUSE", "0")
+    assert batchfront(*arguments).code == 1  # done, and the goal not reached
+    assert "stopped by" not in batchfront("status").out
+
+
 def test_when_run_is_killed_its_workers_stop(
     started: Start, batchfront: Run, workload_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from batchfront.cli.main import cli
 from batchfront.store.url import Storage
 from batchfront.workload import catalog
-from batchfront_studies.names import NAMES
+from batchfront_studies import OUTLINES
 from tests.searches import NAME, planned
 from tests.without import hiding
 
@@ -75,12 +75,12 @@ def test_what_can_be_planned_is_a_name_of_the_catalog_a_sweep_file_or_any_path(
     assert complete("plan", "digits/mlp/mo") == ["plain,digits/mlp/momentum"]
     for name in ("sweep.toml", "pyproject.toml"):
         (tmp_path / "here" / name).touch()
-    assert complete("run", "") == [f"plain,{name}" for name in (*NAMES, "sweep.toml")]
+    assert complete("run", "") == [f"plain,{name}" for name in (*OUTLINES, "sweep.toml")]
     assert complete("workloads", "show", "./sw") == ["file,./sw"]
 
 
 def test_the_names_that_are_known_at_once_are_all_there_are() -> None:
-    assert catalog.known_names() == catalog.names() == [*NAMES]
+    assert [*catalog.outlines()] == catalog.names() == sorted(catalog.entries()) == [*OUTLINES]
 
 
 @pytest.mark.every_storage

@@ -58,6 +58,18 @@ def test_studies_can_be_planned_alone_for_other_workers(searched: Any, batchfron
     assert f"{B4}/confirm" in batchfront("status").out
 
 
+def test_that_a_winner_is_lucky_is_said_until_it_has_run_again(
+    searched: Any, batchfront: Run
+) -> None:
+    lucky = "The winner is the luckiest of 3 trials"
+    recipe = ("recipe", NAME, "--batch-size", "16")
+    assert lucky in batchfront(*recipe).out
+    assert batchfront("confirm", NAME, "--plan-only", "--seeds", "3").code == 0
+    assert lucky in batchfront(*recipe).out
+    end(searched, f"{B16}/confirm", dict.fromkeys(range(3), reached(30)))
+    assert lucky not in batchfront(*recipe).out
+
+
 def test_the_median_and_range_stand_beside_the_single_best(confirmed: Any, batchfront: Run) -> None:
     shown = batchfront("confirm", NAME, "--seeds", "3")
     assert shown.code == 0, shown.err

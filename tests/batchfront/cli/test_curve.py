@@ -10,6 +10,7 @@ import pytest
 from batchfront.store.url import Storage
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.frontier.test_frontier import CAPPED, DIVERGED, NAME, end, planned, reached
+from tests.batchfront.report.rows import add_study
 from tests.toy import SPEC
 
 Curve = Callable[..., Result]
@@ -32,10 +33,13 @@ def test_it_prints_the_answers_and_then_the_numbers_and_forms(curve: Curve) -> N
     shown = curve()
     assert shown.code == 0, shown.err
     text = shown.out.replace("\u00a0", " ")
-    assert text.startswith(f"\n{NAME}: validation error rate < 0.1\n\nScaling is near-perfect")
+    title, recommended, said = text.strip().split("\n\n")[:3]
+    assert title == f"{NAME}: validation error rate < 0.1"
+    assert recommended.startswith("For one device, whose time goes with the examples, batch size")
+    assert said.startswith("Scaling is near-perfect")
     assert "A larger batch is useful up to batch size" in text
     assert "half-efficiency batch size, B_c" in text
-    assert text.count("better") == 1
+    assert sum(line.endswith("  better") for line in text.splitlines()) == 1
     assert "a + b·B^-α" in text
     assert "best of another search" in text
 
@@ -71,6 +75,76 @@ def test_the_shares_are_options(curve: Curve) -> None:
     text = curve("--share", "0.3", "--extra", "0.5").out.replace("\u00a0", " ")
     assert "less than 30 % of the steps" in text
     assert "over 50 % more examples" in text
+
+
+def test_where_near_perfect_is_measured_from_is_an_option(curve: Curve) -> None:
+    (found,) = json.loads(curve("--format", "json", "--from", "2").out)
+    assert found["perfect_from"] == 2
+    assert found["answers"][0].startswith("Scaling from batch size 2 is near-perfect up to")
+    assert "near-perfect from 2 up to" in curve("--from", "2").out
+    refused = curve("--from", "0")
+    assert (refused.code, refused.out) == (2, "")
+    assert "near-perfect scaling from batch size 0: must be at least 1" in refused.err
+
+
+def test_another_goal_has_a_curve_of_its_own(
+    storage: Storage, batchfront: Callable[..., Result]
+) -> None:
+    for size in (4, 8, 16, 32, 64):
+        steps = round(100 * (1 + 40 / size))
+        looks = [(steps // n, "validation", "error rate", 0.029 * n) for n in (8, 4, 2, 1)]
+        winner = {"outcome": "reached", "steps": steps, "steps_lower": steps - 1, "curve": looks}
+        add_study(storage, "a/b/c", size, [winner])
+    url = storage.url.render_as_string(hide_password=False)
+    options = ("a/b/c", "--goal", "0.06", "--goal", "0.01", "--storage", url)
+    shown = batchfront("curve", *options)
+    assert shown.code == 0, shown.err
+    text = shown.out.replace("\u00a0", " ")
+    assert "a/b/c: how far a larger batch helps, along training" in text
+    assert "a/b/c: validation error rate < 0.06 (searched for validation error rate < 0.03)" in text
+    assert (
+        "No curve can be drawn through these points: the steps to this goal are known at 0" in text
+    )
+    easy, hard = json.loads(batchfront("curve", *options, "--format", "json").out)
+    assert (easy["goal"]["value"], easy["own"], easy["refusal"]) == (0.06, False, None)
+    assert [point["complete"] for point in easy["points"]] == [True] * 5
+    assert [point["steps"] for point in hard["points"]] == [None] * 5
+    rows = list(csv.DictReader(io.StringIO(batchfront("curve", *options, "--format", "csv").out)))
+    assert [row["goal"] for row in rows] == ["0.06"] * 5 + ["0.01"] * 5
+    refused = batchfront("curve", "a/b/c", "--goal", "nan", "--storage", url)
+    assert (refused.code, refused.out) == (2, "")
+    assert "--goal nan: must be a finite number" in refused.err
+
+
+def test_batch_sizes_stand_in_tokens_where_the_workload_counts_them(
+    storage: Storage, batchfront: Callable[..., Result]
+) -> None:
+    data = {"train": {"examples": 200, "tokens": 5000, "sentences": 200}}  # 25 of each
+    for size in (4, 8, 16, 32, 64, 128, 256):
+        steps = round(100 * (1 + 40 / size))
+        winner = {"outcome": "reached", "steps": steps, "steps_lower": steps - 1}
+        add_study(storage, "a/b/c", size, [winner], identity={"data": data})
+    url = storage.url.render_as_string(hide_password=False)
+    text = batchfront("curve", "--storage", url).out.replace("\u00a0", " ")
+    assert "In tokens, of which an example has 25 on average: near-perfect up to" in text
+    (found,) = json.loads(batchfront("curve", "--format", "json", "--storage", url).out)
+    assert found["tokens_per_example"] == 25
+    options = ("a/b/c", "--storage", url)
+    assert "in tokens" in batchfront("frontier", *options).out
+    frontier = json.loads(batchfront("frontier", *options, "--format", "json").out)
+    assert [point["batch_tokens"] for point in frontier["points"]][:2] == [100, 200]
+    rows = csv.DictReader(io.StringIO(batchfront("frontier", *options, "--format", "csv").out))
+    assert next(iter(rows))["batch_tokens"] == "100"
+
+
+def test_without_measurements_there_is_no_curve_for_another_goal(
+    storage: Storage, batchfront: Callable[..., Result]
+) -> None:
+    add_study(storage, "a/b/c", 8, [{"outcome": "reached", "steps": 9, "steps_lower": 8}])
+    url = storage.url.render_as_string(hide_password=False)
+    shown = batchfront("curve", "--goal", "0.2", "--storage", url)
+    assert (shown.code, shown.out.strip()) == (0, "")
+    assert "a/b/c: no measurements of validation error rate are kept" in shown.err
 
 
 def test_a_workload_whose_points_do_not_tell_says_why(

@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,32 @@ def test_what_is_not_there_is_refused(batchfront: Run) -> None:
     refused(batchfront("delete", "blobs", "--yes"), "no studies of 'blobs'", NAME)
     sizes = batchfront("delete", NAME, "--batch-sizes", "4", "--yes")
     refused(sizes, f"--batch-sizes 4: {NAME} has no study of it; there are: 2, 8")
+
+
+@pytest.fixture
+def timed(batchfront: Run, folder: Path) -> None:
+    head = "workload,device,devices,batch_size,seconds_per_step\n"
+    (folder / "timings.csv").write_text(f"{head}{NAME},TPU,1,2,0.5\n{NAME},TPU,2,2,0.4\n")
+    assert batchfront("import", "timings", "timings.csv").code == 0
+
+
+@pytest.mark.usefixtures("timed")
+def test_timings_are_named_with_what_is_lost_and_go_alone(batchfront: Run) -> None:
+    asked = batchfront("delete", NAME, "--timings")
+    refused(asked, f"without asking: `batchfront delete {NAME} --timings --yes`")
+    done = batchfront("delete", NAME, "--batch-sizes", "2", "--yes")
+    assert "timing" not in done.out
+    done = batchfront("delete", NAME, "--timings", "--yes")
+    assert (done.code, done.out) == (0, f"{NAME}: 2 timings\nDeleted.\n")
+    assert names(batchfront) == [f"{NAME}/b8"]
+    refused(batchfront("delete", NAME, "--timings", "--yes"), f"no timings of '{NAME}'", "none")
+
+
+@pytest.mark.usefixtures("timed")
+def test_timings_go_with_the_last_study(batchfront: Run) -> None:
+    refused(
+        batchfront("delete", NAME, "--probes", "--batch-sizes", "2", "--yes"),
+        "--batch-sizes: timings and probes are deleted of all of them",
+    )
+    done = batchfront("delete", NAME, "--yes")
+    assert done.out == f"{LOST.replace(' and ', ', ')} and 2 timings\nDeleted.\n"

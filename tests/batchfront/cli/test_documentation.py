@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import torch
 
 import batchfront
 from tests.batchfront.cli.conftest import Result
-from tests.docs.pages import PAGES, blocks
+from tests.docs.pages import PAGES, ROOT, blocks
 
 README = PAGES["README.md"]
 ANSWER = "docs/guides/answer.md"
@@ -53,23 +54,29 @@ def test_the_example_of_examples_that_are_read_when_asked_for_works_as_written(
     assert recordings.describe()["examples"] == 6
 
 
-def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_the_guide_says(
+def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_guide_and_schema_say(
     batchfront: Callable[..., Result], folder: Path
 ) -> None:
-    page, few = "docs/guides/python.md", ("--trials", "4", "--workers", "1")
+    page, few = "docs/guides/python.md", ("--trials", "6", "--finishers", "2", "--workers", "1")
     sizes = ("--batch-sizes", "64,128,256,512")
     result = batchfront("run", NAME, *sizes, *few)
     assert result.code == 0, result.err
     said = [set(re.findall(r"`(\w+)`", table)) for table in re.split(r"\| field \|", PAGES[ANSWER])]
     frontier = json.loads(batchfront("frontier", NAME, "--format", "json").out)
     assert {*frontier["points"][0]} <= said[1]
-    (curve,) = json.loads(batchfront("curve", "--format", "json").out)
-    assert {*curve, *next(iter(curve["estimates"].values()))} <= said[2]
+    assert {*frontier["expected"]["points"][0]} <= said[2]
+    curves = json.loads(batchfront("curve", "--format", "json").out)
+    for name, printed in (("frontier", frontier), ("curve", curves)):
+        schema = json.loads((ROOT / "docs" / "schemas" / f"{name}-1.json").read_text())
+        jsonschema.Draft202012Validator(schema).validate(printed)
+    (curve,) = curves
+    assert {*curve, *next(iter(curve["estimates"].values()))} <= said[3]
     exec(compile(example(page, "load_frontier"), "python.md", "exec"), found := {})
     assert list(found["fastest"]) == [64, 128, 256, 512]
     assert set(found["reached"]["outcome"]) == {"reached"}
     documented = PAGES[page].split("| DataFrame | columns |")[1].split("\n\n")[0].splitlines()[2:]
-    frames = (found["frontier"].to_frame(), found["trials"], found["curves"])
+    expected = found["frontier"].expected.to_frame()
+    frames = (found["frontier"].to_frame(), expected, found["trials"], found["curves"])
     for line, frame in zip(documented, frames, strict=True):
         named = re.findall(r"`(\w+)(?:_\*)?`", line.split("|")[2])
         columns = [name if name in named else name.partition("_")[0] for name in frame.columns]

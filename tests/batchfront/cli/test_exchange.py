@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.batchfront.cli.conftest import Result
 from tests.batchfront.cli.test_bad_input import refused
 from tests.batchfront.exchange.generated_archive import COLUMNS, random_trials, trial, write_study
+from tests.batchfront.exchange.test_mlperf import entry
+from tests.batchfront.exchange.test_mlperf import write as write_points
 
 Run = Callable[..., Result]
 
@@ -120,3 +122,22 @@ def test_what_cannot_be_exported_or_imported_is_refused(batchfront: Run, folder:
     refused(batchfront("export", "x/y/z", "--output", "out"), f"there are: {RESNET}")
     refused(batchfront("export"), "--output")
     refused(batchfront("import", "export", "batch_science"), "holds no whole export", code=1)
+
+
+def test_mlperf_s_points_are_imported_and_make_a_curve(batchfront: Run, folder: Path) -> None:
+    sizes = {256: [2560000, 2580000], 1024: [2700000, 2710000], 4096: [3400000, 3500000]}
+    write_points(folder, "bert", *(entry(size, runs) for size, runs in sizes.items()))
+    write_points(folder, "unknown", entry(8, [40]))
+    result = batchfront("import", "mlperf", ".")
+    assert result.code == 1
+    assert result.out == (
+        "mlperf/bert/training_4.0.0: 3 batch sizes, 6 measurements new, 0 replaced, 0 unchanged\n"
+    )
+    assert len(result.err.splitlines()) == 1
+    assert "say it by --unit unknown=samples" in result.err
+    shown = json.loads(batchfront("frontier", "mlperf/bert/training_4.0.0", "--format", "json").out)
+    assert [point["steps"] for point in shown["points"]] == [10039.5, 2642, 843]
+    assert batchfront("curve", "mlperf/bert/training_4.0.0").code == 0
+    only = batchfront("import", "mlperf", ".", "--workloads", "mlperf/bert/*")
+    assert only.code == 0
+    assert "0 measurements new, 0 replaced, 6 unchanged" in only.out

@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 import batchfront
+from batchfront.advice.timings import Timing, keep_timings
+from batchfront.store.url import open_storage
+from batchfront.vocabulary import TimedPart
 from tests.batchfront.cli.conftest import Result
 from tests.docs.reference import commands
+from tests.packed import figures_of
 from tests.programs import write_sweep
 
 SOURCES = Path(batchfront.__file__).parent
@@ -32,6 +36,7 @@ OF_NO_STORED_TEXT = {
     "init": "is told no name",
     "import": "is a group",
     "import batch-science": "reads a folder that it finds fault with, which its own tests do",
+    "import mlperf": "reads a folder that it finds fault with, which its own tests do",
     "new": "is a group",
     "analyze": "is a group",
     "launch": "is a group",
@@ -55,14 +60,37 @@ SWEEP: dict[str, list[tuple[str, ...]]] = {
     "analyze goals": [(NAMED,)],
     "analyze outcomes": [(NAMED,)],
     "analyze rules": [(NAMED,)],
+    "advise": [
+        (NAMED,),
+        (NAMED, "--format", "json"),
+        (NAMED, "--format", "csv"),
+        (NAMED, "--machines", "machines.toml"),
+        (NAMED, "--machines", f"m{HOSTILE}"),
+        (NAMED, "--device", HOSTILE),
+        (HOSTILE,),
+    ],
     "recipe": [(NAMED, *ONE), (NAMED, "--batch-size", "16"), (NAMED, *ONE, "--format", "json")],
     "model": [(NAMED, *ONE, "--output", f"model{HOSTILE}")],
     "replay": [(NAMED, *ONE, "--save", "w.safetensors")],
+    "probe": [(NAMED,), (HOSTILE,), (NAMED, "--save", f"probed{HOSTILE}.py")],
     "logs": [(NAMED, *ONE, "--trial", "1"), (HOSTILE, *ONE, "--trial", "1")],
     "report": [(), (NAMED, "--output", f"report{HOSTILE}/x"), ("--output", "a\x1b.html")],
     "export": [("--output", "tables", "--format", "csv")],
     "import export": [("tables",), ("tables", "--storage", "sqlite:///new.db"), (HOSTILE,)],
+    "track": [
+        ("--to", f"tensorboard:runs{HOSTILE}"),
+        ("--to", HOSTILE),
+        (HOSTILE, "--to", "wandb:x"),
+    ],
+    "import mlflow": [(HOSTILE, "--experiment", HOSTILE, "--goal", "a<1")],
+    "import tensorboard": [
+        ("runs", "--workload", HOSTILE, "--goal", f"validation/{HOSTILE}<1"),
+        (HOSTILE, "--workload", "a/b/c", "--goal", HOSTILE),
+    ],
     "import points": [("points.csv",), (f"points{HOSTILE}",)],
+    "import timings": [
+        (name,) for name in ("timings.json", "mistyped.json", "again.json", f"t{HOSTILE}")
+    ],
     "plan": [(f"./{HOSTILE}.py:x",), ("./sweep.toml", "--variant", "x\x1b"), (HOSTILE,)],
     "run": [(HOSTILE,)],
     "work": [(), (HOSTILE,)],
@@ -71,12 +99,13 @@ SWEEP: dict[str, list[tuple[str, ...]]] = {
     "launch kubernetes": [("--image", "x\x1b", "--print", NAMED)],
     "doctor": [()],
     "confirm": [(NAMED, "--plan-only"), (HOSTILE,)],
+    "time": [(NAMED,), (NAMED, "--code", f"a{HOSTILE}"), (HOSTILE,), (f"./{HOSTILE}.py:x",)],
     "workloads": [()],
     "workloads show": [(HOSTILE,)],
     "new program": [(f"a{HOSTILE}/b.toml",), ("--from", f"a{HOSTILE}")],
     "new loop": [(f"a{HOSTILE}",)],
     "new workload": [("a\x1b.py",)],
-    "delete": [(NAMED,), (NAMED, "--yes")],
+    "delete": [(HOSTILE, "--timings"), (NAMED, "--timings"), (NAMED,), (NAMED, "--yes")],
 }
 
 
@@ -96,12 +125,31 @@ def hostile(batchfront: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> R
     script.write_text(script.read_text().replace("told =", 'parser.add_argument("--kind")\ntold ='))
     assert batchfront("plan", str(spec), "--trials", "4").code == 0
     assert batchfront("work", "--quiet", "--code", ".").code == 0
+    find_out(folder)
     with sqlite3.connect(folder / "batchfront.db") as database:
         spoil(database)
     (folder / "points.csv").write_text(
         f'workload,batch_size,steps,goal,param:x\x1b\n"a/b/{HOSTILE}",8,100,error<0.1,"{HOSTILE}"\n'
     )
+    for file, name, seconds in (
+        ("timings", NAMED, 1),
+        ("mistyped", HOSTILE, 1),
+        ("again", NAMED, 2),
+    ):
+        row = [name, HOSTILE, 2, 8, seconds, "p\x1b"]
+        columns = ("workload", "device", "devices", "batch_size", "seconds_per_step", "precision")
+        told = [dict(zip(columns, row, strict=True))]
+        (folder / f"{file}.json").write_text(json.dumps(told))
+    name = json.dumps(HOSTILE.replace("\U000e0041", ""))
+    (folder / "machines.toml").write_text(f"[[machine]]\nname = {name}\ndevices = 1\n")
     return batchfront
+
+
+def find_out(folder: Path) -> None:
+    """Give the program's search a timing."""
+    storage = open_storage(f"sqlite:///{folder}/batchfront.db")
+    keep_timings(storage, [Timing("toy/line/sgd", "float32", "cpu", 1, TimedPart.STEP, 8, 0.5)])
+    storage.close()
 
 
 def spoil(database: sqlite3.Connection) -> None:
@@ -117,6 +165,7 @@ def spoil(database: sqlite3.Connection) -> None:
                     query = f"UPDATE {table} SET {name} = ? WHERE rowid = ?"
                     database.execute(query, (spoilt, row[0]))
     database.execute("UPDATE bf_workers SET host = ?, device = ?", (HOSTILE, HOSTILE))
+    database.execute("UPDATE bf_timings SET device = ?", (HOSTILE,))
     database.execute(
         "UPDATE bf_slots SET outcome = 'failed', reason = ?, steps_to_target = NULL "
         "WHERE number = 3",
@@ -183,9 +232,7 @@ def test_no_command_prints_what_a_terminal_would_act_on(hostile: Run, folder: Pa
     page = (folder / "report.html").read_text()
     body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert acting(body) == set()
-    data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
-    assert data is not None
-    assert acting(str(list(_texts(json.loads(data[1]))))) == set()
+    assert acting(str(list(_texts(figures_of(page))))) == set()
 
 
 def _texts(data: Any) -> Any:

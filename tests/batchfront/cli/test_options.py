@@ -23,6 +23,7 @@ class Options:
     longest: float = option(DURATION, "How long.", default=5400.0)
     stay: bool = option(bool, "Stay.", flags="--stay/--go", otherwise="stay", default=True)
     old: int | None = option(int, "Trials.", superseded="--trials")
+    share: float | None = option(float, "How much.", otherwise="all")
     left_out: int | None = option(int, "Not here.")
 
     def __post_init__(self) -> None:
@@ -55,6 +56,26 @@ def test_what_an_option_has_not_is_refused() -> None:
     assert "'soon' is not a duration; write 90s, 30m, 12h or 1d" in refused.output
     refused = CliRunner().invoke(command, ["--count", "none", "me"])
     assert "'none' is not one of 'all', 'feasible'" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("3%", "'3%' is not a number; write 0.03"),
+        ("97 %", "; write 0.97"),
+        (".5%", "; write 0.005"),
+        ("-3%", "; write -0.03"),
+        ("0,03", "; write 0.03"),
+        ("0,125", "; write 0.125"),
+        ("1,000", "'1,000' is not a number\n"),  # which may be a thousand
+        ("%", "'%' is not a number\n"),
+        ("soon", "'soon' is not a number\n"),
+    ],
+)
+def test_of_a_number_written_otherwise_it_is_said_how_it_is_written(
+    written: str, says: str
+) -> None:
+    assert says in CliRunner().invoke(command, [f"--share={written}", "me"]).output
 
 
 def test_the_help_has_what_is_said_of_each_and_its_default() -> None:

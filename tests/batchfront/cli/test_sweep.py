@@ -1,6 +1,7 @@
 """`plan` and `run` take a sweep file, and what it says of their options."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,9 +110,9 @@ def test_options_of_run_alone_are_known_to_plan_too(
 @pytest.mark.parametrize(
     ("search", "says"),
     [
-        ("trails = 4", ("[search] trails", "did you mean trials?")),
-        ('trials = "many"', ("[search] trials", "'many' is not a valid integer")),
-        ("trials = 2.5", ("[search] trials", "'2.5' is not a valid integer")),
+        ("trails = 4", ("[search] trails", "did you mean trials")),
+        ('trials = "many"', ("[search] trials", "'many' is no number of trials")),
+        ("trials = 2.5", ("[search] trials", "'2.5' is no number of trials")),
         ("trials = true", ("[search] trials", "true is not a number")),
         ("trials = 0", ("[search]", "must be at least 1")),
         ('extrapolate = "yes"', ("[search] extrapolate", "true or false")),
@@ -162,8 +163,8 @@ def test_a_sweep_file_is_shown_as_any_workload_is(batchfront: Run, folder: Path)
     written(folder)
     shown = batchfront("workloads", "show", "sweep.toml")
     assert shown.code == 0
-    assert "command      python3 train.py --lr '{learning_rate}'" in shown.out
-    assert "learning_rate        Log(0.0001, 0.1)" in shown.out
+    assert "command      `python3 train.py --lr '{learning_rate}'" in shown.out
+    assert re.search(r"learning_rate +Log\(0\.0001, 0\.1\)", shown.out)
     as_json = json.loads(batchfront("workloads", "show", "sweep.toml", "--format", "json").out)
     assert as_json["step_budget"] == {"8": 5000, "32": 5000, "128": 5000}
 

@@ -181,7 +181,10 @@ def test_several_workloads_of_one_database_are_kept_apart(storage: Storage) -> N
 
 
 def test_an_unknown_workload_is_refused_with_those_there_are(storage: Storage) -> None:
-    with pytest.raises(UsageError, match="no studies of 'x/y/z' in this database; there are: none"):
+    with pytest.raises(
+        UsageError,
+        match=r"no studies of 'x/y/z' in database .*: `batchfront run .*`, say, makes some there",
+    ):
         load_frontier(storage, "x/y/z")
     planned(storage)
     with pytest.raises(UsageError, match=f"there are: {NAME}"):

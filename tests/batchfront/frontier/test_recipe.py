@@ -1,17 +1,22 @@
 """A recipe is the winner's, or lies between two, or is refused."""
 
+import json
+import math
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from batchfront import Choice, Integer, Log, ReverseLog
 from batchfront.errors import UsageError
-from batchfront.frontier.recipe import lay_out, load_recipe
-from batchfront.store.url import Storage
-from batchfront.workload.search_space import Value
+from batchfront.frontier.curve.answers import by_expected_steps
+from batchfront.frontier.frontier import Frontier, load_frontier
+from batchfront.frontier.recipe import curve_recipe, lay_out, load_recipe
+from batchfront.frontier.tuned_trials import tuned_trials
+from batchfront.store.url import Storage, open_storage
+from batchfront.workload.search_space import Metaparameters
 from tests import searches, toy
-from tests.searches import end, reached, stored
+from tests.searches import end, reached, slots_of, stored
 
 SIZES = (2, 4, 8, 16, 32)
 NAME = "clouds/mlp/momentum"
@@ -100,32 +105,6 @@ def test_where_points_make_no_curve_there_is_none_between_them(storage: Storage)
         load_recipe(storage, NAME, 8)
 
 
-@pytest.mark.parametrize(
-    ("entry", "values", "between"),
-    [
-        (Log(0.001, 1.0), (0.01, 0.1), pytest.approx(0.1**1.5)),
-        (ReverseLog(0.0, 0.999), (0.9, 0.99), pytest.approx(1 - 0.1**1.5)),
-        (Integer(1, 9), (2, 6), 4),
-        (Choice("a", "b"), ("a", "a"), "a"),
-    ],
-    ids=str,
-)
-def test_half_way_is_half_way_on_the_scale(
-    entry: Any, values: tuple[Value, Value], between: Any
-) -> None:
-    from batchfront.frontier.recipe import _scale, _value_between
-
-    assert _value_between(_scale(entry, *values), *values, 0.5) == between
-
-
-def test_a_fixed_number_that_depends_on_the_batch_size_goes_with_its_logarithm() -> None:
-    from batchfront.frontier.recipe import _scale, _value_between
-
-    assert _value_between(_scale(100, 100, 400), 100, 400, 0.5) == 200
-    assert _value_between(_scale(True, True, False), True, False, 0.5) is None
-    assert _value_between(_scale("a", "a", "b"), "a", "b", 0.5) is None
-
-
 @pytest.mark.parametrize("size", range(1, 49))
 def test_a_batch_is_shared_out_exactly_or_refused(size: int) -> None:
     for devices in range(1, 9):
@@ -141,3 +120,71 @@ def test_a_batch_is_shared_out_exactly_or_refused(size: int) -> None:
             assert found.micro_batch <= (most or size)
             larger = range(found.micro_batch + 1, min(most or size, size // devices) + 1)
             assert all(found.per_device % one for one in larger)
+
+
+@pytest.fixture(scope="module")
+def lucky(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frontier]:
+    file = tmp_path_factory.mktemp("lucky") / "x.db"
+    file.write_bytes(made_database.read_bytes())
+    storage = open_storage(f"sqlite:///{file}")
+    with_lucky_winners(storage)
+    yield load_frontier(storage, NAME)
+    storage.close()
+
+
+def with_lucky_winners(storage: Storage) -> None:
+    """Searches whose steps follow from the learning rate, but for one trial of each, which was so
+    lucky that it won with the sixth best rate."""
+    searches.planned(storage, trials=12, batch_sizes=SIZES)
+    for size in SIZES:
+        rows = slots_of(storage, f"{NAME}/b{size}")
+        away = {row.number: abs(math.log(10 * _rate(json.loads(row.params)))) for row in rows}
+        steps = {n: round((4000 / size + 100) * (1 + far**2 / 4)) for n, far in away.items()}
+        steps[sorted(away, key=away.__getitem__)[5]] = round(0.95 * min(steps.values()))
+        end(storage, f"{NAME}/b{size}", {n: reached(found) for n, found in steps.items()})
+
+
+def _rate(params: Metaparameters) -> float:
+    return float(params["learning_rate"])
+
+
+def test_on_a_curve_through_expected_steps_it_lies_between_the_recommended_trials(
+    lucky: Frontier,
+) -> None:
+    assert by_expected_steps(lucky)
+    recommended = {one.batch_size: one for one in lucky.expected.points}
+    assert not any(trial.wins for trial in tuned_trials(lucky))
+    recipe = load_recipe(lucky.url.render_as_string(), NAME, 11)
+    assert [trial.number for trial in recipe.sources] == [
+        recommended[8].trial,
+        recommended[16].trial,
+    ]
+    ends = [_rate(recommended[size].metaparameters) for size in (8, 16)]
+    assert min(ends) < _rate(recipe.metaparameters) < max(ends)
+    assert "Interpolated between the recommended trials at batch sizes 8 and 16" in recipe.notes[0]
+    assert curve_recipe(lucky, 11).to_dict() == recipe.to_dict()
+    outside = load_recipe(lucky.url.render_as_string(), NAME, 64)
+    assert outside.metaparameters == recommended[32].metaparameters
+
+
+def test_of_the_curve_a_searched_batch_size_has_the_recommended_trial_with_what_it_takes(
+    lucky: Frontier,
+) -> None:
+    (point,) = (one for one in lucky.expected.points if one.batch_size == 8)
+    recipe = curve_recipe(lucky, 8)
+    assert (recipe.derived, recipe.metaparameters) == ("recommended", point.metaparameters)
+    assert (recipe.steps, recipe.steps_range) == (point.steps, (point.low, point.high))
+    plain = recipe.to_dict()
+    assert plain["from"][0]["trial"] == point.trial
+    assert plain["seed"] == recipe.sources[0].point.study.trial_seed(point.trial)
+    assert f"--trial {point.trial}" in plain["reproduce"]
+    assert "--recommended" in recipe.notes[0]
+    assert plain["value"] is None  # another trial's, the winner's
+    assert load_recipe(lucky.url.render_as_string(), NAME, 8).derived == "measured"
+
+
+def test_of_a_curve_through_the_fastest_trials_it_is_the_winners(searched: Storage) -> None:
+    frontier = load_frontier(searched, NAME)
+    assert not by_expected_steps(frontier)
+    for size in (8, 11, 64):
+        assert curve_recipe(frontier, size).to_dict() == load_recipe(searched, NAME, size).to_dict()

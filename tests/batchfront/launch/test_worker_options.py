@@ -22,6 +22,7 @@ def test_the_worker_understands_every_argument() -> None:
             device="cuda:1",
             checkpoint_dir="/kept",
             max_time=5400.0,
+            max_steps=1000,
             until_done=False,
             max_outage=90.5,
             devices_per_trial=2,
@@ -37,6 +38,7 @@ def test_the_worker_understands_every_argument() -> None:
     assert told["quiet"]
     assert told["sharing"] == 3
     assert told["max_time"] == 5400.0
+    assert told["max_steps"] == 1000
     assert not told["until_done"]
     assert told["max_outage"] == 90.5
     assert told["devices_per_trial"] == 2

@@ -679,7 +679,8 @@ def test_a_result_is_written_to_the_slot_optuna_and_the_measurements(storage: St
     assert [t.value for t in trials] == [40, None, None]
     assert [t.user_attrs["outcome"] for t in trials] == ["reached", "capped", "diverged"]
     assert [t.user_attrs["reason"] for t in trials][1:] == ["another was first", "not finite"]
-    assert [t.intermediate_values for t in trials] == [{40: 0.09}, {32: 0.4}, {}]
+    curve = {1: 0.6, 32: 0.2, 40: 0.09}
+    assert [t.intermediate_values for t in trials] == [curve, {32: 0.4}, {}]
     with storage.read() as conn:
         kept = conn.execute(select(measurements).order_by(measurements.c.step)).all()
     assert {(m.step, m.split, m.metric): m.value for m in kept} == {
@@ -716,7 +717,7 @@ def test_a_training_loss_that_is_not_told_leaves_no_measurement(storage: Storage
         assert conn.execute(told).scalars().all() == [32]
 
 
-@pytest.mark.parametrize("broken", ["end_trials", "write_measurements", "replace_diverged"])
+@pytest.mark.parametrize("broken", ["end_trials", "write_measurements", "go_on"])
 def test_a_result_is_written_as_a_whole_or_not_at_all(
     storage: Storage, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

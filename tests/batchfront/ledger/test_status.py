@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from batchfront.ledger.status import RECENT_FAILURES, Status, StudyStatus, load_status, pause_after
+from batchfront.ledger.status import RECENT_FAILURES, StudyStatus, load_status, pause_after
+from batchfront.ledger.time_left import time_left
 from batchfront.outcomes import GoalCrossing, TrialCost, TrialResult
 from batchfront.plan.reruns import plan_confirmations
 from batchfront.store.schema import workers
@@ -58,6 +59,10 @@ def test_slots_are_counted_as_done_running_and_free(storage: Storage) -> None:
         workers=1,
         rate=6.5,
         cap=40,
+        metric="error rate",
+        goal=0.1,
+        budget=STEP_BUDGET,
+        passed=1,
     )
     assert (first.open, second.open) == (3, 4)
     assert (second.done, second.running, second.best, second.cost) == (0, 0, None, None)
@@ -89,7 +94,19 @@ def test_trials_that_go_on_past_the_goal_have_their_budget_left(storage: Storage
     (found,) = status.studies
     assert (found.open, found.beyond, found.left) == (3, 1, STEP_BUDGET - 60)
     assert (found.lead, found.behind) == (20, 20.0)
-    assert status.seconds_left(found) == pytest.approx((2 * 20 + STEP_BUDGET - 60) * 0.05)
+    assert time_left(found, status).about == pytest.approx((2 * 20 + STEP_BUDGET - 60) * 0.05)
+
+
+def test_what_is_left_undone_is_said_by_batch_size(storage: Storage) -> None:
+    planned(storage)
+    assert load_status(storage, ALL).undone == "0 of 8 trials ran; all batch sizes have fewer"
+    one = worker(storage)
+    study, taken = started(one, 4)
+    one.finish(study, [(slot, reached(40)) for slot in taken])
+    assert load_status(storage, ALL).undone == "4 of 8 trials ran; batch size 16 has fewer"
+    study, taken = started(one, 16)
+    one.finish(study, [(slot, reached(40)) for slot in taken])
+    assert load_status(storage, ALL).undone == ""
 
 
 def test_it_is_finished_when_the_last_slot_is_done(storage: Storage) -> None:
@@ -157,52 +174,6 @@ def test_the_latest_failures_are_shown_with_the_first_line_of_their_reason(
     assert len(failures) == RECENT_FAILURES
     assert {f.study for f in failures} == {study.name}
     assert all(f.reason == f"ValueError: number {f.trial}" for f in failures)
-
-
-def of(batch_size: int, **changes: Any) -> StudyStatus:
-    fields: dict[str, Any] = {
-        "name": f"w/b{batch_size}",
-        "workload": "w",
-        "batch_size": batch_size,
-        "total": 10,
-        "done": 0,
-        "running": 0,
-        "outcomes": {},
-        "best": None,
-        "lead": 0,
-        "behind": 0.0,
-        "steps": 0,
-        "cost": None,
-    }
-    return StudyStatus(**{**fields, **changes})
-
-
-def left(of_study: StudyStatus, *others: StudyStatus) -> float | None:
-    return Status(0.0, (of_study, *others), (), ()).seconds_left(of_study)
-
-
-def test_the_time_left_is_that_of_bringing_the_open_slots_to_where_they_are_capped() -> None:
-    assert left(of(8, done=4, best=90, cap=100, behind=40.0, cost=0.5)) == 6 * 60 * 0.5
-    assert left(of(8, done=4, best=90, cap=100, behind=140.0, cost=0.5)) == 0.0
-    assert left(of(8, done=10)) == 0.0
-
-
-def test_before_enough_have_passed_the_race_goes_somewhat_further_than_it_has_come() -> None:
-    assert left(of(8, done=4, best=100, behind=50.0, cost=0.5)) == 6 * 75 * 0.5
-    assert left(of(8, done=4, best=100, lead=120, behind=50.0, cost=0.5)) == 6 * 100 * 0.5
-
-
-def test_before_a_best_the_nearest_batch_size_tells_as_if_steps_halved() -> None:
-    near, far = of(16, best=100, cost=0.5, done=10), of(256, best=3, cost=9.0, done=10)
-    assert left(of(8), near, far) == pytest.approx(10 * 200 * 0.5)
-    assert left(of(32), near, far) == pytest.approx(10 * 100 * 0.5)
-    assert left(of(32, lead=160), near, far) == pytest.approx(10 * 200 * 0.5)
-
-
-def test_without_anything_that_tells_the_time_left_is_unknown() -> None:
-    assert left(of(8)) is None
-    other = of(16, best=100, cost=0.5)
-    assert left(of(8), StudyStatus(**{**vars(other), "workload": "another"})) is None
 
 
 def test_those_who_only_look_take_a_twentieth_of_a_core_at_most() -> None:

@@ -166,7 +166,7 @@ def test_confirmations_take_few_queries_however_many_there_are(searched: Storage
     found = load_confirmations(searched, NAME)
     assert [*found] == [4, 16]
     # Nine of them ask whether what is read can be right, whatever is asked of it then.
-    assert len([query for query in asked if query.startswith("SELECT")]) == 17
+    assert len([query for query in asked if query.startswith("SELECT")]) == 18
 
 
 def test_a_winner_from_a_wider_space_is_confirmed_within_that_one(

@@ -22,6 +22,7 @@ from batchfront.store.schema import slots, studies
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
 from batchfront.study.points import sample_points
+from batchfront.study.shown import read_shown
 from batchfront.study.study import Filter, Study, find_studies
 from batchfront.workload import catalog
 from batchfront.workload.search_space import Log, dimensions
@@ -265,7 +266,8 @@ def test_an_adaptive_sampler_draws_from_the_wider_space_and_knows_the_old_result
     found = extended(storage)
     assert found.added == 6
     assert points(storage, study)[12:] == [{}] * 6
-    seen = sampling._trials(found.study, sampling._read(storage, found.study).values())
+    with storage.read() as conn:
+        seen = sampling._trials(found.study, read_shown(conn, found.study).values())
     assert len(seen) == 12
     assert seen[0].params["learning_rate"] == pytest.approx(math.log(99.9) / math.log(1000))
     for steps in range(72, 78):

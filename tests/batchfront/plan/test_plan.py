@@ -19,7 +19,9 @@ from batchfront.study.study import Filter, find_studies
 from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
 from batchfront.workload.algorithm import SGD
+from batchfront.workload.goal import Goal
 from batchfront.workload.lr_schedule import Constant
+from batchfront.workload.metrics import Metric
 from batchfront.workload.search_space import (
     Choice,
     Integer,
@@ -30,6 +32,7 @@ from batchfront.workload.search_space import (
 )
 from batchfront.workload.seeds import study_seed
 from batchfront.workload.workload import Workload
+from tests import loops
 from tests.toy import SPEC, clouds
 
 pytestmark = pytest.mark.every_storage
@@ -141,6 +144,7 @@ changes: list[tuple[Callable[[Workload], Workload], dict[str, Any], str]] = [
     (lambda w: w, {"together": 8}, "search.together was all, is 8"),
     (lambda w: w, {"count": "feasible"}, "search.count was all, is feasible"),
     (lambda w: w, {"extrapolate": True}, "search.extrapolate is new: True"),
+    (lambda w: w, {"evaluate": "sparse"}, "search.evaluate is new: sparse"),
     (
         lambda w: replace(w, search_space={**w.search_space, "learning_rate": Log(1e-3, 1.0)}),  # type: ignore[dict-item]
         {},
@@ -308,6 +312,18 @@ def test_a_precision_of_the_users_own_is_part_of_the_definition(storage: Storage
         plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float32"))
     with pytest.raises(UsageError, match="--precision 'float16': must be one of float32, bfloat16"):
         plan(storage, SPEC, clouds(), SearchOptions(trials=1, precision="float16"))
+
+
+def test_evaluations_are_left_out_where_it_is_asked_for_and_can_be(storage: Storage) -> None:
+    assert not any(study.sparse for study in make(storage, batch_sizes=(4,), trials=1).studies)
+    asked = SearchOptions(batch_sizes=(4,), trials=1, evaluate="sparse", variant="sparse")
+    assert all(study.sparse for study in plan(storage, SPEC, clouds(), asked).studies)
+    score = Metric("score", lambda outputs, targets: outputs[:, 0], "lower")
+    with pytest.raises(UsageError, match=r"score has no best value, .*\(the metric's low=\); say"):
+        plan(storage, SPEC, replace(clouds(), goal=Goal(score, -9.0)), replace(asked, variant="b"))
+    told = "as a loop says itself where it is evaluated; say --evaluate every"
+    with pytest.raises(UsageError, match=told):
+        plan(storage, loops.SPEC, loops.kept(), SearchOptions(trials=1, evaluate="sparse"))
 
 
 def test_more_finishers_are_asked_for_or_left_as_they_are(storage: Storage) -> None:

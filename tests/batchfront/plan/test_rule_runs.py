@@ -14,9 +14,11 @@ from batchfront.outcomes import TrialResult
 from batchfront.plan.reruns import plan_rule
 from batchfront.store.schema import studies
 from batchfront.store.url import Storage
+from batchfront.study.dashboard_note import study_note
 from batchfront.vocabulary import SEARCHES
 from batchfront.worker.setup import set_up
-from batchfront.workload.lr_scaling import RULES, followed
+from batchfront.workload.scaling_rules import RULES
+from tests import toy
 from tests.searches import NAME, end, planned, reached, slots_of, stored
 
 pytestmark = pytest.mark.every_storage
@@ -59,8 +61,8 @@ def test_the_learning_rate_is_scaled_by_the_rule_and_all_else_is_the_winners(
 def test_the_rules_are_the_purposes_of_their_studies_and_make_one_of_one() -> None:
     assert not set(RULES) & set(SEARCHES)
     assert all(len(rule) <= studies.c.purpose.type.length for rule in RULES)
-    params = {"learning_rate": 0.3, "momentum": 0.9}
-    assert all(followed(rule, params, 1.0) == params for rule in RULES)
+    params = {"learning_rate": 0.3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
+    assert all(rule.followed(params, 1.0) == params for rule in RULES.values())
 
 
 def test_planning_again_adds_what_is_missing_and_follows_a_new_winner(searched: Storage) -> None:
@@ -79,9 +81,8 @@ def test_planning_again_adds_what_is_missing_and_follows_a_new_winner(searched: 
 def test_some_batch_sizes_alone_can_be_asked_for_and_the_anchor_stays(searched: Storage) -> None:
     assert plan_rule(searched, NAME, "linear", seeds=1, batch_sizes=(32,)).added == (1,)
     rate = float(winner(searched).params["learning_rate"])
-    assert rule_runs("linear", load_reruns(searched, NAME))[32].learning_rate == pytest.approx(
-        4 * rate
-    )
+    run = rule_runs("linear", load_reruns(searched, NAME))[32]
+    assert run.scaled == {"learning_rate": pytest.approx(4 * rate)}
 
 
 def test_runs_of_each_rule_are_read_by_batch_size(searched: Storage) -> None:
@@ -122,3 +123,60 @@ def test_without_a_winner_there_is_nothing_to_follow(storage: Storage) -> None:
         plan_rule(storage, NAME, "linear", batch_sizes=(4,))
     with pytest.raises(UsageError, match="--seeds 0"):
         plan_rule(storage, NAME, "linear", seeds=0)
+
+
+ADAMW = "clouds/mlp/adamw"
+
+
+@pytest.fixture
+def adamw(storage: Storage) -> Storage:
+    planned(storage, toy.adamw, batch_sizes=(2, 16, 96))
+    end(storage, f"{ADAMW}/b2", {0: reached(50), 3: reached(40)})
+    return storage
+
+
+def test_rules_of_other_metaparameters_scale_theirs_and_stand_side_by_side(adamw: Storage) -> None:
+    (first,) = [p.best.params for p in load_frontier(adamw, ADAMW).reached if p.best]
+    scaled = {
+        "adam-square-root": {
+            "learning_rate": float(first["learning_rate"]) * 8**0.5,
+            "beta1": max(1 - 8 * (1 - float(first["beta1"])), 0.0),
+            "beta2": 0.992,
+            "eps": 1e-8 / 8**0.5,
+        },
+        "beta2-half-life": {"beta2": 0.999**8},
+        "weight-decay": {"weight_decay": 8 * float(first["weight_decay"])},
+    }
+    for rule in RULES:
+        assert plan_rule(adamw, ADAMW, rule, seeds=2).added == (2, 2, 2)
+        assert plan_rule(adamw, ADAMW, rule, seeds=2).added == (0, 0, 0)
+    reruns = load_reruns(adamw, ADAMW)
+    assert {rule for rule, _ in reruns} == set(RULES)
+    for rule, expected in scaled.items():
+        run = rule_runs(rule, reruns)[16]
+        assert run.params == pytest.approx({**first, **expected})
+        assert run.scaled == pytest.approx(expected)
+    assert rule_runs("adam-square-root", reruns)[2].clipped == ()
+    assert rule_runs("adam-square-root", reruns)[96].clipped == ("beta1",)
+    assert rule_runs("beta2-half-life", reruns)[96].clipped == ()
+
+
+def test_what_a_rule_makes_can_be_trained_and_has_a_note_of_its_own(adamw: Storage) -> None:
+    for rule in scaled_otherwise():
+        for study in plan_rule(adamw, ADAMW, rule, seeds=1).studies:
+            set_up(study, torch.device("cpu"), None)
+            assert RULES[rule].source in study_note(study)
+
+
+def scaled_otherwise() -> list[str]:
+    return [name for name, rule in RULES.items() if "learning_rate" not in rule.powers]
+
+
+@pytest.mark.parametrize("rule", ["adam-square-root", "beta2-half-life", "weight-decay"])
+def test_a_rule_for_another_optimizer_or_without_its_metaparameter_is_refused(
+    searched: Storage, rule: str
+) -> None:
+    wrong = "the search space has no weight_decay" if rule == "weight-decay" else "here is SGD"
+    with pytest.raises(UsageError, match=f"{NAME}: the {rule} rule .*{wrong}"):
+        plan_rule(searched, NAME, rule)
+    assert not load_reruns(searched, NAME)

@@ -170,12 +170,27 @@ def odd_page(odd: Storage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(odd, (), tmp_path_factory.mktemp("page") / "odd.html")
 
 
+DRAWN = """async () => {
+  const places = [...document.querySelectorAll('.figure')]
+  const since = performance.now()
+  for (const place of places) {
+    place.scrollIntoView({behavior: 'instant'})
+    while (!place.querySelector('.main-svg')) {
+      if (performance.now() - since > 60000) throw new Error(`not drawn: ${place.dataset.figure}`)
+      await new Promise(requestAnimationFrame)
+    }
+  }
+  scrollTo({top: 0, behavior: 'instant'})
+}"""
+"""Scrolls through a page, which draws a figure when somebody comes near it."""
+
 SCREENS = {"phone": (390, 844), "desktop": (1280, 900)}
 
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens a page on a screen in a scheme. Its `heard` lists errors, its `asked` requests."""
+    """Opens a page on a screen in a scheme, with all of its figures drawn. Its `heard` lists
+    errors, its `asked` requests."""
     contexts = []
 
     def visit(file: Path, screen: str = "desktop", scheme: str = "light") -> Any:
@@ -192,6 +207,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         tab.on("pageerror", lambda error: tab.heard.append(str(error)))
         tab.on("request", lambda request: tab.asked.append(request.url))
         tab.goto(file.as_uri())
+        tab.evaluate(DRAWN)
         return tab
 
     yield visit

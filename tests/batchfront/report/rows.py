@@ -14,6 +14,7 @@ SPACE = {
     "learning_rate": {"kind": "Log", "low": 1e-3, "high": 3.0},
     "momentum": {"kind": "ReverseLog", "low": 0.0, "high": 0.999},
 }
+_WHEN = ("training_seconds", "evaluation_seconds", "started_at", "finished_at")
 GOAL = {"metric": "error rate", "better": "lower", "value": 0.03}
 
 
@@ -88,6 +89,7 @@ def _add_trial(
         "metric": trial.get("metric"),
         "repeats": trial.get("repeats"),
         "versions": json.dumps(trial.get("versions", {})),
+        **{name: trial.get(name) for name in _WHEN},
     }
     slot = conn.execute(insert(slots).values(row)).inserted_primary_key[0]
     for step, split, metric, value in trial.get("curve", ()):

@@ -1,8 +1,9 @@
 """What the page promises, seen in a real browser."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ TEXTS = """() => [...document.querySelectorAll('.figure')].map(figure => {
   const sides = b => [b.left, b.top, b.right, b.bottom]
   const box = e => sides(e.getBoundingClientRect())
   const kind = e => e.closest('.xtick') ? 'x' : e.closest('.ytick') ? 'y' :
-    e.closest('.textpoint') ? 'value' : e.closest('.legend') ? 'legend' : 'other'
+    e.closest('.textpoint') ? 'value' : e.closest('.shape-label') ? 'line' :
+    e.closest('.legend') ? 'legend' : 'other'
   const texts = [...figure.querySelectorAll('.main-svg text')]
     .filter(e => e.textContent && getComputedStyle(e).visibility !== 'hidden')
     .map(e => ({words: e.textContent, kind: kind(e), box: box(e)}))
@@ -136,6 +138,16 @@ def test_values_and_marks_of_one_kind_do_not_overlap(seen: Seen) -> None:
                 assert not _overlap(text["box"], other["box"]), (figure["name"], text, other)
 
 
+@everywhere
+def test_no_name_of_a_line_lies_on_a_value(seen: Seen) -> None:
+    for figure in seen.figures:
+        values, names = (
+            [text for text in figure["texts"] if text["kind"] == kind] for kind in ("value", "line")
+        )
+        for value, name in product(values, names):
+            assert not _overlap(value["box"], name["box"]), (figure["name"], value, name)
+
+
 def _wait_for(tab: Any, condition: str) -> None:
     """Playwright's own waiting evaluates strings in the page, which the page forbids."""
     eventually(lambda: tab.evaluate(condition), condition)
@@ -148,7 +160,7 @@ def _overlap(a: list[float], b: list[float]) -> bool:
 def test_every_value_is_readable_beside_its_point(visit: Visit, page: Path) -> None:
     tab = visit(page, "phone")
     shown = [t["words"] for t in tab.evaluate(TEXTS)[0]["texts"] if t["kind"] == "value"]
-    cells = tab.locator("[aria-labelledby=w1-table] tbody td:nth-child(2)").all_inner_texts()
+    cells = tab.locator("[aria-labelledby=w1-frontier] tbody td:nth-child(2)").all_inner_texts()
     assert shown == cells
 
 
@@ -233,3 +245,44 @@ def test_the_headings_form_one_tree(visit: Visit, page: Path) -> None:
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+def test_the_contents_lead_to_each_section(page: Path, visit: Visit) -> None:
+    tab = visit(page)
+    links = tab.locator("nav.sections a")
+    assert links.nth(0).inner_text() == "Steps to target"
+    assert links.nth(1).inner_text() == "Frontier"
+    for link in links.all():
+        assert tab.locator(link.get_attribute("href")).count() == 1
+    links.filter(has_text="How to reproduce").click()
+    heading = tab.locator("h3", has_text="How to reproduce")
+    eventually(lambda: 0 <= heading.bounding_box()["y"] < 900)
+
+
+def test_steps_of_one_goal_are_drawn_as_they_are_and_normalized_by_choice(
+    odd_page: Path, visit: Visit
+) -> None:
+    tab = visit(odd_page)
+    figure = tab.locator(".compared .figure")
+    figure.scroll_into_view_if_needed()
+    eventually(lambda: "normalized" not in figure.get_attribute("aria-label").lower())
+    tab.locator("select[name=scale]").select_option("normalized")
+    eventually(lambda: figure.get_attribute("aria-label").startswith("Normalized"))
+    assert tab.heard == []
+
+
+def test_the_trials_of_the_chosen_study_are_a_file(page: Path, visit: Visit) -> None:
+    tab = visit(page)
+    tab.locator("select[name=study]").select_option("128")
+    with tab.expect_download() as download:
+        tab.locator("[data-trials] a").nth(1).click()
+    assert download.value.suggested_filename.endswith("-trials-128.json")
+    rows = json.loads(Path(download.value.path()).read_text())
+    assert [row["trial"] for row in rows] == list(range(8))
+    with tab.expect_download() as download:
+        tab.locator("[data-trials] a").nth(0).click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == 9
+    with tab.expect_download() as download:
+        tab.locator("a[download$='-frontier.csv']").click()
+    assert Path(download.value.path()).read_text().startswith("batch size,steps,")
+    assert tab.heard == []

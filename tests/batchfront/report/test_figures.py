@@ -35,7 +35,10 @@ def test_a_frontier_has_its_figures_by_name(odd: Storage) -> None:
     assert list(found) == ["steps", *rates, "certainty"]
     drawn = [trace.name for trace in found["steps"].data if trace.showlegend]
     again = "winner run again: median and range"
-    assert drawn == ["90 % interval", "fitted curve", again, "fastest trial"]
+    perfect, useful = drawn[2:4]  # where the curve leaves a regime
+    assert drawn == ["90 % interval", "fitted curve", perfect, useful, again, "fastest trial"]
+    assert perfect.startswith("near-perfect until ")
+    assert useful.startswith("useful up to ")
 
 
 def test_no_colour_needs_a_page(odd: Storage) -> None:

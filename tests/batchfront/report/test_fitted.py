@@ -2,6 +2,7 @@
 
 import pytest
 
+from batchfront.frontier.curve import USUAL, Asked
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.frontier import Frontier, load_frontier
 from batchfront.report.sections.curve import steps_figure
@@ -36,6 +37,15 @@ def test_the_answer_is_one_sentence_with_its_intervals(whole: Frontier) -> None:
     assert "near-perfect up to batch size 9 (" in answer
     assert answer.count("90\u00a0% interval") == 2
     assert answer.count(". ") == 0
+
+
+def test_near_perfect_is_measured_from_where_it_is_asked_for(whole: Frontier) -> None:
+    found = fitted(whole, Asked(perfect_from=16))
+    assert "scaling from batch size 16 is near-perfect up to" in found.answer
+    assert found.facts[0].name == "near-perfect from 16 up to"
+    assert found.curve is not None
+    near = [stretch for stretch in regimes(found.curve, 2, 512) if stretch[0] is NEAR_PERFECT]
+    assert all(start >= 16 for _, start, _ in near)
 
 
 def test_every_number_of_the_curve_has_an_interval_and_its_evidence(whole: Frontier) -> None:
@@ -117,7 +127,7 @@ def test_what_is_not_known_is_not_shaded(
     perfect: Estimate, useful: Estimate, shaded: list[tuple[str, float, float]]
 ) -> None:
     class Bounded:
-        perfect_until, useful_until = perfect, useful
+        perfect_until, useful_until, asked = perfect, useful, USUAL
 
     found = regimes(Bounded(), 1.0, 1000.0)  # type: ignore[arg-type]
     assert [(regime.name, *ends) for regime, *ends in found] == shaded

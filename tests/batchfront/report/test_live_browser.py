@@ -12,7 +12,7 @@ from batchfront.report.web.live_report import live_report
 from batchfront.report.web.server import Server
 from batchfront.store.database import Storage
 from batchfront.store.schema import studies
-from tests.batchfront.report.conftest import EVIL
+from tests.batchfront.report.conftest import DRAWN, EVIL
 from tests.batchfront.report.rows import add_study
 from tests.waiting import LONG, eventually
 from tests.web import served
@@ -158,6 +158,7 @@ def test_hostile_names_stay_text_when_they_arrive_later(opened: Any, storage: St
         opened.get_by_role("link", name=hostile).click()
         wait_for(opened, "document.querySelectorAll('.figure.tall .main-svg').length >= 1")
         assert opened.locator("h2").first.inner_text() == hostile
+        opened.evaluate(DRAWN)
         opened.locator(".figure.study .points path").last.hover(force=True)
         wait_for(opened, "document.querySelector('.hoverlayer .hovertext') !== null")
         assert opened.evaluate("window.pwned") is None
@@ -175,7 +176,7 @@ def test_the_index_leads_to_a_page_that_is_brought_up_to_date_by_itself(
         opened.goto(address)
         wait_for(opened, has("3 workloads"))
         opened.locator("input[name=find]").fill("waiting g&h")
-        rows = opened.locator("tbody tr")
+        rows = opened.locator(".scroll[aria-labelledby=workloads] tbody tr")
         assert [rows.nth(n).is_visible() for n in range(3)] == [False, False, True]
         add_study(storage, "d/e/f", 16, trials(50))
         opened.evaluate(LOOK)

@@ -1,29 +1,26 @@
 """What the file promises, read as a file."""
 
-import json
 import re
 import subprocess
 import sys
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 
-from batchfront.errors import BatchfrontError, UsageError
+from batchfront.errors import BatchfrontError, StorageError, UsageError
 from batchfront.frontier.frontier import load_frontier
-from batchfront.report.files import require_place, write_report
+from batchfront.report.files import write_report
+from batchfront.report.html import DASHBOARD
 from batchfront.report.text import OUTCOME_STYLES
+from batchfront.store.commands import command
 from batchfront.store.url import Storage
 from batchfront.vocabulary import Outcome
+from batchfront.whole_file import require_place
 from tests.batchfront.report.conftest import EVIL, WORKLOAD
-
-
-def figures_of(page: Path) -> dict[str, dict]:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', _text(page))
-    assert found
-    return json.loads(found[1])
+from tests.packed import figures_of
 
 
 def _text(page: Path) -> str:
@@ -51,15 +48,15 @@ def _loads(page: Path) -> _Loads:
 
 
 def test_the_page_names_nothing_outside_itself(page: Path) -> None:
-    links = ("#", "data:", "http://127.0.0.1:8080/dashboard/studies/")  # followed by a click alone
-    assert all(address.startswith(links) for address in _loads(page).addresses)
+    assert all(address.startswith(("#", "data:")) for address in _loads(page).addresses)
     head = _text(page).partition("</head>")[0]
     assert "default-src 'none'" in head
     assert not re.search(r"https?:|@import|url\(", head)
 
 
-def test_the_page_is_little_more_than_plotly(page: Path) -> None:
-    assert page.stat().st_size < 5_500_000
+@pytest.mark.parametrize("which", ["page", "odd_page"])
+def test_the_page_is_small(which: str, request: pytest.FixtureRequest) -> None:
+    assert request.getfixturevalue(which).stat().st_size < 1_000_000
 
 
 def test_the_page_has_a_title_a_language_a_viewport_and_words_without_scripts(page: Path) -> None:
@@ -71,7 +68,7 @@ def test_the_page_has_a_title_a_language_a_viewport_and_words_without_scripts(pa
 
 
 def test_every_point_of_the_frontier_stands_in_the_table(page: Path, raced: Storage) -> None:
-    table = _text(page).partition('-table" tabindex')[2].partition("<tbody>")[2]
+    table = _text(page).partition('-frontier" tabindex')[2].partition("<tbody>")[2]
     table = table.partition("</tbody>")[0]
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in table.split("</tr>")[:-1]]
     points = load_frontier(raced, WORKLOAD).points
@@ -82,19 +79,19 @@ def test_every_point_of_the_frontier_stands_in_the_table(page: Path, raced: Stor
 
 
 def test_the_steps_figure_draws_the_frontier(page: Path, raced: Storage) -> None:
-    trace = figures_of(page)["w1/steps"]["data"][0]
+    trace = figures_of(_text(page))["w1/steps"]["data"][0]
     points = load_frontier(raced, WORKLOAD).points
     assert trace["x"] == [point.batch_size for point in points]
     assert trace["y"] == [point.steps for point in points]
 
 
 def test_perfect_scaling_needs_the_examples_of_the_smallest_batch(page: Path) -> None:
-    (line,) = figures_of(page)["w1/steps"]["layout"]["shapes"]
+    (line,) = figures_of(_text(page))["w1/steps"]["layout"]["shapes"]
     assert line["x0"] * line["y0"] == pytest.approx(line["x1"] * line["y1"])
 
 
 def test_momentum_is_drawn_as_its_distance_to_one(page: Path, raced: Storage) -> None:
-    panel = figures_of(page)["w1/winner/1"]
+    panel = figures_of(_text(page))["w1/winner/1"]
     points = load_frontier(raced, WORKLOAD).points
     wanted = [1 - float(point.params["momentum"]) for point in points]
     assert panel["data"][-1]["y"] == pytest.approx(wanted, rel=1e-3)
@@ -102,7 +99,7 @@ def test_momentum_is_drawn_as_its_distance_to_one(page: Path, raced: Storage) ->
 
 
 def test_the_heuristics_start_at_the_smallest_batch_and_grow_as_named(page: Path) -> None:
-    *_, linear, root, winners = figures_of(page)["w1/winner/0"]["data"]
+    *_, linear, root, winners = figures_of(_text(page))["w1/winner/0"]["data"]
     assert linear["y"][0] == root["y"][0] == winners["y"][0]
     assert linear["y"][1] / linear["y"][0] == pytest.approx(512 / 64, rel=1e-3)
     assert root["y"][1] / root["y"][0] == pytest.approx((512 / 64) ** 0.5, rel=1e-3)
@@ -110,13 +107,13 @@ def test_the_heuristics_start_at_the_smallest_batch_and_grow_as_named(page: Path
 
 def test_every_trial_of_a_study_is_drawn_once(page: Path) -> None:
     for batch in (64, 128, 512):
-        traces = figures_of(page)[f"w1/{batch}/trials"]["data"]
+        traces = figures_of(_text(page))[f"w1/{batch}/trials"]["data"]
         assert sum(len(trace["x"]) for trace in traces) == 8
 
 
 @pytest.mark.parametrize("which", ["page", "odd_page"])
 def test_plotly_accepts_every_figure(which: str, request: pytest.FixtureRequest) -> None:
-    for figure in figures_of(request.getfixturevalue(which)).values():
+    for figure in figures_of(_text(request.getfixturevalue(which))).values():
         go.Figure(data=figure["data"], layout=figure["layout"])
 
 
@@ -125,7 +122,7 @@ def test_every_place_on_the_page_has_its_figures(
     which: str, request: pytest.FixtureRequest
 ) -> None:
     page = request.getfixturevalue(which)
-    figures = figures_of(page)
+    figures = figures_of(_text(page))
     for place in re.findall(r'data-figure="([^"]+)"', _text(page)):
         if "{" not in place:
             assert place in figures
@@ -135,7 +132,7 @@ def test_every_place_on_the_page_has_its_figures(
 
 def test_a_hostile_name_stays_text(odd_page: Path) -> None:
     found = _loads(odd_page)
-    assert found.tags.count("script") == 3
+    assert found.tags.count("script") == 3  # Plotly, the figures and what draws them
     assert "img" not in found.tags
     assert "i" not in found.tags
     assert EVIL in unescape(_text(odd_page))
@@ -146,14 +143,27 @@ def test_several_workloads_stand_in_an_index(odd_page: Path) -> None:
     assert index.count("<li>") == 6
 
 
+def test_trials_are_linked_only_to_a_dashboard_that_was_named_and_how_to_open_it_is_said(
+    page: Path, raced: Storage, tmp_path: Path
+) -> None:
+    linked = write_report(raced, (), tmp_path / "linked.html", DASHBOARD)
+    addresses = [one for one in _loads(linked).addresses if one.startswith(DASHBOARD)]
+    assert len(addresses) == 3
+    opens = escape(command(raced, "dashboard").strip("`"))
+    for text in (_text(page), _text(linked)):
+        assert f"<code>{opens}</code> opens" in text
+    assert f"--dashboard {DASHBOARD}" in _text(page)
+    assert f"the Optuna dashboard at <code>{DASHBOARD}</code>" in _text(linked)
+
+
 def test_only_the_named_workloads_are_written(odd: Storage, tmp_path: Path) -> None:
     text = _text(write_report(odd, ["no/meta/parameters"], tmp_path / "one.html"))
     assert "single/batch/size" not in text
-    assert "<nav" not in text
+    assert '<nav aria-label="workloads"' not in text
 
 
 def test_what_is_missing_or_mixed_is_said(odd_page: Path) -> None:
-    text = _text(odd_page)
+    text = re.sub(r"</?(?:dfn|button)[^>]*>", "", _text(odd_page))
     assert "5 trials are not done yet" in text
     assert "No winner yet at batch size 16." in text
     assert "different versions of torch: 2.0 and 2.1" in text
@@ -175,7 +185,8 @@ def test_every_outcome_of_training_is_explained_in_its_order() -> None:
 def test_the_page_is_written_without_loading_torch(raced: Storage, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from batchfront.report.files import require_place, write_report\n"
+        "from batchfront.report.files import write_report\n"
+        "from batchfront.whole_file import require_place\n"
         "from batchfront.store.url import open_storage\n"
         "write_report(open_storage(sys.argv[1]), (), Path(sys.argv[2]))\n"
         "assert 'torch' not in sys.modules"
@@ -226,5 +237,5 @@ def test_an_unknown_workload_is_refused_with_those_there_are(
 
 
 def test_a_database_without_studies_is_refused(storage: Storage, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no studies"):
+    with pytest.raises(StorageError, match="holds no studies: `batchfront run"):
         write_report(storage, (), tmp_path / "report.html")

@@ -1,10 +1,13 @@
 """The analyses on the page: each where there is something to show, and nothing where not."""
 
+import json
 import re
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
+from batchfront.frontier.uncertainty.points import point_uncertainties
 from batchfront.report.data import Subject, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.sections.budget import budget_part
@@ -12,8 +15,8 @@ from batchfront.report.sections.compare import compare_part
 from batchfront.report.sections.curve import curve_part
 from batchfront.report.sections.effects import effects_part
 from batchfront.report.sections.header import question
-from batchfront.report.sections.lr_rules import rules_part
 from batchfront.report.sections.other_goals import goals_part
+from batchfront.report.sections.scaling_rules import rules_part
 from batchfront.report.sections.study_figures import trials_figure
 from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.store.url import Storage, open_storage
@@ -55,6 +58,33 @@ def test_each_has_its_figures_under_the_names_of_its_places(whole: Subject, part
     assert set(re.findall(r'data-figure="([^"]+)"', made.html)) == set(made.figures)
 
 
+@pytest.mark.parametrize("part", [*PARTS, lambda one: compare_part((one, one))])
+def test_no_number_of_a_file_is_text(whole: Subject, part: object) -> None:
+    """Bounds and intervals have columns of their own: nobody takes "at most -7 %" apart, or reads
+    the 0.07 behind it as more steps."""
+    html = part(whole).html  # type: ignore[operator]
+    found = re.findall(r'href="data:application/json;base64,([^"]+)"', html)
+    texts = {
+        text
+        for encoded in found
+        for row in json.loads(b64decode(encoded))
+        for text in row.values()
+        if isinstance(text, str)
+    }
+    assert found
+    assert not [
+        text for text in texts if re.match(r"[≤≥+−-]|[\d.,]+(?:%| %| \*| to | \()|\d+,\d", text)
+    ]
+
+
+def test_the_files_say_which_way_more_trials_go(whole: Subject) -> None:
+    html = uncertainty_part(whole).html
+    encoded = re.search(r'base64,([^"]+)" download="[^"]*-certainty.json"', html)
+    assert encoded is not None
+    known = point_uncertainties(whole.frontier)
+    assert json.loads(b64decode(encoded[1])) == [one.to_dict() for one in known]
+
+
 def test_how_sure_is_told_by_several_finishers(whole: Subject) -> None:
     part = uncertainty_part(whole)
     line = part.figures[f"{whole.key}/certainty"]["data"][0]
@@ -83,15 +113,19 @@ def test_an_adaptive_samplers_trials_tell_nothing_and_the_page_says_why(storage:
 
 
 def test_winners_run_again_have_their_median_and_range(whole: Subject) -> None:
-    row = re.search(r"16 0 184 5 of 5 (\d+) (\d+)–(\d+)", words(uncertainty_part(whole)))
+    row = re.search(
+        r"16 0 winner(?:, recommended)? 184 5 of 5 (\d+) (\d+)–(\d+)",
+        words(uncertainty_part(whole)),
+    )
     assert row
     assert [int(number) for number in row.groups()] == [239, 202, 276]
 
 
 def test_the_rules_have_their_exponent_and_what_ran_by_them(whole: Subject) -> None:
     text = words(rules_part(whole))
-    assert "learning rate goes with the batch size to the power of 0.68" in text
-    assert "128 linear 0.640 76 400 5.26 run 1 times" in text
+    assert re.search(r"learning rate 0.68 \(0.\d\d to \d.\d\d\)", text)
+    assert "1 linear; 0.5 square-root" in text
+    assert "128 linear learning rate 0.640 76 400 5.26 run 1 times" in text
 
 
 def test_a_budget_that_was_not_spent_is_marked(whole: Subject) -> None:
@@ -107,6 +141,17 @@ def test_other_goals_stand_beside_the_one_searched_for(whole: Subject) -> None:
     assert len(names) > 2
 
 
+def test_the_critical_batch_size_stands_along_training(whole: Subject) -> None:
+    part = goals_part(whole)
+    (drawn,) = part.figures[f"{whole.key}/along"]["data"]
+    assert len(drawn["x"]) >= 2
+    assert all(bar >= 0 for bar in drawn["error_y"]["array"] + drawn["error_y"]["arrayminus"])
+    begin, end = part.figures[f"{whole.key}/along"]["layout"]["xaxis"]["range"]
+    assert begin > end  # less is better, and training goes to the right
+    assert "Critical batch size along training" in words(part)
+    assert "< 0.03, its own" in words(part).replace("&lt;", "<")
+
+
 def test_each_choice_is_compared_with_the_best(whole: Subject) -> None:
     (figure,) = effects_part(whole).figures.values()
     lines = {trace["name"]: trace["y"] for trace in figure["data"]}
@@ -116,7 +161,7 @@ def test_each_choice_is_compared_with_the_best(whole: Subject) -> None:
 
 def test_workloads_are_compared_where_there_are_several(all_of: dict[str, Subject]) -> None:
     part = compare_part(list(all_of.values()))
-    drawn = {trace["name"] for trace in part.figures["compared"]["data"]}
+    drawn = {trace["name"] for trace in part.figures["compared/normalized"]["data"]}
     assert {WHOLE, "single/batch/size", "no/meta/parameters"} <= drawn
     assert "empty/no/winner is left out: the goal has not been reached" in words(part)
     assert compare_part([all_of[WHOLE]]) == Part()

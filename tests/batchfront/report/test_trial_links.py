@@ -55,7 +55,7 @@ def shows(page: Any, point: Point) -> None:
 
 
 def test_the_winner_in_the_table(tab: Any, address: str, point: Point) -> None:
-    row = tab.locator("[aria-labelledby=w1-table] tbody tr").nth(1)
+    row = tab.locator("[aria-labelledby=w1-frontier] tbody tr").nth(1)
     page = trial_page(tab, row.locator("a").click)
     assert page.url == address_of(address, point)
     shows(page, point)

@@ -45,8 +45,48 @@ def set_version(database: str, version: int) -> None:
     storage.close()
 
 
+def as_of_version_9(storage: Storage) -> None:
+    """Undo what has changed since."""
+    with storage.write() as conn:
+        for statement in (
+            "ALTER TABLE bf_workers DROP COLUMN phase",
+            "ALTER TABLE bf_workers DROP COLUMN metric",
+            "UPDATE bf_meta SET value = '9' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
+def as_of_version_8(storage: Storage) -> None:
+    """Undo what has changed since."""
+    as_of_version_9(storage)
+    with storage.write() as conn:
+        for statement in (
+            "DROP TABLE bf_timings",
+            "DROP TABLE bf_probes",
+            "UPDATE bf_meta SET value = '8' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
+def as_of_version_7(storage: Storage) -> None:
+    """Undo what has changed since."""
+    as_of_version_8(storage)
+    with storage.write() as conn:
+        for statement in (
+            "DROP INDEX bf_slots_later",
+            "ALTER TABLE bf_slots DROP COLUMN round",
+            "ALTER TABLE bf_studies DROP COLUMN max_trials",
+            "ALTER TABLE bf_studies DROP COLUMN until",
+            "ALTER TABLE bf_studies DROP COLUMN settled",
+            "ALTER TABLE bf_studies DROP COLUMN stopped_by",
+            "UPDATE bf_meta SET value = '7' WHERE key = 'schema'",
+        ):
+            conn.execute(text(statement))
+
+
 def as_of_version_6(storage: Storage) -> None:
     """Undo what has changed since."""
+    as_of_version_7(storage)
     with storage.write() as conn:
         for statement in (
             "ALTER TABLE bf_studies DROP COLUMN checksums",
@@ -206,7 +246,7 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
     as_of_version_1(storage)
     assert layout(storage) != now
 
-    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 7")
+    assert init_storage(database, upgrade=True).endswith("upgraded from version 1 to 10")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), SearchOptions(trials=4, finishers=1, after_goal="stop"))
     assert (again.added, again.studies[0].finishers) == ((0,), 1)
@@ -229,6 +269,9 @@ def test_a_database_of_version_1_is_upgraded_with_nothing_lost(
         (as_of_version_4, 4),
         (as_of_version_5, 5),
         (as_of_version_6, 6),
+        (as_of_version_7, 7),
+        (as_of_version_8, 8),
+        (as_of_version_9, 9),
     ],
 )
 def test_a_database_of_a_later_version_is_upgraded_too(
@@ -237,7 +280,7 @@ def test_a_database_of_a_later_version_is_upgraded_too(
     plan(storage, SPEC, clouds(), SearchOptions(trials=4, batch_sizes=(4,)))
     now = layout(storage)
     older(storage)
-    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 7")
+    assert init_storage(database, upgrade=True).endswith(f"upgraded from version {version} to 10")
     assert layout(storage) == now
     again = plan(storage, SPEC, clouds(), SearchOptions(trials=4))
     assert (again.added, again.studies[0].precision) == ((0,), None)
@@ -276,7 +319,7 @@ def test_an_upgrade_of_a_large_table_has_all_the_time_it_needs(postgres_database
         )
         conn.execute(text("CREATE INDEX large ON bf_slots (unhurried(id))"))
     storage.close()
-    assert init_storage(postgres_database, upgrade=True).endswith("upgraded from version 5 to 7")
+    assert init_storage(postgres_database, upgrade=True).endswith("upgraded from version 5 to 10")
 
 
 @pytest.mark.every_storage

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 import optuna
 import pytest
@@ -117,6 +117,20 @@ def test_who_writes_has_the_file_read_meanwhile(tmp_path: Path, made_database: P
         assert read(reader)
     writer.close()
     reader.close()
+
+
+def test_who_makes_a_file_waits_for_another_that_does(tmp_path: Path) -> None:
+    """SQLite itself refuses to turn a file into a write-ahead one while another writes to it."""
+    path = tmp_path / "empty.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite3.connect(path, timeout=LONG).execute("PRAGMA journal_mode=WAL")
+    ends = Timer(0.3, other.execute, ["ROLLBACK"])
+    ends.start()
+    open_storage(f"sqlite:///{path}", create=True).close()
+    ends.join()
+    other.close()
 
 
 # Where nothing can be written

@@ -17,6 +17,7 @@ from batchfront.plan.plan import plan
 from batchfront.store.schema import slots
 from batchfront.store.url import Storage
 from batchfront.study import adaptive_sampler as sampling
+from batchfront.study.shown import read_shown
 from batchfront.study.slots import Slot
 from batchfront.study.study import Filter, Study
 from batchfront.workload.search_space import (
@@ -122,7 +123,8 @@ def test_the_sampler_sees_every_sampled_trial_with_what_it_showed_the_running_on
 ) -> None:
     study = planned(storage, "tpe")
     ended(storage, study, 6)
-    seen = sampling._trials(study, sampling._read(storage, study).values())
+    with storage.read() as conn:
+        seen = sampling._trials(study, read_shown(conn, study).values())
     assert [t.state for t in seen] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -140,7 +142,8 @@ def test_the_sampler_sees_every_sampled_trial_with_what_it_showed_the_running_on
 
 def capped(storage: Storage, study: Study) -> list[float]:
     """What the sampler is told of the first two trials that were capped."""
-    seen = sampling._trials(study, sampling._read(storage, study).values())
+    with storage.read() as conn:
+        seen = sampling._trials(study, read_shown(conn, study).values())
     return [float(seen[n].value or 0.0) for n in (1, 6)]
 
 

@@ -85,6 +85,13 @@ def test_it_says_which_option_drops_trials_and_that_the_winner_may_be_another() 
         assert "the best trial here may not be the one that would have won" in note
 
 
+def test_it_says_that_evaluations_are_left_out() -> None:
+    one = study()
+    note = study_note(replace(one, identity={**one.identity, "search": {"evaluate": "sparse"}}))
+    assert "evaluated less often" in note
+    assert "evaluated less often" not in study_note(one)
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -1,5 +1,6 @@
 """Studies and slots in the database are what the code passes around."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,3 +67,24 @@ def test_slots_are_counted_and_appended_by_study(planned: Storage) -> None:
         rows = conn.execute(query.order_by(slots.c.number)).all()
     assert [row.number for row in rows] == [0, 1, 2, 3]
     assert [row.params for row in rows[2:]] == ['{"a": 1.5, "b": "x", "c": true}', None]
+
+
+@pytest.mark.parametrize(
+    ("identity", "tokens"),
+    [
+        ({"data": {"train": {"examples": 1297, "input_shape": [64]}}}, None),
+        ({"data": {"train": {"examples": 200, "tokens": 5000}}}, 25.0),  # sentences
+        ({"data": {"train": {"examples": 9000, "length": 256, "tokens": "int64"}}}, 256.0),
+        # Of a part, how many its own examples have is not said.
+        ({"data": {"train": {"examples": 20, "tokens": 5000, "of_these": "a"}}}, None),
+        ({"output": {"kind": "pattern", "tokens_per_example": 1024}}, 1024.0),
+        ({"output": {"kind": "pattern"}}, None),
+        ({}, None),
+    ],
+)
+def test_what_an_example_has_of_tokens_is_known_from_the_description_of_its_data(
+    planned: Storage, identity: dict[str, Any], tokens: float | None
+) -> None:
+    with planned.read() as conn:
+        study = find_studies(conn, Filter())[0]
+    assert replace(study, identity=identity).tokens_per_example == tokens

@@ -501,6 +501,25 @@ def test_threads_ask_for_trials_of_their_own(storage: Storage, database: str) ->
 
 
 @pytest.mark.every_storage
+def test_trials_that_wait_for_those_of_another_batch_size_say_so(
+    storage: Storage, database: str
+) -> None:
+    planned(storage, trials=2, batch_sizes=(4, 16), sampler="joint", together=1)
+    with batchfront.open(database) as opened:
+        for batch_size in (16, 4, 16, 4):
+            with opened.trial(NAME, batch_size) as trial:
+                assert not trial.report(1, math.nan)
+            if batch_size == 16 and trial.number == 0:
+                with pytest.raises(
+                    NothingLeft, match="wait for trials of batch size 4, as"
+                ) as left:
+                    opened.trial(NAME, 16)
+                assert not left.value.finished
+        with pytest.raises(NothingLeft, match="every trial") as left:
+            opened.trial(NAME, 16)
+        assert left.value.finished
+
+
 def test_processes_end_every_trial_once(
     storage: Storage, database: str, eight_processes: Callable[..., list[Any]]
 ) -> None:

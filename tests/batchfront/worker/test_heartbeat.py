@@ -14,7 +14,7 @@ from batchfront.outcomes import TrialResult
 from batchfront.store.schema import workers
 from batchfront.store.url import Storage
 from batchfront.study.slots import Slot
-from batchfront.worker.heartbeat import Heartbeat
+from batchfront.worker.heartbeat import Heartbeat, _Speed
 from tests import waiting
 from tests.searches import claim, planned, worker
 from tests.toy import clouds
@@ -91,12 +91,12 @@ def test_an_outage_of_the_database_is_a_warning_and_renewals_go_on(
     renew, failed = one.heartbeat, Event()
 
     def fails_first(
-        study_id: int, slots_held: Mapping[int, tuple[int, int]], rate: float
+        study_id: int, slots_held: Mapping[int, tuple[int, int]], *shown: float | None
     ) -> RaceState:
         if not failed.is_set():
             failed.set()
             raise StorageError("database is away")
-        return renew(study_id, slots_held, rate)
+        return renew(study_id, slots_held, *shown)
 
     monkeypatch.setattr(one, "heartbeat", fails_first)
     caplog.set_level("DEBUG", "batchfront.worker.heartbeat")
@@ -110,3 +110,21 @@ def test_it_ends_when_the_work_raises(one: Ledger) -> None:
     with pytest.raises(InterruptedError), Heartbeat(one, 1, every=60):
         raise InterruptedError
     assert "lease-heartbeat" not in {thread.name for thread in threads()}
+
+
+def test_setting_trials_up_does_not_count_as_time_that_steps_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("batchfront.worker.heartbeat.monotonic", lambda: clock[0])
+    speed = _Speed()
+    speed.begin({1: 0, 2: 500})  # the second goes on from a checkpoint
+    assert speed.of({1: 0, 2: 500}) == 0
+    clock[0] += 60  # of importing and setting up
+    speed.begin({1: 1, 2: 501})
+    assert speed.of({1: 1, 2: 501}) == 0  # nothing is known yet, rather than 2 steps a minute
+    clock[0] += 5
+    speed.begin({1: 51, 2: 551})
+    assert speed.of({1: 51, 2: 551}) == 20
+    clock[0] += 5
+    assert speed.of({1: 61, 2: 561}) == 4

@@ -1,6 +1,5 @@
 """Measures go with a search from its workers to its frontier, frames, exports and page."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from batchfront.vocabulary import EngineName
 from batchfront.workload.catalog import load
 from batchfront.workload.metrics import ERROR_RATE
 from tests import toy
+from tests.packed import figures_of
 from tests.searches import planned, rows, work
 
 NAME = "plain/mlp/momentum"
@@ -107,8 +107,7 @@ def test_the_page_offers_the_curves_of_each_measure_and_has_the_winners(
     text = write_report(storage, (), tmp_path / "report.html").read_text()
     assert '<option value="measure1">validation cross-entropy</option>' in text
     assert '<option value="measure2">validation margin</option>' in text
-    figures = json.loads(text.split('id="figures">', 1)[1].split("</script>")[0])
-    assert figures["w1/4/measure2"]["data"]
+    assert figures_of(text)["w1/4/measure2"]["data"]
     assert "Winners’ measures where they passed the goal" in text
     (point,) = load_frontier(storage, NAME).points
     value = point.measures["margin"]

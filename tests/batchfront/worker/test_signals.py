@@ -25,6 +25,14 @@ def test_a_signal_to_end_stops_and_leaves_the_handlers_as_they_were(number: sign
     assert signal.getsignal(number) is before
 
 
+def test_the_first_ctrl_c_says_what_is_done_now(caplog: pytest.LogCaptureFixture) -> None:
+    with stop_on_signals(saying="ending the run …") as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.wait(LONG)
+
+    assert caplog.messages == ["ending the run …"]
+
+
 def test_a_process_that_was_started_to_outlive_its_terminal_goes_on() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with stop_on_signals() as stop:

@@ -16,6 +16,7 @@ from batchfront.workload.search_space import (
     dimensions,
     point_at,
     quasi_random_points,
+    value_text,
 )
 from batchfront.workload.space_edges import edges
 
@@ -174,3 +175,8 @@ def test_a_range_wider_than_a_float_is_large_is_drawn_from_all_of_it() -> None:
     assert [wide.at(0.0), wide.at(1.0)] == pytest.approx([1e-300, 1e300])
     for position in (0.0, 0.1, 0.5, 0.9, 1.0):
         assert wide.position(wide.at(position)) == pytest.approx(position)
+
+
+def test_a_momentum_just_below_one_is_not_shown_as_one() -> None:
+    shown = [value_text(value) for value in (0.99974, 0.9, 0.95, 0.12345)]
+    assert shown == ["0.99974", "0.9", "0.95", "0.123"]

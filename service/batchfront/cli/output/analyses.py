@@ -3,20 +3,23 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batchfront.cli.output.numbers import multiple, number, short, times
+from batchfront.cli.output.numbers import multiple, short, times
 from batchfront.cli.output.tables import Output
+from batchfront.frontier.analysis.along_training_text import steps_span
 from batchfront.frontier.analysis.budget import BestWithin, Budget, Budgets
 from batchfront.frontier.analysis.compare import Comparison, Series
 from batchfront.frontier.analysis.effect import Effect, EffectPoint, ValueEffect
+from batchfront.frontier.analysis.exponents import Exponent, Exponents, published
 from batchfront.frontier.analysis.feasibility import Band, Outcomes
-from batchfront.frontier.analysis.lr_rules import Exponent, Followed, Rules, Winner
-from batchfront.frontier.analysis.other_goals import GoalPoint, Goals
+from batchfront.frontier.analysis.other_goals import Goals
+from batchfront.frontier.analysis.scaling_rules import Followed, Rules, Winner
 from batchfront.frontier.curve import EXTRA
 from batchfront.frontier.curve.text import count, percent
 from batchfront.frontier.frontier import Frontier
-from batchfront.outcomes import in_words
+from batchfront.outcomes import in_words, outcomes_column
+from batchfront.phrases import listed
 from batchfront.table import NOTHING, Column, Table, by_batch_size, of_records
-from batchfront.workload.lr_scaling import RULES
+from batchfront.workload.search_space import value_text
 
 _BATCH_SIZE = Column("batch size", count)
 
@@ -164,8 +167,8 @@ def _effect_table(one: Effect) -> Table:
 
     columns = (
         _BATCH_SIZE,
-        Column("best", number, words=True),
-        *(Column(number(value), _effect) for value in values),
+        Column("best", value_text, words=True),
+        *(Column(value_text(value), _effect) for value in values),
     )
     title = f"{one.workload}: best steps by {one.name}, in multiples of the best of all"
     return Table(columns, list(map(row, one.points)), title)
@@ -193,7 +196,7 @@ def _goals_table(found: Goals) -> Table:
         return Table(notes=[f"{found.workload}: {found.reason}."])
     series = [
         (
-            Column(f"{one.text}{' (its own)' if one.own else ''}", _steps),
+            Column(f"{one.text}{' (its own)' if one.own else ''}", steps_span),
             {point.batch_size: point for point in one.points},
         )
         for one in found.frontiers
@@ -204,14 +207,6 @@ def _goals_table(found: Goals) -> Table:
     )
     title = f"{found.workload}: steps to other goals of {found.metric}"
     return Table(*by_batch_size(_BATCH_SIZE, series), title, [note])
-
-
-def _steps(point: GoalPoint) -> str:
-    lower = None if point.steps_lower is None else count(point.steps_lower)
-    if point.steps is None:
-        return NOTHING if lower is None else f"> {lower}"
-    span = f"{lower or NOTHING}-{count(point.steps)}"
-    return span if point.complete else f"<= {span}"
 
 
 def outcomes(frontier: Frontier, found: Sequence[Outcomes], *, listed: bool) -> Output:
@@ -247,7 +242,7 @@ def _outcome_tables(frontier: Frontier, one: Outcomes, *, listed: bool) -> Itera
         Column(one.by, _decade),
         Column("trials", count),
         Column("feasible", lambda share: f"{100 * share:.0f} %"),
-        Column("outcomes", in_words, words=True),
+        outcomes_column("outcomes"),
     )
     yield Table(columns, [(b, b.trials, b.feasible, b.outcomes) for b in one.bands], title)
 
@@ -257,7 +252,7 @@ def _decade(band: Band) -> str:
 
 
 def rules(found: Rules, run: str | None) -> Output:
-    """Rates by batch size, exponents, and the losses by batch size and rule.
+    """Metaparameters by batch size, exponents, and the losses by batch size and rule.
 
     run -- the command that runs a rule
     """
@@ -269,13 +264,15 @@ def _record(found: Rules, winner: Winner) -> dict[str, Any]:
     plain = ("batch_size", "trial", "steps", "learning_rate", "momentum", "effective")
     record: dict[str, Any] = {"workload": found.workload}
     record |= {name: getattr(winner, name) for name in plain}
-    for rule, followed in zip(RULES, _by_rule(found, winner.batch_size), strict=True):
+    record |= {name: winner.metaparameters.get(name) for name in winner.metaparameters}
+    for rule, followed in zip(found.rules, _by_rule(found, winner.batch_size), strict=True):
         needed = followed.needed if followed else None
         near = followed.nearest if followed else ()
         name = rule.replace("-", "_")
+        record |= {f"{name}_{scaled}": value for scaled, value in winner.ruled[rule].items()}
+        if "learning_rate" in winner.ruled[rule]:
+            record[f"{name}_effective"] = winner.effective_ruled.get(rule)
         record |= {
-            f"{name}_learning_rate": winner.ruled[rule],
-            f"{name}_effective": winner.effective_ruled.get(rule),
             f"{name}_source": followed.source if followed else None,
             f"{name}_at_least": needed.at_least if needed else None,
             f"{name}_at_most": needed.at_most if needed else None,
@@ -287,59 +284,86 @@ def _record(found: Rules, winner: Winner) -> dict[str, Any]:
 
 def _by_rule(found: Rules, batch_size: int) -> list[Followed | None]:
     mine = {one.rule: one for one in found.followed if one.batch_size == batch_size}
-    return [mine.get(rule) for rule in RULES]
+    return [mine.get(rule) for rule in found.rules]
 
 
 def _rule_tables(found: Rules, run: str | None) -> Iterator[Table]:
     if found.reason:
         yield Table(notes=[f"{found.workload}: nothing to compare with the rules, {found.reason}."])
         return
-    columns: tuple[Column, ...] = (
-        _BATCH_SIZE,
-        Column("learning rate", short),
-        Column("linear", short),
-        Column("square root", short),
-        Column("momentum", number),
-        Column("effective", short),
-        Column("linear", short),
-        Column("square root", short),
-    )
-    title = f"{found.workload}: rates of the frontier, and what the rules make of the first"
-    rows = [_rates(winner) for winner in found.winners]
-    yield Table(columns, rows, title, list(map(_exponent, found.exponents)))
+    yield from _scaled_tables(found)
+    if found.exponents:
+        yield _exponent_table(found.exponents)
     if found.followed:
-        columns = (
+        columns: tuple[Column, ...] = (
             _BATCH_SIZE,
-            *(Column(rule, _loss) for rule in RULES),
-            *(Column(f"by ({rule})", _by, words=True) for rule in RULES),
+            *(Column(rule, _loss) for rule in found.rules),
         )
         sizes = dict.fromkeys(followed.batch_size for followed in found.followed)
+        rows: list[tuple[Any, ...]] = [(size, *_by_rule(found, size)) for size in sizes]
         title = "Steps that following a rule takes, in multiples of the frontier's"
+        yield Table(columns, rows, title)
+        columns = (_BATCH_SIZE, Column("rule", words=True), Column("read from", _by, words=True))
+        rows = [(one.batch_size, one.rule, one) for one in found.followed]
         note = (
             "Distances are in the unit cube of the search space: 1 is the whole range of a "
             "metaparameter. A trial marked ! is so far from the rule's point that it says little."
         )
-        rows = [(size, *2 * _by_rule(found, size)) for size in sizes]
-        yield Table(columns, rows, title, [note + (f" {run} runs a rule itself." if run else "")])
+        runs = f" {run} runs a rule itself." if run else ""
+        yield Table(columns, rows, "", [note + runs], keys=2)
+    notes = [f"The {rule} rule {why_not}." for rule, why_not in found.refused.items()]
+    if notes:
+        yield Table(notes=["", *notes])
 
 
-def _rates(winner: Winner) -> tuple[Any, ...]:
-    return (
-        winner.batch_size,
-        winner.learning_rate,
-        *(winner.ruled[rule] for rule in RULES),
-        winner.momentum,
-        winner.effective,
-        *(winner.effective_ruled.get(rule) for rule in RULES),
+def _scaled_tables(found: Rules) -> Iterator[Table]:
+    """What the winners have of each metaparameter that a rule scales, and what the rules make of
+    the first one's."""
+    first = found.winners[0]
+    titled = f"{found.workload}: of the frontier, and what the rules make of the first"
+    for name in first.metaparameters:
+        rules = [rule for rule in found.rules if name in first.ruled[rule]]
+        columns = [
+            _BATCH_SIZE,
+            Column(name.replace("_", " "), value_text),
+            *(Column(f"{rule} rule", value_text) for rule in rules),
+        ]
+        rows: list[tuple[Any, ...]] = [
+            (w.batch_size, w.metaparameters.get(name), *(w.ruled[rule][name] for rule in rules))
+            for w in found.winners
+        ]
+        if name == "learning_rate" and any(w.effective is not None for w in found.winners):
+            columns += [Column("momentum", value_text), Column("effective", short)]
+            columns += [Column(f"{rule} rule", short) for rule in rules]
+            effective = [
+                (w.momentum, w.effective, *(w.effective_ruled.get(rule) for rule in rules))
+                for w in found.winners
+            ]
+            rows = [(*row, *more) for row, more in zip(rows, effective, strict=True)]
+        yield Table(columns, rows, titled)
+        titled = ""
+
+
+def _exponent_table(found: Sequence[Exponents]) -> Table:
+    columns = (
+        Column("", words=True),
+        Column("winners (90 %)", _power, words=True),
+        Column("all that reached (90 %)", _power, words=True),
+        Column("rules say", words=True),
     )
+    rows = [(one.quantity, one.winners, one.finishers, published(one)) for one in found]
+    notes = [
+        "Each is the best value's. A rule that a row doesn't name keeps what the row is of.",
+        *(f"{one.quantity}: {why}." for one in found for why in one.notes),
+    ]
+    title = "The power of the batch size that each metaparameter goes with"
+    return Table(columns, rows, title, notes)
 
 
-def _exponent(fit: Exponent) -> str:
-    error = "" if fit.error is None else f" ± {fit.error:.2f}"
-    return (
-        f"{fit.name} ~ batch size ^ {fit.value:.2f}{error}, from {fit.points} batch sizes "
-        "(1: linear, 0.5: square root)"
-    )
+def _power(one: Exponent) -> str:
+    if one.low is None or one.high is None:
+        return f"{one.value:.2f}"
+    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
 
 
 def _loss(one: Followed) -> str:
@@ -349,11 +373,12 @@ def _loss(one: Followed) -> str:
 
 
 def _by(one: Followed) -> str:
+    clipped = f", {listed(list(one.clipped))} clipped" if one.clipped else ""
     if not one.outcomes:
-        return "no trial"
+        return f"no trial{clipped}"
     if one.source == "run":
-        return f"run: {in_words(one.outcomes)}"
+        return f"run: {in_words(one.outcomes)}{clipped}"
     near = one.nearest[0]
     mark = "!" if one.far else ""
-    outside = f", {' and '.join(one.outside)} outside the space" if one.outside else ""
-    return f"trial {near.number} {near.outcome}, {near.distance:.2f} away{mark}{outside}"
+    outside = f", {listed(list(one.outside))} outside the space" if one.outside else ""
+    return f"trial {near.number} {near.outcome}, {near.distance:.2f} away{mark}{outside}{clipped}"

@@ -1,66 +1,89 @@
 """Curves on standard output: the answers, the numbers behind them, and the forms tried."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from batchfront.cli.output.lines import put
-from batchfront.cli.output.tables import AS_RECORDS, Output, print_output, warn_of_mixed_code
+from batchfront.cli.output.tables import (
+    AS_RECORDS,
+    Output,
+    print_output,
+    print_tables,
+    warn_of_mixed_code,
+)
 from batchfront.frontier.code_versions import mixed
-from batchfront.frontier.curve import EXTRA, SHARE
 from batchfront.frontier.curve.answers import (
     BATCH_SIZES,
-    QUANTITIES,
+    by_expected_steps,
     curve_dict,
+    estimate_records,
     fit_curve,
+    quantities,
 )
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import answers, number, size
+from batchfront.frontier.expected_table import fitted_to
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.next_commands import more_finishers, rerun_winners
+from batchfront.frontier.recommendation import Recommendation, recommendation
 from batchfront.frontier.uncertainty.points import (
     point_uncertainties,
     points_table,
     why_merged,
     why_unknown,
 )
-from batchfront.frontier.warnings import outlier_warnings, point_warnings
-from batchfront.table import NOTHING, Column, Table
+from batchfront.frontier.warnings import at_edges, outlier_warnings, point_warnings
+from batchfront.table import NOTHING, Column, Table, of_records
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A frontier, the curve through it, and what the curve was asked."""
+    """A frontier and the curve through it."""
 
     frontier: Frontier
     curve: Curve
-    extra: float
-    share: float
 
     @property
     def answers(self) -> tuple[str, ...]:
         """What the curve says, in sentences."""
-        return answers(self.frontier, self.curve, self.extra, self.share)
+        return answers(self.frontier, self.curve)
+
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """Which batch sizes to train with."""
+        return recommendation(self.frontier, self.curve)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader should beware of, in sentences."""
+        """What a reader should beware of, in sentences, one for each point."""
+        points = point_warnings(self.frontier, self.curve)
+        return self._warnings(*(warning.text for warning in points))
+
+    @property
+    def summed_up(self) -> tuple[str, ...]:
+        """The same, with what several points have in common said once."""
+        points = point_warnings(self.frontier, self.curve)
+        edges = [] if self.frontier.measured_elsewhere else at_edges(self.frontier)
+        return self._warnings(*(one.text for one in points if one.kind != "edge"), *edges)
+
+    def _warnings(self, *of_points: str) -> tuple[str, ...]:
         code = mixed(self.frontier)
-        found = (
-            *outlier_warnings(self.curve),
-            *(warning.text for warning in point_warnings(self.frontier, self.curve)),
-        )
-        return found if code is None else (*found, code)
+        return *outlier_warnings(self.curve), *of_points, *([] if code is None else [code])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
+        chosen = self.recommendation
         return {
             "workload": self.frontier.workload,
             "goal": self.frontier.goal,
-            "extra": self.extra,
-            "share": self.share,
+            "recommendation": None if chosen is None else {"text": chosen.text, **asdict(chosen)},
+            "tokens_per_example": self.frontier.tokens_per_example,
+            **asdict(self.curve.asked),
             "answers": list(self.answers),
+            "fitted_to": "expected steps" if by_expected_steps(self.frontier) else "fastest trials",
+            "why_fitted_to": fitted_to(self.frontier),
+            "expected": self.frontier.expected.to_dict(),
             "doubts": list(self.warnings),
             "not_reached": [
                 {"batch_size": point.batch_size, "outcomes": dict(point.outcomes)}
@@ -83,19 +106,15 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
 
 def print_answers(frontier: Frontier) -> None:
     """How far a larger batch helps, in sentences, by the curve's usual shares."""
-    put()
-    for sentence in Fitted(frontier, fit_curve(frontier, EXTRA, SHARE), EXTRA, SHARE).answers:
-        put(sentence)
+    found = Fitted(frontier, fit_curve(frontier))
+    print_tables([Table(notes=_said(found))])
 
 
 def _tables(fitted: Fitted) -> Iterator[Table]:
-    frontier, curve, warnings = fitted.frontier, fitted.curve, fitted.warnings
+    frontier, curve, warnings = fitted.frontier, fitted.curve, fitted.summed_up
     title = f"{frontier.workload}: {frontier.goal_text}"
-    yield Table(title=title, notes=(*fitted.answers, *([""] if warnings else []), *warnings))
-    if curve.refusal is None:
-        yield _quantities(curve)
-    if curve.fits:
-        yield _forms(curve)
+    yield Table(title=title, notes=(*_said(fitted)[1:], *([""] if warnings else []), *warnings))
+    yield from numbers(curve)
     yield from _points(frontier)
     why = why_unknown(frontier)
     if why is not None:
@@ -103,15 +122,31 @@ def _tables(fitted: Fitted) -> Iterator[Table]:
         yield Table(notes=[f"\n{why}{f'; {confirm} runs the winners again' if confirm else ''}."])
 
 
+def _said(fitted: Fitted) -> list[str]:
+    """Which batch size to train with, and how far a larger one helps, each after an empty line."""
+    chosen = fitted.recommendation
+    through = None if fitted.curve.refusal else fitted_to(fitted.frontier)
+    first = [] if chosen is None else ["", chosen.text]
+    return [*first, "", *fitted.answers, *filter(None, [through])]
+
+
+def numbers(curve: Curve) -> Iterator[Table]:
+    """What a curve answers, in numbers, and the forms that were tried."""
+    if curve.refusal is None:
+        yield _quantities(curve)
+    if curve.fits:
+        yield _forms(curve)
+
+
 def _quantities(curve: Curve) -> Table:
     columns = (
         Column("", words=True),
         Column("value"),
-        Column("90 % interval", words=True),
+        Column("90 % interval", words=True, whole=True),
         Column("decided by batch sizes", words=True),
     )
     rows = []
-    for name, title in QUANTITIES.items():
+    for name, title in quantities(curve).items():
         estimate: Estimate = getattr(curve, name)
         shown = size if name in BATCH_SIZES else number
         value = None if estimate.value is None else shown(estimate.value)
@@ -159,12 +194,9 @@ def _interval(estimate: Estimate, shown: Callable[[float], str]) -> str:
 
 
 def _records(curves: Sequence[Fitted]) -> Table:
-    fields = ("kind", "value", "low", "high")
-    rows = []
-    for fitted in curves:
-        for name, estimate in curve_dict(fitted.curve)["estimates"].items():
-            evidence = " ".join(map(str, estimate["evidence"]))
-            shown = [estimate[field] for field in fields]
-            rows.append((fitted.frontier.workload, name, *shown, evidence, estimate["reason"]))
-    titles = ("workload", "quantity", *fields, "evidence", "reason")
-    return Table(tuple(map(Column, titles)), rows)
+    found = [
+        {"workload": fitted.frontier.workload, **record}
+        for fitted in curves
+        for record in estimate_records(fitted.curve)
+    ]
+    return of_records(found)

@@ -13,10 +13,11 @@ def print_findings(findings: Sequence[Finding], format_: str) -> None:
     if format_ == "json":
         print_json(list(findings))
         return
-    columns = (Column("", words=True), Column("what", words=True), Column("found", words=True))
+    what = Column("what", words=True, names=True)
+    columns = (Column("", words=True), what, Column("found", words=True))
     rows = [(one.level, one.about, one.says) for one in findings]
     mending = [f"For the {one.about}: {one.command}" for one in findings if one.command is not None]
-    print_tables([Table(columns, rows), Table(notes=["", *mending, _summary(findings)])])
+    print_tables([Table(columns, rows, keys=2), Table(notes=["", *mending, _summary(findings)])])
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -5,21 +5,54 @@ All of it passes through `printable`, as names and errors in it may be anybody's
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
-from batchfront.cli.streams import fitting, wrap_errors
+from batchfront.cli.streams import fitting, width_of, wrap_errors
 from batchfront.log_lines import JsonLines, TextLines, ascii_json, json_line
 from batchfront.printable import LINES, printable, printable_output
+from batchfront.wrapping import wrapped
 
 _lines: logging.Formatter = TextLines()
+
+
+def _print(line: str) -> None:
+    print(_fitted(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+_write: Callable[[str], None] = _print
+
+
+@contextmanager
+def said_by(write: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, have what is said on standard error, by the log too, written so: above
+    a display, say, that it would tear."""
+    global _write
+    before, _write = _write, write
+    try:
+        yield
+    finally:
+        _write = before
+
+
+class LogHandler(logging.Handler):
+    """Says the log's lines as all else on standard error is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one."""
+        try:
+            _write(self.format(record))
+        except Exception:
+            self.handleError(record)
 
 
 class _Lines(logging.Formatter):
     """Whichever form is asked for by then."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _lines.format(record)
+        text = _lines.format(record)
+        return text if record.exc_info else _fitted(text, sys.stderr)
 
 
 LOG_LINES: logging.Formatter = _Lines()
@@ -44,7 +77,7 @@ def speaks_json() -> bool:
 
 def put(line: object = "") -> None:
     """Write a line of what was found."""
-    print(printable(str(line)), flush=True)
+    print(_fitted(printable(str(line)), sys.stdout), flush=True)
 
 
 def put_json(plain: Any, default: Callable[[Any], Any] | None = None) -> None:
@@ -63,7 +96,7 @@ def say(line: str, *, before: str = "", level: int = logging.INFO, **facts: Any)
     """
     about = {"msg": line, "levelno": level, "levelname": logging.getLevelName(level)}
     record = logging.makeLogRecord({**about, "before": before, **facts})
-    print(_lines.format(record), file=sys.stderr, flush=True)
+    _write(_lines.format(record))
 
 
 def complain(line: str, *, level: int = logging.WARNING, **facts: Any) -> None:
@@ -79,7 +112,13 @@ def warn(line: str) -> None:
 def pass_on(line: str, worker: str) -> None:
     """Say on standard error what a worker has said there; colours in it are its program's."""
     said = json_line(line, worker) if speaks_json() else printable_output(line)
-    print(said, file=sys.stderr, flush=True)
+    _write(said)
+
+
+def _fitted(line: str, stream: TextIO) -> str:
+    """A line as a stream's terminal has room for it; an object of JSON stays one line."""
+    width = None if stream is sys.stderr and speaks_json() else width_of(stream)
+    return "\n".join(wrapped(line, width))
 
 
 def shown(text: str) -> str:

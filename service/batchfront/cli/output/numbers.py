@@ -1,16 +1,6 @@
 """Numbers for a person at a terminal."""
 
-import math
-from typing import Any
-
 from batchfront.frontier.analysis.censoring import Needed
-
-
-def number(value: Any) -> str:
-    """A metaparameter: three significant digits; just below 1, those of its distance to 1."""
-    if isinstance(value, float) and 0.9 < value < 1:
-        return f"{value:.{max(3, 1 - math.floor(math.log10(1 - value)))}f}".rstrip("0")
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def short(value: float) -> str:

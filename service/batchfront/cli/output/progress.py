@@ -2,36 +2,35 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rich import box
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from batchfront.cli.output.lines import say, shown, speaks_json
-from batchfront.cli.output.status import duration
+from batchfront.cli.output.lines import said_by, say, speaks_json
+from batchfront.cli.output.live import Display
+from batchfront.cli.output.plain import plain_lines
+from batchfront.cli.output.standing import NOWHERE, Here
 from batchfront.cli.output.tables import console_for_errors
 from batchfront.errors import StorageError, Unreachable
-from batchfront.ledger.status import Status, StudyStatus, load_status, pause_after
+from batchfront.ledger.status import Status, load_status, pause_after
 from batchfront.ledger.time_profile import load_profile, time_of
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
-from batchfront.vocabulary import WorkerState
+from batchfront.wrapping import wrapped
 
 log = logging.getLogger(__name__)
 
 _SECONDS = 0.5  # between two reads of the database, at least
 
-_PLAIN_SECONDS = 10.0
-
 _PROFILED_SECONDS = 60.0  # after which it is known where the time goes
+
+Watch = Callable[[Status], str | None]
 
 _LEAVING_SECONDS = 2.0  # a database that doesn't answer is not waited for longer than this
 
@@ -50,17 +49,27 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iterator[None]:
+def showing(
+    storage: Storage, wanted: Filter, here: Here = NOWHERE, watches: Sequence[Watch] = ()
+) -> Iterator[None]:
     """Show the progress of these studies on standard error while the block runs.
 
-    profiled -- also say once, after a minute, where the time of the workers that started since has
-                gone
+    here    -- what is known of this process's own workers
+    watches -- each is shown every status, and returns what is to be said then, if anything
     """
     console = console_for_errors()
-    show = _live(console) if console.is_terminal and not speaks_json() else _plain()
+    show = _live(console, here) if console.is_terminal and not speaks_json() else _plain(here)
+    with following(storage, wanted, show, watches):
+        yield
+
+
+@contextmanager
+def following(
+    storage: Storage, wanted: Filter, show: "Show", watches: Sequence[Watch] = ()
+) -> Iterator[None]:
+    """Show the progress of these studies, wherever that is, from a thread while the block runs."""
     done = threading.Event()
-    watch = TimeWatch(storage) if profiled else None
-    follow = (storage, wanted, show, done, watch)
+    follow = (storage, wanted, show, done, watches)
     thread = threading.Thread(target=_follow, args=follow, daemon=True)
     thread.start()
     try:
@@ -73,7 +82,7 @@ def showing(storage: Storage, wanted: Filter, *, profiled: bool = False) -> Iter
 def show_until_finished(storage: Storage, wanted: Filter) -> None:
     """Show the progress of these studies on standard error, line by line, until they are done."""
     away, status = False, None
-    with _plain() as shown:
+    with _plain(NOWHERE) as shown:
         while True:
             began = monotonic()
             try:
@@ -111,6 +120,10 @@ class TimeWatch:
         self._since: float | None = None
         self._told = False
 
+    def __call__(self, status: Status) -> str | None:
+        """The same, while there is something to do."""
+        return None if status.finished else self.due()
+
     def due(self) -> str | None:
         """The line, the first time that there is one to say."""
         if self._since is None:
@@ -129,100 +142,53 @@ def _follow(
     wanted: Filter,
     show: Show,
     done: threading.Event,
-    watch: TimeWatch | None,
+    watches: Sequence[Watch],
 ) -> None:
     with show as place:
-        last, away, pause, status = False, False, _SECONDS, None
+        last, away, due, status = False, False, 0.0, None
         while not last:
-            last = done.wait(pause)
+            last = done.wait(0.0 if status is None else _SECONDS)
             began = monotonic()
+            if began < due and not last:  # what has changed here is shown meanwhile
+                if status is not None:
+                    place.update(status)
+                continue
             try:
                 status = load_status(storage, wanted, status)
                 place.update(status)
                 away = False
-                line = watch.due() if watch is not None and not status.finished else None
-                if line is not None:
-                    place.say(line)
+                for watch in watches:
+                    if (line := watch(status)) is not None:
+                        place.say(line)
             except StorageError as error:
                 if not away:  # once an outage
                     log.warning("%s", error)
                 away = True
-            pause = pause_after(monotonic() - began, _SECONDS)
+            # Not by how long the first took, which imports much.
+            due = monotonic() + (pause_after(monotonic() - began, _SECONDS) if due else 0.0)
+
+
+def above(console: Console, line: str) -> None:
+    """Print a line above the display on a console, folded between words; colours in it stay."""
+    text = Text.from_ansi("\n".join(wrapped(line, console.width)))
+    console.print(text, soft_wrap=True)
 
 
 @contextmanager
-def _live(console: Console) -> Iterator[Shown]:
+def _live(console: Console, here: Here) -> Iterator[Shown]:
     began = monotonic()
-    with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
+    with (
+        Live(console=console, auto_refresh=False, redirect_stdout=False) as live,
+        said_by(lambda line: above(live.console, line)),
+    ):
 
         def update(status: Status) -> None:
-            live.update(render(status, monotonic() - began), refresh=True)
+            live.update(Display(status, here, monotonic() - began), refresh=True)
 
-        yield Shown(update, lambda text: live.console.print(shown(text), soft_wrap=True))
-
-
-def render(status: Status, elapsed: float) -> Group:
-    """The live display."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title, justify in (
-        ("batch size", "right"),
-        ("trials", "left"),
-        ("done", "right"),
-        ("best", "right"),
-        ("now at", "right"),
-        ("steps/s", "right"),
-        ("left", "right"),
-    ):
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for study in status.studies:
-        bar = ProgressBar(total=study.total, completed=study.done, width=24)
-        cells = _cells(study, status)
-        style = "" if study.running else ("dim" if study.open else "green")
-        table.add_row(f"{study.batch_size:,}", bar, *cells, style=style)
-    busy = sum(worker.state == WorkerState.BUSY for worker in status.workers)
-    names = sorted({study.workload for study in status.studies})
-    at_work = (
-        f"{busy} of {len(status.workers)} workers busy" if status.workers else "no workers yet"
-    )
-    line = f"{', '.join(names)} · {at_work} · {duration(elapsed)}{_total_left(status)}"
-    return Group(table, Text(shown(line), style="dim"))
-
-
-def _cells(study: StudyStatus, status: Status) -> tuple[str, str, str, str, str]:
-    left = status.seconds_left(study)
-    return (
-        f"{study.done}/{study.total}",
-        "" if study.best is None else f"{study.best:,}",
-        f"{study.lead:,}" if study.running else "",
-        f"{study.rate:,.0f}" if study.workers else "",
-        "" if left is None or not study.open else f"~{duration(left)}",
-    )
-
-
-def _total_left(status: Status) -> str:
-    left = status.all_seconds_left
-    return "" if left is None or status.finished else f" · about {duration(left)} left"
+        yield Shown(update, say)
 
 
 @contextmanager
-def _plain() -> Iterator[Shown]:
-    """A line for every study that ends, and one now and then in between."""
-    began = last_line = monotonic()
-    told: set[str] = set()
-
-    def timed(text: str, **facts: Any) -> None:
-        nonlocal last_line
-        last_line = monotonic()
-        say(text, before=f"[{duration(last_line - began)}] ", **facts)
-
-    def update(status: Status) -> None:
-        for study in status.studies:
-            if not study.open and study.name not in told:
-                told.add(study.name)
-                best = "goal not reached" if study.best is None else f"{study.best:,} steps"
-                timed(f"{study.name}: {best}, {study.total} trials done", study=study.name)
-        if monotonic() - last_line > _PLAIN_SECONDS and not status.finished:
-            done, total = (sum(getattr(s, n) for s in status.studies) for n in ("done", "total"))
-            timed(f"{done} of {total} trials done{_total_left(status)}")
-
-    yield Shown(update, timed)
+def _plain(here: Here) -> Iterator[Shown]:
+    with plain_lines(here) as (update, timed):
+        yield Shown(update, timed)

@@ -1,19 +1,44 @@
 """What `batchfront confirm` prints: the best trials run again, and scaling rules followed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
-from batchfront.cli.output.numbers import number
 from batchfront.cli.output.tables import Output, print_output
 from batchfront.frontier.curve.text import count
+from batchfront.frontier.expected import ExpectedPoint
+from batchfront.frontier.expected_table import steps_with_interval
 from batchfront.frontier.frontier import Frontier
 from batchfront.frontier.intervals import apart
-from batchfront.frontier.reruns import Confirmation, Confirmations, Rerun, RuleRun, steadiest
-from batchfront.table import NOTHING, Column, Table
+from batchfront.frontier.queries import Reruns
+from batchfront.frontier.reruns import (
+    Confirmation,
+    Confirmations,
+    Rerun,
+    RuleRun,
+    rule_runs,
+    steadiest,
+)
+from batchfront.phrases import listed
+from batchfront.table import NOTHING, Column, Table, beside, by_batch_size
+from batchfront.workload.scaling_rules import RULES, optimizer_of
+from batchfront.workload.search_space import value_text
 
 
-def print_confirmations(frontier: Frontier, confirmed: Confirmations, format_: str) -> None:
-    """Median and range of each trial that was run again beside its steps in the search."""
+def print_confirmations(
+    frontier: Frontier,
+    confirmed: Confirmations,
+    format_: str,
+    *,
+    recommended: bool = False,
+) -> None:
+    """Median and range of each trial that was run again beside its steps in the search.
+
+    recommended -- of the recommended trials alone, beside what is expected of them
+    """
+    if recommended:
+        _print_recommended(frontier, confirmed, format_)
+        return
     points = []
     for batch_size, found in confirmed.items():
         smallest = steadiest(found)
@@ -30,16 +55,98 @@ def print_confirmations(frontier: Frontier, confirmed: Confirmations, format_: s
     print_output(Output([_confirmation_table(frontier, confirmed)], records, plain), format_)
 
 
-def print_rule(
-    frontier: Frontier,
-    rule: str,
-    runs: Mapping[int, RuleRun],
-    confirmed: Confirmations,
-    format_: str,
-) -> None:
-    """Median and range of a rule's runs beside what the search found at the same batch size."""
-    tuned = {point.batch_size: point.steps for point in frontier.points}
+def _print_recommended(frontier: Frontier, confirmed: Confirmations, format_: str) -> None:
+    """Median and range of the recommended trials beside what is expected of them."""
+    found = [
+        (point, one)
+        for point in frontier.expected.points
+        for one in confirmed.get(point.batch_size, ())
+        if one.trial == point.trial
+    ]
     rows = [
+        {
+            "batch_size": point.batch_size,
+            **{f"expected{end}": getattr(point, name) for end, name in _INTERVAL.items()},
+            **one.to_dict(),
+            "as_expected": _as_expected(point, one),
+        }
+        for point, one in found
+    ]
+    names = ("batch_size", "trial", "best", *(f"expected{end}" for end in _INTERVAL), "as_expected")
+    records = _records(frontier.workload, names, rows)
+    plain = {"workload": frontier.workload, "goal": frontier.goal, "points": rows}
+    print_output(Output([_recommended_table(frontier, found)], records, plain), format_)
+
+
+_INTERVAL = {"": "steps", "_low": "low", "_high": "high"}
+
+
+def _as_expected(point: ExpectedPoint, run: Rerun) -> bool | None:
+    """Whether the median is within the interval that the median of so many seeds was to be in;
+    None while it isn't known."""
+    if run.open or not run.seeds:
+        return None
+    low, high = point.of_seeds(run.seeds)
+    return low <= (inf if run.median is None else run.median) <= high
+
+
+def _recommended_table(
+    frontier: Frontier, found: Sequence[tuple[ExpectedPoint, Confirmation]]
+) -> Table:
+    columns = (
+        Column("batch size", count),
+        Column("trial"),
+        Column("searched", count),
+        Column("expected (90\u00a0%)", steps_with_interval, words=True),
+        *_seeds("median"),
+        Column("", words=True),
+    )
+    judged = [_as_expected(point, one) for point, one in found]
+    rows = [
+        (
+            *(point.batch_size, one.trial, one.best, point, one.seeds, one, one),
+            ", ".join(filter(None, ("not as expected" * (as_ is False), _missing(one)))),
+        )
+        for (point, one), as_ in zip(found, judged, strict=True)
+    ]
+    known = [as_ for as_ in judged if as_ is not None]
+    note = (
+        f"As expected at {sum(known)} of {len(known)} batch sizes: the median lies where that of "
+        "so many seeds does with 90\u00a0%."
+    )
+    title = f"{frontier.workload}: the recommended trials on fresh seeds, {frontier.goal_text}"
+    return Table(columns, rows, title, [note] * bool(known) + [*filter(None, [apart(frontier)])])
+
+
+def print_rule(
+    frontier: Frontier, rule: str, reruns: Reruns, confirmed: Confirmations, format_: str
+) -> None:
+    """Median and range of a rule's runs beside what the search found at the same batch size; and
+    the medians of all rules that have been run."""
+    ran = {rule: rule_runs(rule, reruns)} | {name: rule_runs(name, reruns) for name in RULES}
+    rows = {name: _rule_rows(frontier, runs, confirmed) for name, runs in ran.items() if runs}
+    fields = ("rule", "batch_size", "tuned", "tuned_median", "trial")
+    told = [{"rule": name, **row} for name, mine in rows.items() for row in mine]
+    points = rows.pop(rule, [])
+    plain = {
+        "workload": frontier.workload,
+        "goal": frontier.goal,
+        "rule": rule,
+        "source": RULES[rule].source,
+        "points": points,
+        "others": [{"rule": name, "points": mine} for name, mine in rows.items()],
+    }
+    tables = [_rule_table(frontier, rule, ran[rule], points)]
+    if rows:
+        tables.append(_rules_table({name: runs for name, runs in ran.items() if runs}))
+    print_output(Output(tables, _records(frontier.workload, fields, told), plain), format_)
+
+
+def _rule_rows(
+    frontier: Frontier, runs: Mapping[int, RuleRun], confirmed: Confirmations
+) -> list[dict[str, Any]]:
+    tuned = {point.batch_size: point.steps for point in frontier.points}
+    return [
         {
             "batch_size": batch_size,
             "tuned": tuned.get(batch_size),
@@ -49,10 +156,6 @@ def print_rule(
         }
         for batch_size, run in runs.items()
     ]
-    fields = ("batch_size", "tuned", "tuned_median", "trial")
-    records = _records(frontier.workload, fields, rows)
-    plain = {"workload": frontier.workload, "goal": frontier.goal, "rule": rule, "points": rows}
-    print_output(Output([_rule_table(frontier, rule, runs, rows)], records, plain), format_)
 
 
 def _confirmation_table(frontier: Frontier, confirmed: Confirmations) -> Table:
@@ -76,15 +179,16 @@ def _confirmation_table(frontier: Frontier, confirmed: Confirmations) -> Table:
     title = f"{frontier.workload}: steps to target on fresh seeds, {frontier.goal_text}"
     note = f"A runner-up has a smaller median than the winner at batch size {', '.join(better)}."
     notes = [note if better else None, apart(frontier)]
-    return Table(columns, rows, title, [*filter(None, notes)])
+    return Table(columns, rows, title, [*filter(None, notes)], keys=2)
 
 
 def _rule_table(
     frontier: Frontier, rule: str, runs: Mapping[int, RuleRun], records: Sequence[dict[str, Any]]
 ) -> Table:
+    scaled = [*RULES[rule].powers]
     columns = (
         Column("batch size", count),
-        Column("learning rate", number),
+        *(Column(name.replace("_", " "), value_text) for name in scaled),
         Column("tuned", count),
         Column("tuned median", count),
         *_seeds("rule's median"),
@@ -93,17 +197,45 @@ def _rule_table(
     )
     rows = []
     for run, row in zip(runs.values(), records, strict=True):
-        tuned = row["batch_size"], run.learning_rate, row["tuned"], row["tuned_median"]
+        values = (run.scaled.get(name) for name in scaled)
+        tuned = (row["batch_size"], *values, row["tuned"], row["tuned_median"])
         rows.append((*tuned, run.seeds, run, run, row["ratio"], _missing(run)))
-    notes = [
-        f"The learning rate is scaled from that of trial {run.trial}, the winner of the "
-        "smallest batch size; all other metaparameters, those of a schedule too, are its own. "
-        "Tuned is the single best of a search, the rule's a median: their ratio at the "
-        "smallest batch size is the luck of the winner alone."
-        for run in [*runs.values()][:1]
-    ]
     title = f"{frontier.workload}: the {rule} rule followed, {frontier.goal_text}"
-    return Table(columns, rows, title, [*filter(None, [*notes, apart(frontier)])])
+    return Table(
+        columns, rows, title, [*_rule_notes(frontier, rule, runs), *filter(None, [apart(frontier)])]
+    )
+
+
+def _rule_notes(frontier: Frontier, rule: str, runs: Mapping[int, RuleRun]) -> Iterator[str]:
+    for run in [*runs.values()][:1]:
+        several = len(run.scaled) > 1
+        yield (
+            f"{listed([*run.scaled])} {'are' if several else 'is'} scaled from "
+            f"{'those' if several else 'that'} of trial {run.trial}, the winner of the "
+            f"smallest batch size ({RULES[rule].source}); all other metaparameters, those of a "
+            "schedule too, are its own. Tuned is the single best of a search, the rule's a "
+            "median: their ratio at the smallest batch size is the luck of the winner alone."
+        )
+    clipped: dict[str, list[str]] = {}
+    for batch_size, run in runs.items():
+        for name in run.clipped:
+            clipped.setdefault(name, []).append(f"{batch_size:,}")
+    for name, sizes in clipped.items():
+        law = RULES[rule].powers[name].quantity
+        yield (
+            f"{law.named(name)} would pass {law.most:g}, and is clipped there, at batch size "
+            f"{listed(sizes)}: so far the rule doesn't go."
+        )
+    trained = [optimizer_of(frontier.points[0].study.identity, run.params) for run in runs.values()]
+    if RULES[rule].asks and None in trained:
+        yield f"What optimizer trains it can't be told; the rule asks for {RULES[rule].asks}."
+
+
+def _rules_table(ran: Mapping[str, Mapping[int, RuleRun]]) -> Table:
+    """The medians of several rules side by side."""
+    series = [(Column(name, _median), runs) for name, runs in ran.items()]
+    title = "Medians of all rules that have been run"
+    return Table(*by_batch_size(Column("batch size", count), series), title)
 
 
 def _seeds(median: str) -> tuple[Column, ...]:
@@ -150,4 +282,5 @@ def _records(workload: str, first: Sequence[str], found: Sequence[Mapping[str, A
         shown = {**row, "steps": " ".join(map(str, row["steps"]))}
         values = [row["params"].get(name) for name in params]
         rows.append((workload, *(shown[field] for field in fields), *values))
-    return Table(tuple(map(Column, ("workload", *fields, *params))), rows)
+    titles = beside(("workload", *fields), params).values()
+    return Table(tuple(map(Column, ("workload", *fields, *titles))), rows)

@@ -6,22 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.table import Table as RichTable
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from batchfront.cli.output.lines import put_json, shown, shown_lines, warn
+from batchfront.cli.streams import width_of
 from batchfront.frontier.code_versions import mixed
 from batchfront.frontier.frontier import Frontier
 from batchfront.printable import LINES, printable
 from batchfront.table import Table, as_it_is, as_no_formula
+from batchfront.table_text import drawn
+from batchfront.wrapping import wrapped
 
 AS_RECORDS = ("csv", "spreadsheet")
 """Formats that print records."""
 
-_WORDS = 10  # characters that a column of words keeps on a narrow terminal
+_FOLDED: dict[str, Any] = {"no_wrap": False, "overflow": "fold"}
+
+_ENDLESS = 1_000_000  # columns of what is no terminal, where nothing is folded
 
 
 @dataclass(frozen=True)
@@ -72,33 +74,47 @@ def print_tables(tables: Sequence[Table]) -> None:
     console_for_output().print(view(tables))
 
 
-def view(tables: Sequence[Table]) -> Group:
+def view(tables: Sequence[Table], *, in_place: bool = False) -> Group:
     """Tables as they stand on a terminal, one below the other: one without a title is set off by an
-    empty line."""
+    empty line.
+
+    in_place -- it will be drawn over, so that no line may go on at the terminal's next one
+    """
     parts: list[RenderableType] = []
     for table in tables:
         if table.title or (table.columns and parts):
-            parts.append(Text(f"\n{shown(table.title)}\n" if table.title else ""))
-        parts += [drawn(table)] if table.columns else []
-        parts += [Text(shown_lines(note)) for note in table.notes]
+            parts.append(Note(f"\n{shown(table.title)}\n" if table.title else "", in_place))
+        parts += [Drawn(table, in_place)] if table.columns else []
+        parts += [Note(note, in_place) for note in table.notes]
     return Group(*parts)
 
 
-def drawn(table: Table) -> RichTable:
-    """A table's columns and rows as they stand on a terminal. Where that is narrow, titles and
-    words are folded; a number, or a name, is never cut."""
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    rows = [list(map(shown, row)) for row in table.cells()]
-    for number, column in enumerate(table.columns):
-        title = shown(column.title)
-        widest = max((cell_len(row[number]) for row in rows), default=0)
-        least = min(widest, _WORDS) if column.words else widest
-        least = max(least, *map(cell_len, title.split()), 0)
-        side: JustifyMethod = "left" if column.words else "right"
-        made.add_column(title, justify=side, min_width=least, overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    return made
+@dataclass(frozen=True)
+class Note:
+    """A sentence, folded between words; a command in it, which is to be copied, is left whole."""
+
+    text: str
+    in_place: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in wrapped(shown_lines(self.text), options.max_width):
+            yield _as_text(line, in_place=self.in_place)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A table's columns and rows, as there is room for them."""
+
+    table: Table
+    in_place: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in drawn(self.table, options.max_width, shown):
+            yield _as_text(line.text, "bold" if line.head else "", in_place=self.in_place)
+
+
+def _as_text(line: str, style: str = "", *, in_place: bool) -> Text:
+    return Text(line, style, **(_FOLDED if in_place else {}))
 
 
 def warn_of_mixed_code(frontier: Frontier) -> None:
@@ -119,8 +135,7 @@ def console_for_errors() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    # Piped, a table must not be folded to a terminal's width that isn't there.
-    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 400
+    width = width_of(sys.stderr if stderr else sys.stdout) or _ENDLESS
     return Console(
         stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width
     )

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batchfront.cli.output.tables import console_for_output, drawn, print_tables
+from batchfront.cli.output.tables import print_tables
 from batchfront.frontier.curve.text import count
 from batchfront.printable import shell_line
 from batchfront.study.study import goal_text
-from batchfront.table import Column, Table
+from batchfront.table import Column, Table, of_facts
 
 
 def print_workloads(listed: Sequence[Mapping[str, Any]]) -> None:
@@ -22,10 +22,8 @@ def print_workloads(listed: Sequence[Mapping[str, Any]]) -> None:
         )
         for workload in listed
     ]
-    table = drawn(Table([Column(title, words=True) for title in titles], rows))
-    # A name is there to be copied: other columns give way.
-    table.columns[0].min_width = max((len(workload["name"]) for workload in listed), default=0)
-    console_for_output().print(table)
+    columns = [Column(title, words=True, names=title == "Workload") for title in titles]
+    print_tables([Table(columns, rows)])
 
 
 def _searched(space: Mapping[str, Any]) -> list[str]:
@@ -42,18 +40,20 @@ def print_workload(shown: Mapping[str, Any]) -> None:
     from batchfront.workload.search_space import restore_space
 
     lines = [shown["name"], *([shown["description"]] if shown["description"] else [])]
-    lines.append(f"\ngoal         {goal_text(shown['goal'])}")
-    lines += [f"{part:<12} {shown[part]['name']}" for part in _NAMED if part in shown]
+    facts = {"goal": goal_text(shown["goal"])}
+    facts |= {part: shown[part]["name"] for part in _NAMED if part in shown}
     if "command" in shown:
-        lines.append(f"command      {shell_line(shown['command'])}")
-    lines.append(f"batch sizes  {sizes(shown['batch_sizes'])}")
+        facts["command"] = f"`{shell_line(shown['command'])}`"
+    facts["batch sizes"] = sizes(shown["batch_sizes"])
+    tables = [Table(notes=lines), of_facts(facts)]
     by_size = {b: s for b, s in shown["search_space"].items() if b.isdigit()}
     for batch_size, space in (by_size or {"": shown["search_space"]}).items():
-        lines.append(f"\nsearch space{f' at batch size {batch_size}' if batch_size else ''}")
-        lines += [f"  {name:<20} {entry}" for name, entry in restore_space(space).items()]
+        title = f"search space{f' at batch size {batch_size}' if batch_size else ''}"
+        ranges = {name: str(entry) for name, entry in restore_space(space).items()}
+        tables.append(of_facts(ranges, title))
     columns = Column("batch size"), Column("step budget", count), Column("examples", count)
     rows = [(size, steps, steps * int(size)) for size, steps in shown["step_budget"].items()]
-    print_tables([Table(notes=lines), Table(columns, rows)])
+    print_tables([*tables, Table(columns, rows)])
 
 
 def sizes(batch_sizes: Sequence[int]) -> str:

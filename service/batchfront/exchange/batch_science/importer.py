@@ -5,7 +5,6 @@ again, and goes on with the first that is missing. Of a study, no more is held a
 trials' metadata and the measurements of a few of them.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from batchfront.exchange.batch_science.archive import (
     read_measurements,
 )
 from batchfront.exchange.batch_science.goals import GoalError, GoalOf, goal_of
-from batchfront.exchange.finished_trials import write_finished
+from batchfront.exchange.finished_trials import imported_study, write_finished
 from batchfront.store.bulk import load_columns
 from batchfront.store.commands import command
 from batchfront.store.database import Storage
@@ -136,20 +135,7 @@ def _draft(study: archive.Study, goal: GoalOf) -> Definition:
         "search": {**search, "count": Count.ALL},
         "source": {"archive": "batch-science", "goal": goal.origin},
     }
-    return Definition(
-        name=f"{study.workload}/b{study.batch_size}",
-        workload=study.workload,
-        spec="",
-        batch_size=study.batch_size,
-        identity=json.loads(json.dumps(identity)),
-        goal_value=None,
-        seed=0,
-        schedule=Schedule.IMPORTED,
-        sampler=Sampler.IMPORTED,
-        count=Count.ALL,
-        trials=len(study.trials),
-        finishers=0,
-    )
+    return imported_study(identity, trials=len(study.trials))
 
 
 def _write_trials(

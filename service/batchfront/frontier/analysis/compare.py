@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from batchfront.errors import UsageError
 from batchfront.frontier.curve import EXTRA
-from batchfront.frontier.curve.answers import fit_curve
+from batchfront.frontier.curve.answers import by_expected_steps, fit_curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import perfect_answer, unreached_answers
+from batchfront.frontier.expected_table import fitted_to
 from batchfront.frontier.frontier import Frontier
 
 
@@ -39,7 +40,8 @@ class Series:
     measured       -- whether it has reached the goal at the batch size of comparison; if not, the
                       steps there are those of perfect scaling from its smallest batch size
     perfect_until  -- how far its curve scales near-perfectly: as `batchfront curve` answers
-    answers        -- the same in a sentence, then where the goal was not reached
+    answers        -- the same in a sentence, where the goal was not reached, and whether the curve
+                      goes through the expected steps, which those of the points are not
     measured_until -- the largest batch size measured that takes at most EXTRA more examples than
                       the smallest, whatever the curve through all of them says
     leaves_at      -- the next larger one measured, which took more; None if none did
@@ -108,14 +110,20 @@ def _series(frontier: Frontier, at: int, *, measured: bool) -> Series:
     )
     until = max(point.batch_size for point in points if point.examples <= 1 + EXTRA)
     later = [point.batch_size for point in points if point.batch_size > until]
-    curve = fit_curve(replace(frontier, points=tuple(p for p in frontier.points if p.steps != 0)))
+    shown = replace(frontier, points=tuple(p for p in frontier.points if p.steps != 0))
+    curve = fit_curve(shown)
+    through = fitted_to(shown) if by_expected_steps(shown) else None  # else the points are these
     return Series(
         frontier.workload,
         frontier.goal_text,
         measured,
         points,
         curve.perfect_until,
-        (perfect_answer(curve, EXTRA), *unreached_answers(frontier, curve)),
+        (
+            perfect_answer(curve),
+            *unreached_answers(frontier, curve),
+            *filter(None, [through]),
+        ),
         until,
         min(later, default=None),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from batchfront.frontier.frontier import Point
 from batchfront.frontier.queries import Trial
 from batchfront.vocabulary import Outcome
-from batchfront.workload.lr_scaling import effective_rate
+from batchfront.workload.scaling_rules import effective_rate
 
 
 @dataclass(frozen=True)

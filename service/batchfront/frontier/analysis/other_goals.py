@@ -2,7 +2,9 @@
 
 A trial is measured in full at some of its evaluations only, so that the step at which it passed
 another goal lies between two of them. A goal that is harder than the study's needs trials that went
-on past it. Each point says whether the trials that were run settle it.
+on past it. Each point says whether the trials that were run settle it: an easier goal they nearly
+always do, as trials are capped only when another has passed the study's own goal, which is later.
+`batchfront.frontier.analysis.along_training` has the curves.
 """
 
 import math
@@ -45,6 +47,10 @@ class GoalMetric:
         """Whether a value is strictly past the goal, as a trial's has to be."""
         return bool(self.cost(value) < self.cost(self.value))
 
+    def is_harder_than(self, value: float) -> bool:
+        """Whether a goal of this value is easier: what passes this one has passed it."""
+        return bool(self.cost(self.value) < self.cost(value))
+
 
 def goal_metric(frontier: Frontier) -> str:
     """What the goal is of, in words: "validation error rate"; "the goal metric" if nobody said."""
@@ -64,8 +70,9 @@ class GoalPoint:
 
     steps       -- the first measured step strictly past the goal, of the trial that got there
                    first; of equals the lowest number. None if none was seen to
-    steps_lower -- the last evaluation before, where the goal stood open; without `steps`, the
-                   fewest steps by which no trial had passed it, None if all trials were given up
+    steps_lower -- the last step up to which the goal stood open where every trial that might have
+                   been first was evaluated: one passed it in (steps_lower, steps], or, without
+                   `steps`, none has by then. None if all trials were given up
     examples    -- steps * batch_size
     complete    -- no trial that might have been first stopped before
     reason      -- if not, which did
@@ -104,12 +111,17 @@ class Goals:
 
 
 @dataclass(frozen=True)
-class _GoalCrossing:
+class GoalCrossing:
     """A trial passed the goal in (lower, upper]; upper is None if it was not seen to."""
 
     trial: Trial
     lower: float
     upper: float | None
+
+    @property
+    def log_width(self) -> float:
+        """How far apart the logarithms of these steps lie; 0 where it was not seen to."""
+        return 0.0 if self.upper is None else math.log(max(self.upper / (self.lower + 1), 1.0))
 
 
 def goals(
@@ -191,30 +203,30 @@ def _own(point: Point, trials: Trials) -> GoalPoint:
     best, mine = point.best, trials.get(point.study.id, ())
     # One that passed the goal and goes on is not done, but has said what it could.
     running = sum(t.outcome is None and t.steps_to_target is None for t in mine)
+    until = _NEVER if point.steps is None else point.steps
+    dropped = sum(t.outcome == Outcome.DROPPED and t.steps < until for t in mine)
+    short = {"open": running, str(Outcome.DROPPED): dropped}
+    reason = in_words({outcome: count for outcome, count in short.items() if count})
     return GoalPoint(
         point.batch_size,
         point.steps,
         point.steps_lower,
         point.examples,
         best.number if best else None,
-        not running,
-        f"{running} open" if running else "",
+        not reason,
+        reason,
     )
 
 
 def _point(
     point: Point, trials: Trials, curves: Curves, own: GoalMetric, value: float
 ) -> GoalPoint:
-    goal = GoalMetric(value, own.lower)
-    measured = curves[point.study.id].by_trial()
-    mine = trials.get(point.study.id, ())
-    crossings = [
-        _goal_crossing(trial, *measured.get(trial.number, _NONE), own, goal) for trial in mine
-    ]
-    passed = [(p.upper, p.trial.number, p.lower) for p in crossings if p.upper is not None]
+    crossings = goal_crossings(point, trials, curves, own, value)
+    passed = [(p.upper, p.trial.number) for p in crossings if p.upper is not None]
     others = [p for p in crossings if p.upper is None and may_go_on(p.trial)]
     if passed:
-        steps, number, lower = min(passed)
+        steps, number = min(passed)
+        lower = min(p.lower for p in crossings if p.upper is not None or may_go_on(p.trial))
         short = stopped_short((p.trial for p in others), steps)
         reason = f"stopped before: {in_words(short)}" if short else ""
         examples = round(steps * point.batch_size)
@@ -223,6 +235,19 @@ def _point(
     short = stopped_short((p.trial for p in others if p.trial.outcome != Outcome.EXHAUSTED), _NEVER)
     reason = f"none passed it, but stopped early: {in_words(short)}" if short else "none passed it"
     return GoalPoint(point.batch_size, None, evaluated, None, None, not short, reason)
+
+
+def goal_crossings(
+    point: Point, trials: Trials, curves: Curves, own: GoalMetric, value: float
+) -> list[GoalCrossing]:
+    """When each trial of a study that was measured passed a goal of this value, as far as that is
+    known."""
+    measured = curves[point.study.id].by_trial()
+    goal = GoalMetric(value, own.lower)
+    return [
+        _goal_crossing(trial, *measured.get(trial.number, _NONE), own, goal)
+        for trial in trials.get(point.study.id, ())
+    ]
 
 
 _NEVER = 2**63
@@ -236,7 +261,7 @@ def _goal_crossing(
     values: NDArray[np.float64],
     own: GoalMetric,
     goal: GoalMetric,
-) -> _GoalCrossing:
+) -> GoalCrossing:
     """When a trial passed the goal, by its full evaluations and by when it passed the study's."""
     past = measured[goal.cost(values) < goal.cost(goal.value)]
     uppers: list[float] = [int(past[0])] if len(past) else []
@@ -248,7 +273,7 @@ def _goal_crossing(
     lower: float = int(missed[-1]) if len(missed) else 0
     if not easier:  # what has not passed the study's goal has not passed this one
         lower = max(lower, _missed_until(trial))
-    return _GoalCrossing(trial, lower, upper)
+    return GoalCrossing(trial, lower, upper)
 
 
 def _missed_until(trial: Trial) -> float:

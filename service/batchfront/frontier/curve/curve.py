@@ -7,8 +7,9 @@ from math import exp, inf, isfinite, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from batchfront.displayed import Displayed
 from batchfront.errors import UsageError
-from batchfront.frontier.curve import EXTRA, SHARE
+from batchfront.frontier.curve import EXTRA, SHARE, USUAL, Asked
 from batchfront.frontier.curve.deviation import Replicates, replicates, rises_from
 from batchfront.frontier.curve.estimates import (
     REACH,
@@ -17,6 +18,7 @@ from batchfront.frontier.curve.estimates import (
     Question,
     answer,
     ask,
+    log_from,
     perfect_bracket,
     useful_bracket,
 )
@@ -35,7 +37,10 @@ from batchfront.frontier.curve.outliers import (
     rises,
     rises_again,
 )
+from batchfront.frontier.curve.posterior import Sample, error_of
+from batchfront.frontier.curve.quantities import curve_tables
 from batchfront.frontier.curve.reading import Reading, read
+from batchfront.table import Table
 
 Answers = tuple[Estimate, Estimate, Estimate, Estimate, Estimate]
 """Of s_min, e_min, half_efficiency, perfect_until and useful_until."""
@@ -50,8 +55,7 @@ def along(
     reading: Reading,
     seen: Sequence[Observation],
     repeated: Replicates | None,
-    extra: float,
-    share: float,
+    asked: Asked,
 ) -> tuple[Answers, tuple[str, ...]]:
     """The answers, none of which contradicts the points, and the warnings."""
     dropped, off = tuple(drops(reading)), tuple(lies_off(reading, repeated))
@@ -59,7 +63,7 @@ def along(
     margin = reading.margin / 3 if dropped else reading.margin
     if off and repeated is not None:  # then what the points differ by is no noise
         margin = min(margin, STANDS_OUT * sqrt(2) * max(repeated.error, FINEST))
-    questions = _questions(reading, seen, extra, share, margin, inf)
+    questions = _questions(reading, seen, asked, margin, inf)
     if dropped:
         questions |= {name: replace(questions[name], alone=True) for name in _ASKED}
     otherwise = () if dropped or off else tuple(_contradictions(reading, questions))
@@ -74,15 +78,12 @@ def while_falling(
     seen: Sequence[Observation],
     kept: Sequence[Observation],
     worse: int,
-    extra: float,
-    share: float,
+    asked: Asked,
 ) -> tuple[Answers, tuple[str, ...]]:
     """The answers where steps rise again: those of the smaller batch sizes, up to the best one."""
     best = int(np.argmin(reading.log_steps))
     most = float(reading.log_batch[best])
-    estimates = _answer(
-        reading, kept, _questions(reading, kept, extra, share, reading.margin, most)
-    )
+    estimates = _answer(reading, kept, _questions(reading, kept, asked, reading.margin, most))
     estimates |= _without_curve(reading, f"steps rise again from batch size {worse:,} on")
     return _in_order(estimates), (rises_again(seen, worse),)
 
@@ -102,18 +103,18 @@ def _without_curve(reading: Reading, why: str) -> dict[str, Estimate]:
 def _questions(
     reading: Reading,
     seen: Sequence[Observation],
-    extra: float,
-    share: float,
+    asked: Asked,
     margin: float,
     most: float,
 ) -> dict[str, Question]:
     points = reading.log_batch, reading.log_steps
+    begin = log_from(logs(seen)[0], asked)
     brackets = {
-        "perfect_until": perfect_bracket(*points, extra, margin).capped(most),
-        "useful_until": useful_bracket(*points, share, margin).capped(most),
+        "perfect_until": perfect_bracket(*points, begin, asked.extra, margin).capped(most),
+        "useful_until": useful_bracket(*points, asked.share, margin).capped(most),
         "s_min": Bracket(cap=float(reading.log_steps.min()) + margin),
     }
-    return ask(reading.sample, logs(seen)[0], extra, share, brackets)
+    return ask(reading.sample, logs(seen)[0], asked, brackets)
 
 
 def _contradictions(reading: Reading, questions: dict[str, Question]) -> Iterable[str]:
@@ -176,7 +177,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Displayed):
     """What the points say.
 
     observations    -- those that reached the goal, by batch size
@@ -195,11 +196,16 @@ class Curve:
                        half-efficiency batch size. With two parameters that is what small batches
                        need in all; with three no such limit exists, as B·S(B) goes to 0 with B
                        for α < 1, and grows for α > 1
-    half_efficiency -- B_c, the batch size at which steps are twice s_min
-    perfect_until   -- the largest batch size that takes at most 20 % more examples than the
-                       smallest measured one. This needs no limit of small batches, which the
-                       three-parameter form lacks, and it is what one would have to pay
-    useful_until    -- the batch size beyond which doubling saves less than 10 % of the steps
+    half_efficiency -- B_c, the batch size at which steps are twice s_min: the critical batch size
+                       of McCandlish et al. 2018 (arXiv 1812.06162)
+    perfect_until   -- the largest batch size that takes at most 20 % more examples than the one
+                       that it is measured from, the smallest measured one: the critical batch size
+                       of Zhang et al. 2024 (arXiv 2410.21676), who measure it from 256. This needs
+                       no limit of small batches, which the three-parameter form lacks, and it is
+                       what one would have to pay
+    useful_until    -- the batch size beyond which doubling saves less than 10 % of the steps; a
+                       definition of our own
+    asked           -- what these shares are, and where near-perfect is measured from
     """
 
     observations: tuple[Observation, ...]
@@ -216,18 +222,36 @@ class Curve:
     warnings: tuple[str, ...] = ()
     unreached: tuple[int, ...] = ()
     worse_from: int | None = None
+    asked: Asked = USUAL
     _reading: Reading | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        sizes = len({one.batch_size for one in self.observations})
+        found = f"useful up to {self.useful_until}"
+        return f"<Curve through {sizes} batch sizes: {self.refusal or found}>"
+
+    def as_tables(self) -> Sequence[Table]:
+        return curve_tables(self)
+
+    @property
+    def perfect_from(self) -> int:
+        """The batch size that near-perfect scaling is measured from."""
+        return self.asked.perfect_from or self.observations[0].batch_size
+
+    @property
+    def sample(self) -> Sample:
+        """The likely curves. Raises UsageError where the curve was refused."""
+        return self._known().sample
 
     def predict(self, batch_sizes: Sequence[float] | Array) -> Prediction:
         """The curve at these batch sizes. Raises UsageError for one below 1, and where the curve
         was refused."""
-        if self.refusal or self._reading is None:
-            raise UsageError(f"no curve: {self.refusal}")
+        reading = self._known()
         wanted = np.asarray(batch_sizes, dtype=np.float64)
         bad = wanted[~((wanted >= 1) & np.isfinite(wanted))]
         if bad.size:
             raise UsageError(f"steps at batch size {bad[0]:g}: must be a number of at least 1")
-        (median, low, high), (_, new_low, new_high) = self._reading.steps(np.log(wanted))
+        (median, low, high), (_, new_low, new_high) = reading.steps(np.log(wanted))
         smallest, largest = (self.observations[i].batch_size for i in (0, -1))
         reach = REACH if self.worse_from is None else 1.0  # nobody knows how a rise goes on
         return Prediction(
@@ -240,23 +264,36 @@ class Curve:
             (wanted < smallest / REACH) | (wanted > largest * reach),
         )
 
+    def _known(self) -> Reading:
+        if self.refusal or self._reading is None:
+            raise UsageError(f"no curve: {self.refusal}")
+        return self._reading
+
 
 def fit_curve(
-    observations: Iterable[Observation], extra: float = EXTRA, share: float = SHARE
+    observations: Iterable[Observation],
+    extra: float = EXTRA,
+    share: float = SHARE,
+    errors: Array | None = None,
+    perfect_from: int | None = None,
 ) -> Curve:
     """Draw the likely curves of both forms and answer what they are asked.
+
+    By default the points' errors are estimated from how they scatter around a curve. A surrogate's
+    points hardly scatter, as it smooths them, and it knows how far off they may be together.
 
     extra -- examples beyond those of the smallest batch size that still count as near-perfect
              scaling, as a share
     share -- of the steps, which doubling a useful batch size saves at least; below a half, which
              is what perfect scaling saves
+    errors -- the covariance of the observations' log steps, which are finite, one at each batch
+             size, and in its order
+    perfect_from -- the batch size that near-perfect scaling is measured from; by default the
+             smallest
 
-    Raises UsageError for observations or shares that can't be.
+    Raises UsageError for observations, shares or a batch size that can't be.
     """
-    if not 0 < extra < inf:
-        raise UsageError(f"extra examples of {extra:g}: must be above 0, such as {EXTRA}")
-    if not 0 < share < 0.5:
-        raise UsageError(f"a share of steps saved of {share:g}: must be between 0 and 0.5")
+    asked = Asked(extra, share, perfect_from)
     given = in_order(observations)
     seen = tuple(one for one in given if isfinite(one.steps))
     sizes = sorted({one.batch_size for one in seen})
@@ -264,24 +301,29 @@ def fit_curve(
     if len(sizes) < FEWEST:
         there = f"{len(sizes)} batch size{'' if len(sizes) == 1 else 's'}"
         why = f"{there} reached the goal, and {FEWEST} are needed"
-        return Curve(seen, why, (), None, (), (), *unknown(why), (), unreached)
+        return Curve(seen, why, (), None, (), (), *unknown(why), (), unreached, asked=asked)
     repeated = replicates(seen)
     error = max(repeated.error if repeated else 0.0, interval_error(seen))
-    reading, kept, worse = read(seen, seen, error), seen, None
+    if errors is not None:
+        error = max(error, error_of(errors))
+    reading, kept, worse = read(seen, seen, error, errors), seen, None
     after = rises_from(reading.log_steps, reading.noise)
     if after is not None:
         worse = sizes[after]
         kept = tuple(one for one in seen if one.batch_size < worse)
         if after >= FEWEST:
-            reading = read(kept, seen, error)
+            some = None if errors is None else errors[:after, :after]
+            reading = read(kept, seen, error, some)
     refusal = _refusal(reading, kept, after, worse)
     warnings: tuple[str, ...] = ()
     answers = unknown(refusal or "")
+    no_start = None if refusal else _no_start(asked, sizes, reading, worse)
+    told = asked if no_start is None else replace(asked, perfect_from=None)
     if refusal is None and worse is not None:
-        answers, warnings = while_falling(reading, seen, kept, worse, extra, share)
+        answers, warnings = while_falling(reading, seen, kept, worse, told)
     elif refusal is None:
-        answers, warnings = along(reading, kept, repeated, extra, share)
-    return Curve(
+        answers, warnings = along(reading, kept, repeated, told)
+    curve = Curve(
         seen,
         refusal,
         reading.fits,
@@ -292,8 +334,31 @@ def fit_curve(
         warnings,
         unreached,
         worse,
+        asked,
         replace(reading, followed=bool(warnings) or reading.deviation.evidence > _LIKELIER),
     )
+    if no_start is None:
+        return curve
+    return replace(curve, perfect_until=Estimate(None, None, None, reason=no_start))
+
+
+def _no_start(
+    asked: Asked, sizes: Sequence[int], reading: Reading, worse: int | None
+) -> str | None:
+    """Why near-perfect scaling can't be measured from the batch size that was asked for; None if
+    it can."""
+    start = asked.perfect_from
+    if start is None:
+        return None
+    if not sizes[0] <= start <= sizes[-1]:
+        return (
+            f"batch size {start:,}, which it is measured from, lies outside of those that reached "
+            f"the goal, {sizes[0]:,} to {sizes[-1]:,}"
+        )
+    best = exp(reading.log_batch[np.argmin(reading.log_steps)])
+    if worse is not None and start >= round(best):
+        return f"steps rise again from batch size {worse:,} on"
+    return None
 
 
 def _refusal(

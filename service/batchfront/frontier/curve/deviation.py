@@ -12,14 +12,14 @@ parameters have already taken up.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, log, pi, sqrt
+from math import isfinite, log, sqrt
 
 import numpy as np
 
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.curve.forms import Array
 from batchfront.frontier.curve.noise import FINEST
-from batchfront.median import median
+from batchfront.median import median, variance_of_median
 
 _SHARES = (0.5, 0.9, 0.98)  # of the variance, that neighbours share
 
@@ -144,7 +144,7 @@ def replicates(observations: Sequence[Observation]) -> Replicates | None:
     if freedom == 0:
         return None
     variance = sum(len(group) * float(np.var(group)) for group in groups.values()) / freedom
-    of_points = np.mean([_variance_of_median(max(len(seen.seeds), 1)) for seen in observations])
+    of_points = np.mean([variance_of_median(max(len(seen.seeds), 1)) for seen in observations])
     return Replicates(sqrt(variance * float(of_points)), freedom)
 
 
@@ -155,11 +155,6 @@ def _finite_logs(seeds: Sequence[float]) -> list[float]:
     middle = median(steps) if steps else 0.0
     pairs = zip(steps, reversed(steps), strict=True)
     return [one if isfinite(one) else 2 * middle - mirrored for one, mirrored in pairs]
-
-
-def _variance_of_median(count: int) -> float:
-    """Of so many standard normal numbers: exact for one, and within 2 % for odd counts."""
-    return pi / 2 / (count + pi / 2 - 1)
 
 
 _SIGNIFICANT = 16.0  # how much better rising steps fit, in units of the noise's variance

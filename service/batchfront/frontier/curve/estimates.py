@@ -7,8 +7,10 @@ from math import exp, inf, log
 
 import numpy as np
 
+from batchfront.frontier.curve import Asked
 from batchfront.frontier.curve.forms import Array
 from batchfront.frontier.curve.posterior import Sample
+from batchfront.frontier.curve.text import number
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,18 @@ def useful_bracket(log_batch: Array, log_steps: Array, share: float, margin: flo
     return Bracket(min(floor, cap), max(floor, cap))
 
 
-def perfect_bracket(log_batch: Array, log_steps: Array, extra: float, margin: float) -> Bracket:
-    """Of the largest batch size that takes at most 1 + `extra` times the examples of the smallest:
-    from the largest one that does so on to where all larger ones take more."""
-    more = log_batch + log_steps - log_batch[0] - log_steps[0] - np.log1p(extra)
+def perfect_bracket(
+    log_batch: Array, log_steps: Array, log_from: float, extra: float, margin: float
+) -> Bracket:
+    """Of the largest batch size that takes at most 1 + `extra` times the examples of the one that
+    it is measured from: from the largest one that does so on to where all larger ones take more.
+
+    log_from -- the log of that batch size; between two points its steps are taken to lie on the
+                line between them
+    """
+    there = float(np.interp(log_from, log_batch, log_steps))
+    log_batch, log_steps = (column[log_batch >= log_from] for column in (log_batch, log_steps))
+    more = log_batch + log_steps - log_from - there - np.log1p(extra)
     within = np.flatnonzero(more < -margin)
     not_over = np.flatnonzero(more <= margin)
     floor = float(log_batch[within[-1]]) if len(within) else -inf
@@ -103,6 +113,17 @@ class Estimate:
         if self.low is not None:
             return "at least"
         return "at most" if self.high is not None else "unknown"
+
+    def __str__(self) -> str:
+        """In few words: "349 (90 %: 103 to 415)", "at least 512", "unknown: …"."""
+        sides = [("at least", self.low), ("at most", self.high)]
+        bounds = " and ".join(f"{side} {number(end)}" for side, end in sides if end is not None)
+        if self.value is None:
+            return bounds or f"unknown: {self.reason}"
+        if self.low is not None and self.high is not None:
+            bounds = f"{number(self.low)} to {number(self.high)}"
+        sure = f" (90 %: {bounds})" if bounds else ""
+        return f"{number(self.value)}{sure}"
 
 
 @dataclass(frozen=True)
@@ -172,15 +193,25 @@ def _evidence(draws: Array, sample: Sample, batch_sizes: tuple[int, ...]) -> tup
     return tuple(sorted({batch_sizes[index] for index in needed}))
 
 
+def log_from(log_batch: Array, asked: Asked) -> float:
+    """The log of the batch size that near-perfect scaling is measured from: of one that was
+    measured, to the bit as it stands there."""
+    if asked.perfect_from is None:
+        return float(log_batch[0])
+    wanted = log(asked.perfect_from)
+    nearest = float(log_batch[np.argmin(np.abs(log_batch - wanted))])
+    return nearest if round(exp(nearest)) == asked.perfect_from else wanted
+
+
 def ask(
     sample: Sample,
     log_batch: Array,
-    extra: float,
-    share: float,
+    asked: Asked,
     brackets: Mapping[str, Bracket],
 ) -> dict[str, Question]:
     """By the names of the answers; `brackets` has what the points say of some of them."""
     first, last = float(log_batch[0]), float(log_batch[-1])
+    begin = log_from(log_batch, asked)
     smallest, largest = f"{exp(first):,.0f}", f"{exp(last):,.0f}"
     lowest, highest = first - log(REACH), last + log(REACH)
     steps_first, steps_last = sample.median(log_batch[[0, -1]])
@@ -204,20 +235,22 @@ def ask(
         ),
         "half_efficiency": Question(shapes.log_half, lowest, highest, no_fall, no_flattening),
         "perfect_until": Question(
-            shapes.log_perfect_until(extra, first),
-            first + log(2),
+            shapes.log_perfect_until(asked.extra, begin),
+            begin + log(2),
             highest,
-            f"no near-perfect part is seen: the first doubling, from batch size {smallest}, may "
-            f"already cost more than {100 * extra:.0f} % extra examples",
+            f"no near-perfect part is seen: the first doubling, from batch size "
+            f"{exp(begin):,.0f}, may already cost more than {100 * asked.extra:.0f} % extra "
+            "examples",
             f"near-perfect scaling may go on beyond batch size {largest}",
         ),
         "useful_until": Question(
-            shapes.log_useful_until(share),
+            shapes.log_useful_until(asked.share),
             lowest,
             highest,
-            f"doubling may save less than {100 * share:.0f} % of the steps from batch size "
+            f"doubling may save less than {100 * asked.share:.0f} % of the steps from batch size "
             f"{smallest} on",
-            f"doubling may still save {100 * share:.0f} % of the steps beyond batch size {largest}",
+            f"doubling may still save {100 * asked.share:.0f} % of the steps beyond batch size "
+            f"{largest}",
         ),
     }
     return {

@@ -85,12 +85,12 @@ class Shapes:
             reached = self.log_half + np.log(left / share) / self.alpha
         return np.where(left > 0, reached, -np.inf)
 
-    def log_perfect_until(self, extra: float, log_smallest: float) -> Array:
+    def log_perfect_until(self, extra: float, log_from: float) -> Array:
         """The log of the largest batch size that takes at most 1 + `extra` times the examples that
-        the smallest one takes, by bisection: examples rise from there on for good."""
-        smallest = np.full_like(self.log_half, log_smallest)
-        allowed = self._log_examples(smallest) + np.log1p(extra)
-        low, high = np.maximum(smallest, self._log_fewest_examples()), allowed
+        another one takes, by bisection: examples rise from there on for good."""
+        begin = np.full_like(self.log_half, log_from)
+        allowed = self._log_examples(begin) + np.log1p(extra)
+        low, high = np.maximum(begin, self._log_fewest_examples()), allowed
         for _ in range(40):
             middle = (low + high) / 2
             fits = self._log_examples(middle) <= allowed

@@ -15,7 +15,7 @@ from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from batchfront.frontier.curve.fit import EVERYWHERE, Box, Side, grid
 from batchfront.frontier.curve.forms import (
@@ -51,6 +51,7 @@ class Proposal:
 
     log_prior   -- of the density there
     log_density -- of the drawing itself
+    log_ratio   -- of the density there over that of the drawing, of the shapes alone
     """
 
     shapes: Shapes
@@ -58,6 +59,7 @@ class Proposal:
     log_scale: Array
     log_prior: Array
     log_density: Array
+    log_ratio: Array
 
 
 @dataclass(frozen=True)
@@ -116,18 +118,15 @@ def propose(log_batch: Array, log_steps: Array, uniform: Array, finest: float) -
     width = _WIDER * sqrt((FREEDOM + 3) / ((FREEDOM + 1) * points)) * np.exp(log_scale)
     log_s_min = cell.height - moved.mean(axis=1) + width * far_height
     tails = np.log1p(far_scale**2 / _TAILS) + np.log1p(far_height**2 / _TAILS)
+    log_prior = cell.density - np.log(alpha) + log_jeffreys(shapes, log_batch)
+    log_density = np.log(share[chosen] / places.stretch(alpha)) - cell.log_volume
     return Proposal(
         shapes,
         log_s_min,
         log_scale,
-        cell.density
-        - np.log(alpha)
-        + log_jeffreys(shapes, log_batch)
-        + (SCALE_POWER + 1) * log_scale,
-        np.log(share[chosen] / places.stretch(alpha))
-        - cell.log_volume
-        - (_TAILS + 1) / 2 * tails
-        - log_scale,
+        log_prior + (SCALE_POWER + 1) * log_scale,
+        log_density - (_TAILS + 1) / 2 * tails - log_scale,
+        log_prior - log_density,
     )
 
 
@@ -252,10 +251,16 @@ class Sample:
         return (self.weights * (values - self.weights @ values)) @ self.pulls
 
 
-def draw(log_batch: Array, log_steps: Array, finest: float = FINEST) -> Sample:
-    """Curves by how well they fit these points, whose noise has at least the scale `finest`."""
+def draw(
+    log_batch: Array, log_steps: Array, finest: float = FINEST, errors: Array | None = None
+) -> Sample:
+    """Curves by how well they fit these points, whose noise has at least the scale `finest`; or
+    whose errors are known, as the covariance of their log steps, (n, n)."""
     for count, coarser in _HARDER:
-        sample = _draw(count, log_batch, log_steps, coarser * finest)
+        if errors is None:
+            sample = _draw(count, log_batch, log_steps, coarser * finest)
+        else:
+            sample = _draw_by(errors, count, log_batch, log_steps, coarser * finest)
         if sample.worth >= _ENOUGH:
             break
     return sample
@@ -280,6 +285,54 @@ def _draw(count: int, log_batch: Array, log_steps: Array, finest: float) -> Samp
         stdtrit(FREEDOM, uniform[:, 5]) * scale,
         pulls(scaled, drawn.log_scale),
     )
+
+
+def _draw_by(
+    errors: Array, count: int, log_batch: Array, log_steps: Array, finest: float
+) -> Sample:
+    """Curves to which points lie as their known errors allow, and normal noise beyond these.
+
+    The noise has the prior that it has elsewhere, from FINEST on, up to a scale at which it is all
+    that the points differ by; the height is integrated over.
+    """
+    uniform = _low_discrepancy(count, 6)
+    drawn = propose(log_batch, log_steps, uniform[:, :5], finest)
+    most = max(float(np.std(log_steps)), 2 * FINEST)
+    log_noise = np.log(FINEST) + uniform[:, 3] * np.log(most / FINEST)
+    spread, turn = np.linalg.eigh((errors + errors.T) / 2)
+    precision = 1 / (np.maximum(spread, 0) + np.exp(2 * log_noise)[:, None])
+    residuals = (log_steps - drawn.shapes.log_steps(log_batch)) @ turn
+    ones = turn.sum(axis=0)
+    known = precision @ ones**2
+    height = (precision * residuals) @ ones / known
+    rest = residuals - height[:, None] * ones
+    log_weights = (
+        0.5 * (np.log(precision).sum(axis=1) - np.log(known))
+        - 0.5 * np.einsum("ij,ij,ij->i", precision, rest, rest)
+        + (SCALE_POWER + 1) * log_noise
+        + drawn.log_ratio
+    )
+    alpha = drawn.shapes.alpha
+    log_weights = np.where((alpha >= ALPHAS[0]) & (alpha <= ALPHAS[1]), log_weights, -np.inf)
+    weights = np.exp(log_weights - log_weights.max())
+    moved = ndtri(uniform[:, 4]) / np.sqrt(known)
+    own = rest - moved[:, None] * ones
+    scale = np.sqrt(np.exp(2 * log_noise) + error_of(errors) ** 2)
+    return Sample(
+        drawn.shapes,
+        height + moved,
+        np.log(scale),
+        weights / weights.sum(),
+        ndtri(uniform[:, 5]) * scale,
+        -(precision * own) @ turn.T,
+    )
+
+
+def error_of(errors: Array) -> float:
+    """The standard error of a point beside the others, where all are known with these errors: what
+    they have in common moves the curve up or down, and bends it no more."""
+    beside = errors - errors.mean(axis=0) - errors.mean(axis=1)[:, None] + errors.mean()
+    return sqrt(max(float(np.trace(beside)) / max(len(errors) - 1, 1), 0.0))
 
 
 def _low_discrepancy(count: int, dimensions: int) -> Array:

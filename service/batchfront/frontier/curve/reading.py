@@ -67,14 +67,20 @@ class Reading:
         )
 
 
-def read(fitted: Sequence[Observation], seen: Sequence[Observation], error: float) -> Reading:
+def read(
+    fitted: Sequence[Observation],
+    seen: Sequence[Observation],
+    error: float,
+    errors: Array | None = None,
+) -> Reading:
     """The curves through some of the points, and all points beside them.
 
-    error -- the standard error of a point, as its repeated measurements show, or as its evaluations
-             leave it open; 0 where nothing tells
+    error  -- the standard error of a point, as its repeated measurements show, or as its
+              evaluations leave it open; 0 where nothing tells
+    errors -- the covariance of the fitted points' log steps, where that is known
     """
     finest = max(FINEST, error / SCALE_TO_DEVIATION)
-    fits, sample = fit_both(*logs(fitted), finest), draw(*logs(fitted), finest)
+    fits, sample = fit_both(*logs(fitted), finest), draw(*logs(fitted), finest, errors)
     scatter = SCALE_TO_DEVIATION * exp(sample.quantiles(sample.log_scale, (0.5,))[0])
     log_batch, log_steps = by_batch_size(seen)
     curve = sample.median(log_batch)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.outcomes import in_words
+from batchfront.phrases import count as count
 from batchfront.phrases import listed
 
 if TYPE_CHECKING:  # which bring scipy, and much of what is printed needs no curve
@@ -18,16 +19,35 @@ if TYPE_CHECKING:  # which bring scipy, and much of what is printed needs no cur
 SPACE = "\u00a0"  # between a number and its unit, so that no line breaks there
 
 
-def answers(frontier: Frontier, curve: Curve, extra: float, share: float) -> tuple[str, ...]:
-    """The answers of a curve that was asked with these shares: how far scaling is near-perfect,
-    how far a larger batch is useful, and what is left; or the one reason why there is no curve.
-    Then what the curve doesn't fit, and the batch sizes that have not reached the goal."""
+def answers(frontier: Frontier, curve: Curve) -> tuple[str, ...]:
+    """The answers of a curve: how far scaling is near-perfect, how far a larger batch is useful,
+    and what is left; or the one reason why there is no curve. Then what the curve doesn't fit, and
+    the batch sizes that have not reached the goal."""
     missed = tuple(unreached_answers(frontier, curve))
     if curve.refusal:
         why = f"No curve can be drawn through these points: {curve.refusal}."
         return why, *curve.warnings, *missed
-    asked = perfect_answer(curve, extra), useful_answer(curve, share), fewest_answer(curve)
-    return *asked, *curve.warnings, *missed
+    asked = perfect_answer(curve), useful_answer(curve), fewest_answer(curve)
+    tokens = filter(None, [in_tokens(frontier, curve)])
+    return *asked, *tokens, *curve.warnings, *missed
+
+
+_IN_TOKENS = {
+    "perfect_until": "near-perfect up to",
+    "useful_until": "useful up to",
+    "half_efficiency": "half-efficiency at",
+}
+
+
+def in_tokens(frontier: Frontier, curve: Curve) -> str | None:
+    """The batch sizes of a curve's answers in tokens, in a sentence; None where examples aren't
+    counted in them, and where no answer is a number."""
+    each = frontier.tokens_per_example
+    found = {name: getattr(curve, name).value for name in _IN_TOKENS}
+    said = [f"{_IN_TOKENS[n]} {number(each * b)}" for n, b in found.items() if each and b]
+    if not said:
+        return None
+    return f"In tokens, of which an example has {number(each or 0)} on average: {listed(said)}."
 
 
 def unreached_answers(frontier: Frontier, curve: Curve | None) -> Iterator[str]:
@@ -71,24 +91,26 @@ def _ended(point: Point) -> str:
     return f" ({there or 'none'} of {of} seeds did)" if of > 1 else ""
 
 
-def perfect_answer(curve: Curve, extra: float) -> str:
+def perfect_answer(curve: Curve) -> str:
     """How far a larger batch costs hardly any more examples."""
-    smallest = size(curve.observations[0].batch_size)
+    start = size(curve.perfect_from)
+    scaling = "scaling" if curve.asked.perfect_from is None else f"scaling from batch size {start}"
+    more = percent(curve.asked.extra)
     return _answer(
-        "Scaling is near-perfect up to",
-        "How far scaling is near-perfect",
+        f"{scaling.capitalize()} is near-perfect up to",
+        f"How far {scaling} is near-perfect",
         curve.perfect_until,
-        f"beyond it training takes over {percent(extra)} more examples than at {smallest}",
+        f"beyond it training takes over {more} more examples than at {start}",
     )
 
 
-def useful_answer(curve: Curve, share: float) -> str:
+def useful_answer(curve: Curve) -> str:
     """How far a larger batch saves steps."""
     return _answer(
         "A larger batch is useful up to",
         "How far a larger batch is useful",
         curve.useful_until,
-        f"beyond it a doubling saves less than {percent(share)} of the steps",
+        f"beyond it a doubling saves less than {percent(curve.asked.share)} of the steps",
     )
 
 
@@ -108,11 +130,6 @@ def size(value: float) -> str:
     measured, or a multiple of it."""
     whole = max(round(value), 1)
     return f"{whole if isclose(value, whole) else _rounded(value):,}"
-
-
-def count(value: float) -> str:
-    """A number of steps, examples or trials: "1,841"; a mean to one decimal, "1,234.6"."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}".removesuffix(".0")
 
 
 def number(value: float) -> str:

@@ -53,7 +53,7 @@ def points_table(points: Sequence[PointUncertainty]) -> Table:
         Column("reached", count),
         Column("half the trials", _half),
         Column("twice as many", lambda saved: f"at most -{100 * saved:.0f} %"),
-        Column("best of another search", _another, words=True),
+        Column("best of another search (90\u00a0%)", _another, words=True, whole=True),
     )
     rows = []
     for one in points:
@@ -70,7 +70,7 @@ def _half(more: MoreTrials) -> str:
 
 
 def _another(noise: Noise) -> str:
-    return f"{number(noise.low)} to {number(noise.high)} (90\u00a0%)"
+    return f"{number(noise.low)} to {number(noise.high)}"
 
 
 def why_unknown(frontier: Frontier) -> str | None:

@@ -9,7 +9,7 @@ from batchfront.report.html import Part, advised, caption, place, scrolled
 from batchfront.report.plotly import Figure, log_axis, plain_axis
 from batchfront.report.series import Mark, Series, batch_axis, lines_figure, lines_key
 from batchfront.report.text import count, escape, in_figure, significant
-from batchfront.table import NOTHING, Column, Table, by_batch_size
+from batchfront.table import NOTHING, Column, Table, by_batch_size, of_records
 
 
 def budget_part(subject: Subject) -> Part:
@@ -41,7 +41,7 @@ def budget_part(subject: Subject) -> Part:
     html += ["</div>", said]
     label = f"{subject.key}-budget"
     html.append(f'<h4 id="{label}" class="apart">The best within each budget</h4>')
-    html.append(scrolled(label, _table(told)))
+    html.append(scrolled(label, _table(told), _records(told)))
     return Part("".join(html), figures)
 
 
@@ -87,6 +87,25 @@ def _table(told: Sequence[BudgetResult]) -> Table:
         for one in told
     ]
     return Table(*by_batch_size(Column("batch size", count), series))
+
+
+def _records(told: Sequence[BudgetResult]) -> Table:
+    """A row for each point, which says whether it may be better."""
+    return of_records(
+        [
+            {
+                "batch size": point.batch_size,
+                "budget": one.budget.amount,
+                "unit": one.budget.unit,
+                "best": point.value,
+                "trial": point.trial,
+                "step": point.step,
+                "complete": point.complete,
+            }
+            for one in told
+            for point in one.points
+        ]
+    )
 
 
 def _cell(point: BestWithin) -> str:

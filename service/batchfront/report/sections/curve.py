@@ -6,13 +6,16 @@ from typing import Any
 
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.text import number
+from batchfront.frontier.expected import ExpectedFrontier, ExpectedPoint
+from batchfront.frontier.expected_table import interval as expected_interval
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.intervals import WIDE, earliest, interval, widest
 from batchfront.frontier.reruns import Confirmation, Confirmations
 from batchfront.report.data import Subject
-from batchfront.report.html import Part, caption, key, place, scrolled
+from batchfront.report.html import Part, caption, key, place
 from batchfront.report.plotly import Figure, figure, log2_axis
 from batchfront.report.sections.curve_traces import (
+    boundaries,
     boundary_traces,
     curve_traces,
     regime_shapes,
@@ -23,10 +26,9 @@ from batchfront.report.text import (
     count,
     escape,
     params_in_figure,
-    reading,
+    rounded,
     short_count,
 )
-from batchfront.table import Column, Table
 
 
 def confirmed_trace(frontier: Frontier, found: Confirmations) -> list[dict[str, Any]]:
@@ -59,8 +61,47 @@ def confirmed_trace(frontier: Frontier, found: Confirmations) -> list[dict[str, 
     ]
 
 
+EXPECTED = "expected steps and their 90 % interval"
+
+
+def expected_trace(expected: ExpectedFrontier) -> list[dict[str, Any]]:
+    """What a run at the recommended metaparameters takes, on the steps figure; none, no trace."""
+    points = expected.points
+    if not points:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": EXPECTED,
+            "x": [point.batch_size for point in points],
+            "y": [rounded(point.steps) for point in points],
+            "marker": {"symbol": "diamond-open", "size": 9, "line": _INK, "color": "var(--ink)"},
+            "error_y": {
+                "type": "data",
+                "symmetric": False,
+                "array": [rounded(point.high - point.steps) for point in points],
+                "arrayminus": [rounded(point.steps - point.low) for point in points],
+                "color": "var(--ink)",
+                "thickness": 1.25,
+                "width": 0,
+            },
+            "hovertext": [_expected_text(point) for point in points],
+            "hoverinfo": "text",
+        }
+    ]
+
+
+def _expected_text(point: ExpectedPoint) -> str:
+    return (
+        f"<b>batch size {count(int(point.batch_size))}, expected</b><br>{number(point.steps)} "
+        f"steps (90\u00a0% interval {expected_interval(point)})<br>"
+        f"{params_in_figure(dict(point.metaparameters))}"
+    )
+
+
 def highest(traces: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The upper ends of what `confirmed_trace` gave, in steps."""
+    """The upper ends of what such traces have, in steps."""
     return [
         median + up
         for trace in traces
@@ -94,11 +135,15 @@ def span(one: Confirmation) -> str:
 
 
 def steps_figure(
-    frontier: Frontier, curve: Curve | None = None, confirmations: Confirmations | None = None
+    frontier: Frontier,
+    curve: Curve | None = None,
+    confirmations: Confirmations | None = None,
+    expected: ExpectedFrontier | None = None,
 ) -> Figure:
     """The points with their values beside them, the perfect-scaling line, and the curve.
 
     confirmations -- winners run again, which stand beside the points
+    expected      -- the expected steps, which do so, too
 
     At least one batch size must have reached the goal. Without a curve a line joins the points, and
     perfect scaling starts from the first of them instead of from the curve.
@@ -114,6 +159,7 @@ def steps_figure(
         traces = curve_traces(curve, batches[0], until)
         begin = float(curve.predict([first.batch_size]).median[0])
     again = confirmed_trace(frontier, confirmations or {})
+    again += expected_trace(expected or ExpectedFrontier())
     end = begin * first.batch_size / last
     steps = [point.steps or 0 for point in reached]
     drawn = [value for trace in traces for value in trace["y"]]
@@ -254,16 +300,15 @@ def _perfect_line(first: float, begin: float, last: float, end: float) -> dict[s
 
 
 def curve_part(subject: Subject) -> Part:
-    """The figure, what it shows, and the curve's numbers; nothing where no batch size has reached
-    the goal."""
+    """The figure, and what its points are; nothing where no batch size has reached the goal."""
     frontier, fitted = subject.frontier, subject.fitted
     if not frontier.reached:
         return Part()
     name = f"{subject.key}/steps"
-    figure = steps_figure(frontier, fitted.curve, subject.confirmations)
+    figure = steps_figure(frontier, fitted.curve, subject.confirmations, frontier.expected)
     html = (
         f"<h3>Steps to target</h3>{_key(subject, figure)}{place(name, 'tall')}"
-        f"{caption(*_sentences(subject))}{_facts(subject)}"
+        f"{caption(*_sentences(subject))}"
     )
     return Part(html, {name: figure})
 
@@ -278,8 +323,6 @@ def _sentences(subject: Subject) -> Iterable[str]:
         yield (
             "The marks at the bottom are where the curve leaves a regime, with 90\u00a0% intervals."
         )
-        alone = reading(frontier)
-        yield f"By the points alone: {escape(alone[0].lower() + alone[1:])}"
     elif fitted.refusal:
         yield f"No curve is drawn: {escape(fitted.refusal)}."
 
@@ -294,37 +337,26 @@ _LINES = {
 
 _OFF = {"off the curve": '<circle cx="12" cy="6" r="3.5" class="off"/>'}
 
-_AGAIN = {"winner run again: median and range": '<path d="M12 0V12M6 6H18" class="again"/>'}
+_BESIDE = {
+    "winner run again: median and range": '<path d="M12 0V12M6 6H18" class="again"/>',
+    EXPECTED: '<path d="M12 0V12M8 6L12 2L16 6L12 10Z" class="again"/>',
+}
 
 
 def _key(subject: Subject, figure: Figure) -> str:
     curve = subject.fitted.curve
-    again = any(trace.get("name") in _AGAIN for trace in figure["data"])
+    names = [trace.get("name") for trace in figure["data"]]
+    beside = {name: mark for name, mark in _BESIDE.items() if name in names}
     if curve is None:
-        return key(_AGAIN) if again else ""
+        return key(beside) if beside else ""
     shades = {
         regime.name: f'<rect width="24" height="12" class="{regime.css}"/>'
         for regime, _, _ in regimes(curve, 0.0, math.inf)
     }
     off = _OFF if curve.outliers else {}
     points = {points_name(subject.frontier): _POINT}
-    return key(points | _LINES | off | (_AGAIN if again else {}) | shades)
-
-
-def _facts(subject: Subject) -> str:
-    if subject.fitted.curve is None:
-        return ""
-    columns = (
-        Column("", words=True),
-        Column("value"),
-        Column("90\u00a0% interval"),
-        Column("decided by batch sizes", words=True),
-    )
-    facts = subject.fitted.facts
-    rows = [(fact.name, fact.value, fact.interval, fact.evidence) for fact in facts]
-    label = f"{subject.key}-curve"
-    table = scrolled(label, Table(columns, rows))
-    return f'<h4 id="{label}" class="apart">The curve in numbers</h4>{table}'
+    ends = boundaries(curve, figure["layout"]["xaxis"]["range"])
+    return key(points | _LINES | off | beside | shades | {one.name: one.mark for one in ends})
 
 
 def _interval_text(frontier: Frontier) -> str:

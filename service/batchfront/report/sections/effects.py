@@ -8,7 +8,7 @@ from batchfront.report.html import Part, caption, joined, place, scrolled
 from batchfront.report.plotly import Figure, log_axis
 from batchfront.report.series import Mark, Series, batch_axis, level, lines_figure, lines_key
 from batchfront.report.text import count, escape, in_figure, significant, words
-from batchfront.table import Column, Table
+from batchfront.table import Column, Table, of_records
 
 
 def effects_part(subject: Subject) -> Part:
@@ -31,7 +31,7 @@ def _effect(subject: Subject, number: int, one: Effect) -> Part:
     lines = _lines(one)
     html = (
         f'<h4 id="{label}">{escape(words(one.name))}</h4>{lines_key(lines, "at least")}'
-        f"{place(name, 'medium')}{scrolled(label, _table(one))}"
+        f"{place(name, 'medium')}{scrolled(label, _table(one), _records(one))}"
     )
     return Part(html, {name: _figure(subject, one, lines)})
 
@@ -81,3 +81,22 @@ def _table(one: Effect) -> Table:
 
 def _cell(value: ValueEffect) -> str:
     return f"{_steps(value)} ({value.reached} of {value.trials})"
+
+
+def _records(one: Effect) -> Table:
+    """A row for each choice at each batch size, which says whether its steps are a bound."""
+    return of_records(
+        [
+            {
+                "batch size": point.batch_size,
+                words(one.name): value.value,
+                "steps": None if value.needed is None else value.needed.at_least,
+                "bound": value.needed is not None and not value.needed.exact,
+                "×": value.ratio,
+                "reached": value.reached,
+                "trials": value.trials,
+            }
+            for point in one.points
+            for value in point.values
+        ]
+    )

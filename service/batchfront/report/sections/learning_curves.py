@@ -88,7 +88,7 @@ def _curve(
         "customdata": list(numbers),
         "hovertemplate": "trial %{customdata}, step %{x:,}<br>%{y:.4~g}<extra></extra>",
         "line": {"color": color, "width": 3 if thick else 1.25},
-        "opacity": 1 if thick else 0.65,
+        "opacity": 1 if thick else 0.8,
         "legendgroup": name,
     }
 

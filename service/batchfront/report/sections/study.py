@@ -1,18 +1,22 @@
 """One study of a workload, which the reader chooses: its trials, their curves and their table."""
 
+from collections.abc import Sequence
 from math import isfinite
 
 from batchfront.frontier.frontier import Frontier, Point
+from batchfront.frontier.next_commands import linked_report, open_dashboard
 from batchfront.frontier.queries import Curves
 from batchfront.report.data import Subject, chosen
-from batchfront.report.html import Part, caption, place
+from batchfront.report.html import DASHBOARD, Part, caption, place, with_code
 from batchfront.report.plotly import Figure
 from batchfront.report.sections.learning_curves import Lines, curves_figure
 from batchfront.report.sections.study_figures import (
     coordinate_title,
     second_coordinates,
     trials_figure,
+    trials_table,
 )
+from batchfront.report.table_files import Files, stem, table_files
 from batchfront.report.text import count, escape
 from batchfront.workload.search_space import dimensions
 
@@ -27,11 +31,11 @@ def study_part(subject: Subject) -> Part:
     across, up = (coordinate_title(name, space) for name in second_coordinates(space))
     said = caption(
         "Every trial of the study, by how it ended. Choose another study above to change both "
-        "figures and the table; a click on an entry below a figure hides or shows its trials, and "
-        "one on a point opens its trial in the Optuna dashboard.",
+        "figures and the table; a click on an entry below a figure hides or shows its trials.",
         "On a diagonal line the effective learning rate is the same, as written there."
         * (second_coordinates(space) == ("learning_rate", "momentum")),
         _left_out(subject),
+        _dashboard(subject),
     )
     curves = "{curves}" if len(_curves(subject)) > 1 else "goal"  # whose choice is in the controls
     html = (
@@ -42,8 +46,29 @@ def study_part(subject: Subject) -> Part:
         f'<h4 id="{subject.key}-trials" class="apart">Trials, the fewest steps first</h4>'
         f'<div class="scroll rows" role="region" aria-labelledby="{subject.key}-trials" '
         f'tabindex="0" data-table="{escape(f"{key}/trials")}"></div>'
+        f'<p class="files" data-trials="{subject.key}-trials">{_file_links(subject)}</p>'
     )
     return Part(html, figures)
+
+
+def _file_links(subject: Subject) -> str:
+    """Links to the table as files, which the page's script makes with it."""
+    label = f"{subject.key}-trials"
+    return "".join(
+        f'<a id="{label}-{ending}" aria-labelledby="{label}-{ending} {label}" '
+        f'download="{label}-{{study}}.{ending}">.{ending}</a>'
+        for ending in ("csv", "json")
+    )
+
+
+def trial_files(subjects: Sequence[Subject]) -> Files:
+    """The same files of all studies, by name, with all of their trials."""
+    return {
+        f"{stem(one.frontier.workload) or one.key}-trials-{point.batch_size}.{file.ending}": file
+        for one in subjects
+        for point in one.frontier.points
+        for file in table_files(trials_table(one.trials.get(point.study.id, ())))
+    }
 
 
 def _left_out(subject: Subject) -> str:
@@ -52,7 +77,23 @@ def _left_out(subject: Subject) -> str:
         return ""
     return (
         f"At most {count(limits.trials)} trials and {count(limits.curves)} curves of a study are "
-        "drawn and listed: the fastest, and others evenly over the search. The dashboard has all."
+        "drawn and listed: the fastest, and others evenly over the search."
+    )
+
+
+def _dashboard(subject: Subject) -> str:
+    """How to see the trials in the Optuna dashboard."""
+    frontier, url = subject.frontier, subject.dashboard.url
+    opens = with_code(escape(open_dashboard(frontier)))
+    if url is None:
+        links = with_code(escape(linked_report(frontier, DASHBOARD)))
+        return (
+            f"{opens} opens all trials in the Optuna dashboard; {links} writes this page with "
+            "each of them linked to it."
+        )
+    return (
+        "A click on a point, or on a trial’s number, opens the trial in the Optuna dashboard at "
+        f"<code>{escape(url)}</code>, which has to be running: {opens} opens one."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Trial
 from batchfront.report.plotly import Figure, figure, log_axis, nothing, scale_of, whole_axis
+from batchfront.report.table_files import plain_table
 from batchfront.report.text import (
     OUTCOME_STYLES,
     WINNER,
@@ -20,6 +21,7 @@ from batchfront.report.text import (
     significant,
     words,
 )
+from batchfront.table import Column, Table
 from batchfront.vocabulary import Outcome
 from batchfront.workload.search_space import Dimension, ReverseLog, dimensions
 
@@ -65,7 +67,9 @@ _Coordinate = tuple[str, Callable[[Trial], Any], Callable[[Any], dict[str, Any]]
 
 
 def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> Figure:
-    """Every started trial by its metaparameters and outcome; the winner of a search starred."""
+    """Every started trial by its metaparameters and outcome; the winner of a search starred. With
+    the columns and rows of the table that the page's script makes of them, for a reader and for
+    files."""
     label = f"Trials by outcome, {of_study(frontier, point)}"
     space, study = dimensions(point.space), point.study.id
     across, up = second_coordinates(space)
@@ -93,7 +97,32 @@ def trials_figure(frontier: Frontier, point: Point, trials: Sequence[Trial]) -> 
     rates = (across, up) == ("learning_rate", "momentum")
     shapes = equal_rates(xaxis["range"], yaxis["range"]) if rates else []
     drawn_figure = figure(label, traces, showlegend=True, xaxis=xaxis, yaxis=yaxis, shapes=shapes)
-    return {**drawn_figure, "columns": [words(name) for name in names]}
+    titles, rows = plain_table(trials_table(drawn))
+    short = [[_short(value) for value in row] for row in rows]
+    listed = {"columns": [words(name) for name in names], "titles": titles, "rows": short}
+    return {**drawn_figure, **listed}
+
+
+def _short(value: Any) -> Any:
+    """A value to eight digits: more would be a tenth of the page, and `export` has them all."""
+    return float(f"{value:.8g}") if isinstance(value, float) else value
+
+
+def trials_table(trials: Sequence[Trial]) -> Table:
+    """Trials as they are, by number, those that have been sampled."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    titles = ("trial", "outcome", "steps", "steps to target", "metric", *map(words, names))
+    columns = (*map(Column, (*titles, "reason")),)
+    rows = [
+        (
+            *(trial.number, outcome_of(trial), trial.steps, trial.steps_to_target, trial.metric),
+            *(trial.params.get(name) for name in names),
+            trial.reason,
+        )
+        for trial in sorted(trials, key=lambda trial: trial.number)
+        if trial.params or not names
+    ]
+    return Table(columns, rows)
 
 
 def second_coordinates(space: Mapping[str, Dimension]) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from batchfront.report.plotly import Figure, log2_axis, log_axis
 from batchfront.report.sections.curve import span
 from batchfront.report.series import Mark, Series, level, lines_figure, lines_key
 from batchfront.report.text import count, escape
-from batchfront.table import NOTHING, Column, Table
+from batchfront.table import NOTHING, Column, Table, of_records
 
 
 def confirm_part(subject: Subject) -> Part:
@@ -33,28 +33,68 @@ def confirm_part(subject: Subject) -> Part:
     columns = (
         Column("batch size", count),
         Column("trial"),
+        Column("", words=True),
         Column("in the search", count),
         Column("reached", _reached),
         Column("median", _median),
         Column("range", span),
         Column("median ÷ best", lambda ratio: f"{ratio:.2f}"),
     )
-    ids = {point.batch_size: point.study.id for point in subject.frontier.points}
+    frontier = subject.frontier
+    ids = {point.batch_size: point.study.id for point in frontier.points}
     rows = [
-        (size, subject.dashboard.link(ids[size], one.trial), one.best, one, one, one, one.ratio)
+        (
+            *(size, subject.dashboard.link(ids[size], one.trial, size)),
+            _which(frontier, size, one),
+            *(one.best, one, one, one, one.ratio),
+        )
         for size, mine in sorted(found.items())
         for one in mine
     ]
     said = caption(
-        "The winner of a search is the luckiest of its trials. Its metaparameters, and those of "
-        "the runners-up, ran again with fresh seeds: the median is what to expect of them.",
+        "The winner of a search is the luckiest of its trials. The metaparameters of these trials "
+        "ran again with fresh seeds: the median is what to expect of them.",
         "It is never reached where half of the seeds or more did not get there."
         * any(one.never for mine in found.values() for one in mine),
     )
     return Part(
-        f'<h4 id="{label}" class="apart">The winners, run again</h4>'
-        f"{scrolled(label, Table(columns, rows))}{said}"
+        f'<h4 id="{label}" class="apart">Trials run again</h4>'
+        f"{scrolled(label, Table(columns, rows), _confirmed(subject))}{said}"
     )
+
+
+def _confirmed(subject: Subject) -> Table:
+    """The same, with what is counted in columns of its own."""
+    return of_records(
+        [
+            {
+                "batch size": size,
+                "trial": one.trial,
+                "is": _which(subject.frontier, size, one),
+                "in the search": one.best,
+                "reached": len(one.steps),
+                "seeds": one.seeds,
+                "open": one.open,
+                "median": one.median,
+                "lowest": min(one.steps, default=None),
+                "highest": max(one.steps, default=None),
+                "median ÷ best": one.ratio,
+            }
+            for size, mine in sorted(subject.confirmations.items())
+            for one in mine
+        ]
+    )
+
+
+def _which(frontier: Frontier, batch_size: int, one: Confirmation) -> str:
+    """Whether it is the winner, or what is recommended, or both."""
+    winners = {point.batch_size: point.trial for point in frontier.reached}
+    known = frontier.expected.by_batch_size.get(batch_size)
+    said = {
+        "winner": winners.get(batch_size) == one.trial,
+        "recommended": known is not None and known.trial == one.trial,
+    }
+    return ", ".join(word for word, holds in said.items() if holds)
 
 
 def _reached(one: Confirmation) -> str:
@@ -163,7 +203,7 @@ def _line(point: PointUncertainty) -> Series:
 
 
 def _numbers(subject: Subject, known: Sequence[PointUncertainty]) -> Part:
-    label = f"{subject.key}-certainty"
+    label, records = f"{subject.key}-certainty", of_records([one.to_dict() for one in known])
     said = caption(
         "Half the trials, and twice as many: how many more, and how many fewer, steps these would "
         "take on average. Another search of as many trials would have its best in the interval "
@@ -173,5 +213,5 @@ def _numbers(subject: Subject, known: Sequence[PointUncertainty]) -> Part:
     )
     return Part(
         f'<h4 id="{label}" class="apart">Would more trials have changed it?</h4>'
-        f"{scrolled(label, points_table(known))}{said}"
+        f"{scrolled(label, points_table(known), records)}{said}"
     )

@@ -1,6 +1,6 @@
 """The winners' metaparameters: one panel each, beside the scaling rules."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
@@ -11,7 +11,7 @@ from batchfront.report.html import Part, caption, key, place, scrolled
 from batchfront.report.plotly import Figure, Scale, figure, log2_axis, log_axis, scale_of
 from batchfront.report.text import WINNER, count, in_figure, rounded, significant, words
 from batchfront.table import Column, Table
-from batchfront.workload.lr_scaling import RULES, effective_rate
+from batchfront.workload.scaling_rules import RULES, effective_rate, optimizer_of
 from batchfront.workload.search_space import Choice, Dimension, dimensions
 
 EFFECTIVE = "effective learning rate"
@@ -49,13 +49,14 @@ def _panel(frontier: Frontier, name: str, dimension: Dimension) -> Panel:
     drawn = [point for point in frontier.reached if name in point.params]
     shown = [scale.shown(point.params[name]) for point in drawn]
     band = _band(frontier, name, scale)
-    heuristics = _heuristics(frontier, drawn, shown) if name == "learning_rate" else []
+    ruled = scale.log or name == "learning_rate"
+    lines = _rule_lines(frontier, name, drawn, shown) if ruled else []
     edges = [point.edges.get(name) for point in drawn]
     values = [significant(point.params[name]) for point in drawn]
     winners = _winners(drawn, shown, edges, words(name), values)
     ends = [value for trace in band for value in trace["y"]]
     axis = scale.axis([*shown, *ends]) | {"title": {"text": ""}}
-    drawn_figure = _drawn(frontier, words(name), [*band, *heuristics, winners], axis)
+    drawn_figure = _drawn(frontier, words(name), [*band, *lines, winners], axis)
     return Panel(name, scale.title, drawn_figure)
 
 
@@ -65,7 +66,8 @@ def _effective_figure(frontier: Frontier) -> Figure:
     edges = [_first_edge(point) for point in drawn]
     winners = _winners(drawn, shown, edges, EFFECTIVE, [significant(value) for value in shown])
     axis = log_axis("", [min(shown) / 2, *shown, max(shown) * 2])
-    return _drawn(frontier, EFFECTIVE, [*_heuristics(frontier, drawn, shown), winners], axis)
+    lines = _rule_lines(frontier, "learning_rate", drawn, shown)
+    return _drawn(frontier, EFFECTIVE, [*lines, winners], axis)
 
 
 def _first_edge(point: Point) -> str | None:
@@ -126,28 +128,37 @@ def _winners(
     }
 
 
-def _heuristics(
-    frontier: Frontier, drawn: Sequence[Point], shown: Sequence[float]
+def _rule_lines(
+    frontier: Frontier, name: str, drawn: Sequence[Point], shown: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """The linear and the square-root rule, from the smallest batch size that has a winner."""
+    """What the rules for a metaparameter make of its value at the smallest batch size that has a
+    winner; one line for those that say the same."""
     if not drawn or frontier.points[-1].batch_size == drawn[0].batch_size:
         return []
     start, anchor = drawn[0].batch_size, float(shown[0])
-    batches = [start, frontier.points[-1].batch_size]
-    return [
-        {
-            **_line(batches, [anchor * scale(batch / start) for batch in batches], dash),
-            "name": f"{rule} scaling",
-        }
-        for (rule, scale), dash in zip(RULES.items(), ("dash", "dot"), strict=True)
-    ]
+    params = drawn[0].params
+    optimizer = optimizer_of(drawn[0].study.identity, params)
+    powers: dict[float, str] = {}
+    for rule in RULES.values():
+        if rule.speaks_of(optimizer, params) and rule.power_of(name):
+            powers.setdefault(rule.power_of(name), rule.name)
+    lines = []
+    for power, rule_name in powers.items():
+        batches = [start, float(frontier.points[-1].batch_size)]
+        most = RULES[rule_name].powers[name].quantity.most
+        if 0 < anchor < most < anchor * (batches[1] / start) ** power:
+            batches[1] = start * (most / anchor) ** (1 / power)
+        values = [anchor * (batch / start) ** power for batch in batches]
+        dash = "dash" if power == 1 else "dot"
+        lines.append({**_line(batches, values, dash), "name": f"{rule_name} scaling"})
+    return lines
 
 
-def _line(batches: list[int], values: list[float], dash: str) -> dict[str, Any]:
+def _line(batches: Sequence[float], values: list[float], dash: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": batches,
+        "x": [rounded(batch) for batch in batches],
         "y": [rounded(value) for value in values],
         "line": {"color": "var(--muted)", "width": 1.5, "dash": dash},
         "hoverinfo": "skip",
@@ -184,6 +195,7 @@ _KEY = {
     "square-root scaling": '<path d="M0 6H24" class="line dot"/>',
     "searched range": '<rect width="24" height="12" class="band"/>',
 }
+_SCALING = {"linear scaling, ∝ batch size": "dash", "square-root scaling": "dot"}
 
 
 def winners_part(subject: Subject) -> Part:
@@ -198,15 +210,16 @@ def winners_part(subject: Subject) -> Part:
         f"<div><h4>{heading}</h4>{place(name, 'panel')}</div>"
         for heading, name in zip(headings, figures, strict=True)
     )
-    scaling = _scaling(frontier, headings)
+    traces = [trace for panel in panels for trace in panel.figure["data"]]
+    dashes = {t["line"]["dash"] for t in traces if t.get("name", "").endswith(" scaling")}
     said = caption(
         "A winner is one sample of a search: read the trend, not a single point.",
-        "Both scaling rules start from the winner of the smallest batch size." * scaling,
+        "Scaling rules start from the winner of the smallest batch size." * bool(dashes),
         "The effective learning rate is learning rate / (1\u00a0−\u00a0momentum)."
         * (EFFECTIVE in headings),
     )
     html = (
-        f"<h3>Winners’ metaparameters</h3>{_key(frontier, scaling)}"
+        f"<h3>Winners’ metaparameters</h3>{_key(frontier, dashes)}"
         f'<div class="panels">{placed}</div>{said}{_measures(subject)}'
     )
     return Part(html, figures)
@@ -247,12 +260,9 @@ def _finite(value: float) -> str:
     return "not finite" if isnan(value) else significant(value)
 
 
-def _scaling(frontier: Frontier, headings: Sequence[str]) -> bool:
-    return "learning rate" in headings and len(frontier.points) > 1
-
-
-def _key(frontier: Frontier, scaling: bool) -> str:
+def _key(frontier: Frontier, dashes: Collection[str]) -> str:
+    """Of what is drawn; `dashes` are those of the lines of scaling rules."""
     edged = any(point.edges for point in frontier.points)
-    absent = [name for name in _KEY if (" scaling" in name and not scaling)]
-    absent += [name for name in _KEY if " edge " in name and not edged]
+    absent = [name for name in _KEY if " edge " in name and not edged]
+    absent += [name for name, dash in _SCALING.items() if dash not in dashes]
     return key({name: mark for name, mark in _KEY.items() if name not in absent})

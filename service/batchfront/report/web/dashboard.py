@@ -1,6 +1,9 @@
 """The dashboard as a WSGI application."""
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Container, ItemsView, Iterable, Iterator, Mapping
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -8,13 +11,15 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from optuna.storages import RDBStorage
 from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import wsgi  # type: ignore[attr-defined]
 from sqlalchemy import event, select
 
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import last_change
-from batchfront.report.web.answers import refuse
+from batchfront.report.web.answers import answer, refuse
 from batchfront.report.web.dashboard_figure import NAME, frontier_figure
+from batchfront.report.web.dashboard_trials import importances, show
 from batchfront.report.web.guards import only_reading
 from batchfront.report.web.health import answering
 from batchfront.store.commands import command
@@ -38,6 +43,7 @@ class Studies(RDBStorage):
         if storage.engine.dialect.name == "sqlite" and not changes:
             self.engine.dispose()  # what was opened before the listener
             event.listen(self.engine, "connect", _query_only)
+        self._storage = storage
         self._figures = _Figures(storage, fresh)
 
     def get_all_studies(self) -> list[FrozenStudy]:
@@ -45,6 +51,18 @@ class Studies(RDBStorage):
         found = super().get_all_studies()
         for study in found:
             study.system_attrs = _WithFigure(study, self._figures)
+        return found
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """As Optuna has them, with what batchfront knows of them."""
+        found = super().get_all_trials(study_id, deepcopy, states)
+        with self._storage.read() as moment:
+            show(moment, study_id, found)
         return found
 
 
@@ -124,11 +142,33 @@ def dashboard(
     writes, and the database would refuse it. A figure is shown again for `fresh` seconds,
     and the database is given `patience` seconds to answer.
     """
-    app = _while_the_database_answers(wsgi(Studies(storage, changes, fresh)), storage, patience)
+    shown = Studies(storage, changes, fresh)
+    app = _while_the_database_answers(_with_importances(wsgi(shown), shown), storage, patience)
     if changes:
         return app
     editable = command(storage, "dashboard", "--allow-changes")
     return only_reading(app, f"this dashboard is for reading; {editable} makes it editable")
+
+
+_IMPORTANCES = re.compile(r"/api/studies/([0-9]+)/param_importances")
+
+
+def _with_importances(app: WSGIApplication, shown: Studies) -> WSGIApplication:
+    """Tells importances of all trials that are shown with a value. The dashboard itself goes by
+    those alone that are complete, of which a race has one."""
+
+    def telling(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        asked = _IMPORTANCES.fullmatch(environ.get("PATH_INFO", ""))
+        found = None
+        if asked is not None and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            with suppress(KeyError):  # there is no such study, as the dashboard says
+                found = importances(shown.get_all_trials(int(asked[1]), deepcopy=False))
+        if found is None:
+            return app(environ, start)
+        body = json.dumps({"param_importances": [found]}).encode()
+        return answer(environ, start, body, "application/json")
+
+    return telling
 
 
 def _while_the_database_answers(

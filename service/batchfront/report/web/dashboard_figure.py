@@ -3,9 +3,10 @@
 import json
 
 from batchfront.frontier.frontier import Frontier
+from batchfront.report.figures import titled
 from batchfront.report.plotly import Figure, in_light_colours, nothing
 from batchfront.report.sections.curve import steps_figure
-from batchfront.report.text import in_figure, reading
+from batchfront.report.text import reading
 from batchfront.store.database import Storage
 from batchfront.store.optuna_dashboard import figure_attributes, figure_prefix
 from batchfront.store.optuna_tables import replace_settings
@@ -25,9 +26,7 @@ def frontier_figure(frontier: Frontier) -> str:
         if frontier.reached
         else nothing(label, reading(frontier) or "The goal was not reached.")
     )
-    title = {"text": in_figure(drawn["label"]), "font": {"size": 14}, "x": 0, "xref": "paper"}
-    layout = {**drawn["layout"], "title": title, "paper_bgcolor": "var(--paper)"}
-    layout["margin"] = {**layout["margin"], "t": 64}
+    layout = {**titled(drawn), "paper_bgcolor": "var(--paper)"}
     return json.dumps(in_light_colours({"data": drawn["data"], "layout": layout}))
 
 

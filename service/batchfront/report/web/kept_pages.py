@@ -12,6 +12,7 @@ from time import monotonic
 
 from batchfront.errors import StorageError
 from batchfront.report.page import NOTICE
+from batchfront.report.table_files import Files
 from batchfront.report.text import escape
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,24 @@ _AWAY = "The database does not answer."
 
 @dataclass(frozen=True)
 class Page:
-    """A page as a browser gets it: its body, and a tag that differs where the body does."""
+    """A page as a browser gets it: its body, and a tag that differs where the body does; and the
+    files of its tables, None while it is made for the first time. The tag is a weak one: of the
+    page, whether it is sent compressed or not."""
 
     body: bytes
+    files: Files | None
 
     @cached_property
     def tag(self) -> str:
-        return f'"{sha256(self.body).hexdigest()[:24]}"'
+        return f'W/"{sha256(self.body).hexdigest()[:24]}"'
+
+
+@dataclass(frozen=True)
+class Made:
+    """A page's text, and the files of its tables beside it, where there are some to be had."""
+
+    text: str
+    files: Files | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Fresh:
     """
 
     state: object
-    make: Callable[[], str]
+    make: Callable[[], Made]
     whole: bool = True
 
 
@@ -80,30 +92,31 @@ class _Kept:
     def __init__(self, text: str) -> None:
         self.good: datetime | None = None
         self._said = ""  # the trouble that is said on the page
-        self._show(text)
+        self._show(Made(text))
         self.state: object = None
         self.due = 0.0
         self.asked = self.missing = False
         self.trouble = ""
 
-    def take(self, state: object, text: str) -> None:
+    def take(self, state: object, made: Made) -> None:
         """Show this from now on."""
         self.state = state
-        self._show(text)
+        self._show(made)
 
     def page(self, trouble: str) -> Page:
         """It, with this trouble said on it."""
         if trouble != self._said:
-            self._said, self._page = trouble, _page(self._text, trouble, self.good)
+            self._said, self._page = trouble, _page(self._made, trouble, self.good)
         return self._page
 
     @property
     def size(self) -> int:
-        return 2 * len(self._page.body)
+        files = sum(len(file.content) for file in (self._made.files or {}).values())
+        return 2 * len(self._page.body) + files
 
-    def _show(self, text: str) -> None:
-        self._text, self._said = text, ""
-        self._page = _page(text, "", self.good)
+    def _show(self, made: Made) -> None:
+        self._made, self._said = made, ""
+        self._page = _page(made, "", self.good)
 
 
 class KeptPages:
@@ -173,10 +186,10 @@ class KeptPages:
             self._read_anew(name, kept)
 
     def _read_anew(self, name: str, kept: _Kept) -> None:
-        began, fresh, text, trouble = monotonic(), None, "", ""
+        began, fresh, made, trouble = monotonic(), None, Made(""), ""
         try:
             fresh = self._look(name, kept.state)
-            text = fresh.make() if fresh else ""
+            made = fresh.make() if fresh else made
         except NoSuchPage:
             kept.missing = True
         except Exception as error:  # whatever it is, the last page is worth more than none
@@ -184,7 +197,7 @@ class KeptPages:
         spent = monotonic() - began
         with self._news:
             if fresh and not trouble:
-                kept.take(fresh.state, text)
+                kept.take(fresh.state, made)
             kept.trouble, kept.asked = trouble, False
             if not trouble:
                 kept.good = datetime.now()
@@ -222,8 +235,9 @@ def _trouble(error: Exception, said: str) -> str:
     return trouble
 
 
-def _page(text: str, trouble: str, good: datetime | None) -> Page:
-    return Page(text.replace(NOTICE, _notice(trouble, good), 1).encode())
+def _page(made: Made, trouble: str, good: datetime | None) -> Page:
+    text = made.text.replace(NOTICE, _notice(trouble, good), 1)
+    return Page(text.encode(), made.files)
 
 
 def _notice(trouble: str, good: datetime | None) -> str:

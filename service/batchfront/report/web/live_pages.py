@@ -7,15 +7,20 @@ from urllib.parse import quote
 from markupsafe import Markup
 from sqlalchemy import Connection
 
+from batchfront.advice.timings import last_timed
+from batchfront.frontier.curve import Asked
 from batchfront.frontier.frontier import load_frontiers
 from batchfront.frontier.queries import Progress, last_change, load_progress, workload_names
 from batchfront.report.data import left_out, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.index import COMPARED, Answers, index_page
+from batchfront.report.options import PageOptions
 from batchfront.report.page import Where, framed, page, unreadable_page
 from batchfront.report.scripts import Scripts
+from batchfront.report.sections.study import trial_files
+from batchfront.report.table_files import beside
 from batchfront.report.text import fitted
-from batchfront.report.web.kept_pages import Fresh, NoSuchPage
+from batchfront.report.web.kept_pages import Fresh, Made, NoSuchPage
 from batchfront.store.database import Storage
 
 INDEX = ""
@@ -27,15 +32,21 @@ _AT_ONCE = 1.0  # seconds of CPU for which answers are worked out before they ar
 class LivePages:
     """The pages of these workloads, or of all, each by the name of its workload; and INDEX.
 
-    The page of a workload is made anew when something of that workload has changed. The index
-    counts trials, and works out the answers of those workloads alone that have changed since.
+    The page of a workload is made anew when something of that workload has changed, or its steps
+    were timed. The index counts trials, and works out the answers of those workloads alone that
+    have changed since.
     """
 
     def __init__(
-        self, storage: Storage, workloads: Sequence[str], dashboard: Dashboard, scripts: Scripts
+        self,
+        storage: Storage,
+        workloads: Sequence[str],
+        dashboard: Dashboard,
+        scripts: Scripts,
+        asked: PageOptions,
     ) -> None:
         self._storage, self._workloads = storage, tuple(workloads)
-        self._dashboard, self._scripts = dashboard, scripts
+        self._dashboard, self._scripts, self._asked = dashboard, scripts, asked
         self._answers: dict[str, tuple[object, Answers]] = {}  # and of which change
 
     def renew(self, name: str, before: object) -> Fresh | None:
@@ -62,18 +73,26 @@ class LivePages:
         self, moment: Connection, workload: str, before: object, *, alone: bool
     ) -> Fresh | None:
         wanted = [workload] if workload else []
-        state = (last_change(moment, wanted) if wanted else {}, alone)
+        changes = (last_change(moment, wanted), last_timed(moment, workload)) if wanted else ()
+        state = (changes, alone)
         if state == before:
             return None
         where = Where(_address(workload), "" if alone else _address(INDEX))
-        subjects = load_subjects(moment, wanted, self._dashboard) if wanted else []
+        subjects = load_subjects(moment, wanted, self._dashboard, self._asked) if wanted else []
         if wanted and not subjects:
             why = left_out(moment, workload)
             return Fresh(
                 state,
-                lambda: unreadable_page(workload, why, self._scripts, self._dashboard, where),
+                lambda: Made(
+                    unreadable_page(workload, why, self._scripts, self._dashboard, where), {}
+                ),
             )
-        return Fresh(state, lambda: page(subjects, self._scripts, self._dashboard, where))
+
+        def make() -> Made:
+            text, files = beside(page(subjects, self._scripts, self._dashboard, where), where.page)
+            return Made(text, files | trial_files(subjects))
+
+        return Fresh(state, make)
 
     def _index(self, moment: Connection, there: Sequence[str], before: object) -> Fresh | None:
         found = load_progress(moment, self._workloads)
@@ -85,11 +104,19 @@ class LivePages:
         answers = {name: said for name, (_, said) in self._answers.items()}
         owed = sum(of.get(name) != one.change for name, one in progress.items())
 
-        def make() -> str:
+        def make() -> Made:
             where = Where(_address(INDEX))
-            return index_page(
-                progress, answers, owed, _address, self._scripts, self._dashboard, where
+            text = index_page(
+                progress,
+                answers,
+                owed,
+                _address,
+                self._scripts,
+                self._dashboard,
+                where,
+                self._asked.curve,
             )
+            return Made(*beside(text, ""))
 
         return Fresh((progress, of), make, whole=len(answers) == len(progress))
 
@@ -104,14 +131,14 @@ class LivePages:
             if thread_time() > until:
                 break
             kept.pop(name, None)  # the latest comes last
-            kept[name] = progress[name].change, _answers(moment, name, compared)
+            kept[name] = progress[name].change, _answers(moment, name, self._asked.curve, compared)
         self._answers = kept
 
 
-def _answers(moment: Connection, workload: str, compared: bool) -> Answers:
+def _answers(moment: Connection, workload: str, asked: Asked, compared: bool) -> Answers:
     why = left_out(moment, workload)
     for frontier in load_frontiers(moment, (workload,)):
-        return Answers.of(frontier, fitted(frontier), why, compared=compared)
+        return Answers.of(frontier, fitted(frontier, asked), why, compared=compared)
     return Answers(notes=len(why), left_out=why)
 
 

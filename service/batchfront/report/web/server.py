@@ -69,6 +69,9 @@ class Server:
             self._server.trigger.pull_trigger(self._close)
 
     def _close(self) -> None:
+        # Closing a socket leaves open the file that is being sent through it.
+        for channel in [*self._server.active_channels.values()]:
+            channel.handle_close()
         wasyncore.close_all(self._open)  # type: ignore[no-untyped-call]
 
 

@@ -16,6 +16,7 @@ import torch
 from batchfront.errors import IdentityError
 from batchfront.training.distributed.gradient import SharedGradient
 from batchfront.training.distributed.messages import (
+    AddUp,
     Advance,
     Command,
     Drop,
@@ -72,6 +73,9 @@ class Follower:
             case Settle(key):
                 self.loading.close()
                 self.runs[key][1].settle()
+            case AddUp(key, times):
+                for _ in range(1 + times):
+                    self.runs[key][1].add_up_alone()
             case Drop(key):
                 self.runs.pop(key, None)
 

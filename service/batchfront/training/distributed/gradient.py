@@ -15,6 +15,8 @@ from batchfront.training.gradient import BatchGradient, divide
 from batchfront.workload.data_order import DataOrder
 from batchfront.workload.microbatch import MicroBatch
 
+_BUCKET_BYTES = 25 << 20  # that DistributedDataParallel adds up at once
+
 
 def share_of(batch_size: int, rank: int, world: int, quantum: int) -> range:
     """The positions in a batch that rank `rank` of `world` takes: one after another, as evenly as
@@ -47,6 +49,7 @@ class SharedGradient:
         self._parameters = [p for p in alone.model.parameters() if p.requires_grad]
         self._tried = self._some_unused = False
         self._part = 0.0  # of the batch: what this rank's running means count
+        self._alike: list[Tensor] = []
 
     def of(self, step: int, indices: Tensor) -> Tensor | None:
         """Compute the mean loss of the batch of `indices`, whose update is the one after `step`.
@@ -122,6 +125,20 @@ class SharedGradient:
             p.grad = torch.zeros_like(p)
         self.group.all_reduce([p.grad for p in self._parameters if p.grad is not None])
         return bool(unused)
+
+    def add_up_alone(self) -> None:
+        """Add up over all ranks what a step does, with nothing going on beside it: numbers that
+        mean nothing, as many as the gradient has, in parts of the size that
+        DistributedDataParallel makes of it."""
+        if self._some_unused:
+            self._add_up_gradients()
+        else:
+            if not self._alike:
+                first = self._parameters[0]
+                flat = first.new_zeros(sum(p.numel() for p in self._parameters))
+                self._alike = list(torch.split(flat, _BUCKET_BYTES // first.element_size()))
+            self.group.all_reduce(self._alike)
+        self.group.all_reduce([torch.zeros(3, dtype=torch.float64, device=self.alone.device)])
 
     def settle(self) -> None:
         """Give every rank the batch normalization's running means of all of them.

@@ -10,7 +10,7 @@ import torch
 
 from batchfront.training.distributed.follower_processes import FollowerPool, Followers
 from batchfront.training.distributed.gradient import SharedGradient
-from batchfront.training.distributed.messages import Advance, Make, Settle, packed
+from batchfront.training.distributed.messages import AddUp, Advance, Make, Settle, packed
 from batchfront.training.distributed.process_group import LONGEST_SECONDS
 from batchfront.training.model_run import ModelRun
 
@@ -57,8 +57,24 @@ class LeaderRun(ModelRun):
         super().restore(state)
         self._followers = None
 
+    def all_reduce_seconds(self, times: int) -> float:
+        """How long the devices take to add up a gradient, with nothing going on beside it: the mean
+        of so many times. It has to have advanced before."""
+        followers, shared = self._followers, self._shared
+        assert followers is not None
+        assert shared is not None
+        with self._pool.leading(followers, LONGEST_SECONDS):
+            self._pool.tell(followers, AddUp(self._key, times))
+            shared.add_up_alone()  # when all are there
+            self._wait_for_device()
+            began = perf_counter()
+            for _ in range(times):
+                shared.add_up_alone()
+            self._wait_for_device()
+        return (perf_counter() - began) / times
+
     def _join(self, followers: Followers) -> None:
-        key, state = next(_keys), packed(self.state()) if self.step else None
+        key, state = next(_keys), packed(self._own_state()) if self.step else None
         make = Make(key, self.batch_size, dict(self.values), self.seed, state)
         with self._pool.leading(followers, LONGEST_SECONDS):
             self._pool.tell(followers, make)
@@ -69,6 +85,7 @@ class LeaderRun(ModelRun):
     def _advance_together(self, followers: Followers, to_step: int, stop: Event | None) -> None:
         """In bursts: between two of them `stop` may be set."""
         pool, known, first = self._pool, self._seconds, self.step
+        all_began, spent = perf_counter(), self.cost.training_seconds
         with self.gradient.prefetch(self.order, self.step, to_step):
             while self.step < to_step and not (stop is not None and stop.is_set()):
                 steps = 1 if known is None else max(int(self.burst_seconds / max(known, 1e-6)), 1)
@@ -87,6 +104,8 @@ class LeaderRun(ModelRun):
             if self._shared is not None:
                 self._shared.settle()
             self._wait_for_device()
+        # To tell the others what to do takes its time too.
+        self.cost.training_seconds = spent + perf_counter() - all_began
 
     def _wait_for_device(self) -> None:
         """Or what comes next would, without being watched: a kernel of NCCL's waits for ever."""

@@ -70,13 +70,21 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class AddUp:
+    """Add up a trial's gradients over all ranks, once and then so many times, for who times it."""
+
+    key: int
+    times: int
+
+
+@dataclass(frozen=True)
 class Drop:
     """Forget a trial."""
 
     key: int
 
 
-Command = Meet | Make | Advance | Settle | Drop
+Command = Meet | Make | Advance | Settle | AddUp | Drop
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class LoopRun:
     watch      -- says where it is, should it not yield
     """
 
+    replayable = False  # it evaluates itself
+
     def __init__(
         self,
         loop: Loop,

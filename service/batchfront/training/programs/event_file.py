@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from batchfront.errors import ProgramError
 
 _HEADER = struct.Struct("<QI")
@@ -24,6 +26,8 @@ _VALUE_TAG, _VALUE_SIMPLE, _VALUE_TENSOR = 1, 2, 8
 _TENSOR_DTYPE, _TENSOR_SHAPE, _TENSOR_CONTENT = 1, 2, 4
 _DTYPES = {1: "f", 2: "d", 3: "i", 9: "q", 19: "e"}
 """Data types of tensors that can be scalars, by number: their format in `struct`."""
+_SHORT = {"f": np.float32, "e": np.float16}
+"""Those that hold less than a Python float."""
 _TYPED_FIELDS = {5: "f", 6: "d", 7: "i", 10: "q"}
 """Fields of a tensor that hold its values where its content doesn't."""
 
@@ -103,7 +107,7 @@ def _value(message: memoryview) -> tuple[str, float | None]:
         if number == _VALUE_TAG:
             tag = bytes(said).decode(errors="replace")
         elif number == _VALUE_SIMPLE and len(said) == 4:
-            scalar = float(struct.unpack("<f", said)[0])
+            scalar = _as_logged(struct.unpack("<f", said)[0], "f")
         elif number == _VALUE_TENSOR:
             scalar = _tensor(said)
     return tag, scalar
@@ -125,7 +129,13 @@ def _tensor(message: memoryview) -> float | None:
         return None
     if content:
         numbers = [n for (n,) in struct.iter_unpack(f"<{_DTYPES[dtype]}", content)]
-    return float(numbers[0]) if len(numbers) == 1 else None
+    return _as_logged(numbers[0], _DTYPES[dtype]) if len(numbers) == 1 else None
+
+
+def _as_logged(number: float, code: str) -> float:
+    """The shortest decimal number that is kept so: an error rate of 0.03 is kept as the float32
+    0.0299999993, which would be below a goal of 0.03."""
+    return float(str(_SHORT[code](number))) if code in _SHORT else float(number)
 
 
 def _numbers(said: "int | memoryview", code: str) -> list[float]:

@@ -95,6 +95,8 @@ class ProgramRun:
     news -- notified whenever the program has told something, or has ended
     """
 
+    replayable = False  # it evaluates itself
+
     def __init__(self, trial: ProgramTrial, news: Condition) -> None:
         self.trial, self._news = trial, news
         self.goal_crossing: GoalCrossing | None = None

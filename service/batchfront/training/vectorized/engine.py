@@ -50,6 +50,7 @@ class Vectorized:
         self._reasons = {} if reasons is None else reasons
         self._unfit: WeakSet[ModelRun] = WeakSet()
         self._rows = ROWS
+        self._arranged: tuple[list[ModelRun], int | None] | None = None  # what stacks were made for
 
     @property
     def stacks(self) -> bool:
@@ -71,7 +72,7 @@ class Vectorized:
             else:
                 done |= found
                 if any(isinstance(one, Failed) for one in found.values()):
-                    self._stacks.remove(stack)
+                    self._remove(stack)
                     going = [run for run, one in found.items() if not isinstance(one, Failed)]
                     if going:  # they may have a part of the way to go
                         self._stacks.append(Stack(going))
@@ -131,12 +132,17 @@ class Vectorized:
         is returned, or no memory."""
         if is_lost_device(error):
             raise error
-        self._stacks.remove(stack)
+        self._remove(stack)
         if is_out_of_memory(error):
             self._rows = max(len(stack.runs) // 2, 1)
             log.warning("out of memory with %d trials as one", len(stack.runs))
             return None
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+    def _remove(self, stack: Stack) -> None:
+        """Forget a stack, and what there was to hold on to its runs."""
+        self._stacks.remove(stack)
+        self._arranged = None
 
     def _give_up(self, stack: Stack, reason: str | None) -> None:
         """Leave the runs of a stack apart that failed, though none of them fails by itself."""
@@ -148,6 +154,9 @@ class Vectorized:
     def _arrange(self, runs: Sequence[ModelRun]) -> None:
         """Stacks of just these runs: those that there are, without the runs that are not to
         advance, and with those that come in."""
+        asked = (list(runs), runs[0].micro_batches.training.limit if runs else None)
+        if asked == self._arranged:  # as in most rounds
+            return
         wanted = {run for run in runs if run not in self._unfit}
         kept: dict[str, list[tuple[Stack, list[ModelRun]]]] = {}
         for stack in self._stacks:
@@ -165,6 +174,7 @@ class Vectorized:
             for kind in {**new, **kept}
             for stack in self._stacked(kept.get(kind, []), new.get(kind, []))
         ]
+        self._arranged = asked
 
     def _stacked(
         self, kept: Sequence[tuple[Stack, list[ModelRun]]], new: Sequence[ModelRun]

@@ -35,6 +35,11 @@ class Losses:
         smoothing = torch.tensor(shares, dtype=torch.float64, device=device)
         self._smoothing = smoothing if any(shares) else None
 
+    @property
+    def unsmoothed(self) -> bool:
+        """Whether they are cross-entropies of one class an example, none of them smoothed."""
+        return self._dimensions == (3, 2) and self._smoothing is None
+
     def __call__(self, outputs: Nested, targets: Nested) -> Tensor:
         if self._fits(outputs, targets):
             return self._cross_entropies(_logs(outputs), targets.flatten(1))[0]

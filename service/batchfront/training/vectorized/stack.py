@@ -25,7 +25,9 @@ from batchfront.training.vectorized.forward import Layered, forward_of, is_layer
 from batchfront.training.vectorized.gradients import ByAutograd, Gradients, Written, is_written
 from batchfront.training.vectorized.losses import Losses
 from batchfront.training.vectorized.mapped import MappedLoss
-from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, stacked
+from batchfront.training.vectorized.static_gradients import StaticGradients, is_static
+from batchfront.training.vectorized.torch_updates import is_written_out, torch_update
+from batchfront.training.vectorized.updates import OneByOne, SGDUpdate, Update, stacked
 from batchfront.workload.algorithm import chosen
 from batchfront.workload.data import Batch, Examples, is_in_memory
 from batchfront.workload.layers import Dropout
@@ -84,14 +86,14 @@ class Stack:
         self._sums = torch.stack([run.loss_sum for run in runs])
         for run, own in zip(runs, self._sums.unbind(), strict=True):
             run.loss_sum = own
-        plain = not all(type(run.optimizer) is SGDOptimizer for run in runs)
         self.own_loss: MappedLoss | None = None
-        self._backward = self._gradients(plain=plain)
+        self._update = self._updates()
+        self._static: StaticGradients | None = None  # of which no step calls what draws
+        self._backward = self._gradients(plain=isinstance(self._update, OneByOne))
         norms = [clip_norm(run.workload, run.values) for run in runs]
         self._clipping = Clipping(norms, self._trained[0]) if any(norms) else None
         # The last step's: kept so long that the next find their memory as it is, not new.
         self.gradients: Sequence[Tensor | None] = ()
-        self._update = OneByOne(self.runs) if plain else SGDUpdate(self._trained, self.runs)
         averaged = [run.average for run in runs if run.average is not None]
         self._averages = Averages(averaged, self.weights) if averaged else None
         self._silence = Silence(first.device)
@@ -100,8 +102,16 @@ class Stack:
         self._indices: tuple[Tensor, ...] = ()
         self._counting: list[bool] = []  # whether each trial's batch has something that counts
         self._done = 0
-        self._static: _Static
+        self._captured: _Static
         self._graphed: Graphed | None = None
+
+    def _updates(self) -> Update:
+        """What updates the weights: all trials' at once, where that is written out."""
+        if all(type(run.optimizer) is SGDOptimizer for run in self.runs):
+            return SGDUpdate(self._trained, self.runs)
+        if is_written_out(self.runs):
+            return torch_update(self._trained, self.runs)
+        return OneByOne(self.runs)
 
     def _gradients(self, *, plain: bool) -> Gradients:
         """What computes them; `plain`, so that whatever comes next may change them in place."""
@@ -114,6 +124,11 @@ class Stack:
             return ByAutograd(partial(self.own_loss, weights), self._trained)
         losses = Losses(workload.loss, values, self._first.device)
         if isinstance(forward, Layered) and is_written(forward, weights):
+            train = self._first.splits.train
+            # An optimizer of one's own may keep a gradient, or change it.
+            if not plain and losses.unsmoothed and is_static(forward, weights, train):
+                shape = torch.Size((len(self.runs), self._first.batch_size))
+                self._static = StaticGradients(forward, weights, train, shape)
             return Written(forward, weights, losses, plain=plain)
 
         def of_outputs(batch: Batch, micro_batches: Sequence[MicroBatch]) -> Tensor:
@@ -170,6 +185,7 @@ class Stack:
         """Train for up to so many steps, the first of which is one that all count in: how many were
         done, and whose update, by row, failed in the last of them."""
         self._silence.begin()
+        self._update.begin()
         began, done = perf_counter(), 0
         failed: dict[int, Failed] = {}
         try:
@@ -179,6 +195,7 @@ class Stack:
                 failed = self._step()
                 done += 1
         finally:
+            self._update.end()
             seconds = (perf_counter() - began) / len(self.runs)
             for row, run in enumerate(self.runs):
                 trained = done - (row in failed)
@@ -201,11 +218,10 @@ class Stack:
         """Train all for a step, but for those, by row, whose update fails."""
         place, failed = self._place, {}
         if self._graphed is not None:
-            self._static.come(self._indices[place], place)
+            self._captured.come(self._indices[place], place)
             self._graphed()
         else:
-            losses, gradients = self._backward(self._load(place), self._micro_batches(place))
-            self._silence.check()
+            losses, gradients = self._computed(place)
             if self._clipping is not None:
                 gradients = self._clipping(gradients)
             failed = self._update(gradients, place)
@@ -223,22 +239,33 @@ class Stack:
         self._place += 1
         return failed
 
+    def _computed(self, place: int) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """The losses and gradients of a step, for which nothing has been drawn."""
+        if self._static is not None:
+            return self._static(place)
+        found = self._backward(self._load(place), self._micro_batches(place))
+        self._silence.check()
+        return found
+
     def _graph(self) -> None:
         """From now on steps are replayed as a graph, if theirs is one that can be."""
         train, update = self._first.splits.train, self._update
         if self._dropout or self._averages is not None or not isinstance(update, SGDUpdate):
             return
         if may_be_graphed(self._first.device, train):
-            self._static = _Static(
+            self._captured = _Static(
                 train, self._backward, self._clipping, update, self._sums, self._indices[0]
             )
-            self._graphed = Graphed(self._static, [*self._trained, *update.state, self._sums])
+            self._graphed = Graphed(self._captured, [*self._trained, *update.state, self._sums])
 
     def _look_up(self, steps: list[int]) -> None:
         """The examples and learning rates of the next steps from these on, one of each run."""
         own = list(zip(self.runs, steps, strict=True))
         orders = [run.order.stretch(step, step + _BLOCK) for run, step in own]
-        self._indices = torch.stack(orders, dim=1).unbind()
+        indices = torch.stack(orders, dim=1)
+        self._indices = indices.unbind()
+        if self._static is not None:
+            self._static.plan(indices)
         if type(self._first.schedule) is Constant:
             rates = [[run.learning_rate for run in self.runs]] * _BLOCK
         else:

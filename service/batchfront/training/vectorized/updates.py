@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,23 @@ from batchfront.training.model_run import ModelRun
 from batchfront.workload.optimizers import SGDOptimizer
 
 T = TypeVar("T")
+
+
+class Update(Protocol):
+    """Updates the weights of all trials, step after step, as each trial's own optimizer would."""
+
+    def plan(self, rates: Sequence[Sequence[float]]) -> None:
+        """The learning rates of the next steps, [steps, K]."""
+
+    def begin(self) -> None:
+        """Steps are about to be made: meanwhile, trials may have been trained by themselves."""
+
+    def __call__(self, gradients: Sequence[Tensor | None], place: int) -> dict[int, Failed]:
+        """Make the step at a place among the planned ones, by a gradient of each weight, or none.
+        Returns the failures of those, by row, whose update raised; the others have made theirs."""
+
+    def end(self) -> None:
+        """Steps have been made: trials may be trained by themselves, or saved."""
 
 
 class Rates(NamedTuple):
@@ -83,6 +100,11 @@ class SGDUpdate:
         """The numbers of a step, [2, 1, K]."""
         return self._planned[:, place : place + 1]
 
+    def begin(self) -> None:
+        """There is nothing to be done: velocities are where the trials' own optimizers are."""
+
+    end = begin
+
     def __call__(self, gradients: Sequence[Tensor | None], place: int) -> dict[int, Failed]:
         self.apply(gradients, self._rates[place])
         return {}
@@ -93,17 +115,16 @@ class SGDUpdate:
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
         whole = len(used) == len(gradients)
 
-        def of(values: Sequence[T]) -> list[T]:
-            return list(values) if whole else [values[place] for place in used]
+        def of(values: list[T]) -> list[T]:
+            return values if whole else [values[place] for place in used]
 
-        weights, moved = of(self._weights), cast(list[Tensor], of(gradients))
+        weights, moved = of(self._weights), of(cast(list[Tensor], gradients))
         if self._decays is not None:
             moved = list(torch._foreach_addcmul(moved, weights, of(self._decays)))
         if self._momenta is not None:
-            velocities = of(self._velocities)
-            for velocity, gradient, momentum in zip(
-                velocities, moved, of(self._momenta), strict=True
-            ):  # one pass over memory, where a product and a sum are two
+            velocities, momenta = of(self._velocities), of(self._momenta)
+            # One pass over memory, where a product and a sum are two.
+            for velocity, gradient, momentum in zip(velocities, moved, momenta, strict=True):
                 torch.addcmul(gradient, velocity, momentum, out=velocity)
             if self._nesterov:
                 torch._foreach_addcmul_(weights, moved, of(rates.down))
@@ -126,6 +147,11 @@ class OneByOne:
     def plan(self, rates: Sequence[Sequence[float]]) -> None:
         """The learning rates of the next steps, [steps, K]."""
         self._rates = rates
+
+    def begin(self) -> None:
+        """There is nothing to be done: the optimizers are the trials' own."""
+
+    end = begin
 
     def __call__(self, gradients: Sequence[Tensor | None], place: int) -> dict[int, Failed]:
         """Update each trial's weights; those whose optimizer raised, by row, which leaves the

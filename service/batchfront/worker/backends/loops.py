@@ -31,6 +31,7 @@ from batchfront.training.loops.watch import Watch
 from batchfront.training.memory import is_lost_device
 from batchfront.training.programs.folder import TrialFolders
 from batchfront.training.run import Run
+from batchfront.vocabulary import Phase
 from batchfront.worker.backend import HeatSetup, Place
 from batchfront.worker.backends.programs import LoadedProgram, engine_of
 from batchfront.workload import catalog
@@ -169,6 +170,7 @@ class LoopBackend:
         """A study's loop and its code, loaded once: its file may hold what it has loaded itself."""
         key = study.spec, study.variant, study.goal_value
         if key not in self._found:
+            self._place.enter(Phase.CHECKING)
             spec = self._place.spec(study)
             found = as_variant(catalog.load(spec), study.variant)
             if not isinstance(found, Loop):

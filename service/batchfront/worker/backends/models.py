@@ -10,7 +10,7 @@ from batchfront.study.slots import Slot
 from batchfront.study.study import Study
 from batchfront.training.checkpoints import Checkpoints
 from batchfront.training.devices import following, resolve, room_for, use_one_thread
-from batchfront.vocabulary import EngineName, Schedule
+from batchfront.vocabulary import EngineName, Phase, Schedule
 from batchfront.worker.backend import HeatSetup, Place
 from batchfront.worker.backfill import ONE_BY_ONE
 from batchfront.worker.engine_choice import EngineChoice
@@ -18,6 +18,8 @@ from batchfront.worker.microbatch_sizes import KnownMicroBatchSizes
 from batchfront.worker.setup import LoadedWorkload, set_up
 
 _COPIES = 4  # weights, gradients, optimizer state, and room for more
+
+_KEPT = 2  # of weights and optimizer state, to go back to
 
 LARGEST_HEAT = 1000
 """Trials that a worker holds at most, however small they are."""
@@ -38,7 +40,7 @@ class ModelBackend:
         self._sharing = place.sharing * self._devices.count(self._devices[0])
         self._sizes = KnownMicroBatchSizes(storage, tries, self._device, self._sharing)
         self._engines = EngineChoice(
-            storage, tries, options.engine, self._devices, self._sharing, place.stop
+            storage, tries, options.engine, self._devices, self._sharing, place.stop, place.enter
         )
         self._checkpoints: Checkpoints | None = None
         if options.checkpoint_dir is not None:
@@ -48,7 +50,7 @@ class ModelBackend:
 
     def limit(self, study: Study) -> int:
         shapes = study.identity["model"]["parameters"].values()
-        copies = _COPIES + ("average" in study.identity)
+        copies = _COPIES + ("average" in study.identity) + (_KEPT if study.sparse else 0)
         size = 4 * copies * sum(math.prod(shape) for shape in shapes)
         room = room_for(size, self._device, self._sharing)
         known = (
@@ -58,6 +60,8 @@ class ModelBackend:
 
     @timed_as("set-up")
     def prepare(self, study: Study) -> LoadedWorkload:
+        if self._loaded is None or not self._loaded.serves(study):
+            self._place.enter(Phase.CHECKING)
         self._loaded = set_up(
             study, self._devices, self._loaded, self._sizes.recall, self._place.spec
         )

@@ -73,7 +73,7 @@ def test_how_far_scaling_is_near_perfect_is_what_the_curve_says_and_what_is_miss
     curve = fit_curve(load_frontier(storage, "a/b/sgd"))
     assert series.perfect_until == curve.perfect_until
     assert series.perfect_until.value == pytest.approx(15.2, rel=0.05)  # 1.2 (2 + 64) - 64
-    assert series.answers[0] == perfect_answer(curve, 0.2)
+    assert series.answers[0] == perfect_answer(curve)
     assert series.answers[1] == "The goal was not reached at batch size 128 (1 exhausted)."
     assert (series.measured_until, series.leaves_at) == (8, 16)
 

@@ -9,8 +9,8 @@ from batchfront.frontier.analysis.budget import Budget, budgets
 from batchfront.frontier.analysis.compare import compare
 from batchfront.frontier.analysis.effect import effect
 from batchfront.frontier.analysis.feasibility import outcomes
-from batchfront.frontier.analysis.lr_rules import rules
 from batchfront.frontier.analysis.other_goals import goals
+from batchfront.frontier.analysis.scaling_rules import rules
 from batchfront.frontier.queries import load_reruns, load_trials
 from batchfront.plan.options import SearchOptions
 from batchfront.plan.plan import plan
@@ -111,7 +111,7 @@ def test_the_winner_lies_in_the_best_group_of_every_metaparameter(analyzed: Load
 def test_the_rules_start_from_the_first_winner(raced: Storage, analyzed: Loaded) -> None:
     found = rules(analyzed.frontier, analyzed.trials, load_reruns(raced, NAME))
     first, second = analyzed.frontier.reached
-    assert found.winners[0].ruled["linear"] == found.winners[0].learning_rate
+    assert found.winners[0].ruled["linear"] == {"learning_rate": found.winners[0].learning_rate}
     assert found.winners[0].trial == first.best.number  # type: ignore[union-attr]
     for one in found.followed:
         assert one.batch_size == second.batch_size

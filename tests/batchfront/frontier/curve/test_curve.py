@@ -1,3 +1,6 @@
+from math import exp, inf, log
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -5,7 +8,9 @@ from batchfront.errors import UsageError
 from batchfront.frontier.curve.curve import Curve, fit_curve
 from batchfront.frontier.curve.fit import Observation, interval_error
 from batchfront.frontier.curve.forms import Form
+from batchfront.frontier.curve.posterior import error_of
 from tests.batchfront.frontier.curve.curves import POWERS, noisy, on_curve
+from tests.benchmarks.generated_curves import draw_truth
 
 ANSWERS = ("s_min", "e_min", "half_efficiency", "perfect_until", "useful_until")
 
@@ -54,6 +59,48 @@ def test_the_shares_can_be_asked_for() -> None:
     curve = fit_curve(on_curve(POWERS, 30, 60), extra=0.5, share=0.2)
     assert curve.perfect_until.value == pytest.approx(1.5 * 62 - 60, rel=1e-3)
     assert curve.useful_until.value == pytest.approx(60 * (0.5 - 0.2) / 0.2, rel=1e-3)
+
+
+@pytest.mark.parametrize("start", [4, 32, 100])  # the last one lies between two that were measured
+def test_near_perfect_may_be_measured_from_another_batch_size(start: int) -> None:
+    usual, curve = (fit_curve(on_curve(POWERS, 30, 60), perfect_from=b) for b in (None, start))
+    assert curve.perfect_from == start
+    assert curve.perfect_until.kind == ("number" if start == 4 else "at most")  # 1.2·(B + 60) - 60
+    until = 1.2 * (start + 60) - 60 if start == 4 else 2 * start
+    assert (curve.perfect_until.value or curve.perfect_until.high) == pytest.approx(until, rel=1e-3)
+    same = ("s_min", "e_min", "half_efficiency", "useful_until")
+    assert [getattr(curve, name) for name in same] == [getattr(usual, name) for name in same]
+
+
+def test_measured_from_the_smallest_near_perfect_is_what_it_usually_is() -> None:
+    for observations in (noisy(on_curve(POWERS, 30, 60), 0.2), noisy(on_curve(POWERS, 9, 20), 0.4)):
+        usual, same = (fit_curve(observations, perfect_from=b) for b in (None, POWERS[0]))
+        assert usual.perfect_until == same.perfect_until
+        assert usual.perfect_from == same.perfect_from == POWERS[0]
+
+
+def test_points_far_above_a_start_of_their_own_bound_the_answer() -> None:
+    # Perfect up to 64 and flat from there on: no curve of either form bends like that.
+    steps = {size: 6400 / min(size, 64) for size in POWERS}
+    curve = fit_curve([Observation(*point) for point in steps.items()], perfect_from=16)
+    assert (curve.perfect_until.low or 0) >= 32
+    assert (curve.perfect_until.high or inf) <= 128
+
+
+def test_near_perfect_cannot_be_measured_from_what_was_not() -> None:
+    usual, beyond = (fit_curve(on_curve(POWERS, 30, 60), perfect_from=b) for b in (None, 4096))
+    assert beyond.perfect_until.kind == "unknown"
+    assert "4,096" in beyond.perfect_until.reason
+    assert f"{POWERS[0]:,} to {POWERS[-1]:,}" in beyond.perfect_until.reason
+    assert beyond.useful_until == usual.useful_until
+
+
+def test_near_perfect_cannot_be_measured_from_where_steps_rise_again() -> None:
+    points = [*on_curve(POWERS, 30, 60), Observation(4096, 90), Observation(8192, 200)]
+    rising = fit_curve(points, perfect_from=8192)
+    assert rising.worse_from is not None
+    assert rising.perfect_until.kind == "unknown"
+    assert "steps rise again" in rising.perfect_until.reason
 
 
 def test_the_interval_holds_the_value_and_evidence_is_among_the_points() -> None:
@@ -280,3 +327,39 @@ def test_one_batch_size_is_not_several() -> None:
     assert (
         fit_curve([Observation(8, 9)]).refusal == "1 batch size reached the goal, and 4 are needed"
     )
+
+
+def _with_known_errors(seed: int, errors: "np.ndarray[Any, Any]") -> tuple[bool, float, float]:
+    """Whether the interval of the useful batch size holds the truth of points that are off by
+    errors of this covariance; and how wide it is with it, and by their scatter."""
+    sizes = tuple(2**k for k in range(2, 12))
+    rng = np.random.default_rng(seed)
+    truth = draw_truth(rng, Form.THREE_PARAMETERS, sizes)
+    off = np.linalg.cholesky(errors) @ rng.standard_normal(len(sizes))
+    steps = np.exp(truth.log_steps(np.log(sizes)) + off).tolist()
+    seen = [Observation(size, one) for size, one in zip(sizes, steps, strict=True)]
+    known, scattered = (fit_curve(seen, errors=one).useful_until for one in (errors, None))
+    holds = (known.low or 0) <= exp(truth.answers(4)["useful_until"]) <= (known.high or inf)
+    return holds, *(log((one.high or inf) / (one.low or 1)) for one in (known, scattered))
+
+
+def test_points_that_are_off_together_are_as_unsure_as_is_known_though_they_hardly_scatter() -> (
+    None
+):
+    log_batch = np.log([2.0**k for k in range(2, 12)])
+    beside = (log_batch[:, None] - log_batch) / 1.5
+    smooth = 0.06**2 * np.exp(-0.5 * beside**2) + 1e-6 * np.eye(10) + 0.1**2
+    found = [_with_known_errors(seed, smooth) for seed in range(20)]
+    assert sum(holds for holds, *_ in found) >= 15
+    assert sum(known > 2 * scattered for _, known, scattered in found) >= 15
+
+
+def test_errors_that_are_known_to_be_small_leave_the_answers_sure() -> None:
+    found = [_with_known_errors(seed, 0.01**2 * np.eye(10)) for seed in range(20)]
+    assert sum(holds for holds, *_ in found) >= 15
+    assert all(known < log(1.3) for _, known, _ in found)
+
+
+def test_an_error_that_all_points_share_bends_no_curve() -> None:
+    assert error_of(0.3**2 * np.ones((6, 6))) == pytest.approx(0, abs=1e-6)
+    assert error_of(0.2**2 * np.eye(6)) == pytest.approx(0.2)

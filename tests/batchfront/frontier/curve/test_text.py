@@ -30,7 +30,7 @@ NOTHING = Frontier("a/b/c", ())  # of whose points the sentences of a curve say 
 
 
 def said(found: Curve) -> list[str]:
-    return [text.replace("\u00a0", " ") for text in answers(NOTHING, found, 0.2, 0.1)]
+    return [text.replace("\u00a0", " ") for text in answers(NOTHING, found)]
 
 
 def test_a_curve_that_bends_is_answered_with_numbers_and_their_intervals() -> None:
@@ -46,9 +46,18 @@ def test_a_curve_that_bends_is_answered_with_numbers_and_their_intervals() -> No
 
 def test_the_shares_asked_for_are_in_the_sentences() -> None:
     found = fit_curve((Observation(size, scattered(size)) for size in SIZES), 0.5, 0.025)
-    perfect, useful, _ = answers(NOTHING, found, 0.5, 0.025)
+    perfect, useful, _ = answers(NOTHING, found)
     assert "over 50\u00a0% more examples" in perfect
     assert "less than 2.5\u00a0% of the steps" in useful
+
+
+def test_where_near_perfect_is_measured_from_is_in_its_sentence() -> None:
+    found = fit_curve((Observation(size, scattered(size)) for size in SIZES), perfect_from=4)
+    perfect = said(found)[0]
+    assert perfect.startswith("Scaling from batch size 4 is near-perfect up to batch size ")
+    assert perfect.endswith(": beyond it training takes over 20 % more examples than at 4.")
+    found = fit_curve((Observation(size, scattered(size)) for size in SIZES), perfect_from=9999)
+    assert said(found)[0].startswith("How far scaling from batch size 9,999 is near-perfect cannot")
 
 
 def test_where_no_flattening_is_seen_the_answer_is_a_bound() -> None:

@@ -75,6 +75,17 @@ def test_every_view_of_a_study_opens_without_an_error(opened: Any, address: str)
     assert {method for method, _ in opened.asked} == {"GET"}
 
 
+def test_no_plot_of_a_study_is_empty(opened: Any, address: str) -> None:
+    for view, plots in (
+        ("", ("history", "hyperparameter-importances", "intermediate-values")),
+        ("/analytics", ("slice",)),
+    ):
+        opened.goto(f"{address}dashboard/studies/1{view}")
+        for plot in plots:
+            wait_for(opened, f"document.querySelector('[id$=-{plot}] .trace') !== null")
+    assert opened.heard == []
+
+
 def test_deleting_a_study_by_hand_is_refused_with_the_reason(opened: Any, address: str) -> None:
     opened.goto(f"{address}dashboard")
     opened.get_by_label("delete study").first.click()

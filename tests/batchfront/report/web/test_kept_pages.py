@@ -8,7 +8,7 @@ import pytest
 
 from batchfront.errors import StorageError
 from batchfront.report.page import NOTICE
-from batchfront.report.web.kept_pages import Fresh, KeptPages, NoSuchPage
+from batchfront.report.web.kept_pages import Fresh, KeptPages, Made, NoSuchPage
 from tests.waiting import LONG, eventually
 
 WAITING = f"<main>{NOTICE}being made</main>"
@@ -34,7 +34,9 @@ class Source:
             raise NoSuchPage
         state = self.state
         return (
-            None if state == before else Fresh(state, lambda: self._text(name, state), self.whole)
+            None
+            if state == before
+            else Fresh(state, lambda: Made(self._text(name, state)), self.whole)
         )
 
     def _text(self, name: str, state: int) -> str:

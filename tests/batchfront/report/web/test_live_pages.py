@@ -6,15 +6,20 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from batchfront.advice.options import AdviceOptions
+from batchfront.advice.timings import Timing, keep_timings
+from batchfront.report.options import PageOptions
 from batchfront.report.web import live_pages
 from batchfront.report.web.live_report import live_report
 from batchfront.store.database import Storage
 from batchfront.store.schema import slots, studies
+from batchfront.vocabulary import TimedPart
 from tests.batchfront.report.rows import add_study
 from tests.waiting import LONG, eventually
 from tests.web import ask, served
 
 NAMES = ("a/b/c", "d/e/f", "g/h/i")
+STEP = TimedPart.STEP
 STEPS = {2: 3000, 4: 1500, 8: 800, 16: 500, 32: 400}
 
 
@@ -91,6 +96,36 @@ def test_a_page_is_made_anew_for_a_trial_of_its_own_alone(
     assert looked.pages == ["d/e/f"] * 2
 
 
+def test_a_page_is_made_anew_once_steps_of_its_workload_were_timed(
+    storage: Storage, address: str, looked: Looked
+) -> None:
+    def keep(workload: str, seconds: float) -> None:
+        steps = [Timing(workload, "float32", "cpu", 1, STEP, size, seconds) for size in STEPS]
+        keep_timings(storage, steps)
+
+    assert "Hours and money</h" not in page(address, "d/e/f")
+    keep("a/b/c", 1.0)
+    assert "Hours and money</h" not in page(address, "d/e/f")
+    assert looked.pages == ["d/e/f"]
+    keep("d/e/f", 1.0)
+    before = page(address, "d/e/f")
+    assert "Hours and money</h" in before
+    keep("d/e/f", 2.0)
+    assert page(address, "d/e/f") != before
+    assert looked.pages == ["d/e/f"] * 3
+
+
+def test_a_page_has_the_prices_that_it_was_asked_for(storage: Storage) -> None:
+    for batch_size, steps in STEPS.items():
+        add_study(storage, "a/b/c", batch_size, [_trial(steps)])
+    keep_timings(storage, [Timing("a/b/c", "float32", "cpu", n, STEP, 32, 1 / n) for n in (1, 2)])
+    asked = PageOptions(hours=AdviceOptions(price=7.0))
+    app, pages = live_report(storage, (), every=0.0, patience=LONG, asked=asked)
+    with served(app) as found:
+        assert "Cost against time</h4>" in page(found)
+    pages.close()
+
+
 def test_the_index_works_out_the_answers_again_that_have_changed_alone(
     storage: Storage, address: str, looked: Looked
 ) -> None:
@@ -134,7 +169,8 @@ def test_a_workload_that_has_gone_has_no_page(storage: Storage, address: str) ->
 
 def test_the_state_is_of_all_its_trials(storage: Storage, address: str) -> None:
     def states() -> list[str]:
-        rows = page(address).partition("<tbody>")[2].split("</tr>")[:-1]
+        listed = page(address).partition('class="scroll" role="region" aria-labelledby="workloads"')
+        rows = listed[2].partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")[:-1]
         return [row.split("<td")[5].partition(">")[2].partition("<")[0] for row in rows]
 
     assert states() == ["done"] * 3

@@ -1,8 +1,10 @@
 """The served page: made anew when something has changed, and never half."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from markupsafe import Markup
 from sqlalchemy import update
 
 from batchfront.errors import UsageError
@@ -28,19 +30,24 @@ def address(storage: Storage) -> Iterator[str]:
     pages.close()
 
 
+def seen(address: str) -> str:
+    """What a reader sees of the page, whose words may be links."""
+    return Markup(ask(address).text).striptags()
+
+
 def test_the_page_is_served_before_there_is_a_study_and_follows(
     storage: Storage, address: str
 ) -> None:
     assert "There are no studies yet." in ask(address).text
     add_study(storage, "a/b/c", 8, REACHED)
     add_study(storage, "a/b/c", 16, [{}])
-    text = ask(address).text
+    text = seen(address)
     assert "a/b/c" in text
     assert "1 trial is not done yet" in text
     with storage.write() as conn:
         ended = update(slots).where(slots.c.outcome.is_(None))
         conn.execute(ended.values(outcome="stalled", state="done", finished_at=1.0))
-    assert "1 trial is not done yet" not in ask(address).text
+    assert "1 trial is not done yet" not in seen(address)
 
 
 def test_a_browser_that_has_the_page_is_told_so(storage: Storage, address: str) -> None:
@@ -136,3 +143,22 @@ def test_the_state_changes_with_what_is_written_after_the_clock_was_set_back(
     with storage.write() as conn:  # a point that was replaced, say
         conn.execute(update(slots).where(slots.c.number == 0).values(finished_at=5.0))
     assert last_change(storage) != before
+
+
+def test_tables_are_files_beside_the_page_and_follow_it(storage: Storage, address: str) -> None:
+    add_study(storage, "a/b/c", 8, REACHED)
+    page = ask(address).text
+    assert "data:text/csv" not in page
+    assert 'href="tables/a-b-c-frontier.json?workload=a/b/c"' in page
+    there = ask(address, "/tables/a-b-c-frontier.json?workload=a/b/c")
+    assert there.header("Content-Type") == "application/json"
+    (row,) = json.loads(there.text)
+    assert (row["batch size"], row["steps"]) == (8, 100)
+    add_study(storage, "a/b/c", 16, REACHED)
+    assert len(json.loads(ask(address, "/tables/a-b-c-frontier.json").text)) == 2
+    trials = ask(address, "/tables/a-b-c-trials-16.csv").text
+    assert trials.startswith("trial,outcome,steps,steps to target,metric,")
+    missing = ask(address, "/tables/none.csv")
+    assert missing.status == 404
+    assert "a-b-c-frontier.csv" in missing.text
+    assert ask(address, "/tables/a.csv?workload=x").status == 404

@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Barrier, Timer
+from time import sleep
 from unittest.mock import Mock
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -63,6 +65,27 @@ def test_an_answer_larger_than_a_page_with_its_scripts_needs_no_file(
     with served(large) as address:
         assert ask(address).body == body
     files.assert_not_called()
+
+
+def test_a_server_that_ends_closes_the_file_that_it_was_sending(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(1 << 26))  # more than sockets hold
+    sent = (tmp_path / "large").open("rb")
+
+    def sending(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", str(1 << 26))])
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](sent)
+        return wrapped
+
+    with ExitStack() as client:
+        with served(sending) as address:
+            port = int(address.rstrip("/").rpartition(":")[2])
+            slow = client.enter_context(socket.create_connection(("127.0.0.1", port)))
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            before = 0
+            while sent.tell() != before or not before:  # until the sockets hold no more
+                before = sent.tell()
+                sleep(0.05)
+        assert sent.closed
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -79,6 +79,16 @@ def assert_close(one: ModelRun, other: ModelRun) -> None:
     assert one.step == other.step
 
 
+def test_adding_up_for_who_times_it_changes_nothing_of_a_trial(pool: FollowerPool) -> None:
+    timed, plain = shared(pool, 8), alone(8)
+    for step in (3, STEPS):
+        assert timed.advance(step)
+        assert plain.advance(step)
+        assert timed.all_reduce_seconds(2) > 0
+    assert_close(plain, timed)
+    assert timed.cost.training_seconds > 0
+
+
 # 16: two groups each; 10: a share of one group and one of a group and a half; 3: one share is
 # empty; 64: the whole training set.
 @pytest.mark.parametrize("batch_size", [16, 10, 3, 64])

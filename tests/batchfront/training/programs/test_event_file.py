@@ -13,12 +13,13 @@ NAME = "events.out.tfevents.1"
 
 
 @pytest.mark.parametrize("writer", ["torch", "torch_new_style", "tensorboardx"])
-def test_the_scalars_that_a_library_wrote_are_read_exactly(writer: str) -> None:
+def test_the_scalars_that_a_library_wrote_are_read_as_they_were_logged(writer: str) -> None:
     *found, nan, infinite = EventFile(EVENTS / writer / NAME).poll()
-    as_float32 = [1.0, 0.1666666716337204, 0.09090909361839294, 9.094947017729282e-13]
+    to_eight_digits = [1.0, 0.16666667, 0.09090909, 9.094947e-13]
     steps = [0, 5, 10, 2**40]
     assert [scalar for scalar in found if scalar.tag == "train/loss"] == [
-        Scalar(step, "train/loss", value) for step, value in zip(steps, as_float32, strict=True)
+        Scalar(step, "train/loss", value)
+        for step, value in zip(steps, to_eight_digits, strict=True)
     ]
     evaluated = [scalar for scalar in found if scalar.tag == "eval/loss"]
     assert [scalar.value for scalar in evaluated[:2]] == [0.5, 0.25]

@@ -1,0 +1,1 @@
+"""Trials to where people track their experiments, and finished runs from there."""

@@ -1,0 +1,66 @@
+"""`batchfront track`, and `import` of what trackers hold, as a user runs them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.batchfront.cli.conftest import Result
+from tests.batchfront.cli.test_bad_input import refused
+from tests.batchfront.exchange.trackers.stored import NAME, search
+
+Run = Callable[..., Result]
+
+GOAL = ("--goal", "validation/error rate<0.25")
+
+
+def steps(batchfront: Run, workload: str, *storage: str) -> list[float | None]:
+    shown = batchfront("frontier", workload, "--format", "json", *storage)
+    return [point["steps"] for point in json.loads(shown.out)["points"]]
+
+
+def test_trials_go_to_tensorboard_and_come_back(batchfront: Run, folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    first = ("--storage", search(folder))
+    told = batchfront("track", "--to", "tensorboard:runs", *first)
+    assert (told.code, told.err) == (0, "")
+    assert told.out == (
+        "tensorboard: 5 runs new, 0 there already; look at them with: tensorboard --logdir runs\n"
+    )
+    (folder / "runs" / NAME / "frontier").rename(folder / "frontier")
+    second = ("--workload", "back/x/y", *GOAL, "--storage", "sqlite:///second.db")
+    back = batchfront("import", "tensorboard", "runs", *second)
+    assert (back.code, back.out) == (0, "back/x/y: 2 batch sizes, 4 trials new, 0 unchanged\n")
+    again = batchfront("import", "tensorboard", "runs", *second)
+    assert again.out == "back/x/y: 2 batch sizes, 0 trials new, 4 unchanged\n"
+    assert steps(batchfront, "back/x/y", *second[-2:]) == [40, 40]
+    assert batchfront("report", *second[-2:]).code == 0
+
+
+def test_trials_go_to_mlflow_and_come_back(batchfront: Run, folder: Path) -> None:
+    pytest.importorskip("mlflow")
+    first = ("--storage", search(folder))
+    assert batchfront("track", NAME, "--to", "mlflow:mlruns", *first).code == 0
+    second = ("--experiment", NAME, *GOAL, "--storage", "sqlite:///second.db")
+    back = batchfront("import", "mlflow", "mlruns", *second)
+    assert back.code == 1
+    assert back.out == f"{NAME}: 2 batch sizes, 4 trials new, 0 unchanged\n"
+    assert "not imported: frontier: it has no parameter 'batch_size'" in back.err
+    assert steps(batchfront, NAME, *second[-2:]) == [40, 40]
+
+
+def test_what_can_not_be_tracked_or_imported_is_refused(batchfront: Run, folder: Path) -> None:
+    first = ("--storage", search(folder))
+    refused(batchfront("track", "--to", "comet:x", *first), "--to 'comet:x': write one of mlflow")
+    refused(batchfront("track", "nobody/s", "--to", "wandb:x", *first), "nobody/s")
+    (folder / "file").touch()
+    refused(batchfront("track", "--to", "tensorboard:file", *first), "file: File exists")
+    told = ("--workload", "w/x/y", *GOAL)
+    refused(batchfront("import", "tensorboard", ".", *told), "has no event files of TensorBoard")
+    refused(batchfront("import", "mlflow", "none", "--experiment", "x", *GOAL), "no such folder")
+    (folder / "events.out.tfevents.1").write_bytes(b"\x18" + b"\0" * 40)
+    damaged = batchfront("import", "tensorboard", ".", *told)
+    assert (damaged.code, damaged.out) == (1, "")
+    assert "events.out.tfevents.1" in damaged.err
+    assert len(damaged.err.splitlines()) == 1
