@@ -2,6 +2,8 @@
 
 import sqlite3
 from contextlib import AbstractContextManager
+from threading import RLock, get_ident
+from typing import Any
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine
 
@@ -16,17 +18,22 @@ class Unmade(Storage):
     refused leaves none behind."""
 
     _made = False
+    _making: int | None = None  # the thread that does, which reads and writes what it has made
     _empty: Engine | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._one_makes_it = RLock()
 
     def read(self) -> AbstractContextManager[Connection]:  # type: ignore[override]
         """A transaction that only reads, and finds nothing where there is nothing yet."""
-        if not self._made and self._file is not None and self._file.path.exists():
+        if not self._is_there() and self._file is not None and self._file.path.exists():
             self._make()  # somebody has, meanwhile
-        return super().read() if self._made else self._without_studies().connect()
+        return super().read() if self._is_there() else self._without_studies().connect()
 
     def write(self) -> AbstractContextManager[Connection]:  # type: ignore[override]
         """A transaction that writes, in a database that is there from now on."""
-        if not self._made:
+        if not self._is_there():
             self._make()
         return super().write()
 
@@ -36,14 +43,20 @@ class Unmade(Storage):
         if self._empty is not None:
             self._empty.dispose()
 
+    def _is_there(self) -> bool:
+        return self._made or self._making == get_ident()
+
     def _make(self) -> None:
-        self._made = True  # for making it reads and writes
-        try:
-            with self.errors_named():
-                make_schema(self)
-        except BaseException:
-            self._made = False
-            raise
+        with self._one_makes_it:
+            if self._made:
+                return
+            self._making = get_ident()
+            try:
+                with self.errors_named():
+                    make_schema(self)
+                self._made = True
+            finally:
+                self._making = None
 
     def _without_studies(self) -> Engine:
         """A database in memory, with tables and nothing in them."""
