@@ -15,6 +15,8 @@ check:
 
 # Run tests: all of them, or those named, with any of pytest's options.
 test *arguments="-n 2":
+    # Once, for all the processes that tests start: where PYTHONDONTWRITEBYTECODE is set, each would.
+    -@{{ python }} -m compileall -q service studies tests
     {{ python }} -m pytest {{ arguments }}
 
 # Make docs/reference.md and docs/api.md anew, and what the tutorial and the guide to hours show.

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -40,10 +40,6 @@ _NAMED = 3  # of what is lost, in a message
 _CPU = torch.device("cpu")
 
 _OF_MODULES = frozenset(vars(nn.Module()))
-
-_OF_OPTIMIZERS = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))) | {
-    "_numel_cache"  # of LBFGS: how many numbers its parameters have, which it counts when it steps
-}
 
 _LIBRARIES = ("batchfront", "builtins", "collections", "functools", "numpy", "torch", "typing")
 
@@ -107,13 +103,20 @@ def _own(run: ModelRun) -> dict[str, Any]:
         found |= dict(_leaves(own, path))
     if isinstance(run.optimizer, ScheduledOptimizer):
         for number, optimizer in enumerate(run.optimizer.optimizers):
-            own = {k: v for k, v in vars(optimizer).items() if k not in _OF_OPTIMIZERS}
+            own = {k: v for k, v in vars(optimizer).items() if k not in _of_optimizers()}
             own |= {k: list(vars(optimizer).get(k, {}).values()) for k in _OPTIMIZER_HOOKS}
             which = f" {number}" if len(run.optimizer.optimizers) > 1 else ""
             found |= dict(_leaves(own, f"{type(optimizer).__name__}{which}"))
     elif not isinstance(run.optimizer, SGDOptimizer):
         found |= dict(_leaves(vars(run.optimizer), type(run.optimizer).__name__))
     return found
+
+
+@cache
+def _of_optimizers() -> frozenset[str]:
+    """What every optimizer of torch holds; the first that is made takes torch over a second."""
+    counted = "_numel_cache"  # of LBFGS: its parameters' numbers, which it counts when it steps
+    return frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.1))) | {counted}
 
 
 def _shared(workload: Workload) -> dict[str, Any]:
