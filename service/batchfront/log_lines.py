@@ -91,8 +91,13 @@ def _of_ours(line: str) -> dict[str, Any] | None:
 
 
 def ascii_json(plain: Any, **how: Any) -> str:
-    """Plain data as JSON in characters that can all be seen."""
-    return json.dumps(plain, **how).replace("\x7f", "\\u007f")
+    """Plain data as JSON in characters that can all be seen; null for what isn't finite."""
+    try:
+        text = json.dumps(plain, allow_nan=False, **how)
+    except ValueError:  # JSON knows neither infinity nor NaN
+        finite = json.loads(json.dumps(plain, **how), parse_constant=lambda _: None)
+        text = json.dumps(finite, **how)
+    return text.replace("\x7f", "\\u007f")
 
 
 def _message(record: logging.LogRecord) -> str:

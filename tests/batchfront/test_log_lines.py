@@ -5,7 +5,8 @@ import logging
 import sys
 from typing import Any
 
-from batchfront.log_lines import JsonLines, TextLines, about, json_line, message_of
+from batchfront.log_lines import JsonLines, TextLines, about, ascii_json, json_line, message_of
+from tests.schemas import hold
 
 
 def record(message: str, *args: object, **facts: Any) -> logging.LogRecord:
@@ -38,8 +39,16 @@ def test_an_object_says_when_how_bad_and_by_whom() -> None:
         "worker": "w1",
         "message": "é\x7f",
     }
+    hold("log", found)
     assert JsonLines().format(record("é\x7f\x9b")).isascii()
     assert "\x7f" not in JsonLines().format(record("é\x7f"))
+
+
+def test_a_number_that_is_not_finite_is_null() -> None:
+    assert (
+        ascii_json({"a": [1.5, float("nan")], "b": -float("inf")})
+        == '{"a": [1.5, null], "b": null}'
+    )
 
 
 def test_an_object_says_what_it_is_about_where_that_is_known() -> None:

@@ -1,6 +1,5 @@
 """Telling somebody who doesn't look how a run goes: by a command of theirs, or by HTTP."""
 
-import json
 import logging
 import shlex
 import shutil
@@ -21,6 +20,7 @@ import click
 from batchfront.cli.output.status import duration
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.ledger.status import Status, StudyStatus, load_status
+from batchfront.log_lines import ascii_json
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
 
@@ -72,7 +72,7 @@ class Notifier:
 
     def tell(self, summary: dict[str, Any]) -> None:
         """Tell of one event."""
-        said = json.dumps(summary).encode()
+        said = ascii_json(summary).encode()
         wrong = self._run(said) if self._url is None else self._post(self._url, said)
         if wrong:
             log.warning(

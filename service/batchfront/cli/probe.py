@@ -43,7 +43,6 @@ def command(
     database.
     """
     from batchfront.advice.noise_scale import keep_probe
-    from batchfront.cli.output.probe import print_probe
     from batchfront.exchange.model import require_new_file
     from batchfront.frontier.frontier import load_frontier
     from batchfront.store.url import open_to_write
@@ -69,6 +68,8 @@ def command(
     frontier = None
     if probed.probe.trial is not None:
         frontier = load_frontier(opened, probed.probe.workload)
+    from batchfront.cli.output.probe import print_probe  # late: it brings scipy
+
     print_probe(opened, probed, frontier, saved, format_)
     return 0
 

@@ -36,7 +36,6 @@ def command(workload: str, storage: str, asked: TimingOptions, format_: str) -> 
     it takes the place of what was there.
     """
     from batchfront.advice.timings import keep_timings
-    from batchfront.cli.output.timings import print_timings
     from batchfront.store.url import open_to_write
     from batchfront.training.device_names import refuse_missing
     from batchfront.worker.timing import time_workload
@@ -46,4 +45,6 @@ def command(workload: str, storage: str, asked: TimingOptions, format_: str) -> 
     with telling_how_it_may(), others_aside():
         timed = time_workload(opened, workload, asked, Path.cwd(), say)
     keep_timings(opened, timed.timings)
+    from batchfront.cli.output.timings import print_timings  # late: it brings scipy
+
     print_timings(timed, format_)

@@ -1,5 +1,6 @@
 """A user's own workload file, and the command as a user runs it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchfront.cli.main import main
+from tests.schemas import hold, printed_by
 from tests.searches import CODE
 
 WORKLOAD = """
@@ -87,7 +89,8 @@ def workload_file(folder: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def batchfront(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
-    """Runs the command in this process: torch is imported already, which saves seconds."""
+    """Runs the command in this process: torch is imported already, which saves seconds. Whatever
+    JSON it prints has to be as its schema says."""
     taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = {number: signal.getsignal(number) for number in taken}
 
@@ -95,6 +98,8 @@ def batchfront(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Resu
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
         out, err = capfd.readouterr()
+        if out and (schema := printed_by(arguments)):
+            hold(schema, json.loads(out))
         return Result(int(ended.value.code or 0), out, err)
 
     yield run

@@ -6,13 +6,12 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import torch
 
 import batchfront
 from tests.batchfront.cli.conftest import Result
-from tests.docs.pages import PAGES, ROOT, blocks
+from tests.docs.pages import PAGES, blocks
 
 README = PAGES["README.md"]
 ANSWER = "docs/guides/answer.md"
@@ -54,7 +53,7 @@ def test_the_example_of_examples_that_are_read_when_asked_for_works_as_written(
     assert recordings.describe()["examples"] == 6
 
 
-def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_guide_and_schema_say(
+def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_the_guide_says(
     batchfront: Callable[..., Result], folder: Path
 ) -> None:
     page, few = "docs/guides/python.md", ("--trials", "6", "--finishers", "2", "--workers", "1")
@@ -66,9 +65,6 @@ def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_guide
     assert {*frontier["points"][0]} <= said[1]
     assert {*frontier["expected"]["points"][0]} <= said[2]
     curves = json.loads(batchfront("curve", "--format", "json").out)
-    for name, printed in (("frontier", frontier), ("curve", curves)):
-        schema = json.loads((ROOT / "docs" / "schemas" / f"{name}-1.json").read_text())
-        jsonschema.Draft202012Validator(schema).validate(printed)
     (curve,) = curves
     assert {*curve, *next(iter(curve["estimates"].values()))} <= said[3]
     exec(compile(example(page, "load_frontier"), "python.md", "exec"), found := {})

@@ -18,6 +18,7 @@ from batchfront.errors import BatchfrontError, UsageError
 from batchfront.ledger.status import Status, load_status
 from batchfront.store.database import Storage
 from batchfront.study.study import Filter
+from tests.schemas import hold
 from tests.searches import NAME, end, planned, reached
 from tests.waiting import Seconds
 
@@ -73,6 +74,7 @@ def test_a_command_is_told_on_its_standard_input(storage: Storage, tmp_path: Pat
     end(storage, f"{NAME}/b4", {0: reached(40), 1: reached(50)})
     news(Notifier(writing(tmp_path / "told")), storage).ended(0)
     told = json.loads((tmp_path / "told").read_text())
+    hold("notify", told)
     assert (told["event"], told["workload"], told["report"]) == ("done", NAME, "/there/report.html")
     assert told["text"] == f"batchfront: {NAME} is done: batch size 4 takes 40 steps"
     assert (told["trials"], told["trials_done"]) == (2, 2)
