@@ -359,6 +359,14 @@ def _notes(
             f"{CHECKPOINT_SECONDS / 60:g} minutes and another device after "
             f"{REPLACEMENT_SECONDS / 60:g} minutes is assumed."
         )
+    has = {one.name: one.devices for place in places if (one := place.choices.machine) is not None}
+    in_part = [
+        one.machine
+        for one in choices
+        if one.machine is not None and one.cost is not None and one.devices < has[one.machine]
+    ]
+    for name in dict.fromkeys(in_part):
+        yield f"{name}: The price is that of the devices that are used, also where it has more."
     unpriced = list(dict.fromkeys(one.machine for one in choices if one.cost is None))
     if unpriced and any(one.cost is not None for one in choices):
         yield f"Not compared by cost, for want of a price: {first_few([str(m) for m in unpriced])}."

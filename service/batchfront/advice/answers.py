@@ -75,7 +75,8 @@ def by_deadline(choices: Sequence[Choice], hours: float) -> Found:
     kept = [one for one in choices if one.hours.high <= hours]
     if kept:
         return cheapest(kept), None
-    best = max(choices, key=lambda one: one.hours.chance_below(hours))
+    # Of those that have no chance worth the name, the one that comes closest.
+    best = max(choices, key=lambda one: (one.hours.chance_below(hours), -one.hours.median))
     return None, (
         f"none is over by then with 95 % probability; the likeliest, {_named(best)}, is with "
         f"{percent(best.hours.chance_below(hours))}"
@@ -88,7 +89,7 @@ def within_budget(choices: Sequence[Choice], money: float) -> Found:
     kept = [one for one, cost in priced if cost.high <= money]
     if kept:
         return fastest(kept), None
-    best, cost = max(priced, key=lambda told: told[1].chance_below(money))
+    best, cost = max(priced, key=lambda told: (told[1].chance_below(money), -told[1].median))
     return None, (
         f"none costs no more with 95 % probability; the likeliest, {_named(best)}, does with "
         f"{percent(cost.chance_below(money))}"

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchfront.advice.options import MOST_PRICE
 from batchfront.errors import UsageError
 from batchfront.workload.toml_table import Table, read_toml, shown
 
 _MOST = 1e15
-"""Of a price, of bytes/s, and of seconds: what is more is a slip."""
+"""Of bytes/s, and of seconds: what is more is a slip."""
 
 _SUCH_AS = '[[machine]] with name = "8 x H100", devices = 8 and price = 2.5'
 
@@ -72,7 +73,7 @@ def _machine(file: str, number: int, entry: Any) -> Machine:
     machine = Machine(
         name=table.text("name", such_as='"8 x H100"'),
         devices=table.whole("devices", least=1, such_as=8),
-        price=_no_less(table, "price", "2.5"),
+        price=_no_less(table, "price", "2.5", MOST_PRICE),
         device=table.text("device", None, such_as='"NVIDIA H100"'),
         bandwidth_within=_above(table, "bandwidth_within", "450e9"),
         latency_within=_no_less(table, "latency_within", "5e-6"),
@@ -90,12 +91,12 @@ def _machine(file: str, number: int, entry: Any) -> Machine:
     return machine
 
 
-def _no_less(table: Table, key: str, such_as: str) -> float | None:
+def _no_less(table: Table, key: str, such_as: str, most: float = _MOST) -> float | None:
     value: float | None = table.number(key, None, such_as=such_as)
     if value is not None and value < 0:
         raise table.refuse(key, f"{value:g} is below 0")
-    if value is not None and value > _MOST:
-        raise table.refuse(key, f"{value:g} is more than {_MOST:g}")
+    if value is not None and value > most:
+        raise table.refuse(key, f"{value:g} is more than {most:g}")
     return value
 
 

@@ -8,11 +8,11 @@ from batchfront.options import DURATION, SOME_TIME, Kind, Must, check, option
 
 _SHARE: Must = (lambda share: 0 < share < 1, "must lie between 0 and 1, such as 0.1")
 
-_MOST = 1e12
+MOST_PRICE = 1e12
 """Of any currency, for an hour of a device: what is more is a slip."""
 
 _PRICE: Must = (
-    lambda price: 0 <= price <= _MOST,
+    lambda price: 0 <= price <= MOST_PRICE,
     "must be at least 0 and at most 1e12, such as 2.5",
 )
 
@@ -22,6 +22,10 @@ _CHANCE: Must = (
     lambda chance: 0 <= chance < 1,
     "must be the probability, below 1, that a device is taken away within an hour, such as 0.1",
 )
+
+_FILE: Must = (lambda text: bool(text.strip()), "must name a file, such as machines.toml")
+
+_NAMED: Must = (lambda text: bool(text.strip()), "must be a name, such as 'NVIDIA H100'")
 
 _MORE: Must = (lambda share: share > 0 and isfinite(share), "must be more than 0, such as 0.5")
 
@@ -70,12 +74,14 @@ class AdviceOptions:
         "A TOML file of the machines that can be had: a [[machine]] each, with name, devices, and "
         "price, device, bandwidth_within, latency_within, bandwidth_between, latency_between "
         "(bytes and seconds) and memory as far as they are known.",
+        must=_FILE,
         metavar="FILE",
     )
     device: str | None = option(
         str,
         "The kind of device, as its timings name it, where several were timed.",
         otherwise="the one that was timed",
+        must=_NAMED,
         metavar="KIND",
     )
     deadline: float | None = option(

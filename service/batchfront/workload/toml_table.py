@@ -67,14 +67,15 @@ class Table:
     def whole(self, key: str, default: Any = REQUIRED, *, least: int, such_as: int) -> Any:
         """A whole number, no smaller than `least`."""
         value = self.take(key, default, f"{key} = {such_as}")
-        return value if value is default else self.as_whole(key, value, least)
+        return value if value is default else self.as_whole(key, value, least, such_as)
 
-    def as_whole(self, key: str, value: object, least: int) -> int:
+    def as_whole(self, key: str, value: object, least: int, such_as: int | None = None) -> int:
         """A value as a whole number; 5e4 is one too."""
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.refuse(key, f"{shown(value)} is no whole number")
+            instead = "" if such_as is None else f"; write {key} = {such_as}"
+            raise self.refuse(key, f"{shown(value)} is no whole number{instead}")
         if value < least:
             raise self.refuse(key, f"{value} is too small; the least is {least}")
         return value

@@ -166,6 +166,12 @@ def test_several_machines_are_compared_by_what_is_given(advised: Storage, tmp_pa
     assert told == [("8 x H200", n) for n in (1, 2, 4, 8)] + [("desk", 1), ("desk", 2)]
     costs = [one.cost.median / one.device_hours.median for one in found.choices if one.cost]
     assert costs == pytest.approx([3, 3, 3, 3, 1, 1])
+    said = "The price is that of the devices that are used, also where it has more."
+    assert [note for note in found.notes if "price" in note] == [
+        f"{name}: {said}" for name in ("8 x H200", "desk")
+    ]
+    alone = advice(advised, machines=str(file), price=1.0, devices=(8,))
+    assert not any("price is" in note for note in alone.notes)
     assert found.cheapest is not None
     assert found.cheapest.machine == "desk"
     assert found.knee is not None
@@ -327,11 +333,13 @@ def test_all_of_it_is_plain_data(advised: Storage) -> None:
         ({"spot": 1.0}, "--spot 1.0: must be the probability, below 1"),
         ({"saves": 1.0}, "--saves 1.0: must lie between 0 and 1"),
         ({"costs_more": 0.0}, "--costs-more 0.0: must be more than 0"),
+        ({"machines": ""}, "--machines : must name a file, such as machines.toml"),
+        ({"device": " "}, "--device  : must be a name, such as 'NVIDIA H100'"),
     ],
 )
-def test_options_that_cannot_be_are_refused(asked: dict[str, float], said: str) -> None:
+def test_options_that_cannot_be_are_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as error:
-        AdviceOptions(**asked)  # type: ignore[arg-type]
+        AdviceOptions(**asked)
     assert said in str(error.value)
 
 

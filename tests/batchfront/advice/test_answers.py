@@ -102,11 +102,17 @@ def test_a_deadline_that_none_keeps_says_the_best_chance() -> None:
     )
 
 
+def test_of_a_deadline_out_of_reach_the_likeliest_is_the_fastest() -> None:
+    _, why = answers.by_deadline(ALL, 1e-6)
+    assert why is not None
+    assert why.endswith("the likeliest, 8 devices, is with less than 1 %")
+
+
 def test_a_budget_is_kept_at_the_upper_end_by_the_fastest() -> None:
     found, _ = answers.within_budget(ALL, 240 * 1.1 + 0.1)  # 4 devices, 30 hours, 2 each
     assert found is not None
     assert found.devices == 4
-    found, why = answers.within_budget(ALL, 1)
+    found, why = answers.within_budget(ALL[::-1], 1)
     assert found is None
     assert why is not None
     assert why.endswith("the likeliest, 1 device, does with less than 1 %")
