@@ -3,6 +3,7 @@
 A test marked `every_storage` runs on SQLite and on PostgreSQL; any other on SQLite.
 """
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -62,6 +63,19 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
     yield postgres.url(name)
     postgres.make_sure()
     postgres.drop(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what was imported and collected from being looked through for garbage again and again:
+    a million objects, a second each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
