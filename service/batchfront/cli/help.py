@@ -2,6 +2,8 @@
 commands do in whole sentences."""
 
 import re
+import shutil
+from collections.abc import Iterable
 
 import click
 
@@ -30,6 +32,39 @@ HEADINGS = {
     ),
 }
 """The options of commands that have many, by the heading that they stand under."""
+
+
+_NARROW = 60  # columns, below which what an option does stands under its name
+
+
+class Formatter(click.HelpFormatter):
+    """Fits a narrow terminal too: click takes none to have fewer than 52 columns."""
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        there = shutil.get_terminal_size().columns
+        self._narrow = width is None and there < _NARROW
+        super().__init__(indent_increment, max(there - 2, 20) if self._narrow else width, max_width)
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write options or commands, and what each does."""
+        if self._narrow:
+            room = self.width - self.current_indent
+            rows, col_max = [(_folded(name, room), said) for name, said in rows], 2
+        super().write_dl(rows, col_max, col_spacing)
+
+
+def _folded(name: str, room: int) -> str:
+    """An option with what it takes, which may be many words, in lines of so many columns."""
+    lines = [""]
+    for part in re.split(r"(?<=[ |])", name):
+        if len(lines[-1] + part.rstrip()) > room:
+            lines.append(" " * 4)
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 class Command(click.Command):

@@ -8,7 +8,7 @@ import click
 
 from batchfront.cli import options
 from batchfront.cli.help import Group
-from batchfront.cli.output.lines import complain, put, warn
+from batchfront.cli.output.lines import complain, put, say, warn
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -342,6 +342,7 @@ def _import_runs(
         judge_all,
         parse_goal,
         parse_logged,
+        set_aside,
         told_together,
     )
     from batchfront.phrases import several
@@ -349,7 +350,8 @@ def _import_runs(
 
     check_workload(tracker, {"workload": workload})
     wanted = Wanted(tracker, workload, *parse_goal(goal), batch_size, parse_logged(logged))
-    judged, errors = judge_all(runs, wanted)
+    kept, aside = set_aside(runs)
+    judged, errors = judge_all(kept, wanted)
     if judged:
         opened = open_storage(storage, create=True)
         if repeats:
@@ -360,6 +362,8 @@ def _import_runs(
             sizes = several(len({one.batch_size for one in judged}), "batch size")
             put(f"{workload}: {sizes}, {several(new, 'trial')} new, {there} unchanged")
         opened.close()
+    if aside:
+        say(aside)
     for said in told_together(errors):
         complain(f"not imported: {said}")
     return 1 if errors or not judged else 0

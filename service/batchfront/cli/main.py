@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from batchfront import __version__
+from batchfront.cli.help import Formatter
 from batchfront.cli.output.lines import LOG_LINES, LogHandler, complain, put
 from batchfront.cli.streams import close_output, give_up_output, open_streams
 from batchfront.errors import BatchfrontError, OutputLost
@@ -50,6 +51,8 @@ _COMMANDS = {  # in the order in which --help shows them
     "dashboard": "Open the Optuna dashboard on the studies.",
 }
 
+
+click.Context.formatter_class = Formatter  # of all commands, whatever their class
 
 _TELLING = (  # which engine a heat gets, and that a loop is tried
     "batchfront.worker.engine_choice",

@@ -21,7 +21,6 @@ def command(
     workloads: tuple[str, ...], storage: str, watch: bool, profile: bool, format_: str
 ) -> None:
     """Show how far the studies are, who works on them, and what failed lately."""
-    from batchfront.cli.output.progress import show_until_finished
     from batchfront.cli.output.status import print_status, watch_status
     from batchfront.cli.output.tables import warn_of_mixed_code
     from batchfront.frontier.queries import require, without_studies
@@ -36,6 +35,8 @@ def command(
     if watch and sys.stderr.isatty():
         watch_status(lambda last: load_status(opened, wanted, last))
     elif watch:
+        from batchfront.cli.output.progress import show_until_finished  # late: bars take a while
+
         show_until_finished(opened, wanted)
     with snapshot(opened) as moment:
         require(moment, workloads)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from batchfront.cli.output.lines import shown
@@ -49,6 +48,8 @@ def watch_status(load: Callable[[Status | None], Status], every: float = 1.0) ->
 
     load -- gives the status now, from the one before
     """
+    from rich.live import Live  # late: a status is mostly looked at once
+
     with Live(console=console_for_errors(), auto_refresh=False, transient=True) as live:
         drawn: RenderableType = Text()
         status: Status | None = None

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,7 +25,7 @@ from batchfront.exchange.points_file import Measured
 from batchfront.exchange.rows import LARGEST, number
 from batchfront.exchange.trackers.runs import Series
 from batchfront.outcomes import TrialResult
-from batchfront.phrases import first_few
+from batchfront.phrases import first_few, listed
 from batchfront.store.bulk import load_columns
 from batchfront.store.database import Storage
 from batchfront.store.optuna_tables import Searched
@@ -32,7 +33,7 @@ from batchfront.store.schema import measurements, slots, studies
 from batchfront.study.create import add_study, wait_for_planners
 from batchfront.study.slots import count_slots
 from batchfront.study.study import Definition, Filter, Study, find_studies, goal_text
-from batchfront.vocabulary import Count, Outcome, Sampler, Schedule
+from batchfront.vocabulary import SEARCHES, Count, Outcome, Sampler, Schedule
 from batchfront.workload.search_space import Value
 
 
@@ -43,6 +44,8 @@ class FinishedRun:
     identity -- no other run has it
     params   -- as texts
     failed   -- whether it ended in an error, or was killed
+    aside    -- what `track` wrote it of, where that is no trial of a search: "the frontier",
+                "confirm"
     """
 
     identity: str
@@ -50,6 +53,7 @@ class FinishedRun:
     params: Mapping[str, str]
     curves: Mapping[str, Series]
     failed: bool = False
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -354,6 +358,31 @@ def judge_all(
         except UsageError as error:
             errors.append(error)
     return judged, errors
+
+
+def set_aside(
+    runs: Iterable[FinishedRun | DataError],
+) -> tuple[list[FinishedRun | DataError], str]:
+    """Runs without those that `track` wrote of what is no trial of a search, and a sentence on
+    these; it is empty where there are none."""
+    kept, aside = [], Counter[str]()
+    for run in runs:
+        if isinstance(run, FinishedRun) and run.aside:
+            aside[run.aside] += 1
+        else:
+            kept.append(run)
+    counts = listed([what if n == 1 else f"{what} ({n} runs)" for what, n in sorted(aside.items())])
+    said = f"left out, as `track` wrote it of no trial of a search: {counts}" if aside else ""
+    return kept, said
+
+
+def what_track_wrote(params: Mapping[str, str], purpose: str) -> tuple[dict[str, str], str]:
+    """Of a run that `track` wrote, the parameters without the seed, which is no metaparameter; and
+    what it is of where that is no trial of a search, or else nothing."""
+    own = {name: text for name, text in params.items() if name != "seed"}
+    if "batch_size" not in params:
+        return own, "the frontier"
+    return own, "" if purpose in ("", *SEARCHES) else purpose
 
 
 def told_together(errors: Iterable[BatchfrontError]) -> Iterator[str]:

@@ -11,7 +11,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from batchfront.errors import UsageError
-from batchfront.exchange.trackers.finished import FinishedRun, last_at_each_step
+from batchfront.exchange.trackers.finished import (
+    FinishedRun,
+    last_at_each_step,
+    what_track_wrote,
+)
 from batchfront.exchange.trackers.runs import TrackedRun
 from batchfront.phrases import first_few
 from batchfront.printable import shell_line
@@ -146,13 +150,17 @@ _ENDED = ("FINISHED", "FAILED", "KILLED")
 def _finished(client: Any, run: Any) -> FinishedRun:
     of = run.info.run_id
     curves = {name: client.get_metric_history(of, name) for name in run.data.metrics}
+    params, aside = run.data.params, ""
+    if _KEY in run.data.tags:
+        params, aside = what_track_wrote(params, run.data.tags.get("purpose", ""))
     return FinishedRun(
         of,
         run.info.run_name or of,
-        run.data.params,
+        params,
         {
             name: tuple(last_at_each_step((one.step, one.value) for one in curve))
             for name, curve in curves.items()
         },
         failed=run.info.status != "FINISHED",
+        aside=aside,
     )

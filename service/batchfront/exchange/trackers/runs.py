@@ -117,7 +117,7 @@ def _trial(study: Study, row: Any, curves: Mapping[str, Series]) -> TrackedRun:
         "reason": str(row.reason or ""),
         "goal": goal_text(study.identity["goal"]),
     }
-    titles = beside((*own, *tags), params)
+    titles = beside(("batch_size", "seed", *tags), params)
     return TrackedRun(
         key=_key(study.name, row.number, row.trial_id, row.finished_at, row.outcome, params),
         workload=_encodable(study.workload),

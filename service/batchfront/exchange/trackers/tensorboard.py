@@ -22,6 +22,9 @@ from batchfront.printable import shell_line
 
 _PART = ".part"
 
+TOLD = ("outcome", "purpose")
+"""Tags that stand among the hyperparameters, which are all that TensorBoard tells of a run."""
+
 
 class _TensorBoard:
     def __init__(self, folder: Path) -> None:
@@ -69,7 +72,7 @@ def _add(writer: Any, run: TrackedRun, name: str, step: int, shown: float) -> No
 def _hparams(run: TrackedRun) -> list[Any]:
     """What the HPARAMS tab reads: the session's beginning, with its group, and its end."""
     start = SessionStartInfo(group_name=run.key, start_time_secs=run.started)
-    said = {**run.config, "outcome": run.tags.get("outcome", "")}
+    said = {**run.config, **{name: run.tags.get(name, "") for name in TOLD}}
     for name, value in said.items():
         start.hparams[name].CopyFrom(_value(value))
     end = SessionEndInfo(status=Status.STATUS_SUCCESS, end_time_secs=run.finished)

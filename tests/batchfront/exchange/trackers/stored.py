@@ -1,5 +1,6 @@
 """A database with trials that have learning curves, as a search leaves them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import insert, select
@@ -11,14 +12,17 @@ from batchfront.store.schema import measurements
 from batchfront.store.url import open_storage
 from batchfront.study.create import add_study
 from batchfront.study.study import Definition
-from batchfront.vocabulary import Count, Outcome, Sampler, Schedule
+from batchfront.vocabulary import Count, Outcome, Purpose, Sampler, Schedule
 
 NAME = "toy/line/sgd"
 GOAL = {"metric": "error rate", "better": "lower", "value": 0.25}
 
 
-def search(folder: Path) -> str:
+def search(folder: Path, *, confirmed: bool = False) -> str:
     """A search at two batch sizes: at each a trial that reached the goal and one that diverged.
+
+    confirmed -- whether that trial has run again, and took longer and less long
+
     Returns the database's URL."""
     url = f"sqlite:///{folder}/batchfront.db"
     storage = open_storage(url, create=True)
@@ -42,13 +46,20 @@ def search(folder: Path) -> str:
                 for (slot, step), value in curve.items()
             ]
             conn.execute(insert(measurements), rows)
+        if confirmed:
+            again = [
+                FinishedTrial(n, replace(reached, steps_to_target=s), {"learning_rate": 0.5}, n)
+                for n, s in enumerate((30, 60))
+            ]
+            study = add_study(storage, conn, _study(8, Purpose.CONFIRM))
+            write_finished(conn, study, Searched({}), again, at)
     storage.close()
     return url
 
 
-def _study(batch_size: int) -> Definition:
+def _study(batch_size: int, purpose: Purpose = Purpose.SEARCH) -> Definition:
     return Definition(
-        name=f"{NAME}/b{batch_size}",
+        name=f"{NAME}/b{batch_size}" + (f"/{purpose}" if purpose != Purpose.SEARCH else ""),
         workload=NAME,
         spec="",
         batch_size=batch_size,
@@ -69,4 +80,5 @@ def _study(batch_size: int) -> Definition:
         count=Count.ALL,
         trials=2,
         finishers=0,
+        purpose=purpose,
     )

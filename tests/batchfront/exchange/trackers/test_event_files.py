@@ -66,6 +66,16 @@ def test_the_outcome_that_track_writes_is_no_metaparameter(tmp_path: Path) -> No
     assert set(run.params) == {"batch_size", "lr"}
 
 
+def test_several_workloads_that_track_wrote_are_not_taken_for_one(tmp_path: Path) -> None:
+    from batchfront.exchange.trackers.tensorboard import open_tracker
+
+    for name in ("a/b/c", "a/b/d"):
+        open_tracker(str(tmp_path)).write(TrackedRun(name[-1], name, "b8", "trial", {}, {}, {}))
+    with pytest.raises(UsageError, match="several workloads there; give the folder of one: "):
+        runs(tmp_path)
+    assert list(runs(tmp_path / "a" / "b" / "d")) == ["b8/trial"]
+
+
 def test_a_run_in_the_folder_itself_has_its_name(tmp_path: Path) -> None:
     write(tmp_path / "bs64", False)
     assert list(runs(tmp_path / "bs64")) == ["bs64"]
