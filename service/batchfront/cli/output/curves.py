@@ -77,7 +77,7 @@ class Fitted:
         return {
             "workload": self.frontier.workload,
             "goal": self.frontier.goal,
-            "recommendation": None if chosen is None else {"text": chosen.text, **asdict(chosen)},
+            "recommendation": None if chosen is None else chosen.to_dict(),
             "tokens_per_example": self.frontier.tokens_per_example,
             **asdict(self.curve.asked),
             "answers": list(self.answers),
