@@ -35,9 +35,9 @@ def test_one_device_gets_the_largest_near_perfect_batch_and_several_the_largest_
     assert one.text == (
         "For one device, whose time goes with the examples, batch size 8: about 500 steps on "
         "4,000 examples. For several, up to batch size 128: about 125 steps on 16,000 examples, "
-        "4 times the data for 75\u00a0% fewer steps. Beyond 128, more devices hardly pay: batch size "
-        "512 takes about 106 steps on 54,270 examples, 3.4 times the data for 15\u00a0% fewer "
-        "steps."
+        "4 times the data for 75\u00a0% fewer steps. Beyond 128, more devices hardly pay: batch "
+        "size 512 takes about 106 steps on 54,270 examples, 3.4 times the data for 15\u00a0% "
+        "fewer steps."
     )
 
 
