@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from batchfront.advice.advise import Advice
 from batchfront.advice.choices import Choice
-from batchfront.advice.text import compared, headline, of_so_many, where
+from batchfront.advice.text import compared, of_so_many, where
 from batchfront.advice.units import seconds_text, spread, time_spread
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.text import estimate_text, number, size
@@ -32,10 +32,8 @@ class Card:
 def recommended(subject: Subject) -> str:
     """Which batch size to train with and what it costs, a sentence for each kind of device that was
     timed, or one for all; empty where there is nothing to choose from."""
-    if subject.hours.advices:
-        return " ".join(headline(advice) for advice in subject.hours.advices)
     found = recommendation(subject.frontier, subject.fitted.found)
-    return "" if found is None else found.headline
+    return subject.hours.recommended("" if found is None else found.headline)
 
 
 def recommended_part(subject: Subject) -> Part:
