@@ -32,6 +32,9 @@ class Hours:
         return " ".join(headline(advice) for advice in self.advices) or by_steps
 
 
+NOT_TIMED = Hours()
+
+
 def load_hours(source: Source, frontier: Frontier) -> Hours:
     """What the timings of a frontier's workload say. Never fails, as `hours`."""
     with snapshot(source) as moment:
@@ -40,7 +43,7 @@ def load_hours(source: Source, frontier: Frontier) -> Hours:
         except BatchfrontError as error:
             return Hours(refused=(f"{error}.",))
         if not timings:
-            return Hours()
+            return NOT_TIMED
         reruns = confirmations(frontier, load_reruns(moment, frontier.workload))
     return hours(frontier, reruns, timings, AdviceOptions())
 
@@ -50,7 +53,7 @@ def hours(
 ) -> Hours:
     """What the timings of a workload say. Never fails: an advice may be refused."""
     if not timings or not frontier.reached:
-        return Hours()
+        return NOT_TIMED
     try:
         timed = in_precision(frontier, timings)
     except UsageError as error:

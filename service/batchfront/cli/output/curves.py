@@ -34,7 +34,7 @@ from batchfront.frontier.uncertainty.points import (
     why_unknown,
 )
 from batchfront.frontier.warnings import at_edges, outlier_warnings, point_warnings
-from batchfront.report.hours import Hours
+from batchfront.report.hours import NOT_TIMED, Hours
 from batchfront.table import NOTHING, Column, Table, of_records
 
 
@@ -44,7 +44,7 @@ class Fitted:
 
     frontier: Frontier
     curve: Curve
-    hours: Hours = Hours()
+    hours: Hours = NOT_TIMED
 
     @property
     def answers(self) -> tuple[str, ...]:
