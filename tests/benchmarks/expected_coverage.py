@@ -257,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workloads", nargs="*", default=(*DIGITS, FC_256))
     parser.add_argument("--samplers", nargs="*", default=SAMPLERS)
     parser.add_argument("--searches", type=int, default=2, help="seeds of the searches")
+    parser.add_argument("--first", type=int, default=100, help="the first of these seeds")
     parser.add_argument("--quadratics", type=int, default=8, help="searches of the quadratic model")
     parser.add_argument("--seeds", type=int, default=21, help="fresh ones at each batch size")
     parser.add_argument("--keep", type=Path, help="what was trained, so that none is trained twice")
@@ -279,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 curves.setdefault(key, []).extend([] if pair is None else [pair])
     for sampler in asked.samplers:
         for workload in asked.workloads:
-            for seed in range(100, 100 + searches):
+            for seed in range(asked.first, asked.first + searches):
                 case = Case(workload, sampler, seed, SIZES.get(workload, sizes))
                 found += trained(kept, case, asked.seeds)
     groups: dict[tuple[str, str], list[Verdict]] = {}

@@ -53,13 +53,16 @@ def command(
     from batchfront.frontier.curve.answers import ask_curve
     from batchfront.frontier.frontier import load_frontiers
     from batchfront.frontier.queries import require, require_some
+    from batchfront.report.hours import load_hours
     from batchfront.store.snapshot import snapshot
 
     with snapshot(storage) as moment:
         require(moment, workloads)
         require_some(moment)
         frontiers = load_frontiers(moment, workloads)
-    print_curves([Fitted(f, ask_curve(f, asked)) for f in frontiers], format_)
+        hours = [load_hours(moment, frontier) for frontier in frontiers]
+    fitted = zip(frontiers, hours, strict=True)
+    print_curves([Fitted(f, ask_curve(f, asked), timed) for f, timed in fitted], format_)
 
 
 def _of_goals(

@@ -38,14 +38,14 @@ def command(
     from batchfront.errors import BatchfrontError
     from batchfront.exchange.model import RECIPE, WEIGHTS, KeptWeights, require_folder, write_model
     from batchfront.frontier.reached_trial import find_reached
-    from batchfront.frontier.recipe import load_recipe
+    from batchfront.frontier.recipe import load_winners_recipe
     from batchfront.store.snapshot import snapshot
     from batchfront.store.url import open_storage
 
     opened = open_storage(storage)
     with snapshot(opened) as moment:
         winner = find_reached(moment, workload, batch_size)
-        recipe = load_recipe(moment, workload, batch_size)
+        recipe = load_winners_recipe(moment, workload, batch_size)
     weights = KeptWeights(opened, checkpoint_dir).of(winner)
     winner.require_weights(kept=weights is not None)
     require_folder(output)

@@ -36,12 +36,12 @@ def command(
 ) -> None:
     """Print how to train at a batch size: metaparameters, steps, and how a batch is shared out.
 
-    At a batch size that was searched, these are the winner's. Between two of them, steps lie on the
-    curve, with its 90 % interval, and metaparameters between those of the trials that it goes
-    through: the winners, or the recommended ones where it goes through the expected steps. Both are
-    said to be so. Further outside than a factor of 2 nothing is known, and where the points make no
-    curve. Beside them: what is recommended by a surrogate of all trials, and what it is expected to
-    take.
+    At a batch size that was searched, these are of the trial that the curve goes through: the
+    recommended one where it goes through the expected steps, otherwise the winner. Between two of
+    them, steps lie on the curve, with its 90 % interval, and metaparameters between those of such
+    trials. Both are said to be so. Further outside than a factor of 2 nothing is known, and where
+    the points make no curve. Beside a winner's: what is recommended by a surrogate of all trials,
+    and what it is expected to take, roughly.
     """
     from dataclasses import replace
 

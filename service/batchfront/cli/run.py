@@ -160,8 +160,8 @@ def _report(opened: Any, planned: Any, base: str, report: Path, format_: str) ->
     linked = Dashboard()
     with snapshot(opened) as moment:
         subjects = load_subjects(moment, together, linked)
-    found = {subject.frontier.workload: subject.frontier for subject in subjects}
-    frontier = found[planned.workload.name]  # the page shows what is printed
+    of_it = next(s for s in subjects if s.frontier.workload == planned.workload.name)
+    frontier = of_it.frontier  # the page shows what is printed
     # First what is kept: who reads the words may have gone, or the page's place be full.
     store_figure(opened, frontier)
     unwritten = None
@@ -171,7 +171,7 @@ def _report(opened: Any, planned: Any, base: str, report: Path, format_: str) ->
         unwritten = error
     print_frontier(frontier, frontier.expected, format_)
     if format_ == "table" and frontier.reached:
-        print_answers(frontier)
+        print_answers(frontier, of_it.hours)
     if unwritten is not None:
         raise unwritten
     say(f"Report: {report}")

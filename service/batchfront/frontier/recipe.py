@@ -180,16 +180,23 @@ class Recipe:
 def load_recipe(
     source: Source, workload: str, batch_size: int, layout: Layout | None = None
 ) -> Recipe:
-    """The recipe of a workload with a frontier, at any batch size that its curve reaches.
+    """The recipe of a workload with a frontier, at any batch size that its curve reaches: as
+    `curve_recipe` makes it. Raises UsageError as that does."""
+    frontier, reruns = _read(source, workload)
+    return curve_recipe(frontier, batch_size, layout, reruns)
 
-    Raises UsageError where there is none: without winners; further outside of the batch sizes with
-    one than a factor of REACH; at a batch size that has not reached the goal; and where the points
-    don't make a curve.
-    """
+
+def load_winners_recipe(source: Source, workload: str, batch_size: int) -> Recipe:
+    """The recipe of the winner at a batch size that was searched, whatever the curve goes through.
+    Raises UsageError where there is none."""
+    frontier, reruns = _read(source, workload)
+    return _recipe(frontier, winners(frontier), batch_size, None, reruns)
+
+
+def _read(source: Source, workload: str) -> tuple[Frontier, Confirmations]:
     with snapshot(source) as moment:
         frontier = load_frontier(moment, workload)
-        reruns = confirmations(frontier, load_reruns(moment, workload))
-    return _recipe(frontier, winners(frontier), batch_size, layout, reruns)
+        return frontier, confirmations(frontier, load_reruns(moment, workload))
 
 
 def curve_recipe(
@@ -198,12 +205,15 @@ def curve_recipe(
     layout: Layout | None = None,
     reruns: Confirmations = MappingProxyType({}),
 ) -> Recipe:
-    """The recipe whose steps are those of the curve through a frontier: where it goes through the
-    expected steps, the recommended trial's at a batch size that was searched, too.
+    """The recipe by the trials that the curve through a frontier goes through: at a batch size that
+    was searched the recommended trial's, where the expected steps are trusted, otherwise the
+    winner's.
 
     reruns -- of the trials that were run again
 
-    Raises UsageError as `load_recipe` does.
+    Raises UsageError where there is none: without winners; further outside of the batch sizes with
+    one than a factor of REACH; at a batch size that has not reached the goal; and where the points
+    don't make a curve.
     """
     return _recipe(frontier, tuned_trials(frontier), batch_size, layout, reruns)
 
@@ -359,11 +369,14 @@ def recipe_facts(recipe: Recipe) -> Mapping[str, str]:
     elif recipe.derived != "measured":
         steps = f"about {steps} (90 % interval {low:,.0f} to {high:,.0f})"
     facts = {"goal": recipe.frontier.goal_text, "steps": steps}
+    best = recipe.sources[0].point.best
+    if recipe.derived == "recommended" and best is not None:
+        facts["fastest trial"] = f"trial {best.number}, {best.steps_to_target:,} steps"
     if recipe.rerun is not None and recipe.rerun.median is not None:
         facts["fresh seeds"] = f"median {recipe.rerun.median:,.0f} steps of {recipe.rerun.seeds}"
-    if recipe.recommended is not None:
+    if recipe.recommended is not None and recipe.derived != "recommended":
         facts["recommended"] = metaparameters_text(recipe.recommended)
-        facts["expected with these"] = steps_text(recipe.recommended)
+        facts["expected with these"] = f"{steps_text(recipe.recommended)}, which is rough"
     for name, value in recipe.definition.items():
         if isinstance(value, Mapping) and "name" in value:
             facts[name] = str(value["name"])

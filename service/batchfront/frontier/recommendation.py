@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from math import log2
+from typing import TYPE_CHECKING, Any
 
 from batchfront.frontier.curve.answers import by_expected_steps
-from batchfront.frontier.curve.text import SPACE, count, number
+from batchfront.frontier.curve.text import SPACE, count, estimate_text, number, size
 from batchfront.frontier.frontier import Frontier
 
 if TYPE_CHECKING:
@@ -50,15 +51,43 @@ class Recommendation:
     several  -- for as many devices as pay: the largest that is useful; without a curve the one that
                 takes the fewest steps
     beyond   -- the largest of all, where that is larger still
-    by_curve -- whether a curve tells scaling from luck
-    open_end -- whether a larger batch size than the largest may be useful, too
+    perfect  -- how far scaling is near-perfect, by the curve; None without one
+    useful   -- how far a larger batch size is useful, likewise
+
+    What was measured seldom lies where the curve's answers do: one a little beyond is taken, and
+    said to be so.
     """
 
     alone: Spent
     several: Spent
     beyond: Spent | None = None
-    by_curve: bool = True
-    open_end: bool = False
+    perfect: Estimate | None = None
+    useful: Estimate | None = None
+
+    @property
+    def by_curve(self) -> bool:
+        """Whether a curve tells scaling from luck."""
+        return self.useful is not None
+
+    @property
+    def open_end(self) -> bool:
+        """Whether a larger batch size than the largest may be useful, too."""
+        if self.useful is None or self.beyond is not None:
+            return False
+        if self.useful.value is None:
+            return self.useful.low is not None
+        return self.useful.value > _AS_GOOD * self.several.batch_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data. What the curve says of it stands among the curve's answers."""
+        return {
+            "text": self.text,
+            "alone": asdict(self.alone),
+            "several": asdict(self.several),
+            "beyond": None if self.beyond is None else asdict(self.beyond),
+            "by_curve": self.by_curve,
+            "open_end": self.open_end,
+        }
 
     @property
     def headline(self) -> str:
@@ -73,8 +102,8 @@ class Recommendation:
                 f"{several.batch_size:,} the fewest steps: {costs}."
             )
         return (
-            f"Batch size {alone.batch_size:,} for one device, and up to {several.batch_size:,} for "
-            f"several: {costs}{self._ends}."
+            f"Batch size {alone.batch_size:,} for one device{self._past_perfect}, and up to "
+            f"{several.batch_size:,} for several{self._past_useful}: {costs}{self._ends}."
         )
 
     @property
@@ -93,11 +122,21 @@ class Recommendation:
                 f"The fewest steps are those of {more}: {several.text}, {traded(alone, several)}.",
             )
         if alone == several:
+            one += self._past_useful or self._past_perfect
             return (f"For one device or several, {one}: {alone.text}{self._ends}.",)
+        one, more = f"{one}{self._past_perfect}", f"{more}{self._past_useful}"
         return (
             f"For one device, whose time goes with the examples, {one}: {alone.text}.",
             f"For several, up to {more}: {several.text}, {traded(alone, several)}{self._ends}.",
         )
+
+    @property
+    def _past_perfect(self) -> str:
+        return _past(self.alone, self.perfect, "near-perfect")
+
+    @property
+    def _past_useful(self) -> str:
+        return _past(self.several, self.useful, "useful")
 
     @property
     def _ends(self) -> str:
@@ -109,9 +148,18 @@ class Recommendation:
         if self.beyond is None:
             return ""
         return (
-            f"Beyond, more devices hardly pay: batch size {self.beyond.batch_size:,} takes "
-            f"{self.beyond.text}, {traded(self.several, self.beyond)}."
+            f"{self._beyond}: batch size {self.beyond.batch_size:,} takes {self.beyond.text}, "
+            f"{traded(self.several, self.beyond)}."
         )
+
+    @property
+    def _beyond(self) -> str:
+        until = self.useful
+        if until is not None and until.value is None and until.low is not None:
+            return f"Whether one beyond {size(until.low)} is useful can't be told"
+        end = None if until is None else until.value
+        past = "" if end is None or end <= self.several.batch_size else f" {size(end)}"
+        return f"Beyond{past}, more devices hardly pay"
 
 
 def recommendation(frontier: Frontier, curve: Curve | None) -> Recommendation | None:
@@ -123,20 +171,17 @@ def recommendation(frontier: Frontier, curve: Curve | None) -> Recommendation | 
     if curve is not None and not curve.refusal:
         perfect, useful = curve.perfect_until, curve.useful_until
         if "unknown" not in (perfect.kind, useful.kind):
-            return _by_curve(_along(curve, points), perfect, useful)
+            spent = _along(curve, points)
+            alone = _largest(spent, perfect, curve.perfect_from)
+            several = max(alone, _largest(spent, useful), key=_size)
+            if useful.kind == "at least":
+                several = _still_saving(spent, several, curve.asked.share)
+            beyond = None if several == spent[-1] else spent[-1]
+            return Recommendation(alone, several, beyond, perfect, useful)
     return Recommendation(
         min(points, key=lambda one: (one.examples, one.batch_size)),
         min(points, key=lambda one: (one.steps, one.batch_size)),
-        by_curve=False,
     )
-
-
-def _by_curve(spent: Sequence[Spent], perfect: Estimate, useful: Estimate) -> Recommendation:
-    alone = _largest(spent, perfect)
-    several = max(alone, _largest(spent, useful), key=_size)
-    if several != spent[-1]:
-        return Recommendation(alone, several, spent[-1])
-    return Recommendation(alone, several, open_end=useful.kind == "at least")
 
 
 def _points(frontier: Frontier) -> list[Spent]:
@@ -162,10 +207,32 @@ def _along(curve: Curve, points: Sequence[Spent]) -> list[Spent]:
     ]
 
 
-def _largest(spent: Sequence[Spent], until: Estimate) -> Spent:
-    """The largest up to an answer of the curve; the smallest where none is."""
-    most = _AS_GOOD * (until.value or until.low or 0.0)
+def _largest(spent: Sequence[Spent], until: Estimate, start: int = 0) -> Spent:
+    """The largest up to an answer of the curve, which is measured from `start`; the smallest where
+    none is."""
+    most = max(_AS_GOOD * (until.value or until.low or 0.0), start)
     return max((one for one in spent if one.batch_size <= most), default=spent[0], key=_size)
+
+
+def _still_saving(spent: Sequence[Spent], one: Spent, share: float) -> Spent:
+    """The largest whose steps, by those foretold, are fewer than at a smaller one by that share a
+    doubling: how far a larger one is sure to be useful is less than what is likely."""
+    found = (
+        more
+        for more in spent
+        if more.batch_size > one.batch_size
+        and more.steps <= one.steps * (1 - share) ** log2(more.batch_size / one.batch_size)
+    )
+    return max(found, default=one, key=_size)
+
+
+def _past(one: Spent, until: Estimate | None, what: str) -> str:
+    """That a batch size lies beyond an answer of the curve, as a clause; empty where it doesn't."""
+    end = None if until is None else until.value or until.low or until.high
+    if until is None or end is None or one.batch_size <= end:
+        return ""
+    said = estimate_text(until, size) if until.value is None else size(end)
+    return "" if said == f"{one.batch_size:,}" else f" ({what} up to {said})"
 
 
 def _size(one: Spent) -> int:

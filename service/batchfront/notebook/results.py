@@ -103,8 +103,11 @@ class Results(Displayed):
         return [first, *others, Table(notes=self._notes())]
 
     def _notes(self) -> list[str]:
-        notes = [] if self.recommendation is None else [self.recommendation.text]
-        notes += self.answers
+        from batchfront.report.hours import load_hours
+
+        by_steps = "" if self.recommendation is None else self.recommendation.text
+        said = load_hours(self.url, self.frontier).recommended(by_steps)
+        notes = [*([said] if said else []), *self.answers]
         if not self.frontier.reached:
             ended = in_words(self.frontier.outcomes)
             yet = "" if self.status.finished else " yet"

@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 
 from batchfront.advice.advise import Advice, advise, in_precision
 from batchfront.advice.options import AdviceOptions
-from batchfront.advice.timings import Timing
+from batchfront.advice.text import headline
+from batchfront.advice.timings import Timing, load_timings
 from batchfront.errors import BatchfrontError, UsageError
 from batchfront.frontier.frontier import Frontier
-from batchfront.frontier.reruns import Confirmations
+from batchfront.frontier.queries import load_reruns
+from batchfront.frontier.reruns import Confirmations, confirmations
+from batchfront.store.snapshot import Source, snapshot
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,34 @@ class Hours:
     advices: tuple[Advice, ...] = ()
     refused: tuple[str, ...] = ()
 
+    def recommended(self, by_steps: str) -> str:
+        """Which batch size to train with, a sentence for each kind of device that was timed; where
+        none was, what steps and examples alone say."""
+        return " ".join(headline(advice) for advice in self.advices) or by_steps
+
+
+NOT_TIMED = Hours()
+
+
+def load_hours(source: Source, frontier: Frontier) -> Hours:
+    """What the timings of a frontier's workload say. Never fails, as `hours`."""
+    with snapshot(source) as moment:
+        try:
+            timings = load_timings(moment, frontier.workload)
+        except BatchfrontError as error:
+            return Hours(refused=(f"{error}.",))
+        if not timings:
+            return NOT_TIMED
+        reruns = confirmations(frontier, load_reruns(moment, frontier.workload))
+    return hours(frontier, reruns, timings, AdviceOptions())
+
 
 def hours(
     frontier: Frontier, reruns: Confirmations, timings: Sequence[Timing], asked: AdviceOptions
 ) -> Hours:
     """What the timings of a workload say. Never fails: an advice may be refused."""
     if not timings or not frontier.reached:
-        return Hours()
+        return NOT_TIMED
     try:
         timed = in_precision(frontier, timings)
     except UsageError as error:

@@ -166,9 +166,13 @@ def fitted(frontier: Frontier, asked: Asked = USUAL) -> Fitted:
 
 def _fact(name: str, estimate: Estimate, shown: Callable[[float], str]) -> Fact:
     value = estimate_text(estimate, shown) if estimate.value is None else shown(estimate.value)
-    interval = estimate.reason
-    if estimate.low is not None and estimate.high is not None:
-        interval = f"{shown(estimate.low)} to {shown(estimate.high)}"
+    low, high = estimate.low, estimate.high
+    if low is not None and high is not None:
+        interval = f"{shown(low)} to {shown(high)}"
+    else:
+        ends = (("at least", low), ("at most", high))
+        bounds = [f"{side} {shown(end)}" for side, end in ends if end is not None]
+        interval = ": ".join(filter(None, (*bounds, estimate.reason)))
     evidence = listed([count(batch_size) for batch_size in estimate.evidence])
     named = Markup(re.sub(r"_(\w+)", r"<sub>\1</sub>", name))  # B_c, S_min; escapes nothing
     return Fact(named, value, interval, evidence or "–")
@@ -213,6 +217,13 @@ WINNER = "var(--accent)"
 def outcome_of(trial: Trial) -> str:
     """A trial's outcome, `open` while it has none."""
     return trial.outcome or "open"
+
+
+def by_points(frontier: Frontier, asked: Asked = USUAL) -> str:
+    """The same as `reading`, with whose steps these are."""
+    said = reading(frontier, asked)
+    points = "points" if frontier.measured_elsewhere else "fastest trials"
+    return f"By the {points} alone: {said[0].lower() + said[1:]}" if said else ""
 
 
 def reading(frontier: Frontier, asked: Asked = USUAL) -> str:

@@ -109,7 +109,7 @@ def test_a_recipe_says_what_is_recommended_and_what_it_takes(
     searched: Any, batchfront: Run
 ) -> None:
     shown = batchfront("recipe", NAME, "--batch-size", "16")
-    assert "recommended" in shown.out
-    assert "expected with these" in shown.out
+    assert "the recommended trial" in shown.out
+    assert "fastest trial" in shown.out
     plain = json.loads(batchfront("recipe", NAME, "--batch-size", "16", "--format", "json").out)
     assert plain["recommended"]["trial"] == load_frontier(searched, NAME).expected.points[1].trial

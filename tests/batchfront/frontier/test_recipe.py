@@ -11,7 +11,13 @@ import pytest
 from batchfront.errors import UsageError
 from batchfront.frontier.curve.answers import by_expected_steps
 from batchfront.frontier.frontier import Frontier, load_frontier
-from batchfront.frontier.recipe import curve_recipe, lay_out, load_recipe
+from batchfront.frontier.recipe import (
+    curve_recipe,
+    lay_out,
+    load_recipe,
+    load_winners_recipe,
+    recipe_facts,
+)
 from batchfront.frontier.tuned_trials import tuned_trials
 from batchfront.store.url import Storage, open_storage
 from batchfront.workload.search_space import Metaparameters
@@ -180,7 +186,13 @@ def test_of_the_curve_a_searched_batch_size_has_the_recommended_trial_with_what_
     assert f"--trial {point.trial}" in plain["reproduce"]
     assert "--recommended" in recipe.notes[0]
     assert plain["value"] is None  # another trial's, the winner's
-    assert load_recipe(lucky.url.render_as_string(), NAME, 8).derived == "measured"
+    url = lucky.url.render_as_string()
+    assert load_recipe(url, NAME, 8).to_dict() == plain
+    winner = load_winners_recipe(url, NAME, 8)
+    assert (winner.derived, winner.steps) == ("measured", recipe.sources[0].point.steps)
+    best = recipe.sources[0].point.best
+    assert best is not None
+    assert recipe_facts(recipe)["fastest trial"] == f"trial {best.number}, {winner.steps:,} steps"
 
 
 def test_of_a_curve_through_the_fastest_trials_it_is_the_winners(searched: Storage) -> None:

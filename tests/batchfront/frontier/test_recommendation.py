@@ -35,9 +35,9 @@ def test_one_device_gets_the_largest_near_perfect_batch_and_several_the_largest_
     assert one.text == (
         "For one device, whose time goes with the examples, batch size 8: about 500 steps on "
         "4,000 examples. For several, up to batch size 128: about 125 steps on 16,000 examples, "
-        "4 times the data for 75\u00a0% fewer steps. Beyond, more devices hardly pay: batch size "
-        "512 takes about 106 steps on 54,270 examples, 3.4 times the data for 15\u00a0% fewer "
-        "steps."
+        "4 times the data for 75\u00a0% fewer steps. Beyond 128, more devices hardly pay: batch "
+        "size 512 takes about 106 steps on 54,270 examples, 3.4 times the data for 15\u00a0% "
+        "fewer steps."
     )
 
 
@@ -95,6 +95,33 @@ def test_where_steps_rise_again_what_lies_beyond_is_as_it_was_measured(storage: 
     assert one is not None
     assert one.beyond == Spent(512, 400)
     assert "for no fewer steps" in one.text
+
+
+def test_one_that_lies_beyond_what_the_curve_says_says_so(storage: Storage) -> None:
+    # Near-perfect up to 7.6, and useful up to 128, to which 136 is the nearest.
+    one = found(storage, smooth((1, 2, 4, 8, 20, 40, 80, 136, 512)))
+    assert one is not None
+    assert (one.alone.batch_size, one.several.batch_size) == (8, 136)
+    assert "up to batch size 136 (useful up to 128): about " in one.text
+    assert "up to 136 for several (useful up to 128): " in one.headline
+    assert "Beyond, more devices hardly pay" in one.text
+
+
+def test_a_bound_on_what_is_useful_is_no_end_of_what_still_saves(storage: Storage) -> None:
+    # Of digits/mlp/momentum: useful up to 26 at least, and from 16 to 32 the curve falls by 44 %.
+    one = found(storage, {2: 1075, 4: 969, 8: 438, 16: 286, 32: 135})
+    assert one is not None
+    assert one.useful is not None
+    assert one.useful.kind == "at least"
+    assert (one.several.batch_size, one.beyond, one.open_end) == (32, None, True)
+
+
+def test_one_device_gets_no_smaller_batch_than_scaling_is_measured_from(storage: Storage) -> None:
+    found(storage, smooth(SIZES))
+    frontier = load_frontier(storage, "a/b/c")
+    one = recommendation(frontier, fit_curve(frontier, perfect_from=64))
+    assert one is not None
+    assert one.alone.batch_size == 64
 
 
 @pytest.mark.parametrize("steps", [{8: 40}, {8: 40, 16: None}, {8: None, 16: None}])

@@ -34,15 +34,17 @@ from batchfront.frontier.uncertainty.points import (
     why_unknown,
 )
 from batchfront.frontier.warnings import at_edges, outlier_warnings, point_warnings
+from batchfront.report.hours import NOT_TIMED, Hours
 from batchfront.table import NOTHING, Column, Table, of_records
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A frontier and the curve through it."""
+    """A frontier and the curve through it, and what its timings say."""
 
     frontier: Frontier
     curve: Curve
+    hours: Hours = NOT_TIMED
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class Fitted:
         return {
             "workload": self.frontier.workload,
             "goal": self.frontier.goal,
-            "recommendation": None if chosen is None else {"text": chosen.text, **asdict(chosen)},
+            "recommendation": None if chosen is None else chosen.to_dict(),
             "tokens_per_example": self.frontier.tokens_per_example,
             **asdict(self.curve.asked),
             "answers": list(self.answers),
@@ -104,9 +106,9 @@ def print_curves(curves: Sequence[Fitted], format_: str) -> None:
             warn_of_mixed_code(fitted.frontier)
 
 
-def print_answers(frontier: Frontier) -> None:
+def print_answers(frontier: Frontier, hours: Hours) -> None:
     """How far a larger batch helps, in sentences, by the curve's usual shares."""
-    found = Fitted(frontier, fit_curve(frontier))
+    found = Fitted(frontier, fit_curve(frontier), hours)
     print_tables([Table(notes=_said(found))])
 
 
@@ -126,7 +128,8 @@ def _said(fitted: Fitted) -> list[str]:
     """Which batch size to train with, and how far a larger one helps, each after an empty line."""
     chosen = fitted.recommendation
     through = None if fitted.curve.refusal else fitted_to(fitted.frontier)
-    first = [] if chosen is None else ["", chosen.text]
+    said = fitted.hours.recommended("" if chosen is None else chosen.text)
+    first = ["", said] if said else []
     return [*first, "", *fitted.answers, *filter(None, [through])]
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from batchfront.frontier.curve.answers import by_expected_steps
 from batchfront.frontier.curve.curve import Curve
 from batchfront.frontier.curve.text import number
 from batchfront.frontier.expected import ExpectedFrontier, ExpectedPoint
@@ -196,7 +197,9 @@ def points_name(frontier: Frontier) -> str:
 
 def _points(frontier: Frontier, curve: Curve | None) -> dict[str, Any]:
     reached = frontier.reached
-    off = {outlier.batch_size for outlier in curve.outliers} if curve else set()
+    # Those of the points that it goes through.
+    through = curve is not None and not by_expected_steps(frontier)
+    off = {outlier.batch_size for outlier in curve.outliers} if curve and through else set()
     symbols = ["circle-open" if point.batch_size in off else "circle" for point in reached]
     steps = [point.steps or 0 for point in reached]
     below = [_drawn_interval(point) for point in reached]
@@ -320,6 +323,8 @@ def _sentences(subject: Subject) -> Iterable[str]:
         yield "On the dashed line, twice the batch takes half the steps."
     yield _interval_text(frontier)
     if fitted.curve is not None:
+        if by_expected_steps(frontier):
+            yield "The curve goes through the expected steps, and not through the fastest trials."
         yield (
             "The marks at the bottom are where the curve leaves a regime, with 90\u00a0% intervals."
         )
@@ -353,7 +358,7 @@ def _key(subject: Subject, figure: Figure) -> str:
         regime.name: f'<rect width="24" height="12" class="{regime.css}"/>'
         for regime, _, _ in regimes(curve, 0.0, math.inf)
     }
-    off = _OFF if curve.outliers else {}
+    off = _OFF if curve.outliers and not by_expected_steps(subject.frontier) else {}
     points = {points_name(subject.frontier): _POINT}
     ends = boundaries(curve, figure["layout"]["xaxis"]["range"])
     return key(points | _LINES | off | beside | shades | {one.name: one.mark for one in ends})

@@ -7,7 +7,7 @@ from batchfront.frontier.curve.text import in_tokens
 from batchfront.frontier.expected_table import fitted_to, flattery
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, caption, scrolled
-from batchfront.report.text import escape, reading
+from batchfront.report.text import by_points, escape
 from batchfront.table import Column, Table, of_records
 
 
@@ -29,9 +29,7 @@ def _sentences(subject: Subject) -> Iterable[str]:
     yield escape(flattery(frontier) or "")
     if curve is not None:
         yield in_tokens(frontier, curve) or ""
-        alone = reading(frontier, subject.asked.curve)
-        points = "points" if frontier.measured_elsewhere else "fastest trials"
-        yield f"By the {points} alone: {escape(alone[0].lower() + alone[1:])}"
+        yield escape(by_points(frontier, subject.asked.curve))
 
 
 def _table(subject: Subject) -> Table:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from batchfront.frontier.curve.answers import by_expected_steps
 from batchfront.frontier.curve.text import unreached_answers
 from batchfront.report.data import Subject
 from batchfront.report.html import Part, with_code
 from batchfront.report.sections.recommendation import recommended, recommended_part
-from batchfront.report.text import count, escape, goal_text, notes, reading
+from batchfront.report.text import by_points, count, escape, goal_text, notes, reading
 
 
 def head(subject: Subject) -> Part:
@@ -48,6 +49,7 @@ def answer(subject: Subject) -> str:
     """What the curve says, in one sentence, or without one what the points say by themselves; then
     what it doesn't fit, and where the goal was not reached."""
     frontier, found = subject.frontier, subject.fitted.found
-    said = subject.fitted.answer or reading(frontier, subject.asked.curve)
+    alone = by_points if by_expected_steps(frontier) else reading  # the card's are expected steps
+    said = subject.fitted.answer or alone(frontier, subject.asked.curve)
     warnings = found.warnings if found else ()
     return " ".join(filter(None, (said, *warnings, *unreached_answers(frontier, found))))

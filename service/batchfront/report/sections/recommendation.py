@@ -7,9 +7,10 @@ from markupsafe import Markup
 
 from batchfront.advice.advise import Advice
 from batchfront.advice.choices import Choice
-from batchfront.advice.text import compared, headline, of_so_many, where
+from batchfront.advice.text import compared, of_so_many, where
 from batchfront.advice.units import seconds_text, spread, time_spread
-from batchfront.frontier.curve.text import number
+from batchfront.frontier.curve.estimates import Estimate
+from batchfront.frontier.curve.text import estimate_text, number, size
 from batchfront.frontier.next_commands import time_steps
 from batchfront.frontier.recommendation import Recommendation, Spent, recommendation
 from batchfront.report.data import Subject
@@ -31,10 +32,8 @@ class Card:
 def recommended(subject: Subject) -> str:
     """Which batch size to train with and what it costs, a sentence for each kind of device that was
     timed, or one for all; empty where there is nothing to choose from."""
-    if subject.hours.advices:
-        return " ".join(headline(advice) for advice in subject.hours.advices)
     found = recommendation(subject.frontier, subject.fitted.found)
-    return "" if found is None else found.headline
+    return subject.hours.recommended("" if found is None else found.headline)
 
 
 def recommended_part(subject: Subject) -> Part:
@@ -65,10 +64,19 @@ def _by_examples(found: Recommendation) -> Iterator[Card]:
     one, more = ("One device", _MANY) if found.by_curve else ("Fewest examples", "Fewest steps")
     if alone == several:
         both = "One device or several" if found.by_curve else f"{one} and {more.lower()}"
-        yield _spent(both, alone)
+        yield _spent(both, alone, _until("useful", found.useful))
         return
-    yield _spent(one, alone, "scaling is near-perfect up to about here" * found.by_curve)
-    yield _spent(more, several)
+    yield _spent(one, alone, _until("scaling is near-perfect", found.perfect))
+    yield _spent(more, several, _until("useful", found.useful))
+
+
+def _until(what: str, until: Estimate | None) -> str:
+    """An answer of the curve, without its interval: the card is for a glance."""
+    if until is None:
+        return ""
+    if until.value is not None:
+        return f"{what} up to {size(until.value)}"
+    return f"{what} up to {estimate_text(until, size)}"
 
 
 def _spent(title: str, spent: Spent, *more: str) -> Card:
