@@ -259,7 +259,7 @@ def settle(asked: SearchOptions, there: Sequence[Study]) -> dict[str, Any]:
     search["continuing"] = _continuing(asked, search)
     search["warm_start"] = _warm_start(asked, search)
     search |= _racing(asked, before, search["sampler"])
-    search |= _shared_out(search) if auto else {"until": None, "max_trials": None}
+    search |= _shared_out(asked, search) if auto else {"until": None, "max_trials": None}
     if asked.halving and not (before and before.halving):
         raise UsageError(
             "--halving: is no option of new studies, as it drops more winners than --extrapolate, "
@@ -314,9 +314,14 @@ def _sampled_for_auto(
     return {"sampler": sampler, "finishers": search["finishers"] if told else AUTO_FINISHERS}
 
 
-def _shared_out(search: Mapping[str, Any]) -> dict[str, Any]:
+def _shared_out(asked: SearchOptions, search: Mapping[str, Any]) -> dict[str, Any]:
     """The limits of a search whose trials are shared out, which begins with a round."""
     most, a_round = search["max_trials"], search["generation"]
+    if most < a_round and asked.max_trials is None:
+        raise UsageError(
+            f"--together {a_round}: a batch size has at most {most} trials; say fewer, or more by "
+            "--max-trials"
+        )
     if most < a_round:
         raise UsageError(
             f"--max-trials {most}: must be at least {a_round}, as many as race together in a round"

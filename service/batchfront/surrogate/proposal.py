@@ -1,5 +1,6 @@
 """The points of the next round, of all batch sizes of a workload at once."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from batchfront.workload.sobol import scrambled_sobol
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 _EVERYWHERE, _KEPT = 192, 64  # candidates in the whole space, and how many of them are looked into
 _NEAR, _NEARNESS = 128, (0.02, 0.05, 0.1)  # candidates around the best of them, and how near
@@ -40,11 +43,29 @@ def propose(
     spaces -- by batch size
     wanted -- how many, by batch size
 
-    Returns them by batch size; they are a function of the arguments alone.
+    Returns them by batch size; they are a function of the arguments alone. Where the surrogate
+    can't be computed, as in spaces of hundreds of e-folds, they are quasi-random.
     """
     counts = {size: count for size, count in sorted(wanted.items()) if count > 0}
     if all(evidence.kind == Kind.INFEASIBLE for evidence in shown):
         return _spread(spaces, counts, seed, len(shown))
+    try:
+        return _foretold(spaces, shown, counts, seed)
+    except (ArithmeticError, ValueError) as error:  # LinAlgError is a ValueError
+        log.warning(
+            "the surrogate can't be fitted to the trials (%s): the next round is quasi-random",
+            error,
+        )
+        return _spread(spaces, counts, seed, len(shown))
+
+
+def _foretold(
+    spaces: Mapping[int, SearchSpace],
+    shown: Sequence[Evidence],
+    counts: Mapping[int, int],
+    seed: int,
+) -> dict[int, list[Metaparameters]]:
+    """The points by the surrogate."""
     surface = Surface.fit(spaces, shown)
     found: dict[int, list[Metaparameters]] = {}
     for size, count in counts.items():
@@ -77,7 +98,7 @@ def _spread(
     cover the space, as what is learnt at one is learnt for all. They are dense where the edge of
     training is thought to lie.
 
-    before -- how many trials there have been, none of which worked
+    before -- how many trials there have been, of which nothing could be learnt
     """
     from batchfront.surrogate.coordinates import Coordinates
     from batchfront.surrogate.shape import Shape

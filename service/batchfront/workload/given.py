@@ -112,9 +112,9 @@ def number(what: str, value: Any, *, infinite: bool = False) -> float:
 
     Raises WorkloadError, which begins with `what`, for anything else.
     """
-    found = value if type(value) in (int, float) else _as_number(value)
+    found = value if type(value) is float else _as_number(value)
     if found is not None and (math.isfinite(found) or (infinite and not math.isnan(found))):
-        return found
+        return value if type(value) is int else found
     kind = "a number" if found is None else "a finite number"
     raise WorkloadError(f"{what} is {shown(value)}, not {kind}{_without_quotes(value)}")
 
@@ -124,6 +124,8 @@ def _as_number(value: Any) -> float | None:
         return None
     try:
         return float(value.detach() if hasattr(value, "detach") else value)
+    except OverflowError:  # a whole number that no float holds
+        return math.nan
     except Exception:  # whatever an object that is no number raises
         return None
 

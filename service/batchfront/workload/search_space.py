@@ -1,6 +1,7 @@
 """Metaparameter dimensions, and quasi-random points in the space they span."""
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,11 +54,22 @@ def _take_ends(dimension: Dimension) -> None:
     """Keep both ends of a range as Python's own numbers, of whatever kind they were given."""
     kind = type(dimension).__name__
     for name in ("low", "high"):
-        end = getattr(dimension, name)
-        try:
-            object.__setattr__(dimension, name, number(f"{kind}: {name}", end))
-        except WorkloadError as error:
-            raise SearchSpaceError(str(error)) from None
+        end = _take_number(f"{kind}: {name}", getattr(dimension, name))
+        object.__setattr__(dimension, name, end)
+
+
+def _take_number(what: str, value: object, *, infinite: bool = False) -> float:
+    try:
+        return number(what, value, infinite=infinite)
+    except WorkloadError as error:
+        raise SearchSpaceError(str(error)) from None
+
+
+def _refuse_too_wide(dimension: Dimension, low: float, high: float) -> None:
+    """Raise SearchSpaceError where the ends are further apart than a float is large."""
+    if math.isinf(float(high) - float(low)):
+        kind, widest = type(dimension).__name__, sys.float_info.max
+        raise SearchSpaceError(f"{kind}: low and high must be less than {widest:.2g} apart")
 
 
 def _reversed(low: float, high: float) -> str:
@@ -83,6 +95,10 @@ class _Range(Dimension, ABC):
 @dataclass(frozen=True)
 class Linear(_Range):
     """Uniform between `low` and `high`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_too_wide(self, self.low, self.high)
 
     def at(self, position: float) -> float:
         return self.low + position * (self.high - self.low)
@@ -156,6 +172,7 @@ class Integer(Dimension):
             raise _refuse(self, _reversed(self.low, self.high))
         if self.log and self.low < 1:
             raise _refuse(self, "low must be at least 1 on a log scale")
+        _refuse_too_wide(self, self.low, self.high)
 
     def __str__(self) -> str:
         return f"Integer({self.low}, {self.high}{', log=True' if self.log else ''})"
@@ -193,6 +210,8 @@ class Choice(Dimension):
                     f"Choice: one of its values is {shown(value)}; values are numbers, strings, "
                     "True or False: give each a name, and look up in your function what it means"
                 )
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                _take_number("Choice: one of its values", value, infinite=True)
         if len(values) < 2 or len(set(values)) != len(values):
             raise _refuse(self, "needs at least two different values")
 

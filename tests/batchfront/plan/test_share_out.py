@@ -189,6 +189,7 @@ def test_failed_trials_tell_nothing_and_the_search_still_ends(storage: Storage) 
         ({"trials": 4, "until": 1.5}, "--until 1.5: needs --trials auto"),
         ({"trials": 4, "until": None}, "--max-trials 8: needs --trials auto"),
         ({"max_trials": 1}, "--max-trials 1: must be at least 2, as many as race together"),
+        ({"together": 65, "max_trials": None}, "--together 65: .* at most 64 trials"),
         ({"until": 1.0}, "--until 1.0: must be a factor above 1, such as 1.3"),
         ({"sampler": "sobol"}, "--trials auto: needs --sampler joint"),
         ({"count": "feasible"}, "--count feasible: counts up to a number of trials"),

@@ -110,6 +110,21 @@ def test_any_space_is_searched(space: SearchSpace, kind: Kind) -> None:
                     assert 0 <= dimension.position(params[name]) <= 1
 
 
+def test_where_the_surrogate_cannot_be_computed_points_are_spread_and_it_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    some: dict[int, SearchSpace] = {size: {"learning_rate": Log(1e-300, 1e300)} for size in SIZES}
+    shown = [
+        Evidence(size, {"learning_rate": 10.0**n}, Kind.REACHED, 90.0 + n)
+        for size in SIZES
+        for n in (-290, -1, 290)
+    ]
+    found = [propose(some, shown, dict.fromkeys(SIZES, 2), seed=1) for _ in range(2)]
+    assert found[0] == found[1]
+    assert len({float(p["learning_rate"]) for p in found[0][SIZES[0]]}) == 2
+    assert "the next round is quasi-random" in caplog.text
+
+
 def test_ranges_that_move_with_the_batch_size_are_kept_to() -> None:
     moving = {size: {"learning_rate": Log(1e-4 * size, 1e-2 * size)} for size in SIZES}
     shown = [

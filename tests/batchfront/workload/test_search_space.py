@@ -87,6 +87,9 @@ def test_a_choice_gives_each_value_the_same_share() -> None:
         (ReverseLog, 0.9, 0.9, "low must be less than high"),
         (Integer, 3, 3, "low must be less than high"),
         (Integer, 4, 3, "low must be less than high"),
+        (Linear, -1e308, 1e308, "less than 1.8e.308 apart"),
+        (Integer, -(10**308), 10**308, "less than 1.8e.308 apart"),
+        (Integer, 0, 10**400, "not a finite number"),
     ],
 )
 def test_an_empty_or_inverted_range_is_refused_in_one_line(
@@ -109,6 +112,13 @@ def test_an_integer_range_with_a_fraction_or_a_zero_on_a_log_scale_is_refused() 
 def test_a_choice_without_two_different_values_is_refused(values: tuple[int, ...]) -> None:
     with pytest.raises(SearchSpaceError, match="two different values"):
         Choice(*values)
+
+
+@pytest.mark.parametrize("value", [math.nan, 10**400])
+def test_a_choice_of_what_no_float_holds_is_refused(value: float) -> None:
+    with pytest.raises(SearchSpaceError, match=r"values is .*, not a finite number"):
+        Choice(0, value)
+    assert Choice(1.0, math.inf).at(1.0) == math.inf
 
 
 def test_the_same_seed_gives_the_same_points_however_they_are_drawn() -> None:
