@@ -166,6 +166,14 @@ class _Place:
                 f"{of}Some seconds were measured elsewhere: how they scatter isn't known, nor in "
                 "how many micro-batches they were computed where the file doesn't say."
             )
+        if (layout := self.choices.times.too_fast) is not None:
+            share, devices = layout.per_device, layout.devices
+            yield (
+                f"{of}A step of {share * devices:,} examples on {devices} devices took less than "
+                f"the {share:,} of each take on one alone. Where batch sizes, or examples per "
+                "second, are those of each device in place of all together, hours and cost are "
+                "wrong."
+            )
         if machine is not None and machine.devices > 1 and machine.bandwidth_within is None:
             yield f"{of}Its devices are taken to be connected as those that were timed."
         if self.choices.times.memory_unknown:

@@ -48,6 +48,10 @@ by handing over gradients and waiting for each other is in no part (`tests/bench
 _CHECKED = 0.03
 """The same between whole steps that were timed, on as many devices, at the least."""
 
+_FASTER = 0.8
+"""Of what one device takes for its share of a batch: so fast all of them together are by a slip
+only, as each has that share to compute, whatever noise there is."""
+
 _NOTHING = Seconds(0.0, 0.0)
 
 
@@ -231,6 +235,17 @@ class StepTimes:
         """The numbers of devices that were timed."""
         alone = () if self.passes is None else (1,)
         return tuple(sorted({*alone, *self.steps, *self.all_reduce.timed}))
+
+    @cached_property
+    def too_fast(self) -> Layout | None:
+        """The layout of a whole step that took clearly less than one of its devices takes for its
+        share alone, of the most devices; None where none did, or passes were timed."""
+        if not self.of_whole_steps:
+            return None
+        for check in reversed(self._checks):
+            if check.devices > 1 and check.seconds < _FASTER * check.parts.one_pass.value:
+                return check.parts.layout
+        return None
 
     def at(self, batch_size: int, devices: int = 1) -> StepTime:
         """A step with a batch of so many examples, over so many devices.
