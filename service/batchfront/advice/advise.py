@@ -161,10 +161,25 @@ class _Place:
         of = "" if machine is None else f"{machine.name}: "
         if self.choices.evaluations is None:
             yield f"{of}Hours are of training alone: what its evaluations take isn't known."
-        if any(one.imported for one in self.timings):
+        imported = any(one.imported for one in self.timings)
+        if imported:
             yield (
                 f"{of}Some seconds were measured elsewhere: how they scatter isn't known, nor in "
                 "how many micro-batches they were computed where the file doesn't say."
+            )
+        if (layout := self.choices.times.too_fast) is not None:
+            share, devices = layout.per_device, layout.devices
+            yield (
+                f"{of}A step of {share * devices:,} examples on {devices} devices took less than "
+                f"one of them takes for its {share:,} alone: they can't be of the same device and "
+                "code, and hours on several devices are not to be trusted."
+            )
+        if imported and (layout := self.choices.times.slower_than_one) is not None:
+            yield (
+                f"{of}A step of {layout.per_device * layout.devices:,} examples took longer on "
+                f"{layout.devices} devices than on one. Where batch sizes, or examples per second, "
+                "are those of each device in place of all together, more devices pay than is said "
+                "here."
             )
         if machine is not None and machine.devices > 1 and machine.bandwidth_within is None:
             yield f"{of}Its devices are taken to be connected as those that were timed."

@@ -79,8 +79,8 @@ class AllReduce:
             nodes, self._bytes(), machine.bandwidth_between, machine.latency_between
         )
         note = (
-            f"Between the {nodes} machines of {machine.devices} devices nothing was timed: the "
-            "all-reduce there is computed from the given bandwidth and latency."
+            f"Between the {nodes} machines of {several(machine.devices, 'device')} nothing was "
+            "timed: the all-reduce there is computed from the given bandwidth and latency."
         )
         total = inside.value + outside
         error = hypot(inside.value * inside.error, outside * _GIVEN) / total

@@ -48,6 +48,10 @@ by handing over gradients and waiting for each other is in no part (`tests/bench
 _CHECKED = 0.03
 """The same between whole steps that were timed, on as many devices, at the least."""
 
+_FASTER = 0.8
+"""Of what one device takes for its share of a batch: all of them together can't be so fast, as each
+has that share to compute, whatever noise there is."""
+
 _NOTHING = Seconds(0.0, 0.0)
 
 
@@ -231,6 +235,35 @@ class StepTimes:
         """The numbers of devices that were timed."""
         alone = () if self.passes is None else (1,)
         return tuple(sorted({*alone, *self.steps, *self.all_reduce.timed}))
+
+    @property
+    def too_fast(self) -> Layout | None:
+        """The layout of a whole step that took clearly less than one of its devices takes for its
+        share alone; None where none did, or passes were timed."""
+        for check in self._shared:
+            if check.seconds < _FASTER * check.parts.one_pass.value:
+                return check.parts.layout
+        return None
+
+    @property
+    def slower_than_one(self) -> Layout | None:
+        """The layout of a whole step that took longer than one device takes for all of it; None
+        where none did, or passes were timed."""
+        alone = self.steps.get(1)
+        for check in self._shared:
+            layout = check.parts.layout
+            batch_size = layout.devices * layout.per_device
+            if alone is None or batch_size not in alone.sizes:
+                continue
+            if check.seconds > alone.at(batch_size).value:
+                return layout
+        return None
+
+    @property
+    def _shared(self) -> list[_Check]:
+        """The whole steps on several devices, where passes are whole steps on one."""
+        known = self.of_whole_steps and self.passes is not None
+        return [check for check in self._checks if check.devices > 1] if known else []
 
     def at(self, batch_size: int, devices: int = 1) -> StepTime:
         """A step with a batch of so many examples, over so many devices.

@@ -41,10 +41,16 @@ Examples:
     help="Instead of the best trials, run those that `frontier` recommends, and tell whether their "
     "medians are what it expects.",
 )
-@options.option("--seeds", type=int, default=5, show_default=True, help="Trials of each candidate.")
+@options.option(
+    "--seeds",
+    type=click.IntRange(1, 10_000),  # each is a row that is made before any runs
+    default=5,
+    show_default=True,
+    help="Trials of each candidate.",
+)
 @options.option(
     "--candidates",
-    type=int,
+    type=click.IntRange(min=1),
     help="How many of the trials that reached the goal, the winner first.  [default: 2]",
 )
 @options.batch_sizes
@@ -79,11 +85,12 @@ def command(
     if not plan_only:
         from batchfront.launch.local import devices_for
         from batchfront.study.code import spec_here
-        from batchfront.study.study import Filter, find_studies
+        from batchfront.study.study import Filter, find_studies, refuse_imported
         from batchfront.workload.trust import Trust
 
         with opened.read() as conn:
             there = find_studies(conn, Filter((workload,)))
+        refuse_imported(opened, there)  # before torch is here
         with telling_how_it_may():
             specs = {spec_here(study, Trust.of(worker.code)) for study in there}
         devices = devices_for(specs, worker, workers)

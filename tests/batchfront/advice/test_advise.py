@@ -400,3 +400,23 @@ def test_batch_sizes_that_no_timing_tells_of_are_said_not_to_be_compared(
     assert choice.batch_size in (384, 512)
     (note,) = (note for note in choice.notes if "not compared" in note)
     assert note.startswith("Batch sizes 32, 64 and 128 were not compared: batches of 128 examples")
+
+
+def test_steps_that_do_not_go_with_those_of_one_device_are_said_to_be_doubtful(
+    storage_with_curve: Storage,
+) -> None:
+    def doubts() -> list[str]:
+        found = advice(storage_with_curve)
+        return [note for note in found.notes if note.startswith("A step of 256 examples")]
+
+    alone = [(size, 1, 0.1 + 0.01 * size) for size in SIZES]
+    keep_timings(storage_with_curve, elsewhere([(256, 2, 1.4)]))  # of which one takes half in 1.38
+    assert not doubts()
+    keep_timings(storage_with_curve, elsewhere(alone))
+    assert not doubts()
+    keep_timings(storage_with_curve, elsewhere([(256, 2, 0.7)]))
+    (fast,) = doubts()
+    assert "on 2 devices took less than one of them takes for its 128 alone" in fast
+    keep_timings(storage_with_curve, elsewhere([(256, 2, 2.8)]))  # as of each one's examples/s
+    (slow,) = doubts()
+    assert "took longer on 2 devices than on one" in slow

@@ -127,7 +127,9 @@ def test_a_rule_is_shown_beside_what_was_tuned(confirmed: Any, batchfront: Run) 
 
 def test_what_cannot_be_is_refused(searched: Any, batchfront: Run) -> None:
     refused(batchfront("confirm", "not/there/sgd"), "no studies of 'not/there/sgd'")
-    refused(batchfront("confirm", NAME, "--seeds", "0"), "--seeds 0: must be at least 1")
+    for option, number in (("--seeds", "0"), ("--seeds", "100000"), ("--candidates", "0")):
+        wrong = f"'{option}': {number} is not in the range"
+        refused(batchfront("confirm", NAME, option, number), wrong)
     refused(batchfront("confirm", NAME, "--batch-sizes", "8"), "no study of it; there are: 4, 16")
     refused(batchfront("confirm", NAME, "--rule", "cubic"), "'cubic' is not one of")
     both = ("--rule", "linear", "--candidates", "2")

@@ -84,7 +84,7 @@ def test_where_near_perfect_is_measured_from_is_an_option(curve: Curve) -> None:
     assert "near-perfect from 2 up to" in curve("--from", "2").out
     refused = curve("--from", "0")
     assert (refused.code, refused.out) == (2, "")
-    assert "near-perfect scaling from batch size 0: must be at least 1" in refused.err
+    assert "batchfront: --from 0: must be at least 1, such as 256" in refused.err
 
 
 def test_another_goal_has_a_curve_of_its_own(
@@ -176,8 +176,8 @@ def test_what_one_finisher_cannot_tell_is_said_once(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--share", "0.7"), "a share of steps saved of 0.7: must be between 0 and 0.5"),
-        (("--extra", "0"), "extra examples of 0: must be above 0"),
+        (("--share", "0.7"), "--share 0.7: must be between 0 and 0.5, such as 0.1"),
+        (("--extra", "0"), "--extra 0: must be above 0, such as 0.2"),
         (("x/y/z",), "no studies of 'x/y/z' in this database"),
     ],
 )

@@ -125,7 +125,7 @@ def test_the_rules_have_their_exponent_and_what_ran_by_them(whole: Subject) -> N
     text = words(rules_part(whole))
     assert re.search(r"learning rate 0.68 \(0.\d\d to \d.\d\d\)", text)
     assert "1 linear; 0.5 square-root" in text
-    assert "128 linear learning rate 0.640 76 400 5.26 run 1 times" in text
+    assert "128 linear learning rate 0.640 76 400 5.26 run once" in text
 
 
 def test_a_budget_that_was_not_spent_is_marked(whole: Subject) -> None:

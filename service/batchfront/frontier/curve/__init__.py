@@ -53,13 +53,11 @@ class Asked:
 
     def __post_init__(self) -> None:
         if not 0 < self.extra < inf:
-            raise UsageError(f"extra examples of {self.extra:g}: must be above 0, such as {EXTRA}")
+            raise UsageError(f"--extra {self.extra:g}: must be above 0, such as {EXTRA}")
         if not 0 < self.share < 0.5:
-            raise UsageError(f"a share of steps saved of {self.share:g}: must be between 0 and 0.5")
+            raise UsageError(f"--share {self.share:g}: must be between 0 and 0.5, such as {SHARE}")
         if self.perfect_from is not None and self.perfect_from < 1:
-            raise UsageError(
-                f"near-perfect scaling from batch size {self.perfect_from}: must be at least 1"
-            )
+            raise UsageError(f"--from {self.perfect_from}: must be at least 1, such as 256")
 
 
 USUAL = Asked()

@@ -195,7 +195,8 @@ def _least(one: Followed) -> str:
 def _source(one: Followed) -> str:
     where = ", outside" * bool(one.outside) + ", clipped" * bool(one.clipped)
     if one.source == "run":
-        return f"run {sum(one.outcomes.values())} times{where}"
+        seeds = sum(one.outcomes.values())
+        return f"run {'once' if seeds == 1 else f'{seeds} times'}{where}"
     if not one.nearest:
         return f"no trial{where}"
     return f"nearest trial, {one.nearest[0].number}{', far' if one.far else ''}{where}"

@@ -289,9 +289,9 @@ def test_points_that_cannot_be_are_refused(points: list[Observation], message: s
 
 
 def test_shares_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"extra examples of 0: must be above 0"):
+    with pytest.raises(UsageError, match=r"--extra 0: must be above 0, such as 0.2"):
         fit_curve([], extra=0)
-    with pytest.raises(UsageError, match=r"saved of 0.5: must be between 0 and 0.5"):
+    with pytest.raises(UsageError, match=r"--share 0.5: must be between 0 and 0.5"):
         fit_curve([], share=0.5)
 
 
