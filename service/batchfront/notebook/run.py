@@ -36,6 +36,7 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.given import shown
 from batchfront.workload.program import Program
 from batchfront.workload.sweep_file import read_sweep_file
+from batchfront.workload.trust import Trust
 from batchfront.workload.user_file import is_loading
 
 Given = str | WorkloadBase | Callable[[], WorkloadBase]
@@ -67,6 +68,7 @@ def run(
     """
     _refuse_inside()
     search, worker, limits = _told(workload, options)
+    Trust.of(worker.code)  # refuses what isn't there
     url = storage or os.environ.get("BATCHFRONT_STORAGE") or DEFAULT_URL
     spec, loaded = _loaded(workload)
     devices = devices_for([spec], worker, workers)
