@@ -85,8 +85,10 @@ def command(
     """
     from batchfront.training.device_names import refuse_missing
     from batchfront.whole_file import require_place
+    from batchfront.workload.trust import Trust
 
     require_place(report, "--report")
+    Trust.of(worker.code)  # refuses what isn't there
     notifier = None if notify is None else _notifier(notify)
     opened = open_looked_over(workload, storage, search)
     refuse_missing(worker.device, workers, worker.devices_per_trial)

@@ -77,7 +77,9 @@ def command(
         from batchfront.study.study import require_code
         from batchfront.training.device_names import resolve, visible_gpus
         from batchfront.worker.worker import Settings, Worker
+        from batchfront.workload.trust import Trust
 
+        Trust.of(worker.code)  # refuses what isn't there
         longest = min(worker.max_outage, worker.max_time or worker.max_outage)
         patience = Patience(longest, threading.Event())
         opened = patience(lambda: open_storage(storage))

@@ -2,10 +2,11 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import ceil
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from batchfront.workload.base import WorkloadBase
 from batchfront.workload.given import shown
 from batchfront.workload.program import Program
 from batchfront.workload.sweep_file import read_sweep_file
+from batchfront.workload.trust import Trust
 from batchfront.workload.user_file import is_loading
 
 Given = str | WorkloadBase | Callable[[], WorkloadBase]
@@ -67,6 +69,11 @@ def run(
     """
     _refuse_inside()
     search, worker, limits = _told(workload, options)
+    if not (workers is None or isinstance(workers, int)):
+        raise UsageError(f"workers={workers!r}: is no whole number; write workers=2")
+    if not (storage is None or isinstance(storage, str)):
+        raise UsageError(f"storage={storage!r}: is no text; write storage='sqlite:///FILE.db'")
+    Trust.of(worker.code)  # refuses what isn't there
     url = storage or os.environ.get("BATCHFRONT_STORAGE") or DEFAULT_URL
     spec, loaded = _loaded(workload)
     devices = devices_for([spec], worker, workers)
@@ -232,6 +239,10 @@ def _value(name: str, said: Option, value: Any) -> Any:
             raise UsageError(f"{name}={value!r}: {error}") from None
     if isinstance(value, str) and (said.repeated or said.kind in (int, float, bool)):
         raise UsageError(f"{name}={value!r}: is a text; write {name}={_example(said, value)}")
+    if name == "batch_sizes" and value is not None:
+        value = tuple(value) if isinstance(value, Iterable) else value
+        if not (isinstance(value, tuple) and all(isinstance(one, Integral) for one in value)):
+            raise UsageError(f"{name}={value!r}: is no list of whole numbers; write {name}=(8, 32)")
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 

@@ -101,6 +101,8 @@ def _check_file(url: URL, create: bool) -> None:
     file = Path(url.database)
     if create and not file.parent.is_dir():
         raise StorageError(f"database {file}: the folder {file.parent} does not exist")
+    if file.is_dir():
+        raise StorageError(f"database {file}: is a folder; name a file in it")
     if not _is_missing(url):
         return
     if not create:

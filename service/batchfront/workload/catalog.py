@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from batchfront.errors import BatchfrontError, CatalogError
+from batchfront.phrases import first_few
 from batchfront.printable import shell_word
 from batchfront.workload.base import VARIANT_SIGN, WorkloadBase
 from batchfront.workload.given import shown
@@ -380,9 +381,12 @@ def _suggestion(spec: str, catalog: Collection[str]) -> str:
             "a sweep file is TOML; one of Weights & Biases is translated by "
             f"`batchfront new program --from {shell_word(spec)}`"
         )
+    within = sorted(name for name in catalog if spec and name.startswith(f"{spec.strip('/')}/"))
+    if within:
+        return f"there {'is' if len(within) == 1 else 'are'} {first_few(within)}"
     near = get_close_matches(spec, catalog, n=3, cutoff=0.6)
     if near:
-        return f"the nearest are {', '.join(near)}"
+        return f"the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
     return (
         "`batchfront workloads` lists them, and a file is named as path/to/file.py:function or "
         "path/to/sweep.toml"

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchfront.workload.goal import Goal, ReportedMetric
-from batchfront.workload.user_file import names_kind, not_there, there
+from batchfront.workload.user_file import names_kind, not_run, not_there, there
 
 
 def look_for(path: Path, name: str) -> None:
-    """Raise CatalogError as `function_in` does for a file that isn't there, or that has functions
-    and binds no such name anywhere."""
+    """Raise CatalogError as `function_in` does for a file that isn't there, or is no Python, or has
+    functions and binds no such name anywhere."""
+    _refuse_unreadable(path)
     nodes = _nodes(path)
     bound = _bound(nodes)
     if not name or name in bound or _binds_others(nodes, bound):
@@ -90,6 +91,17 @@ def _imported(nodes: Sequence[ast.AST]) -> set[str]:
         for name in _bound([node])
     }
     return set(ours) - others
+
+
+def _refuse_unreadable(path: Path) -> None:
+    """Raise CatalogError for a file whose syntax is wrong."""
+    text = there(path)
+    try:
+        ast.parse(text.read_bytes(), str(path))
+    except SyntaxError as error:
+        raise not_run(path, error) from error
+    except (OSError, ValueError, RecursionError):
+        return
 
 
 def _nodes(path: Path) -> list[ast.AST]:

@@ -46,6 +46,10 @@ def not_there(
     return CatalogError(f"{path}: say which function, as {path}:FUNCTION; {found}")
 
 
+def not_run(path: Path, error: BaseException) -> CatalogError:
+    return CatalogError(f"{path} does not run: {error_in(error)}")
+
+
 def _is_public_function(value: object, module: ModuleType) -> bool:
     return (
         inspect.isfunction(value)
@@ -97,7 +101,7 @@ def _run(path: Path) -> ModuleType:
     except BatchfrontError:
         raise
     except (Exception, SystemExit) as e:
-        raise CatalogError(f"{path} does not run: {error_in(e)}") from e
+        raise not_run(path, e) from e
     return module
 
 

@@ -144,7 +144,7 @@ def test_a_database_that_can_not_be_opened_is_refused(
     batchfront: Run, workload_file: Write, folder: Path
 ) -> None:
     (folder / "batchfront.db").mkdir()
-    refused(batchfront("run", workload_file()), "unable to open database file", code=1)
+    refused(batchfront("run", workload_file()), "is a folder; name a file in it", code=1)
 
 
 def test_a_corrupt_database_is_refused_and_left_as_it_is(

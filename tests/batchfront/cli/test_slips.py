@@ -47,6 +47,7 @@ def without_torch(folder: Path) -> Run:
         (("run", NAME, "--continuing", "2"), "--continuing 2: needs --after-goal continue"),
         (("run", NAME, "--trials", "auto", "--batch-sizes", "2,4"), "needs at least 4 batch sizes"),
         (("run", NAME, "--device", "cuda:99"), "--device cuda:99: this machine has "),
+        (("run", NAME, "--code", "no"), "--code no: there is no such file or folder"),
         (("run", NAME, "--workers", "0"), "--workers 0: must be at least 1"),
         (("run", "mine.py:other"), "no function 'other'; its workloads: my_workload"),
         (
@@ -62,6 +63,10 @@ def without_torch(folder: Path) -> Run:
         (("probe", "digits/mlp/momentun"), f"the nearest are {NAME}"),
         (("probe", NAME, "--batch-size", "2048"), "than the training set of 1,297 examples"),
         (("probe", NAME, "--device", "cuda:99"), "--device cuda:99: this machine has "),
+        (
+            ("workloads", "show", "digits/mlp"),
+            "catalog; there are digits/mlp/adamw, digits/mlp/mom",
+        ),
         (("workloads", "show", "digits/mlp/momentun"), f"the nearest are {NAME}"),
     ],
     ids=lambda said: " ".join(said) if isinstance(said, tuple) else "",

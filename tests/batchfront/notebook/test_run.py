@@ -1,6 +1,7 @@
 """A search from Python: what it takes, what it refuses, and what it finds."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,10 +74,14 @@ def test_results_are_found_again_by_name(found: Results, url: str) -> None:
         ({"goal": "0,05"}, "goal='0,05': is a text; write goal=0.05"),
         ({"goal": 97}, "goal 97: error rate lies between 0 and 1; 97 % is 0.97"),
         ({"trials": 0}, "--trials 0: must be at least 1"),
+        ({"batch_sizes": 8}, r"batch_sizes=8: is no list of whole numbers; write .*=\(8, 32\)"),
+        ({"batch_sizes": ("8",)}, "is no list of whole numbers"),
+        ({"workers": "2"}, "workers='2': is no whole number; write workers=2"),
+        ({"code": ["none"]}, "--code none: there is no such file or folder"),
         ({"max_time": "soon"}, "max_time='soon': 'soon' is not a duration"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(options: dict[str, object], said: str) -> None:
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         batchfront.run("digits/mlp/momentum", storage="sqlite:///none.db", **options)
     assert not Path("none.db").exists()

@@ -7,6 +7,7 @@ import pytest
 from batchfront.errors import CatalogError, UsageError
 from batchfront.workload import metrics
 from batchfront.workload.read_ahead import _METRICS, look_for, refuse_goal
+from batchfront.workload.user_file import function_in
 
 FILE = """
 from batchfront import ERROR_RATE, Goal, Loop, Workload
@@ -54,11 +55,23 @@ def test_a_name_that_a_file_may_have_is_not_refused(tmp_path: Path, makes: str) 
     look_for(written(tmp_path, ("other = Loop", f"{makes}\nother = Loop")), "me")
 
 
-@pytest.mark.parametrize("text", ["", "def f(:", "\0"])
-def test_a_file_that_says_nothing_is_left_to_be_run(tmp_path: Path, text: str) -> None:
-    (tmp_path / "file.py").write_text(text)
+def test_a_file_that_says_nothing_is_left_to_be_run(tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text("")
     look_for(tmp_path / "file.py", "me")
     refuse_goal(tmp_path / "file.py", "me", 97)
+
+
+@pytest.mark.parametrize("name", ["me", ""])
+def test_a_file_that_is_no_python_is_refused_as_running_it_would(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file.py").write_text("import torch\n\ndef f(:\n")
+    with pytest.raises(CatalogError) as refused:
+        look_for(tmp_path / "file.py", name)
+    assert str(refused.value).endswith(
+        "file.py does not run: file.py, line 3: SyntaxError: invalid syntax"
+    )
+    with pytest.raises(CatalogError) as run:
+        function_in(tmp_path / "file.py", name)
+    assert str(run.value) == str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["mine", ""])
