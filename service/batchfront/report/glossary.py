@@ -64,7 +64,7 @@ def glossary() -> dict[str, Word]:
 @cache
 def _looked_for() -> re.Pattern[str]:
     longest = sorted(_ENTRIES, key=len, reverse=True)
-    return re.compile(rf"(?<![\w/.-])({'|'.join(longest)})(?![\w/-])([,.:;)]?)", re.IGNORECASE)
+    return re.compile(rf"(?<![\w/.-])(\(?)({'|'.join(longest)})(?![\w/-])([,.:;)]?)", re.IGNORECASE)
 
 
 def explained(html: str) -> tuple[str, tuple[Word, ...]]:
@@ -94,7 +94,7 @@ def _step(within: list[str], tag: str) -> None:
 
 
 def _opening(word: re.Match[str], found: set[str]) -> str:
-    text, after = word.groups()
+    before, text, after = word.groups()
     term = next(
         term for pattern, term in _ENTRIES.items() if re.fullmatch(pattern, text, re.IGNORECASE)
     )
@@ -103,6 +103,6 @@ def _opening(word: re.Match[str], found: set[str]) -> str:
     found.add(term)
     name = glossary()[term].name
     button = f'<button type="button" class="word" popovertarget="{name}">{text}</button>'
-    # A browser would begin a line after a button, even with a comma.
-    html = f"<dfn>{button}</dfn>{after}"
-    return f'<span class="kept">{html}</span>' if after else html
+    # A browser would begin a line after a button, even with a comma, and end one before it.
+    html = f"{before}<dfn>{button}</dfn>{after}"
+    return f'<span class="kept">{html}</span>' if before or after else html

@@ -4,6 +4,7 @@ import pytest
 
 from batchfront.frontier.curve import USUAL, Asked
 from batchfront.frontier.curve.estimates import Estimate
+from batchfront.frontier.expected import ExpectedFrontier, ExpectedPoint
 from batchfront.frontier.frontier import Frontier, load_frontier
 from batchfront.report.sections.curve import steps_figure
 from batchfront.report.sections.curve_traces import DIMINISHING, NEAR_PERFECT, NO_MORE, regimes
@@ -93,6 +94,18 @@ def test_the_curve_lies_in_its_band_and_perfect_scaling_starts_on_it(whole: Fron
     assert line["y0"] == pytest.approx(1700, rel=0.01)
     assert line["x0"] * line["y0"] == pytest.approx(line["x1"] * line["y1"])
     assert figure["data"][-1]["y"] == [point.steps for point in whole.reached]
+
+
+def test_a_value_stands_below_a_point_over_which_its_expected_steps_are_drawn(
+    whole: Frontier,
+) -> None:
+    one = whole.reached[0]
+    steps = float(one.steps or 0)
+    over = ExpectedPoint(one.batch_size, 1.3 * steps, steps, 2 * steps, 0.2, {}, 0, 32, 2)
+    curve = fitted(whole).curve
+    plain = steps_figure(whole, curve)["data"][-1]["textposition"]
+    figure = steps_figure(whole, curve, expected=ExpectedFrontier((over,)))
+    assert figure["data"][-1]["textposition"] == ["bottom center", *plain[1:]]
 
 
 def test_the_regimes_meet_where_the_curve_says(whole: Frontier) -> None:

@@ -35,10 +35,13 @@ def test_names_links_headings_and_tables_are_left_alone() -> None:
     assert explained(html) == (html, ())
 
 
-def test_no_line_begins_with_the_comma_after_a_word() -> None:
+def test_no_line_ends_between_a_word_and_its_comma_or_bracket() -> None:
     html, _ = explained("<p>a search space: a winner</p>")
     assert '<span class="kept"><dfn><button' in html
     assert "search space</button></dfn>:</span> a <dfn>" in html
+    html, _ = explained("<p>one (winner of all)</p>")
+    assert html.startswith('<p>one <span class="kept">(<dfn><button')
+    assert html.endswith("winner</button></dfn></span> of all)</p>")
 
 
 def test_an_empty_element_does_not_hide_what_follows() -> None:

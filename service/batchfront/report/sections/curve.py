@@ -160,7 +160,8 @@ def steps_figure(
         traces = curve_traces(curve, batches[0], until)
         begin = float(curve.predict([first.batch_size]).median[0])
     again = confirmed_trace(frontier, confirmations or {})
-    again += expected_trace(expected or ExpectedFrontier())
+    expected = expected or ExpectedFrontier()
+    again += expected_trace(expected)
     end = begin * first.batch_size / last
     steps = [point.steps or 0 for point in reached]
     drawn = [value for trace in traces for value in trace["y"]]
@@ -177,7 +178,7 @@ def steps_figure(
         shapes = [*regime_shapes(regimes(curve, *(10**side for side in across["range"]))), *shapes]
     return figure(
         f"Steps to target against batch size, {frontier.workload}",
-        [*traces, *again, _points(frontier, curve)],
+        [*traces, *again, _points(frontier, curve, expected)],
         xaxis=across,
         yaxis=up,
         # The last value may stand to the right of its point.
@@ -195,7 +196,7 @@ def points_name(frontier: Frontier) -> str:
     )
 
 
-def _points(frontier: Frontier, curve: Curve | None) -> dict[str, Any]:
+def _points(frontier: Frontier, curve: Curve | None, expected: ExpectedFrontier) -> dict[str, Any]:
     reached = frontier.reached
     # Those of the points that it goes through.
     through = curve is not None and not by_expected_steps(frontier)
@@ -203,6 +204,7 @@ def _points(frontier: Frontier, curve: Curve | None) -> dict[str, Any]:
     symbols = ["circle-open" if point.batch_size in off else "circle" for point in reached]
     steps = [point.steps or 0 for point in reached]
     below = [_drawn_interval(point) for point in reached]
+    places = _label_places(steps) if curve is None else _beside(reached, curve)
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines+markers+text" if curve is None else "markers+text",
@@ -210,7 +212,7 @@ def _points(frontier: Frontier, curve: Curve | None) -> dict[str, Any]:
         "x": [point.batch_size for point in reached],
         "y": steps,
         "text": [short_count(found) for found in steps],
-        "textposition": _label_places(steps) if curve is None else _beside(reached, curve),
+        "textposition": _clear_of(expected, reached, places),
         "textfont": {"size": 12, "color": "var(--ink)"},
         "cliponaxis": False,
         "line": {"color": WINNER, "width": 2.5},
@@ -260,6 +262,15 @@ def _beside(reached: Sequence[Point], curve: Curve) -> list[str]:
     fitted = curve.predict([point.batch_size for point in reached]).median
     above = [(point.steps or 0) >= on for point, on in zip(reached, fitted, strict=True)]
     return ["top center" if up else "bottom center" for up in above]
+
+
+def _clear_of(
+    expected: ExpectedFrontier, reached: Sequence[Point], places: Sequence[str]
+) -> list[str]:
+    """The places, but below a point above which its expected steps are drawn."""
+    over = {one.batch_size for one in expected.points}
+    pairs = zip(reached, places, strict=True)
+    return ["bottom center" if one.batch_size in over else place for one, place in pairs]
 
 
 def _drawn_interval(point: Point) -> float:
