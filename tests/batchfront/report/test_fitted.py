@@ -99,12 +99,12 @@ def test_the_curve_lies_in_its_band_and_perfect_scaling_starts_on_it(whole: Fron
 def test_a_value_stands_below_a_point_over_which_its_expected_steps_are_drawn(
     whole: Frontier,
 ) -> None:
-    one = whole.reached[0]
-    steps = float(one.steps or 0)
+    one, steps = whole.reached[0], float(whole.reached[0].steps or 0)
     over = ExpectedPoint(one.batch_size, 1.3 * steps, steps, 2 * steps, 0.2, {}, 0, 32, 2)
     curve = fitted(whole).curve
     plain = steps_figure(whole, curve)["data"][-1]["textposition"]
     figure = steps_figure(whole, curve, expected=ExpectedFrontier((over,)))
+    assert plain[0] == "top center"
     assert figure["data"][-1]["textposition"] == ["bottom center", *plain[1:]]
 
 
