@@ -205,7 +205,7 @@ def _told(
     for name in told:
         if name not in known:
             raise UsageError(f"batchfront.run has no option {name!r}{nearest(name, known)}")
-    values = {name: _value(name, known[name], value) for name, value in told.items()}
+    values = {name: _allowed(name, known[name], value) for name, value in told.items()}
     search, worker, limits = (
         {name: values[name] for name in options_of(kind) if name in values} for kind in _KINDS
     )
@@ -230,6 +230,15 @@ def _in_sweep_file(workload: Given) -> dict[str, Any]:
     return {"batch_sizes": sweep.program.batch_sizes, **said}
 
 
+def _allowed(name: str, said: Option, given: Any) -> Any:
+    """A value as its option keeps it. Raises UsageError for one that it doesn't allow, by the name
+    that it has here: the options themselves name it as a command does."""
+    value = _value(name, said, given)
+    if value is not None and said.must is not None and not said.must[0](value):
+        raise UsageError(f"{name}={given!r}: {said.must[1]}")
+    return value
+
+
 def _value(name: str, said: Option, value: Any) -> Any:
     """A value as its option keeps it: a text is read as on the command line."""
     if isinstance(value, str) and isinstance(said.kind, Kind):
@@ -241,9 +250,13 @@ def _value(name: str, said: Option, value: Any) -> Any:
         raise UsageError(f"{name}={value!r}: is a text; write {name}={_example(said, value)}")
     if name == "batch_sizes" and value is not None:
         value = tuple(value) if isinstance(value, Iterable) else value
-        if not (isinstance(value, tuple) and all(isinstance(one, Integral) for one in value)):
+        if not (isinstance(value, tuple) and all(map(_is_whole, value))):
             raise UsageError(f"{name}={value!r}: is no list of whole numbers; write {name}=(8, 32)")
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _example(said: Option, text: str) -> str:

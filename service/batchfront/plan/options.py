@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from batchfront.errors import UsageError
-from batchfront.options import BATCH_SIZES, Kind, Must, at_least, check, flag, option, options_of
+from batchfront.options import BATCH_SIZES, Kind, Must, check, flag, option, options_of
 from batchfront.study.study import ALL, Study
 from batchfront.vocabulary import (
     ADAPTIVE,
@@ -34,13 +34,18 @@ AUTO_FINISHERS = 8
 """Trials of a batch size that pass the goal, where trials are shared out: one that is capped tells
 little of the expected steps."""
 
-_ONE = at_least(1)
+_MOST = 100_000  # of a batch size: each trial is a row that is made before any runs
+
+_COUNT: Must = (
+    lambda n: type(n) is int and 1 <= n <= _MOST,
+    f"must be a whole number from 1 to {_MOST:,}",
+)
 
 _CLOSE: Must = (lambda factor: 1 < factor < inf, "must be a factor above 1, such as 1.3")
 
 _SEED: Must = (lambda seed: -(2**63) <= seed < 2**63, "must lie between -2^63 and 2^63 - 1")
 
-_TOGETHER: Must = (lambda n: n == ALL or (isinstance(n, int) and n >= 1), "must be at least 1")
+_TOGETHER: Must = (lambda n: n == ALL or _COUNT[0](n), _COUNT[1])
 
 
 def _trials(text: str) -> int | str:
@@ -65,13 +70,14 @@ class SearchOptions:
     batch_sizes: tuple[int, ...] | None = option(
         BATCH_SIZES,
         "The batch sizes, such as 2,8,32 or 2..1024 (the powers of two).",
+        must=(lambda sizes: len(sizes) > 0, "must be one at least, such as 32"),
         otherwise="those planned before, or else the workload's own",
     )
     trials: int | str | None = option(
         Kind("N|auto", _trials),
         "Trials per batch size; more than before adds some. With auto each round goes to the batch "
         "sizes where it is expected to tell the most of how far a larger one is useful.",
-        must=(lambda n: n == AUTO or (isinstance(n, int) and n >= 1), "must be at least 1"),
+        must=(lambda n: n == AUTO or _COUNT[0](n), _COUNT[1]),
         fallback=32,
     )
     until: float | None = option(
@@ -82,7 +88,7 @@ class SearchOptions:
         fallback=1.3,
     )
     max_trials: int | None = option(
-        int, "With --trials auto: trials of a batch size at most.", must=_ONE, fallback=64
+        int, "With --trials auto: trials of a batch size at most.", must=_COUNT, fallback=64
     )
     seed: int | None = option(int, "The seed of the search.", must=_SEED, fallback=0, defines=True)
     goal: float | None = option(
@@ -123,7 +129,7 @@ class SearchOptions:
         int,
         "Trials of a batch size that pass the goal before its others are stopped. It can be raised "
         "later.",
-        must=_ONE,
+        must=_COUNT,
         fallback=1,
         defines=True,
     )
@@ -137,7 +143,7 @@ class SearchOptions:
     continuing: int | None = option(
         int,
         "With --after-goal continue: how many trials of a batch size do, the first that pass.",
-        must=_ONE,
+        must=_COUNT,
         otherwise="1",
         fallback=0,
         defines=True,
@@ -188,7 +194,7 @@ class SearchOptions:
     generation: int | None = option(
         int,
         "How many trials race together.",
-        must=_ONE,
+        must=_COUNT,
         fallback=0,
         defines=True,
         superseded="--together",

@@ -205,7 +205,7 @@ def test_a_changed_definition_is_refused_with_the_difference_and_nothing_is_lost
         (["--trials", "0"], "--trials 0"),
         (["--trials", "many"], "--trials"),
         (["--sampler", "best"], "--sampler"),
-        (["--together", "0"], "--together 0: must be at least 1"),
+        (["--together", "0"], "--together 0: must be a whole number from 1 to 100,000"),
         (["--together", "some"], "'some' is no number of trials; write 8, or all"),
         (["--together", "--5"], "'--5' is no number of trials; write 8, or all"),
         (["--halving"], "--halving: is no option of new studies"),

@@ -114,7 +114,7 @@ def test_options_of_run_alone_are_known_to_plan_too(
         ('trials = "many"', ("[search] trials", "'many' is no number of trials")),
         ("trials = 2.5", ("[search] trials", "'2.5' is no number of trials")),
         ("trials = true", ("[search] trials", "true is not a number")),
-        ("trials = 0", ("[search]", "must be at least 1")),
+        ("trials = 0", ("[search]", "must be a whole number")),
         ('extrapolate = "yes"', ("[search] extrapolate", "true or false")),
         ('sampler = "random"', ("[search] sampler", "'sobol', 'tpe', 'gp'")),
         ('together = "al"', ("[search] together", "write 8, or all")),

@@ -189,24 +189,31 @@ def test_another_definition_is_refused_with_the_difference_and_nothing_changes(
 
 
 refusals: list[tuple[dict[str, Any], str]] = [
-    ({"together": 0}, "--together 0: must be at least 1"),
+    ({"together": 0}, "--together 0: must be a whole number"),
     ({"together": "all", "sampler": "tpe"}, "--together all: a sampler learns from trials that"),
     ({"together": 4, "schedule": "race"}, "--together 4: says it all; leave --schedule race out"),
     (
         {"generation": 4, "sampler": "gp", "schedule": "one-by-one"},
         "--generation 4: contradicts --schedule one-by-one; say --together 1, or --together 4",
     ),
-    ({"generation": 0, "sampler": "tpe"}, "--generation 0: must be at least 1"),
+    ({"generation": 0, "sampler": "tpe"}, "--generation 0: must be a whole number"),
     ({"sampler": "random"}, "--sampler 'random': must be one of sobol, tpe, gp"),
     ({"schedule": "fifo"}, "--schedule 'fifo': must be one of race, one-by-one"),
     ({"count": "none"}, "--count 'none': must be one of all, feasible"),
-    ({"trials": 0}, "--trials 0: must be at least 1"),
+    ({"trials": 0}, "--trials 0: must be a whole number from 1 to 100,000"),
+    ({"trials": 10**9}, "--trials 1000000000: must be a whole number from 1 to 100,000"),
+    ({"trials": 2.5}, "--trials 2.5: must be a whole number"),
+    ({"trials": True}, "--trials True: must be a whole number"),
+    ({"finishers": 10**20}, "--finishers 100000000000000000000: must be a whole number"),
     ({"halving": True}, "--halving: is no option of new studies"),
-    ({"trials": 0, "finishers": -1}, "--trials 0: must be at least 1; --finishers -1: must be at"),
+    (
+        {"trials": 0, "finishers": -1},
+        "--trials 0: must be a whole number from 1 to 100,000; --finishers -1: must be a whole",
+    ),
     ({"seed": 2**63}, f"--seed {2**63}: must lie between -2^63 and 2^63 - 1"),
-    ({"finishers": 0}, "--finishers 0: must be at least 1"),
+    ({"finishers": 0}, "--finishers 0: must be a whole number"),
     ({"after_goal": "go"}, "--after-goal 'go': must be one of stop, continue"),
-    ({"after_goal": "continue", "continuing": 0}, "--continuing 0: must be at least 1"),
+    ({"after_goal": "continue", "continuing": 0}, "--continuing 0: must be a whole number"),
     ({"continuing": 2}, "--continuing 2: needs --after-goal continue"),
     ({"after_goal": "stop", "continuing": 1}, "--continuing 1: needs --after-goal continue"),
     (
