@@ -23,7 +23,7 @@ from batchfront.store.schema import leased, measurements, reached, slots, studie
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.flaws import is_measurable
 from batchfront.study.study import Filter, load_studies, measured, readable
-from batchfront.vocabulary import SEARCHES, Outcome, Purpose, Sampler, SlotState
+from batchfront.vocabulary import SEARCHES, Outcome, Purpose, Sampler, SlotState, WorkerState
 from batchfront.workload.search_space import Value
 
 
@@ -169,6 +169,19 @@ def last_change(source: Source, workloads: Sequence[str] = ()) -> dict[str, tupl
     a frontier must be read again, in one query."""
     with snapshot(source) as moment:
         return {row[0]: tuple(row[1:]) for row in moment.execute(_by_workload(workloads))}
+
+
+def how_far(source: Source, workload: str) -> tuple[tuple[object, ...], ...]:
+    """A value that differs once trials of a workload that run may have written more of their
+    learning curves: how far the workers are that have them."""
+    query = (
+        select(workers.c.id, workers.c.study_id, workers.c.steps)
+        .join(studies, workers.c.study_id == studies.c.id)
+        .where(workers.c.state == WorkerState.BUSY, studies.c.workload == workload)
+        .order_by(workers.c.id)
+    )
+    with snapshot(source) as moment:
+        return tuple(tuple(row) for row in moment.execute(query))
 
 
 @dataclass(frozen=True)

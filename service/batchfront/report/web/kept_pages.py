@@ -29,7 +29,7 @@ OVERDUE = 10.0
 KEPT_BYTES = 64 << 20
 """Of all pages that are kept; those that nobody has looked at for longest go first."""
 
-_WORK = 0.3  # seconds in each EVERY, a tenth of a core, that keeping a page up to date may take
+_WORK = 0.15  # seconds in each EVERY, a twentieth of a core, that keeping a page fresh may take
 
 _SELDOM = 10  # times EVERY, after which a page is read anew whatever it takes
 

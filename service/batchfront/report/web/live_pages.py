@@ -10,7 +10,13 @@ from sqlalchemy import Connection
 from batchfront.advice.timings import last_timed
 from batchfront.frontier.curve import Asked
 from batchfront.frontier.frontier import load_frontiers
-from batchfront.frontier.queries import Progress, last_change, load_progress, workload_names
+from batchfront.frontier.queries import (
+    Progress,
+    how_far,
+    last_change,
+    load_progress,
+    workload_names,
+)
 from batchfront.report.data import left_out, load_subjects
 from batchfront.report.html import Dashboard, Part
 from batchfront.report.index import COMPARED, Answers, index_page
@@ -73,7 +79,10 @@ class LivePages:
         self, moment: Connection, workload: str, before: object, *, alone: bool
     ) -> Fresh | None:
         wanted = [workload] if workload else []
-        changes = (last_change(moment, wanted), last_timed(moment, workload)) if wanted else ()
+        changes: tuple[object, ...] = ()
+        if wanted:
+            of_trials = last_change(moment, wanted), how_far(moment, workload)
+            changes = (*of_trials, last_timed(moment, workload))
         state = (changes, alone)
         if state == before:
             return None

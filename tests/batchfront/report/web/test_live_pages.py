@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from batchfront.advice.options import AdviceOptions
 from batchfront.advice.timings import Timing, keep_timings
+from batchfront.ledger.workers import enter, note
 from batchfront.report.options import PageOptions
 from batchfront.report.web import live_pages
 from batchfront.report.web.live_report import live_report
 from batchfront.store.database import Storage
-from batchfront.store.schema import slots, studies
-from batchfront.vocabulary import TimedPart
+from batchfront.store.schema import measurements, slots, studies
+from batchfront.vocabulary import TimedPart, WorkerState
 from tests.batchfront.report.rows import add_study
 from tests.waiting import LONG, eventually
 from tests.web import ask, served
@@ -94,6 +95,30 @@ def test_a_page_is_made_anew_for_a_trial_of_its_own_alone(
     end_a_trial(storage, "d/e/f")
     assert "from 2 to 64" in page(address, "d/e/f")
     assert looked.pages == ["d/e/f"] * 2
+
+
+def test_a_page_is_made_anew_as_trials_of_its_workload_go_on(
+    storage: Storage, address: str, looked: Looked
+) -> None:
+    def train(workload: str, steps: int, value: float) -> None:
+        """What a worker writes with a heartbeat."""
+        with storage.write() as conn:
+            wanted = studies.c.workload == workload, studies.c.batch_size == 4
+            study = conn.execute(select(studies.c.id).where(*wanted)).scalar_one()
+            slot = conn.execute(select(slots.c.id).where(slots.c.study_id == study)).scalar_one()
+            enter(conn, 1.0, "one", host="here", pid=1, device="cpu")
+            note(conn, 2.0, "one", state=WorkerState.BUSY, study_id=study, steps=steps)
+            row = {"slot_id": slot, "step": steps, "split": "validation", "metric": "error rate"}
+            conn.execute(insert(measurements).values(**row, value=value))
+
+    before = page(address, "d/e/f")
+    train("a/b/c", 10, 0.5)
+    assert page(address, "d/e/f") == before
+    train("d/e/f", 20, 0.5)
+    with_a_point = page(address, "d/e/f")
+    train("d/e/f", 30, 0.25)
+    assert len({before, with_a_point, page(address, "d/e/f")}) == 3
+    assert looked.pages == ["d/e/f"] * 3
 
 
 def test_a_page_is_made_anew_once_steps_of_its_workload_were_timed(
