@@ -41,7 +41,7 @@ def test_points_that_determine_no_curve_are_no_error() -> None:
 
 
 def test_a_share_that_cannot_be_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"share of steps saved of 0\.7"):
+    with pytest.raises(UsageError, match=r"--share 0\.7: must be between 0 and 0\.5"):
         fit_curve(frontier(STEPS), share=0.7)
 
 
