@@ -48,6 +48,16 @@ _gpus = options.option(
 )
 
 
+def _open_and_order(storage: str, **told: Any) -> tuple[Any, Any]:
+    """The database and what workers here are told; code that isn't there is refused at once, not by
+    each of them."""
+    from batchfront.workload.trust import Trust
+
+    opened, order = orders.open_and_order(storage, **told)
+    Trust.of(order.worker.code)
+    return opened, order
+
+
 @command.command()
 @orders.told()
 @options.storage
@@ -58,7 +68,7 @@ def local(workers: int | None, storage: str, **told: Any) -> int:
     """Run workers on this machine, replacing those that die."""
     from batchfront.launch.local import Local
 
-    opened, order = orders.open_and_order(storage, **told)
+    opened, order = _open_and_order(storage, **told)
     return orders.run(Local(opened, pass_on), order, workers, watching=opened)
 
 
@@ -69,7 +79,7 @@ def debug(storage: str, **told: Any) -> int:
     """Run one worker in this very process: breakpoints hold, errors keep their traceback."""
     from batchfront.launch.debug import Debug
 
-    _, order = orders.open_and_order(storage, **told)
+    _, order = _open_and_order(storage, **told)
     return orders.run(Debug(work_here), order, 1)
 
 

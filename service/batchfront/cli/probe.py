@@ -49,7 +49,9 @@ def command(
     from batchfront.training.device_names import refuse_missing
     from batchfront.worker.probe import probe
     from batchfront.worker.signals import stop_on_signals
+    from batchfront.workload.trust import Trust
 
+    Trust.of(asked.code)  # refuses what isn't there
     if save is not None:
         require_new_file(save, "--save")
     opened = open_to_write(storage)

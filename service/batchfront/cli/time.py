@@ -39,7 +39,9 @@ def command(workload: str, storage: str, asked: TimingOptions, format_: str) -> 
     from batchfront.store.url import open_to_write
     from batchfront.training.device_names import refuse_missing
     from batchfront.worker.timing import time_workload
+    from batchfront.workload.trust import Trust
 
+    Trust.of(asked.code)  # refuses what isn't there
     opened = open_to_write(storage)
     refuse_missing(asked.device, per_trial=max(asked.devices_per_trial))
     with telling_how_it_may(), others_aside():

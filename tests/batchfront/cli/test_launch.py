@@ -143,6 +143,17 @@ def test_a_workload_that_is_not_planned_is_refused_before_anything_starts(
     assert f"there are: {NAME}" in result.err
 
 
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("where", ["local", "debug"])
+def test_code_that_is_not_there_is_refused_before_a_worker_says_it(
+    batchfront: Run, where: str
+) -> None:
+    result = batchfront("launch", where, "--code", "none")
+    assert result.code == 2
+    assert result.err.endswith("/none: there is no such file or folder\n")
+    assert result.err.count("\n") == 1
+
+
 @pytest.mark.postgresql
 def test_a_password_in_a_file_stays_there_if_the_workers_have_its_name_too(
     postgres_database: str, folder: Path, monkeypatch: pytest.MonkeyPatch

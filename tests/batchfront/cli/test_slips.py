@@ -48,6 +48,8 @@ def without_torch(folder: Path) -> Run:
         (("run", NAME, "--trials", "auto", "--batch-sizes", "2,4"), "needs at least 4 batch sizes"),
         (("run", NAME, "--device", "cuda:99"), "--device cuda:99: this machine has "),
         (("run", NAME, "--code", "no"), "--code no: there is no such file or folder"),
+        (("time", NAME, "--code", "no"), "--code no: there is no such file or folder"),
+        (("probe", NAME, "--code", "no"), "--code no: there is no such file or folder"),
         (("run", NAME, "--workers", "0"), "--workers 0: must be at least 1"),
         (("run", "mine.py:other"), "no function 'other'; its workloads: my_workload"),
         (

@@ -134,7 +134,9 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
     for create in (True, False):
-        assert "is a folder; name a file in it" in refusal(StorageError, f"sqlite:///{tmp_path}", create=create)
+        assert "is a folder; name a file in it" in refusal(
+            StorageError, f"sqlite:///{tmp_path}", create=create
+        )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
