@@ -17,6 +17,7 @@ from tests.searches import work
 
 WORKLOAD = "digits/mlp/momentum"
 EVIL = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=2">/m&m/"sgd"'
+NO_WINNER = "empty/no/winner" + 60 * "_"  # as long as a phone is wide, without a place to fold
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def odd(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Storag
     opened = _copied(made_database, tmp_path_factory.mktemp("odd"))
     _add_evil(opened)
     add_study(opened, "empty/no/slots", 8, [])
-    add_study(opened, "empty/no/winner", 8, [{"params": {"learning_rate": 0.1}}, {"params": {}}])
+    add_study(opened, NO_WINNER, 8, [{"params": {"learning_rate": 0.1}}, {"params": {}}])
     first = {"learning_rate": 0.1, "momentum": 0.9995}
     curve = [(1, "validation", "error rate", 0.0), (1, "train", "loss", 0.0)]
     add_study(

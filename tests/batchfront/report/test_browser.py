@@ -224,8 +224,8 @@ def test_paper_is_light_whatever_the_screen_is(visit: Visit, page: Path) -> None
 
 def test_figures_fill_a_window_that_changes_its_width(visit: Visit, page: Path) -> None:
     tab = visit(page, "desktop")
-    tab.set_viewport_size({"width": 390, "height": 844})
-    _wait_for(tab, "document.querySelector('.main-svg').getBoundingClientRect().width < 390")
+    tab.set_viewport_size({"width": 320, "height": 844})
+    _wait_for(tab, "document.querySelector('.main-svg').getBoundingClientRect().width < 320")
     # The figures are drawn anew one after another, so the page is narrow only after the last.
     _wait_for(tab, "document.documentElement.scrollWidth <= innerWidth")
 

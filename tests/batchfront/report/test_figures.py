@@ -17,7 +17,7 @@ from batchfront.frontier.frontier import load_frontier
 from batchfront.frontier.reruns import load_confirmations
 from batchfront.report.figures import _stems, for_a_column, write_figures
 from batchfront.store.url import Storage
-from tests.batchfront.report.conftest import WHOLE
+from tests.batchfront.report.conftest import NO_WINNER, WHOLE
 from tests.waiting import eventually
 
 needs_chromium = pytest.mark.skipif(
@@ -48,7 +48,7 @@ def test_no_colour_needs_a_page(odd: Storage) -> None:
 
 
 def test_without_a_winner_there_are_none(odd: Storage) -> None:
-    assert batchfront.figures(load_frontier(odd, "empty/no/winner")) == {}
+    assert batchfront.figures(load_frontier(odd, NO_WINNER)) == {}
 
 
 def test_a_column_is_three_and_a_half_inches_without_words_among_the_data(odd: Storage) -> None:

@@ -19,7 +19,7 @@ from batchfront.store.commands import command
 from batchfront.store.url import Storage
 from batchfront.vocabulary import Outcome
 from batchfront.whole_file import require_place
-from tests.batchfront.report.conftest import EVIL, WORKLOAD
+from tests.batchfront.report.conftest import EVIL, NO_WINNER, WORKLOAD
 from tests.packed import figures_of
 
 
@@ -171,7 +171,7 @@ def test_what_is_missing_or_mixed_is_said(odd_page: Path) -> None:
 
 
 def test_a_workload_without_a_winner_says_so(odd_page: Path) -> None:
-    section = _text(odd_page).partition(">empty/no/winner</h2>")[2].partition("</section>")[0]
+    section = _text(odd_page).partition(f">{NO_WINNER}</h2>")[2].partition("</section>")[0]
     assert "No trial has reached the goal yet." in section
     assert "Steps to target</h3>" not in section
 

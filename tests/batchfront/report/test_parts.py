@@ -20,7 +20,7 @@ from batchfront.report.sections.scaling_rules import rules_part
 from batchfront.report.sections.study_figures import trials_figure
 from batchfront.report.sections.uncertainty import uncertainty_part
 from batchfront.store.url import Storage, open_storage
-from tests.batchfront.report.conftest import WHOLE
+from tests.batchfront.report.conftest import NO_WINNER, WHOLE
 from tests.batchfront.report.rows import add_study
 
 PARTS = (uncertainty_part, rules_part, budget_part, goals_part, effects_part)
@@ -46,7 +46,7 @@ def words(part: Part) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", part.html))
 
 
-@pytest.mark.parametrize("name", ["empty/no/slots", "empty/no/winner"])
+@pytest.mark.parametrize("name", ["empty/no/slots", NO_WINNER])
 def test_without_a_winner_there_is_nothing(all_of: dict[str, Subject], name: str) -> None:
     assert [part(all_of[name]) for part in PARTS] == [Part()] * len(PARTS)
 
@@ -163,7 +163,7 @@ def test_workloads_are_compared_where_there_are_several(all_of: dict[str, Subjec
     part = compare_part(list(all_of.values()))
     drawn = {trace["name"] for trace in part.figures["compared/normalized"]["data"]}
     assert {WHOLE, "single/batch/size", "no/meta/parameters"} <= drawn
-    assert "empty/no/winner is left out: the goal has not been reached" in words(part)
+    assert f"{NO_WINNER} is left out: the goal has not been reached" in words(part)
     assert compare_part([all_of[WHOLE]]) == Part()
 
 

@@ -35,7 +35,10 @@ def curves_figure(
     label = f"Learning curves: {title}, {of_study(frontier, point)}"
     lines = {number: evenly(line) for number, line in curves.items()}
     if not lines:
-        return nothing(label, "Nothing has been measured yet.")
+        elsewhere = frontier.measured_elsewhere
+        return nothing(
+            label, "No curves were imported." if elsewhere else "Nothing has been measured yet."
+        )
     by_outcome: dict[str, dict[int, Line]] = {}
     for trial in trials:
         if trial.number in lines and trial != point.best:
