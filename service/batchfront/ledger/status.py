@@ -47,7 +47,8 @@ class StudyStatus:
     workers  -- busy with it
     rate     -- steps a second, of all its workers together
     cap      -- the steps at which its open slots end, once as many have passed the goal as are to
-    shared   -- whether its search shares out its trials, so that it may get more
+    shared   -- whether its search shares out its trials, so that it may get more: at most so many
+                `further` ones
     settled  -- why such a search gets no further one; None while it may
     stopped_by -- the option that stopped the last run before all was done
     beyond   -- open slots that have passed the goal and go on, and `left`, the steps that they
@@ -86,6 +87,7 @@ class StudyStatus:
     budget: int | None = None
     finishers: int = 1
     passed: int = 0
+    further: int = 0
 
     @property
     def finished(self) -> bool:
@@ -434,6 +436,7 @@ def _study(row: Any, outcomes: Mapping[str, int], speed: Any) -> StudyStatus:
         speed.rate if speed else 0.0,
         beyond=row.beyond or 0,
         shared=row.max_trials is not None,
+        further=max((row.max_trials or 0) - row.total, 0) if row.settled is None else 0,
         settled=row.settled,
         stopped_by=row.stopped_by,
     )

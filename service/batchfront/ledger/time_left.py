@@ -15,7 +15,8 @@ class TimeLeft(NamedTuple):
     about -- as far as the trials that have passed the goal tell where their race ends, or those of
              the nearest batch size do
     most  -- if no further trial passes the goal: each open one goes on to its step budget, or to
-             where its race ends for certain
+             where its race ends for certain, and a search that shares out its trials gets all
+             that it may
     """
 
     about: float | None
@@ -30,7 +31,7 @@ class TimeLeft(NamedTuple):
 def time_left(study: StudyStatus, status: Status) -> TimeLeft:
     """How long one worker would still need for a study: for each open trial the steps that it has
     left, times the seconds that a step takes. Trials that go on past the goal count from when they
-    have passed it. Of a search that shares out its trials, and may get more, nothing tells."""
+    have passed it. Of a search that shares out its trials, nothing tells how many it gets."""
     return _time_left(study, status.studies)
 
 
@@ -53,9 +54,7 @@ def left_of(studies: Sequence[StudyStatus], workers: int) -> TimeLeft:
 
 
 def _time_left(study: StudyStatus, among: Sequence[StudyStatus]) -> TimeLeft:
-    if study.shared and study.settled is None:
-        return TimeLeft(None, None)
-    if not study.open:
+    if not study.open and not study.further:
         return TimeLeft(0.0, 0.0)
     costs = _cost(study, among)
     if costs is None:
@@ -68,7 +67,11 @@ def _time_left(study: StudyStatus, among: Sequence[StudyStatus]) -> TimeLeft:
 
     cost, dearest = costs
     last = study.budget if study.cap is None else study.cap
-    return TimeLeft(seconds(_goes_to(study, among), cost), seconds(last, dearest))
+    most = seconds(last, dearest)
+    if study.further:
+        added = None if study.budget is None else study.further * study.budget * dearest
+        return TimeLeft(None, None if most is None or added is None else most + added)
+    return TimeLeft(seconds(_goes_to(study, among), cost), most)
 
 
 def _goes_to(study: StudyStatus, among: Sequence[StudyStatus]) -> float | None:

@@ -85,8 +85,12 @@ def test_a_larger_batch_of_which_nothing_is_known_may_take_as_much_longer_for_a_
     assert at_most(of(8, budget=200), near) == 10 * 200 * 0.5
 
 
-def test_a_search_that_may_get_more_trials_doesnt_say() -> None:
-    assert left(of(8, done=4, cap=100, cost=0.5, shared=True)) is None
+def test_a_search_that_may_get_more_trials_says_how_long_it_takes_with_all_of_them() -> None:
+    more = {"cost": 0.5, "shared": True, "further": 3, "budget": 200}
+    assert left(of(8, done=4, cap=100, **more)) is None
+    assert at_most(of(8, done=4, cap=100, **more)) == 300.0 + 3 * 200 * 0.5
+    assert at_most(of(8, done=10, **more)) == 3 * 200 * 0.5
+    assert at_most(of(8, done=10, **{**more, "budget": None})) is None
     assert left(of(8, done=4, cap=100, cost=0.5, shared=True, settled="sure")) == 300.0
 
 
