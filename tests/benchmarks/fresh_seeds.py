@@ -146,11 +146,9 @@ def _all(running: Heat[Entry, ModelRun]) -> Iterator[tuple[int, TrialResult]]:
 
 
 def _evidence(setting: Setting, point: Metaparameters, ended: TrialResult) -> Evidence:
-    goal = setting.workload.goal.value
-    lacked = None if ended.metric is None else abs(ended.metric - goal) / abs(goal)
     steps = ended.steps if ended.steps_to_target is None else ended.steps_to_target
     kind = _KINDS.get(ended.outcome, Kind.MORE_THAN)
-    return Evidence(setting.batch_size, dict(point), kind, steps, lacked)
+    return Evidence(setting.batch_size, dict(point), kind, steps)
 
 
 def median_of_fresh(setting: Setting, point: Metaparameters, seeds: int, beyond: float) -> float:

@@ -30,6 +30,7 @@ from batchfront.store.commands import command
 from batchfront.store.database import DEFAULT_URL
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.infeasible import Ended, nothing_trains
+from batchfront.study.shown import as_raced
 from batchfront.study.study import Filter, Study, find_studies, goal_text, readable
 from batchfront.table import Table
 from batchfront.vocabulary import SEARCHES, Outcome, Purpose
@@ -76,7 +77,9 @@ class Point:
     params      -- its metaparameters, the fixed ones included
     measures    -- what else was measured of the validation split where it passed the goal, by
                    name; None where that wasn't finite
-    shown       -- what the trials of a search have shown, by number
+    shown       -- what the trials of a search have shown, by number: as one worker alone would have
+                   raced them (`batchfront.study.shown.as_raced`), so that it doesn't depend on how
+                   many shared the race
     outcomes    -- outcome to number of trials; those not done yet are `open`
     edges       -- searched metaparameters in which the winner lies at an end of the search space
     """
@@ -113,6 +116,11 @@ class Point:
     def measured_elsewhere(self) -> bool:
         """Whether its trials are seeds, measured elsewhere, and no search."""
         return self.study.purpose == Purpose.POINTS
+
+    @property
+    def in_time(self) -> frozenset[int]:
+        """The trials of a search that reached the goal before its race capped them, by number."""
+        return frozenset(one.number for one in self.shown if one.steps_to_target is not None)
 
     @property
     def seeds(self) -> tuple[float, ...]:
@@ -375,7 +383,7 @@ def _points(moment: Connection, wanted: Filter, first: int | None) -> list[Point
                 for name, value in at_goal.get(study.id, {}).items()
                 if name != study.metric
             },
-            tuple(shown.get(study.id, ())),
+            tuple(as_raced(study, shown.get(study.id, ()))),
         )
         unreached = point.steps is not None and not isfinite(point.steps)
         points.append(replace(point, best=None, measures={}) if unreached else point)

@@ -412,11 +412,13 @@ def select_finishers(wanted: Filter, first: int | None) -> Select[Any]:
 class ShownTrial:
     """What a trial that is done, or past the goal, has shown, for a surrogate.
 
-    text -- its metaparameters as they are stored
+    text  -- its metaparameters as they are stored
+    round -- of a search in rounds, its own
     """
 
     number: int
     text: str
+    round: int | None
     outcome: str | None
     steps: int
     steps_to_target: float | None
@@ -432,7 +434,8 @@ class ShownTrial:
 def select_shown(wanted: Filter, first: int | None) -> Select[Any]:
     """Study and fields of `ShownTrial` of all searched trials that are done, or past the goal."""
     told = (slots.c.outcome, slots.c.steps, slots.c.steps_to_target, slots.c.metric)
-    found = _counted(wanted, first, slots.c.study_id, slots.c.number, slots.c.params, *told)
+    own = (slots.c.study_id, slots.c.number, slots.c.params, slots.c.round)
+    found = _counted(wanted, first, *own, *told)
     searched = studies.c.purpose == Purpose.SEARCH
     shown = or_(slots.c.outcome.is_not(None), reached)
     return found.where(searched, shown, slots.c.params.is_not(None)).order_by(

@@ -4,16 +4,19 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import select
 
 from batchfront.store.database import Storage
-from batchfront.study.generations import end_of, start_of
+from batchfront.store.schema import measurements, slots
+from batchfront.study.generations import start_of
 from batchfront.study.points import quasi_random
-from batchfront.study.shown import Shown, as_raced, lacked, read_shown
+from batchfront.study.shown import Shown, as_raced, read_shown
 from batchfront.study.study import Study
 from batchfront.vocabulary import Outcome, Sampler
 from batchfront.workload.search_space import Choice, Dimension, Value, dimensions
@@ -47,14 +50,40 @@ def sample(storage: Storage, study: Study, numbers: Sequence[int]) -> list[dict[
         start = start_of(study, number)
         if start not in known:
             earlier = [one for n, one in shown.items() if n < start]
-            ends = {one.number: end_of(study, one.number) for one in earlier}
-            known[start] = _trials(study, as_raced(storage, study, earlier, ends))
+            known[start] = _trials(study, _as_raced(storage, study, earlier))
         # Others of its generation may not be sampled yet: their points are what they will be.
         for n in range(start, number + 1):
             if n == number or n not in points:
                 beside = [points[m] for m in range(start, n)]
                 points[n] = _first(study, n) or _ask(study, n, known[start], beside)
     return [points[number] for number in numbers]
+
+
+def _as_raced(storage: Storage, study: Study, shown: Sequence[Shown]) -> Iterator[Shown]:
+    """What slots would have shown to one worker alone, with the metric that they had there."""
+    for one, raced in zip(shown, as_raced(study, shown), strict=True):
+        late = raced is not one
+        yield replace(raced, metric=_metric_at(storage, study, raced)) if late else one
+
+
+def _metric_at(storage: Storage, study: Study, one: Shown) -> float | None:
+    """A slot's goal metric when last computed in full up to the steps that it had."""
+    query = (
+        select(measurements.c.value)
+        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
+        .where(
+            slots.c.study_id == study.id,
+            slots.c.number == one.number,
+            measurements.c.split == "validation",
+            measurements.c.metric == study.metric,
+            measurements.c.step <= one.steps,
+        )
+        .order_by(measurements.c.step.desc())
+        .limit(1)
+    )
+    with storage.read() as conn:
+        found: float | None = conn.execute(query).scalar_one_or_none()
+    return found
 
 
 def _first(study: Study, number: int) -> dict[str, Value] | None:
@@ -160,6 +189,12 @@ def _needed(study: Study, one: Shown) -> float:
     given_up = one.outcome in (Outcome.DIVERGED, Outcome.STALLED)
     steps = study.identity["step_budget"] if given_up else max(one.steps, 1)
     return float(steps * (1 + (0.0 if one.metric is None else lacked(study, one.metric))))
+
+
+def lacked(study: Study, metric: float) -> float:
+    """How far a value of the goal metric is from the goal, in multiples of the goal."""
+    goal = float(study.identity["goal"]["value"])
+    return abs(metric - goal) / max(abs(goal), 1e-12)
 
 
 def _state(one: Shown) -> TrialState:

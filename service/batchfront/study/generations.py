@@ -19,8 +19,12 @@ from batchfront.vocabulary import SlotState
 def start_of(study: Study, number: int) -> int:
     """The first slot of the generation that a slot belongs to. Those that came with a wider search
     space begin one."""
-    first = max(first for first in (0, *_widened(study)) if first <= number)
-    return number - (number - first) % study.generation
+    return number - (number - start_of_space(study, number)) % study.generation
+
+
+def start_of_space(study: Study, number: int) -> int:
+    """The first slot of those that came with the same search space as a slot."""
+    return max(first for first in (0, *_widened(study)) if first <= number)
 
 
 def end_of(study: Study, number: int) -> int:

@@ -92,8 +92,7 @@ def read_evidence(storage: Storage, search: Search, before: int) -> list[Evidenc
         with storage.read() as conn:
             read = read_shown(conn, study).values()
         shown = [one for one in read if one.round is not None and one.round < before]
-        rounds = {one.number: one.round or 0 for one in shown}
-        found += [evidence_of(study, one) for one in as_raced(storage, study, shown, rounds)]
+        found += [evidence_of(study, one) for one in as_raced(study, shown)]
     return [one for one in found if one is not None]
 
 

@@ -1,18 +1,20 @@
 """What a study's slots have shown, for samplers that learn from it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import Connection, select
 
 from batchfront.outcomes import cap
-from batchfront.store.database import Storage
-from batchfront.store.schema import measurements, slots
+from batchfront.store.schema import slots
+from batchfront.study.generations import start_of, start_of_space
 from batchfront.study.study import Study
 from batchfront.surrogate.evidence import Evidence, Kind
-from batchfront.vocabulary import Outcome
+from batchfront.vocabulary import Outcome, Sampler
 from batchfront.workload.search_space import Metaparameters, Value
 
 
@@ -43,64 +45,6 @@ def read_shown(conn: Connection, study: Study) -> dict[int, Shown]:
     }
 
 
-def as_raced(
-    storage: Storage, study: Study, shown: Sequence[Shown], ends: Mapping[int, int]
-) -> list[Shown]:
-    """What slots of generations, or rounds, that are over would have shown to one worker alone,
-    which caps all of them at the same step: one that hears late of the winner goes on past it.
-
-    ends -- number of each slot to a number that orders their generations, or rounds
-    """
-    limits = caps(study, [(ends[one.number], one.steps_to_target) for one in shown])
-    found = []
-    for one in shown:
-        limit = limits[ends[one.number]]
-        if limit is not None and (one.steps_to_target or one.steps) > limit:
-            metric = _metric_at(storage, study, one.number, limit)
-            one = replace(one, outcome=Outcome.CAPPED, steps=limit, metric=metric)
-            one = replace(one, steps_to_target=None)
-        found.append(one)
-    return found
-
-
-def caps(study: Study, passed: Sequence[tuple[int, int | None]]) -> dict[int, int | None]:
-    """The step at which one worker alone caps the slots of each generation, or round; None: it
-    caps none.
-
-    passed -- of each slot, the number that orders its generation, or round, and its steps to target
-    """
-    return {
-        end: cap([n for own, n in passed if own <= end and n is not None], study.finishers)
-        for end in {own for own, _ in passed}
-    }
-
-
-def _metric_at(storage: Storage, study: Study, number: int, step: int) -> float | None:
-    """A slot's goal metric when last computed in full up to a step."""
-    query = (
-        select(measurements.c.value)
-        .select_from(measurements.join(slots, measurements.c.slot_id == slots.c.id))
-        .where(
-            slots.c.study_id == study.id,
-            slots.c.number == number,
-            measurements.c.split == "validation",
-            measurements.c.metric == study.metric,
-            measurements.c.step <= step,
-        )
-        .order_by(measurements.c.step.desc())
-        .limit(1)
-    )
-    with storage.read() as conn:
-        found: float | None = conn.execute(query).scalar_one_or_none()
-    return found
-
-
-def lacked(study: Study, metric: float) -> float:
-    """How far a value of the goal metric is from the goal, in multiples of the goal."""
-    goal = float(study.identity["goal"]["value"])
-    return abs(metric - goal) / max(abs(goal), 1e-12)
-
-
 class Told(Protocol):
     """What a surrogate is told of a trial."""
 
@@ -112,20 +56,80 @@ class Told(Protocol):
     def steps(self) -> int: ...
     @property
     def steps_to_target(self) -> float | None: ...
+
+
+class Raced(Told, Protocol):
+    """What a trial has shown, as a data class."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def round(self) -> int | None: ...
     @property
     def metric(self) -> float | None: ...
 
 
+T = TypeVar("T", bound=Raced)
+
+
+def as_raced(study: Study, shown: Sequence[T]) -> list[T]:
+    """What trials would have shown to one worker alone, which caps all those of a race at the same
+    step: a worker that hears late of the winner goes on past it, and so knows more of its trials
+    than it would have by itself.
+
+    Returns them in the same order. Of one that was capped later than it would have been, the metric
+    isn't known.
+    """
+    if study.sampler == Sampler.IMPORTED:  # by rules that nobody knows here
+        return list(shown)
+    races = {one.number: race_of(study, one.number, one.round) for one in shown}
+    limits = caps(study, [(races[one.number], one.steps_to_target) for one in shown])
+    capped = {"outcome": Outcome.CAPPED, "steps_to_target": None, "metric": None}
+    found = []
+    for one in shown:
+        limit = limits[races[one.number]]
+        had = one.steps if one.steps_to_target is None else one.steps_to_target
+        late = limit is not None and had > limit
+        found.append(replace(one, steps=limit, **capped) if late else one)
+    return found
+
+
+def race_of(study: Study, number: int, round_: int | None) -> int:
+    """What orders the races of a study: in one race are a round, a generation, or the slots that
+    came with a search space. Trials that an adaptive sampler draws one by one each have their own,
+    as it is by their order that they are drawn."""
+    if study.in_rounds:
+        return round_ or 0
+    if study.generation:
+        return start_of(study, number)
+    return number if study.adaptive else start_of_space(study, number)
+
+
+def caps(study: Study, passed: Iterable[tuple[int, float | None]]) -> dict[int, float | None]:
+    """The step at which one worker alone caps the slots of each race; None: it caps none.
+
+    passed -- of each slot, what orders its race (`race_of`), and its steps to target
+    """
+    limits: dict[int, float | None] = {}
+    fewest: list[float] = []
+    for race, mine in groupby(sorted(passed, key=itemgetter(0)), itemgetter(0)):
+        fewest += [steps for _, steps in mine if steps is not None]
+        fewest = sorted(fewest)[: study.finishers]
+        limits[race] = cap(fewest, study.finishers)
+    return limits
+
+
 def evidence_of(study: Study, one: Told) -> Evidence | None:
     """What a trial tells a surrogate; nothing, if it has ended in an error, or not at all."""
-    away = None if one.metric is None else lacked(study, one.metric)
-    told: tuple[Kind, float, float | None]
+    steps = float(max(one.steps, 1))
     if one.steps_to_target is not None:  # also of one that goes on
-        told = Kind.REACHED, float(one.steps_to_target), 0.0
+        told = Kind.REACHED, float(one.steps_to_target)
     elif one.outcome in (Outcome.DIVERGED, Outcome.STALLED):
-        told = Kind.INFEASIBLE, float(max(one.steps, 1)), away
+        told = Kind.INFEASIBLE, steps
     elif one.outcome in (Outcome.CAPPED, Outcome.DROPPED, Outcome.EXHAUSTED):
-        told = Kind.MORE_THAN, float(max(one.steps, 1)), away
+        told = Kind.MORE_THAN, steps
     else:
         return None
     return Evidence(study.batch_size, one.params, *told)

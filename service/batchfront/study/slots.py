@@ -126,7 +126,7 @@ def _diverged(conn: Connection, study: Study) -> int:
     done, and would have with one worker alone, which caps them all in time."""
     columns = (slots.c.round, slots.c.outcome, slots.c.steps, slots.c.steps_to_target)
     found = conn.execute(select(*columns).where(slots.c.study_id == study.id)).all()
-    limits = caps(study, [(row.round, row.steps_to_target) for row in found])
+    limits = caps(study, ((row.round, row.steps_to_target) for row in found))
     open_ones = min((row.round for row in found if row.outcome is None), default=inf)
     diverged = (r for r in found if r.outcome == Outcome.DIVERGED and r.round < open_ones)
     return sum(row.steps <= (limits[row.round] or inf) for row in diverged)

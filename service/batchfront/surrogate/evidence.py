@@ -20,12 +20,9 @@ class Evidence:
 
     steps  -- to target, if it got there; or that it had without getting there; or at which it was
               given up
-    lacked -- how far its goal metric was from the goal when last computed in full, in multiples of
-              the goal; None where that isn't known
     """
 
     batch_size: int
     params: Metaparameters
     kind: Kind
     steps: float
-    lacked: float | None = None

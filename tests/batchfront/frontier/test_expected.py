@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import exp, log
 from typing import Any
@@ -20,10 +20,10 @@ from batchfront.frontier.expected import (
 )
 from batchfront.frontier.expected_table import expected_table
 from batchfront.frontier.frontier import load_frontier
-from batchfront.store.schema import slots
+from batchfront.outcomes import TrialResult
 from batchfront.store.url import Storage
 from batchfront.surrogate.evidence import Evidence, Kind
-from tests.searches import NAME, end, planned, reached
+from tests.searches import NAME, end, planned, reached, slots_of, work, work_beside
 
 RATES = {"learning_rate": Log(0.01, 4.0)}
 BEST = 0.5
@@ -173,7 +173,7 @@ def test_a_comparison_says_that_its_answer_is_by_the_expected_steps(storage: Sto
 
 
 def test_below_expected_steps_that_are_not_trusted_stands_why(storage: Storage) -> None:
-    planned(storage, trials=4, batch_sizes=(4, 16))
+    planned(storage, trials=4, batch_sizes=(4, 16), finishers=4)
     end(storage, f"{NAME}/b4", {0: reached(40), 1: reached(50), 2: reached(60)})
     end(storage, f"{NAME}/b16", {0: reached(20)})
     *_, rough = expected_table(load_frontier(storage, NAME), str).notes
@@ -187,29 +187,73 @@ def test_below_those_that_are_trusted_stands_no_doubt(storage: Storage) -> None:
     assert not any("This is rough" in note for note in notes)
 
 
+@pytest.mark.parametrize("late", ["capped", "diverged", "reached"])
+def test_who_hears_late_of_the_winners_changes_nothing_that_is_expected(
+    storage: Storage, second_storage: Storage, late: str
+) -> None:
+    """Those that another worker has go on past the step at which the race is over."""
+    for database, further in ((storage, 0), (second_storage, 7)):
+        planned(database, trials=12, finishers=4)
+        for size in (4, 16):
+            steps = needed(database, size)
+            cap = sorted(steps.values())[3]
+            ends = {n: reached(own) for n, own in steps.items()}
+            ends |= {
+                n: TrialResult("capped", "", cap)
+                if not further or n % 2
+                else reached(own)
+                if late == "reached"
+                else TrialResult(late, "", cap + further)
+                for n, own in steps.items()
+                if own > cap
+            }
+            end(database, f"{NAME}/b{size}", ends)
+    in_time, too_late = (load_frontier(each, NAME) for each in (storage, second_storage))
+    assert in_time.expected.points
+    assert too_late.expected == in_time.expected
+    assert fit_curve(too_late) == fit_curve(in_time)
+    tables = [expected_table(each, str) for each in (too_late, in_time)]
+    assert tables[0].rows == tables[1].rows
+    assert tables[0].notes == tables[1].notes
+
+
+@pytest.mark.parametrize("asked", [{}, {"sampler": "joint", "together": 4}])
+def test_one_worker_and_three_expect_the_same(
+    database: str,
+    storage: Storage,
+    second_storage: Storage,
+    at_once: Callable[..., list[Any]],
+    asked: dict[str, Any],
+) -> None:
+    for one in (storage, second_storage):
+        planned(one, trials=12, finishers=4, batch_sizes=(4, 16), **asked)
+    at_once(3, work_beside, database)
+    work(second_storage)
+    many, alone = (load_frontier(each, NAME).expected for each in (storage, second_storage))
+    assert alone.points
+    assert many == alone
+
+
 def filled(storage: Storage) -> None:
     """Twelve trials at each of two batch sizes, all of which have reached the goal, the sooner the
     nearer their learning rate is to a tenth."""
-    planned(storage, trials=12)
+    planned(storage, trials=12, finishers=12)
     for size in (4, 16):
-        with storage.read() as conn:
-            query = slots.select().order_by(slots.c.number)
-            rows = [row for row in conn.execute(query) if row.study_id == _study(storage, size)]
-        steps = {
-            row.number: reached(
-                round((400 / size) * (1 + math.log10(10 * _rate(row.params)) ** 2)) + row.number % 3
-            )
-            for row in rows
-        }
-        end(storage, f"{NAME}/b{size}", steps)
+        steps = needed(storage, size)
+        end(storage, f"{NAME}/b{size}", {n: reached(own) for n, own in steps.items()})
+
+
+def needed(storage: Storage, size: int) -> dict[int, int]:
+    """What each trial of a batch size takes, by number."""
+    return {
+        row.number: round((400 / size) * (1 + math.log10(10 * _rate(row.params)) ** 2))
+        + row.number % 3
+        for row in slots_of(storage, f"{NAME}/b{size}")
+    }
 
 
 def _rate(params: str) -> float:
     return float(json.loads(params)["learning_rate"])
-
-
-def _study(storage: Storage, batch_size: int) -> int:
-    return load_frontier(storage, NAME).points[(4, 16).index(batch_size)].study.id
 
 
 def test_the_curve_goes_through_what_is_expected_where_enough_trials_reached_the_goal() -> None:

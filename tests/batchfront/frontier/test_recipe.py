@@ -141,7 +141,7 @@ def lucky(made_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def with_lucky_winners(storage: Storage) -> None:
     """Searches whose steps follow from the learning rate, but for one trial of each, which was so
     lucky that it won with the sixth best rate."""
-    searches.planned(storage, trials=12, batch_sizes=SIZES)
+    searches.planned(storage, trials=12, batch_sizes=SIZES, finishers=12)
     for size in SIZES:
         rows = slots_of(storage, f"{NAME}/b{size}")
         away = {row.number: abs(math.log(10 * _rate(json.loads(row.params)))) for row in rows}

@@ -309,23 +309,22 @@ def test_who_learns_late_of_a_winner_changes_nothing_that_is_sampled(
         search = load_search(conn, NAME)
     found = read_evidence(second_storage, search, 1)
     assert [(one.kind, one.steps) for one in found] == [(Kind.MORE_THAN, 5), (Kind.REACHED, 5)] * 2
-    assert [one.lacked for one in found] == [pytest.approx(2), 0] * 2
 
 
 @pytest.mark.parametrize(
-    ("result", "kind", "steps", "lacked"),
+    ("result", "kind", "steps"),
     [
-        (reached(7), Kind.REACHED, 7, 0),
-        (TrialResult("capped", "", 8, metric=0.3), Kind.MORE_THAN, 8, 2),
-        (TrialResult("dropped", "", 8, metric=0.3), Kind.MORE_THAN, 8, 2),
-        (TrialResult("exhausted", "", 150), Kind.MORE_THAN, 150, None),
-        (TrialResult("diverged", "", 3), Kind.INFEASIBLE, 3, None),
-        (TrialResult("stalled", "", 90, metric=0.6), Kind.INFEASIBLE, 90, 5),
-        (TrialResult("failed", "", 3), None, None, None),
+        (reached(7), Kind.REACHED, 7),
+        (TrialResult("capped", "", 8, metric=0.3), Kind.MORE_THAN, 8),
+        (TrialResult("dropped", "", 8, metric=0.3), Kind.MORE_THAN, 8),
+        (TrialResult("exhausted", "", 150), Kind.MORE_THAN, 150),
+        (TrialResult("diverged", "", 3), Kind.INFEASIBLE, 3),
+        (TrialResult("stalled", "", 90, metric=0.6), Kind.INFEASIBLE, 90),
+        (TrialResult("failed", "", 3), None, 0),
     ],
 )
 def test_a_surrogate_is_told_how_each_trial_ended(
-    storage: Storage, result: TrialResult, kind: Kind | None, steps: float, lacked: float | None
+    storage: Storage, result: TrialResult, kind: Kind | None, steps: float
 ) -> None:
     planned(storage, trials=1, batch_sizes=(4,))
     finish(storage, ending=lambda study, slot: result)
@@ -336,7 +335,6 @@ def test_a_surrogate_is_told_how_each_trial_ended(
         return
     (one,) = found
     assert (one.batch_size, one.kind, one.steps) == (4, kind, steps)
-    assert one.lacked == (None if lacked is None else pytest.approx(lacked))
 
 
 def test_a_trial_that_goes_on_past_the_goal_has_reached_it(storage: Storage) -> None:

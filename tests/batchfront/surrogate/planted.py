@@ -44,7 +44,7 @@ def ran(
         return Evidence(batch_size, params, Kind.INFEASIBLE, 100.0)
     steps = math.exp(log_steps(batch_size, params) + NOISE * rng.normal())
     if steps > cap:
-        return Evidence(batch_size, params, Kind.MORE_THAN, cap, 1.0)
+        return Evidence(batch_size, params, Kind.MORE_THAN, cap)
     return Evidence(batch_size, params, Kind.REACHED, steps)
 
 

@@ -220,22 +220,34 @@ def test_what_is_expected_is_no_surer_than_evaluations_leave_it(
     assert not coarse.by_expected_steps
 
 
+def test_who_hears_late_of_a_winner_changes_nothing_that_is_expected_to_an_easier_goal(
+    storage: Storage, second_storage: Storage, spread: Callable[..., None]
+) -> None:
+    spread(storage)
+    spread(second_storage, late=1.3)
+    assert at(storage, 0.06).expected.points
+    assert at(second_storage, 0.06).expected == at(storage, 0.06).expected
+
+
 @pytest.fixture
 def spread() -> Callable[..., None]:
     """Makes a search of eight learning rates, of which all but one reach an easier goal before the
-    race to the harder one is over: by steps that rise to either side of the best rate."""
+    race to the harder one is over: by steps that rise to either side of the best rate.
 
-    def make(storage: Storage, every: float = 1.08) -> None:
+    late -- how many times the winner's steps every other trial had when it heard of it
+    """
+
+    def make(storage: Storage, every: float = 1.08, late: float = 1.0) -> None:
         rates = [0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2]
         away = [2.2, 1.7, 1.4, 1.15, 1.0, 1.15, 1.4, 1.9]
         for size in SIZES:
             fast = needed(size)
             trials = [
                 {
-                    **raced(k * fast, fast, every),
+                    **raced(k * fast, fast * (late if n % 2 else 1.0), every),
                     "params": {"learning_rate": rate, "momentum": 0.9},
                 }
-                for rate, k in zip(rates, away, strict=True)
+                for n, (rate, k) in enumerate(zip(rates, away, strict=True))
             ]
             add_study(storage, NAME, size, trials)
 
