@@ -87,7 +87,7 @@ def _backward_and_fused_update(
     def make(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> Loop:
         parameters = list(model.parameters())
         weights = [p.detach() for p in parameters]  # the same memory, unseen by autograd
-        velocities = [torch.zeros_like(w) for w in weights]
+        velocities = [torch.zeros_like(w) for w in weights if momentum]  # or it refuses
         outputs, indices = forward(model), _indices(x, batch_size)
 
         def loop(steps: int) -> None:

@@ -61,6 +61,7 @@ def add_study(
             "schedule": "race",
             "sampler": "sobol",
             "count": "all",
+            "finishers": 0,
             "trials": len(trials),
             "train_examples": 1000,
             "created_at": 0.0,

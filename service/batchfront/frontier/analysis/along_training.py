@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from batchfront.errors import UsageError
+from batchfront.frontier.analysis.as_raced import as_raced
 from batchfront.frontier.analysis.other_goals import (
     GoalCrossing,
     GoalFrontier,
@@ -35,14 +36,8 @@ from batchfront.frontier.curve.curve import FEWEST, Curve
 from batchfront.frontier.curve.estimates import Estimate
 from batchfront.frontier.curve.fit import Observation
 from batchfront.frontier.expected import INTERVAL, ExpectedFrontier, expected_frontier
-from batchfront.frontier.frontier import Frontier, Point, load_frontier
-from batchfront.frontier.queries import (
-    Curves,
-    LearningCurves,
-    Trials,
-    load_goal_curves,
-    load_workload_trials,
-)
+from batchfront.frontier.frontier import Frontier, load_frontier
+from batchfront.frontier.queries import Curves, Trials, load_goal_curves, load_workload_trials
 from batchfront.phrases import listed
 from batchfront.store.snapshot import Source, snapshot
 from batchfront.study.shown import evidence_of
@@ -130,6 +125,7 @@ def along_training(
 
     Raises UsageError for a goal that is not a finite number.
     """
+    trials, curves = as_raced(frontier, trials, curves)
     found = goals(frontier, trials, curves, values).frontiers
     return tuple(_curve(frontier, trials, curves, goal, asked) for goal in found)
 
@@ -196,37 +192,13 @@ def _expected(
     for point in frontier.points:
         if point.study.id not in curves:
             continue
-        raced = _as_raced(point, trials, curves)
-        for crossing in goal_crossings(point, *raced, own, goal.value):
+        for crossing in goal_crossings(point, trials, curves, own, goal.value):
             at = point.batch_size, crossing.trial.number
             told = evidence_of(point.study, _told(crossing)) if crossing.trial.params else None
             if told is not None:
                 shown[at] = told
                 widths[at] = crossing.log_width
     return _less_sure(expected_frontier(frontier.points, shown), widths)
-
-
-def _as_raced(point: Point, trials: Trials, curves: Curves) -> tuple[Trials, Curves]:
-    """The trials of a point and their learning curves, up to where one worker alone would have
-    capped them."""
-    study, told = point.study.id, {one.number: one for one in point.shown}
-    mine = {one.number: one for one in trials.get(study, ())}
-    late = {
-        number: replace(trial, outcome=raced.outcome, steps=raced.steps, steps_to_target=None)
-        for number, trial in mine.items()
-        if (raced := told.get(number)) is not None
-        if (raced.outcome, raced.steps) != (trial.outcome, trial.steps)
-    }
-    if not late:
-        return trials, curves
-    own = curves[study]
-    ends = np.array([late[n].steps if n in late else _NEVER for n in own.numbers.tolist()])
-    kept = own.steps <= ends
-    cut = LearningCurves(own.numbers[kept], own.steps[kept], own.values[kept])
-    return {study: tuple((mine | late).values())}, {study: cut}
-
-
-_NEVER = 2**63 - 1
 
 
 def _less_sure(

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from batchfront.errors import UsageError
+from batchfront.frontier.analysis.as_raced import as_raced
 from batchfront.frontier.analysis.censoring import stopped_short
 from batchfront.frontier.analysis.other_goals import GoalMetric, goal_metric, significant
 from batchfront.frontier.frontier import Frontier, Point
@@ -101,6 +102,7 @@ def budgets(
     if not any(point.study.id in curves for point in frontier.points):
         reason = f"no measurements of {metric} are kept"
         return Budgets(frontier.workload, metric, better, (), reason)
+    trials, curves = as_raced(frontier, trials, curves)
     goal = GoalMetric.of(frontier)
     chosen = wanted or default_budgets(frontier, curves)
     results = tuple(

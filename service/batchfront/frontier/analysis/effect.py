@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchfront.errors import UsageError
+from batchfront.frontier.analysis.as_raced import as_raced
 from batchfront.frontier.analysis.censoring import Needed, fewest
 from batchfront.frontier.analysis.other_goals import GoalMetric
 from batchfront.frontier.frontier import Frontier, Point
@@ -65,6 +66,7 @@ def effect(frontier: Frontier, trials: Trials, name: str) -> Effect:
 
     Raises UsageError, with those that are, if it is searched at none.
     """
+    trials, _ = as_raced(frontier, trials)
     points = tuple(
         _point(GoalMetric.of(frontier), point, trials.get(point.study.id, ()), name, dimension)
         for point in frontier.points

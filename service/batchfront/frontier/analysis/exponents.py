@@ -152,7 +152,7 @@ def exponents(won: Sequence[Point], trials: Trials) -> tuple[Exponents, ...]:
     searched = _searched(won)
     if len(won) < 2 or not searched:
         return ()
-    reached = [_reached(point, trials.get(point.study.id, ())) for point in won]
+    reached = [_reached(trials.get(point.study.id, ())) for point in won]
     found = _measured(searched, searched, won, reached)
     if {"learning_rate", "momentum"} <= {axis.name for axis in searched}:
         turned = [_EFFECTIVE if axis.name == "learning_rate" else axis for axis in searched]
@@ -170,8 +170,8 @@ def _searched(won: Sequence[Point]) -> list[_Axis]:
     return sorted(known, key=lambda axis: first.index(axis.name) if axis.name in first else 2)
 
 
-def _reached(point: Point, trials: Sequence[Trial]) -> list[Trial]:
-    return [t for t in trials if t.number in point.in_time and t.steps_to_target]
+def _reached(trials: Sequence[Trial]) -> list[Trial]:
+    return [t for t in trials if t.steps_to_target is not None and t.steps_to_target > 0]
 
 
 def _measured(

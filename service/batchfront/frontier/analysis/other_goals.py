@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchfront.errors import UsageError
+from batchfront.frontier.analysis.as_raced import as_raced
 from batchfront.frontier.analysis.censoring import may_go_on, stopped_short
 from batchfront.frontier.frontier import Frontier, Point
 from batchfront.frontier.queries import Curves, Trial, Trials
@@ -138,6 +139,7 @@ def goals(
     if not any(point.study.id in curves for point in frontier.points):
         reason = f"no measurements of {metric} are kept"
         return Goals(frontier.workload, metric, better, (), reason)
+    trials, curves = as_raced(frontier, trials, curves)
     own = GoalMetric.of(frontier)
     chosen = sorted(set(values or default_goals(frontier, curves)), key=own.cost, reverse=True)
     found = tuple(_frontier(frontier, trials, curves, own, value) for value in chosen)

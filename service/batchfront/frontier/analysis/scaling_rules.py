@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from batchfront.frontier.analysis.as_raced import as_raced
 from batchfront.frontier.analysis.censoring import Needed, fewest, median_needed
 from batchfront.frontier.analysis.exponents import Exponents, exponents
 from batchfront.frontier.analysis.nearest import NearTrial, nearest_trials, outside
@@ -96,6 +97,7 @@ def rules(frontier: Frontier, trials: Trials, runs: Reruns) -> Rules:
     if not won:
         return Rules(frontier.workload, (), (), (), reason="the goal has not been reached")
     anchor = won[0]
+    trials, _ = as_raced(frontier, trials)
     followable, refused = _applied(anchor)
     measured = exponents(won, trials)
     if not followable and not measured:

@@ -52,7 +52,7 @@ def searched(
         for params in points:
             steps = steps_at(params, batch_size, powers) * np.exp(noise * rng.normal())
             made.append(trial(steps, params))
-        add_study(storage, NAME, batch_size, made, space=space, finishers=0)
+        add_study(storage, NAME, batch_size, made, space=space)
     return analyzed(storage)
 
 
@@ -115,7 +115,7 @@ def test_few_trials_that_reached_the_goal_tell_of_the_winners_alone(storage: Sto
     for batch_size in SIZES:
         trials = [reached(9, params={"learning_rate": 0.01 * batch_size, "beta1": 0.9})]
         trials += [ended("capped", 9, params={"learning_rate": 1.0, "beta1": 0.9})] * 20
-        add_study(storage, NAME, batch_size, trials, space=SPACE, finishers=0)
+        add_study(storage, NAME, batch_size, trials, space=SPACE)
     found = analyzed(storage)["learning_rate"]
     assert found.winners is not None
     assert found.winners.value == pytest.approx(1)
@@ -132,7 +132,7 @@ def test_learning_rate_and_momentum_have_an_effective_rate(storage: Storage) -> 
             effective = float(params["learning_rate"]) / (1 - float(params["momentum"]))
             away = np.log(effective / (0.1 * batch_size**0.5))
             made.append(trial(8000 / batch_size**0.5 * np.exp(0.2 * away**2), params))
-        add_study(storage, NAME, batch_size, made, space=space, finishers=0)
+        add_study(storage, NAME, batch_size, made, space=space)
     found = analyzed(storage)
     effective = found[EFFECTIVE].finishers
     assert effective is not None

@@ -47,7 +47,7 @@ def said(storage: Storage) -> str:
 def test_what_is_known_is_said(storage: Storage) -> None:
     versions = {"batchfront": "1", "torch": "2.6", "device": "cpu", "source": "x"}
     at = {"versions": versions, "started_at": 0.0, "finished_at": 3600.0}
-    add_study(storage, "a/b/c", 8, [{**TIMED, **at}, {**TIMED, **at}], identity=WHOLE)
+    add_study(storage, "a/b/c", 8, [{**TIMED, **at}, {**TIMED, **at}], identity=WHOLE, finishers=1)
     told = facts(storage)
     assert told["Data"] == "train: 1,297 examples, checksum aa11"
     assert told["Model"] == "650 parameters in 2 tensors"
