@@ -194,14 +194,15 @@ def effect(workload: str, storage: str, names: tuple[str, ...], format_: str) ->
     from batchfront.cli.output.tables import print_output
     from batchfront.frontier.analysis import effect as analysis
     from batchfront.frontier.next_commands import more_finishers
-    from batchfront.frontier.queries import load_workload_trials
+    from batchfront.frontier.queries import load_goal_curves, load_workload_trials
 
     with _read(storage, workload) as (moment, frontier):
         trials = load_workload_trials(moment, workload)
+        curves = load_goal_curves(moment, workload, frontier.goal["metric"])
     chosen = names or analysis.searched(frontier, choices=True)
     if not chosen:
         _name_one(frontier, analysis.searched(frontier))
-    found = [analysis.effect(frontier, trials, name) for name in chosen]
+    found = [analysis.effect(frontier, trials, curves, name) for name in chosen]
     print_output(analyses.effects(found, more_finishers(frontier)), format_)
 
 

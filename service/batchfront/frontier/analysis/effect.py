@@ -13,7 +13,7 @@ from batchfront.frontier.analysis.as_raced import as_raced
 from batchfront.frontier.analysis.censoring import Needed, fewest
 from batchfront.frontier.analysis.other_goals import GoalMetric
 from batchfront.frontier.frontier import Frontier, Point
-from batchfront.frontier.queries import Trial, Trials
+from batchfront.frontier.queries import Curves, Trial, Trials
 from batchfront.workload.search_space import Choice, Dimension, dimensions
 
 THIRDS = ("low", "middle", "high")
@@ -28,7 +28,7 @@ class ValueEffect:
     trials   -- how many have ended
     reached  -- how many of them reached the goal
     needed   -- the fewest steps to it; None if all were given up, or there are none
-    metric   -- the best value of the goal metric that one ended with
+    metric   -- the best value of the goal metric that one ended with, as far as it was raced
     ratio    -- `needed.at_least` in multiples of the best of the batch size; a bound unless
                 `needed.exact`; None without a winner
     """
@@ -61,12 +61,12 @@ class Effect:
     points: tuple[EffectPoint, ...]
 
 
-def effect(frontier: Frontier, trials: Trials, name: str) -> Effect:
+def effect(frontier: Frontier, trials: Trials, curves: Curves, name: str) -> Effect:
     """What the metaparameter does at each batch size where it is searched.
 
     Raises UsageError, with those that are, if it is searched at none.
     """
-    trials, _ = as_raced(frontier, trials)
+    trials, _ = as_raced(frontier, trials, curves)
     points = tuple(
         _point(GoalMetric.of(frontier), point, trials.get(point.study.id, ()), name, dimension)
         for point in frontier.points

@@ -14,7 +14,8 @@ from batchfront.table import Column, Table, of_records
 def effects_part(subject: Subject) -> Part:
     """A figure and a table for each metaparameter with choices; nothing where there is none."""
     names = searched(subject.frontier, choices=True)
-    found = [(n, effect(subject.frontier, subject.trials, name)) for n, name in enumerate(names)]
+    read = subject.frontier, subject.trials, subject.goal_curves
+    found = [(n, effect(*read, name)) for n, name in enumerate(names)]
     parts = [_effect(subject, n, one) for n, one in found if _lines(one)]
     if not parts:
         return Part()

@@ -20,6 +20,11 @@ NAME = "a/b/momentum"
 Loaded = tuple[Frontier, Trials, Curves]
 
 
+def error(steps: int) -> float:
+    """The goal metric of each trial after so many steps."""
+    return float(4 * GOAL["value"] / (1 + steps / 20))
+
+
 def search(storage: Storage, late: int = 0) -> Loaded:
     """A race that was over at step 50, and half of whose trials went on for so many steps more: one
     of them has reached the goal meanwhile, by far."""
@@ -32,7 +37,8 @@ def search(storage: Storage, late: int = 0) -> Loaded:
                 "params": {"learning_rate": rate, "momentum": 0.9},
                 "steps": own,
                 "outcome": end,
-                "curve": curve(*((n, 4 * GOAL["value"] / (1 + n / 20)) for n in range(10, own + 1, 5))),
+                "metric": error(own),
+                "curve": curve(*((n, error(n)) for n in range(10, own + 1, 5))),
             }
             for rate, own, end in zip(rates, steps, ends, strict=True)
         ]
@@ -67,7 +73,7 @@ def test_where_nobody_went_on_nothing_is_different(storage: Storage) -> None:
             frontier, trials, curves, [Budget(60, "steps"), Budget(30, "steps")]
         ),
         lambda frontier, trials, curves: rules(frontier, trials, {}),
-        lambda frontier, trials, curves: effect(frontier, trials, "learning_rate"),
+        lambda frontier, trials, curves: effect(frontier, trials, curves, "learning_rate"),
     ],
     ids=["goals", "budget", "rules", "effect"],
 )

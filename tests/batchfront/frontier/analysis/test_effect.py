@@ -20,8 +20,8 @@ SPACE = {
 
 
 def analyzed(storage: Storage, name: str) -> Effect:
-    frontier, trials, _ = loaded(storage, NAME)
-    return effect(frontier, trials, name)
+    read = loaded(storage, NAME)
+    return effect(*read, name)
 
 
 def smooth(value: float, decay: float = 3e-6) -> dict[str, Any]:

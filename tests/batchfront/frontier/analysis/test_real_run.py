@@ -99,7 +99,7 @@ def test_the_winner_lies_in_the_best_group_of_every_metaparameter(analyzed: Load
     for name in ("dropout", "label_smoothing", "learning_rate"):
         for point, found in zip(
             analyzed.frontier.points,
-            effect(analyzed.frontier, analyzed.trials, name).points,
+            effect(*analyzed, name).points,
             strict=True,
         ):
             best = next(value for value in found.values if value.value == found.best)
