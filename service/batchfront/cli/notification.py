@@ -53,15 +53,25 @@ class Notifier:
     """
 
     def __init__(self, target: str) -> None:
-        self._url = target if target.startswith(("http://", "https://")) else None
+        target = target.strip()
+        scheme, is_url, _ = target.partition("://")
+        is_url = is_url and not any(one.isspace() or one in "'\"/" for one in scheme)
+        self._url = target if is_url else None
         self._command: list[str] = []
         if self._url is not None:
+            if scheme.lower() not in ("http", "https"):
+                raise UsageError(
+                    f"--notify: a URL of {scheme!r} can't be posted to; give one that begins with "
+                    "https:// or http://, or a command"
+                )
             _host(self._url)
             return
         try:
             self._command = shlex.split(target)
         except ValueError as error:
-            raise UsageError(f"--notify {target!r}: {error}") from None
+            raise UsageError(
+                f"--notify {target!r}: {error}; quote it as a shell would have it"
+            ) from None
         if not self._command:
             raise UsageError("--notify '': give a command, or a URL that begins with https://")
         if shutil.which(self._command[0]) is None:

@@ -98,6 +98,21 @@ def test_a_url_is_told_by_post(storage: Storage, hook: tuple[type[Hook], str]) -
     ]
 
 
+def test_a_url_is_one_in_capitals_and_between_spaces(
+    storage: Storage, hook: tuple[type[Hook], str]
+) -> None:
+    planned(storage, batch_sizes=(4,))
+    mine, url = hook
+    news(Notifier(f" {url.replace('http', 'HTTP')}\n"), storage).ended(0)
+    assert len(mine.posted) == 1
+
+
+def test_a_command_may_have_a_url_among_its_arguments(storage: Storage, tmp_path: Path) -> None:
+    planned(storage, batch_sizes=(4,))
+    news(Notifier(f"{writing(tmp_path / 'told')} https://example.org"), storage).ended(0)
+    assert (tmp_path / "told").read_text()
+
+
 def test_what_ends_a_run_is_told_and_raised(storage: Storage, tmp_path: Path) -> None:
     planned(storage, batch_sizes=(4,))
     told = news(Notifier(writing(tmp_path / "told")), storage)
@@ -132,6 +147,8 @@ def test_a_redirection_is_not_followed_as_it_would_lose_what_is_told(
         ("http://127.0.0.1/my secret", "a space"),
         ("http://127.0.0.1/sécret", "beyond ASCII"),
         ("http://[secret/", "can't be read"),
+        ("ftp://127.0.0.1/secret", "a URL of 'ftp' can't be posted to"),
+        ("://secret", "a URL of '' can't be posted to"),
     ],
 )
 def test_a_url_to_which_nothing_can_be_posted_is_refused_before_the_run(
