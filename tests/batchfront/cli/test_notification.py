@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -157,6 +157,28 @@ def test_a_url_to_which_nothing_can_be_posted_is_refused_before_the_run(
     with pytest.raises(UsageError, match=wrong) as refused:
         Notifier(url)
     assert "secret" not in str(refused.value)
+
+
+def test_a_url_that_answers_a_little_at_a_time_is_given_up(
+    storage: Storage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, batch_sizes=(4,))
+    over = Event()
+
+    class Dripping(Hook):
+        def do_POST(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while not over.wait(0.02):
+                self.wfile.write(b"x")
+
+    server = HTTPServer(("127.0.0.1", 0), Dripping)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr("batchfront.cli.notification._HTTP_SECONDS", 1.0)
+    news(Notifier(f"http://127.0.0.1:{server.server_port}/secret"), storage).ended(0)
+    over.set()
+    server.shutdown()
+    server.server_close()
+    assert caplog.messages[0].endswith("is done: 127.0.0.1 hasn't answered after 1 s")
 
 
 def test_what_a_command_leaves_in_the_background_is_not_waited_for(
