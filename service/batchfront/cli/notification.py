@@ -55,8 +55,8 @@ class Notifier:
 
     def __init__(self, target: str) -> None:
         target = target.strip()
-        scheme, is_url, _ = target.partition("://")
-        is_url = is_url and not any(one.isspace() or one in "'\"/" for one in scheme)
+        scheme, slashes, _ = target.partition("://")
+        is_url = bool(slashes) and not any(one.isspace() or one in "'\"/" for one in scheme)
         self._url = target if is_url else None
         self._command: list[str] = []
         if self._url is not None:
