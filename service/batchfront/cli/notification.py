@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from tempfile import TemporaryFile
+from threading import Thread
 from time import monotonic
 from typing import Any, Literal
 from urllib.error import HTTPError
@@ -53,15 +54,25 @@ class Notifier:
     """
 
     def __init__(self, target: str) -> None:
-        self._url = target if target.startswith(("http://", "https://")) else None
+        target = target.strip()
+        scheme, slashes, _ = target.partition("://")
+        is_url = bool(slashes) and not any(one.isspace() or one in "'\"/" for one in scheme)
+        self._url = target if is_url else None
         self._command: list[str] = []
         if self._url is not None:
+            if scheme.lower() not in ("http", "https"):
+                raise UsageError(
+                    f"--notify: a URL of {scheme!r} can't be posted to; give one that begins with "
+                    "https:// or http://, or a command"
+                )
             _host(self._url)
             return
         try:
             self._command = shlex.split(target)
         except ValueError as error:
-            raise UsageError(f"--notify {target!r}: {error}") from None
+            raise UsageError(
+                f"--notify {target!r}: {error}; quote it as a shell would have it"
+            ) from None
         if not self._command:
             raise UsageError("--notify '': give a command, or a URL that begins with https://")
         if shutil.which(self._command[0]) is None:
@@ -73,7 +84,7 @@ class Notifier:
     def tell(self, summary: dict[str, Any]) -> None:
         """Tell of one event."""
         said = ascii_json(summary).encode()
-        wrong = self._run(said) if self._url is None else self._post(self._url, said)
+        wrong = self._run(said) if self._url is None else _post(self._url, said)
         if wrong:
             log.warning(
                 "--notify: nobody was told that the run %s: %s", _VERBS[summary["event"]], wrong
@@ -103,18 +114,6 @@ class Notifier:
             f"{': '.join([name, *last])} (exit code {done.returncode})" if done.returncode else ""
         )
 
-    def _post(self, url: str, said: bytes) -> str:
-        # Of the URL, only the host is said: the rest may be a secret.
-        asked = Request(url, said, {"Content-Type": "application/json"})
-        try:
-            with _OPENER.open(asked, timeout=_HTTP_SECONDS):
-                return ""
-        except HTTPError as error:
-            elsewhere = "; give the URL that it leads to" if 300 <= error.code < 400 else ""
-            return f"{_host(url)} answered {error.code} {error.reason}{elsewhere}"
-        except (OSError, HTTPException, ValueError) as error:
-            return f"{_host(url)}: {getattr(error, 'reason', error)}"
-
 
 class _NoRedirect(HTTPRedirectHandler):
     """Follows no redirection, after which a POST becomes a GET that tells nobody anything."""
@@ -124,6 +123,34 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 _OPENER = build_opener(_NoRedirect)
+
+
+def _post(url: str, said: bytes) -> str:
+    """Post it to a URL. Returns what went wrong, if anything did."""
+    # Beside this thread: a socket's timeout is of each read alone, and none of a name's look-up.
+    wrong: list[str] = []
+    asking = Thread(target=lambda: wrong.append(_answered(url, said)), daemon=True)
+    asking.start()
+    asking.join(_HTTP_SECONDS)
+    return wrong[0] if wrong else _silent(url)
+
+
+def _answered(url: str, said: bytes) -> str:
+    # Of the URL, only the host is said: the rest may be a secret.
+    asked = Request(url, said, {"Content-Type": "application/json"})
+    try:
+        with _OPENER.open(asked, timeout=_HTTP_SECONDS):
+            return ""
+    except HTTPError as error:
+        elsewhere = "; give the URL that it leads to" if 300 <= error.code < 400 else ""
+        return f"{_host(url)} answered {error.code} {error.reason}{elsewhere}"
+    except (OSError, HTTPException, ValueError) as error:
+        why = getattr(error, "reason", error)
+        return _silent(url) if isinstance(why, TimeoutError) else f"{_host(url)}: {why}"
+
+
+def _silent(url: str) -> str:
+    return f"{_host(url)} hasn't answered after {_HTTP_SECONDS:.0f} s"
 
 
 def _host(url: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -98,6 +98,21 @@ def test_a_url_is_told_by_post(storage: Storage, hook: tuple[type[Hook], str]) -
     ]
 
 
+def test_a_url_is_one_in_capitals_and_between_spaces(
+    storage: Storage, hook: tuple[type[Hook], str]
+) -> None:
+    planned(storage, batch_sizes=(4,))
+    mine, url = hook
+    news(Notifier(f" {url.replace('http', 'HTTP')}\n"), storage).ended(0)
+    assert len(mine.posted) == 1
+
+
+def test_a_command_may_have_a_url_among_its_arguments(storage: Storage, tmp_path: Path) -> None:
+    planned(storage, batch_sizes=(4,))
+    news(Notifier(f"{writing(tmp_path / 'told')} https://example.org"), storage).ended(0)
+    assert (tmp_path / "told").read_text()
+
+
 def test_what_ends_a_run_is_told_and_raised(storage: Storage, tmp_path: Path) -> None:
     planned(storage, batch_sizes=(4,))
     told = news(Notifier(writing(tmp_path / "told")), storage)
@@ -132,6 +147,8 @@ def test_a_redirection_is_not_followed_as_it_would_lose_what_is_told(
         ("http://127.0.0.1/my secret", "a space"),
         ("http://127.0.0.1/sécret", "beyond ASCII"),
         ("http://[secret/", "can't be read"),
+        ("ftp://127.0.0.1/secret", "a URL of 'ftp' can't be posted to"),
+        ("://secret", "a URL of '' can't be posted to"),
     ],
 )
 def test_a_url_to_which_nothing_can_be_posted_is_refused_before_the_run(
@@ -140,6 +157,28 @@ def test_a_url_to_which_nothing_can_be_posted_is_refused_before_the_run(
     with pytest.raises(UsageError, match=wrong) as refused:
         Notifier(url)
     assert "secret" not in str(refused.value)
+
+
+def test_a_url_that_answers_a_little_at_a_time_is_given_up(
+    storage: Storage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(storage, batch_sizes=(4,))
+    over = Event()
+
+    class Dripping(Hook):
+        def do_POST(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while not over.wait(0.02):
+                self.wfile.write(b"x")
+
+    server = HTTPServer(("127.0.0.1", 0), Dripping)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr("batchfront.cli.notification._HTTP_SECONDS", 1.0)
+    news(Notifier(f"http://127.0.0.1:{server.server_port}/secret"), storage).ended(0)
+    over.set()
+    server.shutdown()
+    server.server_close()
+    assert caplog.messages[0].endswith("is done: 127.0.0.1 hasn't answered after 1 s")
 
 
 def test_what_a_command_leaves_in_the_background_is_not_waited_for(

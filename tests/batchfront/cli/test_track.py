@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import create_engine, inspect, select
 
 from batchfront.store.schema import measurements, slots, studies
 from batchfront.store.url import open_storage
@@ -80,6 +80,16 @@ def test_trials_go_to_mlflow_and_come_back(batchfront: Run, folder: Path) -> Non
     assert back.out == f"{NAME}: 2 batch sizes, 4 trials new, 0 unchanged\n"
     assert trials(second[-1]) == trials(first[-1])
     assert steps(batchfront, NAME, *second[-2:]) == [40, 40]
+
+
+def test_mlflow_is_kept_out_of_the_database_of_a_search(batchfront: Run, folder: Path) -> None:
+    pytest.importorskip("mlflow")
+    url = search(folder)
+    there = inspect(create_engine(url)).get_table_names()
+    says = "is a database of batchfront's; give MLflow one of its own"
+    refused(batchfront("track", "--to", f"mlflow:{url}", "--storage", url), says)
+    refused(batchfront("import", "mlflow", url, "--experiment", "x", *GOAL), says)
+    assert inspect(create_engine(url)).get_table_names() == there
 
 
 def test_what_can_not_be_tracked_or_imported_is_refused(batchfront: Run, folder: Path) -> None:

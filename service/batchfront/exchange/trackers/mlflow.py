@@ -3,12 +3,15 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchfront.errors import UsageError
 from batchfront.exchange.trackers.finished import (
@@ -95,11 +98,28 @@ def open_client(where: str) -> Any:
     if uri.startswith("file:"):  # the user has named the folder; MLflow wants to be told so
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     try:
+        if _is_batchfronts(uri):
+            raise UsageError(
+                f"mlflow: {where}: is a database of batchfront's; give MLflow one of its own"
+            )
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (MlflowException, OSError, ImportError) as error:
         raise UsageError(f"mlflow: {where}: {str(error).splitlines()[0]}") from None
     return client
+
+
+def _is_batchfronts(uri: str) -> bool:
+    """Whether MLflow would make its tables among those of a search, and then fail on them."""
+    if not uri.startswith(("sqlite:", "postgresql:", "postgresql+")):
+        return False
+    with suppress(SQLAlchemyError):
+        engine = create_engine(uri)
+        try:
+            return inspect(engine).has_table("bf_measurements")
+        finally:
+            engine.dispose()
+    return False
 
 
 def _uri(where: str) -> str:
