@@ -92,6 +92,19 @@ def test_mlflow_is_kept_out_of_the_database_of_a_search(batchfront: Run, folder:
     assert inspect(create_engine(url)).get_table_names() == there
 
 
+def test_nothing_is_made_where_mlflow_has_nothing_or_a_file_is_in_the_way(
+    batchfront: Run, folder: Path
+) -> None:
+    pytest.importorskip("mlflow")
+    missing = f"sqlite:///{folder / 'missing.db'}"
+    asked = batchfront("import", "mlflow", missing, "--experiment", "x", *GOAL)
+    refused(asked, "no such database")
+    assert not (folder / "missing.db").exists()
+    (folder / "a.txt").write_text("text")
+    told = ("--storage", search(folder))
+    refused(batchfront("track", "--to", "mlflow:a.txt", *told), "a.txt: is a file; give a folder")
+
+
 def test_what_can_not_be_tracked_or_imported_is_refused(batchfront: Run, folder: Path) -> None:
     first = ("--storage", search(folder))
     refused(batchfront("track", "--to", "comet:x", *first), "--to 'comet:x': write one of mlflow")

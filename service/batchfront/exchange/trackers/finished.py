@@ -146,7 +146,7 @@ def judge(run: FinishedRun, wanted: Wanted) -> Judged:
     batch_size = _batch_size(run, wanted.batch_size)
     logged = run.curves.get(wanted.metric)
     if not logged:
-        known = ", ".join(sorted(run.curves)[:6]) or "nothing"
+        known = first_few(sorted(run.curves)) or "nothing"
         raise UsageError(f"{run.name}: has no {wanted.metric!r}, but {known}")
     first, last = min(step for step, _ in logged), max(step for step, _ in logged)
     if first < 0 or (first == 0 and wanted.logged.examples and wanted.logged.first):

@@ -10,8 +10,8 @@ from typing import Any
 from mlflow.entities import Metric, Param, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy import create_engine, inspect
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from batchfront.errors import UsageError
 from batchfront.exchange.trackers.finished import (
@@ -93,6 +93,10 @@ def open_tracker(where: str) -> _MLflow:
 
 def open_client(where: str) -> Any:
     """Raises UsageError where nothing can be had there."""
+    if "://" not in where and Path(where).is_file():
+        raise UsageError(
+            f"mlflow: {where}: is a file; give a folder, or sqlite:///{where} if it is a database"
+        )
     uri = _uri(where)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by itself it tries for minutes
     if uri.startswith("file:"):  # the user has named the folder; MLflow wants to be told so
@@ -120,6 +124,14 @@ def _is_batchfronts(uri: str) -> bool:
         finally:
             engine.dispose()
     return False
+
+
+def _is_there(url: str) -> bool:
+    """Whether the file of an SQLite database exists."""
+    try:
+        return Path(make_url(url).database or "").is_file()
+    except ArgumentError:
+        return True  # MLflow says what is wrong with it
 
 
 def _uri(where: str) -> str:
@@ -152,6 +164,8 @@ def read_runs(where: str, experiment: str) -> list[FinishedRun]:
     """The runs of an experiment that have ended. Raises UsageError where it can't be had."""
     if "://" not in where and not Path(where).is_dir():
         raise UsageError(f"mlflow: {where}: no such folder")
+    if where.startswith("sqlite:") and not _is_there(where):  # MLflow would make it
+        raise UsageError(f"mlflow: {where}: no such database")
     client = open_client(where)
     try:
         found = client.get_experiment_by_name(experiment)

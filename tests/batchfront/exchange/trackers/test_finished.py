@@ -1,5 +1,6 @@
 """A finished run becomes a trial by its batch size, its goal and what it logged as steps."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def test_the_batch_size_may_stand_in_the_name() -> None:
     [
         (run(at=[]), wanted(), "a: has no 'loss', but loss"),
         (run(at=[(1, 1.0)]), wanted("acc>0.9"), "a: has no 'acc', but loss"),
+        (
+            replace(run(at=[]), curves={f"m{n}": () for n in range(9)}),
+            wanted("acc>0.9"),
+            "a: has no 'acc', but m0, m1, m2, m3, m4, m5 and 3 more",
+        ),
         (run(at=[(1, 1.0)]), wanted(batch_size="bs"), "a: it has no parameter 'bs'"),
         (run(at=[(1, 1.0)]), wanted(batch_size="lr"), "the batch size '0.8' must be a whole"),
         (run(at=[(1, 1.0)]), wanted(batch_size=r"bs(\d+)"), "nothing in its name matches"),
