@@ -135,4 +135,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    # Nothing that is only imported above.
+    return sorted({*_HOME, *(name for name in globals() if name.startswith("__"))})

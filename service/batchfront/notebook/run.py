@@ -168,7 +168,10 @@ def _loaded(workload: Given) -> tuple[str, WorkloadBase]:
     if spec is None and cells is not None:
         name = cells.name_of(workload)
         if name is None:
-            raise UsageError("batchfront.run: give the workload a name first: search = Loop(...)")
+            kind = type(workload).__name__ if isinstance(workload, WorkloadBase) else "Workload"
+            raise UsageError(
+                f"batchfront.run: give the workload a name first: search = {kind}(...)"
+            )
         spec = kept_as_file(cells, name, here)
     if spec is None:
         raise CatalogError(

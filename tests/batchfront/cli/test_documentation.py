@@ -81,6 +81,9 @@ def test_the_example_notebook_runs_as_written_and_json_has_the_fields_that_the_g
 
 def test_every_public_name_exists_and_the_guide_names_no_other() -> None:
     assert all(getattr(batchfront, name) is not None for name in batchfront.__all__)
+    assert [name for name in dir(batchfront) if name[0] != "_"] == sorted(
+        {*batchfront.__all__, "open"}
+    )
     parts = PAGES["docs/guides/workloads.md"].split("| part | what there is |")[1].split("\n\n")[0]
     named = re.findall(r"`([A-Z]\w+)", parts)
     assert len(named) > 15
