@@ -55,9 +55,10 @@ def _late(point: Point, trials: Trials, curves: Curves) -> dict[int, Trial]:
 
 
 def _last(steps: NDArray[np.int64], values: NDArray[np.float64], until: int) -> float | None:
-    """The last of a learning curve's values up to a step; None where there is none."""
+    """The last of a learning curve's values up to a step; None where there is none, or it isn't
+    finite."""
     seen = values[steps <= until]
-    return float(seen[-1]) if len(seen) else None
+    return float(seen[-1]) if len(seen) and np.isfinite(seen[-1]) else None
 
 
 def _up_to(late: Mapping[int, Trial], curves: LearningCurves) -> LearningCurves:
