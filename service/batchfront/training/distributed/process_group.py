@@ -15,6 +15,12 @@ from torch import Tensor
 LONGEST_SECONDS = 600.0
 """What ranks wait for each other at most: the first step may load, decode and compile."""
 
+MEETING_SECONDS = 120.0
+"""The same until they have met, which they do at once: gloo doesn't notice that one has died before
+they are connected."""
+
+_set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
+
 _HOST = "127.0.0.1"  # all ranks are on this machine, and nobody else is to reach them
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
@@ -58,8 +64,10 @@ class ProcessGroup:
             store=store,
             rank=self.rank,
             world_size=self.world,
-            timeout=timedelta(seconds=LONGEST_SECONDS),
+            timeout=timedelta(seconds=LONGEST_SECONDS if on_gpu else MEETING_SECONDS),
         )
+        if not on_gpu:
+            _set_timeout(timedelta(seconds=LONGEST_SECONDS))
 
     def leave(self) -> None:
         """Be alone again, whatever has become of the others."""
