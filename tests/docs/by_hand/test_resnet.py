@@ -26,7 +26,7 @@ from tests.docs.by_hand.draws import (
 
 resnet, small_jpegs = example("resnet_workload"), example("small_jpegs")
 
-BATCH_SIZE, RATE, GOAL, EPOCHS, DECAY = 20, 0.01, 0.7, 3, 0.8
+BATCH_SIZE, RATE, GOAL, EPOCHS, DECAY = 20, 0.01, 0.8, 3, 0.8
 
 SEEDS = (0,)
 
