@@ -56,7 +56,7 @@ def fitted_to(frontier: Frontier) -> str | None:
         return None
     if not frontier.expected.trusted:
         return f"The curve goes through the fastest trials: {_why_not_trusted(frontier)}."
-    counts = [len(point.in_time) for point in frontier.reached]
+    counts = [point.in_time for point in frontier.reached]
     return (
         "The curve goes through the expected steps: enough trials reached the goal at every batch "
         f"size to tell how lucky the fastest was, {number(sum(counts) / len(counts))} on average."
@@ -65,7 +65,7 @@ def fitted_to(frontier: Frontier) -> str | None:
 
 def _why_not_trusted(frontier: Frontier) -> str:
     expected = frontier.expected
-    counts = [len(point.in_time) for point in frontier.reached]
+    counts = [point.in_time for point in frontier.reached]
     if expected.refusal is not None:
         return expected.refusal
     if enough(counts):

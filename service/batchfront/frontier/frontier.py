@@ -118,9 +118,9 @@ class Point:
         return self.study.purpose == Purpose.POINTS
 
     @property
-    def in_time(self) -> frozenset[int]:
-        """The trials of a search that reached the goal before its race capped them, by number."""
-        return frozenset(one.number for one in self.shown if one.steps_to_target is not None)
+    def in_time(self) -> int:
+        """How many trials of a search reached the goal before its race capped them."""
+        return sum(one.steps_to_target is not None for one in self.shown)
 
     @property
     def seeds(self) -> tuple[float, ...]:

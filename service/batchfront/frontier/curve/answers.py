@@ -73,7 +73,7 @@ def ask_curve(frontier: Frontier, asked: Asked = USUAL) -> Curve:
 def by_expected_steps(frontier: Frontier) -> bool:
     """Whether the curve of a frontier goes through its expected steps. Where too few trials have
     reached the goal for that, no surrogate is fitted."""
-    return enough(len(p.in_time) for p in frontier.reached) and frontier.expected.trusted
+    return enough(p.in_time for p in frontier.reached) and frontier.expected.trusted
 
 
 @lru_cache(maxsize=64)  # a page asks again and again, mostly of the same points
